@@ -1,0 +1,32 @@
+//! What the four databases spell differently.
+
+use sea_orm_migration::prelude::*;
+use sea_orm_migration::sea_orm::DbBackend;
+
+/// A table that exists already is left alone: see the crate's documentation.
+pub(crate) fn create_table(backend: DbBackend, name: impl IntoTableRef) -> TableCreateStatement {
+    let mut table = Table::create();
+    table.table(name).if_not_exists();
+    if backend == DbBackend::MySql {
+        // Of text columns equality is that of code points; the default collations fold case and accents.
+        table.engine("InnoDB").character_set("utf8mb4").collate("utf8mb4_bin");
+    }
+    table
+}
+
+/// A moment in UTC with microseconds.
+pub(crate) fn moment(backend: DbBackend, name: impl IntoIden) -> ColumnDef {
+    let mut column = ColumnDef::new(name);
+    match backend {
+        DbBackend::MySql => column.custom("datetime(6)"),
+        DbBackend::Postgres => column.custom("timestamp(6)"),
+        _ => column.custom("datetime_text"),
+    };
+    column
+}
+
+/// Rows as the statement left them must be found by the next: this asks the tables themselves.
+pub(crate) async fn has_rows(manager: &SchemaManager<'_>, table: impl IntoTableRef) -> Result<bool, DbErr> {
+    let any = Query::select().expr(Expr::val(1)).from(table).limit(1).take();
+    Ok(manager.get_connection().query_one(&any).await?.is_some())
+}

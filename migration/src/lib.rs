@@ -1,0 +1,25 @@
+//! The tables of the identity service, on MySQL, MariaDB, PostgreSQL and SQLite.
+//!
+//! One table a migration: MySQL and MariaDB cannot roll DDL back, so each step must be one that can
+//! be found half done (the table there, the step not recorded) and be run again.
+
+use sea_orm_migration::prelude::*;
+
+mod dialect;
+mod m20261121_000001_contact;
+mod m20261121_000002_identifier;
+mod m20261121_000003_contact_merge;
+
+/// All migrations, the oldest first.
+#[derive(Debug)]
+pub struct Migrator;
+
+impl MigratorTrait for Migrator {
+    fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+        vec![
+            Box::new(m20261121_000001_contact::Migration),
+            Box::new(m20261121_000002_identifier::Migration),
+            Box::new(m20261121_000003_contact_merge::Migration),
+        ]
+    }
+}

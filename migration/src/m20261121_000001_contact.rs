@@ -1,0 +1,106 @@
+//! `Contact`: one row an observation that brought something new.
+
+use sea_orm_migration::prelude::*;
+use sea_orm_migration::sea_orm::DbBackend;
+use sea_orm_migration::sea_query::extension::postgres::Type;
+
+use crate::dialect::{create_table, has_rows, moment};
+
+const PRECEDENCES: [&str; 2] = ["primary", "secondary"];
+const LINKED_ID_INDEX: &str = "Contact_linkedId";
+
+#[derive(DeriveMigrationName)]
+pub(crate) struct Migration;
+
+#[async_trait::async_trait]
+impl MigrationTrait for Migration {
+    async fn up(&self, manager: &SchemaManager<'_>) -> Result<(), DbErr> {
+        let backend = manager.get_database_backend();
+        if manager.has_table("Contact").await? && has_rows(manager, Contact::Table).await? {
+            return Err(DbErr::Migration(
+                "the database has a table Contact with rows that this service did not write; \
+                 give it a database of its own"
+                    .to_owned(),
+            ));
+        }
+        if backend == DbBackend::Postgres && !has_precedence_type(manager).await? {
+            let create = Type::create().as_enum(Contact::LinkPrecedenceType).values(PRECEDENCES).to_owned();
+            manager.create_type(create).await?;
+        }
+        let precedence = || Expr::col(Contact::LinkPrecedence);
+        let mut table = create_table(backend, Contact::Table);
+        table
+            .col(ColumnDef::new(Contact::Id).big_integer().not_null().auto_increment().primary_key())
+            .col(ColumnDef::new(Contact::PhoneNumber).string_len(255))
+            .col(ColumnDef::new(Contact::Email).string_len(255))
+            .col(ColumnDef::new(Contact::LinkedId).big_integer())
+            .col(
+                ColumnDef::new(Contact::LinkPrecedence)
+                    .enumeration(Contact::LinkPrecedenceType, PRECEDENCES)
+                    .not_null(),
+            )
+            .col(moment(backend, Contact::CreatedAt).not_null())
+            .col(moment(backend, Contact::UpdatedAt).not_null())
+            .col(moment(backend, Contact::DeletedAt));
+        if backend == DbBackend::Sqlite {
+            // Its enums are text, and it takes any.
+            table.check(precedence().is_in(PRECEDENCES));
+        }
+        if backend == DbBackend::MySql {
+            // In the table's own statement, so that both are there or neither.
+            table.index(Index::create().name(LINKED_ID_INDEX).col(Contact::LinkedId));
+        }
+        manager.create_table(table).await?;
+        if backend != DbBackend::MySql {
+            let index = Index::create()
+                .name(LINKED_ID_INDEX)
+                .table(Contact::Table)
+                .col(Contact::LinkedId)
+                .if_not_exists()
+                .take();
+            manager.create_index(index).await?;
+        }
+        Ok(())
+    }
+
+    async fn down(&self, manager: &SchemaManager<'_>) -> Result<(), DbErr> {
+        manager.drop_table(Table::drop().table(Contact::Table).if_exists().take()).await?;
+        if manager.get_database_backend() == DbBackend::Postgres {
+            manager.drop_type(Type::drop().name(Contact::LinkPrecedenceType).if_exists().to_owned()).await?;
+        }
+        Ok(())
+    }
+}
+
+/// PostgreSQL has no `CREATE TYPE IF NOT EXISTS`.
+async fn has_precedence_type(manager: &SchemaManager<'_>) -> Result<bool, DbErr> {
+    let name = Contact::LinkPrecedenceType.to_string();
+    let mut find = Query::select();
+    find.expr(Expr::val(1)).from("pg_type").and_where(Expr::col("typname").eq(name));
+    find.and_where(Expr::cust("typnamespace = current_schema()::regnamespace"));
+    Ok(manager.get_connection().query_one(&find).await?.is_some())
+}
+
+#[derive(DeriveIden)]
+enum Contact {
+    #[sea_orm(iden = "Contact")]
+    Table,
+    #[sea_orm(iden = "id")]
+    Id,
+    #[sea_orm(iden = "phoneNumber")]
+    PhoneNumber,
+    #[sea_orm(iden = "email")]
+    Email,
+    #[sea_orm(iden = "linkedId")]
+    LinkedId,
+    #[sea_orm(iden = "linkPrecedence")]
+    LinkPrecedence,
+    #[sea_orm(iden = "LinkPrecedence")]
+    LinkPrecedenceType,
+    #[sea_orm(iden = "createdAt")]
+    CreatedAt,
+    #[sea_orm(iden = "updatedAt")]
+    UpdatedAt,
+    #[sea_orm(iden = "deletedAt")]
+    DeletedAt,
+}

@@ -1,0 +1,217 @@
+use std::fmt;
+use std::str::FromStr;
+
+use dec_from_char::DecimalExtended;
+use rlibphonenumber::{PHONE_NUMBER_UTIL, PhoneNumber as Dialled, PhoneNumberFormat, Region as LibRegion};
+
+/// A canonical phone number: an optional `+` and 1 to 32 ASCII digits.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PhoneNumber(String);
+
+/// Why a text is no phone number. Never holds the text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidPhoneNumber {
+    /// Something else than digits, separators and one leading `+`.
+    #[error("must be digits, with an optional + before them and separators (space - . ( ) /) between them")]
+    NotDigits,
+    /// No digit, or more than [`PhoneNumber::MAX_DIGITS`].
+    #[error("must have 1 to {} digits", PhoneNumber::MAX_DIGITS)]
+    DigitCount,
+}
+
+/// A country or territory (ISO 3166-1 alpha-2, such as `DE`) whose dialling rules complete a number
+/// that was given without a country code.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Region(LibRegion);
+
+/// The text names no region that libphonenumber knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("must be a two-letter region such as DE or US")]
+pub struct UnknownRegion;
+
+impl FromStr for Region {
+    type Err = UnknownRegion;
+
+    fn from_str(text: &str) -> Result<Self, UnknownRegion> {
+        let code = text.trim().to_ascii_uppercase();
+        let region: LibRegion = code.parse().map_err(|_| UnknownRegion)?;
+        // The parser takes any two letters, and `001` for numbers of no region.
+        let dialled = PHONE_NUMBER_UTIL.get_country_code_for_region(region).is_some_and(|code| code > 0);
+        if code.len() == 2 && dialled { Ok(Self(region)) } else { Err(UnknownRegion) }
+    }
+}
+
+impl fmt::Debug for Region {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+impl PhoneNumber {
+    /// The most digits a number may have. E.164 allows 15; extensions and mistyped ones are longer.
+    pub const MAX_DIGITS: usize = 32;
+
+    /// Parses what a customer typed. `Ok(None)` when it is blank, which means "not given".
+    ///
+    /// With a `region`, a number that libphonenumber finds valid becomes E.164 (`030 123456` in `DE` is
+    /// `+4930123456`); one that it does not stays as it was typed, less the separators, because a bad
+    /// guess must not lose a checkout. Without a region every number stays as typed, less the separators.
+    ///
+    /// # Errors
+    /// [`InvalidPhoneNumber`] says which rule the text breaks.
+    pub fn parse(text: &str, region: Option<Region>) -> Result<Option<Self>, InvalidPhoneNumber> {
+        let text = text.trim();
+        if text.is_empty() {
+            return Ok(None);
+        }
+        let typed = strip_separators(text)?;
+        Ok(Some(Self(region.and_then(|region| to_e164(&typed, region)).unwrap_or(typed))))
+    }
+
+    /// The canonical number. Personal data: never log it.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    pub(super) fn into_string(self) -> String {
+        self.0
+    }
+}
+
+/// An optional `+`, then ASCII digits alone.
+fn strip_separators(text: &str) -> Result<String, InvalidPhoneNumber> {
+    let mut typed = String::with_capacity(1 + PhoneNumber::MAX_DIGITS);
+    let mut digits = 0;
+    for c in text.chars() {
+        match c {
+            ' ' | '-' | '.' | '(' | ')' | '/' => {}
+            '+' if typed.is_empty() => typed.push('+'),
+            _ => {
+                typed.push(c.normalize_decimal().ok_or(InvalidPhoneNumber::NotDigits)?);
+                digits += 1;
+                if digits > PhoneNumber::MAX_DIGITS {
+                    return Err(InvalidPhoneNumber::DigitCount);
+                }
+            }
+        }
+    }
+    if digits == 0 { Err(InvalidPhoneNumber::DigitCount) } else { Ok(typed) }
+}
+
+fn to_e164(typed: &str, region: Region) -> Option<String> {
+    let number = Dialled::parse(typed, Some(region.0)).ok()?;
+    number.is_valid().then(|| number.format_as(PhoneNumberFormat::E164).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn canonical(text: &str, region: Option<&str>) -> String {
+        let region = region.map(|code| code.parse().expect("region"));
+        PhoneNumber::parse(text, region).expect("valid").expect("given").into_string()
+    }
+
+    #[test]
+    fn without_a_region_only_separators_go() {
+        for (text, stored) in [
+            ("123456", "123456"),
+            (" 123-456 ", "123456"),
+            ("+49 (0)30/12.34-56", "+49030123456"),
+            ("(+1) 650 253 0000", "+16502530000"),
+            ("٠١٢٣٤٥", "012345"),
+            ("１２３", "123"),
+            ("0", "0"),
+        ] {
+            assert_eq!(canonical(text, None), stored, "{text}");
+        }
+    }
+
+    #[test]
+    fn with_a_region_valid_numbers_become_e164() {
+        for (text, stored) in [
+            ("030 123456", "+4930123456"),
+            ("+49 30 123456", "+4930123456"),
+            ("0049 30 123456", "+4930123456"),
+            ("0171/1234567", "+491711234567"),
+            ("+1 650 253 0000", "+16502530000"),
+        ] {
+            assert_eq!(canonical(text, Some("DE")), stored, "{text}");
+        }
+    }
+
+    #[test]
+    fn with_a_region_other_numbers_stay() {
+        for (text, stored) in [("123456", "123456"), ("919 191", "+49919191"), ("+999 999", "+999999"), ("1", "1")] {
+            assert_eq!(canonical(text, Some("DE")), stored, "{text}");
+        }
+    }
+
+    #[test]
+    fn blank_is_not_given() {
+        for text in ["", " ", "\u{3000}\n"] {
+            assert!(matches!(PhoneNumber::parse(text, None), Ok(None)));
+        }
+    }
+
+    #[test]
+    fn refuses_by_the_rule_that_is_broken() {
+        let long = "1".repeat(33);
+        for (text, why) in [
+            ("+", InvalidPhoneNumber::DigitCount),
+            ("()", InvalidPhoneNumber::DigitCount),
+            (long.as_str(), InvalidPhoneNumber::DigitCount),
+            ("++1", InvalidPhoneNumber::NotDigits),
+            ("1+2", InvalidPhoneNumber::NotDigits),
+            ("call me", InvalidPhoneNumber::NotDigits),
+            ("12a", InvalidPhoneNumber::NotDigits),
+            ("1\t2", InvalidPhoneNumber::NotDigits),
+            ("½", InvalidPhoneNumber::NotDigits),
+            ("Ⅷ", InvalidPhoneNumber::NotDigits),
+        ] {
+            assert_eq!(PhoneNumber::parse(text, None).err(), Some(why), "{text:?}");
+        }
+        assert!(PhoneNumber::parse(&"1".repeat(32), None).is_ok());
+    }
+
+    #[test]
+    fn a_region_is_two_letters_that_libphonenumber_knows() {
+        assert!("de".parse::<Region>().is_ok());
+        for text in ["", "D", "DEU", "XX", "001", "ZZ", "49"] {
+            assert_eq!(text.parse::<Region>(), Err(UnknownRegion), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn is_idempotent(text in "[+]?[ ()./0-9٣७-]{1,40}", region in prop_oneof![Just(None), Just(Some("DE")), Just(Some("US")), Just(Some("IT"))]) {
+            let region = region.map(|code| code.parse().expect("region"));
+            if let Ok(Some(number)) = PhoneNumber::parse(&text, region) {
+                prop_assert_eq!(PhoneNumber::parse(number.as_str(), region), Ok(Some(number)));
+            }
+        }
+
+        #[test]
+        fn joins_two_texts_only_by_the_rules(one in "[+]?[ (1-2١२.]{1,4}", other in "[+]?[ (1-2١२.]{1,4}") {
+            if let (Ok(Some(a)), Ok(Some(b))) = (PhoneNumber::parse(&one, None), PhoneNumber::parse(&other, None)) {
+                let rule = |text: &str| {
+                    text.replace(['٠', '०'], "0").replace(['١', '१'], "1").replace(['٢', '२'], "2").replace([' ', '(', '.'], "")
+                };
+                prop_assert_eq!(a == b, rule(&one) == rule(&other));
+            }
+        }
+
+        #[test]
+        fn never_panics(text in ".{0,60}") {
+            let _ = PhoneNumber::parse(&text, Some("US".parse().expect("region")));
+        }
+    }
+
+    impl fmt::Debug for PhoneNumber {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str(&self.0)
+        }
+    }
+}

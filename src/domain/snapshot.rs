@@ -1,0 +1,49 @@
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::{Identifier, Identity, Observation};
+
+/// Identities as one consistent read found them, and which identifier each of them owns.
+///
+/// An identity owns the identifiers that its live contacts carry. A snapshot that answers for an
+/// observation must hold every identity that owns one of the observation's identifiers.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    identities: Vec<Arc<Identity>>,
+    owners: HashMap<Identifier, usize>,
+}
+
+impl Snapshot {
+    /// A snapshot of these identities.
+    pub fn new(identities: Vec<Identity>) -> Self {
+        let mut owners = HashMap::new();
+        for (index, identity) in identities.iter().enumerate() {
+            for identifier in identity.contacts().iter().flat_map(|contact| contact.identifiers.iter()) {
+                owners.insert(identifier.clone(), index);
+            }
+        }
+        Self { identities: identities.into_iter().map(Arc::new).collect(), owners }
+    }
+
+    /// The identity that owns every identifier of the observation, if one does. Then the observation
+    /// brings nothing new, and this is its answer.
+    pub fn matched(&self, observation: &Observation) -> Option<&Arc<Identity>> {
+        let mut owners = observation.identifiers().iter().map(|identifier| self.owners.get(identifier));
+        let first = owners.next()??;
+        owners.all(|owner| owner == Some(first)).then(|| &self.identities[*first])
+    }
+
+    /// Whether some identity owns the identifier.
+    pub fn owns(&self, identifier: &Identifier) -> bool {
+        self.owners.contains_key(identifier)
+    }
+
+    /// The identities.
+    pub fn identities(&self) -> &[Arc<Identity>] {
+        &self.identities
+    }
+
+    pub(super) fn owners(&self) -> &HashMap<Identifier, usize> {
+        &self.owners
+    }
+}

@@ -1,0 +1,11 @@
+//! The identity service: tells which customer a checkout event belongs to.
+//!
+//! Layers, each using only those below it:
+//!
+//! | module | |
+//! | --- | --- |
+//! | [`resolver`] | use cases: batching, the lock protocol, retries; the only writer |
+//! | [`domain`] | identifiers, contacts, identities, and the planner: pure |
+
+pub mod domain;
+pub mod resolver;

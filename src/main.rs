@@ -1,0 +1,2 @@
+//! The binary `identity`.
+fn main() {}
