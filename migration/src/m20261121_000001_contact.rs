@@ -14,7 +14,7 @@ pub(crate) struct Migration;
 
 #[async_trait::async_trait]
 impl MigrationTrait for Migration {
-    async fn up(&self, manager: &SchemaManager<'_>) -> Result<(), DbErr> {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         let backend = manager.get_database_backend();
         if manager.has_table("Contact").await? && has_rows(manager, Contact::Table).await? {
             return Err(DbErr::Migration(
@@ -63,7 +63,7 @@ impl MigrationTrait for Migration {
         Ok(())
     }
 
-    async fn down(&self, manager: &SchemaManager<'_>) -> Result<(), DbErr> {
+    async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         manager.drop_table(Table::drop().table(Contact::Table).if_exists().take()).await?;
         if manager.get_database_backend() == DbBackend::Postgres {
             manager.drop_type(Type::drop().name(Contact::LinkPrecedenceType).if_exists().to_owned()).await?;

@@ -10,7 +10,7 @@ pub(crate) struct Migration;
 
 #[async_trait::async_trait]
 impl MigrationTrait for Migration {
-    async fn up(&self, manager: &SchemaManager<'_>) -> Result<(), DbErr> {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         let mut table = create_table(manager.get_database_backend(), Identifier::Table);
         table
             .col(ColumnDef::new(Identifier::Kind).string_len(16).not_null())
@@ -21,7 +21,7 @@ impl MigrationTrait for Migration {
         manager.create_table(table).await
     }
 
-    async fn down(&self, manager: &SchemaManager<'_>) -> Result<(), DbErr> {
+    async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         manager.drop_table(Table::drop().table(Identifier::Table).if_exists().take()).await
     }
 }
