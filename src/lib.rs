@@ -5,7 +5,9 @@
 //! | module | |
 //! | --- | --- |
 //! | [`resolver`] | use cases: batching, the lock protocol, retries; the only writer |
+//! | [`store`] | SeaORM entities and queries; entities stop here |
 //! | [`domain`] | identifiers, contacts, identities, and the planner: pure |
 
 pub mod domain;
 pub mod resolver;
+pub mod store;

@@ -4,6 +4,7 @@
 //! be found half done (the table there, the step not recorded) and be run again.
 
 use sea_orm_migration::prelude::*;
+pub use sea_orm_migration::prelude::{MigratorTrait, SchemaManager};
 
 mod dialect;
 mod m20261121_000001_contact;

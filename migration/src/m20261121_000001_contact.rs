@@ -95,7 +95,7 @@ enum Contact {
     LinkedId,
     #[sea_orm(iden = "linkPrecedence")]
     LinkPrecedence,
-    #[sea_orm(iden = "LinkPrecedence")]
+    #[sea_orm(iden = "link_precedence")]
     LinkPrecedenceType,
     #[sea_orm(iden = "createdAt")]
     CreatedAt,

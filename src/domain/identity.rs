@@ -1,6 +1,6 @@
 use std::collections::HashSet;
 
-use super::{Contact, ContactId, Identifier, IdentifierKind};
+use super::{Contact, ContactId, Identifier, IdentifierKind, Link};
 
 /// All live contacts that belong to one customer. Never empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,5 +66,16 @@ impl<Id> Identity<Id> {
     /// The same identity with the ids of its contacts replaced, which must not change their order.
     pub(super) fn map_ids<To>(&self, map: impl Fn(&Id) -> To) -> Identity<To> {
         Identity { contacts: self.contacts.iter().map(|contact| contact.map_id(&map)).collect() }
+    }
+}
+
+impl Identity {
+    /// The row that stands for the identity, and that whoever changes the identity must lock: its
+    /// primary's, also when that one was deleted and the oldest live contact stands in for it.
+    pub fn root(&self) -> ContactId {
+        match self.primary().link {
+            Link::Primary => self.primary().id,
+            Link::SecondaryOf(primary) => primary,
+        }
     }
 }

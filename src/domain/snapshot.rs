@@ -1,7 +1,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::{Identifier, Identity, Observation};
+use super::{ContactId, Identifier, Identity, Observation};
 
 /// Identities as one consistent read found them, and which identifier each of them owns.
 ///
@@ -36,6 +36,12 @@ impl Snapshot {
     /// Whether some identity owns the identifier.
     pub fn owns(&self, identifier: &Identifier) -> bool {
         self.owners.contains_key(identifier)
+    }
+
+    /// The roots of the identities that own an identifier of the observation.
+    pub fn roots(&self, observation: &Observation) -> Vec<ContactId> {
+        let owners = observation.identifiers().iter().filter_map(|identifier| self.owners.get(identifier));
+        owners.map(|owner| self.identities[*owner].root()).collect()
     }
 
     /// The identities.

@@ -1,8 +1,30 @@
 //! Use cases: what the doors ask for. The only writer.
+//!
+//! Requests are gathered, never delayed: whatever waits when a lane is free goes together, so an idle
+//! service answers one request in one transaction, and a busy one shares a transaction among hundreds.
+//!
+//! ```text
+//! identify ──> read lanes ── everything known: answered from one consistent read
+//!                   └──────> write lane ── one transaction: lock, read again, plan, write, commit
+//! ```
+//!
+//! [`write`] has the lock protocol.
 
-use std::time::Instant;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use tokio::sync::{Mutex, Semaphore, mpsc, oneshot, watch};
 
 use crate::domain::{Answer, Observation};
+use crate::store::Store;
+
+mod backoff;
+mod job;
+mod read;
+mod write;
+
+use job::Job;
 
 /// Why an observation got no answer. Nothing of it is stored, or all of it: calling again is safe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -32,4 +54,103 @@ pub trait Identify: Clone + Send + Sync + 'static {
         observation: Observation,
         deadline: Instant,
     ) -> impl Future<Output = Result<Answer, IdentifyError>> + Send;
+}
+
+/// How much the resolver takes on at once.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// How many requests may be under way; one more is [`IdentifyError::Overloaded`].
+    pub queue: usize,
+}
+
+/// How many reads run at once, each on a connection of its own. Reads never wait behind writes.
+const READ_LANES: usize = 4;
+
+/// How often a healthy database is asked whether it is there.
+const PING_EVERY: Duration = Duration::from_secs(1);
+
+/// The resolver over a store. Clones share its lanes, which end with the last of them.
+#[derive(Clone, Debug)]
+pub struct Resolver {
+    reads: mpsc::UnboundedSender<Job>,
+    /// One permit a request under way: this bounds all queues.
+    admission: Arc<Semaphore>,
+    reachable: Reachable,
+}
+
+/// Whether the database answered when it was last asked.
+#[derive(Clone, Debug)]
+pub(crate) struct Reachable(Arc<watch::Sender<bool>>, Arc<AtomicBool>);
+
+impl Reachable {
+    fn new() -> Self {
+        Self(Arc::new(watch::Sender::new(true)), Arc::new(AtomicBool::new(true)))
+    }
+
+    fn get(&self) -> bool {
+        self.1.load(Ordering::Relaxed)
+    }
+
+    fn set(&self, reachable: bool) {
+        self.1.store(reachable, Ordering::Relaxed);
+        self.0.send_if_modified(|state| std::mem::replace(state, reachable) != reachable);
+    }
+}
+
+impl Resolver {
+    /// Starts the lanes over a store, on the current tokio runtime.
+    pub fn start<S: Store>(store: S, limits: Limits) -> Self {
+        let (reads, read_queue) = mpsc::unbounded_channel();
+        let (writes, write_queue) = mpsc::unbounded_channel();
+        let reachable = Reachable::new();
+        let read_queue = Arc::new(Mutex::new(read_queue));
+        for _ in 0..READ_LANES {
+            let lane = read::Lane {
+                store: store.clone(),
+                queue: Arc::clone(&read_queue),
+                writes: writes.clone(),
+                reachable: reachable.clone(),
+            };
+            tokio::spawn(lane.run());
+        }
+        let lane = write::Lane { store: store.clone(), queue: write_queue, reachable: reachable.clone() };
+        tokio::spawn(lane.run());
+        tokio::spawn(watch_store(store, reachable.clone(), reads.downgrade()));
+        Self { reads, admission: Arc::new(Semaphore::new(limits.queue)), reachable }
+    }
+
+    /// Whether the database can be reached, as it changes.
+    pub fn reachable(&self) -> watch::Receiver<bool> {
+        self.reachable.0.subscribe()
+    }
+}
+
+impl Identify for Resolver {
+    async fn identify(&self, observation: Observation, deadline: Instant) -> Result<Answer, IdentifyError> {
+        let permit = Arc::clone(&self.admission).try_acquire_owned().map_err(|_| IdentifyError::Overloaded)?;
+        let (reply, answer) = oneshot::channel();
+        let job = Job { observation, deadline, reply, roots: Vec::new(), _permit: permit };
+        self.reads.send(job).map_err(|_| IdentifyError::Unavailable)?;
+        match tokio::time::timeout_at(deadline.into(), answer).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_)) => Err(IdentifyError::Internal), // Its lane is gone: a panic, and logged as one.
+            // A retry helps when it was the database, and may not when it was the deadline.
+            Err(_) if !self.reachable.get() => Err(IdentifyError::Unavailable),
+            Err(_) => Err(IdentifyError::DeadlineExceeded),
+        }
+    }
+}
+
+/// Keeps [`Reachable`] right while nobody asks for anything, until the resolver is gone.
+async fn watch_store<S: Store>(store: S, reachable: Reachable, resolver: mpsc::WeakUnboundedSender<Job>) {
+    while resolver.upgrade().is_some() {
+        let ping = store.ping().await;
+        match (&ping, reachable.get()) {
+            (Err(error), true) => tracing::error!(error.message = %error, "the database cannot be reached"),
+            (Ok(()), false) => tracing::info!("the database can be reached again"),
+            _ => {}
+        }
+        reachable.set(ping.is_ok());
+        tokio::time::sleep(PING_EVERY).await;
+    }
 }

@@ -1,0 +1,14 @@
+use std::time::Duration;
+
+/// The longest pause before the second attempt; it doubles with each further one.
+const FIRST: Duration = Duration::from_millis(1);
+
+/// The longest pause ever: a transaction takes a few milliseconds, and its rivals are gone by then.
+const LONGEST: Duration = Duration::from_millis(100);
+
+/// How long to pause before the next attempt: a random time up to a limit that doubles (full jitter), so
+/// that rivals who met once do not meet again.
+pub(super) fn pause(attempt: u32) -> Duration {
+    let limit = FIRST.saturating_mul(1 << attempt.min(10)).min(LONGEST);
+    limit.mul_f64(fastrand::f64())
+}

@@ -1,0 +1,42 @@
+use std::time::Instant;
+
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+
+use super::IdentifyError;
+use crate::domain::{Answer, ContactId, Identifier, Observation};
+
+/// A request under way.
+#[derive(Debug)]
+pub(super) struct Job {
+    pub(super) observation: Observation,
+    pub(super) deadline: Instant,
+    pub(super) reply: oneshot::Sender<Result<Answer, IdentifyError>>,
+    /// The rows that stand for the identities it concerns, as far as a read has seen.
+    pub(super) roots: Vec<ContactId>,
+    pub(super) _permit: OwnedSemaphorePermit,
+}
+
+impl Job {
+    /// Whether somebody still waits for the answer. What nobody waits for does not cost a statement.
+    pub(super) fn is_wanted(&self) -> bool {
+        !self.reply.is_closed() && Instant::now() < self.deadline
+    }
+
+    pub(super) fn answer(self, answer: Result<Answer, IdentifyError>) {
+        let _ = self.reply.send(answer); // The caller may have left.
+    }
+}
+
+/// Every identifier of these jobs, sorted, each once.
+pub(super) fn identifiers(jobs: &[Job]) -> Vec<Identifier> {
+    let all = jobs.iter().flat_map(|job| job.observation.identifiers());
+    let mut identifiers: Vec<Identifier> = all.cloned().collect();
+    identifiers.sort();
+    identifiers.dedup();
+    identifiers
+}
+
+/// Answers all of them alike.
+pub(super) fn fail(jobs: Vec<Job>, error: IdentifyError) {
+    jobs.into_iter().for_each(|job| job.answer(Err(error)));
+}

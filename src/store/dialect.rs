@@ -1,0 +1,99 @@
+//! What the databases do differently, all of it but the connection's settings (`connect`).
+
+use chrono::Utc;
+use sea_orm::{ConnectionTrait, DbBackend, Statement, Value};
+
+use super::StoreError;
+use super::convert::from_naive;
+use crate::domain::{Identifier, Timestamp};
+
+/// The identifiers as a statement's parameters, and the join that finds their rows by key.
+///
+/// Lists are filled up to a power of two with their last entry, so that a connection prepares few
+/// statements; PostgreSQL takes two arrays of any length instead.
+pub(super) fn owned_rows(backend: DbBackend, identifiers: &[Identifier]) -> (String, Vec<Value>) {
+    let kind = |identifier: &Identifier| identifier.kind().name().to_owned();
+    let bytes = |identifier: &Identifier| identifier.value().as_bytes().to_vec();
+    if backend == DbBackend::Postgres {
+        let kinds: Vec<String> = identifiers.iter().map(kind).collect();
+        let values: Vec<Vec<u8>> = identifiers.iter().map(bytes).collect();
+        let from = r#"unnest($1::varchar[], $2::bytea[]) AS k("kind", "value")
+            JOIN "Identifier" i ON i."kind" = k."kind" AND i."value" = k."value"
+            LEFT JOIN "Contact" o ON o."id" = i."contactId" WHERE TRUE"#;
+        return (from.to_owned(), vec![kinds.into(), values.into()]);
+    }
+    let size = identifiers.len().next_power_of_two();
+    let last = identifiers.last().into_iter().cycle();
+    let padded = identifiers.iter().chain(last).take(size);
+    let params =
+        padded.flat_map(|identifier| [Value::from(kind(identifier)), Value::from(bytes(identifier))]).collect();
+    let rows = vec!["(?, ?)"; size].join(", ");
+    let from = if backend == DbBackend::MySql {
+        format!(
+            "`Identifier` i FORCE INDEX (PRIMARY)
+            LEFT JOIN `Contact` o FORCE INDEX (PRIMARY) ON o.`id` = i.`contactId`
+            WHERE (i.`kind`, i.`value`) IN ({rows})"
+        )
+    } else {
+        format!(
+            r#""Identifier" i LEFT JOIN "Contact" o ON o."id" = i."contactId"
+            WHERE (i."kind", i."value") IN (VALUES {rows})"#
+        )
+    };
+    (from, params)
+}
+
+/// The identities that own these identifiers: a row for each of their live contacts.
+///
+/// One statement, so one consistent read. The two halves are key look-ups by `id` and by `linkedId`; with
+/// an `OR` instead no database uses both indexes. MySQL is not left a choice of index: `linkedId` is null
+/// on most rows, which it takes for one value that has nearly the whole table.
+pub(super) fn find(backend: DbBackend, identifiers: &[Identifier]) -> Statement {
+    let (owned, params) = owned_rows(backend, identifiers);
+    let (join, by_id, by_link) = if backend == DbBackend::MySql {
+        ("STRAIGHT_JOIN", " FORCE INDEX (PRIMARY)", " FORCE INDEX (`Contact_linkedId`)")
+    } else {
+        ("CROSS JOIN", "", "")
+    };
+    let on = if backend == DbBackend::MySql { "ON" } else { "WHERE" };
+    let columns = r#"c."id", c."email", c."phoneNumber", c."linkedId", c."createdAt", c."updatedAt""#;
+    let sql = format!(
+        r#"WITH roots AS (SELECT DISTINCT COALESCE(o."linkedId", o."id") AS root FROM {owned} AND o."id" IS NOT NULL)
+        SELECT {columns} FROM roots {join} "Contact" c{by_id} {on} c."id" = roots.root AND c."deletedAt" IS NULL
+        UNION ALL
+        SELECT {columns} FROM roots {join} "Contact" c{by_link} {on} c."linkedId" = roots.root AND c."deletedAt" IS NULL"#
+    );
+    Statement::from_sql_and_values(backend, quoted(backend, sql), params)
+}
+
+/// The rows of these identifiers with what the contact they point at carries.
+pub(super) fn owners(backend: DbBackend, identifiers: &[Identifier]) -> Statement {
+    let (owned, params) = owned_rows(backend, identifiers);
+    let sql = format!(r#"SELECT i."kind", i."value", o."email", o."phoneNumber", o."deletedAt" FROM {owned}"#);
+    Statement::from_sql_and_values(backend, quoted(backend, sql), params)
+}
+
+/// MySQL quotes names with back quotes.
+fn quoted(backend: DbBackend, sql: String) -> String {
+    if backend == DbBackend::MySql { sql.replace('"', "`") } else { sql }
+}
+
+/// The database's clock, and the step from one automatic id of a statement to the next.
+///
+/// On SQLite the database is in this process, and so is its clock (its own one counts milliseconds).
+pub(super) async fn clock(connection: &impl ConnectionTrait) -> Result<(Timestamp, i64), StoreError> {
+    let backend = connection.get_database_backend();
+    let sql = match backend {
+        DbBackend::MySql => "SELECT UTC_TIMESTAMP(6), @@auto_increment_increment",
+        DbBackend::Postgres => "SELECT clock_timestamp() AT TIME ZONE 'UTC', 1::bigint",
+        _ => return Ok((Timestamp(Utc::now().timestamp_micros()), 1)),
+    };
+    let row = connection.query_one_raw(Statement::from_string(backend, sql)).await?;
+    let row = row.ok_or_else(|| StoreError::Rejected(super::error::Cause::new("no clock")))?;
+    let step = if backend == DbBackend::MySql {
+        row.try_get_by_index::<u64>(1)?.cast_signed()
+    } else {
+        row.try_get_by_index::<i64>(1)?
+    };
+    Ok((from_naive(row.try_get_by_index(0)?), step))
+}

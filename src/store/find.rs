@@ -1,0 +1,48 @@
+//! Reading identities.
+
+use sea_orm::ConnectionTrait;
+
+use super::convert::{contact, from_columns, identities};
+use super::{MAX_FIND, StoreError, dialect};
+use crate::domain::{Contact, Identifier, Identity};
+
+/// The identities that own any of these identifiers, [`MAX_FIND`] of them a statement.
+pub(super) async fn find(
+    connection: &impl ConnectionTrait,
+    identifiers: &[Identifier],
+) -> Result<Vec<Identity>, StoreError> {
+    let backend = connection.get_database_backend();
+    let mut contacts: Vec<Contact> = Vec::new();
+    for some in identifiers.chunks(MAX_FIND) {
+        for row in &connection.query_all_raw(dialect::find(backend, some)).await? {
+            contacts.push(contact(row)?);
+        }
+    }
+    Ok(identities(contacts))
+}
+
+/// Which of these identifiers have a row that points at a contact that is gone, deleted, or does not
+/// carry them.
+pub(super) async fn orphans(
+    connection: &impl ConnectionTrait,
+    identifiers: &[Identifier],
+) -> Result<Vec<Identifier>, StoreError> {
+    let backend = connection.get_database_backend();
+    let mut orphans = Vec::new();
+    for some in identifiers.chunks(MAX_FIND) {
+        for row in &connection.query_all_raw(dialect::owners(backend, some)).await? {
+            let (kind, value): (String, Vec<u8>) = (row.try_get_by_index(0)?, row.try_get_by_index(1)?);
+            let deleted: Option<chrono::NaiveDateTime> = row.try_get_by_index(4)?;
+            let carried = from_columns(row.try_get_by_index(2)?, row.try_get_by_index(3)?);
+            let owned = some
+                .iter()
+                .find(|identifier| identifier.kind().name() == kind && identifier.value().as_bytes() == value);
+            if let Some(identifier) = owned
+                && (deleted.is_some() || !carried.contains(identifier))
+            {
+                orphans.push(identifier.clone());
+            }
+        }
+    }
+    Ok(orphans)
+}

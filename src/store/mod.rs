@@ -1,0 +1,70 @@
+//! What is kept, and where: SeaORM entities and queries. No rule of the domain stands here.
+//!
+//! [`Store`] and [`Transaction`] are what the resolver needs of a database; [`Database`] is the one
+//! over MySQL, MariaDB, PostgreSQL and SQLite. What those do differently is in `dialect`.
+
+use std::collections::BTreeSet;
+
+use crate::domain::{ContactId, Identifier, Identity, Plan, Timestamp};
+
+mod connect;
+mod convert;
+mod database;
+mod dialect;
+pub mod entity;
+mod error;
+mod explain;
+mod find;
+mod migrate;
+mod write;
+
+pub use connect::{ConnectError, ConnectOptions};
+pub use database::{Database, DatabaseTransaction};
+pub use error::StoreError;
+pub use migrate::{MigrateError, MigrationStatus};
+
+/// The most identifiers that one [`Store::find`] takes: what one statement asks for at once.
+///
+/// From 200 values on, MySQL costs a list from index statistics instead of looking
+/// (`eq_range_index_dive_limit`), and the plan can turn into a full scan.
+pub const MAX_FIND: usize = 128;
+
+/// A place where contacts are kept, shared by all tasks.
+pub trait Store: Clone + Send + Sync + 'static {
+    /// A writing transaction; rolled back when dropped.
+    type Transaction: Transaction;
+
+    /// The identities that own any of these identifiers (at most [`MAX_FIND`]), in one consistent read
+    /// that sees everything committed before the call.
+    fn find(&self, identifiers: &[Identifier]) -> impl Future<Output = Result<Vec<Identity>, StoreError>> + Send;
+
+    /// Begins a transaction in which every statement sees what was committed before that statement.
+    fn begin(&self) -> impl Future<Output = Result<Self::Transaction, StoreError>> + Send;
+
+    /// Whether the store can be reached and be written to.
+    fn ping(&self) -> impl Future<Output = Result<(), StoreError>> + Send;
+}
+
+/// A writing transaction.
+pub trait Transaction: Send {
+    /// Whether this transaction is alone in writing, so that nothing need be locked.
+    fn is_exclusive(&self) -> bool;
+
+    /// Locks these contacts, in the order of their ids, until the end.
+    fn lock(&mut self, contacts: &BTreeSet<ContactId>) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// The identities that own any of these identifiers (any number).
+    fn find(&mut self, identifiers: &[Identifier]) -> impl Future<Output = Result<Vec<Identity>, StoreError>> + Send;
+
+    /// Takes these identifiers from contacts that do not carry them (any more): deleted ones, mostly.
+    fn release_orphans(&mut self, identifiers: &[Identifier]) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// The database's clock.
+    fn now(&mut self) -> impl Future<Output = Result<Timestamp, StoreError>> + Send;
+
+    /// Writes what the plan says; the ids of its new contacts, in order.
+    fn apply(&mut self, plan: &Plan) -> impl Future<Output = Result<Vec<ContactId>, StoreError>> + Send;
+
+    /// Makes it all durable and visible.
+    fn commit(self) -> impl Future<Output = Result<(), StoreError>> + Send;
+}

@@ -1,0 +1,99 @@
+//! Every statement of the hot path is a key look-up, on all databases, with 100,000 contacts.
+
+use identity::domain::{ContactId, Identifier, IdentifierKind, Timestamp};
+use identity::store::entity::{contact, identifier};
+use sea_orm::{ActiveValue::Set, ConnectionTrait, EntityTrait, QueryResult, Statement, TransactionTrait};
+
+use crate::harness::{Backend, Suite, TestDatabase};
+
+pub fn register(suite: &mut Suite) {
+    suite.on_all("explain::hot_path_is_key_look_ups", hot_path_is_key_look_ups);
+}
+
+const CONTACTS: i64 = 100_000;
+
+async fn hot_path_is_key_look_ups(database: TestDatabase) {
+    let store = database.store().await;
+    // Nearly all primary, so that null dominates `linkedId`: the case that misleads an optimizer.
+    seed(store.connection(), 50).await;
+    for size in [1, 2, 100, 128] {
+        let identifiers: Vec<_> = (0..size).map(|n| phone(n * 701)).collect();
+        let ids: Vec<_> = (1..=size).map(|n| ContactId(n * 701)).collect();
+        for (name, statement) in store.hot_path(&identifiers, &ids, Timestamp(0)).unwrap() {
+            let plan = explain(database.backend, &store, &statement).await;
+            let scans: Vec<_> = plan.iter().filter(|line| is_scan(database.backend, line)).collect();
+            assert!(scans.is_empty(), "{name} of {size} scans: {scans:?}\n{}", plan.join("\n"));
+        }
+    }
+}
+
+fn phone(number: i64) -> Identifier {
+    Identifier::from_stored(IdentifierKind::Phone, number.to_string())
+}
+
+/// Contacts with a phone number each; every n-th is a secondary of the one before.
+async fn seed(connection: &sea_orm::DatabaseConnection, nth: i64) {
+    let now = chrono::DateTime::from_timestamp_micros(0).unwrap().naive_utc();
+    let transaction = connection.begin().await.unwrap();
+    let numbers: Vec<i64> = (0..CONTACTS).collect();
+    for some in numbers.chunks(1_000) {
+        let contacts = some.iter().map(|n| contact::ActiveModel {
+            id: Set(n + 1),
+            phone_number: Set(Some(n.to_string())),
+            email: Set(None),
+            linked_id: Set((n % nth == nth - 1).then_some(*n)),
+            link_precedence: Set(if n % nth == nth - 1 {
+                contact::LinkPrecedence::Secondary
+            } else {
+                contact::LinkPrecedence::Primary
+            }),
+            created_at: Set(now),
+            updated_at: Set(now),
+            deleted_at: Set(None),
+        });
+        contact::Entity::insert_many(contacts).exec_without_returning(&transaction).await.unwrap();
+        let identifiers = some.iter().map(|n| identifier::ActiveModel {
+            kind: Set("phone".to_owned()),
+            value: Set(n.to_string().into_bytes()),
+            contact_id: Set(n + 1),
+        });
+        identifier::Entity::insert_many(identifiers).exec_without_returning(&transaction).await.unwrap();
+    }
+    transaction.commit().await.unwrap();
+}
+
+async fn explain(backend: Backend, store: &identity::store::Database, statement: &Statement) -> Vec<String> {
+    let prefix = if backend == Backend::Sqlite { "EXPLAIN QUERY PLAN" } else { "EXPLAIN" };
+    let explain = Statement::from_string(store.connection().get_database_backend(), format!("{prefix} {statement}"));
+    let rows = store.connection().query_all_raw(explain).await.unwrap();
+    rows.iter().map(|row| line(backend, row)).collect()
+}
+
+fn line(backend: Backend, row: &QueryResult) -> String {
+    let text = |column: &str| row.try_get::<Option<String>>("", column).ok().flatten().unwrap_or_default();
+    match backend {
+        Backend::Sqlite => text("detail"),
+        Backend::Postgres => text("QUERY PLAN"),
+        Backend::Mariadb | Backend::Mysql => {
+            format!("table={} type={} key={} extra={}", text("table"), text("type"), text("key"), text("Extra"))
+        }
+    }
+}
+
+/// Whether a line of a plan reads more rows of a table than its keys name. What a statement made itself
+/// (`roots`, a list of values) may be read whole.
+fn is_scan(backend: Backend, line: &str) -> bool {
+    match backend {
+        Backend::Sqlite => ["SCAN i", "SCAN o", "SCAN c", "SCAN Contact", "SCAN Identifier"]
+            .iter()
+            .any(|scan| line == *scan || line.starts_with(&format!("{scan} "))),
+        Backend::Postgres => {
+            line.contains("Seq Scan on") || (line.contains("Hash Cond") || line.contains("Merge Cond"))
+        }
+        Backend::Mariadb | Backend::Mysql => {
+            let own =
+                ["i", "o", "c", "Contact", "Identifier"].iter().any(|table| line.contains(&format!("table={table} ")));
+            own && ["type=ALL", "type=index ", "type= "].iter().any(|kind| line.contains(kind))
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! Turns async functions into tests, one for each database.
+
+use std::time::Duration;
+
+use libtest_mimic::{Arguments, Failed, Trial};
+
+use super::{Backend, TestDatabase};
+
+/// A test that hangs fails; the slowest takes a fraction of this.
+const TIME_LIMIT: Duration = Duration::from_secs(240);
+
+/// All tests, as they are registered.
+pub struct Suite {
+    trials: Vec<Trial>,
+    /// Set by `scripts/test`: a database that is missing fails its tests.
+    require_all: bool,
+}
+
+impl Suite {
+    pub fn from_env() -> Self {
+        Self { trials: Vec::new(), require_all: std::env::var_os("TEST_REQUIRE_ALL").is_some() }
+    }
+
+    /// Registers a test on every database.
+    pub fn on_all<F: Future<Output = ()>>(&mut self, name: &str, test: fn(TestDatabase) -> F)
+    where
+        F: 'static,
+    {
+        self.on(&Backend::ALL, name, test);
+    }
+
+    /// Registers a test on some databases.
+    pub fn on<F: Future<Output = ()> + 'static>(
+        &mut self,
+        backends: &[Backend],
+        name: &str,
+        test: fn(TestDatabase) -> F,
+    ) {
+        for &backend in backends {
+            let missing = backend.server().is_err();
+            let run = move || {
+                backend.server()?;
+                block_on(async move {
+                    let database = TestDatabase::create(backend).await;
+                    test(database.clone()).await;
+                    database.drop().await;
+                })
+            };
+            let trial = Trial::test(format!("{name}::{}", backend.name()), run);
+            self.trials.push(trial.with_ignored_flag(missing && !self.require_all));
+        }
+    }
+
+    /// Runs them and exits.
+    pub fn run(self) {
+        let arguments = Arguments::from_args();
+        for backend in Backend::ALL {
+            if let (Err(missing), false) = (backend.server(), self.require_all) {
+                eprintln!("not run: the tests on {}: {missing}", backend.name());
+            }
+        }
+        libtest_mimic::run(&arguments, self.trials).exit();
+    }
+}
+
+fn block_on(test: impl Future<Output = ()>) -> Result<(), Failed> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let outcome = runtime.block_on(async { tokio::time::timeout(TIME_LIMIT, test).await });
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    outcome.map_err(|_| format!("not done after {} s", TIME_LIMIT.as_secs()).into())
+}
