@@ -4,8 +4,10 @@
 //!
 //! | module | |
 //! | --- | --- |
+//! | [`settings`] | what the binary is told |
 //! | [`resolver`] | use cases: batching, the lock protocol, retries; the only writer |
 //! | [`domain`] | identifiers, contacts, identities, and the planner: pure |
 
 pub mod domain;
 pub mod resolver;
+pub mod settings;
