@@ -4,10 +4,11 @@
 //!
 //! | module | |
 //! | --- | --- |
-//! | [`settings`] | what the binary is told |
+//! | [`settings`] [`telemetry`] | what the binary is told, and the log it writes |
 //! | [`resolver`] | use cases: batching, the lock protocol, retries; the only writer |
 //! | [`domain`] | identifiers, contacts, identities, and the planner: pure |
 
 pub mod domain;
 pub mod resolver;
 pub mod settings;
+pub mod telemetry;
