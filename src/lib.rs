@@ -4,11 +4,14 @@
 //!
 //! | module | |
 //! | --- | --- |
-//! | [`settings`] [`telemetry`] | what the binary is told, and the log it writes |
+//! | [`cli`] [`settings`] [`telemetry`] [`healthcheck`] | what the binary is told, and the log it writes |
 //! | [`resolver`] | use cases: batching, the lock protocol, retries; the only writer |
 //! | [`domain`] | identifiers, contacts, identities, and the planner: pure |
 
+pub mod app;
+pub mod cli;
 pub mod domain;
+pub mod healthcheck;
 pub mod resolver;
 pub mod settings;
 pub mod telemetry;
