@@ -1,0 +1,101 @@
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::str::FromStr;
+
+/// Where to listen: `127.0.0.1:50051`, `[::1]:50051`, `0.0.0.0:0`, or a host name, which is looked up
+/// when it is bound (`TcpListener::bind((addr.host(), addr.port()))`). Port 0 picks a free one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListenAddr {
+    host: String,
+    port: u16,
+}
+
+/// The text is no address to listen at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("must be HOST:PORT, such as 127.0.0.1:3000, 0.0.0.0:3000, [::1]:3000 or localhost:3000")]
+pub struct InvalidListenAddr;
+
+impl ListenAddr {
+    /// The host's name or IP address, an IPv6 one without brackets.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// The TCP port. 0 stands for any free one.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The same host at another port.
+    pub(super) fn with_port(self, port: u16) -> Self {
+        Self { port, ..self }
+    }
+
+    /// Where a client on the same machine reaches a listener at this address: "every interface" is
+    /// nowhere to connect to, so it becomes the loopback one.
+    pub fn from_here(&self) -> Self {
+        let host = match self.host.parse() {
+            Ok(IpAddr::V4(Ipv4Addr::UNSPECIFIED)) => Ipv4Addr::LOCALHOST.to_string(),
+            Ok(IpAddr::V6(Ipv6Addr::UNSPECIFIED)) => Ipv6Addr::LOCALHOST.to_string(),
+            _ => self.host.clone(),
+        };
+        Self { host, port: self.port }
+    }
+}
+
+impl FromStr for ListenAddr {
+    type Err = InvalidListenAddr;
+
+    // `:3000` is refused: in some tools it means every interface, in others loopback.
+    fn from_str(text: &str) -> Result<Self, InvalidListenAddr> {
+        if let Ok(addr) = text.parse::<SocketAddr>() {
+            return Ok(Self { host: addr.ip().to_string(), port: addr.port() });
+        }
+        let (host, port) = text.rsplit_once(':').ok_or(InvalidListenAddr)?;
+        let port = port.parse().map_err(|_| InvalidListenAddr)?;
+        if is_host_name(host) { Ok(Self { host: host.to_owned(), port }) } else { Err(InvalidListenAddr) }
+    }
+}
+
+impl fmt::Display for ListenAddr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { host, port } = self;
+        if host.contains(':') { write!(f, "[{host}]:{port}") } else { write!(f, "{host}:{port}") }
+    }
+}
+
+/// Whether the text can be a host's name. One without a letter would be a mistyped IP address.
+pub(super) fn is_host_name(text: &str) -> bool {
+    text.chars().all(|c| c.is_ascii_alphanumeric() || "-._".contains(c)) && text.contains(|c: char| c.is_alphabetic())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prints_what_it_parsed() {
+        for text in ["127.0.0.1:50051", "0.0.0.0:0", "[::1]:3000", "[::]:65535", "localhost:80", "my-host.local:80"] {
+            assert_eq!(text.parse::<ListenAddr>().map(|addr| addr.to_string()), Ok(text.to_owned()));
+        }
+    }
+
+    #[test]
+    fn refuses_what_could_mean_two_things() {
+        for text in
+            ["", "3000", ":3000", "::1:3000", "127.0.0.1", "256.0.0.1:80", "host", "a b:80", "host:65536", "h:-1"]
+        {
+            assert_eq!(text.parse::<ListenAddr>(), Err(InvalidListenAddr), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_client_reaches_every_interface_at_loopback() {
+        for (listens, reached) in
+            [("0.0.0.0:1", "127.0.0.1:1"), ("[::]:1", "[::1]:1"), ("10.0.0.1:1", "10.0.0.1:1"), ("db:1", "db:1")]
+        {
+            let from_here = listens.parse::<ListenAddr>().map(|addr| addr.from_here().to_string());
+            assert_eq!(from_here, Ok(reached.to_owned()));
+        }
+    }
+}

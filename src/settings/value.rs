@@ -1,0 +1,102 @@
+//! What the text of a setting may be.
+
+use std::ffi::OsStr;
+use std::fmt::Display;
+use std::str::FromStr;
+use std::time::Duration;
+
+use clap::builder::TypedValueParser;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::parser::ValueSource;
+use clap::{Arg, Command, Error};
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Parses a setting for clap.
+///
+/// clap's own parsers echo the value and do not say whether it came from a flag or the environment.
+#[derive(Clone, Copy)]
+pub(crate) struct Parser<T>(fn(&str) -> Result<T, String>);
+
+impl<T> Parser<T> {
+    pub(crate) const fn new(parse: fn(&str) -> Result<T, String>) -> Self {
+        Self(parse)
+    }
+}
+
+impl<T: Clone + Send + Sync + 'static> TypedValueParser for Parser<T> {
+    type Value = T;
+
+    fn parse_ref(&self, command: &Command, arg: Option<&Arg>, value: &OsStr) -> Result<T, Error> {
+        self.parse_ref_(command, arg, value, ValueSource::CommandLine)
+    }
+
+    fn parse_ref_(&self, _: &Command, arg: Option<&Arg>, value: &OsStr, source: ValueSource) -> Result<T, Error> {
+        let text = value.to_str().ok_or_else(|| "must be UTF-8".to_owned());
+        text.and_then(|text| (self.0)(text)).map_err(|reason| {
+            let setting = arg.map(|arg| spelled(arg, Some(source))).unwrap_or_default();
+            let mut error = Error::new(ErrorKind::ValueValidation);
+            error.insert(ContextKind::InvalidArg, ContextValue::String(setting));
+            error.insert(ContextKind::Custom, ContextValue::String(reason));
+            error
+        })
+    }
+}
+
+/// The setting and the reason, if the error is a [`Parser`]'s.
+pub(super) fn complaint(error: &Error) -> Option<(&str, &str)> {
+    match (error.get(ContextKind::InvalidArg), error.get(ContextKind::Custom)) {
+        (Some(ContextValue::String(setting)), Some(ContextValue::String(reason))) => Some((setting, reason)),
+        _ => None,
+    }
+}
+
+/// The name of a setting as its source spells it. A default can only be wrong if a file set it.
+pub(super) fn spelled(arg: &Arg, source: Option<ValueSource>) -> String {
+    match (source, arg.get_env(), arg.get_long()) {
+        (Some(ValueSource::EnvVariable), Some(env), _) => format!("{} (environment)", env.to_string_lossy()),
+        (Some(ValueSource::CommandLine), _, Some(long)) => format!("--{long}"),
+        (Some(ValueSource::CommandLine), _, None) => format!("{arg}"),
+        _ => arg.get_id().to_string(),
+    }
+}
+
+/// A whole number within bounds, both included.
+pub(crate) fn whole<T: TryFrom<u32>, const MIN: u32, const MAX: u32>() -> Parser<T> {
+    Parser::new(|text| {
+        let number = text.parse::<u32>().ok().filter(|number| (MIN..=MAX).contains(number));
+        number
+            .and_then(|number| T::try_from(number).ok())
+            .ok_or_else(|| format!("must be a whole number from {MIN} to {MAX}"))
+    })
+}
+
+/// `true` or `false`.
+pub(crate) fn boolean() -> Parser<bool> {
+    Parser::new(|text| text.parse().map_err(|_| "must be true or false".to_owned()))
+}
+
+/// A time from nothing to a day: `500ms`, `10s`, `1m 30s`.
+pub(crate) fn duration() -> Parser<Duration> {
+    Parser::new(|text| bounded(text, Duration::ZERO, "must be a time such as 500ms or 10s, of a day at most"))
+}
+
+/// A time from a millisecond to a day. The upper bound keeps deadlines within what a clock can add.
+pub(crate) fn timeout() -> Parser<Duration> {
+    Parser::new(|text| {
+        bounded(text, Duration::from_millis(1), "must be a time such as 500ms or 10s, from 1ms to a day")
+    })
+}
+
+fn bounded(text: &str, least: Duration, rule: &str) -> Result<Duration, String> {
+    let duration = humantime::parse_duration(text.trim()).map_err(|_| rule.to_owned())?;
+    if (least..=DAY).contains(&duration) { Ok(duration) } else { Err(rule.to_owned()) }
+}
+
+/// What `FromStr` accepts, where its error says "must be …".
+pub(crate) fn from_str<T>() -> Parser<T>
+where
+    T: FromStr<Err: Display>,
+{
+    Parser::new(|text| text.parse().map_err(|error: T::Err| error.to_string()))
+}
