@@ -17,11 +17,14 @@ pub(crate) fn create_table(backend: DbBackend, name: impl IntoTableRef) -> Table
 /// A moment in UTC with microseconds.
 pub(crate) fn moment(backend: DbBackend, name: impl IntoIden) -> ColumnDef {
     let mut column = ColumnDef::new(name);
-    match backend {
-        DbBackend::MySql => column.custom("datetime(6)"),
-        DbBackend::Postgres => column.custom("timestamp(6)"),
-        _ => column.custom("datetime_text"),
+    let sql_type = if backend == DbBackend::MySql {
+        "datetime(6)"
+    } else if backend == DbBackend::Postgres {
+        "timestamp(6)"
+    } else {
+        "datetime_text"
     };
+    column.custom(sql_type);
     column
 }
 

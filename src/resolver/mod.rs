@@ -103,7 +103,7 @@ impl Resolver {
         let (reads, read_queue) = mpsc::unbounded_channel();
         let (writes, write_queue) = mpsc::unbounded_channel();
         let reachable = Reachable::new();
-        let read_queue = Arc::new(Mutex::new(read_queue));
+        let read_queue = Arc::new(Mutex::new(read::Queue::new(read_queue)));
         for _ in 0..READ_LANES {
             let lane = read::Lane {
                 store: store.clone(),

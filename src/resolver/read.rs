@@ -13,9 +13,41 @@ use crate::store::{MAX_FIND, Store, StoreError};
 /// request has a statement of its own and at high load many share one.
 pub(super) struct Lane<S> {
     pub(super) store: S,
-    pub(super) queue: Arc<Mutex<mpsc::UnboundedReceiver<Job>>>,
+    pub(super) queue: Arc<Mutex<Queue>>,
     pub(super) writes: mpsc::UnboundedSender<Job>,
     pub(super) reachable: Reachable,
+}
+
+/// What waits to be read.
+pub(super) struct Queue {
+    arriving: mpsc::UnboundedReceiver<Job>,
+    /// The first of the next statement: there was no room for it in the last one.
+    held_over: Option<Job>,
+}
+
+impl Queue {
+    pub(super) fn new(arriving: mpsc::UnboundedReceiver<Job>) -> Self {
+        Self { arriving, held_over: None }
+    }
+
+    /// Whatever waits, as far as one statement goes. `None` when the resolver is gone.
+    async fn next(&mut self) -> Option<Vec<Job>> {
+        let first = match self.held_over.take() {
+            Some(job) => job,
+            None => self.arriving.recv().await?,
+        };
+        let mut room = MAX_FIND.saturating_sub(first.observation.identifiers().len());
+        let mut jobs = vec![first];
+        while let Ok(job) = self.arriving.try_recv() {
+            let Some(left) = room.checked_sub(job.observation.identifiers().len()) else {
+                self.held_over = Some(job);
+                break;
+            };
+            room = left;
+            jobs.push(job);
+        }
+        Some(jobs)
+    }
 }
 
 /// How often a read is tried in all: the pool may still hold connections from before the database was
@@ -24,32 +56,13 @@ const ATTEMPTS: usize = 3;
 
 impl<S: Store> Lane<S> {
     pub(super) async fn run(self) {
-        // A held-over job had no room in the statement before it.
-        let mut held_over = None;
-        while let Some(jobs) = self.next(&mut held_over).await {
+        while let Some(jobs) = self.next().await {
             self.read(jobs).await;
         }
     }
 
-    /// Whatever waits, as far as one statement goes. `None` when the resolver is gone.
-    async fn next(&self, held_over: &mut Option<Job>) -> Option<Vec<Job>> {
-        let mut jobs: Vec<Job> = held_over.take().into_iter().collect();
-        let mut size = jobs.iter().map(|job| job.observation.identifiers().len()).sum::<usize>();
-        let mut queue = self.queue.lock().await;
-        if jobs.is_empty() {
-            let first = queue.recv().await?;
-            size += first.observation.identifiers().len();
-            jobs.push(first);
-        }
-        while let Ok(job) = queue.try_recv() {
-            size += job.observation.identifiers().len();
-            if size > MAX_FIND {
-                *held_over = Some(job);
-                break;
-            }
-            jobs.push(job);
-        }
-        Some(jobs)
+    async fn next(&self) -> Option<Vec<Job>> {
+        self.queue.lock().await.next().await
     }
 
     async fn read(&self, jobs: Vec<Job>) {

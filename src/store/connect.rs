@@ -90,6 +90,7 @@ const MYSQL_SESSION: &str =
 const POSTGRES_SESSION: &str = "SET default_transaction_isolation = 'read committed'; SET lock_timeout = '2s'; \
      SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; SET jit = off";
 
+#[expect(clippy::wildcard_enum_match_arm, reason = "sqlx adds errors as it likes")]
 fn why(error: &DbErr) -> ConnectError {
     let DbErr::Conn(RuntimeErr::SqlxError(error)) = error else { return ConnectError::Unreachable };
     match error.as_ref() {
@@ -111,7 +112,9 @@ fn why(error: &DbErr) -> ConnectError {
 fn why_mysql(number: u16) -> ConnectError {
     match number {
         1044 | 1142 | 1227 => ConnectError::Refused("the database user lacks a right that the service needs"),
-        1045 | 1698 => ConnectError::Refused("the database refuses the user or the password"),
+        1045 | 1698 => ConnectError::Refused(
+            "the database refuses the user or the password, or wants TLS of this user (ssl-mode in its URL)",
+        ),
         1049 => ConnectError::Refused("the server has no database of that name"),
         3159 => ConnectError::Refused("the database demands TLS: put ?ssl-mode=REQUIRED into its URL"),
         1251 | 2059 => ConnectError::Refused("the database demands an authentication method that is not supported"),

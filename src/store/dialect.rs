@@ -83,10 +83,13 @@ fn quoted(backend: DbBackend, sql: String) -> String {
 /// On SQLite the database is in this process, and so is its clock (its own one counts milliseconds).
 pub(super) async fn clock(connection: &impl ConnectionTrait) -> Result<(Timestamp, i64), StoreError> {
     let backend = connection.get_database_backend();
-    let sql = match backend {
-        DbBackend::MySql => "SELECT UTC_TIMESTAMP(6), @@auto_increment_increment",
-        DbBackend::Postgres => "SELECT clock_timestamp() AT TIME ZONE 'UTC', 1::bigint",
-        _ => return Ok((Timestamp(Utc::now().timestamp_micros()), 1)),
+    if backend == DbBackend::Sqlite {
+        return Ok((Timestamp(Utc::now().timestamp_micros()), 1));
+    }
+    let sql = if backend == DbBackend::MySql {
+        "SELECT UTC_TIMESTAMP(6), @@auto_increment_increment"
+    } else {
+        "SELECT clock_timestamp() AT TIME ZONE 'UTC', 1::bigint"
     };
     let row = connection.query_one_raw(Statement::from_string(backend, sql)).await?;
     let row = row.ok_or_else(|| StoreError::Rejected(super::error::Cause::new("no clock")))?;

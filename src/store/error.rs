@@ -50,6 +50,7 @@ impl StoreError {
 }
 
 impl From<DbErr> for StoreError {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "SeaORM adds errors as it likes")]
     fn from(error: DbErr) -> Self {
         match &error {
             DbErr::Conn(runtime) | DbErr::Exec(runtime) | DbErr::Query(runtime) => match runtime {
@@ -63,6 +64,7 @@ impl From<DbErr> for StoreError {
     }
 }
 
+#[expect(clippy::wildcard_enum_match_arm, reason = "sqlx adds errors as it likes")]
 fn from_sqlx(error: &sqlx::Error) -> StoreError {
     match error {
         sqlx::Error::Database(error) => {

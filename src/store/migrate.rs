@@ -1,6 +1,6 @@
 //! Making and changing the tables, when several replicas start at once.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use migration::{Migrator, MigratorTrait};
 use sea_orm::{
@@ -33,6 +33,9 @@ pub struct MigrationStatus {
 /// How long to wait for another process that migrates.
 const LOCK_WAIT: Duration = Duration::from_secs(60);
 
+/// How often to try meanwhile.
+const LOCK_EVERY: Duration = Duration::from_millis(100);
+
 /// The advisory lock's name on MySQL, which has one name space a server and 64 characters a name, and its number on PostgreSQL.
 const LOCK_NAME: &str = "CONCAT('identity', SHA2(DATABASE(), 224))";
 const LOCK_NUMBER: i64 = 0x6964_656e_7469_7479; // "identity"
@@ -47,9 +50,10 @@ impl Database {
             return Ok(()); // The usual start takes no lock.
         }
         let lock = self.lock_migrations().await?;
-        let done = match self.connection.get_database_backend() {
-            DbBackend::Sqlite => Migrator::up(&lock, None).await,
-            _ => Migrator::up(&self.connection, None).await,
+        let done = if self.is_sqlite() {
+            Migrator::up(&lock, None).await
+        } else {
+            Migrator::up(&self.connection, None).await
         };
         self.unlock_migrations(lock, done).await
     }
@@ -60,9 +64,10 @@ impl Database {
     /// [`MigrateError`].
     pub async fn migrate_down(&self, steps: Option<u32>) -> Result<(), MigrateError> {
         let lock = self.lock_migrations().await?;
-        let done = match self.connection.get_database_backend() {
-            DbBackend::Sqlite => Migrator::down(&lock, steps).await,
-            _ => Migrator::down(&self.connection, steps).await,
+        let done = if self.is_sqlite() {
+            Migrator::down(&lock, steps).await
+        } else {
+            Migrator::down(&self.connection, steps).await
         };
         self.unlock_migrations(lock, done).await
     }
@@ -96,42 +101,32 @@ impl Database {
         rows.iter().map(|row| row.try_get_by_index(0)).collect()
     }
 
+    /// The write lock of an SQLite file keeps every other connection out: there, migrations run in the
+    /// transaction that has it.
+    fn is_sqlite(&self) -> bool {
+        self.connection.get_database_backend() == DbBackend::Sqlite
+    }
+
     /// SeaORM's migrator takes no lock of its own. A transaction, because it stays on one connection, and so
     /// the lock is gone with the process whatever happens to it.
     async fn lock_migrations(&self) -> Result<DatabaseTransaction, MigrateError> {
-        let backend = self.connection.get_database_backend();
         let options = TransactionOptions {
-            sqlite_transaction_mode: (backend == DbBackend::Sqlite).then_some(SqliteTransactionMode::Immediate),
+            sqlite_transaction_mode: self.is_sqlite().then_some(SqliteTransactionMode::Immediate),
             ..Default::default()
         };
-        let begun = tokio::time::Instant::now();
-        loop {
-            let lock = self.connection.begin_with_options(options.clone()).await;
-            let lock = match lock {
-                Ok(lock) => lock,
-                // SQLite: another process is at it.
-                Err(_) if backend == DbBackend::Sqlite && begun.elapsed() < LOCK_WAIT => continue,
+        let begun = Instant::now();
+        while begun.elapsed() < LOCK_WAIT {
+            match self.connection.begin_with_options(options).await {
+                Ok(lock) if self.is_sqlite() => return Ok(lock),
+                Ok(lock) if try_lock(&lock).await? => return Ok(lock),
+                Ok(_) => {}
+                // It waited for the write lock already, for as long as a connection does.
+                Err(_) if self.is_sqlite() => {}
                 Err(error) => return Err(error.into()),
-            };
-            let attempt = match backend {
-                DbBackend::MySql => format!("SELECT GET_LOCK({LOCK_NAME}, 1) = 1"),
-                DbBackend::Postgres => format!("SELECT pg_try_advisory_xact_lock({LOCK_NUMBER})"),
-                _ => return Ok(lock),
-            };
-            let row = lock.query_one_raw(Statement::from_string(backend, attempt)).await?;
-            let locked = match (&row, backend) {
-                (None, _) => false,
-                (Some(row), DbBackend::Postgres) => row.try_get_by_index::<bool>(0)?,
-                (Some(row), _) => row.try_get_by_index::<Option<i64>>(0)? == Some(1),
-            };
-            if locked {
-                return Ok(lock);
             }
-            if begun.elapsed() > LOCK_WAIT {
-                return Err(MigrateError::Locked);
-            }
-            tokio::time::sleep(Duration::from_millis(100)).await;
+            tokio::time::sleep(LOCK_EVERY).await;
         }
+        Err(MigrateError::Locked)
     }
 
     async fn unlock_migrations(&self, lock: DatabaseTransaction, done: Result<(), DbErr>) -> Result<(), MigrateError> {
@@ -147,5 +142,20 @@ impl Database {
             }
         }
         Ok(())
+    }
+}
+
+async fn try_lock(lock: &DatabaseTransaction) -> Result<bool, DbErr> {
+    let backend = lock.get_database_backend();
+    let attempt = if backend == DbBackend::MySql {
+        format!("SELECT CASE GET_LOCK({LOCK_NAME}, 0) WHEN 1 THEN TRUE ELSE FALSE END")
+    } else {
+        format!("SELECT pg_try_advisory_xact_lock({LOCK_NUMBER})")
+    };
+    let row = lock.query_one_raw(Statement::from_string(backend, attempt)).await?;
+    match row {
+        Some(row) if backend == DbBackend::MySql => Ok(row.try_get_by_index::<i64>(0)? == 1),
+        Some(row) => row.try_get_by_index(0),
+        None => Ok(false),
     }
 }

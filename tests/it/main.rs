@@ -1,18 +1,36 @@
 //! The service through its doors, on every database.
 //!
-//! A test is an async function over a [`Bench`](harness::Bench); the harness runs it on SQLite, PostgreSQL,
-//! MariaDB and MySQL, each time in a database of its own. `scripts/test` starts the servers. Plain
-//! `cargo test` runs what needs none, and says what it did not run.
+//! A test is an async function over a [`TestDatabase`](harness::TestDatabase); the harness runs it on SQLite,
+//! PostgreSQL, MariaDB and MySQL, each time in a database of its own. `scripts/test` starts the servers.
+//! Plain `cargo test` runs what needs none, and says what it did not run.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, reason = "tests")]
 
+mod abuse;
+mod by_hand;
+mod concurrency;
+mod connect;
 mod explain;
 mod harness;
+mod identifiers;
 mod migrations;
+mod outage;
+mod process;
+mod replay;
+mod worked_example;
 
 fn main() {
     let mut suite = harness::Suite::from_env();
-    explain::register(&mut suite);
+    worked_example::register(&mut suite);
+    identifiers::register(&mut suite);
+    concurrency::register(&mut suite);
+    replay::register(&mut suite);
+    by_hand::register(&mut suite);
+    outage::register(&mut suite);
+    connect::register(&mut suite);
     migrations::register(&mut suite);
+    explain::register(&mut suite);
+    process::register(&mut suite);
+    abuse::register(&mut suite);
     suite.run();
 }

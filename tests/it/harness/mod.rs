@@ -1,7 +1,19 @@
-//! What the tests share: databases, services, clients.
+//! What the tests share: databases, services, clients, and what must be true of the tables.
 
+mod caller;
+mod checkout;
+mod components;
 mod database;
+mod process;
+mod server;
+mod service;
 mod suite;
 
+pub use caller::{Caller, Door, Refusal, Reply};
+pub use checkout::{Checkouts, Event, check_variety};
+pub use components::Components;
 pub use database::{Backend, TestDatabase, execute, query};
+pub use process::{Process, binary};
+pub use server::Server;
+pub use service::Service;
 pub use suite::Suite;

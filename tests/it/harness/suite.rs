@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use libtest_mimic::{Arguments, Failed, Trial};
 
-use super::{Backend, TestDatabase};
+use super::{Backend, Server, TestDatabase};
 
 /// A test that hangs fails; the slowest takes a fraction of this.
 const TIME_LIMIT: Duration = Duration::from_secs(240);
@@ -51,6 +51,29 @@ impl Suite {
         }
     }
 
+    /// Registers a test on database servers of its own, which it may stop and kill.
+    pub fn on_own_server<F: Future<Output = ()> + 'static>(
+        &mut self,
+        backends: &[Backend],
+        name: &str,
+        test: fn(Server) -> F,
+    ) {
+        for &backend in backends {
+            let missing = Server::script().is_err();
+            let run = move || {
+                Server::script()?;
+                block_on(async move { test(Server::start(backend)).await })
+            };
+            let trial = Trial::test(format!("{name}::{}", backend.name()), run);
+            self.trials.push(trial.with_ignored_flag(missing && !self.require_all));
+        }
+    }
+
+    /// Registers a test that needs no database server.
+    pub fn plain<F: Future<Output = ()> + 'static>(&mut self, name: &str, test: fn() -> F) {
+        self.trials.push(Trial::test(name, move || block_on(test())));
+    }
+
     /// Runs them and exits.
     pub fn run(self) {
         let arguments = Arguments::from_args();
@@ -58,6 +81,9 @@ impl Suite {
             if let (Err(missing), false) = (backend.server(), self.require_all) {
                 eprintln!("not run: the tests on {}: {missing}", backend.name());
             }
+        }
+        if let (Err(missing), false) = (Server::script(), self.require_all) {
+            eprintln!("not run: the tests that stop a database: {missing}");
         }
         libtest_mimic::run(&arguments, self.trials).exit();
     }

@@ -1,0 +1,123 @@
+//! Connecting to a database, and saying in one line what is wrong when it does not work.
+
+use std::time::Duration;
+
+use identity::store::{ConnectError, ConnectOptions, Database};
+use sea_orm::ConnectionTrait;
+use url::Url;
+
+use crate::harness::{Backend, Door, Service, Suite, TestDatabase, query};
+
+pub fn register(suite: &mut Suite) {
+    suite.on(&[Backend::Mysql], "connect::caching_sha2_password_without_tls", caching_sha2_password_without_tls);
+    suite.on(&[Backend::Mysql], "connect::caching_sha2_password_with_tls", caching_sha2_password_with_tls);
+    suite.on(&[Backend::Mysql], "connect::a_server_that_demands_tls_is_explained", a_server_that_demands_tls_is_explained);
+    suite.on(&Backend::SERVERS, "connect::a_wrong_password_is_explained", a_wrong_password_is_explained);
+    suite.on(&Backend::SERVERS, "connect::a_missing_database_is_explained", a_missing_database_is_explained);
+    suite.on(&Backend::SERVERS, "connect::a_server_that_is_not_there_is_explained", a_server_that_is_not_there_is_explained);
+    suite.on(&[Backend::Sqlite], "connect::a_file_that_cannot_be_made_is_explained", a_file_that_cannot_be_made_is_explained);
+    suite.on(&[Backend::Sqlite], "connect::in_memory", in_memory);
+}
+
+async fn connect(url: &Url) -> Result<Database, ConnectError> {
+    let options = ConnectOptions {
+        url: url.as_str().into(),
+        max_connections: 2,
+        statement_timeout: Duration::from_secs(3),
+    };
+    Database::connect(options).await
+}
+
+/// A user who has never logged in: the server has no hash of the password yet, and asks for all of it.
+async fn new_user(database: &TestDatabase, requirement: &str) -> Url {
+    let mut url = Url::parse(&database.url).unwrap();
+    let name = url.path().trim_start_matches("/identity_").to_owned();
+    let admin = database.raw().await;
+    let sql = [
+        format!("CREATE USER {name}@'%' IDENTIFIED WITH caching_sha2_password BY 'pass#word/?:@' {requirement}"),
+        format!("GRANT ALL ON *.* TO {name}@'%'"),
+    ];
+    for statement in sql {
+        admin.execute_unprepared(&statement).await.unwrap();
+    }
+    url.set_username(&name).unwrap();
+    url.set_password(Some("pass%23word%2F%3F%3A%40")).unwrap();
+    url
+}
+
+async fn drop_user(database: &TestDatabase, url: &Url) {
+    database.raw().await.execute_unprepared(&format!("DROP USER {}@'%'", url.username())).await.unwrap();
+}
+
+async fn cipher(database: &Database) -> String {
+    let rows = query(database.connection(), "SHOW SESSION STATUS LIKE 'Ssl_cipher'").await;
+    rows[0].try_get_by_index(1).unwrap()
+}
+
+async fn caching_sha2_password_without_tls(database: TestDatabase) {
+    let mut url = new_user(&database, "").await;
+    url.set_query(Some("ssl-mode=DISABLED"));
+    for _ in 0..2 {
+        let connected = connect(&url).await.unwrap(); // The second time the server knows the hash.
+        assert_eq!(cipher(&connected).await, "");
+    }
+    let service = Service::start_with(url.as_str(), &[]).await;
+    assert_eq!(service.caller().identify(Door::Grpc, Some("a@x.de"), None).await.unwrap().outcome, "created");
+    service.stop().await;
+    drop_user(&database, &url).await;
+}
+
+async fn caching_sha2_password_with_tls(database: TestDatabase) {
+    let mut url = new_user(&database, "REQUIRE SSL").await;
+    for query in [None, Some("ssl-mode=REQUIRED")] {
+        url.set_query(query); // TLS is taken where it is offered.
+        let connected = connect(&url).await.unwrap();
+        assert_ne!(cipher(&connected).await, "");
+    }
+    drop_user(&database, &url).await;
+}
+
+async fn a_server_that_demands_tls_is_explained(database: TestDatabase) {
+    let mut url = new_user(&database, "REQUIRE SSL").await;
+    url.set_query(Some("ssl-mode=DISABLED"));
+    let refusal = connect(&url).await.err().unwrap().to_string();
+    assert!(refusal.contains("refuses the user or the password"), "{refusal}"); // The server says no more.
+    assert!(refusal.contains("TLS"), "{refusal}");
+    drop_user(&database, &url).await;
+}
+
+async fn a_wrong_password_is_explained(database: TestDatabase) {
+    let mut url = Url::parse(&database.url).unwrap();
+    url.set_password(Some("secret-wrong")).unwrap();
+    let refusal = connect(&url).await.err().unwrap();
+    assert!(matches!(refusal, ConnectError::Refused(_)));
+    let line = refusal.to_string();
+    assert!(line.contains("refuses the user or the password") && !line.contains("secret"), "{line}");
+}
+
+async fn a_missing_database_is_explained(database: TestDatabase) {
+    let mut url = Url::parse(&database.url).unwrap();
+    url.set_path("no_such_database");
+    let refusal = connect(&url).await.err().unwrap();
+    assert!(matches!(refusal, ConnectError::Refused(why) if why.contains("no database of that name")), "{refusal}");
+}
+
+async fn a_server_that_is_not_there_is_explained(database: TestDatabase) {
+    let mut url = Url::parse(&database.url).unwrap();
+    url.set_port(Some(1)).unwrap();
+    assert_eq!(connect(&url).await.err(), Some(ConnectError::Unreachable));
+}
+
+async fn a_file_that_cannot_be_made_is_explained(_: TestDatabase) {
+    let url = Url::parse("sqlite:///no/such/folder/identity.db?mode=rwc").unwrap();
+    let refusal = connect(&url).await.err().unwrap();
+    assert!(matches!(refusal, ConnectError::Refused(why) if why.contains("cannot be opened")), "{refusal}");
+}
+
+async fn in_memory(_: TestDatabase) {
+    let service = Service::start_with("sqlite::memory:", &[]).await;
+    let caller = service.caller();
+    assert_eq!(caller.identify(Door::Grpc, Some("a@x.de"), Some("1")).await.unwrap().outcome, "created");
+    assert_eq!(caller.identify(Door::Http, None, Some("1")).await.unwrap().outcome, "matched");
+    service.stop().await;
+}

@@ -1,0 +1,168 @@
+//! Clients as users have them: a gRPC client and an HTTP client, behind one interface, so that a behaviour
+//! is tested through both doors by one test.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use identity::proto::identity_service_client::IdentityServiceClient;
+use identity::proto::{IdentifyRequest, Outcome};
+use serde_json::{Value, json};
+use tonic::Code;
+use tonic::transport::{Channel, Endpoint};
+use tonic_types::StatusExt;
+
+/// One of the two ways in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Door {
+    Grpc,
+    Http,
+}
+
+impl Door {
+    pub const BOTH: [Self; 2] = [Self::Grpc, Self::Http];
+}
+
+/// An answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reply {
+    pub outcome: &'static str,
+    pub primary: i64,
+    pub emails: Vec<String>,
+    pub phones: Vec<String>,
+    pub secondaries: Vec<i64>,
+}
+
+/// An error.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    pub code: Code,
+    pub message: String,
+    /// The fields that `BadRequest` names.
+    pub fields: Vec<String>,
+    /// Whether `RetryInfo` says that a retry helps.
+    pub retry: bool,
+}
+
+#[derive(Clone)]
+pub struct Caller {
+    grpc: IdentityServiceClient<Channel>,
+    http: reqwest::Client,
+    url: String,
+}
+
+impl Caller {
+    pub fn new(grpc: SocketAddr, http: SocketAddr) -> Self {
+        let channel = Endpoint::from_shared(format!("http://{grpc}")).expect("an address").connect_lazy();
+        Self {
+            grpc: IdentityServiceClient::new(channel),
+            http: reqwest::Client::new(),
+            url: format!("http://{http}"),
+        }
+    }
+
+    /// Calls with a deadline far off.
+    pub async fn identify(&self, door: Door, email: Option<&str>, phone: Option<&str>) -> Result<Reply, Refusal> {
+        self.identify_within(Duration::from_secs(60), door, email, phone).await
+    }
+
+    pub async fn identify_within(
+        &self,
+        deadline: Duration,
+        door: Door,
+        email: Option<&str>,
+        phone: Option<&str>,
+    ) -> Result<Reply, Refusal> {
+        match door {
+            Door::Grpc => self.grpc(deadline, email, phone).await,
+            Door::Http => self.http(deadline, &json!({"email": email, "phoneNumber": phone})).await,
+        }
+    }
+
+    async fn grpc(&self, deadline: Duration, email: Option<&str>, phone: Option<&str>) -> Result<Reply, Refusal> {
+        let mut request = tonic::Request::new(IdentifyRequest {
+            email: email.map(str::to_owned),
+            phone_number: phone.map(str::to_owned),
+        });
+        request.set_timeout(deadline);
+        let response = self.grpc.clone().identify(request).await.map_err(|status| {
+            let details = status.get_error_details();
+            let violations = details.bad_request().map(|bad| bad.field_violations.clone()).unwrap_or_default();
+            Refusal {
+                code: status.code(),
+                message: status.message().to_owned(),
+                fields: violations.into_iter().map(|violation| violation.field).collect(),
+                retry: details.retry_info().is_some(),
+            }
+        })?;
+        let response = response.into_inner();
+        let outcome = match response.outcome() {
+            Outcome::Created => "created",
+            Outcome::Matched => "matched",
+            Outcome::Linked => "linked",
+            Outcome::Merged => "merged",
+            Outcome::Unspecified => panic!("an answer without an outcome"),
+        };
+        let identity = response.contact.expect("an identity");
+        Ok(Reply {
+            outcome,
+            primary: identity.primary_contact_id,
+            emails: identity.emails,
+            phones: identity.phone_numbers,
+            secondaries: identity.secondary_contact_ids,
+        })
+    }
+
+    /// Posts any body to `/identify`.
+    pub async fn http(&self, deadline: Duration, body: &Value) -> Result<Reply, Refusal> {
+        let request = self.http.post(format!("{}/identify", self.url)).header("grpc-timeout", millis(deadline));
+        let response = request.body(body.to_string()).send().await.expect("an HTTP answer");
+        let ok = response.status().is_success();
+        let outcome = response.headers().get("identity-outcome").cloned();
+        let body: Value = response.json().await.expect("a JSON body");
+        if !ok {
+            return Err(refusal(&body));
+        }
+        let outcome = outcome.expect("the header Identity-Outcome");
+        let outcome = ["created", "matched", "linked", "merged"].into_iter().find(|known| outcome == known);
+        let contact = &body["contact"];
+        let strings = |list: &Value| -> Vec<String> {
+            list.as_array().expect("a list").iter().map(|one| one.as_str().expect("text").to_owned()).collect()
+        };
+        Ok(Reply {
+            outcome: outcome.expect("a known outcome"),
+            primary: contact["primaryContactId"].as_i64().expect("a number"),
+            emails: strings(&contact["emails"]),
+            phones: strings(&contact["phoneNumbers"]),
+            secondaries: contact["secondaryContactIds"]
+                .as_array()
+                .expect("a list")
+                .iter()
+                .map(|id| id.as_i64().expect("a number"))
+                .collect(),
+        })
+    }
+
+    /// Gets a path; the status.
+    pub async fn get(&self, path: &str) -> u16 {
+        self.http.get(format!("{}{path}", self.url)).send().await.expect("an HTTP answer").status().as_u16()
+    }
+}
+
+fn millis(duration: Duration) -> String {
+    format!("{}m", duration.as_millis())
+}
+
+fn refusal(body: &Value) -> Refusal {
+    let details = body["details"].as_array().expect("details");
+    let of = |kind: &str| {
+        details.iter().find(|detail| detail["@type"].as_str().is_some_and(|name| name.ends_with(kind)))
+    };
+    let violations = of("google.rpc.BadRequest").and_then(|bad| bad["fieldViolations"].as_array());
+    let field = |violation: &Value| violation["field"].as_str().expect("a field").to_owned();
+    Refusal {
+        code: Code::from_i32(i32::try_from(body["code"].as_i64().expect("a code")).expect("a small code")),
+        message: body["message"].as_str().expect("a message").to_owned(),
+        fields: violations.map(|violations| violations.iter().map(field).collect()).unwrap_or_default(),
+        retry: of("google.rpc.RetryInfo").is_some(),
+    }
+}

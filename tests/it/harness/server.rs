@@ -1,0 +1,62 @@
+//! Database servers that a test starts for itself, to stop and kill them.
+
+use std::net::TcpListener;
+use std::process::Command;
+
+use super::Backend;
+
+/// A database server of the test's own, through `scripts/servers`.
+pub struct Server {
+    kind: &'static str,
+    port: u16,
+    pub url: String,
+}
+
+impl Server {
+    /// The script that starts servers.
+    pub fn script() -> Result<String, String> {
+        std::env::var("TEST_SERVERS").map_err(|_| "TEST_SERVERS is not set; use scripts/test".to_owned())
+    }
+
+    pub fn start(backend: Backend) -> Self {
+        let port = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("bound").port();
+        let mut server = Self { kind: backend.name(), port, url: String::new() };
+        server.start_again();
+        server
+    }
+
+    /// Starts it on the data that it left.
+    pub fn start_again(&mut self) {
+        self.url = self.control("start").trim().to_owned();
+    }
+
+    /// As a crash would.
+    pub fn kill(&self) {
+        self.control("kill");
+    }
+
+    /// From here on it holds its connections and answers nothing.
+    pub fn pause(&self) {
+        self.control("pause");
+    }
+
+    pub fn resume(&self) {
+        self.control("resume");
+    }
+
+    fn control(&self, what: &str) -> String {
+        let script = Self::script().expect("the script");
+        let done = Command::new(script).args([what, self.kind, &self.port.to_string()]).output().expect("the script runs");
+        let said = String::from_utf8_lossy(&done.stderr).into_owned();
+        assert!(done.status.success(), "{what} {}: {said}", self.kind);
+        String::from_utf8(done.stdout).expect("text")
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Ok(script) = Self::script() {
+            let _ = Command::new(script).args(["kill", self.kind, &self.port.to_string()]).output();
+        }
+    }
+}

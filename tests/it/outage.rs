@@ -1,0 +1,133 @@
+//! The database goes away in the middle, and comes back: real servers, killed and hung.
+
+use std::time::{Duration, Instant};
+
+use tokio::task::JoinSet;
+use tonic::Code;
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_client::HealthClient;
+
+use crate::harness::{Backend, Components, Door, Event, Server, Service, Suite};
+
+pub fn register(suite: &mut Suite) {
+    suite.on_own_server(&Backend::SERVERS, "outage::killed_and_started_again", killed_and_started_again);
+    suite.on_own_server(&Backend::SERVERS, "outage::hung_and_gone_on", hung_and_gone_on);
+}
+
+/// The longest that a call may take while the database is away, and the deadline that it has.
+const DEADLINE: Duration = Duration::from_secs(5);
+
+/// How soon health must turn, either way.
+const SOON: Duration = Duration::from_secs(10);
+
+async fn health(service: &Service) -> ServingStatus {
+    let mut health = HealthClient::connect(format!("http://{}", service.grpc)).await.expect("the gRPC port");
+    let request = HealthCheckRequest { service: "identity.v1.IdentityService".to_owned() };
+    health.check(request).await.expect("an answer").into_inner().status()
+}
+
+async fn turns(service: &Service, status: ServingStatus) {
+    let begun = Instant::now();
+    let ready = if status == ServingStatus::Serving { 200 } else { 503 };
+    while health(service).await != status || service.caller().get("/readyz").await != ready {
+        assert!(begun.elapsed() < SOON, "not {status:?} after {SOON:?}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(service.caller().get("/healthz").await, 200, "the process is alive all the time");
+}
+
+/// Callers that go on whatever happens; what was acknowledged, and how each call ended.
+struct Load {
+    callers: JoinSet<(Vec<Event>, Vec<Code>)>,
+    stop: tokio_util::sync::CancellationToken,
+}
+
+impl Load {
+    fn start(service: &Service) -> Self {
+        let stop = tokio_util::sync::CancellationToken::new();
+        let mut callers = JoinSet::new();
+        for number in 0..16 {
+            let (caller, stop) = (service.caller(), stop.clone());
+            callers.spawn(async move {
+                let (mut acknowledged, mut ends) = (Vec::new(), Vec::new());
+                let mut round = 0;
+                while !stop.is_cancelled() {
+                    round += 1;
+                    let email = Some(format!("e{number}.{}@x.de", round / 3));
+                    let phone = Some(format!("{}{:05}", 1 + number, round));
+                    let door = Door::BOTH[round % 2];
+                    let begun = Instant::now();
+                    let answer = caller.identify_within(DEADLINE, door, email.as_deref(), phone.as_deref()).await;
+                    assert!(begun.elapsed() < DEADLINE + Duration::from_secs(1), "a call outlived its deadline");
+                    match answer {
+                        Ok(_) => acknowledged.push(Event { email, phone }),
+                        Err(refusal) => {
+                            assert!(refusal.retry || refusal.code == Code::DeadlineExceeded, "{refusal:?}");
+                            ends.push(refusal.code);
+                        }
+                    }
+                }
+                (acknowledged, ends)
+            });
+        }
+        Self { callers, stop }
+    }
+
+    async fn stop(self) -> (Vec<Event>, Vec<Code>) {
+        self.stop.cancel();
+        let (acknowledged, ends): (Vec<_>, Vec<_>) = self.callers.join_all().await.into_iter().unzip();
+        (acknowledged.concat(), ends.concat())
+    }
+}
+
+async fn killed_and_started_again(mut server: Server) {
+    let service = Service::start_with(&server.url, &[]).await;
+    let load = Load::start(&service);
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    server.kill();
+    turns(&service, ServingStatus::NotServing).await;
+    for door in Door::BOTH {
+        let begun = Instant::now();
+        let refusal = service.caller().identify_within(DEADLINE, door, Some("new@x.de"), None).await.unwrap_err();
+        assert_eq!((refusal.code, refusal.retry), (Code::Unavailable, true), "{refusal:?}");
+        assert!(begun.elapsed() < DEADLINE);
+    }
+    let server = tokio::task::spawn_blocking(move || {
+        server.start_again();
+        server
+    });
+    let server = server.await.unwrap();
+    turns(&service, ServingStatus::Serving).await;
+    service.caller().identify(Door::Grpc, Some("new@x.de"), None).await.expect("it is back by itself");
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let (acknowledged, ends) = load.stop().await;
+    assert!(ends.iter().all(|code| *code == Code::Unavailable), "{ends:?}");
+    nothing_lost(&server, &acknowledged).await;
+    service.stop().await;
+}
+
+async fn hung_and_gone_on(server: Server) {
+    let service = Service::start_with(&server.url, &["--database-timeout", "1s"]).await;
+    let load = Load::start(&service);
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    server.pause();
+    turns(&service, ServingStatus::NotServing).await;
+    let refusal = service.caller().identify_within(DEADLINE, Door::Grpc, Some("new@x.de"), None).await.unwrap_err();
+    assert_eq!(refusal.code, Code::Unavailable, "{refusal:?}");
+    server.resume();
+    turns(&service, ServingStatus::Serving).await;
+    service.caller().identify(Door::Http, Some("new@x.de"), None).await.expect("it is back by itself");
+    let (acknowledged, ends) = load.stop().await;
+    assert!(ends.iter().all(|code| *code == Code::Unavailable), "{ends:?}");
+    nothing_lost(&server, &acknowledged).await;
+    service.stop().await;
+}
+
+/// Every acknowledged event is in the tables. Others may be: a call that failed may have been carried out.
+async fn nothing_lost(server: &Server, acknowledged: &[Event]) {
+    assert!(acknowledged.len() > 20, "there was load");
+    let tables = sea_orm::Database::connect(&server.url).await.expect("the database answers");
+    Components::of(acknowledged).assert_tables_include(&tables).await;
+    tables.close().await.unwrap();
+}

@@ -1,0 +1,34 @@
+//! A shop's day: 20,000 realistic checkout events through HTTP, and the tables against the model.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio::task::JoinSet;
+
+use crate::harness::{Backend, Checkouts, Components, Door, Service, Suite, TestDatabase, check_variety};
+
+pub fn register(suite: &mut Suite) {
+    suite.on(&[Backend::Sqlite, Backend::Mysql], "replay::a_day_of_checkouts", a_day_of_checkouts);
+}
+
+async fn a_day_of_checkouts(database: TestDatabase) {
+    let events = Arc::new(Checkouts::seeded(1885).take(20_000));
+    assert_eq!(*events, Checkouts::seeded(1885).take(20_000), "the same seed gives the same stream");
+    check_variety(&events);
+    let service = Service::start(&database).await;
+    let next = Arc::new(AtomicUsize::new(0));
+    let mut tills = JoinSet::new();
+    for _ in 0..32 {
+        let (caller, events, next) = (service.caller(), Arc::clone(&events), Arc::clone(&next));
+        tills.spawn(async move {
+            while let Some(event) = events.get(next.fetch_add(1, Ordering::Relaxed)) {
+                caller.identify(Door::Http, event.email.as_deref(), event.phone.as_deref()).await.expect("an answer");
+            }
+        });
+    }
+    tills.join_all().await;
+    let tables = database.raw().await;
+    Components::of(events.iter()).assert_tables(&tables).await;
+    tables.close().await.unwrap();
+    service.stop().await;
+}
