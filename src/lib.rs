@@ -13,5 +13,8 @@
 
 pub mod api;
 pub mod domain;
+pub mod grpc;
+pub mod http;
 pub mod proto;
 pub mod resolver;
+pub mod server;
