@@ -44,32 +44,38 @@ where
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let drained = Box::pin(self.readiness.clone().drained());
+        let (asked, told) = (self.readiness.clone().drained().boxed(), self.readiness.clone().drained().boxed());
+        // The questions end too: whoever reads them would hold on to the stream, and so to the connection.
+        let request = request.map(|body| Body::new(Ending { body, drained: Some(asked), is_answer: false }));
         let response = self.inner.call(request);
-        let end = |body| Body::new(Ending { body, drained: Some(drained) });
+        let end = |body| Body::new(Ending { body, drained: Some(told), is_answer: true });
         async { Ok(response.await?.map(end)) }.boxed()
     }
 }
 
-/// A stream of messages that ends with UNAVAILABLE once `drained` resolves.
-struct Ending<F> {
+/// A stream of messages that ends once `drained` resolves: answers with UNAVAILABLE.
+struct Ending {
     body: Body,
     /// `None` once the end is told.
-    drained: Option<F>,
+    drained: Option<BoxFuture<'static, ()>>,
+    is_answer: bool,
 }
 
-impl<F: Future<Output = ()> + Unpin> HttpBody for Ending<F> {
+impl HttpBody for Ending {
     type Data = Bytes;
     type Error = Status;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         let Some(drained) = &mut self.drained else { return Poll::Ready(None) };
-        if drained.poll_unpin(cx).is_ready() {
-            self.drained = None;
-            let mut end = HeaderMap::new();
-            let told = Fault::NotReady.status(Naming::Proto).add_header(&mut end);
-            return Poll::Ready(Some(told.map(|()| Frame::trailers(end))));
+        if drained.poll_unpin(cx).is_pending() {
+            return Pin::new(&mut self.body).poll_frame(cx);
         }
-        Pin::new(&mut self.body).poll_frame(cx)
+        self.drained = None;
+        if !self.is_answer {
+            return Poll::Ready(None);
+        }
+        let mut end = HeaderMap::new();
+        let told = Fault::NotReady.status(Naming::Proto).add_header(&mut end);
+        Poll::Ready(Some(told.map(|()| Frame::trailers(end))))
     }
 }

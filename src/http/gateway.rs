@@ -7,8 +7,7 @@ use axum::routing::{MethodFilter, MethodRouter, on};
 use http::Method;
 
 use super::bindings::{self, Binding, BindingError};
-use super::reply::reply;
-use crate::api::{Fault, Route, Surface};
+use crate::api::{Route, Surface};
 
 /// The door cannot be built: proto and code do not fit together.
 #[derive(Debug, thiserror::Error)]
@@ -56,7 +55,7 @@ impl Gateway {
         self.handlers.insert(rpc, Box::new(move |method| on(method, handler.clone())));
     }
 
-    /// All paths of the proto. An unknown path and a wrong method are answered in this door's shape.
+    /// All paths of the proto.
     pub(super) fn into_surface(self, descriptors: &[u8]) -> Result<Surface, StartError> {
         let bindings = bindings::read(descriptors)?;
         if let Some(rpc) = self.handlers.keys().find(|rpc| !bindings.iter().any(|binding| binding.rpc == **rpc)) {
@@ -78,9 +77,6 @@ impl Gateway {
             routes.insert(binding.1.clone(), route);
             seen.push(binding);
         }
-        let router = router
-            .fallback(async || reply(&Fault::UnknownPath))
-            .method_not_allowed_fallback(async || reply(&Fault::WrongHttpMethod));
         Ok(Surface { router, routes })
     }
 }

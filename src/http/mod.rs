@@ -19,7 +19,7 @@ use self::gateway::Gateway;
 pub use self::gateway::StartError;
 use self::identify::IdentifyDoor;
 pub use self::reply::reply;
-use crate::api::{Readiness, Surface};
+use crate::api::{Fault, Readiness, Surface};
 use crate::domain::Region;
 use crate::proto::FILE_DESCRIPTOR_SET;
 use crate::resolver::Identify;
@@ -48,6 +48,10 @@ pub fn surface<R: Identify>(resolver: R, readiness: Readiness, options: HttpOpti
         let identify = Arc::clone(&identify);
         async move { identify.call(request).await }
     });
-    let surface = gateway.into_surface(FILE_DESCRIPTOR_SET)?;
-    Ok(probes::add(surface, readiness))
+    let Surface { router, routes } = probes::add(gateway.into_surface(FILE_DESCRIPTOR_SET)?, readiness);
+    // Last: the answer to a wrong method goes to the paths that are there.
+    let router = router
+        .fallback(async || reply(&Fault::UnknownPath))
+        .method_not_allowed_fallback(async || reply(&Fault::WrongHttpMethod));
+    Ok(Surface { router, routes })
 }

@@ -104,10 +104,9 @@ mod tests {
     }
 
     fn violations(body: &str) -> Vec<(Field, Problem)> {
-        match read(body).unwrap_err() {
-            Fault::Invalid(violations) => violations.into_iter().map(|v| (v.field, v.problem)).collect(),
-            other => panic!("{body}: {other:?}"),
-        }
+        let fault = read(body).unwrap_err();
+        let Fault::Invalid(violations) = fault else { panic!("{body}: {fault:?}") };
+        violations.into_iter().map(|violation| (violation.field, violation.problem)).collect()
     }
 
     #[test]
@@ -170,10 +169,9 @@ mod tests {
             r#"{"phoneNumber":+1}"#,
             "{\"email\":\"a\nb\"}",
         ] {
-            match read(body).unwrap_err() {
-                Fault::Malformed(message) => assert!(!message.contains("doc"), "{message}"),
-                other => panic!("{body}: {other:?}"),
-            }
+            let fault = read(body).unwrap_err();
+            let Fault::Malformed(message) = fault else { panic!("{body}: {fault:?}") };
+            assert!(!message.contains("doc"), "{message}");
         }
         assert!(matches!(IdentifyFields::read(b"{\"email\":\"\xff@b.co\"}"), Err(Fault::Malformed(_))));
     }
