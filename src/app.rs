@@ -9,9 +9,10 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+use crate::api::Timeouts;
 use crate::cli::MigrateCommand;
 use crate::resolver::{Limits, Resolver};
-use crate::server::{self, Listeners, ServerOptions};
+use crate::server::{self, ConnectionOptions, Listeners, ServerOptions};
 use crate::settings::{self, ListenAddr, Settings};
 use crate::store::{ConnectError, ConnectOptions, Database};
 
@@ -44,15 +45,7 @@ impl App {
             bail!("the database lacks migrations, and MIGRATE is false: run `identity migrate up`");
         }
         let resolver = Resolver::start(database, Limits { queue: settings.limits.queue_limit });
-        let options = ServerOptions {
-            body_limit: settings.limits.http_body_limit,
-            primary_id_field: settings.identify.primary_id_field,
-            region: settings.identify.phone_region,
-            reflection: settings.listen.reflection,
-            request_timeout: settings.limits.request_timeout,
-            drain_timeout: settings.limits.drain_timeout,
-            max_connections: settings.limits.max_connections,
-        };
+        let options = server_options(settings);
         Ok(Self { listeners: Listeners { grpc, http }, options, resolver, grpc_addr, http_addr })
     }
 
@@ -72,8 +65,25 @@ impl App {
     /// When the doors cannot be built.
     pub async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
         let reachable = self.resolver.reachable();
-        server::serve(self.listeners, self.resolver, self.options, reachable, shutdown).await?;
+        server::serve(self.listeners, self.resolver, &self.options, reachable, shutdown).await?;
         Ok(())
+    }
+}
+
+fn server_options(settings: &Settings) -> ServerOptions {
+    let longest = settings.limits.request_timeout;
+    let defaults = ConnectionOptions::default();
+    ServerOptions {
+        body_limit: settings.limits.http_body_limit,
+        spelling: settings.identify.primary_id_field,
+        region: settings.identify.phone_region,
+        reflection: settings.listen.reflection,
+        timeouts: Timeouts { default: longest, max: longest },
+        drain_timeout: settings.limits.drain_timeout,
+        max_connections: settings.limits.max_connections,
+        // A caller who waits for an answer sends nothing, and is not idle.
+        connection: ConnectionOptions { idle: defaults.idle.max(longest * 2), ..defaults },
+        ..ServerOptions::default()
     }
 }
 

@@ -2,6 +2,7 @@ use std::str::FromStr;
 
 use super::value;
 use crate::domain::Region;
+use crate::http::Spelling;
 
 /// What identifiers mean and how answers spell them.
 #[derive(Clone, Debug, clap::Args)]
@@ -15,28 +16,17 @@ pub struct Identify {
     /// How JSON answers spell the primary's id: primaryContactId, primaryContatctId (as one older
     /// client family has it) or both
     #[arg(long, env, value_name = "NAME", default_value = "primaryContactId")]
-    #[arg(value_parser = value::from_str::<PrimaryIdField>())]
-    pub primary_id_field: PrimaryIdField,
+    #[arg(value_parser = value::from_str::<Spelling>())]
+    pub primary_id_field: Spelling,
 }
 
-/// The names under which a JSON answer has the primary's id.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PrimaryIdField {
-    /// `primaryContactId`.
-    PrimaryContactId,
-    /// `primaryContatctId`, the spelling of one older client family.
-    PrimaryContatctId,
-    /// Both, with the same value.
-    Both,
-}
-
-impl FromStr for PrimaryIdField {
+impl FromStr for Spelling {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         match text {
-            "primaryContactId" => Ok(Self::PrimaryContactId),
-            "primaryContatctId" => Ok(Self::PrimaryContatctId),
+            "primaryContactId" => Ok(Self::Correct),
+            "primaryContatctId" => Ok(Self::Legacy),
             "both" => Ok(Self::Both),
             _ => Err("must be primaryContactId, primaryContatctId or both"),
         }

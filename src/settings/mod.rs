@@ -25,7 +25,7 @@ use clap::{ArgMatches, Args, Command, Error, FromArgMatches};
 pub use address::{InvalidListenAddr, ListenAddr};
 pub use database::Database;
 pub use error::InvalidSetting;
-pub use identify::{Identify, PrimaryIdField};
+pub use identify::Identify;
 pub use limits::Limits;
 pub use listen::Listen;
 pub use load::Stop;

@@ -50,11 +50,8 @@ impl Database {
             return Ok(()); // The usual start takes no lock.
         }
         let lock = self.lock_migrations().await?;
-        let done = if self.is_sqlite() {
-            Migrator::up(&lock, None).await
-        } else {
-            Migrator::up(&self.connection, None).await
-        };
+        let done =
+            if self.is_sqlite() { Migrator::up(&lock, None).await } else { Migrator::up(&self.connection, None).await };
         self.unlock_migrations(lock, done).await
     }
 

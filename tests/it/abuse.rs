@@ -25,7 +25,8 @@ async fn start(database: &TestDatabase) -> Process {
 async fn serves_others(process: &mut Process) {
     for door in Door::BOTH {
         let call = process.caller();
-        let answer = tokio::time::timeout(Duration::from_secs(10), call.identify(door, Some("a@x.de"), Some("1"))).await;
+        let answer =
+            tokio::time::timeout(Duration::from_secs(10), call.identify(door, Some("a@x.de"), Some("1"))).await;
         answer.expect("soon").expect("an answer");
     }
     assert!(process.is_alive());
@@ -42,7 +43,8 @@ async fn garbage(database: TestDatabase) {
             let mut random = fastrand::Rng::with_seed(number);
             let mut noise: Vec<u8> = (0..random.usize(1..20_000)).map(|_| random.u8(..)).collect();
             // Some get past the door before they go wrong.
-            let greeting: &[u8] = [&b""[..], b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"POST /identify HTTP/1.1\r\n"][random.usize(0..3)];
+            let greeting: &[u8] =
+                [&b""[..], b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"POST /identify HTTP/1.1\r\n"][random.usize(0..3)];
             noise.splice(0..0, greeting.iter().copied());
             let mut connection = TcpStream::connect(address).await.expect("a connection");
             let _ = connection.write_all(&noise).await; // It may have been cut already.

@@ -77,7 +77,8 @@ async fn one_email_makes_one_identity(database: TestDatabase) {
 /// Each request shares its e-mail with the one before and its phone number with the one after.
 async fn a_chain_of_strangers_becomes_one(database: TestDatabase) {
     let replicas = Replicas::start(&database).await;
-    let events: Vec<Event> = (0..80).map(|n| event(format!("e{}@x.de", n / 2), format!("1{}", n.div_ceil(2)))).collect();
+    let events: Vec<Event> =
+        (0..80_u32).map(|n| event(format!("e{}@x.de", n / 2), format!("1{}", n.div_ceil(2)))).collect();
     replicas.send_all(&events).await;
     let components = Components::of(&events);
     assert_eq!(components.len(), 1);

@@ -11,20 +11,29 @@ use crate::harness::{Backend, Door, Service, Suite, TestDatabase, query};
 pub fn register(suite: &mut Suite) {
     suite.on(&[Backend::Mysql], "connect::caching_sha2_password_without_tls", caching_sha2_password_without_tls);
     suite.on(&[Backend::Mysql], "connect::caching_sha2_password_with_tls", caching_sha2_password_with_tls);
-    suite.on(&[Backend::Mysql], "connect::a_server_that_demands_tls_is_explained", a_server_that_demands_tls_is_explained);
+    suite.on(
+        &[Backend::Mysql],
+        "connect::a_server_that_demands_tls_is_explained",
+        a_server_that_demands_tls_is_explained,
+    );
     suite.on(&Backend::SERVERS, "connect::a_wrong_password_is_explained", a_wrong_password_is_explained);
     suite.on(&Backend::SERVERS, "connect::a_missing_database_is_explained", a_missing_database_is_explained);
-    suite.on(&Backend::SERVERS, "connect::a_server_that_is_not_there_is_explained", a_server_that_is_not_there_is_explained);
-    suite.on(&[Backend::Sqlite], "connect::a_file_that_cannot_be_made_is_explained", a_file_that_cannot_be_made_is_explained);
+    suite.on(
+        &Backend::SERVERS,
+        "connect::a_server_that_is_not_there_is_explained",
+        a_server_that_is_not_there_is_explained,
+    );
+    suite.on(
+        &[Backend::Sqlite],
+        "connect::a_file_that_cannot_be_made_is_explained",
+        a_file_that_cannot_be_made_is_explained,
+    );
     suite.on(&[Backend::Sqlite], "connect::in_memory", in_memory);
 }
 
 async fn connect(url: &Url) -> Result<Database, ConnectError> {
-    let options = ConnectOptions {
-        url: url.as_str().into(),
-        max_connections: 2,
-        statement_timeout: Duration::from_secs(3),
-    };
+    let options =
+        ConnectOptions { url: url.as_str().into(), max_connections: 2, statement_timeout: Duration::from_secs(3) };
     Database::connect(options).await
 }
 

@@ -15,8 +15,25 @@ async fn no_collation_joins(database: TestDatabase) {
     let service = Service::start(&database).await;
     let caller = service.caller();
     let emails = [
-        "jose@x.de", "josé@x.de", "strasse@x.de", "straße@x.de", "i@x.tr", "İ@x.tr", "ı@x.tr", "ss@x.de", "ß@x.de",
-        "a@x.de", "a\u{200b}@x.de", "ａ@x.de", "å@x.de", "ä@x.de", "ae@x.de", "æ@x.de", "が@x.jp", "か@x.jp", "カ@x.jp",
+        "jose@x.de",
+        "josé@x.de",
+        "strasse@x.de",
+        "straße@x.de",
+        "i@x.tr",
+        "İ@x.tr",
+        "ı@x.tr",
+        "ss@x.de",
+        "ß@x.de",
+        "a@x.de",
+        "a\u{200b}@x.de",
+        "ａ@x.de",
+        "å@x.de",
+        "ä@x.de",
+        "ae@x.de",
+        "æ@x.de",
+        "が@x.jp",
+        "か@x.jp",
+        "カ@x.jp",
     ];
     for (door, email) in Door::BOTH.into_iter().cycle().zip(emails) {
         assert_eq!(caller.identify(door, Some(email), None).await.unwrap().outcome, "created", "{email}");

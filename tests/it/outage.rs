@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use tokio::task::JoinSet;
 use tonic::Code;
+use tonic::transport::Endpoint;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
@@ -22,7 +23,8 @@ const DEADLINE: Duration = Duration::from_secs(5);
 const SOON: Duration = Duration::from_secs(10);
 
 async fn health(service: &Service) -> ServingStatus {
-    let mut health = HealthClient::connect(format!("http://{}", service.grpc)).await.expect("the gRPC port");
+    let channel = Endpoint::from_shared(format!("http://{}", service.grpc)).expect("an address").connect_lazy();
+    let mut health = HealthClient::new(channel);
     let request = HealthCheckRequest { service: "identity.v1.IdentityService".to_owned() };
     health.check(request).await.expect("an answer").into_inner().status()
 }

@@ -99,7 +99,8 @@ async fn a_database_that_is_not_there_is_one_line() {
 async fn a_taken_port_is_one_line() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
-    let done = binary().env("GRPC_ADDR", address).env("DATABASE_URL", "sqlite::memory:").env("RUST_LOG", "off").output();
+    let done =
+        binary().env("GRPC_ADDR", address).env("DATABASE_URL", "sqlite::memory:").env("RUST_LOG", "off").output();
     let done = done.expect("the binary runs");
     let said = String::from_utf8(done.stderr).expect("UTF-8");
     assert_eq!(done.status.code(), Some(1));

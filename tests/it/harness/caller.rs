@@ -4,8 +4,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use identity::proto::identity_service_client::IdentityServiceClient;
-use identity::proto::{IdentifyRequest, Outcome};
+use identity::proto::identity::v1::identity_service_client::IdentityServiceClient;
+use identity::proto::identity::v1::{IdentifyRequest, Outcome};
 use serde_json::{Value, json};
 use tonic::Code;
 use tonic::transport::{Channel, Endpoint};
@@ -53,11 +53,7 @@ pub struct Caller {
 impl Caller {
     pub fn new(grpc: SocketAddr, http: SocketAddr) -> Self {
         let channel = Endpoint::from_shared(format!("http://{grpc}")).expect("an address").connect_lazy();
-        Self {
-            grpc: IdentityServiceClient::new(channel),
-            http: reqwest::Client::new(),
-            url: format!("http://{http}"),
-        }
+        Self { grpc: IdentityServiceClient::new(channel), http: reqwest::Client::new(), url: format!("http://{http}") }
     }
 
     /// Calls with a deadline far off.
@@ -154,9 +150,8 @@ fn millis(duration: Duration) -> String {
 
 fn refusal(body: &Value) -> Refusal {
     let details = body["details"].as_array().expect("details");
-    let of = |kind: &str| {
-        details.iter().find(|detail| detail["@type"].as_str().is_some_and(|name| name.ends_with(kind)))
-    };
+    let of =
+        |kind: &str| details.iter().find(|detail| detail["@type"].as_str().is_some_and(|name| name.ends_with(kind)));
     let violations = of("google.rpc.BadRequest").and_then(|bad| bad["fieldViolations"].as_array());
     let field = |violation: &Value| violation["field"].as_str().expect("a field").to_owned();
     Refusal {

@@ -46,7 +46,8 @@ impl Server {
 
     fn control(&self, what: &str) -> String {
         let script = Self::script().expect("the script");
-        let done = Command::new(script).args([what, self.kind, &self.port.to_string()]).output().expect("the script runs");
+        let done =
+            Command::new(script).args([what, self.kind, &self.port.to_string()]).output().expect("the script runs");
         let said = String::from_utf8_lossy(&done.stderr).into_owned();
         assert!(done.status.success(), "{what} {}: {said}", self.kind);
         String::from_utf8(done.stdout).expect("text")

@@ -22,10 +22,7 @@ impl Suite {
     }
 
     /// Registers a test on every database.
-    pub fn on_all<F: Future<Output = ()>>(&mut self, name: &str, test: fn(TestDatabase) -> F)
-    where
-        F: 'static,
-    {
+    pub fn on_all<F: Future<Output = ()> + 'static>(&mut self, name: &str, test: fn(TestDatabase) -> F) {
         self.on(&Backend::ALL, name, test);
     }
 

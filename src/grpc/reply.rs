@@ -1,0 +1,42 @@
+use axum::body::Body;
+use http::{HeaderMap, Response};
+use tonic::{Code, Status};
+
+use crate::api::{Fault, Naming};
+
+/// A fault as this door tells it.
+pub fn reply(fault: &Fault) -> Response<Body> {
+    fault.status(Naming::Proto).into_http()
+}
+
+/// What tonic refused before a handler saw it, as a fault of ours; `None` for every other answer.
+///
+/// Those answers have no details. Two codes would mislead: bytes that are no message are INTERNAL (so a
+/// caller's fault would look like ours), and ones that are too many OUT_OF_RANGE. A compression that the
+/// service does not know keeps tonic's answer, which clients understand.
+pub fn restate(headers: &HeaderMap, limit: usize) -> Option<Fault> {
+    if headers.contains_key("grpc-status-details-bin") {
+        return None;
+    }
+    let status = Status::from_header_map(headers)?;
+    match status.code() {
+        Code::Unimplemented if status.message().is_empty() => Some(Fault::UnknownMethod),
+        Code::OutOfRange => Some(Fault::TooLarge { limit }),
+        Code::Internal => Some(Fault::Malformed("the request could not be decoded".to_owned())),
+        Code::Ok
+        | Code::Unimplemented
+        | Code::Cancelled
+        | Code::Unknown
+        | Code::InvalidArgument
+        | Code::DeadlineExceeded
+        | Code::NotFound
+        | Code::AlreadyExists
+        | Code::PermissionDenied
+        | Code::ResourceExhausted
+        | Code::FailedPrecondition
+        | Code::Aborted
+        | Code::Unavailable
+        | Code::DataLoss
+        | Code::Unauthenticated => None,
+    }
+}

@@ -1,0 +1,81 @@
+use serde::Serialize;
+
+use crate::domain::{ContactId, IdentifierKind, Identity};
+
+/// How the id of the primary contact is spelled: one older family of clients has a slip in it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Spelling {
+    /// `primaryContactId`.
+    #[default]
+    Correct,
+    /// `primaryContatctId`.
+    Legacy,
+    /// Both fields.
+    Both,
+}
+
+/// The body of an answer: exactly these fields, always, ids as JSON numbers. Not proto3 JSON, which
+/// would make strings of the ids: the clients of this API expect numbers.
+#[derive(Serialize)]
+struct Body<'a> {
+    contact: Contact<'a>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Contact<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    primary_contact_id: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    primary_contatct_id: Option<i64>,
+    emails: Vec<&'a str>,
+    phone_numbers: Vec<&'a str>,
+    secondary_contact_ids: Vec<i64>,
+}
+
+/// The identity as JSON.
+pub(super) fn json(identity: &Identity, spelling: Spelling) -> Result<Vec<u8>, serde_json::Error> {
+    let ContactId(primary) = identity.primary().id;
+    serde_json::to_vec(&Body {
+        contact: Contact {
+            primary_contact_id: (spelling != Spelling::Legacy).then_some(primary),
+            primary_contatct_id: (spelling != Spelling::Correct).then_some(primary),
+            emails: identity.values(IdentifierKind::Email),
+            phone_numbers: identity.values(IdentifierKind::Phone),
+            secondary_contact_ids: identity.secondaries().iter().map(|contact| contact.id.0).collect(),
+        },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{Contact, Identifier, Link, Timestamp};
+
+    fn spelled(spelling: Spelling) -> String {
+        let contact = |id: i64, link, kind, value: &str| Contact {
+            id: ContactId(id),
+            identifiers: [Identifier::from_stored(kind, value)].into(),
+            created_at: Timestamp(id),
+            updated_at: Timestamp(id),
+            link,
+        };
+        let contacts = vec![
+            contact(1, Link::Primary, IdentifierKind::Email, "a@b.co"),
+            contact(9_007_199_254_740_993, Link::SecondaryOf(ContactId(1)), IdentifierKind::Email, "\"@b.co"),
+        ];
+        String::from_utf8(json(&Identity::new(contacts).unwrap(), spelling).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn the_first_field_is_spelled_as_wished_and_every_field_is_there() {
+        let rest = r#""emails":["a@b.co","\"@b.co"],"phoneNumbers":[],"secondaryContactIds":[9007199254740993]}}"#;
+        for (spelling, first) in [
+            (Spelling::Correct, r#""primaryContactId":1"#),
+            (Spelling::Legacy, r#""primaryContatctId":1"#),
+            (Spelling::Both, r#""primaryContactId":1,"primaryContatctId":1"#),
+        ] {
+            assert_eq!(spelled(spelling), format!(r#"{{"contact":{{{first},{rest}"#));
+        }
+    }
+}

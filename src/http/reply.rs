@@ -1,0 +1,129 @@
+use std::collections::HashMap;
+use std::time::Duration;
+
+use axum::response::{IntoResponse, Response};
+use http::header::{CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderName, HeaderValue, StatusCode};
+use serde::Serialize;
+use tonic::{Code, Status};
+use tonic_types::StatusExt;
+
+use crate::api::{Fault, Naming};
+
+/// The content type of everything this door says.
+pub(super) const JSON: (HeaderName, HeaderValue) = (CONTENT_TYPE, HeaderValue::from_static("application/json"));
+
+/// A fault as this door tells it: the status of the gRPC door, in proto3 JSON.
+pub fn reply(fault: &Fault) -> Response {
+    let status = fault.status(Naming::Json);
+    let details = status.get_error_details();
+    let retry = details.retry_info().and_then(|info| info.retry_delay);
+    let details = [
+        details.error_info().map(|info| Detail::ErrorInfo {
+            reason: &info.reason,
+            domain: &info.domain,
+            metadata: &info.metadata,
+        }),
+        details.bad_request().map(|request| Detail::BadRequest {
+            field_violations: request
+                .field_violations
+                .iter()
+                .map(|violation| FieldViolation { field: &violation.field, description: &violation.description })
+                .collect(),
+        }),
+        retry.map(|delay| Detail::RetryInfo { retry_delay: proto_duration(delay) }),
+    ];
+    let body = ErrorBody {
+        code: status.code().into(),
+        message: status.message(),
+        details: details.into_iter().flatten().collect(),
+    };
+    // Serialising strings and numbers cannot fail; an empty body is the worst that could come of it.
+    let body = serde_json::to_vec(&body).unwrap_or_default();
+
+    let mut response = (http_status(fault, &status), [JSON], body).into_response();
+    if let Some(delay) = retry {
+        // In whole seconds, and never 0: that would say "at once".
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(delay.as_secs_f64().ceil().max(1.0) as u64));
+    }
+    response.extensions_mut().insert(status.code());
+    response
+}
+
+/// The status of grpc-gateway for the code, but where HTTP has a better one of its own.
+fn http_status(fault: &Fault, status: &Status) -> StatusCode {
+    match fault {
+        Fault::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+        Fault::TooSlow => StatusCode::REQUEST_TIMEOUT,
+        Fault::WrongHttpMethod => StatusCode::METHOD_NOT_ALLOWED,
+        Fault::Invalid(_)
+        | Fault::Malformed(_)
+        | Fault::Timeout(_)
+        | Fault::UnknownMethod
+        | Fault::UnknownPath
+        | Fault::NotReady
+        | Fault::Identify(_) => of_code(status.code()),
+    }
+}
+
+/// `HTTPStatusFromCode` of grpc-gateway.
+fn of_code(code: Code) -> StatusCode {
+    match code {
+        Code::Ok => StatusCode::OK,
+        // 499, "client closed request", has no name.
+        Code::Cancelled => StatusCode::from_u16(499).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
+        Code::InvalidArgument | Code::FailedPrecondition | Code::OutOfRange => StatusCode::BAD_REQUEST,
+        Code::DeadlineExceeded => StatusCode::GATEWAY_TIMEOUT,
+        Code::NotFound => StatusCode::NOT_FOUND,
+        Code::AlreadyExists | Code::Aborted => StatusCode::CONFLICT,
+        Code::PermissionDenied => StatusCode::FORBIDDEN,
+        Code::Unauthenticated => StatusCode::UNAUTHORIZED,
+        Code::ResourceExhausted => StatusCode::TOO_MANY_REQUESTS,
+        Code::Unimplemented => StatusCode::NOT_IMPLEMENTED,
+        Code::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        Code::Unknown | Code::Internal | Code::DataLoss => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+#[derive(Serialize)]
+struct ErrorBody<'a> {
+    code: i32,
+    message: &'a str,
+    details: Vec<Detail<'a>>,
+}
+
+/// A message of `google.rpc` in proto3 JSON.
+#[derive(Serialize)]
+#[serde(tag = "@type")]
+enum Detail<'a> {
+    #[serde(rename = "type.googleapis.com/google.rpc.ErrorInfo")]
+    ErrorInfo { reason: &'a str, domain: &'a str, metadata: &'a HashMap<String, String> },
+    #[serde(rename = "type.googleapis.com/google.rpc.BadRequest", rename_all = "camelCase")]
+    BadRequest { field_violations: Vec<FieldViolation<'a>> },
+    #[serde(rename = "type.googleapis.com/google.rpc.RetryInfo", rename_all = "camelCase")]
+    RetryInfo { retry_delay: String },
+}
+
+#[derive(Serialize)]
+struct FieldViolation<'a> {
+    field: &'a str,
+    description: &'a str,
+}
+
+/// `google.protobuf.Duration` in proto3 JSON: `1s`, `0.500s`.
+fn proto_duration(duration: Duration) -> String {
+    let (seconds, nanos) = (duration.as_secs(), duration.subsec_nanos());
+    if nanos == 0 { format!("{seconds}s") } else { format!("{seconds}.{:03}s", nanos / 1_000_000) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_proto3_json() {
+        assert_eq!(proto_duration(Duration::from_secs(3)), "3s");
+        assert_eq!(proto_duration(Duration::from_millis(50)), "0.050s");
+        assert_eq!(proto_duration(Duration::from_millis(1_500)), "1.500s");
+    }
+}

@@ -1,0 +1,78 @@
+use std::time::Instant;
+
+use axum::body::Body;
+use http::Response;
+use tonic::Code;
+
+use super::boundary::Door;
+use crate::api::{RequestId, Route, code_name, outcome_name};
+use crate::domain::Outcome;
+
+/// The line that the log gets for a call: when it has its answer (a stream: when it opens) or, if that
+/// never comes, when its caller goes away. No personal data: neither fields nor unknown paths.
+pub(super) struct CallLog<'a> {
+    door: Door,
+    route: Option<&'a Route>,
+    id: &'a RequestId,
+    started: Instant,
+    is_ended: bool,
+}
+
+/// The same fields at every level, which has to be a constant.
+macro_rules! event {
+    ($level:expr, $log:expr, $end:expr) => {
+        tracing::event!(
+            $level,
+            door = $log.door.name(),
+            rpc.method = $log.route.and_then(|route| route.rpc_method.as_deref()),
+            rpc.grpc.status_code = code_name($end.code),
+            http.route = $log.route.and_then(|route| route.http_route.as_deref()),
+            http.response.status_code = $end.http_status,
+            outcome = $end.outcome.map(outcome_name),
+            duration_ms = $log.started.elapsed().as_secs_f64() * 1e3,
+            request.id = $log.id.as_str(),
+            "call"
+        )
+    };
+}
+
+/// How a call ended.
+struct End {
+    code: Code,
+    http_status: Option<u16>,
+    outcome: Option<Outcome>,
+}
+
+impl<'a> CallLog<'a> {
+    pub(super) fn begin(door: Door, route: Option<&'a Route>, id: &'a RequestId, started: Instant) -> Self {
+        Self { door, route, id, started, is_ended: false }
+    }
+
+    /// The call has this answer.
+    pub(super) fn end(&mut self, response: &Response<Body>) {
+        self.is_ended = true;
+        let outcome = response.extensions().get().copied();
+        let (code, http_status) = match self.door {
+            // Success is told after the body; what is in the head already is a failure.
+            Door::Grpc => (response.headers().get("grpc-status").map(|code| Code::from_bytes(code.as_bytes())), None),
+            Door::Http => (response.extensions().get().copied(), Some(response.status().as_u16())),
+        };
+        self.write(&End { code: code.unwrap_or(Code::Ok), http_status, outcome });
+    }
+
+    fn write(&self, end: &End) {
+        if self.route.is_some_and(|route| route.is_probe) {
+            event!(tracing::Level::DEBUG, self, end);
+        } else {
+            event!(tracing::Level::INFO, self, end);
+        }
+    }
+}
+
+impl Drop for CallLog<'_> {
+    fn drop(&mut self) {
+        if !self.is_ended {
+            self.write(&End { code: Code::Cancelled, http_status: None, outcome: None });
+        }
+    }
+}

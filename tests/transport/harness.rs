@@ -1,0 +1,156 @@
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use identity::domain::{
+    Answer, Contact, ContactId, Identifier, IdentifierKind, Identity, Link, Observation, Outcome, Timestamp,
+};
+use identity::proto::identity::v1::identity_service_client::IdentityServiceClient;
+use identity::resolver::{Identify, IdentifyError};
+use identity::server::{Listeners, ServerOptions, serve};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::Channel;
+
+/// What the resolver does with every call.
+#[derive(Clone, Copy)]
+pub(crate) enum Script {
+    Answer(Outcome),
+    Fail(IdentifyError),
+    /// Answers after a while, or not before the deadline.
+    Slow(Duration),
+    Panic,
+}
+
+/// A resolver that does as it is told.
+#[derive(Clone)]
+pub(crate) struct Scripted {
+    script: Script,
+    /// Calls that began, and ones that were given up.
+    pub(crate) begun: Arc<AtomicUsize>,
+    pub(crate) dropped: Arc<AtomicUsize>,
+}
+
+struct CountDrop(Arc<AtomicUsize>);
+
+impl Drop for CountDrop {
+    fn drop(&mut self) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+impl Identify for Scripted {
+    async fn identify(&self, observation: Observation, _deadline: Instant) -> Result<Answer, IdentifyError> {
+        self.begun.fetch_add(1, Ordering::SeqCst);
+        match self.script {
+            Script::Answer(outcome) => Ok(answer(outcome, &observation)),
+            Script::Fail(error) => Err(error),
+            Script::Slow(time) => {
+                let given_up = CountDrop(self.dropped.clone());
+                tokio::time::sleep(time).await;
+                std::mem::forget(given_up);
+                Ok(answer(Outcome::Matched, &observation))
+            }
+            Script::Panic => panic!("doc@hillvalley.edu"),
+        }
+    }
+}
+
+/// Contact 1 with what was asked, and a secondary 23.
+fn answer(outcome: Outcome, observation: &Observation) -> Answer {
+    let contact = |id, link, identifiers: &[Identifier]| Contact {
+        id: ContactId(id),
+        identifiers: identifiers.into(),
+        created_at: Timestamp(id),
+        updated_at: Timestamp(id),
+        link,
+    };
+    let other = Identifier::from_stored(IdentifierKind::Email, "mcfly@hillvalley.edu");
+    let contacts = vec![
+        contact(1, Link::Primary, observation.identifiers()),
+        contact(23, Link::SecondaryOf(ContactId(1)), &[other]),
+    ];
+    Answer { outcome, identity: Arc::new(Identity::new(contacts).unwrap()) }
+}
+
+/// A running server.
+pub(crate) struct Server {
+    pub(crate) grpc: SocketAddr,
+    pub(crate) http: SocketAddr,
+    pub(crate) resolver: Scripted,
+    pub(crate) database: watch::Sender<bool>,
+    pub(crate) shutdown: CancellationToken,
+    pub(crate) task: JoinHandle<()>,
+}
+
+impl Server {
+    pub(crate) async fn start(script: Script) -> Self {
+        Self::with(script, |_| {}).await
+    }
+
+    pub(crate) async fn with(script: Script, change: impl FnOnce(&mut ServerOptions)) -> Self {
+        let mut options = ServerOptions::default();
+        change(&mut options);
+        let listeners = Listeners {
+            grpc: TcpListener::bind("127.0.0.1:0").await.unwrap(),
+            http: TcpListener::bind("127.0.0.1:0").await.unwrap(),
+        };
+        let (grpc, http) = (listeners.grpc.local_addr().unwrap(), listeners.http.local_addr().unwrap());
+        let resolver = Scripted { script, begun: Arc::default(), dropped: Arc::default() };
+        let (database, reachable) = watch::channel(true);
+        let shutdown = CancellationToken::new();
+        let (served, token) = (resolver.clone(), shutdown.clone());
+        let task = tokio::spawn(async move { serve(listeners, served, &options, reachable, token).await.unwrap() });
+        Self { grpc, http, resolver, database, shutdown, task }
+    }
+
+    pub(crate) async fn channel(&self) -> Channel {
+        Channel::from_shared(format!("http://{}", self.grpc)).unwrap().connect().await.unwrap()
+    }
+
+    pub(crate) async fn client(&self) -> IdentityServiceClient<Channel> {
+        IdentityServiceClient::new(self.channel().await)
+    }
+
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.http)
+    }
+
+    /// `POST /identify`.
+    pub(crate) async fn post(&self, body: impl Into<reqwest::Body>) -> reqwest::Response {
+        reqwest::Client::new().post(self.url("/identify")).body(body).send().await.unwrap()
+    }
+
+    /// Waits until the resolver has seen so many calls.
+    pub(crate) async fn until_begun(&self, calls: usize) {
+        until(|| self.resolver.begun.load(Ordering::SeqCst) >= calls).await;
+    }
+}
+
+/// Waits until something holds, but not for ever.
+pub(crate) async fn until(mut holds: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !holds() {
+        assert!(start.elapsed() < Duration::from_secs(10), "waited in vain");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
+/// Sends bytes, and all that comes back until the server closes, which must be within 5 s.
+pub(crate) async fn talk(address: SocketAddr, bytes: &[u8]) -> Vec<u8> {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(bytes).await.unwrap();
+    rest(&mut stream).await
+}
+
+pub(crate) async fn rest(stream: &mut TcpStream) -> Vec<u8> {
+    let mut answer = Vec::new();
+    let read = stream.read_to_end(&mut answer);
+    // A reset is a way to close too.
+    let _ = tokio::time::timeout(Duration::from_secs(5), read).await.unwrap();
+    answer
+}

@@ -1,0 +1,165 @@
+use std::time::{Duration, Instant};
+
+use identity::domain::Outcome;
+use identity::proto::identity::v1::IdentifyRequest;
+use identity::server::ServerOptions;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::{sleep, timeout};
+
+use crate::harness::{Script, Server, rest, talk};
+
+const OK: Script = Script::Answer(Outcome::Matched);
+const HEAD: &str = "POST /identify HTTP/1.1\r\nhost: x\r\ncontent-length: 18\r\n\r\n";
+const BODY: &str = r#"{"email":"a@b.co"}"#;
+
+fn impatient(options: &mut ServerOptions) {
+    options.connection.head = Duration::from_millis(300);
+    options.connection.idle = Duration::from_millis(900);
+    options.connection.ping_every = Duration::from_millis(250);
+    options.connection.ping_timeout = Duration::from_millis(500);
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap()
+}
+
+#[tokio::test]
+async fn garbage_closes_the_connection_and_nothing_else() {
+    let server = Server::with(OK, impatient).await;
+    let noise: Vec<u8> = (0..100_000).map(|_| fastrand::u8(..)).collect();
+    for door in [server.grpc, server.http] {
+        for garbage in [
+            &noise[..],
+            b"\0\0\0\0",
+            b"GET / HTTP/1.1\r\n\r\n",
+            b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\xff\xff\xff\xff\xff",
+        ] {
+            let mut stream = TcpStream::connect(door).await.unwrap();
+            let _ = stream.write_all(garbage).await;
+            rest(&mut stream).await;
+        }
+    }
+    assert_eq!(server.post(BODY).await.status(), 200);
+    server.client().await.identify(IdentifyRequest { email: Some("a@b.co".into()), phone_number: None }).await.unwrap();
+}
+
+#[tokio::test]
+async fn silence_closes_the_connection() {
+    let server = Server::with(OK, impatient).await;
+    for door in [server.grpc, server.http] {
+        let start = Instant::now();
+        assert!(!text(&talk(server.http, b"").await).contains("200"));
+        talk(door, b"").await;
+        assert!(start.elapsed() >= Duration::from_millis(900));
+    }
+}
+
+#[tokio::test]
+async fn a_head_that_trickles_is_given_up() {
+    let server = Server::with(OK, impatient).await;
+    let mut stream = TcpStream::connect(server.http).await.unwrap();
+    let start = Instant::now();
+    let (mut reader, mut writer) = stream.split();
+    let trickle = async {
+        for byte in HEAD.bytes().cycle() {
+            if writer.write_all(&[byte]).await.is_err() {
+                break;
+            }
+            sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let mut answer = Vec::new();
+    tokio::select! { () = trickle => {}, _ = reader.read_to_end(&mut answer) => {} }
+    assert!((300..900).contains(&start.elapsed().as_millis()), "{:?}", start.elapsed());
+}
+
+#[tokio::test]
+async fn an_idle_keep_alive_connection_outlives_the_time_for_a_head() {
+    let server = Server::with(OK, impatient).await;
+    let mut stream = TcpStream::connect(server.http).await.unwrap();
+    let mut answer = vec![0; 4096];
+    for _ in 0..2 {
+        stream.write_all(format!("{HEAD}{BODY}").as_bytes()).await.unwrap();
+        let read = stream.read(&mut answer).await.unwrap();
+        assert!(text(&answer[..read]).starts_with("HTTP/1.1 200"));
+        sleep(Duration::from_millis(600)).await;
+    }
+    let start = Instant::now();
+    assert_eq!(rest(&mut stream).await, b"");
+    assert!(start.elapsed() < Duration::from_millis(600), "{:?}", start.elapsed());
+}
+
+#[tokio::test]
+async fn pings_keep_a_quiet_grpc_client_connected_and_a_dead_one_not() {
+    let server = Server::with(OK, impatient).await;
+    // A connection that answers pings, as every client does, for three times the idle time.
+    let stream = TcpStream::connect(server.grpc).await.unwrap();
+    let executor = hyper_util::rt::TokioExecutor::new();
+    let io = hyper_util::rt::TokioIo::new(stream);
+    let (sender, connection) =
+        hyper::client::conn::http2::handshake::<_, _, http_body_util::Empty<bytes::Bytes>>(executor, io).await.unwrap();
+    let mut connection = tokio::spawn(connection);
+    assert!(timeout(Duration::from_millis(2700), &mut connection).await.is_err(), "was closed");
+    assert!(sender.is_ready());
+
+    // One that began well and then answers nothing.
+    let start = Instant::now();
+    let mut stream = TcpStream::connect(server.grpc).await.unwrap();
+    stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
+    rest(&mut stream).await;
+    assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+}
+
+#[tokio::test]
+async fn a_body_that_trickles_is_408() {
+    let server = Server::with(OK, |options| options.body_timeout = Duration::from_millis(200)).await;
+    let mut stream = TcpStream::connect(server.http).await.unwrap();
+    stream.write_all(format!("{HEAD}{{").as_bytes()).await.unwrap();
+    let start = Instant::now();
+    let answer = rest(&mut stream).await;
+    let answer = text(&answer);
+    assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+    assert!(answer.contains(r#""reason":"REQUEST_TOO_SLOW""#), "{answer}");
+    assert!(start.elapsed() < Duration::from_secs(2));
+}
+
+#[tokio::test]
+async fn a_call_whose_body_never_comes_ends_at_its_deadline() {
+    let server = Server::with(OK, |options| options.timeouts.default = Duration::from_millis(200)).await;
+    let body = http_body_util::StreamBody::new(futures::stream::pending::<
+        Result<hyper::body::Frame<bytes::Bytes>, std::io::Error>,
+    >());
+    let io = hyper_util::rt::TokioIo::new(TcpStream::connect(server.grpc).await.unwrap());
+    let executor = hyper_util::rt::TokioExecutor::new();
+    let (mut sender, connection) = hyper::client::conn::http2::handshake(executor, io).await.unwrap();
+    tokio::spawn(connection);
+    let call = http::Request::post("http://x/identity.v1.IdentityService/Identify")
+        .header("content-type", "application/grpc")
+        .body(body)
+        .unwrap();
+    let answer = timeout(Duration::from_secs(2), sender.send_request(call)).await.unwrap().unwrap();
+    assert_eq!(answer.headers()["grpc-status"], "4");
+}
+
+#[tokio::test]
+async fn past_the_most_connections_the_next_waits_for_one_to_close() {
+    let server = Server::with(OK, |options| options.max_connections = 1).await;
+    let first = TcpStream::connect(server.http).await.unwrap();
+    sleep(Duration::from_millis(50)).await;
+    let waiting = tokio::spawn(reqwest::get(server.url("/healthz")));
+    sleep(Duration::from_millis(200)).await;
+    assert!(!waiting.is_finished());
+    drop(first);
+    assert_eq!(timeout(Duration::from_secs(2), waiting).await.unwrap().unwrap().unwrap().status(), 200);
+}
+
+#[tokio::test]
+async fn a_caller_that_leaves_cancels_his_call() {
+    let server = Server::start(Script::Slow(Duration::from_secs(60))).await;
+    let mut stream = TcpStream::connect(server.http).await.unwrap();
+    stream.write_all(format!("{HEAD}{BODY}").as_bytes()).await.unwrap();
+    server.until_begun(1).await;
+    drop(stream);
+    crate::harness::until(|| server.resolver.dropped.load(std::sync::atomic::Ordering::SeqCst) == 1).await;
+}

@@ -1,0 +1,69 @@
+use std::io;
+use std::sync::{Arc, Mutex};
+
+use identity::domain::Outcome;
+use identity::proto::identity::v1::IdentifyRequest;
+use tracing::instrument::WithSubscriber;
+
+use crate::harness::{Script, Server};
+
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn every_call_has_one_line_without_personal_data() {
+    let lines = Lines::default();
+    let writer = lines.clone();
+    let subscriber = tracing_subscriber::fmt().json().with_writer(move || writer.clone()).finish();
+    // One thread, so that the subscriber of this test sees the server's tasks, and only them.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let _guard = tracing::subscriber::set_default(subscriber);
+    runtime.block_on(
+        async {
+            let server = Server::start(Script::Answer(Outcome::Linked)).await;
+            let call = IdentifyRequest { email: Some("doc@b.co".into()), phone_number: Some("555123".into()) };
+            server.client().await.identify(call).await.unwrap();
+            server.post(r#"{"email":"doc@b.co","phoneNumber":555123}"#).await;
+            server.post(r#"{"email":"doc","phoneNumber":555123}"#).await;
+            reqwest::get(server.url("/doc@b.co?phone=555123")).await.unwrap();
+            reqwest::get(server.url("/healthz")).await.unwrap();
+        }
+        .with_current_subscriber(),
+    );
+    let log = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+    assert!(!log.contains("doc") && !log.contains("555123"), "{log}");
+    let calls: Vec<serde_json::Value> = log
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap())
+        .filter(|line| line["fields"]["message"] == "call")
+        .collect();
+    let told: Vec<_> = calls
+        .iter()
+        .map(|call| {
+            let field = |name: &str| call["fields"][name].as_str().unwrap_or("-").to_owned();
+            assert!(call["fields"]["duration_ms"].is_number() && call["fields"]["request.id"].is_string(), "{call}");
+            [field("door"), field("rpc.method"), field("http.route"), field("rpc.grpc.status_code"), field("outcome")]
+        })
+        .collect();
+    let rpc = "identity.v1.IdentityService/Identify";
+    assert_eq!(
+        told,
+        [
+            ["grpc", rpc, "-", "OK", "linked"],
+            ["http", rpc, "/identify", "OK", "linked"],
+            ["http", rpc, "/identify", "INVALID_ARGUMENT", "-"],
+            ["http", "-", "-", "NOT_FOUND", "-"],
+        ]
+    );
+}

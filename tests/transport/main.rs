@@ -1,0 +1,10 @@
+//! The doors as callers see them: real clients, real sockets, and a resolver that does as it is told.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+mod drain;
+mod grpc;
+mod harness;
+mod health;
+mod json;
+mod limits;
+mod log;
