@@ -12,14 +12,22 @@ use crate::api::Fault;
 /// before it reads sees the 413 rather than a reset connection.
 const DISCARD_LIMIT: usize = 1024 * 1024;
 
+/// How long that may take: the answer is worth a moment of a client that sends fast, no more.
+const DISCARD_TIME: Duration = Duration::from_secs(1);
+
 /// All of a body, of at most `limit` bytes, that arrives within `patience`.
-pub(super) async fn read(body: Body, limit: usize, patience: Duration) -> Result<Bytes, Fault> {
-    timeout(patience, collect(body, limit)).await.unwrap_or(Err(Fault::TooSlow))
+pub(super) async fn read(mut body: Body, limit: usize, patience: Duration) -> Result<Bytes, Fault> {
+    let collected = timeout(patience, collect(&mut body, limit)).await.unwrap_or(Err(Fault::TooSlow));
+    if matches!(collected, Err(Fault::TooLarge { .. })) {
+        // Whether it came to its end or not, the answer is the same.
+        let _ = timeout(DISCARD_TIME, discard(&mut body)).await;
+    }
+    collected
 }
 
-async fn collect(mut body: Body, limit: usize) -> Result<Bytes, Fault> {
+async fn collect(body: &mut Body, limit: usize) -> Result<Bytes, Fault> {
     if body.size_hint().lower() > limit as u64 {
-        return Err(too_large(body, limit).await);
+        return Err(Fault::TooLarge { limit });
     }
     // Nearly every body is one frame, which is then used as it came.
     let mut first = Bytes::new();
@@ -28,7 +36,7 @@ async fn collect(mut body: Body, limit: usize) -> Result<Bytes, Fault> {
         let frame = frame.map_err(|_| Fault::Malformed("the body could not be read".to_owned()))?;
         let Ok(data) = frame.into_data() else { continue };
         if first.len().max(rest.len()) + data.len() > limit {
-            return Err(too_large(body, limit).await);
+            return Err(Fault::TooLarge { limit });
         }
         if first.is_empty() {
             first = data;
@@ -42,14 +50,13 @@ async fn collect(mut body: Body, limit: usize) -> Result<Bytes, Fault> {
     Ok(if rest.is_empty() { first } else { rest.freeze() })
 }
 
-async fn too_large(mut body: Body, limit: usize) -> Fault {
+async fn discard(body: &mut Body) {
     let mut discarded = 0;
     while discarded < DISCARD_LIMIT
         && let Some(Ok(frame)) = body.frame().await
     {
         discarded += frame.data_ref().map_or(0, Bytes::len);
     }
-    Fault::TooLarge { limit }
 }
 
 #[cfg(test)]
@@ -75,6 +82,12 @@ mod tests {
         for body in [Body::from("abcdef"), chunks(&["abc", "def"]), chunks(&["abcdef"])] {
             assert_eq!(read(body, 5, PATIENCE).await, Err(Fault::TooLarge { limit: 5 }));
         }
+    }
+
+    #[tokio::test]
+    async fn what_is_too_large_is_told_so_even_when_the_rest_is_slow() {
+        let body = Body::from_stream(stream::iter([Ok::<_, std::io::Error>("abcdef")]).chain(stream::pending()));
+        assert_eq!(read(body, 5, Duration::from_millis(10)).await, Err(Fault::TooLarge { limit: 5 }));
     }
 
     #[tokio::test]
