@@ -29,7 +29,7 @@ macro_rules! event {
             http.route = $log.route.and_then(|route| route.http_route.as_deref()),
             http.response.status_code = $end.http_status,
             outcome = $end.outcome.map(outcome_name),
-            duration_ms = $log.started.elapsed().as_secs_f64() * 1e3,
+            duration_ms = $log.started.elapsed().as_micros() as f64 / 1e3,
             request.id = $log.id.as_str(),
             "call"
         )

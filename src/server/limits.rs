@@ -17,7 +17,7 @@ pub(super) fn raise_file_limit() -> u64 {
 pub(super) fn connection_cap(wanted: usize, files: u64) -> usize {
     let possible = usize::try_from(files.saturating_sub(RESERVED_FILES) / 2).unwrap_or(usize::MAX);
     if possible < wanted {
-        tracing::warn!(wanted, possible, open_files = files, "the limit of open files lowers that of connections");
+        tracing::info!(wanted, possible, open_files = files, "the limit of open files lowers that of connections");
     }
     // The semaphore that counts them has a limit of its own.
     wanted.min(possible).max(MIN_CONNECTIONS.min(wanted)).clamp(1, tokio::sync::Semaphore::MAX_PERMITS)
