@@ -69,13 +69,18 @@ pub async fn serve<R: Identify>(
     let http = http::surface(resolver, readiness, http_options)?;
 
     let connections = connection_cap(options.max_connections, raise_file_limit());
+    let limits = ConnectionOptions {
+        // A caller who waits for his answer sends nothing.
+        idle: options.connection.idle.max(2 * options.timeouts.max),
+        ..options.connection
+    };
     let tasks = TaskTracker::new();
     let cut = CancellationToken::new();
     let _cut_when_dropped = cut.clone().drop_guard();
     let run = |listener, door, surface| {
         let boundary = Arc::new(Boundary::new(door, surface, options));
         let (tasks, cut, shutdown) = (tasks.clone(), cut.clone(), shutdown.clone());
-        Acceptor { boundary, options: options.connection, connections, tasks, shutdown, cut }.run(listener)
+        Acceptor { boundary, options: limits, connections, tasks, shutdown, cut }.run(listener)
     };
     tokio::join!(run(listeners.grpc, Door::Grpc, grpc), run(listeners.http, Door::Http, http));
 

@@ -18,8 +18,7 @@ pub struct ServerOptions {
     pub region: Option<Region>,
     /// Whether gRPC callers may ask for the API's description.
     pub reflection: bool,
-    /// How long calls may take. The maximum must be below [`ConnectionOptions::idle`]: a caller who waits
-    /// for an answer sends nothing.
+    /// How long calls may take.
     pub timeouts: Timeouts,
     /// How long calls under way may go on after the shutdown began.
     pub drain_timeout: Duration,
@@ -40,7 +39,8 @@ pub struct ConnectionOptions {
     pub head: Duration,
     /// How long nothing at all may come (or be taken, where there is something to send) before the
     /// connection is closed. Above the 60 s after which common load balancers let an idle connection go,
-    /// so that it is they who close it, and never a request that meets a connection just closed here.
+    /// so that it is they who close it, and never a request that meets a connection just closed here. At
+    /// least twice as long as a call may take, whatever is set.
     pub idle: Duration,
     /// How often HTTP/2 clients are pinged. Their replies keep a quiet connection from being idle.
     pub ping_every: Duration,

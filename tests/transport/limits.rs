@@ -16,6 +16,7 @@ const BODY: &str = r#"{"email":"a@b.co"}"#;
 fn impatient(options: &mut ServerOptions) {
     options.connection.head = Duration::from_millis(300);
     options.connection.idle = Duration::from_millis(900);
+    options.timeouts.max = Duration::from_millis(400);
     options.connection.ping_every = Duration::from_millis(250);
     options.connection.ping_timeout = Duration::from_millis(500);
 }
