@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::api::Timeouts;
 use crate::cli::MigrateCommand;
 use crate::resolver::{Limits, Resolver};
-use crate::server::{self, ConnectionOptions, Listeners, ServerOptions};
+use crate::server::{self, Listeners, ServerOptions};
 use crate::settings::{self, ListenAddr, Settings};
 use crate::store::{ConnectError, ConnectOptions, Database};
 
@@ -72,7 +72,6 @@ impl App {
 
 fn server_options(settings: &Settings) -> ServerOptions {
     let longest = settings.limits.request_timeout;
-    let defaults = ConnectionOptions::default();
     ServerOptions {
         body_limit: settings.limits.http_body_limit,
         spelling: settings.identify.primary_id_field,
@@ -81,8 +80,6 @@ fn server_options(settings: &Settings) -> ServerOptions {
         timeouts: Timeouts { default: longest, max: longest },
         drain_timeout: settings.limits.drain_timeout,
         max_connections: settings.limits.max_connections,
-        // A caller who waits for an answer sends nothing, and is not idle.
-        connection: ConnectionOptions { idle: defaults.idle.max(longest * 2), ..defaults },
         ..ServerOptions::default()
     }
 }

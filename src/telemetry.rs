@@ -23,7 +23,8 @@ pub enum TelemetryError {
     Init(#[from] TryInitError),
 }
 
-/// Starts the log of the process, once.
+/// Starts the log of the process, once. Panics go there too: where, but not with what message, since that
+/// may quote what a caller sent.
 ///
 /// Without a format it is text on a terminal and JSON elsewhere. SQL is logged only if the filter names
 /// its target, `sqlx::query`. Colours need a terminal and `NO_COLOR` unset or empty.
@@ -41,6 +42,10 @@ pub fn init(logging: &Logging) -> Result<(), TelemetryError> {
         }
         LogFormat::Json => lines.json().flatten_event(true).with_span_list(false).finish().try_init()?,
     }
+    std::panic::set_hook(Box::new(|panic| {
+        let at = panic.location().map(ToString::to_string);
+        tracing::error!(panic.location = at.as_deref().unwrap_or("unknown"), "a panic");
+    }));
     Ok(())
 }
 

@@ -17,9 +17,10 @@ pub(super) fn owned_rows(backend: DbBackend, identifiers: &[Identifier]) -> (Str
     if backend == DbBackend::Postgres {
         let kinds: Vec<String> = identifiers.iter().map(kind).collect();
         let values: Vec<Vec<u8>> = identifiers.iter().map(bytes).collect();
-        let from = r#"unnest($1::varchar[], $2::bytea[]) AS k("kind", "value")
-            JOIN "Identifier" i ON i."kind" = k."kind" AND i."value" = k."value"
-            LEFT JOIN "Contact" o ON o."id" = i."contactId" WHERE TRUE"#;
+        // OFFSET keeps the planner from turning look-ups into a join of another order.
+        let from = r#"unnest($1::varchar[], $2::bytea[]) AS k("kind", "value"),
+            LATERAL (SELECT * FROM "Identifier" WHERE "kind" = k."kind" AND "value" = k."value" OFFSET 0) i
+            LEFT JOIN LATERAL (SELECT * FROM "Contact" WHERE "id" = i."contactId" OFFSET 0) o ON TRUE WHERE TRUE"#;
         return (from.to_owned(), vec![kinds.into(), values.into()]);
     }
     let size = identifiers.len().next_power_of_two();
@@ -46,22 +47,27 @@ pub(super) fn owned_rows(backend: DbBackend, identifiers: &[Identifier]) -> (Str
 /// The identities that own these identifiers: a row for each of their live contacts.
 ///
 /// One statement, so one consistent read. The two halves are key look-ups by `id` and by `linkedId`; with
-/// an `OR` instead no database uses both indexes. MySQL is not left a choice of index: `linkedId` is null
-/// on most rows, which it takes for one value that has nearly the whole table.
+/// an `OR` instead no database uses both indexes. MySQL and PostgreSQL are not left a choice: `linkedId` is
+/// null on most rows, which MySQL's statistics take for one value that has nearly the whole table, and
+/// PostgreSQL keeps the plan that it made when the tables were small.
 pub(super) fn find(backend: DbBackend, identifiers: &[Identifier]) -> Statement {
     let (owned, params) = owned_rows(backend, identifiers);
-    let (join, by_id, by_link) = if backend == DbBackend::MySql {
-        ("STRAIGHT_JOIN", " FORCE INDEX (PRIMARY)", " FORCE INDEX (`Contact_linkedId`)")
-    } else {
-        ("CROSS JOIN", "", "")
-    };
-    let on = if backend == DbBackend::MySql { "ON" } else { "WHERE" };
     let columns = r#"c."id", c."email", c."phoneNumber", c."linkedId", c."createdAt", c."updatedAt""#;
+    let by = |column: &str, index: &str| {
+        let live = format!(r#"c."{column}" = roots.root AND c."deletedAt" IS NULL"#);
+        if backend == DbBackend::MySql {
+            format!(r#"SELECT {columns} FROM roots STRAIGHT_JOIN "Contact" c FORCE INDEX ("{index}") ON {live}"#)
+        } else if backend == DbBackend::Postgres {
+            format!(r#"SELECT c.* FROM roots, LATERAL (SELECT {columns} FROM "Contact" c WHERE {live} OFFSET 0) c"#)
+        } else {
+            format!(r#"SELECT {columns} FROM roots CROSS JOIN "Contact" c WHERE {live}"#)
+        }
+    };
     let sql = format!(
         r#"WITH roots AS (SELECT DISTINCT COALESCE(o."linkedId", o."id") AS root FROM {owned} AND o."id" IS NOT NULL)
-        SELECT {columns} FROM roots {join} "Contact" c{by_id} {on} c."id" = roots.root AND c."deletedAt" IS NULL
-        UNION ALL
-        SELECT {columns} FROM roots {join} "Contact" c{by_link} {on} c."linkedId" = roots.root AND c."deletedAt" IS NULL"#
+        {} UNION ALL {}"#,
+        by("id", "PRIMARY"),
+        by("linkedId", "Contact_linkedId"),
     );
     Statement::from_sql_and_values(backend, quoted(backend, sql), params)
 }
