@@ -11,7 +11,9 @@ pub(super) struct Job {
     pub(super) observation: Observation,
     pub(super) deadline: Instant,
     pub(super) reply: oneshot::Sender<Result<Answer, IdentifyError>>,
-    /// The rows that stand for the identities it concerns, as far as a read has seen.
+    /// Those of its identifiers that were owned when a read looked, and the rows that stand for the
+    /// identities which own them.
+    pub(super) owned: Vec<Identifier>,
     pub(super) roots: Vec<ContactId>,
     pub(super) _permit: OwnedSemaphorePermit,
 }
@@ -22,15 +24,19 @@ impl Job {
         !self.reply.is_closed() && Instant::now() < self.deadline
     }
 
+    pub(super) fn identifiers(&self) -> &[Identifier] {
+        self.observation.identifiers()
+    }
+
     pub(super) fn answer(self, answer: Result<Answer, IdentifyError>) {
         let _ = self.reply.send(answer); // The caller may have left.
     }
 }
 
-/// Every identifier of these jobs, sorted, each once.
-pub(super) fn identifiers(jobs: &[Job]) -> Vec<Identifier> {
-    let all = jobs.iter().flat_map(|job| job.observation.identifiers());
-    let mut identifiers: Vec<Identifier> = all.cloned().collect();
+/// Those identifiers of the jobs that are wanted, sorted, each once.
+pub(super) fn identifiers(jobs: &[Job], is_wanted: impl Fn(&Job, &Identifier) -> bool) -> Vec<Identifier> {
+    let of = |job| Job::identifiers(job).iter().filter(|identifier| is_wanted(job, identifier));
+    let mut identifiers: Vec<Identifier> = jobs.iter().flat_map(of).cloned().collect();
     identifiers.sort();
     identifiers.dedup();
     identifiers

@@ -113,7 +113,7 @@ impl Resolver {
             };
             tokio::spawn(lane.run());
         }
-        let lane = write::Lane { store: store.clone(), queue: write_queue, reachable: reachable.clone() };
+        let lane = write::Lane::new(store.clone(), write_queue, reachable.clone());
         tokio::spawn(lane.run());
         tokio::spawn(watch_store(store, reachable.clone(), reads.downgrade()));
         Self { reads, admission: Arc::new(Semaphore::new(limits.queue)), reachable }
@@ -129,7 +129,7 @@ impl Identify for Resolver {
     async fn identify(&self, observation: Observation, deadline: Instant) -> Result<Answer, IdentifyError> {
         let permit = Arc::clone(&self.admission).try_acquire_owned().map_err(|_| IdentifyError::Overloaded)?;
         let (reply, answer) = oneshot::channel();
-        let job = Job { observation, deadline, reply, roots: Vec::new(), _permit: permit };
+        let job = Job { observation, deadline, reply, owned: Vec::new(), roots: Vec::new(), _permit: permit };
         self.reads.send(job).map_err(|_| IdentifyError::Unavailable)?;
         match tokio::time::timeout_at(deadline.into(), answer).await {
             Ok(Ok(answer)) => answer,

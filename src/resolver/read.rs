@@ -36,10 +36,10 @@ impl Queue {
             Some(job) => job,
             None => self.arriving.recv().await?,
         };
-        let mut room = MAX_FIND.saturating_sub(first.observation.identifiers().len());
+        let mut room = MAX_FIND.saturating_sub(first.identifiers().len());
         let mut jobs = vec![first];
         while let Ok(job) = self.arriving.try_recv() {
-            let Some(left) = room.checked_sub(job.observation.identifiers().len()) else {
+            let Some(left) = room.checked_sub(job.identifiers().len()) else {
                 self.held_over = Some(job);
                 break;
             };
@@ -81,7 +81,7 @@ impl<S: Store> Lane<S> {
     }
 
     async fn find(&self, jobs: &[Job]) -> Result<Snapshot, StoreError> {
-        let identifiers = job::identifiers(jobs);
+        let identifiers = job::identifiers(jobs, |_, _| true);
         let mut attempts = 0;
         loop {
             attempts += 1;
@@ -109,6 +109,8 @@ impl<S: Store> Lane<S> {
                 job.answer(Ok(answer));
             }
             None => {
+                let identifiers = job.identifiers().iter();
+                job.owned = identifiers.filter(|identifier| snapshot.owns(identifier)).cloned().collect();
                 job.roots = snapshot.roots(&job.observation);
                 if let Err(mpsc::error::SendError(job)) = self.writes.send(job) {
                     job.answer(Err(IdentifyError::Internal));

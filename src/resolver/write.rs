@@ -8,20 +8,24 @@
 //! 3. plan, in memory;
 //! 4. write, and commit.
 //!
+//! What nobody owned when the read looked is not read again at first: if somebody owns it by now, its
+//! primary key says so. Then, and after any other setback, everything is read again.
+//!
 //! Why nothing can slip through: an identity is only changed by who holds its root's lock, and every change
 //! writes that row, so engines that check write sets instead of locks see the conflict as well. An
 //! identifier that nobody owned is guarded by its primary key: of two first sightings one gets a duplicate
 //! key, and starts over. All take locks in one order, roots by id and then identifiers sorted, so rivals
 //! wait and do not deadlock; where they do all the same, one starts over.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet, VecDeque};
 
 use tokio::sync::mpsc;
+use tokio::time::sleep;
 
 use super::backoff::pause;
 use super::job::{self, Job};
 use super::{IdentifyError, Reachable};
-use crate::domain::{Answer, ContactId, Identity, Observation, Snapshot, plan};
+use crate::domain::{Answer, ContactId, Identifier, Identity, Observation, Snapshot, plan};
 use crate::store::{Store, StoreError, Transaction};
 
 /// The most jobs in one transaction. Larger ones gain little and make their first wait.
@@ -32,9 +36,20 @@ const MAX_BATCH: usize = 256;
 const UNAVAILABLE_ATTEMPTS: u32 = 3;
 
 pub(super) struct Lane<S> {
-    pub(super) store: S,
-    pub(super) queue: mpsc::UnboundedReceiver<Job>,
-    pub(super) reachable: Reachable,
+    store: S,
+    queue: mpsc::UnboundedReceiver<Job>,
+    reachable: Reachable,
+    recent: Recent,
+}
+
+/// What a transaction starts from.
+struct Attempt {
+    /// The rows to lock.
+    roots: BTreeSet<ContactId>,
+    /// The identifiers to read under the locks.
+    sought: Vec<Identifier>,
+    /// Whether an identifier turned out to have a row though nobody seemed to own it.
+    is_after_duplicate: bool,
 }
 
 /// Why a transaction came to nothing.
@@ -51,6 +66,10 @@ impl From<StoreError> for Setback {
 }
 
 impl<S: Store> Lane<S> {
+    pub(super) fn new(store: S, queue: mpsc::UnboundedReceiver<Job>, reachable: Reachable) -> Self {
+        Self { store, queue, reachable, recent: Recent::default() }
+    }
+
     pub(super) async fn run(mut self) {
         let mut jobs = Vec::with_capacity(MAX_BATCH);
         while self.queue.recv_many(&mut jobs, MAX_BATCH).await > 0 {
@@ -59,45 +78,55 @@ impl<S: Store> Lane<S> {
     }
 
     /// Answers every job, in as many attempts as it takes.
-    async fn resolve(&self, mut jobs: Vec<Job>) {
-        let mut roots: BTreeSet<ContactId> = jobs.iter().flat_map(|job| job.roots.iter().copied()).collect();
-        let (mut attempt, mut unavailable, mut duplicate) = (0, 0, false);
+    async fn resolve(&mut self, mut jobs: Vec<Job>) {
+        let mut attempt = Attempt {
+            roots: jobs.iter().flat_map(|job| job.roots.iter().copied()).collect(),
+            sought: job::identifiers(&jobs, |job, identifier| {
+                job.owned.contains(identifier) || self.recent.contains(identifier)
+            }),
+            is_after_duplicate: false,
+        };
+        let (mut setbacks, mut unavailable) = (0, 0);
         loop {
             jobs.retain(Job::is_wanted);
             if jobs.is_empty() {
                 return;
             }
-            match self.attempt(&jobs, &roots, duplicate).await {
+            match self.attempt(&jobs, &attempt).await {
                 Ok(answers) => {
                     self.reachable.set(true);
                     return jobs.into_iter().zip(answers).for_each(|(job, answer)| job.answer(Ok(answer)));
                 }
-                Err(Setback::Moved(to)) => {
-                    roots = to;
-                    continue; // Somebody else got on; no need to wait.
+                // Somebody else got on; no need to wait.
+                Err(Setback::Moved(to)) => attempt.roots = to,
+                Err(Setback::Store(StoreError::LostRace(_))) => sleep(pause(setbacks)).await,
+                Err(Setback::Store(StoreError::DuplicateKey(_))) => {
+                    // The first one is no race, as a rule: what was not read again has an owner by now.
+                    if std::mem::replace(&mut attempt.is_after_duplicate, true) {
+                        sleep(pause(setbacks)).await;
+                    }
                 }
-                Err(Setback::Store(StoreError::LostRace(_))) => {}
-                Err(Setback::Store(StoreError::DuplicateKey(_))) => duplicate = true,
                 Err(Setback::Store(StoreError::Rejected(cause))) => {
                     tracing::error!(error.message = %cause, jobs = jobs.len(), "a transaction was rejected");
                     return self.split(jobs).await;
                 }
-                Err(Setback::Store(error)) => {
+                Err(Setback::Store(error @ (StoreError::Unavailable(_) | StoreError::TimedOut(_)))) => {
                     unavailable += 1;
                     if unavailable == UNAVAILABLE_ATTEMPTS || !self.reachable.get() {
                         tracing::debug!(error.message = %error, "a transaction failed");
                         self.reachable.set(false);
                         return job::fail(jobs, IdentifyError::Unavailable);
                     }
+                    sleep(pause(setbacks)).await;
                 }
             }
-            tokio::time::sleep(pause(attempt)).await;
-            attempt += 1;
+            setbacks += 1;
+            attempt.sought = job::identifiers(&jobs, |_, _| true);
         }
     }
 
     /// A job that the database refuses must not take its neighbours down: halves until it is alone.
-    async fn split(&self, mut jobs: Vec<Job>) {
+    async fn split(&mut self, mut jobs: Vec<Job>) {
         if jobs.len() == 1 {
             return job::fail(jobs, IdentifyError::Internal);
         }
@@ -107,26 +136,23 @@ impl<S: Store> Lane<S> {
     }
 
     /// One transaction, from begin to commit.
-    async fn attempt(
-        &self,
-        jobs: &[Job],
-        roots: &BTreeSet<ContactId>,
-        after_duplicate: bool,
-    ) -> Result<Vec<Answer>, Setback> {
-        let identifiers = job::identifiers(jobs);
+    async fn attempt(&mut self, jobs: &[Job], attempt: &Attempt) -> Result<Vec<Answer>, Setback> {
         let mut transaction = self.store.begin().await?;
-        if !roots.is_empty() {
-            transaction.lock(roots).await?;
+        if !attempt.roots.is_empty() {
+            transaction.lock(&attempt.roots).await?;
         }
-        let identities = transaction.find(&identifiers).await?;
+        let mut identities = Vec::new();
+        if !attempt.sought.is_empty() {
+            identities = transaction.find(&attempt.sought).await?;
+        }
         let concerned: BTreeSet<ContactId> = identities.iter().map(Identity::root).collect();
-        if !transaction.is_exclusive() && !concerned.is_subset(roots) {
+        if !transaction.is_exclusive() && !concerned.is_subset(&attempt.roots) {
             return Err(Setback::Moved(concerned));
         }
         let known = Snapshot::new(identities);
-        if after_duplicate {
+        if attempt.is_after_duplicate {
             // Perhaps nobody raced: a row may be left from a contact that somebody deleted by hand.
-            let free: Vec<_> = identifiers.into_iter().filter(|identifier| !known.owns(identifier)).collect();
+            let free: Vec<_> = attempt.sought.iter().filter(|identifier| !known.owns(identifier)).cloned().collect();
             transaction.release_orphans(&free).await?;
         }
         let now = transaction.now().await?;
@@ -134,6 +160,29 @@ impl<S: Store> Lane<S> {
         let plan = plan(&observations, &known, now);
         let ids = if plan.is_empty() { Vec::new() } else { transaction.apply(&plan).await? };
         transaction.commit().await?;
-        Ok(plan.answers(&ids))
+        let answers = plan.answers(&ids);
+        self.recent.push(plan.new_identifiers.into_iter().map(|(identifier, _)| identifier));
+        Ok(answers)
+    }
+}
+
+/// The identifiers that this lane's last batches brought. A job that waited meanwhile was read before they
+/// were there, and would run into their primary key.
+#[derive(Default)]
+struct Recent {
+    batches: VecDeque<HashSet<Identifier>>,
+}
+
+impl Recent {
+    /// How many batches a job waits at most, unless the service is overloaded.
+    const BATCHES: usize = 4;
+
+    fn push(&mut self, identifiers: impl Iterator<Item = Identifier>) {
+        self.batches.truncate(Self::BATCHES - 1);
+        self.batches.push_front(identifiers.collect());
+    }
+
+    fn contains(&self, identifier: &Identifier) -> bool {
+        self.batches.iter().any(|batch| batch.contains(identifier))
     }
 }
