@@ -1,5 +1,6 @@
 //! A shop's day: 20,000 realistic checkout events through HTTP, and the tables against the model.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -21,12 +22,16 @@ async fn a_day_of_checkouts(database: TestDatabase) {
     for _ in 0..32 {
         let (caller, events, next) = (service.caller(), Arc::clone(&events), Arc::clone(&next));
         tills.spawn(async move {
+            let mut outcomes = HashSet::new();
             while let Some(event) = events.get(next.fetch_add(1, Ordering::Relaxed)) {
-                caller.identify(Door::Http, event.email.as_deref(), event.phone.as_deref()).await.expect("an answer");
+                let answer = caller.identify(Door::Http, event.email.as_deref(), event.phone.as_deref()).await;
+                outcomes.insert(answer.expect("an answer").outcome);
             }
+            outcomes
         });
     }
-    tills.join_all().await;
+    let outcomes: HashSet<&str> = tills.join_all().await.into_iter().flatten().collect();
+    assert_eq!(outcomes, HashSet::from(["created", "matched", "linked", "merged"]));
     let tables = database.raw().await;
     Components::of(events.iter()).assert_tables(&tables).await;
     tables.close().await.unwrap();
