@@ -11,13 +11,12 @@
 //! [`write`] has the lock protocol.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{Mutex, Semaphore, mpsc, oneshot, watch};
 
 use crate::domain::{Answer, Observation};
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 
 mod backoff;
 mod job;
@@ -78,22 +77,31 @@ pub struct Resolver {
     reachable: Reachable,
 }
 
-/// Whether the database answered when it was last asked.
+/// Whether the database answered when it was last asked. Each change is logged, once.
 #[derive(Clone, Debug)]
-pub(crate) struct Reachable(Arc<watch::Sender<bool>>, Arc<AtomicBool>);
+struct Reachable(Arc<watch::Sender<bool>>);
 
 impl Reachable {
     fn new() -> Self {
-        Self(Arc::new(watch::Sender::new(true)), Arc::new(AtomicBool::new(true)))
+        Self(Arc::new(watch::Sender::new(true)))
     }
 
     fn get(&self) -> bool {
-        self.1.load(Ordering::Relaxed)
+        *self.0.borrow()
     }
 
-    fn set(&self, reachable: bool) {
-        self.1.store(reachable, Ordering::Relaxed);
-        self.0.send_if_modified(|state| std::mem::replace(state, reachable) != reachable);
+    /// It answered.
+    fn found(&self) {
+        if !self.get() && !self.0.send_replace(true) {
+            tracing::info!("the database can be reached again");
+        }
+    }
+
+    /// It did not.
+    fn lost(&self, error: &StoreError) {
+        if self.get() && self.0.send_replace(false) {
+            tracing::error!(error.message = %error, "the database cannot be reached");
+        }
     }
 }
 
@@ -144,13 +152,10 @@ impl Identify for Resolver {
 /// Keeps [`Reachable`] right while nobody asks for anything, until the resolver is gone.
 async fn watch_store<S: Store>(store: S, reachable: Reachable, resolver: mpsc::WeakUnboundedSender<Job>) {
     while resolver.upgrade().is_some() {
-        let ping = store.ping().await;
-        match (&ping, reachable.get()) {
-            (Err(error), true) => tracing::error!(error.message = %error, "the database cannot be reached"),
-            (Ok(()), false) => tracing::info!("the database can be reached again"),
-            _ => {}
+        match store.ping().await {
+            Ok(()) => reachable.found(),
+            Err(error) => reachable.lost(&error),
         }
-        reachable.set(ping.is_ok());
         tokio::time::sleep(PING_EVERY).await;
     }
 }

@@ -87,13 +87,13 @@ impl<S: Store> Lane<S> {
             attempts += 1;
             match self.store.find(&identifiers).await {
                 Ok(identities) => {
-                    self.reachable.set(true);
+                    self.reachable.found();
                     return Ok(Snapshot::new(identities));
                 }
                 Err(StoreError::Rejected(cause)) => return Err(StoreError::Rejected(cause)),
                 Err(error) if attempts == ATTEMPTS || !self.reachable.get() => {
                     if error.is_unavailable() {
-                        self.reachable.set(false);
+                        self.reachable.lost(&error);
                     }
                     return Err(error);
                 }

@@ -94,7 +94,7 @@ impl<S: Store> Lane<S> {
             }
             match self.attempt(&jobs, &attempt).await {
                 Ok(answers) => {
-                    self.reachable.set(true);
+                    self.reachable.found();
                     return jobs.into_iter().zip(answers).for_each(|(job, answer)| job.answer(Ok(answer)));
                 }
                 // Somebody else got on; no need to wait.
@@ -113,8 +113,7 @@ impl<S: Store> Lane<S> {
                 Err(Setback::Store(error @ (StoreError::Unavailable(_) | StoreError::TimedOut(_)))) => {
                     unavailable += 1;
                     if unavailable == UNAVAILABLE_ATTEMPTS || !self.reachable.get() {
-                        tracing::debug!(error.message = %error, "a transaction failed");
-                        self.reachable.set(false);
+                        self.reachable.lost(&error);
                         return job::fail(jobs, IdentifyError::Unavailable);
                     }
                     sleep(pause(setbacks)).await;

@@ -41,7 +41,7 @@ pub trait Store: Clone + Send + Sync + 'static {
     /// Begins a transaction in which every statement sees what was committed before that statement.
     fn begin(&self) -> impl Future<Output = Result<Self::Transaction, StoreError>> + Send;
 
-    /// Whether the store can be reached and be written to.
+    /// Whether the store can be reached.
     fn ping(&self) -> impl Future<Output = Result<(), StoreError>> + Send;
 }
 

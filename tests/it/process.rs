@@ -7,22 +7,11 @@ use tonic::Code;
 use crate::harness::{Backend, Door, Process, Suite, TestDatabase, binary};
 
 pub fn register(suite: &mut Suite) {
-    suite.on(&[Backend::Sqlite], "process::starts_in_half_a_second", starts_in_half_a_second);
     suite.on(&[Backend::Sqlite], "process::drains_on_sigterm_and_sigint", drains_on_sigterm_and_sigint);
     suite.on_all("process::migrate_and_healthcheck", migrate_and_healthcheck);
     suite.on(&[Backend::Sqlite], "process::the_log_has_no_personal_data", the_log_has_no_personal_data);
     suite.plain("process::a_database_that_is_not_there_is_one_line", a_database_that_is_not_there_is_one_line);
     suite.plain("process::a_taken_port_is_one_line", a_taken_port_is_one_line);
-}
-
-async fn starts_in_half_a_second(database: TestDatabase) {
-    // The best of three: other tests run beside this one.
-    let mut best = Duration::MAX;
-    for _ in 0..3 {
-        let process = Process::start(&[("DATABASE_URL", &database.url)]).await;
-        best = best.min(process.ready_after);
-    }
-    assert!(best < Duration::from_millis(500), "{best:?}");
 }
 
 async fn drains_on_sigterm_and_sigint(database: TestDatabase) {

@@ -16,8 +16,6 @@ pub struct Process {
     log: Arc<Mutex<Vec<String>>>,
     pub grpc: SocketAddr,
     pub http: SocketAddr,
-    /// From starting the process to both doors answering.
-    pub ready_after: Duration,
 }
 
 /// The binary, with nothing of this process's environment but what it needs to run.
@@ -56,12 +54,11 @@ impl Process {
             }
         }
         let (grpc, http) = (grpc.expect("bound"), http.expect("bound"));
-        let mut process = Self { child, log, grpc, http, ready_after: Duration::ZERO };
+        let process = Self { child, log, grpc, http };
         while process.caller().get("/readyz").await != 200 {
             assert!(begun.elapsed() < PATIENCE, "not ready: {:?}", process.log());
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
-        process.ready_after = begun.elapsed();
         process
     }
 
