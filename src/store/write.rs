@@ -219,7 +219,10 @@ pub(super) fn touch_rows(ids: &[i64], updated_at: NaiveDateTime) -> UpdateStatem
 }
 
 /// Removes the rows of these identifiers.
-pub(super) async fn release(connection: &impl ConnectionTrait, orphans: &[(Identifier, i64)]) -> Result<(), StoreError> {
+pub(super) async fn release(
+    connection: &impl ConnectionTrait,
+    orphans: &[(Identifier, i64)],
+) -> Result<(), StoreError> {
     for (orphan, contact) in orphans {
         let key = (orphan.kind().name().to_owned(), orphan.value().as_bytes().to_vec());
         // Only the row that was seen: a rival may have given the identifier a new owner by now.
