@@ -7,6 +7,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, reason = "tests")]
 
 mod abuse;
+mod breaking;
 mod by_hand;
 mod concurrency;
 mod connect;
@@ -26,6 +27,7 @@ fn main() {
     concurrency::register(&mut suite);
     replay::register(&mut suite);
     by_hand::register(&mut suite);
+    breaking::register(&mut suite);
     outage::register(&mut suite);
     connect::register(&mut suite);
     migrations::register(&mut suite);
