@@ -69,7 +69,7 @@ pub(super) fn find(backend: DbBackend, identifiers: &[Identifier]) -> Statement 
 /// The rows of these identifiers with what the contact they point at carries.
 pub(super) fn owners(backend: DbBackend, identifiers: &[Identifier]) -> Statement {
     let (owned, params) = owned_rows(backend, identifiers);
-    let sql = format!(r#"SELECT i."kind", i."value", o."email", o."phoneNumber", o."deletedAt" FROM {owned}"#);
+    let sql = format!(r#"SELECT i."kind", i."value", o."email", o."phoneNumber", o."deletedAt", i."contactId" FROM {owned}"#);
     Statement::from_sql_and_values(backend, quoted(backend, sql), params)
 }
 

@@ -26,7 +26,7 @@ pub(super) async fn find(
 pub(super) async fn orphans(
     connection: &impl ConnectionTrait,
     identifiers: &[Identifier],
-) -> Result<Vec<Identifier>, StoreError> {
+) -> Result<Vec<(Identifier, i64)>, StoreError> {
     let backend = connection.get_database_backend();
     let mut orphans = Vec::new();
     for some in identifiers.chunks(MAX_FIND) {
@@ -40,7 +40,7 @@ pub(super) async fn orphans(
             if let Some(identifier) = owned
                 && (deleted.is_some() || !carried.contains(identifier))
             {
-                orphans.push(identifier.clone());
+                orphans.push((identifier.clone(), row.try_get_by_index(5)?));
             }
         }
     }

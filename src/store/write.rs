@@ -219,10 +219,15 @@ pub(super) fn touch_rows(ids: &[i64], updated_at: NaiveDateTime) -> UpdateStatem
 }
 
 /// Removes the rows of these identifiers.
-pub(super) async fn release(connection: &impl ConnectionTrait, identifiers: &[Identifier]) -> Result<(), StoreError> {
-    for orphan in identifiers {
+pub(super) async fn release(connection: &impl ConnectionTrait, orphans: &[(Identifier, i64)]) -> Result<(), StoreError> {
+    for (orphan, contact) in orphans {
         let key = (orphan.kind().name().to_owned(), orphan.value().as_bytes().to_vec());
-        connection.execute(&identifier::Entity::delete_by_id(key).into_query()).await?;
+        // Only the row that was seen: a rival may have given the identifier a new owner by now.
+        let delete = identifier::Entity::delete_many()
+            .filter(identifier::Column::Kind.eq(key.0))
+            .filter(identifier::Column::Value.eq(key.1))
+            .filter(identifier::Column::ContactId.eq(*contact));
+        connection.execute(&delete.into_query()).await?;
     }
     Ok(())
 }
