@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use sea_orm::{DbErr, RuntimeErr};
 use secrecy::{ExposeSecret, SecretString};
-use sqlx::Executor;
+use sqlx::{Connection, Executor};
 use sqlx::mysql::MySqlDatabaseError;
 use sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
 
@@ -46,6 +46,7 @@ impl Database {
     pub async fn connect(options: ConnectOptions) -> Result<Self, ConnectError> {
         let url = options.url.expose_secret();
         let mut connect = sea_orm::ConnectOptions::new(url);
+        let limit = options.statement_timeout;
         connect
             .max_connections(options.max_connections)
             .connect_timeout(options.statement_timeout)
@@ -53,14 +54,34 @@ impl Database {
             .test_before_acquire_if_idle_for(PING_IDLE_FOR)
             .sqlx_logging(false)
             .record_stmt_in_spans(false)
-            .map_sqlx_mysql_pool_opts(|pool| {
+            .map_sqlx_mysql_pool_opts(move |pool| {
                 pool.after_connect(|connection, _| {
                     Box::pin(async { connection.execute(MYSQL_SESSION).await.map(drop) })
                 })
+                // What a cancelled statement left must be read before the connection is used again; where it
+                // never comes, the pool would wait for it for ever, and have a place less.
+                .after_release(move |connection, _| {
+                    Box::pin(async move {
+                        match tokio::time::timeout(limit, connection.flush()).await {
+                            Ok(flushed) => flushed.map(|()| true),
+                            Err(_) => Err(sqlx::Error::PoolTimedOut),
+                        }
+                    })
+                })
             })
-            .map_sqlx_postgres_pool_opts(|pool| {
+            .map_sqlx_postgres_pool_opts(move |pool| {
                 pool.after_connect(|connection, _| {
                     Box::pin(async { connection.execute(POSTGRES_SESSION).await.map(drop) })
+                })
+                // What a cancelled statement left must be read before the connection is used again; where it
+                // never comes, the pool would wait for it for ever, and have a place less.
+                .after_release(move |connection, _| {
+                    Box::pin(async move {
+                        match tokio::time::timeout(limit, connection.flush()).await {
+                            Ok(flushed) => flushed.map(|()| true),
+                            Err(_) => Err(sqlx::Error::PoolTimedOut),
+                        }
+                    })
                 })
             })
             .map_sqlx_sqlite_opts(|sqlite| {
