@@ -18,7 +18,16 @@ pub(super) struct Job {
     pub(super) _permit: OwnedSemaphorePermit,
 }
 
+/// What the caller of a job waits on.
+pub(super) type Reply = oneshot::Receiver<Result<Answer, IdentifyError>>;
+
 impl Job {
+    /// A job that nobody has looked at yet.
+    pub(super) fn new(observation: Observation, deadline: Instant, permit: OwnedSemaphorePermit) -> (Self, Reply) {
+        let (reply, answer) = oneshot::channel();
+        (Self { observation, deadline, reply, owned: Vec::new(), roots: Vec::new(), _permit: permit }, answer)
+    }
+
     /// Whether somebody still waits for the answer. What nobody waits for does not cost a statement.
     pub(super) fn is_wanted(&self) -> bool {
         !self.reply.is_closed() && Instant::now() < self.deadline

@@ -8,17 +8,18 @@
 //!                   └──────> write lane ── one transaction: lock, read again, plan, write, commit
 //! ```
 //!
-//! [`write`] has the lock protocol.
+//! [`write`] has the lock protocol. Lists, whose order matters, are read by lanes of their own: [`batch`].
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{Mutex, Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{Mutex, Semaphore, mpsc, watch};
 
 use crate::domain::{Answer, Observation};
 use crate::store::{Store, StoreError};
 
 mod backoff;
+mod batch;
 mod job;
 mod read;
 mod write;
@@ -53,7 +54,29 @@ pub trait Identify: Clone + Send + Sync + 'static {
         observation: Observation,
         deadline: Instant,
     ) -> impl Future<Output = Result<Answer, IdentifyError>> + Send;
+
+    /// The same for a list: an answer or an error for each, in order. Observations that share an
+    /// identifier or an identity are handled in the order of the list.
+    ///
+    /// # Errors
+    /// [`IdentifyError::Overloaded`] when there is no room for all of them; then none was begun.
+    fn identify_all(
+        &self,
+        observations: Vec<Observation>,
+        deadline: Instant,
+    ) -> impl Future<Output = Result<Answers, IdentifyError>> + Send {
+        async move {
+            let mut answers = Vec::with_capacity(observations.len());
+            for observation in observations {
+                answers.push(self.identify(observation, deadline).await);
+            }
+            Ok(answers)
+        }
+    }
 }
+
+/// What became of each observation of a list.
+pub type Answers = Vec<Result<Answer, IdentifyError>>;
 
 /// How much the resolver takes on at once.
 #[derive(Clone, Copy, Debug)]
@@ -65,6 +88,10 @@ pub struct Limits {
 /// How many reads run at once, each on a connection of its own. Reads never wait behind writes.
 const READ_LANES: usize = 4;
 
+/// How many lists are read at once, likewise. Beside the read lanes, so that no single request waits
+/// while a long list is read.
+const BATCH_LANES: usize = 2;
+
 /// How often a healthy database is asked whether it is there.
 const PING_EVERY: Duration = Duration::from_secs(1);
 
@@ -72,8 +99,10 @@ const PING_EVERY: Duration = Duration::from_secs(1);
 #[derive(Clone, Debug)]
 pub struct Resolver {
     reads: mpsc::UnboundedSender<Job>,
+    batches: mpsc::UnboundedSender<Vec<Job>>,
     /// One permit a request under way: this bounds all queues.
     admission: Arc<Semaphore>,
+    limits: Limits,
     reachable: Reachable,
 }
 
@@ -112,19 +141,25 @@ impl Resolver {
         let (writes, write_queue) = mpsc::unbounded_channel();
         let reachable = Reachable::new();
         let read_queue = Arc::new(Mutex::new(read::Queue::new(read_queue)));
+        let read_lane = || read::Lane {
+            store: store.clone(),
+            queue: Arc::clone(&read_queue),
+            writes: writes.clone(),
+            reachable: reachable.clone(),
+        };
         for _ in 0..READ_LANES {
-            let lane = read::Lane {
-                store: store.clone(),
-                queue: Arc::clone(&read_queue),
-                writes: writes.clone(),
-                reachable: reachable.clone(),
-            };
+            tokio::spawn(read_lane().run());
+        }
+        let (batches, batch_queue) = mpsc::unbounded_channel();
+        let batch_queue = Arc::new(Mutex::new(batch_queue));
+        for _ in 0..BATCH_LANES {
+            let lane = batch::Lane { reader: read_lane(), queue: Arc::clone(&batch_queue) };
             tokio::spawn(lane.run());
         }
         let lane = write::Lane::new(store.clone(), write_queue, reachable.clone());
         tokio::spawn(lane.run());
         tokio::spawn(watch_store(store, reachable.clone(), reads.downgrade()));
-        Self { reads, admission: Arc::new(Semaphore::new(limits.queue)), reachable }
+        Self { reads, batches, admission: Arc::new(Semaphore::new(limits.queue)), limits, reachable }
     }
 
     /// Whether the database can be reached, as it changes.
@@ -136,15 +171,39 @@ impl Resolver {
 impl Identify for Resolver {
     async fn identify(&self, observation: Observation, deadline: Instant) -> Result<Answer, IdentifyError> {
         let permit = Arc::clone(&self.admission).try_acquire_owned().map_err(|_| IdentifyError::Overloaded)?;
-        let (reply, answer) = oneshot::channel();
-        let job = Job { observation, deadline, reply, owned: Vec::new(), roots: Vec::new(), _permit: permit };
+        let (job, answer) = Job::new(observation, deadline, permit);
         self.reads.send(job).map_err(|_| IdentifyError::Unavailable)?;
+        self.answer(answer, deadline).await
+    }
+
+    async fn identify_all(&self, observations: Vec<Observation>, deadline: Instant) -> Result<Answers, IdentifyError> {
+        let places = self.places(observations.len());
+        let permit =
+            Arc::clone(&self.admission).try_acquire_many_owned(places).map_err(|_| IdentifyError::Overloaded)?;
+        let (jobs, answers) = batch::jobs(observations, deadline, permit);
+        self.batches.send(jobs).map_err(|_| IdentifyError::Unavailable)?;
+        let mut resolved = Vec::with_capacity(answers.len());
+        for answer in answers {
+            resolved.push(self.answer(answer, deadline).await);
+        }
+        Ok(resolved)
+    }
+}
+
+impl Resolver {
+    /// The places that a list takes: one each, and all there are if it is longer than that.
+    fn places(&self, items: usize) -> u32 {
+        u32::try_from(items.min(self.limits.queue)).unwrap_or(u32::MAX)
+    }
+
+    async fn answer(&self, answer: job::Reply, deadline: Instant) -> Result<Answer, IdentifyError> {
         match tokio::time::timeout_at(deadline.into(), answer).await {
             Ok(Ok(answer)) => answer,
-            Ok(Err(_)) => Err(IdentifyError::Internal), // Its lane is gone: a panic, and logged as one.
+            // Its lane is gone: a panic, and logged as one. (Past the deadline, a lane just drops it.)
+            Ok(Err(_)) if Instant::now() < deadline => Err(IdentifyError::Internal),
             // A retry helps when it was the database, and may not when it was the deadline.
-            Err(_) if !self.reachable.get() => Err(IdentifyError::Unavailable),
-            Err(_) => Err(IdentifyError::DeadlineExceeded),
+            _ if !self.reachable.get() => Err(IdentifyError::Unavailable),
+            _ => Err(IdentifyError::DeadlineExceeded),
         }
     }
 }

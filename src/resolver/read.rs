@@ -57,7 +57,7 @@ const ATTEMPTS: usize = 3;
 impl<S: Store> Lane<S> {
     pub(super) async fn run(self) {
         while let Some(jobs) = self.next().await {
-            self.read(jobs).await;
+            self.read(jobs, |_, _| true).await;
         }
     }
 
@@ -65,13 +65,20 @@ impl<S: Store> Lane<S> {
         self.queue.lock().await.next().await
     }
 
-    async fn read(&self, jobs: Vec<Job>) {
+    /// Reads, in one statement, what these jobs are about. Those that are known altogether and that
+    /// `may_answer` lets pass are answered; all others go to the write lane, in order.
+    pub(super) async fn read(&self, jobs: Vec<Job>, mut may_answer: impl FnMut(&Job, &Snapshot) -> bool) {
         let jobs: Vec<Job> = jobs.into_iter().filter(Job::is_wanted).collect();
         if jobs.is_empty() {
             return;
         }
         match self.find(&jobs).await {
-            Ok(snapshot) => jobs.into_iter().for_each(|job| self.answer(job, &snapshot)),
+            Ok(snapshot) => {
+                for job in jobs {
+                    let may_answer = may_answer(&job, &snapshot);
+                    self.answer(job, &snapshot, may_answer);
+                }
+            }
             Err(error) if error.is_unavailable() => job::fail(jobs, IdentifyError::Unavailable),
             Err(error) => {
                 tracing::error!(error.message = %error, jobs = jobs.len(), "a read failed");
@@ -102,8 +109,8 @@ impl<S: Store> Lane<S> {
         }
     }
 
-    fn answer(&self, mut job: Job, snapshot: &Snapshot) {
-        match snapshot.matched(&job.observation) {
+    fn answer(&self, mut job: Job, snapshot: &Snapshot, may_answer: bool) {
+        match snapshot.matched(&job.observation).filter(|_| may_answer) {
             Some(identity) => {
                 let answer = Answer { outcome: Outcome::Matched, identity: Arc::clone(identity) };
                 job.answer(Ok(answer));

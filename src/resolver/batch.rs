@@ -1,0 +1,128 @@
+//! The batch lanes: read lists, whose order matters.
+//!
+//! A list is read piece by piece, in order, and what is not known altogether goes to the write lane, in
+//! order, which keeps it. Nothing else needs the order but what touches something that the list still has
+//! in the write lane: that goes there too, behind it, and all the rest is answered from the read, so that
+//! known customers do not wait for writes.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::sync::{Mutex, OwnedSemaphorePermit, mpsc};
+
+use super::job::{Job, Reply};
+use super::read;
+use crate::domain::{ContactId, Identifier, Observation, Snapshot};
+use crate::store::{MAX_FIND, Store};
+
+/// The jobs of a list, and where their answers come. The permit is shared out among them, so that each
+/// gives its part back when it is done; a list that is longer than the permit has its first jobs pay.
+pub(super) fn jobs(
+    observations: Vec<Observation>,
+    deadline: Instant,
+    mut permit: OwnedSemaphorePermit,
+) -> (Vec<Job>, Vec<Reply>) {
+    let mut part = || {
+        let size = permit.num_permits().min(1);
+        permit.split(size).unwrap_or_else(|| unreachable!("no more than there is"))
+    };
+    observations.into_iter().map(|observation| Job::new(observation, deadline, part())).unzip()
+}
+
+/// One of several lanes that share a queue of lists. Each reads one list at a time.
+pub(super) struct Lane<S> {
+    /// A read lane that does not run by itself.
+    pub(super) reader: read::Lane<S>,
+    pub(super) queue: Arc<Mutex<mpsc::UnboundedReceiver<Vec<Job>>>>,
+}
+
+impl<S: Store> Lane<S> {
+    pub(super) async fn run(self) {
+        while let Some(jobs) = self.next().await {
+            self.resolve(jobs).await;
+        }
+    }
+
+    async fn next(&self) -> Option<Vec<Job>> {
+        self.queue.lock().await.recv().await
+    }
+
+    async fn resolve(&self, jobs: Vec<Job>) {
+        let mut ahead = Ahead::default();
+        let mut jobs = jobs.into_iter().peekable();
+        while jobs.peek().is_some() {
+            let mut room = MAX_FIND;
+            let mut piece = Vec::new();
+            while let Some(job) = jobs.next_if(|job| piece.is_empty() || job.identifiers().len() <= room) {
+                room = room.saturating_sub(job.identifiers().len());
+                piece.push(job);
+            }
+            self.reader.read(piece, |job, snapshot| ahead.lets_pass(&job.observation, snapshot)).await;
+        }
+    }
+}
+
+/// What the jobs of a list that went to the write lane are about.
+#[derive(Default)]
+struct Ahead {
+    identifiers: HashSet<Identifier>,
+    roots: HashSet<ContactId>,
+}
+
+impl Ahead {
+    /// Whether the next observation of the list may be answered from the snapshot. If not, it joins those
+    /// that are ahead of the rest.
+    fn lets_pass(&mut self, observation: &Observation, snapshot: &Snapshot) -> bool {
+        let identifiers = observation.identifiers();
+        let roots = snapshot.roots(observation);
+        let passes = snapshot.matched(observation).is_some()
+            && !roots.iter().any(|root| self.roots.contains(root))
+            && !identifiers.iter().any(|identifier| self.identifiers.contains(identifier));
+        if !passes {
+            self.identifiers.extend(identifiers.iter().cloned());
+            self.roots.extend(roots);
+        }
+        passes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{Contact, IdentifierKind, Identity, Link, Timestamp};
+
+    fn identifier(value: &str) -> Identifier {
+        let kind = if value.contains('@') { IdentifierKind::Email } else { IdentifierKind::Phone };
+        Identifier::from_stored(kind, value)
+    }
+
+    fn observation(values: &[&str]) -> Observation {
+        Observation::new(values.iter().map(|value| identifier(value))).unwrap()
+    }
+
+    fn known(id: i64, values: &[&str]) -> Identity {
+        let contact = Contact {
+            id: ContactId(id),
+            identifiers: observation(values).identifiers().into(),
+            created_at: Timestamp(id),
+            updated_at: Timestamp(id),
+            link: Link::Primary,
+        };
+        Identity::new(vec![contact]).unwrap()
+    }
+
+    #[test]
+    fn only_what_touches_something_ahead_has_to_wait() {
+        let snapshot = Snapshot::new(vec![known(1, &["a@x", "1"]), known(2, &["b@x", "2"]), known(3, &["c@x", "3"])]);
+        let mut ahead = Ahead::default();
+        let mut passes = |values: &[&str]| ahead.lets_pass(&observation(values), &snapshot);
+        assert!(passes(&["a@x"]));
+        assert!(!passes(&["a@x", "9"]), "brings a number");
+        assert!(!passes(&["1"]), "its customer is about to get a number");
+        assert!(passes(&["b@x", "2"]));
+        assert!(!passes(&["b@x", "3"]), "a merge");
+        assert!(!passes(&["2"]) && !passes(&["c@x"]), "the merged");
+        assert!(!passes(&["new@x"]) && !passes(&["new@x"]));
+    }
+}
