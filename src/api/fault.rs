@@ -4,7 +4,7 @@ use std::time::Duration;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt};
 
-use super::{Field, MalformedTimeout, Naming, Problem, Violation};
+use super::{BatchSize, Field, MAX_BATCH_ITEMS, MalformedTimeout, Naming, Problem, Violation};
 use crate::resolver::IdentifyError;
 
 /// The `domain` of every `google.rpc.ErrorInfo` of this service.
@@ -22,6 +22,9 @@ pub enum Fault {
     /// Fields that do not hold what they should.
     #[error("the request has invalid fields")]
     Invalid(Vec<Violation>),
+    /// A batch that is empty or too long.
+    #[error(transparent)]
+    BatchSize(#[from] BatchSize),
     /// Bytes that are no request at all; the text says why, without quoting them.
     #[error("{0}")]
     Malformed(String),
@@ -66,6 +69,9 @@ impl Fault {
                 .map(|violation| FieldViolation::new(violation.field.name(naming), violation.problem.to_string()));
             details.set_bad_request(violations.collect::<Vec<_>>());
         }
+        if let Self::BatchSize(size) = self {
+            details.set_bad_request([FieldViolation::new("requests", size.to_string())]);
+        }
         if retry.is_some() {
             details.set_retry_info(retry);
         }
@@ -79,6 +85,8 @@ impl Fault {
                 (Code::InvalidArgument, "IDENTIFIER_MISSING", None)
             }
             Self::Invalid(_) => (Code::InvalidArgument, "IDENTIFIER_INVALID", None),
+            Self::BatchSize(BatchSize::Empty) => (Code::InvalidArgument, "BATCH_EMPTY", None),
+            Self::BatchSize(BatchSize::TooLong) => (Code::InvalidArgument, "BATCH_TOO_LONG", None),
             Self::Malformed(_) => (Code::InvalidArgument, "REQUEST_MALFORMED", None),
             Self::TooLarge { .. } => (Code::InvalidArgument, "REQUEST_TOO_LARGE", None),
             Self::TooSlow => (Code::DeadlineExceeded, "REQUEST_TOO_SLOW", None),
@@ -106,6 +114,7 @@ impl Fault {
                 HashMap::from([("fields".to_owned(), fields.join(","))])
             }
             Self::TooLarge { limit } => HashMap::from([("limit_bytes".to_owned(), limit.to_string())]),
+            Self::BatchSize(_) => HashMap::from([("limit_items".to_owned(), MAX_BATCH_ITEMS.to_string())]),
             Self::Malformed(_)
             | Self::TooSlow
             | Self::Timeout(_)
@@ -137,6 +146,8 @@ mod tests {
         vec![
             Fault::Invalid(vec![Violation { field: Field::Email, problem: InvalidEmail::NotOneAt.into() }]),
             Fault::Invalid(vec![Violation { field: Field::Email, problem: Problem::Missing }]),
+            Fault::BatchSize(BatchSize::Empty),
+            Fault::BatchSize(BatchSize::TooLong),
             Fault::Malformed("no JSON".into()),
             Fault::TooLarge { limit: 7 },
             Fault::TooSlow,
@@ -163,7 +174,7 @@ mod tests {
             assert!(!status.message().is_empty());
             let retryable = matches!(status.code(), Code::Unavailable | Code::ResourceExhausted);
             assert_eq!(details.retry_info().is_some(), retryable, "{fault:?}");
-            assert_eq!(details.bad_request().is_some(), matches!(fault, Fault::Invalid(_)));
+            assert_eq!(details.bad_request().is_some(), matches!(fault, Fault::Invalid(_) | Fault::BatchSize(_)));
         }
     }
 

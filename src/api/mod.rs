@@ -3,6 +3,7 @@
 //! The gRPC and the JSON door differ in how bytes become fields and how an error becomes bytes. What
 //! a field means, what can go wrong, how long a call may take and how it is named in the log is here.
 
+mod batch;
 mod fault;
 mod parse;
 mod readiness;
@@ -10,6 +11,7 @@ mod request_id;
 mod surface;
 mod timeout;
 
+pub use batch::{BatchSize, ItemResult, MAX_BATCH_ITEMS, Tally, batch_body_limit, identify_batch};
 pub use fault::{DOMAIN, Fault};
 pub use parse::{Field, Naming, Problem, Violation, parse};
 pub use readiness::Readiness;

@@ -12,7 +12,8 @@ pub struct Deadline(pub Instant);
 /// What a door serves.
 #[derive(Debug)]
 pub struct Surface {
-    /// The handlers. An answer's extensions tell the log an [`Outcome`] and, at the JSON door, a [`Code`].
+    /// The handlers. An answer's extensions tell the log an [`Outcome`], a [`Tally`](super::Tally) and, at
+    /// the JSON door, a [`Code`].
     pub router: axum::Router,
     /// Every path of theirs. A path that is not here is never logged: callers put what they like there.
     pub routes: HashMap<String, Route>,

@@ -1,7 +1,8 @@
 use tonic::{Request, Response, Status};
 
-use crate::api::{Deadline, Fault, Naming, parse};
-use crate::domain::{Answer, ContactId, IdentifierKind, Identity, Outcome, Region};
+use super::item;
+use crate::api::{BatchSize, Deadline, Fault, ItemResult, Naming, Tally, identify_batch, parse};
+use crate::domain::{Answer, Observation, Region};
 use crate::proto::identity::v1 as pb;
 use crate::proto::identity::v1::identity_service_server::IdentityService;
 use crate::resolver::{Identify, IdentifyError};
@@ -17,8 +18,20 @@ pub(super) struct IdentityDoor<R> {
 impl<R: Identify> IdentityService for IdentityDoor<R> {
     async fn identify(&self, request: Request<pb::IdentifyRequest>) -> Result<Response<pb::IdentifyResponse>, Status> {
         let answer = self.answer(request).await.map_err(|fault| fault.status(Naming::Proto))?;
-        let mut response = Response::new(response(&answer));
+        let mut response = Response::new(item::response(&answer));
         response.extensions_mut().insert(answer.outcome);
+        Ok(response)
+    }
+
+    async fn batch_identify(
+        &self,
+        request: Request<pb::BatchIdentifyRequest>,
+    ) -> Result<Response<pb::BatchIdentifyResponse>, Status> {
+        let results = self.answer_batch(request).await.map_err(|fault| fault.status(Naming::Proto))?;
+        let tally = Tally::of(&results);
+        let results = results.iter().map(|result| pb::BatchIdentifyResult { result: Some(item::of_batch(result)) });
+        let mut response = Response::new(pb::BatchIdentifyResponse { results: results.collect() });
+        response.extensions_mut().insert(tally);
         Ok(response)
     }
 }
@@ -27,35 +40,18 @@ impl<R: Identify> IdentityDoor<R> {
     async fn answer(&self, request: Request<pb::IdentifyRequest>) -> Result<Answer, Fault> {
         // The server sets a deadline on every call; without one this is a fault of the wiring.
         let Some(&Deadline(deadline)) = request.extensions().get() else { return Err(IdentifyError::Internal.into()) };
-        let request = request.into_inner();
-        let observation =
-            parse(request.email.as_deref(), request.phone_number.as_deref(), self.region).map_err(Fault::Invalid)?;
-        Ok(self.resolver.identify(observation, deadline).await?)
+        Ok(self.resolver.identify(self.observation(&request.into_inner())?, deadline).await?)
     }
-}
 
-fn response(answer: &Answer) -> pb::IdentifyResponse {
-    let mut response = pb::IdentifyResponse { contact: Some(identity(&answer.identity)), ..Default::default() };
-    response.set_outcome(outcome(answer.outcome));
-    response
-}
-
-fn identity(identity: &Identity) -> pb::Identity {
-    let values = |kind| identity.values(kind).into_iter().map(str::to_owned).collect();
-    let ContactId(primary_contact_id) = identity.primary().id;
-    pb::Identity {
-        primary_contact_id,
-        emails: values(IdentifierKind::Email),
-        phone_numbers: values(IdentifierKind::Phone),
-        secondary_contact_ids: identity.secondaries().iter().map(|contact| contact.id.0).collect(),
+    async fn answer_batch(&self, request: Request<pb::BatchIdentifyRequest>) -> Result<Vec<ItemResult>, Fault> {
+        let Some(&Deadline(deadline)) = request.extensions().get() else { return Err(IdentifyError::Internal.into()) };
+        let requests = request.into_inner().requests;
+        BatchSize::check(requests.len())?; // Before the work of reading them.
+        let items = requests.iter().map(|request| self.observation(request)).collect();
+        identify_batch(&self.resolver, items, deadline).await
     }
-}
 
-fn outcome(outcome: Outcome) -> pb::Outcome {
-    match outcome {
-        Outcome::Created => pb::Outcome::Created,
-        Outcome::Matched => pb::Outcome::Matched,
-        Outcome::Linked => pb::Outcome::Linked,
-        Outcome::Merged => pb::Outcome::Merged,
+    fn observation(&self, request: &pb::IdentifyRequest) -> Result<Observation, Fault> {
+        parse(request.email.as_deref(), request.phone_number.as_deref(), self.region).map_err(Fault::Invalid)
     }
 }

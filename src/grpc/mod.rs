@@ -2,18 +2,24 @@
 
 mod health;
 mod identity;
+mod item;
+mod message_limit;
 mod reply;
 mod services;
 mod until_drained;
+
+use std::sync::Arc;
 
 use tonic_health::pb::health_server::HealthServer;
 
 use self::health::Health;
 use self::identity::IdentityDoor;
+use self::message_limit::ByMethod;
+pub use self::message_limit::message_limit;
 pub use self::reply::{reply, restate};
 use self::services::Services;
 pub use self::services::StartError;
-use crate::api::{Readiness, Surface};
+use crate::api::{Readiness, Surface, batch_body_limit};
 use crate::domain::Region;
 use crate::proto::FILE_DESCRIPTOR_SET;
 use crate::proto::identity::v1::identity_service_server::{IdentityServiceServer, SERVICE_NAME};
@@ -22,7 +28,7 @@ use crate::resolver::Identify;
 /// What the gRPC door can be told.
 #[derive(Clone, Copy, Debug)]
 pub struct GrpcOptions {
-    /// The most bytes a request message may have.
+    /// The most bytes a request message may have; a batch, 16 times as many.
     pub body_limit: usize,
     /// Whose dialling rules complete a phone number.
     pub region: Option<Region>,
@@ -35,8 +41,10 @@ pub struct GrpcOptions {
 /// # Errors
 /// [`StartError`] when a descriptor set cannot be read: a fault of the build.
 pub fn surface<R: Identify>(resolver: R, readiness: Readiness, options: GrpcOptions) -> Result<Surface, StartError> {
-    let identity = IdentityServiceServer::new(IdentityDoor { resolver, region: options.region })
-        .max_decoding_message_size(options.body_limit);
+    let door = Arc::new(IdentityDoor { resolver, region: options.region });
+    let with_limit = |bytes| IdentityServiceServer::from_arc(Arc::clone(&door)).max_decoding_message_size(bytes);
+    let identity =
+        ByMethod { single: with_limit(options.body_limit), batch: with_limit(batch_body_limit(options.body_limit)) };
     let health = HealthServer::new(Health::new(readiness.clone(), &[SERVICE_NAME]));
 
     let mut services = Services::default();

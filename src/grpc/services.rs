@@ -78,9 +78,7 @@ impl Services {
     fn add_reflection(&mut self, readiness: &Readiness) -> Result<(), StartError> {
         use tonic_reflection::pb::{v1, v1alpha};
 
-        // The last are no services but the details of errors: without them a tool shows bytes.
-        let details = tonic_types::pb::FILE_DESCRIPTOR_SET;
-        self.descriptors.extend([v1::FILE_DESCRIPTOR_SET, v1alpha::FILE_DESCRIPTOR_SET, details]);
+        self.descriptors.extend([v1::FILE_DESCRIPTOR_SET, v1alpha::FILE_DESCRIPTOR_SET]);
         let all = || {
             let none = Reflection::configure().include_reflection_service(false);
             self.descriptors.iter().fold(none, |all, one| all.register_encoded_file_descriptor_set(one))

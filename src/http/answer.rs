@@ -1,6 +1,7 @@
 use serde::Serialize;
 
-use crate::domain::{ContactId, IdentifierKind, Identity};
+use crate::api::outcome_name;
+use crate::domain::{Answer, ContactId, IdentifierKind, Identity};
 
 /// How the id of the primary contact is spelled: one older family of clients has a slip in it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -17,8 +18,11 @@ pub enum Spelling {
 /// The body of an answer: exactly these fields, always, ids as JSON numbers. Not proto3 JSON, which
 /// would make strings of the ids: the clients of this API expect numbers.
 #[derive(Serialize)]
-struct Body<'a> {
+pub(super) struct Body<'a> {
     contact: Contact<'a>,
+    /// In a batch alone: a single answer has it in a header.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    outcome: Option<&'static str>,
 }
 
 #[derive(Serialize)]
@@ -33,18 +37,27 @@ struct Contact<'a> {
     secondary_contact_ids: Vec<i64>,
 }
 
-/// The identity as JSON.
-pub(super) fn json(identity: &Identity, spelling: Spelling) -> Result<Vec<u8>, serde_json::Error> {
-    let ContactId(primary) = identity.primary().id;
-    serde_json::to_vec(&Body {
-        contact: Contact {
+impl<'a> Contact<'a> {
+    fn new(identity: &'a Identity, spelling: Spelling) -> Self {
+        let ContactId(primary) = identity.primary().id;
+        Self {
             primary_contact_id: (spelling != Spelling::Legacy).then_some(primary),
             primary_contatct_id: (spelling != Spelling::Correct).then_some(primary),
             emails: identity.values(IdentifierKind::Email),
             phone_numbers: identity.values(IdentifierKind::Phone),
             secondary_contact_ids: identity.secondaries().iter().map(|contact| contact.id.0).collect(),
-        },
-    })
+        }
+    }
+}
+
+/// The identity as JSON.
+pub(super) fn json(identity: &Identity, spelling: Spelling) -> Result<Vec<u8>, serde_json::Error> {
+    serde_json::to_vec(&Body { contact: Contact::new(identity, spelling), outcome: None })
+}
+
+/// The answer to an item of a batch.
+pub(super) fn of_batch(answer: &Answer, spelling: Spelling) -> Body<'_> {
+    Body { contact: Contact::new(&answer.identity, spelling), outcome: Some(outcome_name(answer.outcome)) }
 }
 
 #[cfg(test)]

@@ -68,9 +68,15 @@ fn pattern(rule: &DynamicMessage) -> Option<(Method, String)> {
         _ => return None,
     };
     let path = rule.get_field(&chosen).as_str()?.to_owned();
-    let is_literal = path.starts_with('/') && !path.contains(['{', '}', '*', ':']);
     let takes_body = field(rule, "body")?.as_str() == Some("*");
-    (is_literal && takes_body).then_some((method, path))
+    (is_literal(&path) && takes_body).then_some((method, path))
+}
+
+/// Whether a path has no variables: `/identify`, or with a custom verb `/identify:batch`.
+fn is_literal(path: &str) -> bool {
+    let (name, verb) = path.rsplit_once(':').unwrap_or((path, "verb"));
+    let is_name = name.starts_with('/') && !name.contains(['{', '}', '*', ':']);
+    is_name && !name.ends_with('/') && !verb.is_empty() && verb.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }
 
 fn field<'a>(rule: &'a DynamicMessage, name: &str) -> Option<Cow<'a, Value>> {
@@ -83,13 +89,25 @@ mod tests {
     use crate::proto::FILE_DESCRIPTOR_SET;
 
     #[test]
-    fn identify_has_its_path_and_its_alias() {
-        let binding = |path: &str| Binding {
-            rpc: "identity.v1.IdentityService/Identify".to_owned(),
+    fn the_proto_has_these() {
+        let binding = |rpc: &str, path: &str| Binding {
+            rpc: format!("identity.v1.IdentityService/{rpc}"),
             method: Method::POST,
             path: path.to_owned(),
         };
-        assert_eq!(read(FILE_DESCRIPTOR_SET).unwrap(), [binding("/identify"), binding("/contact/identify")]);
+        let batch = binding("BatchIdentify", "/identify:batch");
+        let single = ["/identify", "/contact/identify"].map(|path| binding("Identify", path));
+        assert_eq!(read(FILE_DESCRIPTOR_SET).unwrap(), [&single[..], &[batch]].concat());
+    }
+
+    #[test]
+    fn a_literal_path_may_end_in_a_verb() {
+        for path in ["/identify", "/contact/identify", "/identify:batch"] {
+            assert!(is_literal(path), "{path}");
+        }
+        for path in ["", "identify", "/{id}", "/*", "/a:b:c", "/a:b/c", "/identify:", "/:batch", "/{id}:batch"] {
+            assert!(!is_literal(path), "{path}");
+        }
     }
 
     #[test]

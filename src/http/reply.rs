@@ -6,7 +6,7 @@ use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderName, HeaderValue, StatusCode};
 use serde::Serialize;
 use tonic::{Code, Status};
-use tonic_types::StatusExt;
+use tonic_types::{ErrorInfo, StatusExt};
 
 use crate::api::{Fault, Naming};
 
@@ -16,30 +16,9 @@ pub(super) const JSON: (HeaderName, HeaderValue) = (CONTENT_TYPE, HeaderValue::f
 /// A fault as this door tells it: the status of the gRPC door, in proto3 JSON.
 pub fn reply(fault: &Fault) -> Response {
     let status = fault.status(Naming::Json);
-    let details = status.get_error_details();
-    let retry = details.retry_info().and_then(|info| info.retry_delay);
-    let details = [
-        details.error_info().map(|info| Detail::ErrorInfo {
-            reason: &info.reason,
-            domain: &info.domain,
-            metadata: &info.metadata,
-        }),
-        details.bad_request().map(|request| Detail::BadRequest {
-            field_violations: request
-                .field_violations
-                .iter()
-                .map(|violation| FieldViolation { field: &violation.field, description: &violation.description })
-                .collect(),
-        }),
-        retry.map(|delay| Detail::RetryInfo { retry_delay: proto_duration(delay) }),
-    ];
-    let body = ErrorBody {
-        code: status.code().into(),
-        message: status.message(),
-        details: details.into_iter().flatten().collect(),
-    };
+    let retry = status.get_error_details().retry_info().and_then(|info| info.retry_delay);
     // Serialising strings and numbers cannot fail; an empty body is the worst that could come of it.
-    let body = serde_json::to_vec(&body).unwrap_or_default();
+    let body = serde_json::to_vec(&ErrorBody::of(&status)).unwrap_or_default();
 
     let mut response = (http_status(fault, &status), [JSON], body).into_response();
     if let Some(delay) = retry {
@@ -57,6 +36,7 @@ fn http_status(fault: &Fault, status: &Status) -> StatusCode {
         Fault::TooSlow => StatusCode::REQUEST_TIMEOUT,
         Fault::WrongHttpMethod => StatusCode::METHOD_NOT_ALLOWED,
         Fault::Invalid(_)
+        | Fault::BatchSize(_)
         | Fault::Malformed(_)
         | Fault::Timeout(_)
         | Fault::UnknownMethod
@@ -85,29 +65,55 @@ fn of_code(code: Code) -> StatusCode {
     }
 }
 
+/// A status in proto3 JSON.
 #[derive(Serialize)]
-struct ErrorBody<'a> {
+pub(super) struct ErrorBody {
     code: i32,
-    message: &'a str,
-    details: Vec<Detail<'a>>,
+    message: String,
+    details: Vec<Detail>,
+}
+
+impl ErrorBody {
+    pub(super) fn of(status: &Status) -> Self {
+        let details = status.get_error_details();
+        let info = details.error_info().cloned();
+        let violations = details.bad_request().map(|request| request.field_violations.iter().map(Into::into).collect());
+        let retry = details.retry_info().and_then(|info| info.retry_delay);
+        let details = [
+            info.map(|ErrorInfo { reason, domain, metadata, .. }| Detail::ErrorInfo { reason, domain, metadata }),
+            violations.map(|field_violations| Detail::BadRequest { field_violations }),
+            retry.map(|delay| Detail::RetryInfo { retry_delay: proto_duration(delay) }),
+        ];
+        Self {
+            code: status.code().into(),
+            message: status.message().to_owned(),
+            details: details.into_iter().flatten().collect(),
+        }
+    }
 }
 
 /// A message of `google.rpc` in proto3 JSON.
 #[derive(Serialize)]
 #[serde(tag = "@type")]
-enum Detail<'a> {
+enum Detail {
     #[serde(rename = "type.googleapis.com/google.rpc.ErrorInfo")]
-    ErrorInfo { reason: &'a str, domain: &'a str, metadata: &'a HashMap<String, String> },
+    ErrorInfo { reason: String, domain: String, metadata: HashMap<String, String> },
     #[serde(rename = "type.googleapis.com/google.rpc.BadRequest", rename_all = "camelCase")]
-    BadRequest { field_violations: Vec<FieldViolation<'a>> },
+    BadRequest { field_violations: Vec<FieldViolation> },
     #[serde(rename = "type.googleapis.com/google.rpc.RetryInfo", rename_all = "camelCase")]
     RetryInfo { retry_delay: String },
 }
 
 #[derive(Serialize)]
-struct FieldViolation<'a> {
-    field: &'a str,
-    description: &'a str,
+struct FieldViolation {
+    field: String,
+    description: String,
+}
+
+impl From<&tonic_types::FieldViolation> for FieldViolation {
+    fn from(violation: &tonic_types::FieldViolation) -> Self {
+        Self { field: violation.field.clone(), description: violation.description.clone() }
+    }
 }
 
 /// `google.protobuf.Duration` in proto3 JSON: `1s`, `0.500s`.

@@ -30,14 +30,19 @@ impl<'a> IdentifyFields<'a> {
     /// [`Fault::Malformed`], with the place but never the text, or [`Fault::Invalid`] with all fields
     /// whose JSON type is wrong.
     pub(super) fn read(body: &'a [u8]) -> Result<Self, Fault> {
-        // Checked here, since serde would take `["a@b.co", "1"]` for an object in the order of its fields.
-        match body.iter().find(|byte| !byte.is_ascii_whitespace()) {
-            None => return Err(malformed("the body is empty, where a JSON object is expected")),
-            Some(b'{') => {}
-            Some(_) => return Err(malformed("the body is not a JSON object")),
-        }
-        let body: IdentifyBody = serde_json::from_slice(body).map_err(|error| not_json(&error))?;
+        Self::of(object(body)?)
+    }
 
+    /// Reads an item of a batch, likewise.
+    pub(super) fn read_item(item: &'a RawValue) -> Result<Self, Fault> {
+        if !item.get().starts_with('{') {
+            return Err(malformed("the item is not a JSON object"));
+        }
+        // It is JSON already, so this is the only thing that can be wrong with it.
+        Self::of(serde_json::from_str(item.get()).map_err(|_| malformed("the item has a field twice"))?)
+    }
+
+    fn of(body: IdentifyBody<'a>) -> Result<Self, Fault> {
         let email = body.email.map(RawValue::get).map(text).transpose();
         let email = email.map_err(|problem| Violation { field: Field::Email, problem });
         let phone_number = match (body.phone_number, body.phone_number_as_in_proto) {
@@ -49,6 +54,32 @@ impl<'a> IdentifyFields<'a> {
             (Ok(email), Ok(phone_number)) => Ok(Self { email, phone_number }),
             (email, phone_number) => Err(Fault::Invalid(email.err().into_iter().chain(phone_number.err()).collect())),
         }
+    }
+}
+
+#[derive(Deserialize)]
+struct BatchBody<'a> {
+    #[serde(borrow, default)]
+    requests: Option<&'a RawValue>,
+}
+
+/// The items in the body of a batch, whatever they are. Absent and `null` are the same as none.
+///
+/// # Errors
+/// [`Fault::Malformed`], as [`IdentifyFields::read`].
+pub(super) fn batch_items(body: &[u8]) -> Result<Vec<&RawValue>, Fault> {
+    let body: BatchBody = object(body)?;
+    let items = body.requests.map(|requests| serde_json::from_str(requests.get()));
+    items.unwrap_or(Ok(Vec::new())).map_err(|_| malformed("requests must be a list"))
+}
+
+/// A body that is a JSON object.
+fn object<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Fault> {
+    // Checked here, since serde would take `["a@b.co", "1"]` for an object in the order of its fields.
+    match body.iter().find(|byte| !byte.is_ascii_whitespace()) {
+        None => Err(malformed("the body is empty, where a JSON object is expected")),
+        Some(b'{') => serde_json::from_slice(body).map_err(|error| not_json(&error)),
+        Some(_) => Err(malformed("the body is not a JSON object")),
     }
 }
 
@@ -180,6 +211,29 @@ mod tests {
     fn the_place_is_told() {
         let fault = read("{\n  \"email\": ?\n}").unwrap_err();
         assert_eq!(fault, Fault::Malformed("the body is not valid JSON, at line 2 column 12".to_owned()));
+    }
+
+    #[test]
+    fn a_batch_is_a_list_of_items_each_right_or_wrong_by_itself() {
+        let body = br#" {"requests":[{"phoneNumber":1}, [1], null, {"email":"a","email":"a"}, {"email":1}], "x":1}"#;
+        let read: Vec<_> = batch_items(body).unwrap().into_iter().map(IdentifyFields::read_item).collect();
+        assert_eq!(read[0].as_ref().unwrap().phone_number.as_deref(), Some("1"));
+        let malformed = |text: &str| Err(Fault::Malformed(text.to_owned()));
+        assert_eq!(
+            read[1..3],
+            [malformed("the item is not a JSON object"), malformed("the item is not a JSON object")]
+        );
+        assert_eq!(read[3], malformed("the item has a field twice"));
+        assert!(matches!(read[4], Err(Fault::Invalid(_))));
+        for none in ["{}", r#"{"requests":null}"#, r#"{"requests":[]}"#] {
+            assert!(batch_items(none.as_bytes()).unwrap().is_empty(), "{none}");
+        }
+        for body in
+            ["", "[]", r#"{"requests":{}}"#, r#"{"requests":"doc"}"#, r#"{"requests":[doc]}"#, "{\"requests\":["]
+        {
+            let Err(Fault::Malformed(message)) = batch_items(body.as_bytes()) else { panic!("{body}") };
+            assert!(!message.contains("doc"), "{message}");
+        }
     }
 
     #[test]

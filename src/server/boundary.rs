@@ -68,9 +68,10 @@ impl Boundary {
         let started = Instant::now();
         let id = RequestId::of(request.headers());
         let mut log = CallLog::begin(self.door, self.routes.get(request.uri().path()), &id, started);
+        let limit = grpc::message_limit(request.uri().path(), self.body_limit);
         let mut response = self.answer(request, started, &id).await.unwrap_or_else(|fault| self.door.reply(&fault));
         if self.door == Door::Grpc
-            && let Some(fault) = grpc::restate(response.headers(), self.body_limit)
+            && let Some(fault) = grpc::restate(response.headers(), limit)
         {
             response = grpc::reply(&fault);
         }

@@ -5,7 +5,7 @@ use http::Response;
 use tonic::Code;
 
 use super::boundary::Door;
-use crate::api::{RequestId, Route, code_name, outcome_name};
+use crate::api::{RequestId, Route, Tally, code_name, outcome_name};
 use crate::domain::Outcome;
 
 /// The line that the log gets for a call: when it has its answer (a stream: when it opens) or, if that
@@ -29,6 +29,8 @@ macro_rules! event {
             http.route = $log.route.and_then(|route| route.http_route.as_deref()),
             http.response.status_code = $end.http_status,
             outcome = $end.outcome.map(outcome_name),
+            items = $end.tally.map(|tally| tally.items),
+            item_errors = $end.tally.map(|tally| tally.errors),
             duration_ms = $log.started.elapsed().as_micros() as f64 / 1e3,
             request.id = $log.id.as_str(),
             "call"
@@ -41,6 +43,7 @@ struct End {
     code: Code,
     http_status: Option<u16>,
     outcome: Option<Outcome>,
+    tally: Option<Tally>,
 }
 
 impl<'a> CallLog<'a> {
@@ -51,13 +54,13 @@ impl<'a> CallLog<'a> {
     /// The call has this answer.
     pub(super) fn end(&mut self, response: &Response<Body>) {
         self.is_ended = true;
-        let outcome = response.extensions().get().copied();
+        let (outcome, tally) = (response.extensions().get().copied(), response.extensions().get().copied());
         let (code, http_status) = match self.door {
             // Success is told after the body; what is in the head already is a failure.
             Door::Grpc => (response.headers().get("grpc-status").map(|code| Code::from_bytes(code.as_bytes())), None),
             Door::Http => (response.extensions().get().copied(), Some(response.status().as_u16())),
         };
-        self.write(&End { code: code.unwrap_or(Code::Ok), http_status, outcome });
+        self.write(&End { code: code.unwrap_or(Code::Ok), http_status, outcome, tally });
     }
 
     fn write(&self, end: &End) {
@@ -72,7 +75,7 @@ impl<'a> CallLog<'a> {
 impl Drop for CallLog<'_> {
     fn drop(&mut self) {
         if !self.is_ended {
-            self.write(&End { code: Code::Cancelled, http_status: None, outcome: None });
+            self.write(&End { code: Code::Cancelled, http_status: None, outcome: None, tally: None });
         }
     }
 }

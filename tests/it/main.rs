@@ -7,6 +7,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, reason = "tests")]
 
 mod abuse;
+mod batch;
 mod by_hand;
 mod concurrency;
 mod connect;
@@ -24,6 +25,7 @@ fn main() {
     worked_example::register(&mut suite);
     identifiers::register(&mut suite);
     concurrency::register(&mut suite);
+    batch::register(&mut suite);
     replay::register(&mut suite);
     by_hand::register(&mut suite);
     outage::register(&mut suite);

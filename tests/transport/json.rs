@@ -122,12 +122,15 @@ async fn every_failure_of_the_resolver_has_its_status() {
 async fn unknown_paths_and_wrong_methods_have_the_shape() {
     let server = Server::start(OK).await;
     let call = async |method: Method, path: &str| Client::new().request(method, server.url(path)).send().await.unwrap();
-    for path in ["/", "/identify/", "/nope", "/identity.v1.IdentityService/Identify", "/%ff"] {
+    for path in
+        ["/", "/identify/", "/identify:", "/identify:all", "/nope", "/identity.v1.IdentityService/Identify", "/%ff"]
+    {
         assert_eq!(refused(call(Method::POST, path).await).await, refusal(404, 5, "PATH_UNKNOWN"), "{path}");
     }
     for (method, path, allow) in [
         (Method::GET, "/identify", "POST"),
         (Method::DELETE, "/contact/identify", "POST"),
+        (Method::GET, "/identify:batch", "POST"),
         (Method::POST, "/healthz", "GET,HEAD"),
         (Method::PUT, "/readyz", "GET,HEAD"),
     ] {

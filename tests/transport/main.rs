@@ -1,6 +1,7 @@
 //! The doors as callers see them: real clients, real sockets, and a resolver that does as it is told.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod batch;
 mod drain;
 mod grpc;
 mod harness;

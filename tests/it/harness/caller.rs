@@ -4,12 +4,16 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use identity::proto::identity::v1::batch_identify_result::Result as OfBatch;
 use identity::proto::identity::v1::identity_service_client::IdentityServiceClient;
-use identity::proto::identity::v1::{IdentifyRequest, Outcome};
+use identity::proto::identity::v1::{BatchIdentifyRequest, IdentifyRequest, IdentifyResponse, Outcome};
+use prost::Message;
 use serde_json::{Value, json};
-use tonic::Code;
 use tonic::transport::{Channel, Endpoint};
+use tonic::{Code, Status};
 use tonic_types::StatusExt;
+
+use super::Event;
 
 /// One of the two ways in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,32 +84,40 @@ impl Caller {
             phone_number: phone.map(str::to_owned),
         });
         request.set_timeout(deadline);
-        let response = self.grpc.clone().identify(request).await.map_err(|status| {
-            let details = status.get_error_details();
-            let violations = details.bad_request().map(|bad| bad.field_violations.clone()).unwrap_or_default();
-            Refusal {
-                code: status.code(),
-                message: status.message().to_owned(),
-                fields: violations.into_iter().map(|violation| violation.field).collect(),
-                retry: details.retry_info().is_some(),
+        let response = self.grpc.clone().identify(request).await.map_err(|status| refused(&status))?;
+        Ok(reply(response.into_inner()))
+    }
+
+    /// Calls `BatchIdentify`.
+    pub async fn batch(&self, door: Door, events: &[Event]) -> Result<Vec<Result<Reply, Refusal>>, Refusal> {
+        match door {
+            Door::Grpc => {
+                let request = BatchIdentifyRequest { requests: events.iter().map(request).collect() };
+                let answer = self.grpc.clone().batch_identify(request).await.map_err(|status| refused(&status))?;
+                let results = answer.into_inner().results.into_iter().map(|result| result.result.expect("a result"));
+                let read = |result| match result {
+                    OfBatch::Response(response) => Ok(reply(response)),
+                    OfBatch::Error(error) => Err(refused(&status(&error))),
+                };
+                Ok(results.map(read).collect())
             }
-        })?;
-        let response = response.into_inner();
-        let outcome = match response.outcome() {
-            Outcome::Created => "created",
-            Outcome::Matched => "matched",
-            Outcome::Linked => "linked",
-            Outcome::Merged => "merged",
-            Outcome::Unspecified => panic!("an answer without an outcome"),
-        };
-        let identity = response.contact.expect("an identity");
-        Ok(Reply {
-            outcome,
-            primary: identity.primary_contact_id,
-            emails: identity.emails,
-            phones: identity.phone_numbers,
-            secondaries: identity.secondary_contact_ids,
-        })
+            Door::Http => {
+                let item = |event: &Event| json!({"email": event.email, "phoneNumber": event.phone});
+                let body = json!({"requests": events.iter().map(item).collect::<Vec<_>>()}).to_string();
+                let response = self.http.post(format!("{}/identify:batch", self.url)).body(body).send().await;
+                let response = response.expect("an HTTP answer");
+                let ok = response.status().is_success();
+                let body: Value = response.json().await.expect("a JSON body");
+                if !ok {
+                    return Err(refusal(&body));
+                }
+                let read = |result: &Value| match result.get("error") {
+                    Some(error) => Err(refusal(error)),
+                    None => Ok(contact(&result["response"]["contact"], &result["response"]["outcome"])),
+                };
+                Ok(body["results"].as_array().expect("results").iter().map(read).collect())
+            }
+        }
     }
 
     /// Posts any body to `/identify`.
@@ -119,23 +131,7 @@ impl Caller {
             return Err(refusal(&body));
         }
         let outcome = outcome.expect("the header Identity-Outcome");
-        let outcome = ["created", "matched", "linked", "merged"].into_iter().find(|known| outcome == known);
-        let contact = &body["contact"];
-        let strings = |list: &Value| -> Vec<String> {
-            list.as_array().expect("a list").iter().map(|one| one.as_str().expect("text").to_owned()).collect()
-        };
-        Ok(Reply {
-            outcome: outcome.expect("a known outcome"),
-            primary: contact["primaryContactId"].as_i64().expect("a number"),
-            emails: strings(&contact["emails"]),
-            phones: strings(&contact["phoneNumbers"]),
-            secondaries: contact["secondaryContactIds"]
-                .as_array()
-                .expect("a list")
-                .iter()
-                .map(|id| id.as_i64().expect("a number"))
-                .collect(),
-        })
+        Ok(contact(&body["contact"], &json!(outcome.to_str().expect("text"))))
     }
 
     /// Gets a path; the status.
@@ -146,6 +142,66 @@ impl Caller {
 
 fn millis(duration: Duration) -> String {
     format!("{}m", duration.as_millis())
+}
+
+/// An event as a request.
+fn request(event: &Event) -> IdentifyRequest {
+    IdentifyRequest { email: event.email.clone(), phone_number: event.phone.clone() }
+}
+
+/// An answer of the gRPC door.
+fn reply(response: IdentifyResponse) -> Reply {
+    let outcome = match response.outcome() {
+        Outcome::Created => "created",
+        Outcome::Matched => "matched",
+        Outcome::Linked => "linked",
+        Outcome::Merged => "merged",
+        Outcome::Unspecified => panic!("an answer without an outcome"),
+    };
+    let identity = response.contact.expect("an identity");
+    Reply {
+        outcome,
+        primary: identity.primary_contact_id,
+        emails: identity.emails,
+        phones: identity.phone_numbers,
+        secondaries: identity.secondary_contact_ids,
+    }
+}
+
+/// An answer of the JSON door.
+fn contact(contact: &Value, outcome: &Value) -> Reply {
+    let outcome = ["created", "matched", "linked", "merged"].into_iter().find(|known| outcome == known);
+    let strings = |list: &Value| -> Vec<String> {
+        list.as_array().expect("a list").iter().map(|one| one.as_str().expect("text").to_owned()).collect()
+    };
+    Reply {
+        outcome: outcome.expect("a known outcome"),
+        primary: contact["primaryContactId"].as_i64().expect("a number"),
+        emails: strings(&contact["emails"]),
+        phones: strings(&contact["phoneNumbers"]),
+        secondaries: contact["secondaryContactIds"]
+            .as_array()
+            .expect("a list")
+            .iter()
+            .map(|id| id.as_i64().expect("a number"))
+            .collect(),
+    }
+}
+
+/// An error of an item, as the status that a call would end with.
+fn status(error: &tonic_types::pb::Status) -> Status {
+    Status::with_details(Code::from_i32(error.code), &error.message, error.encode_to_vec().into())
+}
+
+fn refused(status: &Status) -> Refusal {
+    let details = status.get_error_details();
+    let violations = details.bad_request().map(|bad| bad.field_violations.clone()).unwrap_or_default();
+    Refusal {
+        code: status.code(),
+        message: status.message().to_owned(),
+        fields: violations.into_iter().map(|violation| violation.field).collect(),
+        retry: details.retry_info().is_some(),
+    }
 }
 
 fn refusal(body: &Value) -> Refusal {
