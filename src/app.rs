@@ -80,6 +80,7 @@ fn server_options(settings: &Settings) -> ServerOptions {
         timeouts: Timeouts { default: longest, max: longest },
         drain_timeout: settings.limits.drain_timeout,
         max_connections: settings.limits.max_connections,
+        stream_items: (settings.limits.queue_limit / 2).max(1),
         ..ServerOptions::default()
     }
 }

@@ -1,3 +1,4 @@
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use super::Fault;
@@ -66,6 +67,23 @@ impl Tally {
     pub fn count(&mut self, is_ok: bool) {
         self.items += 1;
         self.errors += u64::from(!is_ok);
+    }
+}
+
+/// The tally of a stream, while it grows: an extension of the answer, by which the server knows that the
+/// call is not over with the answer's head.
+#[derive(Clone, Debug, Default)]
+pub struct OpenTally(Arc<Mutex<Tally>>);
+
+impl OpenTally {
+    /// One more item.
+    pub fn count(&self, is_ok: bool) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).count(is_ok);
+    }
+
+    /// The tally so far.
+    pub fn get(&self) -> Tally {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -5,16 +5,18 @@
 
 mod batch;
 mod fault;
+mod in_order;
 mod parse;
 mod readiness;
 mod request_id;
 mod surface;
 mod timeout;
 
-pub use batch::{BatchSize, ItemResult, MAX_BATCH_ITEMS, Tally, batch_body_limit, identify_batch};
+pub use batch::{BatchSize, ItemResult, MAX_BATCH_ITEMS, OpenTally, Tally, batch_body_limit, identify_batch};
 pub use fault::{DOMAIN, Fault};
+pub use in_order::{InOrder, Run};
 pub use parse::{Field, Naming, Problem, Violation, parse};
 pub use readiness::Readiness;
 pub use request_id::RequestId;
-pub use surface::{Deadline, Route, Surface, code_name, outcome_name};
-pub use timeout::{MalformedTimeout, Timeouts};
+pub use surface::{AskedDeadline, Deadline, Route, Surface, code_name, outcome_name};
+pub use timeout::{MalformedTimeout, Timeouts, asked};

@@ -9,11 +9,16 @@ use crate::domain::Outcome;
 #[derive(Clone, Copy, Debug)]
 pub struct Deadline(pub Instant);
 
+/// When the caller himself wants his answer, if he said so; likewise. For calls that may last longer than
+/// the service lets others.
+#[derive(Clone, Copy, Debug)]
+pub struct AskedDeadline(pub Instant);
+
 /// What a door serves.
 #[derive(Debug)]
 pub struct Surface {
-    /// The handlers. An answer's extensions tell the log an [`Outcome`], a [`Tally`](super::Tally) and, at
-    /// the JSON door, a [`Code`].
+    /// The handlers. An answer's extensions tell the log an [`Outcome`], a [`Tally`](super::Tally) or
+    /// an [`OpenTally`](super::OpenTally), and at the JSON door a [`Code`].
     pub router: axum::Router,
     /// Every path of theirs. A path that is not here is never logged: callers put what they like there.
     pub routes: HashMap<String, Route>,

@@ -28,11 +28,19 @@ impl Timeouts {
     /// # Errors
     /// [`MalformedTimeout`]. To ignore it would be to let a caller wait longer than he meant to.
     pub fn deadline(&self, headers: &HeaderMap, now: Instant) -> Result<Instant, MalformedTimeout> {
-        let Some(value) = headers.get("grpc-timeout") else { return Ok(now + self.default) };
-        let asked = parse(value.as_bytes()).ok_or(MalformedTimeout)?;
-        let early = asked.saturating_sub(MARGIN.min(asked / 10));
-        Ok(now + early.min(self.max))
+        let asked = asked(headers)?;
+        Ok(now + asked.map_or(self.default, |asked| asked.min(self.max)))
     }
+}
+
+/// How long the caller gives a call, if he says so, less the margin.
+///
+/// # Errors
+/// As [`Timeouts::deadline`].
+pub fn asked(headers: &HeaderMap) -> Result<Option<Duration>, MalformedTimeout> {
+    let Some(value) = headers.get("grpc-timeout") else { return Ok(None) };
+    let asked = parse(value.as_bytes()).ok_or(MalformedTimeout)?;
+    Ok(Some(asked.saturating_sub(MARGIN.min(asked / 10))))
 }
 
 /// The `Timeout` of the gRPC protocol over HTTP/2: `100m` is 100 ms.

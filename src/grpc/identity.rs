@@ -1,7 +1,11 @@
-use tonic::{Request, Response, Status};
+use std::sync::Arc;
 
-use super::item;
-use crate::api::{BatchSize, Deadline, Fault, ItemResult, Naming, Tally, identify_batch, parse};
+use tokio::sync::Semaphore;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::stream::{self, Conversation};
+use super::{GrpcOptions, item};
+use crate::api::{BatchSize, Deadline, Fault, ItemResult, Naming, OpenTally, Readiness, Tally, identify_batch, parse};
 use crate::domain::{Answer, Observation, Region};
 use crate::proto::identity::v1 as pb;
 use crate::proto::identity::v1::identity_service_server::IdentityService;
@@ -11,7 +15,10 @@ use crate::resolver::{Identify, IdentifyError};
 #[derive(Debug)]
 pub(super) struct IdentityDoor<R> {
     pub(super) resolver: R,
-    pub(super) region: Option<Region>,
+    pub(super) options: GrpcOptions,
+    pub(super) readiness: Readiness,
+    /// One permit an item under way, of all streams together.
+    pub(super) stream_places: Arc<Semaphore>,
 }
 
 #[tonic::async_trait]
@@ -34,6 +41,19 @@ impl<R: Identify> IdentityService for IdentityDoor<R> {
         response.extensions_mut().insert(tally);
         Ok(response)
     }
+
+    type StreamIdentifyStream = Conversation;
+
+    async fn stream_identify(
+        &self,
+        request: Request<Streaming<pb::StreamIdentifyRequest>>,
+    ) -> Result<Response<Conversation>, Status> {
+        let tally = OpenTally::default();
+        let answers = stream::answer(self, request, tally.clone());
+        let mut response = Response::new(answers);
+        response.extensions_mut().insert(tally);
+        Ok(response)
+    }
 }
 
 impl<R: Identify> IdentityDoor<R> {
@@ -52,6 +72,11 @@ impl<R: Identify> IdentityDoor<R> {
     }
 
     fn observation(&self, request: &pb::IdentifyRequest) -> Result<Observation, Fault> {
-        parse(request.email.as_deref(), request.phone_number.as_deref(), self.region).map_err(Fault::Invalid)
+        observation(request, self.options.region)
     }
+}
+
+/// What a request says.
+pub(super) fn observation(request: &pb::IdentifyRequest, region: Option<Region>) -> Result<Observation, Fault> {
+    parse(request.email.as_deref(), request.phone_number.as_deref(), region).map_err(Fault::Invalid)
 }

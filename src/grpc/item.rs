@@ -7,6 +7,7 @@ use crate::api::{Fault, ItemResult, Naming};
 use crate::domain::{Answer, ContactId, IdentifierKind, Identity, Outcome};
 use crate::proto::identity::v1 as pb;
 use crate::proto::identity::v1::batch_identify_result::Result as OfBatch;
+use crate::proto::identity::v1::stream_identify_response::Result as OfStream;
 
 /// The message of an answer.
 pub(super) fn response(answer: &Answer) -> pb::IdentifyResponse {
@@ -23,8 +24,16 @@ pub(super) fn of_batch(result: &ItemResult) -> OfBatch {
     }
 }
 
+/// What became of an item of a stream.
+pub(super) fn of_stream(result: &ItemResult) -> OfStream {
+    match result {
+        Ok(answer) => OfStream::Response(response(answer)),
+        Err(fault) => OfStream::Error(error(fault)),
+    }
+}
+
 /// The status that the fault would end a call with, as a message.
-pub(super) fn error(fault: &Fault) -> Status {
+fn error(fault: &Fault) -> Status {
     let status = fault.status(Naming::Proto);
     // The details that travel with a status are just this message.
     Status::decode(status.details()).unwrap_or_else(|_| Status {

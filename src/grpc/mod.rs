@@ -6,10 +6,13 @@ mod item;
 mod message_limit;
 mod reply;
 mod services;
+mod stream;
 mod until_drained;
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use tokio::sync::Semaphore;
 use tonic_health::pb::health_server::HealthServer;
 
 use self::health::Health;
@@ -34,6 +37,10 @@ pub struct GrpcOptions {
     pub region: Option<Region>,
     /// Whether callers may ask for the API's description.
     pub reflection: bool,
+    /// How long an item of a stream may take.
+    pub item_timeout: Duration,
+    /// The most items of all streams under way.
+    pub stream_items: usize,
 }
 
 /// The door's services over `resolver`.
@@ -41,7 +48,8 @@ pub struct GrpcOptions {
 /// # Errors
 /// [`StartError`] when a descriptor set cannot be read: a fault of the build.
 pub fn surface<R: Identify>(resolver: R, readiness: Readiness, options: GrpcOptions) -> Result<Surface, StartError> {
-    let door = Arc::new(IdentityDoor { resolver, region: options.region });
+    let stream_places = Arc::new(Semaphore::new(options.stream_items.clamp(1, Semaphore::MAX_PERMITS)));
+    let door = Arc::new(IdentityDoor { resolver, options, readiness: readiness.clone(), stream_places });
     let with_limit = |bytes| IdentityServiceServer::from_arc(Arc::clone(&door)).max_decoding_message_size(bytes);
     let identity =
         ByMethod { single: with_limit(options.body_limit), batch: with_limit(batch_body_limit(options.body_limit)) };

@@ -18,7 +18,11 @@ pub fn restate(headers: &HeaderMap, limit: usize) -> Option<Fault> {
     if headers.contains_key("grpc-status-details-bin") {
         return None;
     }
-    let status = Status::from_header_map(headers)?;
+    fault_of(&Status::from_header_map(headers)?, limit)
+}
+
+/// The same for a status that is not sent yet: a stream's messages are decoded one by one.
+pub(super) fn fault_of(status: &Status, limit: usize) -> Option<Fault> {
     match status.code() {
         Code::Unimplemented if status.message().is_empty() => Some(Fault::UnknownMethod),
         Code::OutOfRange => Some(Fault::TooLarge { limit }),

@@ -13,7 +13,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{Mutex, Semaphore, mpsc, watch};
+use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, mpsc, watch};
 
 use crate::domain::{Answer, Observation};
 use crate::store::{Store, StoreError};
@@ -71,6 +71,19 @@ pub trait Identify: Clone + Send + Sync + 'static {
                 answers.push(self.identify(observation, deadline).await);
             }
             Ok(answers)
+        }
+    }
+
+    /// The same, but where there is no room it waits for it, however long. The time-out counts from then.
+    fn identify_in_turn(
+        &self,
+        observations: Vec<Observation>,
+        timeout: Duration,
+    ) -> impl Future<Output = Answers> + Send {
+        async move {
+            let count = observations.len();
+            let answers = self.identify_all(observations, Instant::now() + timeout).await;
+            answers.unwrap_or_else(|error| vec![Err(error); count])
         }
     }
 }
@@ -180,13 +193,14 @@ impl Identify for Resolver {
         let places = self.places(observations.len());
         let permit =
             Arc::clone(&self.admission).try_acquire_many_owned(places).map_err(|_| IdentifyError::Overloaded)?;
-        let (jobs, answers) = batch::jobs(observations, deadline, permit);
-        self.batches.send(jobs).map_err(|_| IdentifyError::Unavailable)?;
-        let mut resolved = Vec::with_capacity(answers.len());
-        for answer in answers {
-            resolved.push(self.answer(answer, deadline).await);
-        }
-        Ok(resolved)
+        Ok(self.resolve(observations, deadline, permit).await)
+    }
+
+    async fn identify_in_turn(&self, observations: Vec<Observation>, timeout: Duration) -> Answers {
+        let count = observations.len();
+        let places = Arc::clone(&self.admission).acquire_many_owned(self.places(count));
+        let Ok(permit) = places.await else { return vec![Err(IdentifyError::Internal); count] }; // Closed never.
+        self.resolve(observations, Instant::now() + timeout, permit).await
     }
 }
 
@@ -194,6 +208,25 @@ impl Resolver {
     /// The places that a list takes: one each, and all there are if it is longer than that.
     fn places(&self, items: usize) -> u32 {
         u32::try_from(items.min(self.limits.queue)).unwrap_or(u32::MAX)
+    }
+
+    /// Sends a list on its way; one that has no order goes with the single requests.
+    async fn resolve(
+        &self,
+        observations: Vec<Observation>,
+        deadline: Instant,
+        permit: OwnedSemaphorePermit,
+    ) -> Answers {
+        let (mut jobs, replies) = batch::jobs(observations, deadline, permit);
+        let sent = match (jobs.pop(), jobs.is_empty()) {
+            (Some(job), true) => self.reads.send(job).is_ok(),
+            (last, _) => self.batches.send(jobs.into_iter().chain(last).collect()).is_ok(),
+        };
+        let mut answers = Vec::with_capacity(replies.len());
+        for reply in replies {
+            answers.push(if sent { self.answer(reply, deadline).await } else { Err(IdentifyError::Unavailable) });
+        }
+        answers
     }
 
     async fn answer(&self, answer: job::Reply, deadline: Instant) -> Result<Answer, IdentifyError> {

@@ -1,3 +1,4 @@
+use std::sync::Arc;
 use std::time::Instant;
 
 use axum::body::Body;
@@ -5,16 +6,18 @@ use http::Response;
 use tonic::Code;
 
 use super::boundary::Door;
-use crate::api::{RequestId, Route, Tally, code_name, outcome_name};
+use crate::api::{OpenTally, RequestId, Route, Tally, code_name, outcome_name};
 use crate::domain::Outcome;
 
-/// The line that the log gets for a call: when it has its answer (a stream: when it opens) or, if that
+/// The line that the log gets for a call: when it has its answer (a stream: when it ends) or, if that
 /// never comes, when its caller goes away. No personal data: neither fields nor unknown paths.
-pub(super) struct CallLog<'a> {
+pub(super) struct CallLog {
     door: Door,
-    route: Option<&'a Route>,
-    id: &'a RequestId,
+    route: Option<Arc<Route>>,
+    id: RequestId,
     started: Instant,
+    /// Of a stream.
+    tally: Option<OpenTally>,
     is_ended: bool,
 }
 
@@ -24,9 +27,9 @@ macro_rules! event {
         tracing::event!(
             $level,
             door = $log.door.name(),
-            rpc.method = $log.route.and_then(|route| route.rpc_method.as_deref()),
+            rpc.method = $log.route.as_ref().and_then(|route| route.rpc_method.as_deref()),
             rpc.grpc.status_code = code_name($end.code),
-            http.route = $log.route.and_then(|route| route.http_route.as_deref()),
+            http.route = $log.route.as_ref().and_then(|route| route.http_route.as_deref()),
             http.response.status_code = $end.http_status,
             outcome = $end.outcome.map(outcome_name),
             items = $end.tally.map(|tally| tally.items),
@@ -46,9 +49,20 @@ struct End {
     tally: Option<Tally>,
 }
 
-impl<'a> CallLog<'a> {
-    pub(super) fn begin(door: Door, route: Option<&'a Route>, id: &'a RequestId, started: Instant) -> Self {
-        Self { door, route, id, started, is_ended: false }
+impl CallLog {
+    pub(super) fn begin(door: Door, route: Option<Arc<Route>>, id: RequestId, started: Instant) -> Self {
+        Self { door, route, id, started, tally: None, is_ended: false }
+    }
+
+    /// The call is a stream, which counts its items there.
+    pub(super) fn open(&mut self, tally: OpenTally) {
+        self.tally = Some(tally);
+    }
+
+    /// The stream has come to its end.
+    pub(super) fn close(&mut self, code: Code) {
+        self.is_ended = true;
+        self.write(&End { code, http_status: None, outcome: None, tally: self.tally.as_ref().map(OpenTally::get) });
     }
 
     /// The call has this answer.
@@ -64,7 +78,7 @@ impl<'a> CallLog<'a> {
     }
 
     fn write(&self, end: &End) {
-        if self.route.is_some_and(|route| route.is_probe) {
+        if self.route.as_ref().is_some_and(|route| route.is_probe) {
             event!(tracing::Level::DEBUG, self, end);
         } else {
             event!(tracing::Level::INFO, self, end);
@@ -72,10 +86,10 @@ impl<'a> CallLog<'a> {
     }
 }
 
-impl Drop for CallLog<'_> {
+impl Drop for CallLog {
     fn drop(&mut self) {
         if !self.is_ended {
-            self.write(&End { code: Code::Cancelled, http_status: None, outcome: None, tally: None });
+            self.close(Code::Cancelled);
         }
     }
 }

@@ -6,6 +6,7 @@ mod call_log;
 mod connection;
 mod head_timeout;
 mod limits;
+mod open_call;
 mod options;
 
 use std::sync::Arc;
@@ -62,7 +63,13 @@ pub async fn serve<R: Identify>(
 ) -> Result<(), StartError> {
     let readiness = Readiness::new(database, shutdown.clone());
     let ServerOptions { body_limit, region, .. } = *options;
-    let grpc_options = GrpcOptions { body_limit, region, reflection: options.reflection };
+    let grpc_options = GrpcOptions {
+        body_limit,
+        region,
+        reflection: options.reflection,
+        item_timeout: options.timeouts.default,
+        stream_items: options.stream_items,
+    };
     let http_options =
         HttpOptions { body_limit, body_timeout: options.body_timeout, spelling: options.spelling, region };
     let grpc = grpc::surface(resolver.clone(), readiness.clone(), grpc_options)?;

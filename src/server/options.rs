@@ -7,7 +7,8 @@ use crate::http::Spelling;
 /// What the server can be told.
 #[derive(Clone, Copy, Debug)]
 pub struct ServerOptions {
-    /// The most bytes the message or body of a request may have, at either door.
+    /// The most bytes the message or body of a request may have, at either door; of a batch, 16 times as
+    /// many.
     pub body_limit: usize,
     /// How long the body of a JSON request may take to arrive; then it is answered with 408. (On the gRPC
     /// door the call's deadline bounds it.)
@@ -28,6 +29,9 @@ pub struct ServerOptions {
     /// The most calls under way at each door; more are refused with RESOURCE_EXHAUSTED. Times
     /// `body_limit`, it bounds what requests can take of memory.
     pub max_calls: usize,
+    /// The most items under way of all streams together; more wait. Below what the resolver takes on, so
+    /// that streams, which always have more to send, leave room for single calls.
+    pub stream_items: usize,
     /// The limits of a single connection.
     pub connection: ConnectionOptions,
 }
@@ -60,6 +64,7 @@ impl Default for ServerOptions {
             drain_timeout: Duration::from_secs(20),
             max_connections: 10_000,
             max_calls: 16_384,
+            stream_items: 2_048,
             connection: ConnectionOptions::default(),
         }
     }

@@ -18,6 +18,7 @@ mod migrations;
 mod outage;
 mod process;
 mod replay;
+mod stream;
 mod worked_example;
 
 fn main() {
@@ -26,6 +27,7 @@ fn main() {
     identifiers::register(&mut suite);
     concurrency::register(&mut suite);
     batch::register(&mut suite);
+    stream::register(&mut suite);
     replay::register(&mut suite);
     by_hand::register(&mut suite);
     outage::register(&mut suite);

@@ -1,8 +1,10 @@
 use std::io;
 use std::sync::{Arc, Mutex};
 
+use futures::StreamExt;
 use identity::domain::Outcome;
-use identity::proto::identity::v1::IdentifyRequest;
+use identity::proto::identity::v1::{BatchIdentifyRequest, IdentifyRequest, StreamIdentifyRequest};
+use serde_json::json;
 use tracing::instrument::WithSubscriber;
 
 use crate::harness::{Script, Server};
@@ -36,6 +38,14 @@ fn every_call_has_one_line_without_personal_data() {
             server.client().await.identify(call).await.unwrap();
             server.post(r#"{"email":"doc@b.co","phoneNumber":555123}"#).await;
             server.post(r#"{"email":"doc","phoneNumber":555123}"#).await;
+            let [good, bad] =
+                ["doc@b.co", "doc"].map(|email| IdentifyRequest { email: Some(email.into()), phone_number: None });
+            let requests = vec![good.clone(), bad.clone(), good.clone()];
+            server.client().await.batch_identify(BatchIdentifyRequest { requests }).await.unwrap();
+            let items =
+                [good, bad].map(|one| StreamIdentifyRequest { correlation_id: "doc".into(), request: Some(one) });
+            let stream = server.client().await.stream_identify(futures::stream::iter(items)).await.unwrap();
+            assert_eq!(stream.into_inner().count().await, 2);
             reqwest::get(server.url("/doc@b.co?phone=555123")).await.unwrap();
             reqwest::get(server.url("/healthz")).await.unwrap();
         }
@@ -57,13 +67,20 @@ fn every_call_has_one_line_without_personal_data() {
         })
         .collect();
     let rpc = "identity.v1.IdentityService/Identify";
+    let [batch, stream] = ["BatchIdentify", "StreamIdentify"].map(|rpc| format!("identity.v1.IdentityService/{rpc}"));
+    let (batch, stream) = (batch.as_str(), stream.as_str());
     assert_eq!(
         told,
         [
             ["grpc", rpc, "-", "OK", "linked"],
             ["http", rpc, "/identify", "OK", "linked"],
             ["http", rpc, "/identify", "INVALID_ARGUMENT", "-"],
+            ["grpc", batch, "-", "OK", "-"],
+            ["grpc", stream, "-", "OK", "-"],
             ["http", "-", "-", "NOT_FOUND", "-"],
         ]
     );
+    let tallies: Vec<_> = calls.iter().map(|call| (&call["fields"]["items"], &call["fields"]["item_errors"])).collect();
+    assert_eq!(tallies[3..5], [(&json!(3), &json!(1)), (&json!(2), &json!(1))]);
+    assert!(tallies[..3].iter().all(|(items, _)| items.is_null()));
 }

@@ -9,3 +9,4 @@ mod health;
 mod json;
 mod limits;
 mod log;
+mod stream;

@@ -1,12 +1,16 @@
 //! Clients as users have them: a gRPC client and an HTTP client, behind one interface, so that a behaviour
 //! is tested through both doors by one test.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use identity::proto::identity::v1::batch_identify_result::Result as OfBatch;
 use identity::proto::identity::v1::identity_service_client::IdentityServiceClient;
-use identity::proto::identity::v1::{BatchIdentifyRequest, IdentifyRequest, IdentifyResponse, Outcome};
+use identity::proto::identity::v1::stream_identify_response::Result as OfStream;
+use identity::proto::identity::v1::{
+    BatchIdentifyRequest, IdentifyRequest, IdentifyResponse, Outcome, StreamIdentifyRequest,
+};
 use prost::Message;
 use serde_json::{Value, json};
 use tonic::transport::{Channel, Endpoint};
@@ -118,6 +122,28 @@ impl Caller {
                 Ok(body["results"].as_array().expect("results").iter().map(read).collect())
             }
         }
+    }
+
+    /// Calls `StreamIdentify` and sends without waiting; the answers in the order of the events.
+    pub async fn stream(&self, events: &[Event]) -> Vec<Result<Reply, Refusal>> {
+        let item = |(number, event): (usize, &Event)| StreamIdentifyRequest {
+            correlation_id: number.to_string(),
+            request: Some(request(event)),
+        };
+        let items: Vec<_> = events.iter().enumerate().map(item).collect();
+        let call = self.grpc.clone().stream_identify(futures::stream::iter(items)).await;
+        let mut answers = call.expect("a stream").into_inner();
+        let mut results = BTreeMap::new();
+        while let Some(answer) = answers.message().await.expect("no error ends the stream") {
+            let result = match answer.result.expect("a result") {
+                OfStream::Response(response) => Ok(reply(response)),
+                OfStream::Error(error) => Err(refused(&status(&error))),
+            };
+            let number: usize = answer.correlation_id.parse().expect("the caller's own");
+            assert!(results.insert(number, result).is_none(), "two answers to one item");
+        }
+        assert_eq!(results.len(), events.len());
+        results.into_values().collect()
     }
 
     /// Posts any body to `/identify`.

@@ -9,7 +9,7 @@ mod server;
 mod service;
 mod suite;
 
-pub use caller::{Caller, Door, Reply};
+pub use caller::{Caller, Door, Refusal, Reply};
 pub use checkout::{Checkouts, Event, check_variety};
 pub use components::Components;
 pub use database::{Backend, TestDatabase, execute, query};
