@@ -6,12 +6,12 @@ use super::value;
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Limits")]
 pub struct Limits {
-    /// The largest body of a JSON request, in bytes
+    /// The largest body of a JSON request, and message of a gRPC one, in bytes; of a batch, 16 times that
     #[arg(long, env, value_name = "BYTES", default_value = "65536")]
     #[arg(value_parser = value::whole::<usize, 1, 1_073_741_824>())]
     pub http_body_limit: usize,
 
-    /// The longest a request may take, and what a caller without a deadline gets
+    /// The longest a request (of a stream: each item) may take, and what a caller without a deadline gets
     #[arg(long, env, value_name = "TIME", default_value = "10s", value_parser = value::timeout())]
     pub request_timeout: Duration,
 
@@ -24,7 +24,8 @@ pub struct Limits {
     #[arg(value_parser = value::whole::<usize, 1, 1_000_000>())]
     pub max_connections: usize,
 
-    /// The most requests that may wait for their turn; one more is refused at once
+    /// The most requests, items of batches and streams among them, that may wait for their turn; one more is
+    /// refused at once, but streams, which take half at most, wait
     #[arg(long, env, value_name = "COUNT", default_value = "4096")]
     #[arg(value_parser = value::whole::<usize, 1, 1_000_000>())]
     pub queue_limit: usize,
