@@ -148,7 +148,7 @@ async fn bind(address: &ListenAddr, setting: &str) -> anyhow::Result<TcpListener
 }
 
 /// Connects, for as long as the settings say to wait for a database that does not answer yet.
-async fn connect(settings: &settings::Database) -> anyhow::Result<Database> {
+pub(crate) async fn connect(settings: &settings::Database) -> anyhow::Result<Database> {
     let begun = Instant::now();
     let mut told = false;
     loop {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, FromArgMatches, Subcommand};
 
+use crate::bench::BenchCommand;
 use crate::settings::{self, Settings, SettingsArgs, Stop, value};
 
 const ABOUT: &str = "Tells which customer a checkout event belongs to, over gRPC and JSON";
@@ -37,6 +38,9 @@ pub enum Command {
     Migrate(MigrateCommand),
     /// Exit 0 if the service at the gRPC address says SERVING
     Healthcheck(Healthcheck),
+    /// Measure what a running service can do
+    #[command(subcommand, arg_required_else_help = false)]
+    Bench(BenchCommand),
     /// Print the settings in force as TOML, with where each came from and without secrets
     Config,
 }

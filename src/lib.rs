@@ -5,6 +5,7 @@
 //! | module | |
 //! | --- | --- |
 //! | [`cli`], [`settings`], [`telemetry`], [`healthcheck`] | what the binary is told, and the log it writes |
+//! | [`bench`] | the load generator, a client like any other |
 //! | [`app`] | wiring: from settings to a running service |
 //! | [`server`] | listeners, limits, the log line of a call, drain |
 //! | [`grpc`], [`http`] | the doors: bytes to requests, answers and errors to bytes |
@@ -16,6 +17,7 @@
 
 pub mod api;
 pub mod app;
+pub mod bench;
 pub mod cli;
 pub mod domain;
 pub mod grpc;

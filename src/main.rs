@@ -8,7 +8,7 @@ use anyhow::Context;
 use identity::cli::{self, Command, Invocation};
 use identity::healthcheck::healthcheck;
 use identity::settings::Stop;
-use identity::{app, telemetry};
+use identity::{app, bench, telemetry};
 
 /// A wrong setting or command line.
 const USAGE: u8 = 2;
@@ -39,6 +39,10 @@ fn run(Invocation { command, settings, report }: Invocation) -> anyhow::Result<(
     if let Command::Config = command {
         return io::stdout().write_all(report.as_bytes()).context("cannot print the settings");
     }
+    if let Command::Bench(command) = command {
+        telemetry::init(&settings.logging)?;
+        return bench::run(&command, &settings); // It has runtimes of its own, a thread each.
+    }
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")?;
     let result = runtime.block_on(async {
@@ -52,7 +56,7 @@ fn run(Invocation { command, settings, report }: Invocation) -> anyhow::Result<(
                 app::migrate(settings, command).await
             }
             Command::Healthcheck(ask) => Ok(healthcheck(&settings.listen.grpc_addr, ask.timeout).await?),
-            Command::Config => Ok(()),
+            Command::Bench(_) | Command::Config => Ok(()),
         }
     });
     // A look-up of a host's name cannot be cancelled: do not wait for it.

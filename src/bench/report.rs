@@ -1,0 +1,143 @@
+//! A result, for people and for machines.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use hdrhistogram::Histogram;
+use serde::Serialize;
+
+use super::load::Load;
+use super::tally::Tally;
+use super::{Run, args};
+use crate::proto::identity::v1::Outcome;
+
+/// What a run measured. The JSON is this struct; times are in microseconds where a name says `us`.
+#[derive(Debug, Serialize)]
+pub(super) struct Report {
+    scenario: String,
+    door: String,
+    callers: u32,
+    threads: u32,
+    /// Requests a second that were due; absent in a closed loop.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rate: Option<u32>,
+    duration_s: f64,
+    /// Requests that were answered, without errors.
+    answers: u64,
+    answers_per_s: f64,
+    latency_us: Latency,
+    outcomes: BTreeMap<&'static str, u64>,
+    errors: BTreeMap<&'static str, u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error_latency_us: Option<Latency>,
+    /// Due within the time, and not sent by its end, since every caller waited.
+    unsent: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct Latency {
+    mean: f64,
+    p50: f64,
+    p90: f64,
+    p99: f64,
+    p999: f64,
+    max: f64,
+}
+
+const OUTCOMES: [(Outcome, &str); 4] = [
+    (Outcome::Created, "created"),
+    (Outcome::Matched, "matched"),
+    (Outcome::Linked, "linked"),
+    (Outcome::Merged, "merged"),
+];
+
+impl Report {
+    pub(super) fn new(run: &Run, load: &Load, tally: &Tally) -> Self {
+        let named = (args::name(run.scenario), args::name(run.door));
+        let outcomes = OUTCOMES.map(|(outcome, name)| (name, tally.outcome(outcome)));
+        Self {
+            callers: run.callers,
+            threads: load.threads,
+            rate: run.rate,
+            outcomes: outcomes.into_iter().filter(|(_, count)| *count > 0).collect(),
+            ..Self::of(named, tally)
+        }
+    }
+
+    /// For one who does it alone, and knows no outcomes.
+    pub(super) fn of((scenario, door): (String, String), tally: &Tally) -> Self {
+        let seconds = tally.elapsed().as_secs_f64();
+        Self {
+            scenario,
+            door,
+            callers: 1,
+            threads: 1,
+            rate: None,
+            duration_s: rounded(seconds),
+            answers: tally.answers(),
+            answers_per_s: rounded(tally.answers() as f64 / seconds),
+            latency_us: Latency::of(&tally.latency),
+            outcomes: BTreeMap::new(),
+            errors: tally.errors_by_code().clone(),
+            error_latency_us: (tally.errors() > 0).then(|| Latency::of(&tally.error_latency)),
+            unsent: tally.unsent,
+        }
+    }
+
+    /// # Errors
+    /// Never: it has no map with keys that are no text.
+    pub(super) fn json(&self) -> serde_json::Result<String> {
+        serde_json::to_string(self)
+    }
+
+    pub(super) fn table(&self) -> String {
+        let Self { scenario, door, callers, duration_s, answers_per_s, answers, .. } = self;
+        let loop_ = self.rate.map_or_else(|| "closed loop".to_owned(), |rate| format!("{rate} due a second"));
+        let mut text = format!("{scenario} · {door} · callers {callers} · {loop_} · {duration_s:.1} s\n");
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "  {:<10} {answers_per_s:.0} a second, {answers} in all", "answers");
+        let _ = writeln!(text, "  {:<10} {}", "latency", self.latency_us.line());
+        if !self.outcomes.is_empty() {
+            let _ = writeln!(text, "  {:<10} {}", "outcomes", counts(&self.outcomes));
+        }
+        let errors = if self.errors.is_empty() { "none".to_owned() } else { counts(&self.errors) };
+        let _ = write!(text, "  {:<10} {errors}", "errors");
+        if let Some(latency) = &self.error_latency_us {
+            let _ = write!(text, "\n  {:<10} {}", "", latency.line());
+        }
+        if self.unsent > 0 {
+            let _ = write!(text, "\n  {:<10} {} were due and no caller was free", "unsent", self.unsent);
+        }
+        text
+    }
+}
+
+impl Latency {
+    fn of(nanos: &Histogram<u64>) -> Self {
+        let us = |nanos: u64| rounded(nanos as f64 / 1e3);
+        let at = |quantile| us(nanos.value_at_quantile(quantile));
+        Self {
+            mean: rounded(nanos.mean() / 1e3),
+            p50: at(0.5),
+            p90: at(0.9),
+            p99: at(0.99),
+            p999: at(0.999),
+            max: us(nanos.max()),
+        }
+    }
+
+    fn line(&self) -> String {
+        let Self { p50, p90, p99, p999, max, mean: _ } = self;
+        let named = [("p50", p50), ("p90", p90), ("p99", p99), ("p99.9", p999), ("max", max)];
+        named.map(|(name, us)| format!("{name} {:.3} ms", us / 1e3)).join("   ")
+    }
+}
+
+fn counts(counts: &BTreeMap<&'static str, u64>) -> String {
+    counts.iter().map(|(name, count)| format!("{name} {count}")).collect::<Vec<_>>().join("   ")
+}
+
+/// To a tenth, since more would be noise.
+fn rounded(number: f64) -> f64 {
+    (number * 10.0).round() / 10.0
+}

@@ -1,0 +1,123 @@
+//! `identity bench` against the real service, on SQLite: every scenario through every door.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
+use std::net::SocketAddr;
+use std::process::{Command, Output};
+
+use identity::app::App;
+use identity::settings::Settings;
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+
+const CUSTOMERS: &str = "5000";
+
+/// A service on a database of its own, which holds [`CUSTOMERS`].
+struct Service {
+    folder: tempfile::TempDir,
+    grpc: SocketAddr,
+    http: SocketAddr,
+    shutdown: CancellationToken,
+}
+
+impl Service {
+    async fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite://{}", folder.path().join("identity.db").display());
+        let seeded = identity(&["--database-url", &url, "bench", "seed", "--contacts", CUSTOMERS]).await;
+        assert!(seeded.status.success(), "{seeded:?}");
+        let flags = ["--database-url", &url, "--grpc-addr", "127.0.0.1:0", "--http-addr", "127.0.0.1:0"];
+        let app = App::start(&Settings::from_flags(flags).unwrap()).await.unwrap();
+        let (grpc, http, shutdown) = (app.grpc_addr(), app.http_addr(), CancellationToken::new());
+        tokio::spawn(app.run(shutdown.clone()));
+        Self { folder, grpc, http, shutdown }
+    }
+
+    /// What a short run reports.
+    async fn run(&self, arguments: &[&str]) -> Value {
+        let (grpc, http) = (self.grpc.to_string(), self.http.to_string());
+        let common = ["--grpc-addr", &grpc, "--http-addr", &http, "bench", "run", "--customers", CUSTOMERS];
+        let time = ["--duration", "1s", "--warmup", "200ms", "--callers", "8", "--format", "json"];
+        let output = identity(&[&common[..], &time, arguments].concat()).await;
+        assert!(output.status.success(), "{arguments:?}: {output:?}");
+        let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        assert_eq!((&report["errors"], &report["unsent"]), (&serde_json::json!({}), &0.into()), "{report}");
+        report
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        self.shutdown.cancel();
+    }
+}
+
+async fn identity(arguments: &[&str]) -> Output {
+    let arguments: Vec<String> = arguments.iter().map(|&argument| argument.to_owned()).collect();
+    let run = move || Command::new(env!("CARGO_BIN_EXE_identity")).env_clear().args(arguments).output();
+    tokio::task::spawn_blocking(run).await.unwrap().unwrap()
+}
+
+/// How many percent of the answers had this outcome.
+fn percent(report: &Value, outcome: &str) -> f64 {
+    let answers = report["answers"].as_f64().unwrap();
+    report["outcomes"][outcome].as_f64().unwrap_or_default() * 100.0 / answers
+}
+
+/// With 100 to 10,000 answers, a share is off by a few percent.
+const TOLERANCE: f64 = 12.0;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_scenario_has_its_outcomes_through_every_door() {
+    let service = Service::start().await;
+    for door in ["grpc", "json"] {
+        for (scenario, shares) in [
+            ("known", &[("matched", 100.0)][..]),
+            ("new", &[("created", 100.0)]),
+            ("mixed", &[("matched", 70.0), ("linked", 20.0), ("created", 10.0)]),
+            ("merge", &[("matched", 50.0), ("merged", 50.0)]),
+            ("hot", &[("matched", 84.0), ("linked", 11.0), ("created", 5.0)]),
+        ] {
+            let report = service.run(&["--scenario", scenario, "--door", door]).await;
+            assert!(report["answers"].as_u64().unwrap() > 0);
+            let all: f64 = shares.iter().map(|(outcome, _)| percent(&report, outcome)).sum();
+            assert!((all - 100.0).abs() < 0.01, "{scenario} over {door} has other outcomes too: {report}");
+            for (outcome, share) in shares {
+                let found = percent(&report, outcome);
+                assert!((found - share).abs() < TOLERANCE, "{scenario} over {door}: {found} % {outcome}: {report}");
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_open_loop_keeps_its_rate() {
+    let service = Service::start().await;
+    let report = service.run(&["--scenario", "known", "--rate", "50"]).await;
+    assert_eq!(report["answers"], 50, "as many as were due in a second: {report}");
+    let latency = |name: &str| report["latency_us"][name].as_f64().unwrap();
+    assert!(latency("p50") > 0.0 && latency("p50") <= latency("p999") && latency("p999") <= latency("max"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn health_and_fsync_are_measured_alike() {
+    let service = Service::start().await;
+    let report = service.run(&["--scenario", "health", "--threads", "2"]).await;
+    assert!(report["answers_per_s"].as_f64().unwrap() > 0.0);
+    let folder = service.folder.path().to_str().unwrap();
+    let output = identity(&["bench", "fsync", "--folder", folder, "--duration", "100ms", "--format", "json"]).await;
+    let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert!(report["answers"].as_u64().unwrap() > 0);
+    let left: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert!(left.iter().all(|name| name.to_string_lossy().starts_with("identity.db")), "{left:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_with_customers_is_not_seeded() {
+    let service = Service::start().await;
+    let url = format!("sqlite://{}", service.folder.path().join("identity.db").display());
+    let output = identity(&["--database-url", &url, "bench", "seed", "--contacts", "1"]).await;
+    let line = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(line.starts_with("identity: the database has contacts already") && line.lines().count() == 1, "{line}");
+}
