@@ -14,8 +14,9 @@ use super::scenario::{Cast, Script};
 use super::tally::Tally;
 use super::{Run, ScenarioKind};
 
-/// How long a caller waits who could not reach the service at all, so as not to spin.
-const UNREACHABLE_PAUSE: Duration = Duration::from_millis(10);
+/// How long a caller waits who was told to come again, or could not reach the service at all: one that does
+/// not would spend on refusals what the others need.
+const RETRY_PAUSE: Duration = Duration::from_millis(10);
 
 /// How much is asked at once, how often, and for how long.
 #[derive(Clone, Debug)]
@@ -144,14 +145,14 @@ impl<D: Door> Caller<D> {
             let begun = due.unwrap_or_else(Instant::now);
             let answers = self.door.ask(requests).await;
             let now = Instant::now();
-            let unreachable = answers.contains(&Err(Code::Unavailable));
+            let retry = [Code::Unavailable, Code::ResourceExhausted].iter().any(|code| answers.contains(&Err(*code)));
             if begun >= self.window.from {
                 self.with_tally(|tally, _| {
                     answers.into_iter().for_each(|answer| tally.count(answer, begun, now));
                 });
             }
-            if unreachable {
-                tokio::time::sleep(UNREACHABLE_PAUSE).await;
+            if retry {
+                tokio::time::sleep(RETRY_PAUSE).await;
             }
         }
     }

@@ -52,8 +52,8 @@ fn measure(run: &Run, settings: &Settings) -> anyhow::Result<Report> {
         cast.stock_up();
     }
     let tally = go(run.door, run.scenario, &target, &load, &cast)?;
-    if tally.answers() == 0 {
-        bail!("nothing was answered in {}: {}", humantime::format_duration(run.duration), tally.error_names());
+    if tally.answers() + tally.errors() == 0 {
+        bail!("nothing came back in {}", humantime::format_duration(run.duration));
     }
     Ok(Report::new(run, &load, &tally))
 }

@@ -99,8 +99,7 @@ impl Tally {
 
     /// The codes of all errors, for a message.
     pub(super) fn error_names(&self) -> String {
-        let names: Vec<_> = self.errors.keys().copied().collect();
-        if names.is_empty() { "no answer".to_owned() } else { names.join(", ") }
+        self.errors.keys().copied().collect::<Vec<_>>().join(", ")
     }
 }
 
