@@ -38,7 +38,7 @@ pub enum Link<Id = ContactId> {
     SecondaryOf(Id),
 }
 
-/// One observation that brought something new: a live row of table `Contact`.
+/// One observation that brought something new: a row of table `Contact`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Contact<Id = ContactId> {
     /// Its row.

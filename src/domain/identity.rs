@@ -7,18 +7,28 @@ use super::{Contact, ContactId, Identifier, IdentifierKind, Link};
 pub struct Identity<Id = ContactId> {
     /// Sorted by age.
     contacts: Vec<Contact<Id>>,
+    /// In any order.
+    deleted: Vec<Contact<Id>>,
 }
 
 impl<Id: Copy + Ord> Identity<Id> {
     /// The identity these contacts make, or `None` of none.
     pub fn new(mut contacts: Vec<Contact<Id>>) -> Option<Self> {
         contacts.sort_by_key(Contact::age);
-        (!contacts.is_empty()).then_some(Self { contacts })
+        (!contacts.is_empty()).then_some(Self { contacts, deleted: Vec::new() })
+    }
+
+    /// The identity with the contacts that were deleted from it.
+    ///
+    /// They are in no answer, but stay linked to the primary whoever that is: what they were the first to
+    /// bring, a live contact may carry as well, and is found through them.
+    pub fn with_deleted(self, deleted: Vec<Contact<Id>>) -> Self {
+        Self { deleted, ..self }
     }
 
     /// An identity of one contact.
     pub(super) fn of(contact: Contact<Id>) -> Self {
-        Self { contacts: vec![contact] }
+        Self { contacts: vec![contact], deleted: Vec::new() }
     }
 
     /// The primary: the oldest contact, smallest `createdAt`, then smallest `id`.
@@ -34,6 +44,11 @@ impl<Id: Copy + Ord> Identity<Id> {
     /// Every contact, the oldest (so the primary) first.
     pub fn contacts(&self) -> &[Contact<Id>] {
         &self.contacts
+    }
+
+    /// The contacts that were deleted from it.
+    pub fn deleted(&self) -> &[Contact<Id>] {
+        &self.deleted
     }
 
     /// Each distinct value of a kind: the primary's own first, then by the age of the contact that
@@ -58,6 +73,7 @@ impl<Id: Copy + Ord> Identity<Id> {
 
     pub(super) fn absorb(&mut self, other: Self) {
         self.contacts.extend(other.contacts);
+        self.deleted.extend(other.deleted);
         self.contacts.sort_by_key(Contact::age);
     }
 }
@@ -65,17 +81,18 @@ impl<Id: Copy + Ord> Identity<Id> {
 impl<Id> Identity<Id> {
     /// The same identity with the ids of its contacts replaced, which must not change their order.
     pub(super) fn map_ids<To>(&self, map: impl Fn(&Id) -> To) -> Identity<To> {
-        Identity { contacts: self.contacts.iter().map(|contact| contact.map_id(&map)).collect() }
+        let mapped = |contacts: &[Contact<Id>]| contacts.iter().map(|contact| contact.map_id(&map)).collect();
+        Identity { contacts: mapped(&self.contacts), deleted: mapped(&self.deleted) }
     }
 }
 
 impl Identity {
-    /// The row that stands for the identity, and that whoever changes the identity must lock: its
-    /// primary's, also when that one was deleted and the oldest live contact stands in for it.
+    /// The row that stands for the identity, and that whoever changes the identity must lock: the one
+    /// that all others are linked to, also when it was deleted and the oldest live contact stands in for
+    /// it. Where that row is gone altogether, the oldest live contact's.
     pub fn root(&self) -> ContactId {
-        match self.primary().link {
-            Link::Primary => self.primary().id,
-            Link::SecondaryOf(primary) => primary,
-        }
+        let Link::SecondaryOf(root) = self.primary().link else { return self.primary().id };
+        let is_there = self.contacts.iter().chain(&self.deleted).any(|contact| contact.id == root);
+        if is_there { root } else { self.primary().id }
     }
 }

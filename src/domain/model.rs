@@ -1,7 +1,7 @@
 //! The planner against a brute-force model that knows nothing of primaries, links or merges: only
 //! which identifiers were seen together, what is connected, and who came first.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use proptest::prelude::*;
@@ -79,6 +79,7 @@ impl Model {
 #[derive(Default)]
 struct Tables {
     contacts: Vec<Contact>,
+    deleted: BTreeSet<ContactId>,
     identifiers: HashMap<Identifier, ContactId>,
     merges: Vec<(ContactId, ContactId)>,
 }
@@ -96,7 +97,9 @@ impl Tables {
         let roots: BTreeSet<ContactId> =
             asked.filter_map(|identifier| self.identifiers.get(identifier)).map(|id| self.root(*id)).collect();
         let identity = |root: ContactId| {
-            Identity::new(self.contacts.iter().filter(|row| self.root(row.id) == root).cloned().collect())
+            let rows = self.contacts.iter().filter(|row| self.root(row.id) == root).cloned();
+            let (deleted, live): (Vec<_>, Vec<_>) = rows.partition(|row| self.deleted.contains(&row.id));
+            Some(Identity::new(live)?.with_deleted(deleted))
         };
         Snapshot::new(roots.into_iter().filter_map(identity).collect())
     }
@@ -141,7 +144,12 @@ impl Tables {
 
     fn identify(&mut self, observations: &[Observation], now: i64) -> Vec<Answer> {
         let before = self.contacts.clone();
-        let plan = plan(observations, &self.snapshot(observations), Timestamp(now));
+        let known = self.snapshot(observations);
+        let identifiers = observations.iter().flat_map(|observation| observation.identifiers());
+        for orphan in identifiers.filter(|identifier| !known.owns(identifier)) {
+            self.identifiers.remove(orphan);
+        }
+        let plan = plan(observations, &known, Timestamp(now));
         let ids = self.carry_out(&plan);
         self.check(&before);
         let answers = plan.answers(&ids);
@@ -154,10 +162,15 @@ impl Tables {
         for row in &self.contacts {
             let root = self.contacts.iter().find(|other| other.id == self.root(row.id)).expect("a row");
             assert_eq!(root.link, Link::Primary, "a chain");
-            assert!(root.age() <= row.age(), "a primary that is not the oldest");
+            let are_live = [root, row].iter().all(|row| !self.deleted.contains(&row.id));
+            assert!(!are_live || root.age() <= row.age(), "a primary that is not the oldest");
             let changed = |other: &Contact| before.iter().find(|row| row.id == other.id) != Some(other);
             if changed(row) {
                 assert!(changed(root), "a change of an identity must touch its primary");
+            }
+            if !self.deleted.contains(&row.id) {
+                let first = |identifier| self.root(self.identifiers[identifier]);
+                assert!(row.identifiers.iter().all(|identifier| first(identifier) == root.id), "it cannot be found");
             }
         }
     }
@@ -261,6 +274,23 @@ proptest! {
         prop_assert_eq!(&batched.merges, &single.merges);
     }
 
+    /// Whatever was deleted by hand, what a live contact carries is found, and is one identity's alone.
+    #[test]
+    fn deleted_contacts_split_nobody(
+        steps in prop::collection::vec((prop::collection::vec(observation(6, 5), 1..6), prop::option::of(0..30_usize)), 1..20)
+    ) {
+        let mut tables = Tables::default();
+        for ((batch, delete), now) in steps.iter().zip(1_000..) {
+            let answers = tables.identify(batch, now); // Checks the rows.
+            for (observation, answer) in batch.iter().zip(answers) {
+                let carried: HashSet<_> = answer.identity.contacts().iter().flat_map(|c| c.identifiers.iter()).collect();
+                prop_assert!(observation.identifiers().iter().all(|identifier| carried.contains(identifier)));
+            }
+            let deleted = delete.and_then(|index| tables.contacts.get(index)).map(|contact| contact.id);
+            tables.deleted.extend(deleted);
+        }
+    }
+
     #[test]
     fn a_second_time_writes_nothing(history in history()) {
         let mut tables = Tables::default();
@@ -332,6 +362,22 @@ fn the_oldest_live_contact_stands_in_for_a_deleted_primary() {
         ]
     );
     assert_eq!(plan.new_contacts[0].link, Link::SecondaryOf(second));
+}
+
+/// Whoever changes an identity locks a row that is there.
+#[test]
+fn the_root_is_a_row() {
+    let contact = |id, link| Contact {
+        id: ContactId(id),
+        identifiers: [identifier(IdentifierKind::Email, 1)].into(),
+        created_at: Timestamp(id),
+        updated_at: Timestamp(id),
+        link,
+    };
+    let left = vec![contact(2, Link::SecondaryOf(ContactId(1))), contact(3, Link::SecondaryOf(ContactId(1)))];
+    let identity = Identity::new(left).expect("not empty");
+    assert_eq!(identity.root(), ContactId(2), "1 is gone");
+    assert_eq!(identity.with_deleted(vec![contact(1, Link::Primary)]).root(), ContactId(1));
 }
 
 /// The clock of a new database primary can be behind, or stand on a stored contact's very moment.

@@ -66,7 +66,7 @@ pub struct Plan {
     /// Identifiers that get their owner, with the contact that first brought them; sorted, so that every
     /// transaction takes them in one order.
     pub new_identifiers: Vec<(Identifier, ContactRef)>,
-    /// Stored contacts whose link changes.
+    /// Stored contacts whose link changes, deleted ones included.
     pub relinks: Vec<Relink>,
     /// Merges to record, in order.
     pub merges: Vec<Merge>,
@@ -276,7 +276,7 @@ impl Planner {
     fn finish(mut self, answers: Vec<Answer<ContactRef>>) -> Plan {
         let changed: Vec<Arc<Identity<ContactRef>>> =
             self.drafts.into_iter().flatten().filter(|draft| draft.changed).map(|draft| draft.identity).collect();
-        let contacts = || changed.iter().flat_map(|identity| identity.contacts());
+        let contacts = || changed.iter().flat_map(|identity| identity.contacts().iter().chain(identity.deleted()));
         let newest_write = contacts().map(|contact| contact.updated_at.max(contact.created_at)).max();
         let updated_at = newest_write.map_or(self.clock.now, |newest| self.clock.now.max(newest.next()));
 
@@ -284,7 +284,7 @@ impl Planner {
         let mut touched = Vec::new();
         for identity in &changed {
             let primary = identity.primary();
-            for contact in identity.contacts() {
+            for contact in identity.contacts().iter().chain(identity.deleted()) {
                 let link = if contact.id == primary.id { Link::Primary } else { Link::SecondaryOf(primary.id) };
                 match contact.id {
                     ContactRef::Stored(id) if contact.link != link => relinks.push(Relink { contact: id, link }),

@@ -40,25 +40,42 @@ pub(super) fn precedence<Id>(link: &Link<Id>) -> LinkPrecedence {
     }
 }
 
+/// A contact, and whether it is live.
+pub(super) struct Row {
+    contact: Contact,
+    is_live: bool,
+}
+
 /// A row of [`dialect::find`](super::dialect::find).
-pub(super) fn contact(row: &QueryResult) -> Result<Contact, StoreError> {
+pub(super) fn row(row: &QueryResult) -> Result<Row, StoreError> {
     let linked: Option<i64> = row.try_get_by_index(3)?;
-    Ok(Contact {
+    let deleted: Option<NaiveDateTime> = row.try_get_by_index(6)?;
+    let contact = Contact {
         id: ContactId(row.try_get_by_index(0)?),
         identifiers: from_columns(row.try_get_by_index(1)?, row.try_get_by_index(2)?).into(),
         link: linked.map_or(Link::Primary, |primary| Link::SecondaryOf(ContactId(primary))),
         created_at: from_naive(row.try_get_by_index(4)?),
         updated_at: from_naive(row.try_get_by_index(5)?),
-    })
+    };
+    Ok(Row { contact, is_live: deleted.is_none() })
 }
 
-/// Contacts, each of them once, by the identity that they belong to.
-pub(super) fn identities(mut contacts: Vec<Contact>) -> Vec<Identity> {
-    let root = |contact: &Contact| match contact.link {
-        Link::Primary => contact.id,
+/// Contacts, each of them once, by the identity that they belong to. Where all are deleted, there is none.
+pub(super) fn identities(mut rows: Vec<Row>) -> Vec<Identity> {
+    let root = |row: &Row| match row.contact.link {
+        Link::Primary => row.contact.id,
         Link::SecondaryOf(primary) => primary,
     };
-    contacts.sort_by_key(|contact| (root(contact), contact.id));
-    contacts.dedup_by_key(|contact| contact.id);
-    contacts.chunk_by(|one, next| root(one) == root(next)).filter_map(|group| Identity::new(group.to_vec())).collect()
+    rows.sort_by_key(|row| (root(row), row.contact.id));
+    rows.dedup_by_key(|row| row.contact.id);
+    let mut groups: Vec<(ContactId, Vec<Contact>, Vec<Contact>)> = Vec::new();
+    for row in rows {
+        let root = root(&row);
+        match groups.last_mut() {
+            Some((same, live, deleted)) if *same == root => if row.is_live { live } else { deleted }.push(row.contact),
+            _ if row.is_live => groups.push((root, vec![row.contact], Vec::new())),
+            _ => groups.push((root, Vec::new(), vec![row.contact])),
+        }
+    }
+    groups.into_iter().filter_map(|(_, live, deleted)| Some(Identity::new(live)?.with_deleted(deleted))).collect()
 }

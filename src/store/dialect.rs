@@ -44,7 +44,7 @@ pub(super) fn owned_rows(backend: DbBackend, identifiers: &[Identifier]) -> (Str
     (from, params)
 }
 
-/// The identities that own these identifiers: a row for each of their live contacts.
+/// The identities that own these identifiers: a row for each of their contacts, deleted ones included.
 ///
 /// One statement, so one consistent read. The two halves are key look-ups by `id` and by `linkedId`; with
 /// an `OR` instead no database uses both indexes. MySQL and PostgreSQL are not left a choice: `linkedId` is
@@ -52,15 +52,15 @@ pub(super) fn owned_rows(backend: DbBackend, identifiers: &[Identifier]) -> (Str
 /// PostgreSQL keeps the plan that it made when the tables were small.
 pub(super) fn find(backend: DbBackend, identifiers: &[Identifier]) -> Statement {
     let (owned, params) = owned_rows(backend, identifiers);
-    let columns = r#"c."id", c."email", c."phoneNumber", c."linkedId", c."createdAt", c."updatedAt""#;
+    let columns = r#"c."id", c."email", c."phoneNumber", c."linkedId", c."createdAt", c."updatedAt", c."deletedAt""#;
     let by = |column: &str, index: &str| {
-        let live = format!(r#"c."{column}" = roots.root AND c."deletedAt" IS NULL"#);
+        let linked = format!(r#"c."{column}" = roots.root"#);
         if backend == DbBackend::MySql {
-            format!(r#"SELECT {columns} FROM roots STRAIGHT_JOIN "Contact" c FORCE INDEX ("{index}") ON {live}"#)
+            format!(r#"SELECT {columns} FROM roots STRAIGHT_JOIN "Contact" c FORCE INDEX ("{index}") ON {linked}"#)
         } else if backend == DbBackend::Postgres {
-            format!(r#"SELECT c.* FROM roots, LATERAL (SELECT {columns} FROM "Contact" c WHERE {live} OFFSET 0) c"#)
+            format!(r#"SELECT c.* FROM roots, LATERAL (SELECT {columns} FROM "Contact" c WHERE {linked} OFFSET 0) c"#)
         } else {
-            format!(r#"SELECT {columns} FROM roots CROSS JOIN "Contact" c WHERE {live}"#)
+            format!(r#"SELECT {columns} FROM roots CROSS JOIN "Contact" c WHERE {linked}"#)
         }
     };
     let sql = format!(

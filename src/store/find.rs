@@ -2,9 +2,9 @@
 
 use sea_orm::ConnectionTrait;
 
-use super::convert::{contact, from_columns, identities};
+use super::convert::{Row, from_columns, identities, row};
 use super::{MAX_FIND, StoreError, dialect};
-use crate::domain::{Contact, Identifier, Identity};
+use crate::domain::{Identifier, Identity};
 
 /// The identities that own any of these identifiers, [`MAX_FIND`] of them a statement.
 pub(super) async fn find(
@@ -12,13 +12,13 @@ pub(super) async fn find(
     identifiers: &[Identifier],
 ) -> Result<Vec<Identity>, StoreError> {
     let backend = connection.get_database_backend();
-    let mut contacts: Vec<Contact> = Vec::new();
+    let mut rows: Vec<Row> = Vec::new();
     for some in identifiers.chunks(MAX_FIND) {
-        for row in &connection.query_all_raw(dialect::find(backend, some)).await? {
-            contacts.push(contact(row)?);
+        for found in &connection.query_all_raw(dialect::find(backend, some)).await? {
+            rows.push(row(found)?);
         }
     }
-    Ok(identities(contacts))
+    Ok(identities(rows))
 }
 
 /// Which of these identifiers have a row that points at a contact that is gone, deleted, or does not

@@ -1,18 +1,29 @@
 //! Rows that somebody changed with SQL, as the systems that this one replaces allowed.
 
-use crate::harness::{Door, Service, Suite, TestDatabase, execute};
+use tokio::task::JoinSet;
+
+use crate::harness::{Backend, Door, Service, Suite, TestDatabase, execute, query};
 
 pub fn register(suite: &mut Suite) {
     suite.on_all("by_hand::a_deleted_contact_matches_nothing", a_deleted_contact_matches_nothing);
     suite.on_all("by_hand::a_deleted_secondary_leaves_the_answers", a_deleted_secondary_leaves_the_answers);
     suite.on_all("by_hand::the_oldest_left_replaces_a_deleted_primary", the_oldest_left_replaces_a_deleted_primary);
+    suite.on_all("by_hand::what_a_deleted_primary_shared_is_found", what_a_deleted_primary_shared_is_found);
+    suite.on_all("by_hand::what_a_deleted_secondary_shared_is_found", what_a_deleted_secondary_shared_is_found);
+    suite.on(&Backend::SERVERS, "by_hand::what_is_freed_gets_one_owner", what_is_freed_gets_one_owner);
 }
 
 async fn delete(database: &TestDatabase, id: i64) {
+    let deleted = update(database, &format!(r#"SET "deletedAt" = "createdAt" WHERE "id" = {id}"#)).await;
+    assert_eq!(deleted, 1);
+}
+
+/// Changes contacts by SQL; how many.
+async fn update(database: &TestDatabase, change: &str) -> u64 {
     let tables = database.raw().await;
-    let sql = format!(r#"UPDATE "Contact" SET "deletedAt" = "createdAt" WHERE "id" = {id}"#);
-    assert_eq!(execute(&tables, &sql).await, 1);
+    let changed = execute(&tables, &format!(r#"UPDATE "Contact" {change}"#)).await;
     tables.close().await.unwrap();
+    changed
 }
 
 async fn a_deleted_contact_matches_nothing(database: TestDatabase) {
@@ -58,7 +69,62 @@ async fn the_oldest_left_replaces_a_deleted_primary(database: TestDatabase) {
     assert_eq!(created.outcome, "created");
     let tables = database.raw().await;
     let sql = r#"SELECT "id" FROM "Contact" WHERE "linkPrecedence" = 'primary' AND "deletedAt" IS NULL ORDER BY "id""#;
-    assert_eq!(crate::harness::query(&tables, sql).await.len(), 2);
+    assert_eq!(query(&tables, sql).await.len(), 2);
     tables.close().await.unwrap();
     service.stop().await;
+}
+
+/// The deleted contact was the first to bring the number, so the number's row points at it still.
+async fn what_a_deleted_primary_shared_is_found(database: TestDatabase) {
+    let service = Service::start(&database).await;
+    let caller = service.caller();
+    let first = caller.identify(Door::Grpc, Some("a@x.de"), Some("1")).await.unwrap().primary;
+    caller.identify(Door::Grpc, Some("b@x.de"), Some("1")).await.unwrap();
+    delete(&database, first).await;
+    let linked = caller.identify(Door::Grpc, Some("b@x.de"), Some("2")).await.unwrap();
+    assert_eq!(linked.phones, ["1", "2"]);
+    let again = caller.identify(Door::Grpc, None, Some("1")).await.unwrap();
+    assert_eq!((again.outcome, again.primary), ("matched", linked.primary));
+    service.stop().await;
+}
+
+async fn what_a_deleted_secondary_shared_is_found(database: TestDatabase) {
+    let service = Service::start(&database).await;
+    let caller = service.caller();
+    caller.identify(Door::Grpc, Some("a@x.de"), Some("1")).await.unwrap();
+    caller.identify(Door::Grpc, Some("p@x.de"), Some("2")).await.unwrap();
+    let brought = caller.identify(Door::Grpc, Some("s@x.de"), Some("2")).await.unwrap().secondaries[0];
+    caller.identify(Door::Grpc, Some("s@x.de"), Some("3")).await.unwrap();
+    delete(&database, brought).await;
+    let merged = caller.identify(Door::Grpc, Some("a@x.de"), Some("2")).await.unwrap();
+    assert!(merged.emails.contains(&"s@x.de".to_owned()));
+    let again = caller.identify(Door::Grpc, Some("s@x.de"), None).await.unwrap();
+    assert_eq!((again.outcome, again.primary), ("matched", merged.primary));
+    service.stop().await;
+}
+
+/// Pairs of calls on two replicas claim the same e-mails, which deleted contacts have left behind.
+async fn what_is_freed_gets_one_owner(database: TestDatabase) {
+    let (one, other) = (Service::start(&database).await, Service::start(&database).await);
+    let callers = [one.caller(), other.caller()];
+    for n in 0..80 {
+        callers[0].identify(Door::Grpc, Some(&format!("e{n}@x.de")), None).await.unwrap();
+    }
+    assert_eq!(update(&database, r#"SET "deletedAt" = "createdAt""#).await, 80);
+    for wave in 0..20 {
+        let mut calls = JoinSet::new();
+        for call in 0..8 {
+            let caller = callers[call % 2].clone();
+            let (email, phone) = (format!("e{}@x.de", wave * 4 + call / 2), format!("1{wave:03}{call}"));
+            calls.spawn(async move { caller.identify(Door::Grpc, Some(&email), Some(&phone)).await.unwrap() });
+        }
+        calls.join_all().await;
+    }
+    let tables = database.raw().await;
+    let owned_twice = r#"SELECT "email" FROM "Contact" WHERE "deletedAt" IS NULL
+        GROUP BY "email" HAVING COUNT(DISTINCT COALESCE("linkedId", "id")) > 1"#;
+    assert!(query(&tables, owned_twice).await.is_empty());
+    tables.close().await.unwrap();
+    one.stop().await;
+    other.stop().await;
 }
