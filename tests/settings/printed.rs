@@ -1,0 +1,83 @@
+//! What is printed: help, the version, the example file; and what never is.
+
+use std::collections::BTreeSet;
+
+use identity::settings::Settings;
+use secrecy::ExposeSecret;
+
+use crate::bench::{Bench, SECRET, listed};
+
+#[test]
+fn secrets_are_never_printed() {
+    let url = format!("mysql://root:{SECRET}@db:1/x?ssl-key={SECRET}");
+    let bench = Bench::new();
+    bench.file(&format!("database_url = '{url}'"));
+    for args in [&["--help"][..], &["-h"], &["config"], &["help"], &["config", "--help"]] {
+        let output = bench.run(args, &[("DB_PASSWORD", "")]);
+        assert!(output.status.success());
+        assert!(!String::from_utf8_lossy(&output.stdout).contains(SECRET));
+    }
+    assert!(bench.config(&[], &[]).contains("database_url = \"mysql://root@db:1/x\""));
+
+    let bench = Bench::new();
+    for (variable, value) in [("DATABASE_URL", url.as_str()), ("DB_PASSWORD", SECRET)] {
+        for args in [&["--help"][..], &["config"]] {
+            let output = bench.run(args, &[(variable, value)]);
+            assert!(output.status.success());
+            assert!(!String::from_utf8_lossy(&output.stdout).contains(SECRET));
+        }
+    }
+    for flags in [["--database-url", url.as_str()], ["--db-password", SECRET]] {
+        let settings = Settings::from_flags(flags).expect("valid");
+        assert!(settings.database.url.expose_secret().contains(SECRET));
+        assert!(!format!("{settings:?} {settings:#?}").contains(SECRET));
+    }
+}
+
+#[test]
+fn help_lists_every_setting_within_80_columns() {
+    let bench = Bench::new();
+    let settings = listed();
+    for args in [&["--help"][..], &["-h"], &["serve", "--help"], &["migrate", "down", "-h"]] {
+        let output = bench.run(args, &[("COLUMNS", "80")]);
+        assert!(output.status.success());
+        let help = String::from_utf8(output.stdout).expect("UTF-8");
+        let words: BTreeSet<_> = help.split(|c: char| c.is_whitespace() || c == ']').collect();
+        for (flag, variable, default) in settings.values() {
+            assert!(words.contains(flag.as_str()), "{flag}");
+            assert!(words.contains(variable.as_str()), "{variable}");
+            assert!(default.as_ref().is_none_or(|default| words.contains(default.as_str())), "{flag}");
+        }
+        assert!(help.lines().all(|line| line.chars().count() <= 80), "{help}");
+    }
+}
+
+#[test]
+fn the_version_is_the_packages() {
+    let output = Bench::new().run(&["-V"], &[]);
+    assert_eq!(String::from_utf8_lossy(&output.stdout), concat!("identity ", env!("CARGO_PKG_VERSION"), "\n"));
+}
+
+#[test]
+fn the_example_has_every_key_with_its_default() {
+    let example = include_str!("../../identity.example.toml");
+    assert!(example.parse::<toml::Table>().expect("TOML").is_empty());
+    // Prose stands behind `# `, settings right behind the `#`.
+    let is_setting =
+        |line: &&str| line.strip_prefix('#').is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_lowercase()));
+    let live: Vec<_> = example.lines().filter(is_setting).map(|line| &line[1..]).collect();
+    let table: toml::Table = live.join("\n").parse().expect("TOML");
+    let settings = listed();
+    assert_eq!(table.keys().collect::<BTreeSet<_>>(), settings.keys().collect());
+    for (key, value) in &table {
+        if let Some(default) = &settings[key].2 {
+            let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            assert_eq!(&text, default, "{key}");
+        }
+    }
+    for (key, value) in &table {
+        let bench = Bench::new();
+        bench.file(&format!("{key} = {value}"));
+        bench.config(&[], &[]);
+    }
+}
