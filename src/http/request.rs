@@ -73,8 +73,12 @@ pub(super) fn batch_items(body: &[u8]) -> Result<Vec<&RawValue>, Fault> {
     items.unwrap_or(Ok(Vec::new())).map_err(|_| malformed("requests must be a list"))
 }
 
+/// What some editors and languages put before text in UTF-8. RFC 8259 leaves it to who reads to ignore it.
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
+
 /// A body that is a JSON object.
 fn object<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Fault> {
+    let body = body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body);
     // Checked here, since serde would take `["a@b.co", "1"]` for an object in the order of its fields.
     match body.iter().find(|byte| !byte.is_ascii_whitespace()) {
         None => Err(malformed("the body is empty, where a JSON object is expected")),
@@ -171,6 +175,15 @@ mod tests {
     fn absent_and_null_are_not_given_and_unknown_fields_are_ignored() {
         for body in ["{}", r#"{"email":null,"phoneNumber":null}"#, r#" {"x":{"y":[1,{}]},"Email":"a@b.co"} "#] {
             assert_eq!(read(body).unwrap(), (None, None), "{body}");
+        }
+    }
+
+    #[test]
+    fn one_byte_order_mark_is_ignored_before_the_body_and_nowhere_else() {
+        assert_eq!(phone("\u{feff}{\"phoneNumber\":1}").unwrap(), "1");
+        assert_eq!(batch_items("\u{feff}{\"requests\":[{}]}".as_bytes()).unwrap().len(), 1);
+        for body in ["\u{feff}", "\u{feff}\u{feff}{}", " \u{feff}{}", "{\u{feff}}", "{}\u{feff}"] {
+            assert!(matches!(read(body), Err(Fault::Malformed(_))), "{body:?}");
         }
     }
 

@@ -75,6 +75,12 @@ async fn the_alias_and_odd_content_types_work() {
 }
 
 #[tokio::test]
+async fn a_byte_order_mark_is_ignored() {
+    let server = Server::start(OK).await;
+    assert_eq!(server.post("\u{feff}{\"email\":\"a@b.co\"}").await.status(), 200);
+}
+
+#[tokio::test]
 async fn bad_input_names_its_fields_as_json_does() {
     let server = Server::start(OK).await;
     let (status, body) = told(server.post(r#"{"email":"nobody","phoneNumber":"call me"}"#).await).await;
