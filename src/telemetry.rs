@@ -3,7 +3,7 @@
 
 use std::io::{self, IsTerminal};
 
-use tracing_subscriber::filter::ParseError;
+use tracing_subscriber::filter::{LevelFilter, ParseError};
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 use tracing_subscriber::{EnvFilter, fmt};
 
@@ -11,6 +11,10 @@ use crate::settings::{LogFormat, Logging};
 
 /// Targets under which sqlx logs SQL, at warn level when a statement is slow.
 const SQL: [&str; 2] = ["sqlx::query", "sqlx::explain"];
+
+/// The target under which sqlx logs, at info level, what PostgreSQL remarks ("relation already exists,
+/// skipping"): nobody needs to know but who looks for a fault.
+const REMARKS: &str = "sqlx::postgres::notice";
 
 /// Why logging cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -27,7 +31,7 @@ pub enum TelemetryError {
 /// may quote what a caller sent.
 ///
 /// Without a format it is text on a terminal and JSON elsewhere. SQL is logged only if the filter names
-/// its target, `sqlx::query`. Colours need a terminal and `NO_COLOR` unset or empty.
+/// its target, `sqlx::query`, and PostgreSQL's remarks only if it shows debug lines. Colours need a terminal and `NO_COLOR` unset or empty.
 ///
 /// # Errors
 /// [`TelemetryError`], when the process logs already.
@@ -52,7 +56,11 @@ pub fn init(logging: &Logging) -> Result<(), TelemetryError> {
 fn filter(text: &str) -> Result<EnvFilter, ParseError> {
     // The longest target that matches decides, whatever the order.
     let hidden = SQL.iter().filter(|target| !text.contains(*target));
-    let quiet: Vec<_> = hidden.map(|target| format!("{target}=off")).collect();
+    let mut quiet: Vec<_> = hidden.map(|target| format!("{target}=off")).collect();
+    let shows_debug = EnvFilter::try_new(text)?.max_level_hint().is_none_or(|level| level >= LevelFilter::DEBUG);
+    if !shows_debug && !text.contains(REMARKS) {
+        quiet.push(format!("{REMARKS}=warn"));
+    }
     EnvFilter::try_new(quiet.iter().map(String::as_str).chain([text]).collect::<Vec<_>>().join(","))
 }
 
@@ -65,6 +73,16 @@ mod tests {
         for (text, shows_sql) in [("trace", false), ("info,sqlx=debug", false), ("info,sqlx::query=debug", true)] {
             let hides_sql = filter(text).map(|filter| filter.to_string().contains("sqlx::query=off"));
             assert!(matches!(hides_sql, Ok(hides) if hides != shows_sql), "{text}");
+        }
+    }
+
+    #[test]
+    fn remarks_of_postgresql_are_for_debugging() {
+        for (text, shows) in
+            [("info", false), ("debug", true), ("trace", true), ("info,sqlx::postgres::notice=info", true)]
+        {
+            let hides = filter(text).map(|filter| filter.to_string().contains("sqlx::postgres::notice=warn"));
+            assert!(matches!(hides, Ok(hides) if hides != shows), "{text}");
         }
     }
 }

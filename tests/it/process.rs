@@ -10,6 +10,11 @@ pub fn register(suite: &mut Suite) {
     suite.on(&[Backend::Sqlite], "process::drains_on_sigterm_and_sigint", drains_on_sigterm_and_sigint);
     suite.on_all("process::migrate_and_healthcheck", migrate_and_healthcheck);
     suite.on(&[Backend::Sqlite], "process::the_log_has_no_personal_data", the_log_has_no_personal_data);
+    suite.on(
+        &[Backend::Postgres],
+        "process::the_log_does_without_the_databases_remarks",
+        the_log_does_without_the_databases_remarks,
+    );
     suite.plain("process::a_database_that_is_not_there_is_one_line", a_database_that_is_not_there_is_one_line);
     suite.plain("process::a_taken_port_is_one_line", a_taken_port_is_one_line);
 }
@@ -72,6 +77,19 @@ async fn the_log_has_no_personal_data(database: TestDatabase) {
     for field in ["request.id", "created", "linked", "matched", "duration_ms", "INVALID_ARGUMENT"] {
         assert!(log.contains(field), "no {field} in the log:\n{log}");
     }
+}
+
+async fn the_log_does_without_the_databases_remarks(database: TestDatabase) {
+    let log = |arguments: &[&str], filter: &str| {
+        let variables = [("DATABASE_URL", database.url.as_str()), ("RUST_LOG", filter), ("LOG_FORMAT", "json")];
+        let done = binary().args(arguments).envs(variables).output().expect("the binary runs");
+        assert!(done.status.success());
+        String::from_utf8(done.stderr).expect("UTF-8")
+    };
+    // PostgreSQL remarks that the table of migrations exists when it is to be made once more.
+    assert!(!log(&["migrate", "up"], "info").contains("postgres::notice"));
+    log(&["migrate", "down", "--all"], "info");
+    assert!(log(&["migrate", "up"], "debug").contains("postgres::notice"));
 }
 
 async fn a_database_that_is_not_there_is_one_line() {
