@@ -1,10 +1,10 @@
 use std::time::Duration;
 
-use sea_orm::{DbErr, RuntimeErr};
+use sea_orm::{DbBackend, DbErr, RuntimeErr};
 use secrecy::{ExposeSecret, SecretString};
-use sqlx::Executor;
 use sqlx::mysql::MySqlDatabaseError;
 use sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
+use sqlx::{AssertSqlSafe, Executor};
 
 use super::Database;
 
@@ -30,9 +30,33 @@ pub enum ConnectError {
     Refused(&'static str),
 }
 
-/// How long a transaction waits for a row that another has locked: less than a statement may take, so that
-/// a lock that is not had is a lost race and not a database out of reach. Also in the sessions below.
-const LOCK_WAIT: Duration = Duration::from_secs(2);
+/// The longest that a transaction waits for a row that another has locked.
+const LONGEST_LOCK_WAIT: Duration = Duration::from_secs(2);
+
+/// How long transactions wait for locks: less than a statement may take, so that a lock that is not had is
+/// a lost race and not a database out of reach.
+#[derive(Clone, Copy, Debug)]
+struct LockWait {
+    /// MySQL counts in whole seconds.
+    mysql: Duration,
+    others: Duration,
+}
+
+impl LockWait {
+    fn within(statement_timeout: Duration) -> Self {
+        let others = LONGEST_LOCK_WAIT.min(statement_timeout / 3 * 2);
+        Self { mysql: Duration::from_secs(others.as_secs().max(1)), others }
+    }
+}
+
+/// How long a statement that may have to wait for a lock may take.
+pub(super) fn locking_timeout(backend: DbBackend, statement_timeout: Duration) -> Duration {
+    if backend == DbBackend::MySql {
+        statement_timeout.max(LockWait::within(statement_timeout).mysql / 2 * 3)
+    } else {
+        statement_timeout
+    }
+}
 
 /// A connection unused for so long is asked whether it still works before it is used: a database that was
 /// restarted leaves a pool full of dead ones.
@@ -45,6 +69,8 @@ impl Database {
     /// [`ConnectError::Unreachable`] is worth another try.
     pub async fn connect(options: ConnectOptions) -> Result<Self, ConnectError> {
         let url = options.url.expose_secret();
+        let lock_wait = LockWait::within(options.statement_timeout);
+        let (mysql, postgres) = (mysql_session(lock_wait), postgres_session(lock_wait));
         let mut connect = sea_orm::ConnectOptions::new(url);
         connect
             .max_connections(options.max_connections)
@@ -53,23 +79,27 @@ impl Database {
             .test_before_acquire_if_idle_for(PING_IDLE_FOR)
             .sqlx_logging(false)
             .record_stmt_in_spans(false)
-            .map_sqlx_mysql_pool_opts(|pool| {
-                pool.after_connect(|connection, _| {
-                    Box::pin(async { connection.execute(MYSQL_SESSION).await.map(drop) })
+            .map_sqlx_mysql_pool_opts(move |pool| {
+                let session = mysql.clone();
+                pool.after_connect(move |connection, _| {
+                    let session = AssertSqlSafe(session.clone());
+                    Box::pin(async { connection.execute(session).await.map(drop) })
                 })
             })
-            .map_sqlx_postgres_pool_opts(|pool| {
-                pool.after_connect(|connection, _| {
-                    Box::pin(async { connection.execute(POSTGRES_SESSION).await.map(drop) })
+            .map_sqlx_postgres_pool_opts(move |pool| {
+                let session = postgres.clone();
+                pool.after_connect(move |connection, _| {
+                    let session = AssertSqlSafe(session.clone());
+                    Box::pin(async { connection.execute(session).await.map(drop) })
                 })
             })
-            .map_sqlx_sqlite_opts(|sqlite| {
+            .map_sqlx_sqlite_opts(move |sqlite| {
                 // Readers beside the writer, and every commit on disk before it is answered.
                 sqlite
                     .create_if_missing(true)
                     .journal_mode(SqliteJournalMode::Wal)
                     .synchronous(SqliteSynchronous::Full)
-                    .busy_timeout(LOCK_WAIT)
+                    .busy_timeout(lock_wait.others)
             });
         if url.contains(":memory:") || url.contains("mode=memory") {
             // Each connection would be a database of its own, and gone with it.
@@ -82,13 +112,22 @@ impl Database {
 
 /// READ COMMITTED: under REPEATABLE READ a look-up of a missing key locks the gap, and first sightings of
 /// two customers deadlock.
-const MYSQL_SESSION: &str =
-    "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED; SET SESSION innodb_lock_wait_timeout = 2";
+fn mysql_session(lock_wait: LockWait) -> String {
+    format!(
+        "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED; SET SESSION innodb_lock_wait_timeout = {}",
+        lock_wait.mysql.as_secs()
+    )
+}
 
 /// Every statement of this service is a key look-up. A plan made while the tables were small must not
 /// stay a scan when they have grown.
-const POSTGRES_SESSION: &str = "SET default_transaction_isolation = 'read committed'; SET lock_timeout = '2s'; \
-     SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; SET jit = off";
+fn postgres_session(lock_wait: LockWait) -> String {
+    format!(
+        "SET default_transaction_isolation = 'read committed'; SET lock_timeout = '{}ms'; \
+         SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; SET jit = off",
+        lock_wait.others.as_millis().max(1) // 0 is no limit.
+    )
+}
 
 #[expect(clippy::wildcard_enum_match_arm, reason = "sqlx adds errors as it likes")]
 fn why(error: &DbErr) -> ConnectError {

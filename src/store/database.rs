@@ -5,6 +5,7 @@ use sea_orm::{
     ConnectionTrait, DatabaseConnection, DbBackend, SqliteTransactionMode, TransactionOptions, TransactionTrait,
 };
 
+use super::connect::locking_timeout;
 use super::{MAX_FIND, Store, StoreError, Transaction, dialect, find, write};
 use crate::domain::{ContactId, Identifier, Identity, Plan, Timestamp};
 
@@ -27,6 +28,8 @@ impl Database {
 pub struct DatabaseTransaction {
     transaction: sea_orm::DatabaseTransaction,
     statement_timeout: Duration,
+    /// That of a statement which may have to wait for a lock.
+    locking_timeout: Duration,
     /// From one automatic id to the next; known with the clock.
     id_step: i64,
 }
@@ -58,7 +61,12 @@ impl Store for Database {
             ..Default::default()
         };
         let transaction = bounded(self.statement_timeout, self.connection.begin_with_options(options)).await?;
-        Ok(DatabaseTransaction { transaction, statement_timeout: self.statement_timeout, id_step: 1 })
+        Ok(DatabaseTransaction {
+            transaction,
+            statement_timeout: self.statement_timeout,
+            locking_timeout: locking_timeout(self.connection.get_database_backend(), self.statement_timeout),
+            id_step: 1,
+        })
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
@@ -76,7 +84,7 @@ impl Transaction for DatabaseTransaction {
             return Ok(());
         }
         let ids: Vec<i64> = contacts.iter().map(|id| id.0).collect();
-        bounded(self.statement_timeout, write::lock(&self.transaction, &ids)).await
+        bounded(self.locking_timeout, write::lock(&self.transaction, &ids)).await
     }
 
     async fn find(&mut self, identifiers: &[Identifier]) -> Result<Vec<Identity>, StoreError> {
@@ -88,7 +96,7 @@ impl Transaction for DatabaseTransaction {
             let orphans = find::orphans(&self.transaction, identifiers).await?;
             write::release(&self.transaction, &orphans).await
         };
-        bounded(self.statement_timeout, release).await
+        bounded(self.locking_timeout, release).await
     }
 
     async fn now(&mut self) -> Result<Timestamp, StoreError> {
@@ -98,7 +106,7 @@ impl Transaction for DatabaseTransaction {
     }
 
     async fn apply(&mut self, plan: &Plan) -> Result<Vec<ContactId>, StoreError> {
-        bounded(self.statement_timeout, write::apply(&self.transaction, plan, self.id_step)).await
+        bounded(self.locking_timeout, write::apply(&self.transaction, plan, self.id_step)).await
     }
 
     async fn commit(self) -> Result<(), StoreError> {
