@@ -102,6 +102,7 @@ impl Fault {
                 (Code::Unavailable, "DATABASE_UNAVAILABLE", Some(UNAVAILABLE_RETRY))
             }
             Self::Identify(IdentifyError::DeadlineExceeded) => (Code::DeadlineExceeded, "DEADLINE_EXCEEDED", None),
+            Self::Identify(IdentifyError::IdTaken) => (Code::Internal, "AUTOMATIC_ID_TAKEN", None),
             Self::Identify(IdentifyError::Internal) => (Code::Internal, "INTERNAL", None),
         }
     }
@@ -159,6 +160,7 @@ mod tests {
             Fault::Identify(IdentifyError::Overloaded),
             Fault::Identify(IdentifyError::Unavailable),
             Fault::Identify(IdentifyError::DeadlineExceeded),
+            Fault::Identify(IdentifyError::IdTaken),
             Fault::Identify(IdentifyError::Internal),
         ]
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 const FIRST: Duration = Duration::from_millis(1);
 
 /// The longest pause ever: a transaction takes a few milliseconds, and its rivals are gone by then.
-const LONGEST: Duration = Duration::from_millis(100);
+pub(super) const LONGEST: Duration = Duration::from_millis(100);
 
 /// How long to pause before the next attempt: a random time up to a limit that doubles (full jitter), so
 /// that rivals who met once do not meet again.

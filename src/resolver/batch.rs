@@ -12,7 +12,7 @@ use std::time::Instant;
 use tokio::sync::{Mutex, OwnedSemaphorePermit, mpsc};
 
 use super::job::{Job, Reply};
-use super::read;
+use super::{read, supervise};
 use crate::domain::{ContactId, Identifier, Observation, Snapshot};
 use crate::store::{MAX_FIND, Store};
 
@@ -37,13 +37,15 @@ pub(super) struct Lane<S> {
     pub(super) queue: Arc<Mutex<mpsc::UnboundedReceiver<Vec<Job>>>>,
 }
 
-impl<S: Store> Lane<S> {
-    pub(super) async fn run(self) {
+impl<S: Store> supervise::Lane for Lane<S> {
+    async fn run(&mut self) {
         while let Some(jobs) = self.next().await {
             self.resolve(jobs).await;
         }
     }
+}
 
+impl<S: Store> Lane<S> {
     async fn next(&self) -> Option<Vec<Job>> {
         self.queue.lock().await.recv().await
     }

@@ -1,9 +1,11 @@
 use std::time::Instant;
 
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::time;
 
 use super::IdentifyError;
 use crate::domain::{Answer, ContactId, Identifier, Observation};
+use crate::store::StoreError;
 
 /// A request under way.
 #[derive(Debug)]
@@ -30,7 +32,7 @@ impl Job {
 
     /// Whether somebody still waits for the answer. What nobody waits for does not cost a statement.
     pub(super) fn is_wanted(&self) -> bool {
-        !self.reply.is_closed() && Instant::now() < self.deadline
+        !self.reply.is_closed() && !has_passed(self.deadline)
     }
 
     pub(super) fn identifiers(&self) -> &[Identifier] {
@@ -40,6 +42,11 @@ impl Job {
     pub(super) fn answer(self, answer: Result<Answer, IdentifyError>) {
         let _ = self.reply.send(answer); // The caller may have left.
     }
+}
+
+/// Whether it is later than that, by the clock of the timers.
+pub(super) fn has_passed(deadline: Instant) -> bool {
+    time::Instant::now().into_std() >= deadline
 }
 
 /// Those identifiers of the jobs that are wanted, sorted, each once.
@@ -52,6 +59,6 @@ pub(super) fn identifiers(jobs: &[Job], is_wanted: impl Fn(&Job, &Identifier) ->
 }
 
 /// Answers all of them alike.
-pub(super) fn fail(jobs: Vec<Job>, error: IdentifyError) {
-    jobs.into_iter().for_each(|job| job.answer(Err(error)));
+pub(super) fn fail(jobs: Vec<Job>, error: &StoreError) {
+    jobs.into_iter().for_each(|job| job.answer(Err(error.into())));
 }

@@ -22,9 +22,11 @@ mod backoff;
 mod batch;
 mod job;
 mod read;
+mod supervise;
 mod write;
 
 use job::Job;
+use supervise::caught;
 
 /// Why an observation got no answer. Nothing of it is stored, or all of it: calling again is safe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -38,9 +40,23 @@ pub enum IdentifyError {
     /// The caller's deadline passed first.
     #[error("the deadline passed before there was an answer")]
     DeadlineExceeded,
+    /// The database gave a new row an id that another row has, and will go on so until an operator has
+    /// raised its counter of automatic ids above those in use.
+    #[error("the database's automatic ids are behind those in use: an operator must raise them")]
+    IdTaken,
     /// A fault of the service or of its tables; the log has the cause.
     #[error("the request could not be handled")]
     Internal,
+}
+
+impl From<&StoreError> for IdentifyError {
+    fn from(error: &StoreError) -> Self {
+        match error {
+            StoreError::Unavailable(_) | StoreError::TimedOut(_) => Self::Unavailable,
+            StoreError::IdTaken(_) => Self::IdTaken,
+            StoreError::LostRace(_) | StoreError::DuplicateKey(_) | StoreError::Rejected(_) => Self::Internal,
+        }
+    }
 }
 
 /// What the doors need of the resolver; a trait so that their tests can put a failing one in its place.
@@ -161,16 +177,14 @@ impl Resolver {
             reachable: reachable.clone(),
         };
         for _ in 0..READ_LANES {
-            tokio::spawn(read_lane().run());
+            supervise::start(read_lane());
         }
         let (batches, batch_queue) = mpsc::unbounded_channel();
         let batch_queue = Arc::new(Mutex::new(batch_queue));
         for _ in 0..BATCH_LANES {
-            let lane = batch::Lane { reader: read_lane(), queue: Arc::clone(&batch_queue) };
-            tokio::spawn(lane.run());
+            supervise::start(batch::Lane { reader: read_lane(), queue: Arc::clone(&batch_queue) });
         }
-        let lane = write::Lane::new(store.clone(), write_queue, reachable.clone());
-        tokio::spawn(lane.run());
+        supervise::start(write::Lane::new(store.clone(), write_queue, reachable.clone()));
         tokio::spawn(watch_store(store, reachable.clone(), reads.downgrade()));
         Self { reads, batches, admission: Arc::new(Semaphore::new(limits.queue)), limits, reachable }
     }
@@ -232,8 +246,8 @@ impl Resolver {
     async fn answer(&self, answer: job::Reply, deadline: Instant) -> Result<Answer, IdentifyError> {
         match tokio::time::timeout_at(deadline.into(), answer).await {
             Ok(Ok(answer)) => answer,
-            // Its lane is gone: a panic, and logged as one. (Past the deadline, a lane just drops it.)
-            Ok(Err(_)) if Instant::now() < deadline => Err(IdentifyError::Internal),
+            // Its lane panicked, which is logged. (Past the deadline, a lane just drops it.)
+            Ok(Err(_)) if !job::has_passed(deadline) => Err(IdentifyError::Internal),
             // A retry helps when it was the database, and may not when it was the deadline.
             _ if !self.reachable.get() => Err(IdentifyError::Unavailable),
             _ => Err(IdentifyError::DeadlineExceeded),
@@ -244,7 +258,7 @@ impl Resolver {
 /// Keeps [`Reachable`] right while nobody asks for anything, until the resolver is gone.
 async fn watch_store<S: Store>(store: S, reachable: Reachable, resolver: mpsc::WeakUnboundedSender<Job>) {
     while resolver.upgrade().is_some() {
-        match store.ping().await {
+        match caught(store.ping()).await {
             Ok(()) => reachable.found(),
             Err(error) => reachable.lost(&error),
         }

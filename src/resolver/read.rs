@@ -3,8 +3,11 @@
 use std::sync::Arc;
 
 use tokio::sync::{Mutex, mpsc};
+use tokio::time::sleep;
 
+use super::backoff::pause;
 use super::job::{self, Job};
+use super::supervise::{self, caught};
 use super::{IdentifyError, Reachable};
 use crate::domain::{Answer, Outcome, Snapshot};
 use crate::store::{MAX_FIND, Store, StoreError};
@@ -50,61 +53,76 @@ impl Queue {
     }
 }
 
-/// How often a read is tried in all: the pool may still hold connections from before the database was
-/// restarted.
-const ATTEMPTS: usize = 3;
+/// How often a read is tried while the database cannot be reached: the pool may still hold connections from
+/// before it was restarted.
+const UNAVAILABLE_ATTEMPTS: usize = 3;
 
-impl<S: Store> Lane<S> {
-    pub(super) async fn run(self) {
+impl<S: Store> supervise::Lane for Lane<S> {
+    async fn run(&mut self) {
         while let Some(jobs) = self.next().await {
             self.read(jobs, |_, _| true).await;
         }
     }
+}
 
+impl<S: Store> Lane<S> {
     async fn next(&self) -> Option<Vec<Job>> {
         self.queue.lock().await.next().await
     }
 
     /// Reads, in one statement, what these jobs are about. Those that are known altogether and that
     /// `may_answer` lets pass are answered; all others go to the write lane, in order.
+    ///
+    /// A job that the database refuses must not take its neighbours down: halves until it is alone.
     pub(super) async fn read(&self, jobs: Vec<Job>, mut may_answer: impl FnMut(&Job, &Snapshot) -> bool) {
-        let jobs: Vec<Job> = jobs.into_iter().filter(Job::is_wanted).collect();
-        if jobs.is_empty() {
-            return;
-        }
-        match self.find(&jobs).await {
-            Ok(snapshot) => {
-                for job in jobs {
-                    let may_answer = may_answer(&job, &snapshot);
-                    self.answer(job, &snapshot, may_answer);
+        let mut pieces = vec![jobs];
+        while let Some(mut jobs) = pieces.pop() {
+            match self.find(&mut jobs).await {
+                Ok(snapshot) => {
+                    for job in jobs {
+                        let may_answer = may_answer(&job, &snapshot);
+                        self.answer(job, &snapshot, may_answer);
+                    }
                 }
-            }
-            Err(error) if error.is_unavailable() => job::fail(jobs, IdentifyError::Unavailable),
-            Err(error) => {
-                tracing::error!(error.message = %error, jobs = jobs.len(), "a read failed");
-                job::fail(jobs, IdentifyError::Internal);
+                Err(error) if error.is_unavailable() => job::fail(jobs, &error),
+                Err(_) if jobs.len() > 1 => {
+                    let second = jobs.split_off(jobs.len() / 2);
+                    pieces.extend([second, jobs]);
+                }
+                Err(error) => {
+                    tracing::error!(error.message = %error, "a read failed");
+                    job::fail(jobs, &error);
+                }
             }
         }
     }
 
-    async fn find(&self, jobs: &[Job]) -> Result<Snapshot, StoreError> {
-        let identifiers = job::identifiers(jobs, |_, _| true);
-        let mut attempts = 0;
+    /// What is known of those jobs that are still wanted, in as many attempts as it takes.
+    async fn find(&self, jobs: &mut Vec<Job>) -> Result<Snapshot, StoreError> {
+        let (mut lost_races, mut unavailable) = (0, 0);
         loop {
-            attempts += 1;
-            match self.store.find(&identifiers).await {
-                Ok(identities) => {
+            jobs.retain(Job::is_wanted);
+            if jobs.is_empty() {
+                return Ok(Snapshot::new(Vec::new()));
+            }
+            let identifiers = job::identifiers(jobs, |_, _| true);
+            match caught(async { self.store.find(&identifiers).await.map(Snapshot::new) }).await {
+                Ok(snapshot) => {
                     self.reachable.found();
-                    return Ok(Snapshot::new(identities));
+                    return Ok(snapshot);
                 }
-                Err(StoreError::Rejected(cause)) => return Err(StoreError::Rejected(cause)),
-                Err(error) if attempts == ATTEMPTS || !self.reachable.get() => {
-                    if error.is_unavailable() {
+                Err(StoreError::LostRace(_)) => {
+                    sleep(pause(lost_races)).await;
+                    lost_races += 1;
+                }
+                Err(error) if error.is_unavailable() => {
+                    unavailable += 1;
+                    if unavailable == UNAVAILABLE_ATTEMPTS || !self.reachable.get() {
                         self.reachable.lost(&error);
+                        return Err(error);
                     }
-                    return Err(error);
                 }
-                Err(_) => {}
+                Err(error) => return Err(error),
             }
         }
     }

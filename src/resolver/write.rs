@@ -22,9 +22,10 @@ use std::collections::{BTreeSet, HashSet, VecDeque};
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 
+use super::Reachable;
 use super::backoff::pause;
 use super::job::{self, Job};
-use super::{IdentifyError, Reachable};
+use super::supervise::{self, caught};
 use crate::domain::{Answer, ContactId, Identifier, Identity, Observation, Snapshot, plan};
 use crate::store::{Store, StoreError, Transaction};
 
@@ -34,6 +35,9 @@ const MAX_BATCH: usize = 256;
 /// How often a batch is tried while the database cannot be reached: the pool may still hold connections
 /// from before it was restarted.
 const UNAVAILABLE_ATTEMPTS: u32 = 3;
+
+/// So often a transaction starts over before the log says so: races end much sooner.
+const MANY_SETBACKS: u32 = 20;
 
 pub(super) struct Lane<S> {
     store: S,
@@ -65,16 +69,18 @@ impl From<StoreError> for Setback {
     }
 }
 
-impl<S: Store> Lane<S> {
-    pub(super) fn new(store: S, queue: mpsc::UnboundedReceiver<Job>, reachable: Reachable) -> Self {
-        Self { store, queue, reachable, recent: Recent::default() }
-    }
-
-    pub(super) async fn run(mut self) {
+impl<S: Store> supervise::Lane for Lane<S> {
+    async fn run(&mut self) {
         let mut jobs = Vec::with_capacity(MAX_BATCH);
         while self.queue.recv_many(&mut jobs, MAX_BATCH).await > 0 {
             self.resolve(std::mem::take(&mut jobs)).await;
         }
+    }
+}
+
+impl<S: Store> Lane<S> {
+    pub(super) fn new(store: S, queue: mpsc::UnboundedReceiver<Job>, reachable: Reachable) -> Self {
+        Self { store, queue, reachable, recent: Recent::default() }
     }
 
     /// Answers every job, in as many attempts as it takes.
@@ -92,13 +98,18 @@ impl<S: Store> Lane<S> {
             if jobs.is_empty() {
                 return;
             }
-            match self.attempt(&jobs, &attempt).await {
+            match caught(self.attempt(&jobs, &attempt)).await {
                 Ok(answers) => {
                     self.reachable.found();
                     return jobs.into_iter().zip(answers).for_each(|(job, answer)| job.answer(Ok(answer)));
                 }
-                // Somebody else got on; no need to wait.
-                Err(Setback::Moved(to)) => attempt.roots = to,
+                // Somebody else got on, and the first time there is no need to wait.
+                Err(Setback::Moved(to)) => {
+                    attempt.roots = to;
+                    if setbacks > 0 {
+                        sleep(pause(setbacks)).await;
+                    }
+                }
                 Err(Setback::Store(StoreError::LostRace(_))) => sleep(pause(setbacks)).await,
                 Err(Setback::Store(StoreError::DuplicateKey(_))) => {
                     // The first one is no race, as a rule: what was not read again has an owner by now.
@@ -106,28 +117,31 @@ impl<S: Store> Lane<S> {
                         sleep(pause(setbacks)).await;
                     }
                 }
-                Err(Setback::Store(StoreError::Rejected(cause))) => {
-                    tracing::error!(error.message = %cause, jobs = jobs.len(), "a transaction was rejected");
-                    return self.split(jobs).await;
+                Err(Setback::Store(error @ (StoreError::Rejected(_) | StoreError::IdTaken(_)))) => {
+                    return self.split(jobs, &error).await;
                 }
                 Err(Setback::Store(error @ (StoreError::Unavailable(_) | StoreError::TimedOut(_)))) => {
                     unavailable += 1;
                     if unavailable == UNAVAILABLE_ATTEMPTS || !self.reachable.get() {
                         self.reachable.lost(&error);
-                        return job::fail(jobs, IdentifyError::Unavailable);
+                        return job::fail(jobs, &error);
                     }
                     sleep(pause(setbacks)).await;
                 }
             }
             setbacks += 1;
+            if setbacks == MANY_SETBACKS {
+                tracing::warn!(setbacks, jobs = jobs.len(), "a transaction starts over again and again");
+            }
             attempt.sought = job::identifiers(&jobs, |_, _| true);
         }
     }
 
     /// A job that the database refuses must not take its neighbours down: halves until it is alone.
-    async fn split(&mut self, mut jobs: Vec<Job>) {
+    async fn split(&mut self, mut jobs: Vec<Job>, error: &StoreError) {
         if jobs.len() == 1 {
-            return job::fail(jobs, IdentifyError::Internal);
+            tracing::error!(error.message = %error, "a transaction was refused");
+            return job::fail(jobs, error);
         }
         let second = jobs.split_off(jobs.len() / 2);
         Box::pin(self.resolve(jobs)).await;

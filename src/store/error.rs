@@ -15,6 +15,9 @@ pub enum StoreError {
     /// Another transaction inserted the same key, or an orphan holds it. Start over.
     #[error("duplicate key: {0}")]
     DuplicateKey(Cause),
+    /// The database gave a new row an automatic id that another row has: its counter is behind the table.
+    #[error("the automatic id of a new row is taken: {0}")]
+    IdTaken(Cause),
     /// The database cannot be reached, or cannot write now. Whether a commit under way took place is unknown.
     #[error("unavailable: {0}")]
     Unavailable(Cause),
@@ -37,7 +40,8 @@ impl std::fmt::Display for Cause {
 }
 
 impl Cause {
-    pub(super) fn new(text: impl Into<String>) -> Self {
+    /// A cause of this name, which must quote nothing of what is stored.
+    pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }
 }
@@ -46,6 +50,11 @@ impl StoreError {
     /// Whether the database is out of reach, rather than in reach and of another opinion.
     pub fn is_unavailable(&self) -> bool {
         matches!(self, Self::Unavailable(_) | Self::TimedOut(_))
+    }
+
+    /// The same error, of a statement that inserts rows which have no key but their automatic id.
+    pub(super) fn of_automatic_id(self) -> Self {
+        if let Self::DuplicateKey(cause) = self { Self::IdTaken(cause) } else { self }
     }
 }
 
@@ -65,7 +74,7 @@ impl From<DbErr> for StoreError {
 }
 
 #[expect(clippy::wildcard_enum_match_arm, reason = "sqlx adds errors as it likes")]
-fn from_sqlx(error: &sqlx::Error) -> StoreError {
+pub(super) fn from_sqlx(error: &sqlx::Error) -> StoreError {
     match error {
         sqlx::Error::Database(error) => {
             if let Some(error) = error.try_downcast_ref::<MySqlDatabaseError>() {

@@ -2,7 +2,7 @@
 
 use sea_orm::ConnectionTrait;
 
-use super::convert::{Row, from_columns, identities, row};
+use super::convert::{Row, from_columns, identities, moment, row};
 use super::{MAX_FIND, StoreError, dialect};
 use crate::domain::{Identifier, Identity};
 
@@ -32,13 +32,13 @@ pub(super) async fn orphans(
     for some in identifiers.chunks(MAX_FIND) {
         for row in &connection.query_all_raw(dialect::owners(backend, some)).await? {
             let (kind, value): (String, Vec<u8>) = (row.try_get_by_index(0)?, row.try_get_by_index(1)?);
-            let deleted: Option<chrono::NaiveDateTime> = row.try_get_by_index(4)?;
+            let is_deleted = moment(row, 4)?.is_some();
             let carried = from_columns(row.try_get_by_index(2)?, row.try_get_by_index(3)?);
             let owned = some
                 .iter()
                 .find(|identifier| identifier.kind().name() == kind && identifier.value().as_bytes() == value);
             if let Some(identifier) = owned
-                && (deleted.is_some() || !carried.contains(identifier))
+                && (is_deleted || !carried.contains(identifier))
             {
                 orphans.push((identifier.clone(), row.try_get_by_index(5)?));
             }

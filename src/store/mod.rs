@@ -20,7 +20,7 @@ mod write;
 
 pub use connect::{ConnectError, ConnectOptions};
 pub use database::{Database, DatabaseTransaction};
-pub use error::StoreError;
+pub use error::{Cause, StoreError};
 pub use migrate::{MigrateError, MigrationStatus};
 
 /// The most identifiers that one [`Store::find`] takes: what one statement asks for at once.

@@ -3,7 +3,7 @@
 use chrono::NaiveDateTime;
 use sea_orm::sea_query::extension::mysql::{IndexHintScope, MySqlSelectStatementExt};
 use sea_orm::sea_query::{CaseStatement, Expr, Query, SelectStatement, SimpleExpr, UpdateStatement};
-use sea_orm::{ActiveValue::Set, ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, QueryFilter, QueryTrait};
+use sea_orm::{ActiveValue::Set, ColumnTrait, ConnectionTrait, DbBackend, DbErr, EntityTrait, QueryFilter, QueryTrait};
 
 use super::convert::{precedence, to_columns, to_naive};
 use super::entity::contact::{self, Column, LinkPrecedence};
@@ -74,13 +74,14 @@ async fn insert_contacts(
         let mut insert = contact::Entity::insert_many(rows).into_query();
         if connection.get_database_backend() == DbBackend::MySql {
             // The first id; the rest follow in steps that are not 1 on a cluster.
-            let first = connection.execute(&insert).await?.last_insert_id();
+            let inserted = connection.execute(&insert).await.map_err(of_automatic_id)?;
+            let first = inserted.last_insert_id();
             let first = i64::try_from(first).map_err(|_| StoreError::Rejected(Cause::new("an id out of range")))?;
             ids.extend((0_i64..).take(piece.len()).map(|n| ContactId(first + n * step)));
         } else {
             insert.returning_col(Column::Id);
             let mut given: Vec<i64> = Vec::with_capacity(piece.len());
-            for row in connection.query_all(&insert).await? {
+            for row in connection.query_all(&insert).await.map_err(of_automatic_id)? {
                 given.push(row.try_get_by_index(0)?);
             }
             given.sort(); // Given in the order of the rows, but SQLite returns them in any.
@@ -88,6 +89,10 @@ async fn insert_contacts(
         }
     }
     if ids.len() == new.len() { Ok(ids) } else { Err(StoreError::Rejected(Cause::new("a row was not inserted"))) }
+}
+
+fn of_automatic_id(error: DbErr) -> StoreError {
+    StoreError::from(error).of_automatic_id()
 }
 
 async fn insert_identifiers(
@@ -193,7 +198,8 @@ async fn insert_merges(
                 ..Default::default()
             }
         });
-        connection.execute(&contact_merge::Entity::insert_many(rows).into_query()).await?;
+        let insert = contact_merge::Entity::insert_many(rows).into_query();
+        connection.execute(&insert).await.map_err(of_automatic_id)?;
     }
     Ok(())
 }

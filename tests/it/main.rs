@@ -12,6 +12,7 @@ mod by_hand;
 mod concurrency;
 mod connect;
 mod explain;
+mod faulty_rows;
 mod harness;
 mod identifiers;
 mod migrations;
@@ -30,6 +31,7 @@ fn main() {
     stream::register(&mut suite);
     replay::register(&mut suite);
     by_hand::register(&mut suite);
+    faulty_rows::register(&mut suite);
     outage::register(&mut suite);
     connect::register(&mut suite);
     migrations::register(&mut suite);

@@ -28,6 +28,11 @@ impl Backend {
         }
     }
 
+    /// Whether it speaks MySQL's protocol and quotes names as MySQL does.
+    pub fn is_mysql(self) -> bool {
+        matches!(self, Self::Mariadb | Self::Mysql)
+    }
+
     /// The URL of a server where an account with all rights can make databases; none for SQLite.
     pub fn server(self) -> Result<String, String> {
         let variable = match self {

@@ -1,0 +1,151 @@
+//! Rows that cannot be read, ids that are taken, tables and rows that somebody locked: who is not concerned
+//! is served, and who is gets an answer.
+
+use std::time::Duration;
+
+use sea_orm::{ConnectionTrait, TransactionTrait};
+use tokio::task::JoinSet;
+use tonic::Code;
+
+use crate::harness::{Backend, Caller, Door, Refusal, Reply, Service, Suite, TestDatabase, execute};
+
+pub fn register(suite: &mut Suite) {
+    suite.on_all("faulty_rows::a_row_that_cannot_be_read", a_row_that_cannot_be_read);
+    suite.on(&[Backend::Postgres, Backend::Mysql], "faulty_rows::an_id_that_is_taken", an_id_that_is_taken);
+    suite.on(&[Backend::Postgres], "faulty_rows::a_locked_table_is_waited_for", a_locked_table_is_waited_for);
+    suite.on_all("faulty_rows::a_locked_row_is_no_lost_database", a_locked_row_is_no_lost_database);
+}
+
+/// Gives the contact with this e-mail moments that no calendar has.
+async fn spoil(database: &TestDatabase, email: &str, moment: &str) {
+    let tables = database.raw().await;
+    let update = format!(r#"UPDATE "Contact" SET "createdAt" = '{moment}' WHERE "email" = '{email}'"#);
+    if database.backend.is_mysql() {
+        // In one go, so that both run on one connection.
+        let update = format!("SET sql_mode = ''; {}", update.replace('"', "`"));
+        tables.execute_unprepared(&update).await.unwrap();
+    } else {
+        assert_eq!(execute(&tables, &update).await, 1);
+    }
+    tables.close().await.unwrap();
+}
+
+type Answers = Vec<(bool, Result<Reply, Refusal>)>;
+
+/// 60 calls at once, every tenth about the bad row.
+async fn beside_each_other(caller: &Caller, phone: bool) -> Answers {
+    let mut calls = JoinSet::new();
+    for n in 0..60 {
+        let caller = caller.clone();
+        calls.spawn(async move {
+            let is_bad = n % 10 == 0;
+            let email = if is_bad { "bad@x.de" } else { "good@x.de" };
+            let phone = phone.then(|| format!("99{n}"));
+            let deadline = Duration::from_secs(20);
+            (is_bad, caller.identify_within(deadline, Door::BOTH[n % 2], Some(email), phone.as_deref()).await)
+        });
+    }
+    calls.join_all().await
+}
+
+async fn a_row_that_cannot_be_read(database: TestDatabase) {
+    let service = Service::start(&database).await;
+    let caller = service.caller();
+    caller.identify(Door::Grpc, Some("bad@x.de"), None).await.unwrap();
+    caller.identify(Door::Grpc, Some("good@x.de"), None).await.unwrap();
+    let moments: &[&str] = match database.backend {
+        Backend::Postgres => &["-infinity", "infinity"],
+        Backend::Mariadb | Backend::Mysql => &["0000-00-00"],
+        Backend::Sqlite => &["soon"],
+    };
+    for moment in moments {
+        spoil(&database, "bad@x.de", moment).await;
+        for brings_phone in [false, true] {
+            for (is_bad, answer) in beside_each_other(&caller, brings_phone).await {
+                match answer {
+                    Ok(_) => assert!(!is_bad, "{moment} was read"),
+                    Err(refusal) => assert!(is_bad && refusal.code == Code::Internal, "{moment}: {refusal:?}"),
+                }
+            }
+        }
+    }
+    spoil(&database, "bad@x.de", "2026-01-01 00:00:00").await;
+    caller.identify(Door::Grpc, Some("bad@x.de"), Some("1")).await.expect("it can be read again");
+    service.stop().await;
+}
+
+/// Automatic ids that fall behind: a restored table, on PostgreSQL; the last id there is, on MySQL.
+async fn an_id_that_is_taken(database: TestDatabase) {
+    let service = Service::start(&database).await;
+    let caller = service.caller();
+    for n in 0..3 {
+        caller.identify(Door::Grpc, Some(&format!("a{n}@x.de")), None).await.unwrap();
+    }
+    let tables = database.raw().await;
+    let reset = if database.backend == Backend::Postgres {
+        r#"SELECT setval(pg_get_serial_sequence('"Contact"', 'id'), 1, FALSE)"#
+    } else {
+        r#"UPDATE "Contact" SET "id" = 9223372036854775807 WHERE "id" = 3"#
+    };
+    execute(&tables, reset).await;
+    if database.backend != Backend::Postgres {
+        execute(&tables, r#"ALTER TABLE "Contact" AUTO_INCREMENT = 9223372036854775807"#).await;
+    }
+    for door in Door::BOTH {
+        let refusal = caller.identify_within(Duration::from_secs(9), door, Some("new@x.de"), None).await.unwrap_err();
+        assert_eq!((refusal.code, refusal.retry), (Code::Internal, false), "{refusal:?}");
+        assert!(refusal.message.contains("automatic ids"), "{refusal:?}");
+        if database.backend == Backend::Postgres {
+            execute(&tables, reset).await;
+        }
+    }
+    assert_eq!(caller.identify(Door::Http, Some("a1@x.de"), None).await.unwrap().outcome, "matched");
+    if database.backend == Backend::Postgres {
+        execute(&tables, r#"SELECT setval(pg_get_serial_sequence('"Contact"', 'id'), 100)"#).await;
+        assert_eq!(caller.identify(Door::Grpc, Some("new@x.de"), None).await.unwrap().primary, 101);
+    }
+    tables.close().await.unwrap();
+    service.stop().await;
+}
+
+/// As long as three tries of a read take.
+const LONG: Duration = Duration::from_millis(6500);
+
+async fn a_locked_table_is_waited_for(database: TestDatabase) {
+    let service = Service::start(&database).await;
+    let caller = service.caller();
+    caller.identify(Door::Grpc, Some("a@x.de"), None).await.unwrap();
+    let tables = database.raw().await;
+    let lock = tables.begin().await.unwrap();
+    lock.execute_unprepared(r#"LOCK TABLE "Contact" IN ACCESS EXCLUSIVE MODE"#).await.unwrap();
+    let release = tokio::spawn(async move {
+        tokio::time::sleep(LONG).await;
+        lock.rollback().await.unwrap();
+    });
+    let answer = caller.identify_within(Duration::from_secs(30), Door::Grpc, Some("a@x.de"), None).await;
+    release.await.unwrap();
+    assert_eq!(answer.unwrap().outcome, "matched");
+    tables.close().await.unwrap();
+    service.stop().await;
+}
+
+/// However short the time-out of a statement is.
+async fn a_locked_row_is_no_lost_database(database: TestDatabase) {
+    let service = Service::start_with(&database.url, &["--database-timeout", "1s"]).await;
+    let caller = service.caller();
+    caller.identify(Door::Grpc, Some("a@x.de"), None).await.unwrap();
+    let tables = database.raw().await;
+    let lock = tables.begin().await.unwrap();
+    let touch = r#"UPDATE "Contact" SET "updatedAt" = "createdAt""#;
+    let quoted = if database.backend.is_mysql() { touch.replace('"', "`") } else { touch.to_owned() };
+    lock.execute_unprepared(&quoted).await.unwrap();
+    let release = tokio::spawn(async move {
+        tokio::time::sleep(LONG).await;
+        lock.rollback().await.unwrap();
+    });
+    let answer = caller.identify_within(Duration::from_secs(30), Door::Grpc, Some("a@x.de"), Some("1")).await;
+    release.await.unwrap();
+    assert_eq!(answer.unwrap().outcome, "linked");
+    tables.close().await.unwrap();
+    service.stop().await;
+}

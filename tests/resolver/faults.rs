@@ -1,0 +1,130 @@
+use std::time::{Duration, Instant};
+
+use futures::future::join_all;
+use identity::domain::{Answer, Identifier, Outcome};
+use identity::resolver::{Identify, IdentifyError, Limits, Resolver};
+use tokio::time;
+
+use crate::faulty_store::{Fault, FaultyStore, Step, observation};
+
+fn start(store: &FaultyStore) -> Resolver {
+    Resolver::start(store.clone(), Limits { queue: 1000 })
+}
+
+fn deadline() -> Instant {
+    (time::Instant::now() + Duration::from_secs(10)).into_std()
+}
+
+/// A fault of every step of one kind that is about `poison@x` in whatever form.
+fn poisoned(at: Step, fault: Fault) -> FaultyStore {
+    FaultyStore::new(move |step, identifiers, _| {
+        (step == at && identifiers.iter().any(|one| one.value().contains("poison"))).then_some(fault)
+    })
+}
+
+/// Forty requests at once, so that they share statements; the e-mails are of the n-th, and every eighth
+/// carries the poison. What becomes of each.
+async fn beside_each_other(resolver: &Resolver, emails: impl Fn(usize) -> Vec<String>) -> Vec<(bool, Outcome)> {
+    let calls = (0..40).map(|n| {
+        let mut emails = emails(n);
+        let is_poisoned = n % 8 == 0;
+        if is_poisoned {
+            emails.push(format!("poison{n}@x"));
+        }
+        let emails: Vec<&str> = emails.iter().map(String::as_str).collect();
+        let call = resolver.identify(observation(&emails), deadline());
+        async move { (is_poisoned, call.await) }
+    });
+    let refused = |error| assert_eq!(error, IdentifyError::Internal);
+    let ended = join_all(calls).await.into_iter().filter_map(|(is_poisoned, answer): (bool, Result<Answer, _>)| {
+        assert_eq!(answer.is_err(), is_poisoned);
+        answer.map_err(refused).ok().map(|answer| (is_poisoned, answer.outcome))
+    });
+    ended.collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_read_that_fails_or_panics_fails_one_request() {
+    for fault in [Fault::Panic, Fault::Rejected] {
+        let store = poisoned(Step::Read, fault);
+        let resolver = start(&store);
+        // More often than there are lanes.
+        for _ in 0..10 {
+            let answered = beside_each_other(&resolver, |n| vec![format!("known{n}@x")]).await;
+            assert!(answered.iter().all(|(_, outcome)| *outcome == Outcome::Matched));
+        }
+        // Five of forty are found in halves: at most 2 * 5 * log2(40) statements, and the first.
+        assert!(store.count(Step::Read) <= 10 * 60, "{}", store.count(Step::Read));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_transaction_that_fails_or_panics_fails_one_request() {
+    for fault in [Fault::Panic, Fault::Rejected] {
+        let store = poisoned(Step::Apply, fault);
+        let resolver = start(&store);
+        for round in 0..10 {
+            let answered = beside_each_other(&resolver, |n| vec![format!("new{n}.{round}@x")]).await;
+            assert!(answered.iter().all(|(_, outcome)| *outcome == Outcome::Created));
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_list_is_read_to_its_end_whatever_one_item_does() {
+    let store = poisoned(Step::Read, Fault::Panic);
+    let resolver = start(&store);
+    for _ in 0..10 {
+        let emails = (0..20).map(|n| if n == 7 { "poison@x".to_owned() } else { format!("known{n}@x") });
+        let list = emails.map(|email| observation(&[&email])).collect();
+        let answers = resolver.identify_all(list, deadline()).await.unwrap();
+        for (n, answer) in answers.iter().enumerate() {
+            assert_eq!(answer.as_ref().err(), (n == 7).then_some(&IdentifyError::Internal), "{n}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_read_that_loses_races_starts_over_until_the_deadline() {
+    let store = FaultyStore::new(|step, _, before| (step == Step::Read && before < 20).then_some(Fault::LostRace));
+    let answer = start(&store).identify(observation(&["known1@x"]), deadline()).await.unwrap();
+    assert_eq!(answer.outcome, Outcome::Matched);
+
+    let store = FaultyStore::new(|step, _, _| (step == Step::Read).then_some(Fault::LostRace));
+    let refusal = start(&store).identify(observation(&["known1@x"]), deadline()).await.unwrap_err();
+    assert_eq!(refusal, IdentifyError::DeadlineExceeded);
+    assert!(store.count(Step::Read) < 1000, "it pauses: {} reads", store.count(Step::Read));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_identity_that_never_stays_is_not_chased_without_a_pause() {
+    let store = FaultyStore::restless();
+    let refusal = start(&store).identify(observation(&["known1@x", "new@x"]), deadline()).await.unwrap_err();
+    assert_eq!(refusal, IdentifyError::DeadlineExceeded);
+    assert!(store.count(Step::Find) < 1000, "it pauses: {} transactions", store.count(Step::Find));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_taken_id_fails_those_that_need_a_new_one() {
+    let brings = |identifiers: &[Identifier]| !identifiers.is_empty();
+    let store = FaultyStore::new(move |step, new, _| (step == Step::Apply && brings(new)).then_some(Fault::IdTaken));
+    let resolver = start(&store);
+    let merges = resolver.identify(observation(&["known1@x", "known2@x"]), deadline());
+    let creates = resolver.identify(observation(&["new@x"]), deadline());
+    let links = resolver.identify(observation(&["known3@x", "newer@x"]), deadline());
+    let (merges, creates, links) = tokio::join!(merges, creates, links);
+    assert_eq!(merges.unwrap().outcome, Outcome::Merged);
+    assert_eq!((creates.unwrap_err(), links.unwrap_err()), (IdentifyError::IdTaken, IdentifyError::IdTaken));
+}
+
+#[tokio::test(start_paused = true)]
+async fn health_outlives_a_panic() {
+    let store = FaultyStore::new(|step, _, before| (step == Step::Ping && before == 2).then_some(Fault::Panic));
+    let resolver = start(&store);
+    let mut reachable = resolver.reachable();
+    let turns = async {
+        reachable.wait_for(|reachable| !reachable).await.unwrap();
+        reachable.wait_for(|reachable| *reachable).await.unwrap();
+    };
+    time::timeout(Duration::from_secs(60), turns).await.unwrap();
+}

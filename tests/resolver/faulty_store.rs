@@ -1,0 +1,146 @@
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use identity::domain::{Contact, ContactId, Identifier, IdentifierKind, Identity, Link, Observation, Plan, Timestamp};
+use identity::store::{Cause, Store, StoreError, Transaction};
+use tokio::time::sleep;
+
+/// How long every statement takes.
+const LATENCY: Duration = Duration::from_millis(1);
+
+/// What the resolver asks of the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    Ping,
+    /// Outside a transaction.
+    Read,
+    /// In a transaction.
+    Find,
+    Apply,
+}
+
+/// What becomes of it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Fault {
+    Panic,
+    LostRace,
+    Rejected,
+    IdTaken,
+}
+
+/// Decides by the step, the identifiers that it is about, and how many steps of this kind were before.
+type Faults = dyn Fn(Step, &[Identifier], usize) -> Option<Fault> + Send + Sync;
+
+/// A store that knows one contact per e-mail address `knownN@x`, forgets what is written, and fails as it is told.
+#[derive(Clone)]
+pub(crate) struct FaultyStore {
+    faults: Arc<Faults>,
+    counts: Arc<[AtomicUsize; 4]>,
+    last_id: Arc<AtomicI64>,
+    /// Whether, in a transaction, every identity is another each time one looks.
+    is_restless: bool,
+}
+
+impl FaultyStore {
+    pub(crate) fn new(faults: impl Fn(Step, &[Identifier], usize) -> Option<Fault> + Send + Sync + 'static) -> Self {
+        let last_id = Arc::new(AtomicI64::new(1_000_000));
+        Self { faults: Arc::new(faults), counts: Arc::default(), last_id, is_restless: false }
+    }
+
+    pub(crate) fn restless() -> Self {
+        Self { is_restless: true, ..Self::new(|_, _, _| None) }
+    }
+
+    /// How many steps of this kind there were.
+    pub(crate) fn count(&self, step: Step) -> usize {
+        self.counts[step as usize].load(Ordering::Relaxed)
+    }
+
+    async fn step(&self, step: Step, identifiers: &[Identifier]) -> Result<(), StoreError> {
+        sleep(LATENCY).await;
+        let before = self.counts[step as usize].fetch_add(1, Ordering::Relaxed);
+        let cause = || Cause::new("as told");
+        match (self.faults)(step, identifiers, before) {
+            None => Ok(()),
+            Some(Fault::Panic) => panic!("as told"),
+            Some(Fault::LostRace) => Err(StoreError::LostRace(cause())),
+            Some(Fault::Rejected) => Err(StoreError::Rejected(cause())),
+            Some(Fault::IdTaken) => Err(StoreError::IdTaken(cause())),
+        }
+    }
+
+    fn known(&self, identifiers: &[Identifier], offset: i64) -> Vec<Identity> {
+        let ids = identifiers.iter().filter_map(|identifier| {
+            let number = identifier.value().strip_prefix("known")?.strip_suffix("@x")?;
+            Some((number.parse::<i64>().unwrap(), identifier.clone()))
+        });
+        let contact = |(id, identifier): (i64, Identifier)| Contact {
+            id: ContactId(id + offset),
+            identifiers: [identifier].into(),
+            created_at: Timestamp(id),
+            updated_at: Timestamp(id),
+            link: Link::Primary,
+        };
+        ids.map(|known| Identity::new(vec![contact(known)]).unwrap()).collect()
+    }
+}
+
+impl Store for FaultyStore {
+    type Transaction = FaultyTransaction;
+
+    async fn find(&self, identifiers: &[Identifier]) -> Result<Vec<Identity>, StoreError> {
+        self.step(Step::Read, identifiers).await?;
+        Ok(self.known(identifiers, 0))
+    }
+
+    async fn begin(&self) -> Result<FaultyTransaction, StoreError> {
+        Ok(FaultyTransaction(self.clone()))
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        self.step(Step::Ping, &[]).await
+    }
+}
+
+pub(crate) struct FaultyTransaction(FaultyStore);
+
+impl Transaction for FaultyTransaction {
+    fn is_exclusive(&self) -> bool {
+        false
+    }
+
+    async fn lock(&mut self, _contacts: &BTreeSet<ContactId>) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    async fn find(&mut self, identifiers: &[Identifier]) -> Result<Vec<Identity>, StoreError> {
+        self.0.step(Step::Find, identifiers).await?;
+        let offset = if self.0.is_restless { i64::try_from(self.0.count(Step::Find)).unwrap() } else { 0 };
+        Ok(self.0.known(identifiers, offset))
+    }
+
+    async fn release_orphans(&mut self, _identifiers: &[Identifier]) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    async fn now(&mut self) -> Result<Timestamp, StoreError> {
+        Ok(Timestamp(1_000_000))
+    }
+
+    async fn apply(&mut self, plan: &Plan) -> Result<Vec<ContactId>, StoreError> {
+        let brought: Vec<Identifier> = plan.new_identifiers.iter().map(|(identifier, _)| identifier.clone()).collect();
+        self.0.step(Step::Apply, &brought).await?;
+        let ids = plan.new_contacts.iter().map(|_| ContactId(self.0.last_id.fetch_add(1, Ordering::Relaxed)));
+        Ok(ids.collect())
+    }
+
+    async fn commit(self) -> Result<(), StoreError> {
+        Ok(())
+    }
+}
+
+pub(crate) fn observation(emails: &[&str]) -> Observation {
+    Observation::new(emails.iter().map(|email| Identifier::from_stored(IdentifierKind::Email, *email))).unwrap()
+}
