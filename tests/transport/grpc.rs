@@ -92,11 +92,10 @@ async fn the_callers_deadline_is_answered_before_his_own_timer() {
     let server = Server::start(Script::Slow(Duration::from_secs(60))).await;
     let mut call = Request::new(request("a@b.co", ""));
     call.set_timeout(Duration::from_millis(500));
-    let start = Instant::now();
     let status = server.client().await.identify(call).await.unwrap_err();
     assert_eq!(status.code(), Code::DeadlineExceeded);
+    // His own timer's status has no details.
     assert_eq!(status.get_error_details().error_info().unwrap().reason, "DEADLINE_EXCEEDED");
-    assert!(start.elapsed() < Duration::from_millis(500), "{:?}", start.elapsed());
     assert_eq!(server.resolver.dropped.load(Ordering::SeqCst), 1);
 }
 
