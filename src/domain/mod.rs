@@ -12,8 +12,10 @@ mod phone;
 mod plan;
 mod snapshot;
 
+#[cfg(any(test, fuzzing))]
+pub mod model;
 #[cfg(test)]
-mod model;
+mod properties;
 
 pub use contact::{Contact, ContactId, ContactRef, Link, Timestamp};
 pub use email::{Email, InvalidEmail};

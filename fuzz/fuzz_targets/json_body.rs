@@ -1,0 +1,65 @@
+//! Any body, posted to `/identify` and to `/identify:batch`.
+
+#![no_main]
+
+use std::sync::{Arc, LazyLock};
+use std::time::{Duration, Instant};
+
+use axum::body::{Body, to_bytes};
+use axum::http::Request;
+use identity::api::{Deadline, Readiness};
+use identity::domain::{Answer, Contact, ContactId, Identity, Link, Observation, Outcome, Timestamp};
+use identity::http::{HttpOptions, Spelling, surface};
+use identity::resolver::{Identify, IdentifyError};
+use libfuzzer_sys::fuzz_target;
+use tokio::runtime::Runtime;
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
+
+/// Everybody is customer 1.
+#[derive(Clone)]
+struct Echo;
+
+impl Identify for Echo {
+    async fn identify(&self, observation: Observation, _deadline: Instant) -> Result<Answer, IdentifyError> {
+        let contact = Contact {
+            id: ContactId(1),
+            identifiers: observation.identifiers().into(),
+            created_at: Timestamp(1),
+            updated_at: Timestamp(1),
+            link: Link::Primary,
+        };
+        Ok(Answer { outcome: Outcome::Created, identity: Arc::new(Identity::new(vec![contact]).expect("one contact")) })
+    }
+}
+
+static RUNTIME: LazyLock<Runtime> =
+    LazyLock::new(|| tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime"));
+
+static ROUTER: LazyLock<axum::Router> = LazyLock::new(|| {
+    let (_database, reachable) = tokio::sync::watch::channel(true);
+    let options = HttpOptions {
+        body_limit: 64 * 1024,
+        body_timeout: Duration::from_secs(5),
+        spelling: Spelling::default(),
+        region: None,
+    };
+    surface(Echo, Readiness::new(reachable, CancellationToken::new()), options).expect("routes").router
+});
+
+fuzz_target!(|body: &[u8]| {
+    for path in ["/identify", "/identify:batch"] {
+        let request = Request::post(path).extension(Deadline(Instant::now() + Duration::from_secs(10)));
+        let request = request.body(Body::from(body.to_vec())).expect("a request");
+        let (status, answer) = RUNTIME.block_on(async {
+            let answer = ROUTER.clone().oneshot(request).await.expect("an answer");
+            (answer.status(), to_bytes(answer.into_body(), usize::MAX).await.expect("a body"))
+        });
+        let answer: serde_json::Value = serde_json::from_slice(&answer).expect("JSON");
+        match status.as_u16() {
+            200 => assert!(answer["contact"].is_object() || answer["results"].is_array()),
+            400 | 413 => assert!(answer["code"] == 3 && answer["details"].is_array()),
+            other => panic!("{other}"),
+        }
+    }
+});
