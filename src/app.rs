@@ -14,7 +14,7 @@ use crate::cli::MigrateCommand;
 use crate::resolver::{Limits, Resolver};
 use crate::server::{self, Listeners, ServerOptions};
 use crate::settings::{self, ListenAddr, Settings};
-use crate::store::{ConnectError, ConnectOptions, Database};
+use crate::store::{ConnectOptions, Database};
 
 /// How long to wait between two attempts to reach the database at start.
 const CONNECT_EVERY: Duration = Duration::from_millis(500);
@@ -153,13 +153,13 @@ pub(crate) async fn connect(settings: &settings::Database) -> anyhow::Result<Dat
     let mut told = false;
     loop {
         let options = ConnectOptions {
-            url: settings.url.clone(),
+            urls: settings.server_urls(),
             max_connections: settings.connections,
             statement_timeout: settings.timeout,
         };
         match Database::connect(options).await {
             Ok(database) => return Ok(database),
-            Err(ConnectError::Unreachable) if begun.elapsed() < settings.wait => {
+            Err(error) if !error.is_lasting() && begun.elapsed() < settings.wait => {
                 if !std::mem::replace(&mut told, true) {
                     tracing::warn!(wait_s = settings.wait.as_secs(), "waiting for the database");
                 }

@@ -31,7 +31,7 @@ pub(super) fn run(seed: &Seed, settings: &Settings) -> anyhow::Result<()> {
 async fn fill(customers: u64, settings: &Settings) -> anyhow::Result<()> {
     let database = app::connect(&settings.database).await?;
     database.migrate_up().await?;
-    let connection = database.connection();
+    let connection = &database.connection();
     // The identifiers would clash, and nobody wants these customers among their own.
     let found = contact::Entity::find().select_only().column(contact::Column::Id).limit(1).into_tuple::<i64>();
     let is_empty = found.one(connection).await.context("cannot look for contacts")?.is_none();

@@ -7,12 +7,13 @@ use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
 use super::sources::Sources;
-use super::{InvalidSetting, address, value};
+use super::{InvalidSetting, address, servers, value};
 
 /// The database, and how patient to be with it.
 #[derive(Clone, Debug)]
 pub struct Database {
-    /// Where it is: a URL that starts with `mysql://`, `postgres://`, `postgresql://` or `sqlite:`.
+    /// Where it is: a URL that starts with `mysql://`, `postgres://`, `postgresql://` or `sqlite:`. It may name
+    /// several hosts, with commas between them.
     pub url: SecretString,
     /// The most connections one process opens. Default 16.
     pub connections: u32,
@@ -30,23 +31,29 @@ impl Database {
         let url = self.url.expose_secret();
         url.split_once(':').map_or(url, |(scheme, _)| scheme)
     }
+
+    /// The URL of each server that can have it, in the order given.
+    pub fn server_urls(&self) -> Vec<SecretString> {
+        servers::each(self.url.expose_secret()).into_iter().map(SecretString::from).collect()
+    }
 }
 
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Database")]
 pub(super) struct DatabaseArgs {
     /// The database: mysql://USER:PASSWORD@HOST:PORT/NAME, postgres://… likewise, or sqlite://FILE.
-    /// mariadb:// and postgresql:// are understood too
+    /// mariadb:// and postgresql:// are understood too. Of several hosts, HOST:PORT,HOST:PORT, the first that
+    /// takes writes is used
     #[arg(long, env, value_name = "URL", default_value = "sqlite://identity.db?mode=rwc")]
     #[arg(value_parser = value::Parser::new(database_url))]
     database_url: SecretString,
 
-    /// Host of a MySQL database. Any of the --db-… settings takes the place of --database-url; giving both
-    /// is an error
-    #[arg(long, env, value_name = "HOST", default_value = "127.0.0.1", value_parser = value::Parser::new(host))]
+    /// Host of a MySQL database, or several with commas between them. Any of the --db-… settings takes the
+    /// place of --database-url; giving both is an error
+    #[arg(long, env, value_name = "HOST", default_value = "127.0.0.1", value_parser = value::Parser::new(hosts))]
     db_host: String,
 
-    /// Its port
+    /// Its port, on all hosts
     #[arg(long, env, value_name = "PORT", default_value = "3306", value_parser = value::whole::<u16, 1, 65535>())]
     db_port: u16,
 
@@ -110,7 +117,8 @@ impl DatabaseArgs {
             url += ":";
             url.extend(encoded(password.expose_secret()));
         }
-        let _ = write!(url, "@{}:{}/{}", self.db_host, self.db_port, encoded(&self.db_name));
+        let with_port: Vec<_> = self.db_host.split(',').map(|host| format!("{host}:{}", self.db_port)).collect();
+        let _ = write!(url, "@{}/{}", with_port.join(","), encoded(&self.db_name));
         url.into()
     }
 }
@@ -122,15 +130,21 @@ fn database_url(text: &str) -> Result<SecretString, String> {
         "mysql" | "mariadb" | "postgres" | "postgresql" => {}
         _ => return Err("must start with mysql://, mariadb://, postgres://, postgresql:// or sqlite://".to_owned()),
     }
-    // The parser's errors are fixed sentences, without the text.
-    let url = Url::parse(text).map_err(|error| format!("is no valid URL: {error}"))?;
-    if !url.has_host() {
-        return Err(format!("names no host: {scheme}://USER:PASSWORD@HOST:PORT/NAME"));
+    for server in servers::each(text) {
+        // The parser's errors are fixed sentences, without the text.
+        let url = Url::parse(&server).map_err(|error| format!("is no valid URL: {error}"))?;
+        if url.host_str().is_none_or(str::is_empty) {
+            return Err(format!("names no host: {scheme}://USER:PASSWORD@HOST:PORT/NAME"));
+        }
     }
     Ok(match text.strip_prefix("mariadb:") {
         Some(rest) => format!("mysql:{rest}").into(),
         None => text.into(),
     })
+}
+
+fn hosts(text: &str) -> Result<String, String> {
+    Ok(text.split(',').map(|one| host(one.trim())).collect::<Result<Vec<_>, _>>()?.join(","))
 }
 
 fn host(text: &str) -> Result<String, String> {
@@ -139,7 +153,11 @@ fn host(text: &str) -> Result<String, String> {
         return Ok(format!("[{ip}]"));
     }
     let named = address::is_host_name(text) || text.parse::<std::net::Ipv4Addr>().is_ok();
-    if named { Ok(text.to_owned()) } else { Err("must be a host name or an IP address".to_owned()) }
+    if named {
+        Ok(text.to_owned())
+    } else {
+        Err("must be a host name or an IP address, or several with commas between them".to_owned())
+    }
 }
 
 fn not_empty(text: &str) -> Result<String, String> {
@@ -151,10 +169,11 @@ pub(super) fn shown(url: &str) -> String {
     if url.starts_with("sqlite:") {
         return url.to_owned();
     }
-    let Ok(mut shown) = Url::parse(url) else { return String::new() };
+    let first = servers::each(url).swap_remove(0);
+    let Ok(mut shown) = Url::parse(&first) else { return String::new() };
     shown.set_query(None);
     shown.set_fragment(None);
     // Fails only on a URL without a host, which has no password either.
     let _ = shown.set_password(None);
-    shown.to_string()
+    servers::with_hosts_of(shown.as_str(), url)
 }

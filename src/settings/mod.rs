@@ -14,6 +14,7 @@ mod listen;
 mod load;
 mod logging;
 mod report;
+mod servers;
 mod sources;
 pub(crate) mod value;
 

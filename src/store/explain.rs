@@ -15,7 +15,7 @@ impl Database {
         contacts: &[ContactId],
         now: Timestamp,
     ) -> Result<Vec<(&'static str, Statement)>, StoreError> {
-        let backend = self.connection.get_database_backend();
+        let backend = self.connection().get_database_backend();
         let ids: Vec<i64> = contacts.iter().map(|id| id.0).collect();
         let links: Vec<(i64, i64)> = ids.iter().map(|id| (*id, ids[0])).collect();
         let now = convert::to_naive(now)?;

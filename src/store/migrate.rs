@@ -50,8 +50,11 @@ impl Database {
             return Ok(()); // The usual start takes no lock.
         }
         let lock = self.lock_migrations().await?;
-        let done =
-            if self.is_sqlite() { Migrator::up(&lock, None).await } else { Migrator::up(&self.connection, None).await };
+        let done = if self.is_sqlite() {
+            Migrator::up(&lock, None).await
+        } else {
+            Migrator::up(&self.connection(), None).await
+        };
         self.unlock_migrations(lock, done).await
     }
 
@@ -64,7 +67,7 @@ impl Database {
         let done = if self.is_sqlite() {
             Migrator::down(&lock, steps).await
         } else {
-            Migrator::down(&self.connection, steps).await
+            Migrator::down(&self.connection(), steps).await
         };
         self.unlock_migrations(lock, done).await
     }
@@ -88,20 +91,21 @@ impl Database {
     }
 
     async fn applied_migrations(&self) -> Result<Vec<String>, DbErr> {
-        let manager = migration::SchemaManager::new(&self.connection);
+        let connection = self.connection();
+        let manager = migration::SchemaManager::new(&connection);
         if !manager.has_table("seaql_migrations").await? {
             return Ok(Vec::new());
         }
         let mut select = sea_orm::sea_query::Query::select();
         select.column("version").from("seaql_migrations");
-        let rows = self.connection.query_all(&select).await?;
+        let rows = connection.query_all(&select).await?;
         rows.iter().map(|row| row.try_get_by_index(0)).collect()
     }
 
     /// The write lock of an SQLite file keeps every other connection out: there, migrations run in the
     /// transaction that has it.
     fn is_sqlite(&self) -> bool {
-        self.connection.get_database_backend() == DbBackend::Sqlite
+        self.connection().get_database_backend() == DbBackend::Sqlite
     }
 
     /// SeaORM's migrator takes no lock of its own. A transaction, because it stays on one connection, and so
@@ -113,7 +117,7 @@ impl Database {
         };
         let begun = Instant::now();
         while begun.elapsed() < LOCK_WAIT {
-            match self.connection.begin_with_options(options).await {
+            match self.connection().begin_with_options(options).await {
                 Ok(lock) if self.is_sqlite() => return Ok(lock),
                 Ok(lock) if try_lock(&lock).await? => return Ok(lock),
                 Ok(_) => {}

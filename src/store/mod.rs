@@ -16,6 +16,9 @@ mod error;
 mod explain;
 mod find;
 mod migrate;
+mod pool;
+mod server;
+mod session;
 mod write;
 
 pub use connect::{ConnectError, ConnectOptions};

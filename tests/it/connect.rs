@@ -6,7 +6,7 @@ use identity::store::{ConnectError, ConnectOptions, Database};
 use sea_orm::ConnectionTrait;
 use url::Url;
 
-use crate::harness::{Backend, Door, Service, Suite, TestDatabase, query};
+use crate::harness::{Backend, Door, Server, Service, Suite, TestDatabase, query};
 
 pub fn register(suite: &mut Suite) {
     suite.on(&[Backend::Mysql], "connect::caching_sha2_password_without_tls", caching_sha2_password_without_tls);
@@ -29,11 +29,15 @@ pub fn register(suite: &mut Suite) {
         a_file_that_cannot_be_made_is_explained,
     );
     suite.on(&[Backend::Sqlite], "connect::in_memory", in_memory);
+    suite.on_own_server(&Backend::SERVERS, "connect::a_read_only_server_is_explained", a_read_only_server_is_explained);
 }
 
 async fn connect(url: &Url) -> Result<Database, ConnectError> {
-    let options =
-        ConnectOptions { url: url.as_str().into(), max_connections: 2, statement_timeout: Duration::from_secs(3) };
+    let options = ConnectOptions {
+        urls: vec![url.as_str().into()],
+        max_connections: 2,
+        statement_timeout: Duration::from_secs(3),
+    };
     Database::connect(options).await
 }
 
@@ -59,7 +63,7 @@ async fn drop_user(database: &TestDatabase, url: &Url) {
 }
 
 async fn cipher(database: &Database) -> String {
-    let rows = query(database.connection(), "SHOW SESSION STATUS LIKE 'Ssl_cipher'").await;
+    let rows = query(&database.connection(), "SHOW SESSION STATUS LIKE 'Ssl_cipher'").await;
     rows[0].try_get_by_index(1).unwrap()
 }
 
@@ -129,4 +133,35 @@ async fn in_memory(_: TestDatabase) {
     assert_eq!(caller.identify(Door::Grpc, Some("a@x.de"), Some("1")).await.unwrap().outcome, "created");
     assert_eq!(caller.identify(Door::Http, None, Some("1")).await.unwrap().outcome, "matched");
     service.stop().await;
+}
+
+async fn administer(server: &Server, statements: &[&str]) {
+    let admin = sea_orm::Database::connect(&server.url).await.unwrap();
+    for statement in statements {
+        admin.execute_unprepared(statement).await.unwrap();
+    }
+    admin.close().await.unwrap();
+}
+
+async fn a_read_only_server_is_explained(server: Server) {
+    let read_only: &[&str] = if server.backend == Backend::Postgres {
+        &["ALTER SYSTEM SET default_transaction_read_only = on", "SELECT pg_reload_conf()"]
+    } else {
+        &["SET GLOBAL read_only = ON"]
+    };
+    administer(&server, read_only).await;
+    let mut url = Url::parse(&server.url).unwrap();
+    assert_eq!(connect(&url).await.err(), Some(ConnectError::ReadOnly));
+    let up = format!("127.0.0.1:{}", url.port().unwrap());
+    url.set_password(Some("secret")).unwrap();
+    let urls = [server.url.as_str(), url.as_str(), &server.url.replace(&up, "127.0.0.1:1")];
+    let options = ConnectOptions {
+        urls: urls.map(Into::into).to_vec(),
+        max_connections: 2,
+        statement_timeout: Duration::from_secs(3),
+    };
+    let line = Database::connect(options).await.err().unwrap().to_string();
+    let parts =
+        ["is read-only (server 1); ", "refuses the user or the password", " (server 2); ", "not answer (server 3)"];
+    assert!(parts.iter().all(|part| line.contains(part)) && !line.contains("127.0.0.1"), "{line}");
 }

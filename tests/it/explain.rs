@@ -15,7 +15,7 @@ const CONTACTS: i64 = 100_000;
 async fn hot_path_is_key_look_ups(database: TestDatabase) {
     let store = database.store().await;
     // Nearly all primary, so that null dominates `linkedId`: the case that misleads an optimizer.
-    seed(store.connection(), 50).await;
+    seed(&store.connection(), 50).await;
     for size in [1, 2, 100, 128] {
         let identifiers: Vec<_> = (0..size).map(|n| phone(n * 701)).collect();
         let ids: Vec<_> = (1..=size).map(|n| ContactId(n * 701)).collect();

@@ -12,6 +12,7 @@ mod by_hand;
 mod concurrency;
 mod connect;
 mod explain;
+mod failover;
 mod faulty_rows;
 mod harness;
 mod identifiers;
@@ -33,6 +34,7 @@ fn main() {
     by_hand::register(&mut suite);
     faulty_rows::register(&mut suite);
     outage::register(&mut suite);
+    failover::register(&mut suite);
     connect::register(&mut suite);
     migrations::register(&mut suite);
     explain::register(&mut suite);

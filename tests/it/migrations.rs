@@ -50,7 +50,7 @@ async fn a_foreign_contact_table_is_refused(database: TestDatabase) {
     let store = database.store().await;
     let sql = r#"INSERT INTO "Contact" ("email", "linkPrecedence", "createdAt", "updatedAt")
         VALUES ('a@b.c', 'primary', '2026-01-01 00:00:00', '2026-01-01 00:00:00')"#;
-    crate::harness::execute(store.connection(), sql).await;
+    crate::harness::execute(&store.connection(), sql).await;
     store.connection().execute_unprepared("DELETE FROM seaql_migrations").await.unwrap();
     let refusal = store.migrate_up().await.unwrap_err().to_string();
     assert!(refusal.contains("a table Contact with rows"), "{refusal}");

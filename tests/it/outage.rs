@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use sea_orm::{ConnectionTrait, TransactionTrait};
 use tokio::task::JoinSet;
 use tonic::Code;
 use tonic::transport::Endpoint;
@@ -9,11 +10,13 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
-use crate::harness::{Backend, Components, Door, Event, Server, Service, Suite};
+use crate::harness::{Backend, Components, Door, Event, Server, Service, Suite, TestDatabase};
 
 pub fn register(suite: &mut Suite) {
     suite.on_own_server(&Backend::SERVERS, "outage::killed_and_started_again", killed_and_started_again);
     suite.on_own_server(&Backend::SERVERS, "outage::hung_and_gone_on", hung_and_gone_on);
+    suite.on(&Backend::SERVERS, "outage::a_locked_table_is_waited_for", a_locked_table_is_waited_for);
+    suite.on(&Backend::SERVERS, "outage::a_table_altered_under_it", a_table_altered_under_it);
 }
 
 /// The longest that a call may take while the database is away, and the deadline that it has.
@@ -29,7 +32,8 @@ async fn health(service: &Service) -> ServingStatus {
     health.check(request).await.expect("an answer").into_inner().status()
 }
 
-async fn turns(service: &Service, status: ServingStatus) {
+/// Waits until health says so at both doors.
+pub async fn turns(service: &Service, status: ServingStatus) {
     let begun = Instant::now();
     let ready = if status == ServingStatus::Serving { 200 } else { 503 };
     while health(service).await != status || service.caller().get("/readyz").await != ready {
@@ -123,6 +127,78 @@ async fn hung_and_gone_on(server: Server) {
     let (acknowledged, ends) = load.stop().await;
     assert!(ends.iter().all(|code| *code == Code::Unavailable), "{ends:?}");
     nothing_lost(&server, &acknowledged).await;
+    service.stop().await;
+}
+
+/// An administrator locks a table for longer than a statement may take, again and again: no statement that is
+/// given up takes a connection with it.
+async fn a_locked_table_is_waited_for(database: TestDatabase) {
+    let flags = ["--database-connections", "4", "--database-timeout", "1s"];
+    let service = Service::start_with(&database.url, &flags).await;
+    let caller = service.caller();
+    caller.identify(Door::Grpc, Some("a@x.de"), None).await.unwrap();
+    let tables = database.raw().await;
+    for round in 0..3 {
+        let lock = tables.begin().await.unwrap();
+        let sql = match database.backend {
+            Backend::Postgres => r#"LOCK TABLE "Contact", "Identifier" IN ACCESS EXCLUSIVE MODE"#,
+            Backend::Sqlite | Backend::Mariadb | Backend::Mysql => "LOCK TABLES Contact WRITE, Identifier WRITE",
+        };
+        lock.execute_unprepared(sql).await.unwrap();
+        let mut calls = JoinSet::new();
+        for number in 0..8 {
+            let (caller, email) = (caller.clone(), format!("{round}.{number}@x.de"));
+            let email = if number % 2 == 0 { "a@x.de".to_owned() } else { email };
+            calls.spawn(async move { caller.identify_within(DEADLINE, Door::Grpc, Some(&email), None).await });
+        }
+        for answer in calls.join_all().await {
+            let refusal = answer.unwrap_err();
+            assert!([Code::Unavailable, Code::DeadlineExceeded].contains(&refusal.code), "{refusal:?}");
+        }
+        if database.backend != Backend::Postgres {
+            lock.execute_unprepared("UNLOCK TABLES").await.unwrap();
+        }
+        lock.rollback().await.unwrap();
+        turns(&service, ServingStatus::Serving).await;
+        let known = caller.identify_within(DEADLINE, Door::Grpc, Some("a@x.de"), None).await.expect("a connection");
+        assert_eq!(known.outcome, "matched");
+        let email = format!("new.{round}@x.de");
+        let new = caller.identify_within(DEADLINE, Door::Http, Some(&email), None).await.expect("a connection");
+        assert_eq!(new.outcome, "created");
+    }
+    tables.close().await.unwrap();
+    service.stop().await;
+}
+
+/// What was prepared for the table as it was is prepared again.
+async fn a_table_altered_under_it(database: TestDatabase) {
+    let service = Service::start(&database).await;
+    let caller = service.caller();
+    let tables = database.raw().await;
+    for (round, width) in [300, 310, 320].into_iter().enumerate() {
+        for _ in 0..8 {
+            caller.identify(Door::Grpc, Some("a@x.de"), None).await.unwrap();
+        }
+        let alter = match database.backend {
+            Backend::Postgres => {
+                format!(
+                    r#"ALTER TABLE "Contact" ALTER COLUMN "email" TYPE {}"#,
+                    ["text", "varchar(300)", "text"][round]
+                )
+            }
+            Backend::Sqlite | Backend::Mariadb | Backend::Mysql => {
+                format!("ALTER TABLE Contact MODIFY email varchar({width}) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin")
+            }
+        };
+        tables.execute_unprepared(&alter).await.unwrap();
+        for door in Door::BOTH {
+            assert_eq!(caller.identify(door, Some("a@x.de"), None).await.expect("prepared again").primary, 1);
+            let email = format!("{round}.{door:?}@x.de");
+            assert_eq!(caller.identify(door, Some(&email), None).await.expect("prepared again").outcome, "created");
+        }
+        tokio::time::sleep(Duration::from_millis(1100)).await; // Connections are not replaced twice in a second.
+    }
+    tables.close().await.unwrap();
     service.stop().await;
 }
 

@@ -9,9 +9,16 @@ use crate::bench::{Bench, SECRET};
 #[test]
 fn a_wrong_database_url_is_refused_without_a_word_of_it() {
     let bench = Bench::new();
-    for url in
-        ["hunter2", "oracle://hunter2", "mysql:hunter2", "mysql://u:hunter2#x@h/d", "mysql://", "SQLITE://hunter2"]
-    {
+    for url in [
+        "hunter2",
+        "oracle://hunter2",
+        "mysql:hunter2",
+        "mysql://u:hunter2#x@h/d",
+        "mysql://",
+        "SQLITE://hunter2",
+        "mysql://hunter2,/x",
+        "mysql://hunter2:1,h:x/x",
+    ] {
         let line = bench.refusal(&[], &[("DATABASE_URL", url)]);
         assert!(line.starts_with("DATABASE_URL (environment): "), "{line}");
     }
@@ -50,6 +57,27 @@ fn a_database_in_parts_becomes_a_url() {
     assert_eq!(decoded(url.username()), odd);
     assert_eq!(decoded(url.password().expect("a password")), odd);
     assert_eq!(decoded(&url.path()[1..]), odd);
+}
+
+#[test]
+fn several_hosts_can_have_the_database() {
+    let url = format!("postgres://shop:{SECRET},@one:1,[::1],three/x?sslmode=require");
+    let settings = Settings::from_flags(["--database-url", &url]).expect("valid");
+    let servers = settings.database.server_urls();
+    let servers: Vec<_> = servers.iter().map(ExposeSecret::expose_secret).collect();
+    let expected =
+        ["one:1", "[::1]", "three"].map(|host| format!("postgres://shop:{SECRET},@{host}/x?sslmode=require"));
+    assert_eq!(servers, expected);
+    let report = Bench::new().config(&["--database-url", &url], &[]);
+    assert!(report.contains("database_url = \"postgres://shop@one:1,[::1],three/x\""), "{report}");
+    assert!(!report.contains(SECRET));
+
+    let settings = Settings::from_flags(["--db-host", "one, ::1,10.0.0.3", "--db-port", "1"]).expect("valid");
+    assert_eq!(settings.database.url.expose_secret(), "mysql://root@one:1,[::1]:1,10.0.0.3:1/identity");
+    assert_eq!(
+        Bench::new().refusal(&["--db-host", "one,,two"], &[]),
+        "--db-host: must be a host name or an IP address, or several with commas between them"
+    );
 }
 
 #[test]

@@ -99,7 +99,7 @@ impl TestDatabase {
 
     pub async fn unmigrated_store(&self) -> Database {
         let options = ConnectOptions {
-            url: self.url.clone().into(),
+            urls: vec![self.url.clone().into()],
             max_connections: 10,
             statement_timeout: Duration::from_secs(10),
         };

@@ -7,7 +7,7 @@ use super::Backend;
 
 /// A database server of the test's own, through `scripts/servers`.
 pub struct Server {
-    kind: &'static str,
+    pub backend: Backend,
     port: u16,
     pub url: String,
 }
@@ -20,7 +20,7 @@ impl Server {
 
     pub fn start(backend: Backend) -> Self {
         let port = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("bound").port();
-        let mut server = Self { kind: backend.name(), port, url: String::new() };
+        let mut server = Self { backend, port, url: String::new() };
         server.start_again();
         server
     }
@@ -46,10 +46,12 @@ impl Server {
 
     fn control(&self, what: &str) -> String {
         let script = Self::script().expect("the script");
-        let done =
-            Command::new(script).args([what, self.kind, &self.port.to_string()]).output().expect("the script runs");
+        let done = Command::new(script)
+            .args([what, self.backend.name(), &self.port.to_string()])
+            .output()
+            .expect("the script runs");
         let said = String::from_utf8_lossy(&done.stderr).into_owned();
-        assert!(done.status.success(), "{what} {}: {said}", self.kind);
+        assert!(done.status.success(), "{what} {}: {said}", self.backend.name());
         String::from_utf8(done.stdout).expect("text")
     }
 }
@@ -57,7 +59,7 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         if let Ok(script) = Self::script() {
-            let _ = Command::new(script).args(["kill", self.kind, &self.port.to_string()]).output();
+            let _ = Command::new(script).args(["kill", self.backend.name(), &self.port.to_string()]).output();
         }
     }
 }

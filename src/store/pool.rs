@@ -1,0 +1,244 @@
+//! The connections to the database, and when they are given up for new ones.
+//!
+//! A pool mends what breaks loudly: a connection that was closed is opened again. It does not mend what goes
+//! wrong in silence, for good:
+//!
+//! - a server that became a replica keeps its connections, and answers reads from a past that is over;
+//! - a connection whose other end is gone without a word is waited for, and its place in the pool is lost; so is
+//!   one whose statement was given up, where the driver cannot tell what it still has to read;
+//! - a statement that was prepared before its table was altered fails each time.
+//!
+//! So every statement reports how it ended. When that says that the connections are of no use, all of them are
+//! replaced, by connections to the first server that takes writes. The old ones finish what they have begun.
+
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use sea_orm::{ConnectionTrait, DatabaseConnection, Statement};
+use tokio::sync::{Mutex, watch};
+use tokio::time::{sleep, timeout};
+
+use super::StoreError;
+use super::connect::{ConnectError, ConnectOptions, Servers};
+use super::error::Connections;
+use super::server::{CLOSE_WITHIN, is_read_only, read_only_question};
+use super::session::locking_timeout;
+
+/// So many statements without an answer or a connection, and the pool is replaced. One alone may have bad luck.
+const DOUBTS: u32 = 3;
+
+/// The shortest time between two attempts to replace the pool: a database that is slow or away must not be
+/// made busy by connecting.
+const REPLACE_EVERY: Duration = Duration::from_secs(1);
+
+/// Hands out connections. Clones share them.
+#[derive(Clone, Debug)]
+pub(super) struct Pool(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    servers: Servers,
+    statement_timeout: Duration,
+    current: watch::Sender<Arc<Generation>>,
+    replacing: Mutex<Replacing>,
+    /// Whether no server could be used when that was last tried.
+    is_lost: watch::Sender<bool>,
+}
+
+/// A set of connections, all to one server.
+#[derive(Debug)]
+struct Generation {
+    connection: DatabaseConnection,
+    /// How many of its statements had no answer or no connection.
+    doubts: AtomicU32,
+    /// Whether its server took no writes when it was last asked.
+    is_read_only: AtomicBool,
+}
+
+/// What the last attempt to replace the connections came to.
+#[derive(Debug)]
+struct Replacing {
+    ended: Option<Instant>,
+    /// The server in use: its place in the list.
+    server: usize,
+}
+
+impl Pool {
+    pub(super) async fn connect(options: ConnectOptions) -> Result<Self, ConnectError> {
+        let servers = Servers::new(&options);
+        let (server, connection) = servers.connect(0).await?;
+        Ok(Self(Arc::new(Shared {
+            servers,
+            statement_timeout: options.statement_timeout,
+            current: watch::Sender::new(Generation::new(connection)),
+            replacing: Mutex::new(Replacing { ended: None, server }),
+            is_lost: watch::Sender::new(false),
+        })))
+    }
+
+    /// The connections in use, whatever state they are in.
+    pub(super) fn any(&self) -> Lease {
+        Lease { shared: Arc::clone(&self.0), generation: Arc::clone(&self.0.current.borrow()) }
+    }
+
+    /// Connections for a statement or a transaction. Where there is no server, the next attempt to find one is
+    /// waited for.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when there is still none, or when it takes no writes: what it would read may
+    /// be out of date.
+    pub(super) async fn lease(&self) -> Result<Lease, StoreError> {
+        if *self.0.is_lost.borrow() {
+            let mut is_lost = self.0.is_lost.subscribe();
+            if timeout(REPLACE_EVERY, is_lost.wait_for(|is_lost| !is_lost)).await.is_err() {
+                return Err(StoreError::no_connection("no server"));
+            }
+        }
+        let lease = self.any();
+        if lease.generation.is_read_only.load(Relaxed) { Err(StoreError::read_only()) } else { Ok(lease) }
+    }
+
+    /// Asks the server whether it takes writes.
+    pub(super) async fn ask(&self) -> Result<(), StoreError> {
+        let lease = self.any();
+        match lease.ask().await {
+            Err(_) if lease.is_replaced() => self.any().ask().await,
+            answer => answer,
+        }
+    }
+}
+
+impl Generation {
+    fn new(connection: DatabaseConnection) -> Arc<Self> {
+        Arc::new(Self { connection, doubts: AtomicU32::new(0), is_read_only: AtomicBool::new(false) })
+    }
+
+    /// Whether they are of no use after this.
+    fn is_spent(&self, error: &StoreError) -> bool {
+        match error.connections() {
+            Connections::Sound => false,
+            Connections::Doubtful => self.doubts.fetch_add(1, Relaxed) + 1 >= DOUBTS,
+            Connections::Stale => true,
+            Connections::ReadOnly => {
+                self.is_read_only.store(true, Relaxed);
+                true
+            }
+        }
+    }
+}
+
+/// The connections that a statement or a transaction uses to its end, though others may have come since.
+#[derive(Debug)]
+pub(super) struct Lease {
+    shared: Arc<Shared>,
+    generation: Arc<Generation>,
+}
+
+impl Lease {
+    pub(super) fn connection(&self) -> &DatabaseConnection {
+        &self.generation.connection
+    }
+
+    /// Does work on the database, for as long as one statement may take: a database that hangs must not
+    /// hang its callers. Whoever starts over after an error may find new connections.
+    pub(super) async fn bounded<T>(
+        &self,
+        work: impl Future<Output = Result<T, impl Into<StoreError>>>,
+    ) -> Result<T, StoreError> {
+        self.within(self.shared.statement_timeout, work).await
+    }
+
+    /// The same for work that may have to wait for a lock.
+    pub(super) async fn bounded_with_lock<T>(
+        &self,
+        work: impl Future<Output = Result<T, impl Into<StoreError>>>,
+    ) -> Result<T, StoreError> {
+        let backend = self.connection().get_database_backend();
+        self.within(locking_timeout(backend, self.shared.statement_timeout), work).await
+    }
+
+    async fn within<T>(
+        &self,
+        limit: Duration,
+        work: impl Future<Output = Result<T, impl Into<StoreError>>>,
+    ) -> Result<T, StoreError> {
+        let result = match timeout(limit, work).await {
+            Ok(result) => result.map_err(Into::into),
+            Err(_) => Err(StoreError::TimedOut(limit)),
+        };
+        if let Err(error) = &result
+            && self.generation.is_spent(error)
+        {
+            // Boxed, as it is seldom: it need not make every statement's future larger.
+            Box::pin(self.replace_or_look_on(error.connections())).await;
+        }
+        result
+    }
+
+    async fn ask(&self) -> Result<(), StoreError> {
+        let backend = self.connection().get_database_backend();
+        let takes_writes = async {
+            let Some(question) = read_only_question(backend) else {
+                return self.connection().execute_unprepared("SELECT 1").await.map(drop).map_err(StoreError::from);
+            };
+            let answer = self.connection().query_one_raw(Statement::from_string(backend, question)).await;
+            match answer.map_err(StoreError::from) {
+                Ok(row) if is_read_only(row.as_ref()) => Err(StoreError::read_only()),
+                // One that does not know what is asked has no such mode.
+                Ok(_) | Err(StoreError::Rejected(_)) => Ok(()),
+                Err(error) => Err(error),
+            }
+        };
+        self.bounded(takes_writes).await?;
+        self.generation.is_read_only.store(false, Relaxed);
+        self.shared.is_lost.send_replace(false);
+        Ok(())
+    }
+
+    fn is_replaced(&self) -> bool {
+        !Arc::ptr_eq(&self.generation, &self.shared.current.borrow())
+    }
+
+    /// Puts new connections in the place of these, or sees to it that they come when there is a server again.
+    async fn replace_or_look_on(&self, why: Connections) {
+        if let Err(error) = self.replace(why).await
+            && !self.shared.is_lost.send_replace(true)
+        {
+            tracing::error!(error.message = %error, "no new connections to the database");
+            tokio::spawn(look_on(Arc::downgrade(&self.shared)));
+        }
+    }
+
+    /// Puts new connections in the place of these, unless somebody did, or tried a moment ago.
+    async fn replace(&self, why: Connections) -> Result<(), ConnectError> {
+        let Shared { servers, current, replacing, is_lost, .. } = &*self.shared;
+        if !servers.are_elsewhere() {
+            return Ok(());
+        }
+        let mut replacing = replacing.lock().await;
+        if self.is_replaced() || replacing.ended.is_some_and(|ended| ended.elapsed() < REPLACE_EVERY) {
+            return Ok(());
+        }
+        // One that does not answer is asked last: cut off from its group, it may still take itself for the primary.
+        let from = replacing.server + usize::from(why == Connections::Doubtful);
+        let found = servers.connect(from).await;
+        replacing.ended = Some(Instant::now());
+        let (server, connection) = found?;
+        tracing::info!(database.server = server + 1, "new connections to the database");
+        let old = current.send_replace(Generation::new(connection));
+        tokio::spawn(async move { timeout(CLOSE_WITHIN, old.connection.close_by_ref()).await });
+        replacing.server = server;
+        is_lost.send_replace(false);
+        Ok(())
+    }
+}
+
+/// Looks for a server that takes writes until there is one, or the last one answers again.
+async fn look_on(shared: Weak<Shared>) {
+    loop {
+        sleep(REPLACE_EVERY).await;
+        let Some(shared) = shared.upgrade().filter(|shared| *shared.is_lost.borrow()) else { return };
+        let _ = Pool(shared).any().replace(Connections::Doubtful).await; // The log has the first error.
+    }
+}

@@ -1,0 +1,176 @@
+//! One database server: what is asked of it before it is used, and what its connections are told.
+
+use std::time::Duration;
+
+use sea_orm::{DatabaseConnection, DbBackend, DbErr, QueryResult, RuntimeErr};
+use secrecy::{ExposeSecret, SecretString};
+use sqlx::mysql::MySqlConnectOptions;
+use sqlx::postgres::PgConnectOptions;
+use sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor, MySqlConnection};
+use tokio::time::timeout;
+
+use super::connect::{ConnectError, why};
+use super::session::{self, LockWait};
+
+/// A connection unused for so long is asked whether it still works before it is used: a database that was
+/// restarted leaves a pool full of dead ones.
+const PING_IDLE_FOR: Duration = Duration::from_secs(1);
+
+/// How long a connection may take to be closed.
+pub(super) const CLOSE_WITHIN: Duration = Duration::from_secs(10);
+
+/// `innodb_read_only` is an Aurora reader's. The variable in the comments, of which each server heeds its own,
+/// is what `transaction_read_only` in a configuration sets.
+const MYSQL_READ_ONLY: &str = "SELECT @@global.read_only OR @@global.innodb_read_only \
+     /*!80000 OR @@session.transaction_read_only */ /*M!100000 OR @@session.tx_read_only */";
+
+const POSTGRES_READ_ONLY: &str =
+    "SELECT (pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean)::int::bigint";
+
+/// What to ask a server to learn whether it takes writes. Its answer is for [`is_read_only`].
+pub(super) fn read_only_question(backend: DbBackend) -> Option<&'static str> {
+    if backend == DbBackend::MySql {
+        Some(MYSQL_READ_ONLY)
+    } else if backend == DbBackend::Postgres {
+        Some(POSTGRES_READ_ONLY)
+    } else {
+        None
+    }
+}
+
+/// Whether that is what it answered.
+pub(super) fn is_read_only(answer: Option<&QueryResult>) -> bool {
+    answer.and_then(|row| row.try_get_by_index::<i64>(0).ok()) == Some(1)
+}
+
+/// A server that can have the database.
+#[derive(Debug)]
+pub(super) struct Server {
+    url: SecretString,
+    max_connections: u32,
+    statement_timeout: Duration,
+    lock_wait: LockWait,
+}
+
+impl Server {
+    pub(super) fn new(url: SecretString, max_connections: u32, statement_timeout: Duration) -> Self {
+        Self { url, max_connections, statement_timeout, lock_wait: LockWait::within(statement_timeout) }
+    }
+
+    pub(super) fn is_sqlite(&self) -> bool {
+        self.url.expose_secret().starts_with("sqlite:")
+    }
+
+    /// A pool of connections to it, if it answers and takes writes.
+    pub(super) async fn connect(&self) -> Result<DatabaseConnection, ConnectError> {
+        let url = self.url.expose_secret();
+        if self.is_sqlite() {
+            return self.pool(String::new()).await;
+        }
+        // A connection of its own first: a pool's tries again and again, and does not say why.
+        let tried = async {
+            if url.starts_with("mysql:") {
+                try_mysql(url, session::mysql(self.lock_wait)).await
+            } else {
+                try_postgres(url, session::postgres(self.lock_wait)).await
+            }
+        };
+        let session =
+            timeout(self.statement_timeout, Box::pin(tried)).await.unwrap_or(Err(ConnectError::Unreachable))?;
+        self.pool(session).await
+    }
+
+    async fn pool(&self, session: String) -> Result<DatabaseConnection, ConnectError> {
+        let url = self.url.expose_secret();
+        let limit = self.statement_timeout;
+        let mysql = session.clone();
+        let lock_wait = self.lock_wait.others;
+        let mut options = sea_orm::ConnectOptions::new(url);
+        options
+            .max_connections(self.max_connections)
+            .connect_timeout(limit)
+            .acquire_timeout(limit)
+            .connect_lazy(!self.is_sqlite())
+            .test_before_acquire_if_idle_for(PING_IDLE_FOR)
+            .sqlx_logging(false)
+            .record_stmt_in_spans(false)
+            .map_sqlx_mysql_pool_opts(move |pool| {
+                let session = mysql.clone();
+                pool.after_connect(move |connection, _| {
+                    let session = AssertSqlSafe(session.clone());
+                    Box::pin(async move { connection.execute(session).await.map(drop) })
+                })
+                .after_release(move |connection, _| Box::pin(is_at_rest(connection, limit)))
+            })
+            .map_sqlx_postgres_pool_opts(move |pool| {
+                let session = session.clone();
+                pool.after_connect(move |connection, _| {
+                    let session = AssertSqlSafe(session.clone());
+                    Box::pin(async move { connection.execute(session).await.map(drop) })
+                })
+                .after_release(move |connection, _| Box::pin(is_at_rest(connection, limit)))
+            })
+            .map_sqlx_sqlite_opts(move |sqlite| {
+                // Readers beside the writer, and every commit on disk before it is answered.
+                sqlite
+                    .create_if_missing(true)
+                    .journal_mode(SqliteJournalMode::Wal)
+                    .synchronous(SqliteSynchronous::Full)
+                    .busy_timeout(lock_wait)
+            });
+        if is_in_memory(url) {
+            // Each connection would be a database of its own, and gone with it.
+            options.max_connections(1).min_connections(1).idle_timeout(None).max_lifetime(None);
+        }
+        sea_orm::Database::connect(options).await.map_err(|error| {
+            if let DbErr::Conn(RuntimeErr::SqlxError(error)) = &error { why(error) } else { ConnectError::Unreachable }
+        })
+    }
+}
+
+/// Whether a connection can go back to the pool: what a statement that was given up has still to come is
+/// read first. Where it does not come, the connection is closed; the pool alone would wait for ever.
+async fn is_at_rest(connection: &mut impl Connection, limit: Duration) -> Result<bool, sqlx::Error> {
+    Ok(matches!(timeout(limit, connection.flush()).await, Ok(Ok(()))))
+}
+
+/// Tries a MySQL or MariaDB server; what its sessions are to begin with: this, and what that server needs besides.
+async fn try_mysql(url: &str, session: String) -> Result<String, ConnectError> {
+    let options: MySqlConnectOptions = url.parse().map_err(|error| why(&error))?;
+    let mut connection = options.disable_statement_logging().connect().await.map_err(|error| why(&error))?;
+    let session = ask_mysql(&mut connection, session).await;
+    close(connection);
+    session
+}
+
+async fn ask_mysql(connection: &mut MySqlConnection, session: String) -> Result<String, ConnectError> {
+    connection.execute(AssertSqlSafe(session.clone())).await.map_err(|error| why(&error))?;
+    if says_yes(connection, MYSQL_READ_ONLY).await {
+        return Err(ConnectError::ReadOnly);
+    }
+    Ok(session)
+}
+
+/// A server that does not know what is asked says no.
+async fn says_yes(connection: &mut MySqlConnection, question: &'static str) -> bool {
+    sqlx::query_scalar(question).fetch_one(connection).await.is_ok_and(|answer: Option<i64>| answer == Some(1))
+}
+
+/// Tries a PostgreSQL server, likewise.
+async fn try_postgres(url: &str, session: String) -> Result<String, ConnectError> {
+    let options: PgConnectOptions = url.parse().map_err(|error| why(&error))?;
+    let mut connection = options.disable_statement_logging().connect().await.map_err(|error| why(&error))?;
+    let answer: Result<i64, _> = sqlx::query_scalar(POSTGRES_READ_ONLY).fetch_one(&mut connection).await;
+    close(connection);
+    if answer.map_err(|error| why(&error))? == 1 { Err(ConnectError::ReadOnly) } else { Ok(session) }
+}
+
+/// Takes leave of a server. Over TLS it waits for the server to do the same, which nobody else should.
+fn close(connection: impl Connection) {
+    tokio::spawn(timeout(CLOSE_WITHIN, connection.close()));
+}
+
+fn is_in_memory(url: &str) -> bool {
+    url.contains(":memory:") || url.contains("mode=memory")
+}

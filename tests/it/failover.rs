@@ -1,0 +1,156 @@
+//! The database moves to another server, or the way to it is lost: the service follows by itself.
+
+use std::time::{Duration, Instant};
+
+use identity::store::{ConnectOptions, Database};
+use sea_orm::ConnectionTrait;
+use tonic::Code;
+use tonic_health::pb::health_check_response::ServingStatus;
+use url::Url;
+
+use crate::harness::{Backend, Caller, Door, Proxy, Server, Service, Suite, TestDatabase};
+use crate::outage::turns;
+
+pub fn register(suite: &mut Suite) {
+    suite.on(&Backend::SERVERS, "failover::connections_that_lead_nowhere", connections_that_lead_nowhere);
+    suite.on_own_server(&Backend::SERVERS, "failover::of_several_servers", of_several_servers);
+    suite.on_own_server(&Backend::SERVERS, "failover::behind_one_address", behind_one_address);
+}
+
+/// How soon the service must have found its way.
+const SOON: Duration = Duration::from_secs(10);
+
+/// Calls until it works; every failure on the way says that a retry helps.
+async fn eventually(caller: &Caller, email: &str) -> &'static str {
+    let begun = Instant::now();
+    loop {
+        match caller.identify_within(Duration::from_secs(2), Door::Grpc, Some(email), None).await {
+            Ok(reply) => return reply.outcome,
+            Err(refusal) => {
+                assert!(refusal.retry || refusal.code == Code::DeadlineExceeded, "{refusal:?}");
+                assert!(begun.elapsed() < SOON, "still {refusal:?}");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+    }
+}
+
+/// Over TLS on MySQL, where closing such a connection waits for the other end.
+async fn connections_that_lead_nowhere(database: TestDatabase) {
+    let proxy = Proxy::start(&database.url).await;
+    let flags = ["--database-connections", "4", "--database-timeout", "1s"];
+    let service = Service::start_with(&proxy.url, &flags).await;
+    let caller = service.caller();
+    for round in 0..3 {
+        let mut calls = tokio::task::JoinSet::new();
+        for number in 0..32 {
+            let caller = caller.clone();
+            calls
+                .spawn(async move { caller.identify(Door::Http, Some(&format!("{round}.{number}@x.de")), None).await });
+        }
+        assert!(calls.join_all().await.iter().all(Result::is_ok), "all connections are open");
+        proxy.swallow();
+        assert_eq!(eventually(&caller, &format!("new.{round}@x.de")).await, "created");
+        assert_eq!(eventually(&caller, &format!("{round}.0@x.de")).await, "matched");
+        turns(&service, ServingStatus::Serving).await;
+    }
+    service.stop().await;
+}
+
+/// A server with the service's tables, and how to make it a replica and a primary, as far as a client sees.
+struct Candidate {
+    server: Server,
+    backend: Backend,
+    /// With an account that has no more rights than the service needs: an administrator may write to a replica.
+    url: Url,
+}
+
+impl Candidate {
+    async fn new(server: Server) -> Self {
+        let urls = vec![server.url.clone().into()];
+        let options = ConnectOptions { urls, max_connections: 2, statement_timeout: Duration::from_secs(10) };
+        Database::connect(options).await.expect("the server answers").migrate_up().await.expect("tables");
+        let mut url = Url::parse(&server.url).unwrap();
+        if server.backend != Backend::Postgres {
+            let admin = sea_orm::Database::connect(&server.url).await.expect("the server answers");
+            for sql in ["CREATE USER shop@'%' IDENTIFIED BY 'shop'", "GRANT ALL ON identity.* TO shop@'%'"] {
+                admin.execute_unprepared(sql).await.expect("an administrator may");
+            }
+            admin.close().await.expect("close");
+            url.set_username("shop").unwrap();
+            url.set_password(Some("shop")).unwrap();
+        }
+        Self { backend: server.backend, server, url }
+    }
+
+    async fn another(&self) -> Self {
+        let backend = self.backend;
+        Self::new(tokio::task::spawn_blocking(move || Server::start(backend)).await.expect("a server")).await
+    }
+
+    async fn set_read_only(&self, on: bool) {
+        let sql = match self.backend {
+            Backend::Mysql | Backend::Mariadb if on => "SET GLOBAL read_only = ON",
+            Backend::Mysql | Backend::Mariadb => "SET GLOBAL read_only = OFF",
+            Backend::Postgres if on => "ALTER SYSTEM SET default_transaction_read_only = on",
+            Backend::Postgres => "ALTER SYSTEM SET default_transaction_read_only = off",
+            Backend::Sqlite => unreachable!("no server"),
+        };
+        let admin = sea_orm::Database::connect(&self.server.url).await.expect("the server answers");
+        admin.execute_unprepared(sql).await.expect("an administrator may");
+        if self.backend == Backend::Postgres {
+            admin.execute_unprepared("SELECT pg_reload_conf()").await.expect("an administrator may");
+        }
+        admin.close().await.expect("close");
+    }
+}
+
+/// The primary of a group changes: by an administrator, and by dying.
+async fn of_several_servers(server: Server) {
+    let one = Candidate::new(server).await;
+    let two = one.another().await;
+    one.set_read_only(true).await;
+    let (first, second) = (one.url.port().unwrap().to_string(), two.url.port().unwrap().to_string());
+    let url = one.url.as_str().replace(&first, &format!("{first},127.0.0.1:{second}"));
+    let service = Service::start_with(&url, &["--database-timeout", "1s"]).await;
+    let caller = service.caller();
+    // The servers do not replicate: who is known tells which one answers.
+    assert_eq!(caller.identify(Door::Grpc, Some("two@x.de"), None).await.unwrap().outcome, "created");
+
+    two.set_read_only(true).await;
+    turns(&service, ServingStatus::NotServing).await;
+    let refusal = caller.identify(Door::Grpc, Some("two@x.de"), None).await.unwrap_err();
+    assert_eq!((refusal.code, refusal.retry), (Code::Unavailable, true), "a replica's answers may be old");
+
+    one.set_read_only(false).await;
+    turns(&service, ServingStatus::Serving).await;
+    assert_eq!(caller.identify(Door::Http, Some("one@x.de"), None).await.unwrap().outcome, "created");
+    assert_eq!(caller.identify(Door::Http, Some("two@x.de"), None).await.unwrap().outcome, "created");
+
+    two.set_read_only(false).await;
+    one.server.kill();
+    assert_eq!(eventually(&caller, "two@x.de").await, "matched");
+    turns(&service, ServingStatus::Serving).await;
+    assert_eq!(caller.identify(Door::Http, Some("one@x.de"), None).await.unwrap().outcome, "created");
+    service.stop().await;
+}
+
+/// The name or the proxy leads to a new primary, and the old one goes on as a replica.
+async fn behind_one_address(server: Server) {
+    let one = Candidate::new(server).await;
+    let two = one.another().await;
+    let proxy = Proxy::start(one.url.as_str()).await;
+    let service = Service::start_with(&proxy.url, &["--database-timeout", "1s"]).await;
+    let caller = service.caller();
+    caller.identify(Door::Grpc, Some("one@x.de"), None).await.unwrap();
+    one.set_read_only(true).await;
+    proxy.redirect(two.url.as_str());
+    assert_eq!(eventually(&caller, "two@x.de").await, "created");
+    turns(&service, ServingStatus::Serving).await;
+    assert_eq!(
+        caller.identify(Door::Grpc, Some("one@x.de"), None).await.unwrap().outcome,
+        "created",
+        "not from the old"
+    );
+    service.stop().await;
+}
