@@ -11,7 +11,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor, MySqlConnection}
 use tokio::time::timeout;
 
 use super::connect::{ConnectError, why};
-use super::session::{self, LockWait};
+use super::session::{self, LockWait, MYSQL_LOG_ROWS, MYSQL_LOGS_STATEMENTS};
 
 /// A connection unused for so long is asked whether it still works before it is used: a database that was
 /// restarted leaves a pool full of dead ones.
@@ -149,7 +149,16 @@ async fn ask_mysql(connection: &mut MySqlConnection, session: String) -> Result<
     if says_yes(connection, MYSQL_READ_ONLY).await {
         return Err(ConnectError::ReadOnly);
     }
-    Ok(session)
+    if !says_yes(connection, MYSQL_LOGS_STATEMENTS).await {
+        return Ok(session);
+    }
+    connection.execute(MYSQL_LOG_ROWS).await.map_err(|_| {
+        ConnectError::Refused(
+            "the server's binlog_format is STATEMENT, with which the service cannot write: set it to ROW, \
+             or give the database user the right to set it for itself (SESSION_VARIABLES_ADMIN)",
+        )
+    })?;
+    Ok(format!("{session}; {MYSQL_LOG_ROWS}"))
 }
 
 /// A server that does not know what is asked says no.

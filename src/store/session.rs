@@ -38,9 +38,15 @@ pub(super) fn mysql(lock_wait: LockWait) -> String {
     let seconds = lock_wait.mysql.as_secs();
     format!(
         "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED; \
-         SET SESSION innodb_lock_wait_timeout = {seconds}, lock_wait_timeout = {seconds}"
+         SET SESSION autocommit = 1, innodb_lock_wait_timeout = {seconds}, lock_wait_timeout = {seconds}"
     )
 }
+
+/// Whether a MySQL server logs statements: under READ COMMITTED it writes nothing then (error 1665).
+pub(super) const MYSQL_LOGS_STATEMENTS: &str = "SELECT @@global.log_bin AND @@session.binlog_format = 'STATEMENT'";
+
+/// The remedy, which not every user may take.
+pub(super) const MYSQL_LOG_ROWS: &str = "SET SESSION binlog_format = 'ROW'";
 
 /// Every statement of this service is a key look-up. A plan made while the tables were small must not
 /// stay a scan when they have grown.

@@ -29,6 +29,12 @@ pub fn register(suite: &mut Suite) {
         a_file_that_cannot_be_made_is_explained,
     );
     suite.on(&[Backend::Sqlite], "connect::in_memory", in_memory);
+    suite.on_own_server(
+        &[Backend::Mysql, Backend::Mariadb],
+        "connect::a_server_that_commits_nothing_by_itself",
+        a_server_that_commits_nothing_by_itself,
+    );
+    suite.on_own_server(&[Backend::Mysql], "connect::a_server_that_logs_statements", a_server_that_logs_statements);
     suite.on_own_server(&Backend::SERVERS, "connect::a_read_only_server_is_explained", a_read_only_server_is_explained);
 }
 
@@ -141,6 +147,42 @@ async fn administer(server: &Server, statements: &[&str]) {
         admin.execute_unprepared(statement).await.unwrap();
     }
     admin.close().await.unwrap();
+}
+
+async fn a_server_that_commits_nothing_by_itself(server: Server) {
+    administer(&server, &["SET GLOBAL autocommit = 0"]).await;
+    for outcome in ["created", "matched"] {
+        let service = Service::start_with(&server.url, &[]).await;
+        let caller = service.caller();
+        assert_eq!(caller.identify(Door::Grpc, Some("a@x.de"), Some("1")).await.unwrap().outcome, outcome);
+        assert_eq!(caller.identify(Door::Grpc, None, Some("1")).await.unwrap().outcome, "matched");
+        // No look-up has left a transaction open, which would keep the table from being altered.
+        let alter = format!("SET SESSION lock_wait_timeout = 5; ALTER TABLE Contact ADD COLUMN {outcome} int");
+        administer(&server, &[&alter]).await;
+        service.stop().await;
+    }
+}
+
+/// READ COMMITTED and such a log exclude each other.
+async fn a_server_that_logs_statements(server: Server) {
+    administer(
+        &server,
+        &[
+            "SET GLOBAL binlog_format = 'STATEMENT'",
+            "CREATE USER shop@'%' IDENTIFIED BY 'shop'",
+            "GRANT ALL ON identity.* TO shop@'%'",
+        ],
+    )
+    .await;
+    let mut url = Url::parse(&server.url).unwrap();
+    url.set_username("shop").unwrap();
+    url.set_password(Some("shop")).unwrap();
+    let refusal = connect(&url).await.err().unwrap();
+    assert!(matches!(refusal, ConnectError::Refused(why) if why.contains("binlog_format")), "{refusal}");
+    administer(&server, &["GRANT SESSION_VARIABLES_ADMIN ON *.* TO shop@'%'"]).await;
+    let service = Service::start_with(url.as_str(), &[]).await;
+    assert_eq!(service.caller().identify(Door::Grpc, Some("a@x.de"), None).await.unwrap().outcome, "created");
+    service.stop().await;
 }
 
 async fn a_read_only_server_is_explained(server: Server) {
