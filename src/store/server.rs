@@ -1,12 +1,14 @@
 //! One database server: what is asked of it before it is used, and what its connections are told.
 
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt;
 use std::time::Duration;
 
 use sea_orm::{DatabaseConnection, DbBackend, DbErr, QueryResult, RuntimeErr};
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::mysql::MySqlConnectOptions;
 use sqlx::postgres::PgConnectOptions;
-use sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor, MySqlConnection};
 use tokio::time::timeout;
 
@@ -66,6 +68,7 @@ impl Server {
     pub(super) async fn connect(&self) -> Result<DatabaseConnection, ConnectError> {
         let url = self.url.expose_secret();
         if self.is_sqlite() {
+            make_file(url)?;
             return self.pool(String::new()).await;
         }
         // A connection of its own first: a pool's tries again and again, and does not say why.
@@ -182,4 +185,15 @@ fn close(connection: impl Connection) {
 
 fn is_in_memory(url: &str) -> bool {
     url.contains(":memory:") || url.contains("mode=memory")
+}
+
+/// Makes an SQLite file that only its owner may read, as personal data goes into it. SQLite gives the files
+/// beside it the same rights, and leaves a file that is there as it is.
+fn make_file(url: &str) -> Result<(), ConnectError> {
+    let options: SqliteConnectOptions = url.parse().map_err(|error| why(&error))?;
+    if !is_in_memory(url) {
+        // Whatever is wrong, SQLite will say it.
+        let _ = OpenOptions::new().write(true).create_new(true).mode(0o600).open(options.get_filename());
+    }
+    Ok(())
 }

@@ -29,6 +29,7 @@ pub fn register(suite: &mut Suite) {
         a_file_that_cannot_be_made_is_explained,
     );
     suite.on(&[Backend::Sqlite], "connect::in_memory", in_memory);
+    suite.on(&[Backend::Sqlite], "connect::files_are_their_owners_alone", files_are_their_owners_alone);
     suite.on_own_server(
         &[Backend::Mysql, Backend::Mariadb],
         "connect::a_server_that_commits_nothing_by_itself",
@@ -138,6 +139,18 @@ async fn in_memory(_: TestDatabase) {
     let caller = service.caller();
     assert_eq!(caller.identify(Door::Grpc, Some("a@x.de"), Some("1")).await.unwrap().outcome, "created");
     assert_eq!(caller.identify(Door::Http, None, Some("1")).await.unwrap().outcome, "matched");
+    service.stop().await;
+}
+
+async fn files_are_their_owners_alone(database: TestDatabase) {
+    use std::os::unix::fs::PermissionsExt;
+    let service = Service::start(&database).await;
+    service.caller().identify(Door::Grpc, Some("a@x.de"), None).await.unwrap();
+    let path = database.url.trim_start_matches("sqlite://").trim_end_matches("?mode=rwc").to_owned();
+    for suffix in ["", "-wal", "-shm"] {
+        let mode = std::fs::metadata(format!("{path}{suffix}")).expect(suffix).permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{suffix}");
+    }
     service.stop().await;
 }
 
