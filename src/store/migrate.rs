@@ -50,11 +50,7 @@ impl Database {
             return Ok(()); // The usual start takes no lock.
         }
         let lock = self.lock_migrations().await?;
-        let done = if self.is_sqlite() {
-            Migrator::up(&lock, None).await
-        } else {
-            Migrator::up(&self.connection(), None).await
-        };
+        let done = Migrator::up(&lock, None).await;
         self.unlock_migrations(lock, done).await
     }
 
@@ -64,11 +60,7 @@ impl Database {
     /// [`MigrateError`].
     pub async fn migrate_down(&self, steps: Option<u32>) -> Result<(), MigrateError> {
         let lock = self.lock_migrations().await?;
-        let done = if self.is_sqlite() {
-            Migrator::down(&lock, steps).await
-        } else {
-            Migrator::down(&self.connection(), steps).await
-        };
+        let done = Migrator::down(&lock, steps).await;
         self.unlock_migrations(lock, done).await
     }
 
@@ -102,14 +94,14 @@ impl Database {
         rows.iter().map(|row| row.try_get_by_index(0)).collect()
     }
 
-    /// The write lock of an SQLite file keeps every other connection out: there, migrations run in the
-    /// transaction that has it.
     fn is_sqlite(&self) -> bool {
         self.connection().get_database_backend() == DbBackend::Sqlite
     }
 
     /// SeaORM's migrator takes no lock of its own. A transaction, because it stays on one connection, and so
-    /// the lock is gone with the process whatever happens to it.
+    /// the lock is gone with the process whatever happens to it. The migrations run in it too: the pool may
+    /// have no other connection, and the write lock of an SQLite file keeps every other one out. (On MySQL each
+    /// of their statements ends the transaction, but not the lock.)
     async fn lock_migrations(&self) -> Result<DatabaseTransaction, MigrateError> {
         let options = TransactionOptions {
             sqlite_transaction_mode: self.is_sqlite().then_some(SqliteTransactionMode::Immediate),

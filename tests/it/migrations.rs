@@ -2,11 +2,12 @@
 
 use sea_orm::ConnectionTrait;
 
-use crate::harness::{Suite, TestDatabase};
+use crate::harness::{Backend, Door, Service, Suite, TestDatabase};
 
 pub fn register(suite: &mut Suite) {
     suite.on_all("migrations::up_down_up", up_down_up);
     suite.on_all("migrations::many_replicas_at_once", many_replicas_at_once);
+    suite.on(&Backend::SERVERS, "migrations::one_connection_is_enough", one_connection_is_enough);
     suite.on_all("migrations::a_half_done_step_is_done_again", a_half_done_step_is_done_again);
     suite.on_all("migrations::a_foreign_contact_table_is_refused", a_foreign_contact_table_is_refused);
 }
@@ -36,6 +37,12 @@ async fn many_replicas_at_once(database: TestDatabase) {
         done.unwrap();
     }
     assert!(database.unmigrated_store().await.is_migrated().await.unwrap());
+}
+
+async fn one_connection_is_enough(database: TestDatabase) {
+    let service = Service::start_with(&database.url, &["--database-connections", "1"]).await;
+    service.caller().identify(Door::Grpc, Some("a@x.de"), None).await.unwrap();
+    service.stop().await;
 }
 
 /// A crash between making a table and recording it: MySQL cannot roll the table back.
