@@ -7,6 +7,7 @@ use clap::{Args, FromArgMatches, Subcommand};
 
 use crate::bench::BenchCommand;
 use crate::settings::{self, Settings, SettingsArgs, Stop, value};
+use crate::verify::VerifyArgs;
 
 const ABOUT: &str = "Tells which customer a checkout event belongs to, over gRPC and JSON";
 
@@ -38,6 +39,8 @@ pub enum Command {
     Migrate(MigrateCommand),
     /// Exit 0 if the service at the gRPC address says SERVING
     Healthcheck(Healthcheck),
+    /// Go through the database and report every broken invariant: exit 0 if there is none, 1 if there is
+    Verify(VerifyArgs),
     /// Measure what a running service can do
     #[command(subcommand, arg_required_else_help = false)]
     Bench(BenchCommand),

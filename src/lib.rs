@@ -5,6 +5,7 @@
 //! | module | |
 //! | --- | --- |
 //! | [`cli`], [`settings`], [`telemetry`], [`healthcheck`] | what the binary is told, and the log it writes |
+//! | [`verify`] | goes through the tables and reports, or mends, what is wrong |
 //! | [`bench`] | the load generator, a client like any other |
 //! | [`app`] | wiring: from settings to a running service |
 //! | [`server`] | listeners, limits, the log line of a call, drain |
@@ -29,3 +30,4 @@ pub mod server;
 pub mod settings;
 pub mod store;
 pub mod telemetry;
+pub mod verify;

@@ -8,6 +8,7 @@ use anyhow::Context;
 use identity::cli::{self, Command, Invocation};
 use identity::healthcheck::healthcheck;
 use identity::settings::Stop;
+use identity::verify::verify;
 use identity::{app, bench, telemetry};
 
 /// A wrong setting or command line.
@@ -27,7 +28,7 @@ fn main() -> ExitCode {
         }
     };
     match run(invocation) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             complain(format_args!("{error:#}"));
             ExitCode::FAILURE
@@ -35,13 +36,15 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(Invocation { command, settings, report }: Invocation) -> anyhow::Result<()> {
+fn run(Invocation { command, settings, report }: Invocation) -> anyhow::Result<ExitCode> {
     if let Command::Config = command {
-        return io::stdout().write_all(report.as_bytes()).context("cannot print the settings");
+        io::stdout().write_all(report.as_bytes()).context("cannot print the settings")?;
+        return Ok(ExitCode::SUCCESS);
     }
     if let Command::Bench(command) = command {
         telemetry::init(&settings.logging)?;
-        return bench::run(&command, &settings); // It has runtimes of its own, a thread each.
+        bench::run(&command, &settings)?; // It has runtimes of its own, a thread each.
+        return Ok(ExitCode::SUCCESS);
     }
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")?;
@@ -49,15 +52,22 @@ fn run(Invocation { command, settings, report }: Invocation) -> anyhow::Result<(
         match command {
             Command::Serve => {
                 telemetry::init(&settings.logging)?;
-                app::serve(settings).await
+                app::serve(settings).await?;
             }
             Command::Migrate(command) => {
                 telemetry::init(&settings.logging)?;
-                app::migrate(settings, command).await
+                app::migrate(settings, command).await?;
             }
-            Command::Healthcheck(ask) => Ok(healthcheck(&settings.listen.grpc_addr, ask.timeout).await?),
-            Command::Bench(_) | Command::Config => Ok(()),
+            Command::Healthcheck(ask) => healthcheck(&settings.listen.grpc_addr, ask.timeout).await?,
+            Command::Verify(args) => {
+                telemetry::init(&settings.logging)?;
+                if !verify(args, &settings).await? {
+                    return Ok(ExitCode::FAILURE);
+                }
+            }
+            Command::Bench(_) | Command::Config => {}
         }
+        Ok(ExitCode::SUCCESS)
     });
     // A look-up of a host's name cannot be cancelled: do not wait for it.
     runtime.shutdown_background();

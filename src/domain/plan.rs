@@ -84,6 +84,17 @@ impl Plan {
         self.new_contacts.is_empty() && self.relinks.is_empty() && self.merges.is_empty()
     }
 
+    /// What puts damaged rows right. No observation asked for it, so it has no answers.
+    pub fn of_repair(
+        relinks: Vec<Relink>,
+        merges: Vec<Merge>,
+        new_identifiers: Vec<(Identifier, ContactRef)>,
+        touched: Vec<ContactId>,
+        updated_at: Timestamp,
+    ) -> Self {
+        Self { new_contacts: Vec::new(), new_identifiers, relinks, merges, touched, updated_at, answers: Vec::new() }
+    }
+
     /// The answers, once the new contacts have these ids (in the order of [`Plan::new_contacts`]).
     pub fn answers(&self, ids: &[ContactId]) -> Vec<Answer> {
         // Observations that saw the same state share it; so do their answers.

@@ -24,8 +24,8 @@ impl Database {
 /// A transaction at READ COMMITTED, or on SQLite one that holds the write lock from the start.
 #[derive(Debug)]
 pub struct DatabaseTransaction {
-    transaction: sea_orm::DatabaseTransaction,
-    lease: Lease,
+    pub(super) transaction: sea_orm::DatabaseTransaction,
+    pub(super) lease: Lease,
     /// From one automatic id to the next; known with the clock.
     id_step: i64,
 }

@@ -84,8 +84,35 @@ pub(super) fn owners(backend: DbBackend, identifiers: &[Identifier]) -> Statemen
     Statement::from_sql_and_values(backend, quoted(backend, sql), params)
 }
 
+/// A statement written with `"names"` and `?` alone, as this database wants it.
+pub(super) fn statement(backend: DbBackend, sql: String, params: Vec<Value>) -> Statement {
+    let sql = if backend == DbBackend::Postgres {
+        let pieces = sql.split('?').enumerate();
+        pieces.map(|(number, piece)| if number == 0 { piece.to_owned() } else { format!("${number}{piece}") }).collect()
+    } else {
+        quoted(backend, sql)
+    };
+    Statement::from_sql_and_values(backend, sql, params)
+}
+
+/// A text column's UTF-8 bytes.
+pub(super) fn bytes_of(backend: DbBackend, column: &str) -> String {
+    if backend == DbBackend::Postgres {
+        format!("convert_to({column}, 'UTF8')")
+    } else {
+        let bytes = if backend == DbBackend::MySql { "BINARY" } else { "BLOB" };
+        format!("CAST({column} AS {bytes})")
+    }
+}
+
+/// An enum column as text.
+pub(super) fn text_of(backend: DbBackend, column: &str) -> String {
+    let name = if backend == DbBackend::MySql { "CHAR" } else { "TEXT" };
+    format!("CAST({column} AS {name})")
+}
+
 /// MySQL quotes names with back quotes.
-fn quoted(backend: DbBackend, sql: String) -> String {
+pub(super) fn quoted(backend: DbBackend, sql: String) -> String {
     if backend == DbBackend::MySql { sql.replace('"', "`") } else { sql }
 }
 

@@ -15,6 +15,8 @@ pub mod entity;
 mod error;
 mod explain;
 mod find;
+pub mod inspect;
+mod mend;
 mod migrate;
 mod pool;
 mod server;

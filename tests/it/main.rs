@@ -21,6 +21,7 @@ mod outage;
 mod process;
 mod replay;
 mod stream;
+mod verify;
 mod worked_example;
 
 fn main() {
@@ -40,5 +41,6 @@ fn main() {
     explain::register(&mut suite);
     process::register(&mut suite);
     abuse::register(&mut suite);
+    verify::register(&mut suite);
     suite.run();
 }

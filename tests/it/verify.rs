@@ -1,0 +1,376 @@
+//! `identity verify`: databases broken by hand, reported and mended, alone and beside live traffic.
+
+use std::time::{Duration, Instant};
+
+use sea_orm::{DatabaseConnection, DbBackend};
+use serde_json::{Value, json};
+
+use crate::harness::{Checkouts, Components, Door, Event, Service, Suite, TestDatabase, binary, execute, query};
+
+pub fn register(suite: &mut Suite) {
+    suite.on_all("verify::a_clean_database_has_no_findings", a_clean_database_has_no_findings);
+    suite.on_all("verify::every_broken_invariant_is_found_and_mended", every_broken_invariant_is_found_and_mended);
+    suite.on_all("verify::one_identifier_in_two_hands_is_a_merge", one_identifier_in_two_hands_is_a_merge);
+    suite.on_all("verify::what_would_be_a_guess_is_left_alone", what_would_be_a_guess_is_left_alone);
+    suite
+        .on_all("verify::deleted_contacts_are_no_finding_by_themselves", deleted_contacts_are_no_finding_by_themselves);
+    suite.on_all("verify::more_than_a_page", more_than_a_page);
+    suite.on_all("verify::runs_beside_live_traffic", runs_beside_live_traffic);
+}
+
+/// What `identity verify --format json` says, and its exit status.
+fn verify(database: &TestDatabase, flags: &[&str]) -> (i32, Value) {
+    let flags = [&["verify", "--format", "json"], flags].concat();
+    let done = binary().args(flags).env("DATABASE_URL", &database.url).env("RUST_LOG", "off").output();
+    let done = done.expect("the binary runs");
+    let said = String::from_utf8(done.stdout).expect("text");
+    let complaint = String::from_utf8_lossy(&done.stderr).into_owned();
+    assert_eq!(complaint, "");
+    (done.status.code().expect("an exit"), serde_json::from_str(&said).expect("one JSON object"))
+}
+
+/// The findings without what was done about them, sorted as text.
+fn findings(report: &Value) -> Vec<String> {
+    let strip = |finding: &Value| {
+        let mut finding = finding.clone();
+        let object = finding.as_object_mut().expect("an object");
+        object.remove("mended");
+        object.remove("repairs");
+        finding.to_string()
+    };
+    let mut findings: Vec<String> = report["findings"].as_array().expect("a list").iter().map(strip).collect();
+    findings.sort();
+    findings
+}
+
+fn clean(database: &TestDatabase) {
+    let (status, report) = verify(database, &[]);
+    assert_eq!((status, findings(&report)), (0, vec![]), "{report}");
+}
+
+/// A service's customers: 1 with secondaries 2 and 3, who was merged with 4; and 5, a stranger.
+struct Customers {
+    service: Service,
+    tables: DatabaseConnection,
+    /// The ids of contacts 1 to 5 (a cluster's ids are not consecutive).
+    ids: [i64; 5],
+}
+
+impl Customers {
+    async fn new(database: &TestDatabase) -> Self {
+        let service = Service::start(database).await;
+        let caller = service.caller();
+        let call = async |email, phone| caller.identify(Door::Grpc, Some(email), phone).await.expect("an answer");
+        let one = call("one@x.de", Some("1")).await.primary;
+        let two = call("two@x.de", Some("1")).await.secondaries[0];
+        let three = call("three@x.de", Some("1")).await.secondaries[1];
+        let four = call("four@x.de", Some("4")).await.primary;
+        assert_eq!(call("four@x.de", Some("1")).await.outcome, "merged");
+        let five = call("five@x.de", Some("5")).await.primary;
+        Self { service, tables: database.raw().await, ids: [one, two, three, four, five] }
+    }
+
+    async fn break_by(&self, sql: &str) {
+        let mut sql = sql.to_owned();
+        for (number, id) in (1..).zip(self.ids) {
+            sql = sql.replace(&format!("${number}"), &id.to_string());
+        }
+        if self.tables.get_database_backend() == DbBackend::Sqlite {
+            // A text is equal to no bytes there.
+            sql = sql.replace("BYTES('x')", "X'78'").replace("BYTES('77')", "X'3737'");
+        }
+        let sql = sql.replace("BYTES", "");
+        assert_eq!(execute(&self.tables, &sql).await, 1, "{sql}");
+    }
+
+    /// The same with the numbers 1 to 5 in place of ids.
+    fn numbered(&self, findings: Vec<String>) -> Vec<String> {
+        let number = |value: &mut Value| {
+            if let Some(position) = value.as_i64().and_then(|id| self.ids.iter().position(|own| *own == id)) {
+                *value = json!(position + 1);
+            }
+        };
+        let renumber = |finding: String| {
+            let mut finding: Value = serde_json::from_str(&finding).expect("JSON");
+            let object = finding.as_object_mut().expect("an object");
+            object.iter_mut().filter(|(name, _)| *name != "merge").for_each(|(_, value)| number(value));
+            finding.to_string()
+        };
+        findings.into_iter().map(renumber).collect()
+    }
+
+    /// Whoever is asked for, the answer is the customer as it was, with this primary.
+    async fn is_whole(&self, primary: usize) {
+        for email in ["one@x.de", "two@x.de", "three@x.de", "four@x.de"] {
+            let answer = self.service.caller().identify(Door::Http, Some(email), None).await.expect("an answer");
+            assert_eq!((answer.outcome, answer.primary), ("matched", self.ids[primary - 1]), "{email}");
+            assert_eq!((answer.emails.len(), answer.phones.len(), answer.secondaries.len()), (4, 2, 3));
+        }
+    }
+
+    async fn end(self) {
+        self.tables.close().await.unwrap();
+        self.service.stop().await;
+    }
+}
+
+async fn a_clean_database_has_no_findings(database: TestDatabase) {
+    let service = Service::start(&database).await;
+    clean(&database);
+    let events = Checkouts::seeded(4).take(300);
+    for answer in service.caller().batch(Door::Grpc, &events).await.unwrap() {
+        answer.unwrap();
+    }
+    let (status, report) = verify(&database, &[]);
+    assert_eq!((status, findings(&report)), (0, vec![]));
+    let tables = database.raw().await;
+    for (table, name) in [("Contact", "contacts"), ("Identifier", "identifiers"), ("ContactMerge", "merges")] {
+        let count = query(&tables, &format!(r#"SELECT * FROM "{table}""#)).await.len();
+        assert!(count > 0);
+        assert_eq!(report[name], json!(count), "every row was looked at");
+    }
+    tables.close().await.unwrap();
+    let text = binary().args(["verify"]).env("DATABASE_URL", &database.url).env("RUST_LOG", "off").output().unwrap();
+    assert!(text.status.success());
+    assert!(String::from_utf8(text.stdout).unwrap().starts_with("0 findings, in "));
+    service.stop().await;
+}
+
+/// What is done to the tables, what is found, and who is the primary once it is mended.
+const BROKEN: [(&str, &[&str], usize); 11] = [
+    (
+        r#"UPDATE "Contact" SET "linkedId" = $2 WHERE "id" = $3"#,
+        &[
+            r#"{"contact":3,"finding":"link_not_flat","linked_to":2}"#,
+            r#"{"contact":3,"finding":"owned_twice","kind":"phone","owner":1}"#,
+        ],
+        1,
+    ),
+    (
+        r#"UPDATE "Contact" SET "linkedId" = $1 WHERE "id" = $1"#,
+        &[
+            r#"{"contact":1,"finding":"link_not_flat","linked_to":1}"#,
+            r#"{"contact":1,"finding":"precedence","linked_to":1}"#,
+            r#"{"contact":2,"finding":"link_not_flat","linked_to":1}"#,
+            r#"{"contact":3,"finding":"link_not_flat","linked_to":1}"#,
+            r#"{"contact":4,"finding":"link_not_flat","linked_to":1}"#,
+        ],
+        1,
+    ),
+    (
+        r#"UPDATE "Contact" SET "linkPrecedence" = 'primary' WHERE "id" = $2"#,
+        &[r#"{"contact":2,"finding":"precedence","linked_to":1}"#],
+        1,
+    ),
+    (
+        r#"UPDATE "Contact" SET "linkPrecedence" = 'secondary' WHERE "id" = $1"#,
+        &[r#"{"contact":1,"finding":"precedence","linked_to":null}"#],
+        1,
+    ),
+    (
+        r#"UPDATE "Contact" SET "createdAt" = '2001-01-01 00:00:00.000000' WHERE "id" = $2"#,
+        &[r#"{"contact":2,"finding":"primary_not_oldest","primary":1}"#],
+        2,
+    ),
+    (
+        r#"DELETE FROM "Identifier" WHERE "contactId" = $2"#,
+        &[r#"{"contact":2,"finding":"not_owned","kind":"email"}"#],
+        1,
+    ),
+    (
+        r#"UPDATE "Identifier" SET "contactId" = 999999 WHERE "contactId" = $3"#,
+        &[
+            r#"{"contact":3,"finding":"not_owned","kind":"email"}"#,
+            r#"{"finding":"owner_missing","kind":"email","owner":999999}"#,
+        ],
+        1,
+    ),
+    (
+        r#"UPDATE "Identifier" SET "contactId" = $3 WHERE "contactId" = $2"#,
+        &[
+            r#"{"contact":2,"finding":"not_owned","kind":"email"}"#,
+            r#"{"finding":"owner_without","kind":"email","owner":3}"#,
+        ],
+        1,
+    ),
+    (
+        r#"INSERT INTO "Identifier" ("kind", "value", "contactId") VALUES ('loyalty card', BYTES('x'), $2)"#,
+        &[r#"{"finding":"owner_without","kind":"loyalty card","owner":2}"#],
+        1,
+    ),
+    (
+        r#"INSERT INTO "Identifier" ("kind", "value", "contactId") VALUES ('phone', BYTES('77'), 999999)"#,
+        &[r#"{"finding":"owner_missing","kind":"phone","owner":999999}"#],
+        1,
+    ),
+    (
+        r#"UPDATE "Contact" SET "linkedId" = NULL, "linkPrecedence" = 'primary' WHERE "id" = $3"#,
+        &[r#"{"contact":3,"finding":"owned_twice","kind":"phone","owner":1}"#],
+        1,
+    ),
+];
+
+async fn every_broken_invariant_is_found_and_mended(database: TestDatabase) {
+    let customers = Customers::new(&database).await;
+    let mut primary = 1;
+    for (sql, expected, primary_then) in BROKEN {
+        customers.break_by(sql).await;
+        let (status, report) = verify(&database, &[]);
+        assert_eq!(status, 1, "{sql}: {report}");
+        assert_eq!(customers.numbered(findings(&report)), expected, "{sql}");
+        let (again, same) = verify(&database, &[]);
+        assert_eq!((again, findings(&same)), (1, findings(&report)), "a report changes nothing");
+        let (status, mended) = verify(&database, &["--repair"]);
+        assert_eq!(status, 0, "{sql}: {mended}");
+        assert_eq!(mended["found"], mended["mended"], "{sql}: {mended}");
+        let repairs = mended["findings"].as_array().unwrap().iter().filter(|finding| finding.get("repairs").is_some());
+        assert!(repairs.count() > 0, "it says what it did: {mended}");
+        clean(&database);
+        primary = primary_then.max(primary);
+        customers.is_whole(primary).await;
+        if primary != 1 {
+            let undo = r#"UPDATE "Contact" SET "createdAt" = '2000-01-01 00:00:00.000000' WHERE "id" = $1"#;
+            customers.break_by(undo).await;
+            assert_eq!(verify(&database, &["--repair"]).0, 0);
+            primary = 1;
+            customers.is_whole(primary).await;
+        }
+    }
+    customers.end().await;
+}
+
+async fn one_identifier_in_two_hands_is_a_merge(database: TestDatabase) {
+    let customers = Customers::new(&database).await;
+    customers.break_by(r#"UPDATE "Contact" SET "phoneNumber" = '4' WHERE "id" = $5"#).await;
+    let (status, report) = verify(&database, &[]);
+    let expected = [
+        r#"{"contact":5,"finding":"owned_twice","kind":"phone","owner":4}"#,
+        r#"{"finding":"owner_without","kind":"phone","owner":5}"#,
+    ];
+    assert_eq!((status, customers.numbered(findings(&report))), (1, expected.map(str::to_owned).to_vec()));
+    let (status, report) = verify(&database, &["--repair"]);
+    assert_eq!(status, 0, "{report}");
+    clean(&database);
+    let answer = customers.service.caller().identify(Door::Grpc, Some("five@x.de"), None).await.unwrap();
+    assert_eq!((answer.outcome, answer.primary), ("matched", customers.ids[0]));
+    assert_eq!((answer.emails.len(), answer.secondaries.len()), (5, 4));
+    let sql = format!(r#"SELECT * FROM "ContactMerge" WHERE "absorbedId" = {}"#, customers.ids[4]);
+    assert_eq!(query(&customers.tables, &sql).await.len(), 1, "the merge is recorded");
+    customers.end().await;
+}
+
+async fn what_would_be_a_guess_is_left_alone(database: TestDatabase) {
+    let customers = Customers::new(&database).await;
+    customers.break_by(r#"UPDATE "ContactMerge" SET "survivorId" = 999999"#).await;
+    for flags in [&[][..], &["--repair"]] {
+        let (status, report) = verify(&database, flags);
+        assert_eq!((status, &report["mended"]), (1, &json!(0)), "{report}");
+        assert_eq!(report["findings"][0]["finding"], "merge_of_nobody");
+        assert_eq!(report["findings"][0]["contact"], 999_999);
+    }
+    customers.break_by(r#"UPDATE "ContactMerge" SET "survivorId" = $5"#).await;
+    let (status, report) = verify(&database, &["--repair"]);
+    assert_eq!((status, findings(&report).len()), (1, 1), "{report}");
+    assert_eq!(report["findings"][0]["finding"], "merge_undone");
+    customers.is_whole(1).await;
+    customers.end().await;
+}
+
+/// As operators delete: with SQL, a contact at a time.
+async fn deleted_contacts_are_no_finding_by_themselves(database: TestDatabase) {
+    let customers = Customers::new(&database).await;
+    let delete = |number: u32| format!(r#"UPDATE "Contact" SET "deletedAt" = "updatedAt" WHERE "id" = ${number}"#);
+    // What it alone brought is now owned by a deleted contact.
+    customers.break_by(&delete(2)).await;
+    let (status, report) = verify(&database, &["--repair"]);
+    assert_eq!(status, 0, "{report}");
+    assert_eq!(customers.numbered(findings(&report)), [r#"{"finding":"owner_deleted","kind":"email","owner":2}"#]);
+    clean(&database);
+    // The primary: nobody is one now, and its phone number is carried by a secondary too.
+    customers.break_by(&delete(1)).await;
+    let (status, report) = verify(&database, &["--repair"]);
+    assert_eq!(status, 0, "{report}");
+    let expected = [
+        r#"{"contact":3,"finding":"not_owned","kind":"phone"}"#,
+        r#"{"contact":3,"finding":"primary_deleted","primary":1}"#,
+        r#"{"contact":4,"finding":"primary_deleted","primary":1}"#,
+        r#"{"finding":"owner_deleted","kind":"email","owner":1}"#,
+    ];
+    assert_eq!(customers.numbered(findings(&report)), expected);
+    clean(&database);
+    let left = customers.service.caller().identify(Door::Grpc, None, Some("1")).await.unwrap();
+    assert_eq!((left.outcome, left.primary), ("matched", customers.ids[2]));
+    assert_eq!(left.emails, ["three@x.de", "four@x.de"]);
+    customers.end().await;
+}
+
+async fn more_than_a_page(database: TestDatabase) {
+    let service = Service::start(&database).await;
+    let event = |n| Event { email: Some(format!("e{n}@x.de")), phone: None };
+    let events: Vec<Event> = (0..1_200).map(event).collect();
+    for some in events.chunks(1_000) {
+        service.caller().batch(Door::Grpc, some).await.unwrap();
+    }
+    let tables = database.raw().await;
+    let sql = r#"UPDATE "Contact" SET "linkPrecedence" = 'secondary' WHERE "email" LIKE 'e%00@x.de'"#;
+    let broken = execute(&tables, sql).await;
+    let sql = r#"SELECT "id" FROM "Contact" WHERE "email" IN ('e5@x.de', 'e1199@x.de')"#;
+    let sql = format!(r#"DELETE FROM "Identifier" WHERE "contactId" IN ({sql})"#);
+    let released = execute(&tables, &sql).await;
+    assert_eq!((broken, released), (11, 2));
+    let (status, report) = verify(&database, &["--repair"]);
+    assert_eq!((status, &report["found"]), (0, &json!(broken + released)));
+    assert_eq!((&report["contacts"], &report["identifiers"]), (&json!(1_200), &json!(1_200)));
+    clean(&database);
+    Components::of(&events).assert_tables(&tables).await;
+    tables.close().await.unwrap();
+    service.stop().await;
+}
+
+/// Merges and links go on while it looks and mends: no false alarm, and nothing is lost.
+async fn runs_beside_live_traffic(database: TestDatabase) {
+    let service = Service::start(&database).await;
+    let stop = tokio_util::sync::CancellationToken::new();
+    let (caller, stopped) = (service.caller(), stop.clone());
+    let load = tokio::spawn(async move {
+        let mut checkouts = Checkouts::seeded(9);
+        let mut sent = Vec::new();
+        while !stopped.is_cancelled() {
+            let events = checkouts.take(20);
+            for answer in caller.batch(Door::Grpc, &events).await.unwrap() {
+                answer.expect("no error reaches a caller");
+            }
+            sent.extend(events);
+        }
+        sent
+    });
+    let begun = Instant::now();
+    let tables = database.raw().await;
+    let mut mended = 0;
+    while begun.elapsed() < Duration::from_secs(4) {
+        let (status, report) = verify_beside(&database, false).await;
+        assert_eq!((status, findings(&report)), (0, vec![]), "a false alarm");
+        // Damage that the service does not mind, to rows that it is writing.
+        let sql = r#"SELECT "id" FROM "Contact" WHERE "linkedId" IS NOT NULL ORDER BY "id" DESC LIMIT 20"#;
+        for row in query(&tables, sql).await {
+            let id: i64 = row.try_get_by_index(0).unwrap();
+            execute(&tables, &format!(r#"UPDATE "Contact" SET "linkPrecedence" = 'primary' WHERE "id" = {id}"#)).await;
+        }
+        let (status, report) = verify_beside(&database, true).await;
+        assert_eq!(status, 0, "{report}");
+        mended += report["mended"].as_u64().unwrap();
+    }
+    assert!(mended > 0);
+    stop.cancel();
+    let sent = load.await.unwrap();
+    clean(&database);
+    Components::of(&sent).assert_tables(&tables).await;
+    tables.close().await.unwrap();
+    service.stop().await;
+}
+
+async fn verify_beside(database: &TestDatabase, repair: bool) -> (i32, Value) {
+    let database = database.clone();
+    let flags: &[&str] = if repair { &["--repair"] } else { &[] };
+    tokio::task::spawn_blocking(move || verify(&database, flags)).await.unwrap()
+}
