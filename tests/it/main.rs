@@ -15,6 +15,7 @@ mod explain;
 mod failover;
 mod faulty_rows;
 mod harness;
+mod history;
 mod identifiers;
 mod migrations;
 mod outage;
@@ -42,5 +43,6 @@ fn main() {
     process::register(&mut suite);
     abuse::register(&mut suite);
     verify::register(&mut suite);
+    history::register(&mut suite);
     suite.run();
 }
