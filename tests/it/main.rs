@@ -4,11 +4,12 @@
 //! PostgreSQL, MariaDB and MySQL, each time in a database of its own. `scripts/test` starts the servers.
 //! Plain `cargo test` runs what needs none, and says what it did not run.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, reason = "tests")]
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, clippy::print_stdout, reason = "tests")]
 
 mod abuse;
 mod batch;
 mod by_hand;
+mod chaos;
 mod concurrency;
 mod connect;
 mod explain;
@@ -44,5 +45,6 @@ fn main() {
     abuse::register(&mut suite);
     verify::register(&mut suite);
     history::register(&mut suite);
+    chaos::register(&mut suite);
     suite.run();
 }

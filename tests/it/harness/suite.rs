@@ -6,8 +6,12 @@ use libtest_mimic::{Arguments, Failed, Trial};
 
 use super::{Backend, Server, TestDatabase};
 
-/// A test that hangs fails; the slowest takes a fraction of this.
-const TIME_LIMIT: Duration = Duration::from_secs(240);
+/// A test that hangs fails; the slowest takes a fraction of this. `TEST_TIME_LIMIT` has other seconds, for
+/// long campaigns.
+fn time_limit() -> Duration {
+    let seconds = std::env::var("TEST_TIME_LIMIT").ok().and_then(|text| text.parse().ok());
+    Duration::from_secs(seconds.unwrap_or(240))
+}
 
 /// All tests, as they are registered.
 pub struct Suite {
@@ -24,6 +28,21 @@ impl Suite {
     /// Registers a test on every database.
     pub fn on_all<F: Future<Output = ()> + 'static>(&mut self, name: &str, test: fn(TestDatabase) -> F) {
         self.on(&Backend::ALL, name, test);
+    }
+
+    /// Registers a test on some databases that needs something of the machine; where that is missing it is
+    /// ignored, and the run says so.
+    pub fn on_with<F: Future<Output = ()> + 'static>(
+        &mut self,
+        has: Result<(), String>,
+        backends: &[Backend],
+        name: &str,
+        test: fn(TestDatabase) -> F,
+    ) {
+        match has {
+            Ok(()) => self.on(backends, name, test),
+            Err(missing) => eprintln!("not run: {name}: {missing}"),
+        }
     }
 
     /// Registers a test on some databases.
@@ -88,7 +107,7 @@ impl Suite {
 
 fn block_on(test: impl Future<Output = ()>) -> Result<(), Failed> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    let outcome = runtime.block_on(async { tokio::time::timeout(TIME_LIMIT, test).await });
+    let outcome = runtime.block_on(async { tokio::time::timeout(time_limit(), test).await });
     runtime.shutdown_timeout(Duration::from_secs(1));
-    outcome.map_err(|_| format!("not done after {} s", TIME_LIMIT.as_secs()).into())
+    outcome.map_err(|_| format!("not done after {} s", time_limit().as_secs()).into())
 }

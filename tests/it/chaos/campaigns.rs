@@ -1,0 +1,181 @@
+//! What is done to the service and to its database.
+
+use std::time::Duration;
+
+use super::{Campaign, Disk, Fleet, Proxy};
+use crate::harness::{Backend, Server, Suite, TestDatabase};
+
+pub fn register(suite: &mut Suite) {
+    let both = [Backend::Sqlite, Backend::Mysql];
+    suite.on(&both, "chaos::replicas_are_killed", replicas_are_killed);
+    suite.on_own_server(&[Backend::Mysql], "chaos::the_database_is_killed", the_database_is_killed);
+    suite.on(&[Backend::Mysql], "chaos::connections_are_cut_and_delayed", connections_are_cut_and_delayed);
+    suite.on(&both, "chaos::replicas_are_terminated", replicas_are_terminated);
+    suite.on_with(faketime().map(drop), &both, "chaos::a_clock_is_wrong", a_clock_is_wrong);
+    suite.on_with(Disk::missing(), &[Backend::Sqlite], "chaos::the_disk_is_full", the_disk_is_full);
+}
+
+/// What every replica gets.
+fn settings(url: &str) -> Vec<(&'static str, String)> {
+    let fixed = [("RUST_LOG", "warn,identity::app=info"), ("DATABASE_TIMEOUT", "2s")];
+    let url = [("DATABASE_URL", url.to_owned())];
+    fixed.map(|(name, value)| (name, value.to_owned())).into_iter().chain(url).collect()
+}
+
+/// Host and port of a database.
+fn address(url: &str) -> String {
+    let url = url::Url::parse(url).expect("a URL");
+    format!("{}:{}", url.host_str().expect("a host"), url.port().expect("a port"))
+}
+
+/// kill -9 of a replica in the middle of load, again and again.
+async fn replicas_are_killed(database: TestDatabase) {
+    let fleet = Fleet::start(vec![settings(&database.url), settings(&database.url)]).await;
+    let mut campaign = Campaign::begin("replica killed", database.backend.name(), &database.url, fleet).await;
+    while campaign.goes_on() {
+        campaign.script.pause(50, 600).await;
+        let number = campaign.faults % campaign.fleet.len();
+        let down = campaign.script.between(0, 200);
+        campaign.fleet.crash(number, down).await;
+        campaign.faults += 1;
+    }
+    campaign.end().await;
+}
+
+/// kill -9 of the database server, again and again.
+async fn the_database_is_killed(mut server: Server) {
+    let fleet = Fleet::start(vec![settings(&server.url), settings(&server.url)]).await;
+    let mut campaign = Campaign::begin("database killed", server.backend.name(), &server.url, fleet).await;
+    while campaign.goes_on() {
+        campaign.script.pause(300, 1_500).await;
+        server = tokio::task::spawn_blocking(move || {
+            server.kill();
+            server.start_again();
+            server
+        })
+        .await
+        .expect("the server starts again");
+        campaign.recover().await;
+        campaign.faults += 1;
+    }
+    campaign.end().await;
+}
+
+/// Every replica has a line of its own to the database.
+async fn connections_are_cut_and_delayed(database: TestDatabase) {
+    let server = address(&database.url);
+    let lines = [Proxy::start(server.clone()).await, Proxy::start(server).await];
+    let fleet = Fleet::start(lines.iter().map(|line| settings(&line.url(&database.url))).collect()).await;
+    let name = "connections cut and delayed";
+    let mut campaign = Campaign::begin(name, database.backend.name(), &database.url, fleet).await;
+    while campaign.goes_on() {
+        let line = &lines[campaign.script.random.usize(0..lines.len())];
+        campaign.script.pause(100, 500).await;
+        match campaign.script.random.u32(0..4) {
+            0 => line.cut(),
+            1 => {
+                line.down();
+                campaign.script.pause(50, 1_500).await;
+                line.up();
+            }
+            2 => {
+                line.delay(campaign.script.between(5, 150));
+                campaign.script.pause(200, 800).await;
+                line.delay(Duration::ZERO);
+            }
+            _ => {
+                // Commits arrive, and nobody learns of them.
+                line.lose_answers(true);
+                campaign.script.pause(20, 200).await;
+                line.cut();
+                line.lose_answers(false);
+            }
+        }
+        campaign.recover().await;
+        campaign.faults += 1;
+    }
+    campaign.end().await;
+}
+
+/// A call that was sent so long before SIGTERM was accepted, on any machine.
+const SURELY_ACCEPTED: Duration = Duration::from_millis(250);
+
+/// SIGTERM in the middle of load: no request that was accepted fails. On MySQL the line to the database is
+/// slow, so that there are requests which were accepted long ago and are not done.
+async fn replicas_are_terminated(database: TestDatabase) {
+    let (mut url, mut slow_line) = (database.url.clone(), None);
+    if database.backend == Backend::Mysql {
+        let line = Proxy::start(address(&url)).await;
+        line.delay(Duration::from_millis(15));
+        url = line.url(&url);
+        slow_line = Some(line);
+    }
+    let fleet = Fleet::start(vec![settings(&url), settings(&url)]).await;
+    let mut campaign = Campaign::begin("SIGTERM", database.backend.name(), &database.url, fleet).await;
+    let mut signals = Vec::new();
+    while campaign.goes_on() {
+        campaign.script.pause(100, 600).await;
+        let number = campaign.faults % campaign.fleet.len();
+        let load = campaign.load.clone();
+        signals.push(campaign.fleet.terminate(number, move || load.now()).await);
+        campaign.faults += 1;
+    }
+    if let Some(line) = slow_line {
+        line.delay(Duration::ZERO);
+    }
+    let ended = campaign.end().await;
+    let early = u64::try_from(SURELY_ACCEPTED.as_nanos()).expect("small");
+    let mut in_flight = 0;
+    for one in &ended {
+        let is_around = |signal: &&u64| one.call.start + early < **signal && **signal <= one.until;
+        if signals.iter().any(|signal| is_around(&signal)) {
+            in_flight += 1;
+            assert!(one.refusal.is_none(), "an accepted request failed: {:?}", one.refusal);
+        }
+    }
+    println!("chaos SIGTERM: {in_flight} calls were surely accepted and under way at a signal");
+}
+
+/// The library that gives a process another clock: Debian's package `faketime`.
+fn faketime() -> Result<String, String> {
+    let folders = std::fs::read_dir("/usr/lib").into_iter().flatten().flatten();
+    let mut found = folders.map(|folder| folder.path().join("faketime/libfaketime.so.1")).filter(|file| file.exists());
+    let library = found.next().ok_or_else(|| "no faketime is installed".to_owned())?;
+    library.into_os_string().into_string().map_err(|_| "an odd path".to_owned())
+}
+
+/// One replica's clock is ten minutes ahead, another's ten minutes behind, a third's right; and each is
+/// killed again and again, so that now this one goes on with an identity and now that one.
+async fn a_clock_is_wrong(database: TestDatabase) {
+    let off = |by: &str| {
+        let library = faketime().expect("checked before");
+        let clock = [("LD_PRELOAD", library), ("FAKETIME", by.to_owned()), ("DONT_FAKE_MONOTONIC", "1".to_owned())];
+        settings(&database.url).into_iter().chain(clock).collect()
+    };
+    let fleet = Fleet::start(vec![off("+600"), settings(&database.url), off("-600")]).await;
+    let mut campaign = Campaign::begin("clock wrong", database.backend.name(), &database.url, fleet).await;
+    while campaign.goes_on() {
+        campaign.script.pause(100, 600).await;
+        let number = campaign.faults % campaign.fleet.len();
+        campaign.fleet.crash(number, Duration::ZERO).await;
+        campaign.faults += 1;
+    }
+    campaign.end().await;
+}
+
+/// The disk of an SQLite file fills up, and has room again.
+async fn the_disk_is_full(_: TestDatabase) {
+    let disk = Disk::new();
+    let url = format!("sqlite://{}?mode=rwc", disk.file("identity.db").display());
+    let fleet = Fleet::start(vec![settings(&url), settings(&url)]).await;
+    let mut campaign = Campaign::begin("disk full", "sqlite", &url, fleet).await;
+    while campaign.goes_on() {
+        campaign.script.pause(100, 600).await;
+        disk.fill();
+        campaign.script.pause(100, 800).await;
+        disk.empty();
+        campaign.recover().await;
+        campaign.faults += 1;
+    }
+    campaign.end().await;
+}
