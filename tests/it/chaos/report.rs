@@ -69,7 +69,7 @@ impl Campaign {
             "contacts": verified["contacts"], "merges": verified["merges"],
             "findings": findings.len(), "histories_refused": refused.len(), "check_seconds": checked.as_secs(),
         });
-        println!("chaos {figures}");
+        println!("\nchaos {figures}"); // Behind the name of the test.
         let some = |list: &[String]| list.iter().take(5).cloned().collect::<Vec<_>>().join("\n");
         assert!(refused.is_empty(), "the history is refused, {} times:\n{}", refused.len(), some(&refused));
         assert!(findings.is_empty(), "invariants are broken, {} times:\n{}", findings.len(), some(&findings));
