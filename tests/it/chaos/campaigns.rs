@@ -1,9 +1,10 @@
 //! What is done to the service and to its database.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Campaign, Disk, Fleet, Proxy};
-use crate::harness::{Backend, Server, Suite, TestDatabase};
+use crate::harness::{Backend, Cluster, Server, Suite, TestDatabase};
 
 pub fn register(suite: &mut Suite) {
     let both = [Backend::Sqlite, Backend::Mysql];
@@ -11,6 +12,9 @@ pub fn register(suite: &mut Suite) {
     suite.on_own_server(&[Backend::Mysql], "chaos::the_database_is_killed", the_database_is_killed);
     suite.on(&[Backend::Mysql], "chaos::connections_are_cut_and_delayed", connections_are_cut_and_delayed);
     suite.on(&both, "chaos::replicas_are_terminated", replicas_are_terminated);
+    suite.with_servers("chaos::a_primary_of_a_cluster_is_killed", || a_server_of_a_cluster_is_killed(false));
+    suite
+        .with_servers("chaos::a_server_of_a_multi_primary_cluster_is_killed", || a_server_of_a_cluster_is_killed(true));
     suite.on_with(faketime().map(drop), &both, "chaos::a_clock_is_wrong", a_clock_is_wrong);
     suite.on_with(Disk::missing(), &[Backend::Sqlite], "chaos::the_disk_is_full", the_disk_is_full);
 }
@@ -48,13 +52,12 @@ async fn the_database_is_killed(mut server: Server) {
     let mut campaign = Campaign::begin("database killed", server.backend.name(), &server.url, fleet).await;
     while campaign.goes_on() {
         campaign.script.pause(300, 1_500).await;
-        server = tokio::task::spawn_blocking(move || {
+        server = run(move || {
             server.kill();
             server.start_again();
             server
         })
-        .await
-        .expect("the server starts again");
+        .await;
         campaign.recover().await;
         campaign.faults += 1;
     }
@@ -178,4 +181,33 @@ async fn the_disk_is_full(_: TestDatabase) {
         campaign.faults += 1;
     }
     campaign.end().await;
+}
+
+/// kill -9 of a server of a MySQL Group Replication cluster, again and again: of the primary, or, where every
+/// server is one, of any. It comes back into the group each time. Every replica has another order of addresses.
+async fn a_server_of_a_cluster_is_killed(multi_primary: bool) {
+    let cluster = run(move || Cluster::start(multi_primary)).await;
+    cluster.prepare().await;
+    let fleet = Fleet::start((0..2).map(|replica| settings(&cluster.url(replica))).collect()).await;
+    let name = if multi_primary { "server of a multi-primary cluster killed" } else { "primary of a cluster killed" };
+    let mut campaign = Campaign::begin(name, "mysql", &cluster.url(0), fleet).await;
+    let cluster = Arc::new(cluster);
+    while campaign.script.goes_on_slowly(campaign.faults) {
+        campaign.script.pause(500, 3_000).await;
+        let victim =
+            if multi_primary { campaign.script.random.usize(0..cluster.len()) } else { cluster.primary().await };
+        let own = Arc::clone(&cluster);
+        run(move || own.kill(victim)).await;
+        cluster.takes_writes().await;
+        campaign.recover().await;
+        let own = Arc::clone(&cluster);
+        run(move || own.rejoin(victim)).await;
+        campaign.faults += 1;
+    }
+    campaign.end().await;
+}
+
+/// What blocks, where it may.
+async fn run<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    tokio::task::spawn_blocking(work).await.expect("it does not panic")
 }

@@ -2,6 +2,7 @@
 
 mod caller;
 mod checkout;
+mod cluster;
 mod components;
 mod database;
 mod process;
@@ -12,6 +13,7 @@ mod suite;
 
 pub use caller::{Caller, Door, Refusal, Reply};
 pub use checkout::{Checkouts, Event, check_variety};
+pub use cluster::Cluster;
 pub use components::Components;
 pub use database::{Backend, TestDatabase, execute, query};
 pub use process::{Process, binary};

@@ -85,6 +85,16 @@ impl Suite {
         }
     }
 
+    /// Registers a test that starts servers by `scripts/servers` itself.
+    pub fn with_servers<F: Future<Output = ()> + 'static>(&mut self, name: &str, test: fn() -> F) {
+        let missing = Server::script().is_err();
+        let run = move || {
+            Server::script()?;
+            block_on(test())
+        };
+        self.trials.push(Trial::test(name, run).with_ignored_flag(missing && !self.require_all));
+    }
+
     /// Registers a test that needs no database server.
     pub fn plain<F: Future<Output = ()> + 'static>(&mut self, name: &str, test: fn() -> F) {
         self.trials.push(Trial::test(name, move || block_on(test())));

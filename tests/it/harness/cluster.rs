@@ -1,0 +1,143 @@
+//! A MySQL cluster that a test starts for itself: three servers in one Group Replication group.
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, Statement};
+
+use super::Server;
+
+/// Servers of a cluster.
+const SIZE: u16 = 3;
+
+/// Below the range where the system picks ports for clients, as `scripts/servers` takes a row of them.
+const PORTS: std::ops::Range<u16> = 21_000..31_000;
+
+/// What has not come back after this time never will.
+const LOST: Duration = Duration::from_secs(90);
+
+pub struct Cluster {
+    port: u16,
+}
+
+impl Cluster {
+    /// A group with one primary, or one in which every server takes writes.
+    pub fn start(multi_primary: bool) -> Self {
+        let cluster = Self { port: fastrand::u16(PORTS) };
+        let flags: &[&str] = if multi_primary {
+            &[
+                "--loose-group-replication-single-primary-mode=OFF",
+                "--loose-group-replication-enforce-update-everywhere-checks=ON",
+                // A read sees what any server of the group has acknowledged before.
+                "--loose-group-replication-consistency=BEFORE",
+            ]
+        } else {
+            &[]
+        };
+        cluster.control(&[&["cluster", &cluster.port.to_string()], flags].concat());
+        cluster
+    }
+
+    pub fn len(&self) -> usize {
+        usize::from(SIZE)
+    }
+
+    fn port(&self, number: usize) -> u16 {
+        self.port + u16::try_from(number).expect("small")
+    }
+
+    /// The URL with all addresses, this server's first.
+    pub fn url(&self, first: usize) -> String {
+        let host = |number| format!("127.0.0.1:{}", self.port((first + number) % self.len()));
+        let hosts: Vec<String> = (0..self.len()).map(host).collect();
+        format!("mysql://app:app@{}/identity", hosts.join(","))
+    }
+
+    pub fn kill(&self, number: usize) {
+        self.control(&["kill", "mysql", &self.port(number).to_string()]);
+    }
+
+    /// Starts a killed server again, and waits until it has what it missed.
+    pub fn rejoin(&self, number: usize) {
+        self.control(&["rejoin", &self.port(number).to_string()]);
+    }
+
+    /// A server that is a primary, by what a server that lives says.
+    pub async fn primary(&self) -> usize {
+        let sql = "SELECT CAST(MEMBER_PORT AS SIGNED) FROM performance_schema.replication_group_members \
+             WHERE MEMBER_ROLE = 'PRIMARY' AND MEMBER_STATE = 'ONLINE'";
+        let began = Instant::now();
+        loop {
+            for number in 0..self.len() {
+                if let Some(connection) = self.connect(number).await {
+                    let rows = connection.query_all_raw(Statement::from_string(DbBackend::MySql, sql)).await;
+                    let port: Option<i64> = rows.ok().and_then(|rows| rows.first()?.try_get_by_index(0).ok());
+                    let _ = connection.close().await;
+                    if let Some(primary) = (0..self.len()).find(|number| Some(i64::from(self.port(*number))) == port) {
+                        return primary;
+                    }
+                }
+            }
+            assert!(began.elapsed() < LOST, "no primary");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Waits until one of the servers takes a write: from then on the database is back.
+    pub async fn takes_writes(&self) {
+        let began = Instant::now();
+        while !self.takes_a_write().await {
+            assert!(began.elapsed() < LOST, "no server takes writes");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    async fn takes_a_write(&self) -> bool {
+        for number in 0..self.len() {
+            let write = async {
+                let connection = self.connect(number).await?;
+                let done = connection.execute_unprepared("REPLACE INTO alive VALUES (1, RAND())").await;
+                let _ = connection.close().await;
+                done.ok()
+            };
+            if let Ok(Some(_)) = tokio::time::timeout(Duration::from_secs(2), write).await {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Makes the table that [`Cluster::takes_writes`] writes to.
+    pub async fn prepare(&self) {
+        let primary = self.primary().await;
+        let connection = self.connect(primary).await.expect("the primary answers");
+        let sql = "CREATE TABLE alive (id INT PRIMARY KEY, value DOUBLE)";
+        connection.execute_unprepared(sql).await.expect("CREATE TABLE");
+        connection.close().await.expect("close");
+    }
+
+    async fn connect(&self, number: usize) -> Option<DatabaseConnection> {
+        let url = format!("mysql://app:app@127.0.0.1:{}/identity", self.port(number));
+        let mut options = sea_orm::ConnectOptions::new(url);
+        options.max_connections(1).connect_timeout(Duration::from_secs(1)).acquire_timeout(Duration::from_secs(1));
+        options.sqlx_logging(false);
+        sea_orm::Database::connect(options).await.ok()
+    }
+
+    fn control(&self, arguments: &[&str]) {
+        let done = Command::new(Server::script().expect("the script")).args(arguments).output();
+        let done = done.expect("the script runs");
+        let said = String::from_utf8_lossy(&done.stderr).into_owned();
+        assert!(done.status.success(), "{arguments:?}: {said}");
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        for number in 0..self.len() {
+            if let Ok(script) = Server::script() {
+                let _ = Command::new(script).args(["kill", "mysql", &self.port(number).to_string()]).output();
+            }
+        }
+    }
+}
