@@ -114,6 +114,16 @@ impl Server {
                 })
                 .after_release(move |connection, _| Box::pin(is_at_rest(connection, limit)))
             })
+            .map_sqlx_sqlite_pool_opts(move |pool| {
+                pool.after_release(move |connection, _| {
+                    Box::pin(async move {
+                        // SQLite rolls a transaction back by itself where the disk is full. The ROLLBACK that follows
+                        // fails, and to the driver the connection is in a transaction for good. A ping comes after it.
+                        let is_there = matches!(timeout(limit, connection.ping()).await, Ok(Ok(())));
+                        Ok(is_there && !connection.is_in_transaction())
+                    })
+                })
+            })
             .map_sqlx_sqlite_opts(move |sqlite| {
                 // Readers beside the writer, and every commit on disk before it is answered.
                 sqlite
