@@ -210,3 +210,99 @@ impl Neighbourhood {
         (new, reassigned)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::IdentifierKind;
+    use crate::store::inspect::FoundOwner;
+
+    fn email(value: &str) -> Identifier {
+        Identifier::from_stored(IdentifierKind::Email, value)
+    }
+
+    /// A live contact as old as its id, that carries this and is linked to that.
+    fn contact(id: i64, value: &str, linked_to: Option<i64>) -> StoredContact {
+        StoredContact {
+            id: ContactId(id),
+            identifiers: vec![email(value)],
+            linked_to: linked_to.map(ContactId),
+            says_primary: linked_to.is_none(),
+            created_at: Timestamp(id),
+            updated_at: Timestamp(id),
+            is_deleted: false,
+        }
+    }
+
+    fn deleted(contact: StoredContact) -> StoredContact {
+        StoredContact { is_deleted: true, ..contact }
+    }
+
+    /// Each identifier is owned by the first live contact that carries it.
+    fn neighbourhood(contacts: &[StoredContact]) -> Neighbourhood {
+        let mut found = Neighbourhood::default();
+        for contact in contacts {
+            found.contacts.insert(contact.id, contact.clone());
+            for identifier in contact.identifiers.iter().filter(|_| !contact.is_deleted) {
+                let row = FoundOwner { root: contact.root(), is_deleted: false, carries: true };
+                found.owners.entry(identifier.clone()).or_insert(Owner { id: contact.id, found: Some(row) });
+            }
+        }
+        found
+    }
+
+    fn repairs(neighbourhood: &Neighbourhood) -> Vec<String> {
+        let mending = neighbourhood.mend(Timestamp(100));
+        mending.map(|mending| mending.repairs.iter().map(Repair::to_string).collect()).unwrap_or_default()
+    }
+
+    #[test]
+    fn what_is_whole_is_left_alone() {
+        let gone = deleted(contact(1, "a", Some(2)));
+        let whole = neighbourhood(&[gone, contact(2, "b", None), contact(3, "c", Some(2))]);
+        assert_eq!(repairs(&whole), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_circle_gets_its_oldest_as_primary() {
+        let circle = neighbourhood(&[contact(1, "a", Some(3)), contact(2, "b", Some(1)), contact(3, "c", Some(2))]);
+        assert_eq!(repairs(&circle), ["made 1 the primary", "linked 3 to 1"]);
+    }
+
+    #[test]
+    fn those_who_miss_the_same_primary_stay_together() {
+        let left = neighbourhood(&[contact(8, "a", Some(7)), contact(9, "b", Some(7))]);
+        assert_eq!(repairs(&left), ["made 8 the primary", "linked 9 to 8"]);
+    }
+
+    #[test]
+    fn deleted_contacts_follow_but_never_lead() {
+        let left = neighbourhood(&[deleted(contact(1, "a", None)), contact(2, "b", Some(1)), contact(3, "c", Some(1))]);
+        assert_eq!(repairs(&left), ["linked 1 to 2", "made 2 the primary", "linked 3 to 2"]);
+        let all_gone =
+            [deleted(contact(1, "a", None)), deleted(contact(2, "b", Some(1))), deleted(contact(3, "c", Some(2)))];
+        assert_eq!(repairs(&neighbourhood(&all_gone)), ["linked 3 to 1"]);
+    }
+
+    #[test]
+    fn whoever_carries_the_same_is_merged_with_the_oldest() {
+        let three = neighbourhood(&[contact(1, "a", None), contact(2, "a", None), contact(3, "a", None)]);
+        let mending = three.mend(Timestamp(100)).expect("work");
+        let merged: Vec<_> = mending.plan.merges.iter().map(|merge| (merge.survivor, merge.absorbed)).collect();
+        let stored = |id| ContactRef::Stored(ContactId(id));
+        assert_eq!(merged, [(stored(1), stored(2)), (stored(1), stored(3))]);
+        assert!(mending.plan.merges.iter().all(|merge| merge.cause == [email("a")]));
+        assert_eq!((mending.plan.touched, mending.plan.updated_at), (vec![ContactId(1)], Timestamp(100)));
+    }
+
+    #[test]
+    fn an_identifier_goes_to_the_oldest_who_carries_it() {
+        let mut shared = neighbourhood(&[contact(1, "a", None), contact(2, "b", Some(1)), contact(3, "b", Some(1))]);
+        shared.owners.remove(&email("b"));
+        let mending = shared.mend(Timestamp(100)).expect("work");
+        assert_eq!(mending.plan.new_identifiers, [(email("b"), ContactRef::Stored(ContactId(2)))]);
+        shared.owners.insert(email("b"), Owner { id: ContactId(7), found: None });
+        let mending = shared.mend(Timestamp(100)).expect("work");
+        assert_eq!(mending.reassigned, [(email("b"), ContactId(7), ContactId(2))]);
+    }
+}
