@@ -58,7 +58,7 @@ impl Database {
             .filter(Column::Value.eq(value.to_vec()))
             .filter(Column::ContactId.eq(owner.0))
             .into_query();
-        let lease = self.pool.lease()?;
+        let lease = self.pool.lease().await?;
         let done = lease.bounded(lease.connection().execute(&delete)).await?;
         Ok(done.rows_affected() == 1)
     }

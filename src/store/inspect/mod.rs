@@ -151,7 +151,7 @@ impl Database {
         params: Vec<Value>,
         read: impl Fn(&QueryResult) -> Result<T, StoreError>,
     ) -> Result<Vec<T>, StoreError> {
-        let lease = self.pool.lease()?;
+        let lease = self.pool.lease().await?;
         let statement = dialect::statement(lease.connection().get_database_backend(), sql, params);
         let rows = lease.bounded(lease.connection().query_all_raw(statement)).await?;
         rows.iter().map(read).collect()
