@@ -70,7 +70,7 @@ const TOLERANCE: f64 = 12.0;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_scenario_has_its_outcomes_through_every_door() {
     let service = Service::start().await;
-    for door in ["grpc", "json"] {
+    for (door, per_call) in [("grpc", "1"), ("json", "1"), ("batch", "20"), ("stream", "1"), ("stream", "5")] {
         for (scenario, shares) in [
             ("known", &[("matched", 100.0)][..]),
             ("new", &[("created", 100.0)]),
@@ -78,7 +78,7 @@ async fn every_scenario_has_its_outcomes_through_every_door() {
             ("merge", &[("matched", 50.0), ("merged", 50.0)]),
             ("hot", &[("matched", 84.0), ("linked", 11.0), ("created", 5.0)]),
         ] {
-            let report = service.run(&["--scenario", scenario, "--door", door]).await;
+            let report = service.run(&["--scenario", scenario, "--door", door, "--per-call", per_call]).await;
             assert!(report["answers"].as_u64().unwrap() > 0);
             let all: f64 = shares.iter().map(|(outcome, _)| percent(&report, outcome)).sum();
             assert!((all - 100.0).abs() < 0.01, "{scenario} over {door} has other outcomes too: {report}");
@@ -88,6 +88,14 @@ async fn every_scenario_has_its_outcomes_through_every_door() {
             }
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_door_for_single_requests_is_not_asked_for_more() {
+    let output = identity(&["bench", "run", "--door", "json", "--per-call", "2"]).await;
+    let line = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(line.starts_with("identity: --per-call") && line.lines().count() == 1, "{line}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

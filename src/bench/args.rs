@@ -41,6 +41,11 @@ pub struct Run {
     #[arg(long, value_name = "COUNT", default_value = "32", value_parser = value::whole::<u32, 1, 100_000>())]
     pub callers: u32,
 
+    /// How many requests a caller sends at once through a door that takes several: it waits for all answers
+    /// before it goes on, and each request is timed until then
+    #[arg(long, value_name = "COUNT", default_value = "1", value_parser = value::whole::<u32, 1, 1_000>())]
+    pub per_call: u32,
+
     /// Requests a second, due at fixed times whatever the answers do, and timed from when they were due.
     /// Without it every caller asks as soon as it has its answer
     #[arg(long, value_name = "COUNT", value_parser = value::whole::<u32, 1, 10_000_000>())]
@@ -116,6 +121,20 @@ pub enum DoorKind {
     Grpc,
     /// JSON over HTTP/1.1
     Json,
+    /// BatchIdentify, a unary call for --per-call requests
+    Batch,
+    /// StreamIdentify, a stream a connection that its callers share
+    Stream,
+}
+
+impl DoorKind {
+    /// Whether a caller may ask several requests at once.
+    pub(super) fn takes_many(self) -> bool {
+        match self {
+            Self::Grpc | Self::Json => false,
+            Self::Batch | Self::Stream => true,
+        }
+    }
 }
 
 /// How a result is printed.

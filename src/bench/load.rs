@@ -23,8 +23,8 @@ const RETRY_PAUSE: Duration = Duration::from_millis(10);
 pub(super) struct Load {
     callers: u32,
     pub(super) threads: u32,
-    /// Requests in a call.
-    per_call: u32,
+    /// Requests that a caller asks at once.
+    pub(super) per_call: u32,
     /// Requests a second; a closed loop without it.
     rate: Option<u32>,
     warmup: Duration,
@@ -36,7 +36,7 @@ impl Load {
         Self {
             callers: run.callers,
             threads: run.threads.min(run.callers),
-            per_call: 1,
+            per_call: run.per_call,
             rate: run.rate,
             warmup: run.warmup,
             duration: run.duration,

@@ -22,7 +22,7 @@ use anyhow::{Context, bail, ensure};
 pub use args::{BenchCommand, DoorKind, Format, Fsync, Run, ScenarioKind, Seed};
 
 use crate::settings::Settings;
-use door::{Grpc, Health, Json, Target};
+use door::{Batch, Grpc, Health, Json, Stream, Target};
 use load::Load;
 use report::Report;
 use scenario::Cast;
@@ -41,6 +41,10 @@ pub fn run(command: &BenchCommand, settings: &Settings) -> anyhow::Result<()> {
 }
 
 fn measure(run: &Run, settings: &Settings) -> anyhow::Result<Report> {
+    ensure!(
+        run.per_call == 1 || run.door.takes_many(),
+        "--per-call: a call through this door has one request; --door batch and --door stream take more"
+    );
     let target = Target::new(&settings.listen, run.connections)?;
     let cast = Arc::new(Cast::new(run.customers, run.seed));
     let load = Load::new(run);
@@ -64,6 +68,8 @@ fn go(door: DoorKind, scenario: ScenarioKind, target: &Target, load: &Load, cast
         (ScenarioKind::Health, _) => bail!("health is asked for over gRPC: --door grpc"),
         (_, DoorKind::Grpc) => load.run::<Grpc>(target, scenario, cast),
         (_, DoorKind::Json) => load.run::<Json>(target, scenario, cast),
+        (_, DoorKind::Batch) => load.run::<Batch>(target, scenario, cast),
+        (_, DoorKind::Stream) => load.run::<Stream>(target, scenario, cast),
     }
 }
 

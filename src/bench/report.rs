@@ -17,6 +17,7 @@ pub(super) struct Report {
     scenario: String,
     door: String,
     callers: u32,
+    per_call: u32,
     threads: u32,
     /// Requests a second that were due; absent in a closed loop.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -57,6 +58,7 @@ impl Report {
         let outcomes = OUTCOMES.map(|(outcome, name)| (name, tally.outcome(outcome)));
         Self {
             callers: run.callers,
+            per_call: load.per_call,
             threads: load.threads,
             rate: run.rate,
             outcomes: outcomes.into_iter().filter(|(_, count)| *count > 0).collect(),
@@ -71,6 +73,7 @@ impl Report {
             scenario,
             door,
             callers: 1,
+            per_call: 1,
             threads: 1,
             rate: None,
             duration_s: rounded(seconds),
@@ -91,9 +94,10 @@ impl Report {
     }
 
     pub(super) fn table(&self) -> String {
-        let Self { scenario, door, callers, duration_s, answers_per_s, answers, .. } = self;
+        let Self { scenario, door, callers, per_call, duration_s, answers_per_s, answers, .. } = self;
+        let each = if *per_call > 1 { format!(" of {per_call} each") } else { String::new() };
         let loop_ = self.rate.map_or_else(|| "closed loop".to_owned(), |rate| format!("{rate} due a second"));
-        let mut text = format!("{scenario} · {door} · callers {callers} · {loop_} · {duration_s:.1} s\n");
+        let mut text = format!("{scenario} · {door} · callers {callers}{each} · {loop_} · {duration_s:.1} s\n");
         // Writing to a String cannot fail.
         let _ = writeln!(text, "  {:<10} {answers_per_s:.0} a second, {answers} in all", "answers");
         let _ = writeln!(text, "  {:<10} {}", "latency", self.latency_us.line());

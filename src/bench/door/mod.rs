@@ -10,13 +10,17 @@ use tonic::transport::{Channel, Endpoint};
 use crate::proto::identity::v1::{IdentifyRequest, Outcome};
 use crate::settings::{Listen, ListenAddr};
 
+mod batch;
 mod grpc;
 mod health;
 mod json;
+mod stream;
 
+pub(super) use batch::Batch;
 pub(super) use grpc::Grpc;
 pub(super) use health::Health;
 pub(super) use json::Json;
+pub(super) use stream::Stream;
 
 /// The outcome, or the code of the error.
 pub(super) type Answer = Result<Outcome, Code>;
@@ -58,14 +62,19 @@ impl Target {
 
     /// A channel for each caller; several callers share a connection.
     async fn channels(&self, callers: u32) -> anyhow::Result<Vec<Channel>> {
+        let connections = self.connect(callers).await?;
+        Ok(connections.into_iter().cycle().take(usize::try_from(callers)?).collect())
+    }
+
+    /// The connections that so many callers share.
+    async fn connect(&self, callers: u32) -> anyhow::Result<Vec<Channel>> {
         let endpoint = Endpoint::from_shared(format!("http://{}", self.grpc))?.connect_timeout(CONNECT_WITHIN);
         let mut connections = Vec::new();
         for _ in 0..self.connections.min(callers) {
             let channel = endpoint.connect().await;
             connections.push(channel.with_context(|| format!("cannot reach the service at {} (gRPC)", self.grpc))?);
         }
-        let callers = usize::try_from(callers)?;
-        Ok(connections.into_iter().cycle().take(callers).collect())
+        Ok(connections)
     }
 
     async fn http(&self) -> std::io::Result<TcpStream> {
