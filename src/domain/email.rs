@@ -78,12 +78,24 @@ fn fold(text: &str) -> String {
 /// RFC 5322 and 6532 in the parser's lenient mode, and more lenient yet about dots in the local part:
 /// addresses such as `a..b.@docomo.ne.jp` were given out by carriers for years and are in use.
 fn is_well_formed(local: &str, domain: &str) -> bool {
+    if is_plain(local, domain) {
+        return true;
+    }
     let lenient = Some(ParsingOptions::new(true));
     if !local.starts_with('"') && (local.starts_with('.') || local.ends_with('.') || local.contains("..")) {
         let words: Vec<&str> = local.split('.').filter(|word| !word.is_empty()).collect();
         return !words.is_empty() && EmailAddress::is_valid(&format!("{}@{domain}", words.join(".")), lenient);
     }
     EmailAddress::is_valid(&format!("{local}@{domain}"), lenient)
+}
+
+/// Whether an address is so plain that no parser need look at it: most are, and the parser was a tenth of all
+/// that the service does for a known customer.
+fn is_plain(local: &str, domain: &str) -> bool {
+    let is_word = |word: &str, others: &[u8]| {
+        !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_alphanumeric() || others.contains(&byte))
+    };
+    local.split('.').all(|word| is_word(word, b"_+-")) && domain.split(['.', '-']).all(|word| is_word(word, b""))
 }
 
 #[cfg(test)]
@@ -177,6 +189,14 @@ mod tests {
         fn is_idempotent(text in "\\PC{0,12}@?\\PC{0,12}") {
             if let Ok(Some(email)) = Email::parse(&text) {
                 prop_assert_eq!(canonical(email.as_str()), email.as_str());
+            }
+        }
+
+        #[test]
+        fn the_parser_takes_whatever_is_plain(local in "[a-c0-9_+.-]{1,6}", domain in "[a-c0-9.-]{1,6}") {
+            if is_plain(&local, &domain) {
+                let address = format!("{local}@{domain}");
+                prop_assert!(EmailAddress::is_valid(&address, Some(ParsingOptions::new(true))));
             }
         }
 
