@@ -5,7 +5,7 @@ use sea_orm::{ConnectionTrait, DbBackend, Statement, Value};
 
 use super::StoreError;
 use super::convert::from_naive;
-use crate::domain::{Identifier, Timestamp};
+use crate::domain::{Identifier, IdentifierKind, Timestamp};
 
 /// The identifiers as a statement's parameters, and the join that finds their rows by key.
 ///
@@ -13,7 +13,6 @@ use crate::domain::{Identifier, Timestamp};
 /// statements; PostgreSQL takes two arrays of any length instead.
 pub(super) fn owned_rows(backend: DbBackend, identifiers: &[Identifier]) -> (String, Vec<Value>) {
     let kind = |identifier: &Identifier| identifier.kind().name().to_owned();
-    let bytes = |identifier: &Identifier| identifier.value().as_bytes().to_vec();
     if backend == DbBackend::Postgres {
         let kinds: Vec<String> = identifiers.iter().map(kind).collect();
         let values: Vec<Vec<u8>> = identifiers.iter().map(bytes).collect();
@@ -23,28 +22,57 @@ pub(super) fn owned_rows(backend: DbBackend, identifiers: &[Identifier]) -> (Str
             LEFT JOIN LATERAL (SELECT * FROM "Contact" WHERE "id" = i."contactId" OFFSET 0) o ON TRUE WHERE TRUE"#;
         return (from.to_owned(), vec![kinds.into(), values.into()]);
     }
-    let size = identifiers.len().next_power_of_two();
-    let last = identifiers.last().into_iter().cycle();
-    let padded = identifiers.iter().chain(last).take(size);
-    let params =
-        padded.flat_map(|identifier| [Value::from(kind(identifier)), Value::from(bytes(identifier))]).collect();
-    let rows = vec!["(?, ?)"; size].join(", ");
-    let from = if backend == DbBackend::MySql {
-        format!(
+    if backend == DbBackend::MySql {
+        let (is_wanted, params) = by_kind(identifiers);
+        let from = format!(
             "`Identifier` i FORCE INDEX (PRIMARY)
             LEFT JOIN `Contact` o FORCE INDEX (PRIMARY) ON o.`id` = i.`contactId`
-            WHERE (i.`kind`, i.`value`) IN ({rows})"
-        )
-    } else {
-        // After ANALYZE the planner would rather read all identifiers of a kind, of which there are two. The one
-        // that fills the list up comes more than once.
-        format!(
-            r#"(VALUES {rows}) k CROSS JOIN "Identifier" i INDEXED BY "sqlite_autoindex_Identifier_1"
-            ON i."kind" = k.column1 AND i."value" = k.column2
-            LEFT JOIN "Contact" o ON o."id" = i."contactId" WHERE TRUE"#
-        )
-    };
-    (from, params)
+            WHERE ({is_wanted})"
+        );
+        return (from, params);
+    }
+    let size = identifiers.len().next_power_of_two();
+    let row = |identifier: &Identifier| [Value::from(kind(identifier)), Value::from(bytes(identifier))];
+    // After ANALYZE the planner would rather read all identifiers of a kind, of which there are two. The one
+    // that fills the list up comes more than once.
+    let from = format!(
+        r#"(VALUES {}) k CROSS JOIN "Identifier" i INDEXED BY "sqlite_autoindex_Identifier_1"
+        ON i."kind" = k.column1 AND i."value" = k.column2
+        LEFT JOIN "Contact" o ON o."id" = i."contactId" WHERE TRUE"#,
+        vec!["(?, ?)"; size].join(", ")
+    );
+    (from, padded(identifiers.iter(), size).flat_map(row).collect())
+}
+
+/// The condition for MySQL: a list of values for each kind, all lists of one length. It takes a fifth more
+/// of MySQL's time to look up rows of kind and value.
+fn by_kind(identifiers: &[Identifier]) -> (String, Vec<Value>) {
+    let of_kind = |kind| identifiers.iter().filter(move |identifier| identifier.kind() == kind);
+    let longest = IdentifierKind::ALL.into_iter().map(|kind| of_kind(kind).count()).max();
+    let size = longest.unwrap_or_default().next_power_of_two();
+    let marks = vec!["?"; size].join(", ");
+    let (mut conditions, mut params) = (Vec::new(), Vec::new());
+    for kind in IdentifierKind::ALL {
+        let before = params.len();
+        params.extend(padded(of_kind(kind), size).map(|identifier| Value::from(bytes(identifier))));
+        if params.len() > before {
+            conditions.push(format!("i.`kind` = '{}' AND i.`value` IN ({marks})", kind.name()));
+        }
+    }
+    (conditions.join(" OR "), params)
+}
+
+fn bytes(identifier: &Identifier) -> Vec<u8> {
+    identifier.value().as_bytes().to_vec()
+}
+
+/// The same, filled up to a size with the last; nothing stays nothing.
+fn padded<'a>(
+    identifiers: impl Iterator<Item = &'a Identifier> + Clone,
+    size: usize,
+) -> impl Iterator<Item = &'a Identifier> {
+    let last = identifiers.clone().last().into_iter().cycle();
+    identifiers.chain(last).take(size)
 }
 
 /// The identities that own these identifiers: a row for each of their contacts, deleted ones included.

@@ -48,7 +48,7 @@ async fn analyze(database: &TestDatabase) {
 async fn assert_key_look_ups(database: &TestDatabase, concerns: impl Fn(&str) -> bool) {
     let store = database.store().await; // Its connections have read the statistics.
     for size in [1, 2, 100, 128] {
-        let identifiers: Vec<_> = (0..size).map(|n| phone(n * 701)).collect();
+        let identifiers: Vec<_> = (0..size).map(|n| if n % 3 == 2 { email(n) } else { phone(n * 701) }).collect();
         let ids: Vec<_> = (1..=size).map(|n| ContactId(n * 701)).collect();
         let statements = store.hot_path(&identifiers, &ids, Timestamp(0)).unwrap();
         for (name, statement) in statements.into_iter().filter(|(name, _)| concerns(name)) {
@@ -64,6 +64,10 @@ async fn assert_key_look_ups(database: &TestDatabase, concerns: impl Fn(&str) ->
 
 fn phone(number: i64) -> Identifier {
     Identifier::from_stored(IdentifierKind::Phone, number.to_string())
+}
+
+fn email(number: i64) -> Identifier {
+    Identifier::from_stored(IdentifierKind::Email, format!("{number}@x"))
 }
 
 /// Contacts with a phone number each; every n-th is a secondary of the one before.
