@@ -1,8 +1,8 @@
 //! The batch lanes: read lists, whose order matters.
 //!
-//! A list is read piece by piece, in order, and what is not known altogether goes to the write lane, in
-//! order, which keeps it. Nothing else needs the order but what touches something that the list still has
-//! in the write lane: that goes there too, behind it, and all the rest is answered from the read, so that
+//! A list is read piece by piece, in order, and what is not known altogether goes to the write lanes, in
+//! order, which keep it. Nothing else needs the order but what touches something that the list still has
+//! in the write lanes: that goes there too, behind it, and all the rest is answered from the read, so that
 //! known customers do not wait for writes.
 
 use std::collections::HashSet;
@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use tokio::sync::{Mutex, OwnedSemaphorePermit, mpsc};
 
-use super::job::{Job, Reply};
+use super::job::{Job, ListId, Reply};
 use super::{read, supervise};
 use crate::domain::{ContactId, Identifier, Observation, Snapshot};
 use crate::store::{MAX_FIND, Store};
@@ -27,7 +27,12 @@ pub(super) fn jobs(
         let size = permit.num_permits().min(1);
         permit.split(size).unwrap_or_else(|| unreachable!("no more than there is"))
     };
-    observations.into_iter().map(|observation| Job::new(observation, deadline, part())).unzip()
+    let list = Some(ListId::next());
+    let job = |observation| {
+        let (job, reply) = Job::new(observation, deadline, part());
+        (Job { list, ..job }, reply)
+    };
+    observations.into_iter().map(job).unzip()
 }
 
 /// One of several lanes that share a queue of lists. Each reads one list at a time.
@@ -65,7 +70,7 @@ impl<S: Store> Lane<S> {
     }
 }
 
-/// What the jobs of a list that went to the write lane are about.
+/// What the jobs of a list that went to the write lanes are about.
 #[derive(Default)]
 struct Ahead {
     identifiers: HashSet<Identifier>,

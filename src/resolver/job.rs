@@ -1,3 +1,4 @@
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
@@ -17,7 +18,21 @@ pub(super) struct Job {
     /// identities which own them.
     pub(super) owned: Vec<Identifier>,
     pub(super) roots: Vec<ContactId>,
+    /// The list that it is of.
+    pub(super) list: Option<ListId>,
     pub(super) _permit: OwnedSemaphorePermit,
+}
+
+/// A list, whose order matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct ListId(u64);
+
+impl ListId {
+    /// Another one each time.
+    pub(super) fn next() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        Self(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
 }
 
 /// What the caller of a job waits on.
@@ -27,7 +42,8 @@ impl Job {
     /// A job that nobody has looked at yet.
     pub(super) fn new(observation: Observation, deadline: Instant, permit: OwnedSemaphorePermit) -> (Self, Reply) {
         let (reply, answer) = oneshot::channel();
-        (Self { observation, deadline, reply, owned: Vec::new(), roots: Vec::new(), _permit: permit }, answer)
+        let (owned, roots, list) = Default::default();
+        (Self { observation, deadline, reply, owned, roots, list, _permit: permit }, answer)
     }
 
     /// Whether somebody still waits for the answer. What nobody waits for does not cost a statement.

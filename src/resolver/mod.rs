@@ -5,10 +5,11 @@
 //!
 //! ```text
 //! identify ──> read lanes ── everything known: answered from one consistent read
-//!                   └──────> write lane ── one transaction: lock, read again, plan, write, commit
+//!                   └──────> write lanes ── one transaction: lock, read again, plan, write, commit
 //! ```
 //!
-//! [`write`] has the lock protocol. Lists, whose order matters, are read by lanes of their own: [`batch`].
+//! [`write`] has the lock protocol, and [`intake`] keeps the write lanes out of each other's way. Lists, whose
+//! order matters, are read by lanes of their own: [`batch`].
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -20,6 +21,7 @@ use crate::store::{Store, StoreError};
 
 mod backoff;
 mod batch;
+mod intake;
 mod job;
 mod read;
 mod supervise;
@@ -184,7 +186,16 @@ impl Resolver {
         for _ in 0..BATCH_LANES {
             supervise::start(batch::Lane { reader: read_lane(), queue: Arc::clone(&batch_queue) });
         }
-        supervise::start(write::Lane::new(store.clone(), write_queue, reachable.clone()));
+        let intake = Arc::new(Mutex::new(intake::Intake::new(write_queue)));
+        let recent = write::Recent::default();
+        for _ in 0..store.writers() {
+            supervise::start(write::Lane {
+                store: store.clone(),
+                intake: Arc::clone(&intake),
+                recent: recent.clone(),
+                reachable: reachable.clone(),
+            });
+        }
         tokio::spawn(watch_store(store, reachable.clone(), reads.downgrade()));
         Self { reads, batches, admission: Arc::new(Semaphore::new(limits.queue)), limits, reachable }
     }

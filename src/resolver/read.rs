@@ -71,7 +71,7 @@ impl<S: Store> Lane<S> {
     }
 
     /// Reads, in one statement, what these jobs are about. Those that are known altogether and that
-    /// `may_answer` lets pass are answered; all others go to the write lane, in order.
+    /// `may_answer` lets pass are answered; all others go to the write lanes, in order.
     ///
     /// A job that the database refuses must not take its neighbours down: halves until it is alone.
     pub(super) async fn read(&self, jobs: Vec<Job>, mut may_answer: impl FnMut(&Job, &Snapshot) -> bool) {

@@ -1,4 +1,4 @@
-//! The write lane and its lock protocol.
+//! The write lanes and their lock protocol.
 //!
 //! A transaction, for one job or hundreds:
 //!
@@ -18,19 +18,18 @@
 //! wait and do not deadlock; where they do all the same, one starts over.
 
 use std::collections::{BTreeSet, HashSet, VecDeque};
+use std::sync::{Arc, Mutex as Lock, PoisonError};
 
-use tokio::sync::mpsc;
+use tokio::sync::Mutex;
 use tokio::time::sleep;
 
 use super::Reachable;
 use super::backoff::pause;
+use super::intake::Intake;
 use super::job::{self, Job};
 use super::supervise::{self, caught};
 use crate::domain::{Answer, ContactId, Identifier, Identity, Observation, Snapshot, plan};
 use crate::store::{Store, StoreError, Transaction};
-
-/// The most jobs in one transaction. Larger ones gain little and make their first wait.
-const MAX_BATCH: usize = 256;
 
 /// How often a batch is tried while the database cannot be reached: the pool may still hold connections
 /// from before it was restarted.
@@ -39,11 +38,12 @@ const UNAVAILABLE_ATTEMPTS: u32 = 3;
 /// So often a transaction starts over before the log says so: races end much sooner.
 const MANY_SETBACKS: u32 = 20;
 
+/// One of a few lanes, each with a transaction of its own: while one waits for the disk, another works.
 pub(super) struct Lane<S> {
-    store: S,
-    queue: mpsc::UnboundedReceiver<Job>,
-    reachable: Reachable,
-    recent: Recent,
+    pub(super) store: S,
+    pub(super) intake: Arc<Mutex<Intake>>,
+    pub(super) reachable: Reachable,
+    pub(super) recent: Recent,
 }
 
 /// What a transaction starts from.
@@ -71,25 +71,21 @@ impl From<StoreError> for Setback {
 
 impl<S: Store> supervise::Lane for Lane<S> {
     async fn run(&mut self) {
-        let mut jobs = Vec::with_capacity(MAX_BATCH);
-        while self.queue.recv_many(&mut jobs, MAX_BATCH).await > 0 {
-            self.resolve(std::mem::take(&mut jobs)).await;
+        loop {
+            let next = self.intake.lock().await.next().await;
+            let Some((jobs, claim)) = next else { return };
+            self.resolve(jobs).await;
+            drop(claim);
         }
     }
 }
 
 impl<S: Store> Lane<S> {
-    pub(super) fn new(store: S, queue: mpsc::UnboundedReceiver<Job>, reachable: Reachable) -> Self {
-        Self { store, queue, reachable, recent: Recent::default() }
-    }
-
     /// Answers every job, in as many attempts as it takes.
-    async fn resolve(&mut self, mut jobs: Vec<Job>) {
+    async fn resolve(&self, mut jobs: Vec<Job>) {
         let mut attempt = Attempt {
             roots: jobs.iter().flat_map(|job| job.roots.iter().copied()).collect(),
-            sought: job::identifiers(&jobs, |job, identifier| {
-                job.owned.contains(identifier) || self.recent.contains(identifier)
-            }),
+            sought: self.recent.among(&jobs),
             is_after_duplicate: false,
         };
         let (mut setbacks, mut unavailable) = (0, 0);
@@ -138,7 +134,7 @@ impl<S: Store> Lane<S> {
     }
 
     /// A job that the database refuses must not take its neighbours down: halves until it is alone.
-    async fn split(&mut self, mut jobs: Vec<Job>, error: &StoreError) {
+    async fn split(&self, mut jobs: Vec<Job>, error: &StoreError) {
         if jobs.len() == 1 {
             tracing::error!(error.message = %error, "a transaction was refused");
             return job::fail(jobs, error);
@@ -149,7 +145,7 @@ impl<S: Store> Lane<S> {
     }
 
     /// One transaction, from begin to commit.
-    async fn attempt(&mut self, jobs: &[Job], attempt: &Attempt) -> Result<Vec<Answer>, Setback> {
+    async fn attempt(&self, jobs: &[Job], attempt: &Attempt) -> Result<Vec<Answer>, Setback> {
         let mut transaction = self.store.begin().await?;
         if !attempt.roots.is_empty() {
             transaction.lock(&attempt.roots).await?;
@@ -179,23 +175,27 @@ impl<S: Store> Lane<S> {
     }
 }
 
-/// The identifiers that this lane's last batches brought. A job that waited meanwhile was read before they
-/// were there, and would run into their primary key.
-#[derive(Default)]
-struct Recent {
-    batches: VecDeque<HashSet<Identifier>>,
-}
+/// The identifiers that the last batches of all lanes brought. A job that waited meanwhile was read before
+/// they were there, and would run into their primary key.
+#[derive(Clone, Default)]
+pub(super) struct Recent(Arc<Lock<VecDeque<HashSet<Identifier>>>>);
 
 impl Recent {
     /// How many batches a job waits at most, unless the service is overloaded.
-    const BATCHES: usize = 4;
+    const BATCHES: usize = 8;
 
-    fn push(&mut self, identifiers: impl Iterator<Item = Identifier>) {
-        self.batches.truncate(Self::BATCHES - 1);
-        self.batches.push_front(identifiers.collect());
+    fn push(&self, identifiers: impl Iterator<Item = Identifier>) {
+        let identifiers = identifiers.collect();
+        let mut batches = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        batches.truncate(Self::BATCHES - 1);
+        batches.push_front(identifiers);
     }
 
-    fn contains(&self, identifier: &Identifier) -> bool {
-        self.batches.iter().any(|batch| batch.contains(identifier))
+    /// Those identifiers of the jobs that somebody owns, as far as it is known.
+    fn among(&self, jobs: &[Job]) -> Vec<Identifier> {
+        let batches = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        job::identifiers(jobs, |job, identifier| {
+            job.owned.contains(identifier) || batches.iter().any(|batch| batch.contains(identifier))
+        })
     }
 }

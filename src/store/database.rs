@@ -30,6 +30,10 @@ pub struct DatabaseTransaction {
     id_step: i64,
 }
 
+/// Writing transactions at once, but on SQLite, which has one writer: while one waits for the disk, another
+/// works. More of them only divide the batches, and each has its own commit.
+const WRITERS: usize = 2;
+
 impl Store for Database {
     type Transaction = DatabaseTransaction;
 
@@ -49,6 +53,10 @@ impl Store for Database {
         };
         let transaction = lease.bounded(lease.connection().begin_with_options(options)).await?;
         Ok(DatabaseTransaction { transaction, lease, id_step: 1 })
+    }
+
+    fn writers(&self) -> usize {
+        if self.connection().get_database_backend() == DbBackend::Sqlite { 1 } else { WRITERS }
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

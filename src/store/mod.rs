@@ -46,6 +46,9 @@ pub trait Store: Clone + Send + Sync + 'static {
     /// Begins a transaction in which every statement sees what was committed before that statement.
     fn begin(&self) -> impl Future<Output = Result<Self::Transaction, StoreError>> + Send;
 
+    /// How many transactions are worth running at once, each on a connection of its own.
+    fn writers(&self) -> usize;
+
     /// Whether the store can be reached.
     fn ping(&self) -> impl Future<Output = Result<(), StoreError>> + Send;
 }

@@ -99,6 +99,11 @@ impl Store for FaultyStore {
         Ok(FaultyTransaction(self.clone()))
     }
 
+    /// One after the other, so that the tests know which comes when.
+    fn writers(&self) -> usize {
+        1
+    }
+
     async fn ping(&self) -> Result<(), StoreError> {
         self.step(Step::Ping, &[]).await
     }
