@@ -12,6 +12,7 @@
 //! order matters, are read by lanes of their own: [`batch`].
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, mpsc, watch};
@@ -139,27 +140,37 @@ pub struct Resolver {
 
 /// Whether the database answered when it was last asked. Each change is logged, once.
 #[derive(Clone, Debug)]
-struct Reachable(Arc<watch::Sender<bool>>);
+struct Reachable {
+    now: Arc<watch::Sender<bool>>,
+    changes: Arc<AtomicU64>,
+}
 
 impl Reachable {
     fn new() -> Self {
-        Self(Arc::new(watch::Sender::new(true)))
+        Self { now: Arc::new(watch::Sender::new(true)), changes: Arc::default() }
     }
 
     fn get(&self) -> bool {
-        *self.0.borrow()
+        *self.now.borrow()
+    }
+
+    /// How often it has changed so far.
+    fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Relaxed)
     }
 
     /// It answered.
     fn found(&self) {
-        if !self.get() && !self.0.send_replace(true) {
+        if !self.get() && !self.now.send_replace(true) {
+            self.changes.fetch_add(1, Ordering::Relaxed);
             tracing::info!("the database can be reached again");
         }
     }
 
     /// It did not.
     fn lost(&self, error: &StoreError) {
-        if self.get() && self.0.send_replace(false) {
+        if self.get() && self.now.send_replace(false) {
+            self.changes.fetch_add(1, Ordering::Relaxed);
             tracing::error!(error.message = %error, "the database cannot be reached");
         }
     }
@@ -202,7 +213,7 @@ impl Resolver {
 
     /// Whether the database can be reached, as it changes.
     pub fn reachable(&self) -> watch::Receiver<bool> {
-        self.reachable.0.subscribe()
+        self.reachable.now.subscribe()
     }
 }
 
@@ -210,8 +221,9 @@ impl Identify for Resolver {
     async fn identify(&self, observation: Observation, deadline: Instant) -> Result<Answer, IdentifyError> {
         let permit = Arc::clone(&self.admission).try_acquire_owned().map_err(|_| IdentifyError::Overloaded)?;
         let (job, answer) = Job::new(observation, deadline, permit);
+        let changes = self.reachable.changes();
         self.reads.send(job).map_err(|_| IdentifyError::Unavailable)?;
-        self.answer(answer, deadline).await
+        self.answer(answer, deadline, changes).await
     }
 
     async fn identify_all(&self, observations: Vec<Observation>, deadline: Instant) -> Result<Answers, IdentifyError> {
@@ -243,24 +255,30 @@ impl Resolver {
         permit: OwnedSemaphorePermit,
     ) -> Answers {
         let (mut jobs, replies) = batch::jobs(observations, deadline, permit);
+        let changes = self.reachable.changes();
         let sent = match (jobs.pop(), jobs.is_empty()) {
             (Some(job), true) => self.reads.send(job).is_ok(),
             (last, _) => self.batches.send(jobs.into_iter().chain(last).collect()).is_ok(),
         };
         let mut answers = Vec::with_capacity(replies.len());
         for reply in replies {
-            answers.push(if sent { self.answer(reply, deadline).await } else { Err(IdentifyError::Unavailable) });
+            answers.push(if sent {
+                self.answer(reply, deadline, changes).await
+            } else {
+                Err(IdentifyError::Unavailable)
+            });
         }
         answers
     }
 
-    async fn answer(&self, answer: job::Reply, deadline: Instant) -> Result<Answer, IdentifyError> {
+    /// Waits for the answer; `changes` were those of [`Reachable`] before the job was sent.
+    async fn answer(&self, answer: job::Reply, deadline: Instant, changes: u64) -> Result<Answer, IdentifyError> {
         match tokio::time::timeout_at(deadline.into(), answer).await {
             Ok(Ok(answer)) => answer,
             // Its lane panicked, which is logged. (Past the deadline, a lane just drops it.)
             Ok(Err(_)) if !job::has_passed(deadline) => Err(IdentifyError::Internal),
             // A retry helps when it was the database, and may not when it was the deadline.
-            _ if !self.reachable.get() => Err(IdentifyError::Unavailable),
+            _ if !self.reachable.get() || self.reachable.changes() != changes => Err(IdentifyError::Unavailable),
             _ => Err(IdentifyError::DeadlineExceeded),
         }
     }

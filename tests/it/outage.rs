@@ -4,13 +4,14 @@ use std::time::{Duration, Instant};
 
 use sea_orm::{ConnectionTrait, TransactionTrait};
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 use tonic::Code;
 use tonic::transport::Endpoint;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
-use crate::harness::{Backend, Components, Door, Event, Server, Service, Suite, TestDatabase};
+use crate::harness::{Backend, Caller, Components, Door, Event, Server, Service, Suite, TestDatabase};
 
 pub fn register(suite: &mut Suite) {
     suite.on_own_server(&Backend::SERVERS, "outage::killed_and_started_again", killed_and_started_again);
@@ -46,12 +47,12 @@ pub async fn turns(service: &Service, status: ServingStatus) {
 /// Callers that go on whatever happens; what was acknowledged, and how each call ended.
 struct Load {
     callers: JoinSet<(Vec<Event>, Vec<Code>)>,
-    stop: tokio_util::sync::CancellationToken,
+    stop: CancellationToken,
 }
 
 impl Load {
     fn start(service: &Service) -> Self {
-        let stop = tokio_util::sync::CancellationToken::new();
+        let stop = CancellationToken::new();
         let mut callers = JoinSet::new();
         for number in 0..16 {
             let (caller, stop) = (service.caller(), stop.clone());
@@ -77,6 +78,10 @@ impl Load {
                 (acknowledged, ends)
             });
         }
+        for number in 16..20 {
+            let (caller, stop) = (service.caller(), stop.clone());
+            callers.spawn(lists(caller, number, stop));
+        }
         Self { callers, stop }
     }
 
@@ -85,6 +90,39 @@ impl Load {
         let (acknowledged, ends): (Vec<_>, Vec<_>) = self.callers.join_all().await.into_iter().unzip();
         (acknowledged.concat(), ends.concat())
     }
+}
+
+/// One of the load's callers: sends batches, or streams, of 50 that share customers.
+async fn lists(caller: Caller, number: usize, stop: CancellationToken) -> (Vec<Event>, Vec<Code>) {
+    let (mut acknowledged, mut ends) = (Vec::new(), Vec::new());
+    for round in 1.. {
+        if stop.is_cancelled() {
+            break;
+        }
+        let event = |n: usize| Event {
+            email: Some(format!("l{number}.{}@x.de", (round * 50 + n) / 3)),
+            phone: Some(format!("{}{:07}", 1 + number, round * 50 + n)),
+        };
+        let events: Vec<Event> = (0..50).map(event).collect();
+        let answers = match number % 2 {
+            // A batch of which nothing could be done fails as a whole.
+            0 => {
+                let answers = caller.batch(Door::BOTH[round / 2 % 2], &events).await;
+                answers.unwrap_or_else(|refusal| events.iter().map(|_| Err(refusal.clone())).collect())
+            }
+            _ => caller.stream(&events).await,
+        };
+        for (event, answer) in events.into_iter().zip(answers) {
+            match answer {
+                Ok(_) => acknowledged.push(event),
+                Err(refusal) => {
+                    assert!(refusal.retry || refusal.code == Code::DeadlineExceeded, "{refusal:?}");
+                    ends.push(refusal.code);
+                }
+            }
+        }
+    }
+    (acknowledged, ends)
 }
 
 async fn killed_and_started_again(mut server: Server) {
@@ -108,7 +146,7 @@ async fn killed_and_started_again(mut server: Server) {
     service.caller().identify(Door::Grpc, Some("new@x.de"), None).await.expect("it is back by itself");
     tokio::time::sleep(Duration::from_millis(500)).await;
     let (acknowledged, ends) = load.stop().await;
-    assert!(ends.iter().all(|code| *code == Code::Unavailable), "{ends:?}");
+    assert_unavailable(&ends);
     nothing_lost(&server, &acknowledged).await;
     service.stop().await;
 }
@@ -125,7 +163,7 @@ async fn hung_and_gone_on(server: Server) {
     turns(&service, ServingStatus::Serving).await;
     service.caller().identify(Door::Http, Some("new@x.de"), None).await.expect("it is back by itself");
     let (acknowledged, ends) = load.stop().await;
-    assert!(ends.iter().all(|code| *code == Code::Unavailable), "{ends:?}");
+    assert_unavailable(&ends);
     nothing_lost(&server, &acknowledged).await;
     service.stop().await;
 }
@@ -200,6 +238,12 @@ async fn a_table_altered_under_it(database: TestDatabase) {
     }
     tables.close().await.unwrap();
     service.stop().await;
+}
+
+/// Nothing worse than an error that says that a retry helps.
+fn assert_unavailable(ends: &[Code]) {
+    let others = ends.iter().filter(|code| **code != Code::Unavailable).count();
+    assert_eq!(others, 0, "of {} calls that failed", ends.len());
 }
 
 /// Every acknowledged event is in the tables. Others may be: a call that failed may have been carried out.
