@@ -60,6 +60,9 @@ struct Attempt {
 enum Setback {
     /// Other identities are concerned than were locked: these.
     Moved(BTreeSet<ContactId>),
+    /// The database was lost while it committed, and nobody knows whether it did. To start over would tell the
+    /// callers that what they brought was there already.
+    Unknown(StoreError),
     Store(StoreError),
 }
 
@@ -106,6 +109,7 @@ impl<S: Store> Lane<S> {
                         sleep(pause(setbacks)).await;
                     }
                 }
+                Err(Setback::Unknown(error)) => return job::fail(jobs, &error),
                 Err(Setback::Store(StoreError::LostRace(_))) => sleep(pause(setbacks)).await,
                 Err(Setback::Store(StoreError::DuplicateKey(_))) => {
                     // The first one is no race, as a rule: what was not read again has an owner by now.
@@ -168,7 +172,10 @@ impl<S: Store> Lane<S> {
         let observations: Vec<Observation> = jobs.iter().map(|job| job.observation.clone()).collect();
         let plan = plan(&observations, &known, now);
         let ids = if plan.is_empty() { Vec::new() } else { transaction.apply(&plan).await? };
-        transaction.commit().await?;
+        transaction.commit().await.map_err(|error| match error {
+            error if error.is_unavailable() && !plan.is_empty() => Setback::Unknown(error),
+            error => Setback::Store(error),
+        })?;
         let answers = plan.answers(&ids);
         self.recent.push(plan.new_identifiers.into_iter().map(|(identifier, _)| identifier));
         Ok(answers)
