@@ -1,5 +1,5 @@
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::time;
@@ -63,6 +63,11 @@ impl Job {
 /// Whether it is later than that, by the clock of the timers.
 pub(super) fn has_passed(deadline: Instant) -> bool {
     time::Instant::now().into_std() >= deadline
+}
+
+/// The moment that is so much later than now, by the same clock.
+pub(super) fn after(timeout: Duration) -> Instant {
+    (time::Instant::now() + timeout).into_std()
 }
 
 /// Those identifiers of the jobs that are wanted, sorted, each once.

@@ -101,7 +101,7 @@ pub trait Identify: Clone + Send + Sync + 'static {
     ) -> impl Future<Output = Answers> + Send {
         async move {
             let count = observations.len();
-            let answers = self.identify_all(observations, Instant::now() + timeout).await;
+            let answers = self.identify_all(observations, job::after(timeout)).await;
             answers.unwrap_or_else(|error| vec![Err(error); count])
         }
     }
@@ -237,7 +237,7 @@ impl Identify for Resolver {
         let count = observations.len();
         let places = Arc::clone(&self.admission).acquire_many_owned(self.places(count));
         let Ok(permit) = places.await else { return vec![Err(IdentifyError::Internal); count] }; // Closed never.
-        self.resolve(observations, Instant::now() + timeout, permit).await
+        self.resolve(observations, job::after(timeout), permit).await
     }
 }
 
