@@ -1,0 +1,76 @@
+use std::time::Duration;
+
+use fastrand::Rng;
+
+/// What a database and a network are like, for one schedule.
+#[derive(Clone, Debug)]
+pub(crate) struct Conditions {
+    /// How many resolvers share the store.
+    pub(crate) replicas: usize,
+    /// How many identifiers there are.
+    pub(crate) identifiers: usize,
+    /// The longest way to the store, or back, in milliseconds.
+    pub(crate) latency: u64,
+    /// Of a thousand statements so many meet a fault.
+    pub(crate) faults: u32,
+    /// Likewise, lose a race.
+    pub(crate) lost_races: u32,
+    /// As SQLite: one transaction at a time.
+    pub(crate) is_exclusive: bool,
+    /// Whether a deadlock is seen at once; if not, a lock not had in time ends it.
+    pub(crate) detects_deadlocks: bool,
+    pub(crate) lock_timeout: Duration,
+    /// Whether the database's clock jumps, back too.
+    pub(crate) clock_jumps: bool,
+    /// How many ids a replica takes at a time: with more than one they do not ascend with age.
+    pub(crate) id_block: i64,
+    /// The most identifiers that a statement of a transaction reads.
+    pub(crate) read_size: usize,
+    /// How often, on average, all of the database is out of reach, or a replica crashes.
+    pub(crate) outages: u64,
+    pub(crate) crashes: u64,
+    /// How many requests a resolver takes on at once.
+    pub(crate) queue: usize,
+}
+
+impl Conditions {
+    /// A third of all schedules are without faults: then nothing but a deadline may fail a request.
+    pub(crate) fn draw(random: &mut Rng) -> Self {
+        let is_calm = random.u32(0..3) == 0;
+        let mut unless_calm = |most: u64| if is_calm { 0 } else { random.u64(0..=most) };
+        let (faults, outages, crashes) = (unless_calm(30) as u32, unless_calm(2), unless_calm(2));
+        Self {
+            replicas: random.usize(1..=3),
+            identifiers: if random.u32(0..4) == 0 { random.usize(12..=60) } else { random.usize(3..=12) },
+            latency: random.u64(1..=10),
+            faults,
+            lost_races: random.choice([0, 0, 10, 50]).unwrap_or(0),
+            is_exclusive: random.u32(0..6) == 0,
+            detects_deadlocks: random.u32(0..4) > 0,
+            lock_timeout: Duration::from_millis(random.u64(50..=500)),
+            clock_jumps: random.bool(),
+            id_block: random.choice([1, 1, 5]).unwrap_or(1),
+            read_size: random.usize(2..=10),
+            outages,
+            crashes,
+            queue: if random.u32(0..4) == 0 { random.usize(2..=20) } else { 1_000 },
+        }
+    }
+}
+
+/// A fault of the store, for the checker to find.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Bug {
+    /// No transaction waits for the row lock of another.
+    IgnoresLocks,
+    /// No transaction waits for the uncommitted key of another, and the last one has it.
+    IgnoresKeys,
+    /// A transaction reads what there was when it began.
+    StaleFind,
+    /// Now and then a commit is acknowledged, and nothing is kept.
+    LosesCommits,
+    /// Now and then a commit keeps the first part of what it should.
+    TearsCommits,
+    /// A read outside a transaction sees what is not committed, and may be rolled back.
+    DirtyRead,
+}

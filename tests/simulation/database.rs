@@ -1,0 +1,325 @@
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use fastrand::Rng;
+use identity::domain::{Contact, ContactId, Identifier, Timestamp};
+use identity::store::{Cause, StoreError};
+use tokio::time::Instant;
+
+use crate::conditions::{Bug, Conditions};
+use crate::tables::{Change, Tables};
+
+/// The database's clock at the start, in microseconds.
+const START: i64 = 1_000_000_000_000;
+
+/// A database in memory, which all replicas share.
+#[derive(Clone)]
+pub(crate) struct Database(Arc<Mutex<State>>);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct TransactionId(u64);
+
+/// What one transaction at a time can have.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Lock {
+    /// The right to write at all.
+    Writer,
+    Row(ContactId),
+    /// The right to insert that identifier: whoever comes second waits until the first has ended.
+    Key(Identifier),
+}
+
+/// What became of an attempt to take a lock.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Taking {
+    Taken,
+    /// Another has it.
+    Wait,
+    /// Another has it, and waits for this one: one of them has to go, and is told when it looks next.
+    Deadlock,
+}
+
+pub(crate) struct State {
+    random: Rng,
+    conditions: Conditions,
+    bug: Option<Bug>,
+    committed: Tables,
+    open: BTreeMap<TransactionId, Open>,
+    holders: BTreeMap<Lock, TransactionId>,
+    last_transaction: u64,
+    last_id: i64,
+    /// By replica, the ids it has left.
+    ids: BTreeMap<usize, std::ops::Range<i64>>,
+    crashed: BTreeSet<usize>,
+    started: Instant,
+    out_of_reach_until: Instant,
+    /// How far the clock is off, in microseconds.
+    skew: i64,
+    faults: usize,
+    trace: Option<Vec<String>>,
+}
+
+/// A transaction under way.
+struct Open {
+    replica: usize,
+    changes: Vec<Change>,
+    waits_for: Option<Lock>,
+    /// The victim of a deadlock.
+    is_doomed: bool,
+    /// For [`Bug::StaleFind`].
+    before: Option<Tables>,
+}
+
+impl Database {
+    pub(crate) fn new(conditions: Conditions, bug: Option<Bug>, seed: u64, is_traced: bool) -> Self {
+        Self(Arc::new(Mutex::new(State {
+            random: Rng::with_seed(seed),
+            conditions,
+            bug,
+            committed: Tables::default(),
+            open: BTreeMap::new(),
+            holders: BTreeMap::new(),
+            last_transaction: 0,
+            last_id: 0,
+            ids: BTreeMap::new(),
+            crashed: BTreeSet::new(),
+            started: Instant::now(),
+            out_of_reach_until: Instant::now(),
+            skew: 0,
+            faults: 0,
+            trace: is_traced.then(Vec::new),
+        })))
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap()
+    }
+}
+
+/// What is drawn, and what is told.
+impl State {
+    pub(crate) fn conditions(&self) -> &Conditions {
+        &self.conditions
+    }
+
+    /// How long one way takes. Whole milliseconds: tokio's clock has no others.
+    pub(crate) fn latency(&mut self) -> Duration {
+        Duration::from_millis(self.random.u64(0..=self.conditions.latency))
+    }
+
+    pub(crate) fn dawdles(&mut self) -> bool {
+        self.random.u32(0..4) == 0
+    }
+
+    fn has_fault(&mut self, in_a_thousand: u32) -> bool {
+        let has_fault = self.random.u32(0..1_000) < in_a_thousand;
+        self.faults += usize::from(has_fault);
+        has_fault
+    }
+
+    /// Whether the statement gets there, and is not refused.
+    pub(crate) fn arrive(&mut self, transaction: Option<TransactionId>) -> Result<(), StoreError> {
+        if Instant::now() < self.out_of_reach_until || self.has_fault(self.conditions.faults) {
+            return Err(unavailable());
+        }
+        if self.random.u32(0..1_000) < self.conditions.lost_races {
+            return Err(StoreError::LostRace(Cause::new("drawn")));
+        }
+        transaction.map_or(Ok(()), |transaction| self.of(transaction).map(drop))
+    }
+
+    /// Whether the answer gets back.
+    pub(crate) fn is_heard(&mut self) -> Result<(), StoreError> {
+        let is_lost = self.has_fault(self.conditions.faults);
+        if is_lost { Err(unavailable()) } else { Ok(()) }
+    }
+
+    /// Whether a commit takes longer than anybody waits for it.
+    pub(crate) fn is_late(&mut self) -> bool {
+        self.has_fault(self.conditions.faults)
+    }
+
+    /// From now on all goes well.
+    pub(crate) fn clear_up(&mut self) {
+        self.out_of_reach_until = Instant::now();
+        self.conditions = Conditions { faults: 0, lost_races: 0, ..self.conditions.clone() };
+    }
+
+    /// How many faults there were that leave open whether something was committed.
+    pub(crate) fn faults(&self) -> usize {
+        self.faults
+    }
+
+    pub(crate) fn now(&mut self) -> Timestamp {
+        if self.conditions.clock_jumps && self.random.u32(0..10) == 0 {
+            self.skew = self.random.i64(-50_000..50_000);
+        }
+        let elapsed = self.started.elapsed().as_micros();
+        Timestamp(START + self.skew + i64::try_from(elapsed).unwrap())
+    }
+
+    pub(crate) fn new_ids(&mut self, replica: usize, count: usize) -> Vec<ContactId> {
+        let left = self.ids.entry(replica).or_insert(0..0);
+        let ids = (0..count).map(|_| {
+            if left.is_empty() {
+                *left = self.last_id + 1..self.last_id + 1 + self.conditions.id_block;
+                self.last_id += self.conditions.id_block;
+            }
+            left.next().map(ContactId).unwrap()
+        });
+        ids.collect()
+    }
+
+    pub(crate) fn note(&mut self, line: impl FnOnce() -> String) {
+        if let Some(trace) = &mut self.trace {
+            trace.push(format!("{:>6} ms: {}", self.started.elapsed().as_millis(), line()));
+        }
+    }
+
+    pub(crate) fn take_trace(&mut self) -> Vec<String> {
+        self.trace.take().unwrap_or_default()
+    }
+}
+
+/// Crashes and outages.
+impl State {
+    /// The transactions that are left over.
+    pub(crate) fn crash(&mut self, replica: usize) -> Vec<TransactionId> {
+        self.note(|| format!("replica {replica} crashes"));
+        self.faults += 1;
+        self.crashed.insert(replica);
+        self.open.iter().filter(|(_, open)| open.replica == replica).map(|(id, _)| *id).collect()
+    }
+
+    pub(crate) fn has_crashed(&self, replica: usize) -> bool {
+        self.crashed.contains(&replica)
+    }
+
+    pub(crate) fn fail_until(&mut self, end: Instant) {
+        self.note(|| "the database fails".to_owned());
+        self.faults += 1;
+        self.out_of_reach_until = end;
+        self.open.clear();
+        self.holders.clear();
+    }
+}
+
+/// Transactions.
+impl State {
+    pub(crate) fn begin(&mut self, replica: usize) -> TransactionId {
+        self.last_transaction += 1;
+        let id = TransactionId(self.last_transaction);
+        let before = (self.bug == Some(Bug::StaleFind)).then(|| self.committed.clone());
+        self.open.insert(id, Open { replica, changes: Vec::new(), waits_for: None, is_doomed: false, before });
+        id
+    }
+
+    /// The transaction, unless the database has given it up.
+    fn of(&mut self, transaction: TransactionId) -> Result<&mut Open, StoreError> {
+        self.open.get_mut(&transaction).ok_or_else(unavailable)
+    }
+
+    /// Takes a lock that is free or its own. Of a circle of waiting transactions one becomes the victim.
+    pub(crate) fn take(&mut self, transaction: TransactionId, lock: &Lock) -> Result<Taking, StoreError> {
+        if self.of(transaction)?.is_doomed {
+            self.roll_back(transaction);
+            return Err(StoreError::LostRace(Cause::new("deadlock")));
+        }
+        self.stop_waiting(transaction);
+        let is_ignored = match lock {
+            Lock::Writer | Lock::Row(_) => self.bug == Some(Bug::IgnoresLocks),
+            Lock::Key(_) => self.bug == Some(Bug::IgnoresKeys),
+        };
+        if is_ignored || *self.holders.entry(lock.clone()).or_insert(transaction) == transaction {
+            return Ok(Taking::Taken);
+        }
+        self.of(transaction)?.waits_for = Some(lock.clone());
+        let circle = self.circle(transaction);
+        match self.random.choice(circle).filter(|_| self.conditions.detects_deadlocks) {
+            Some(victim) => {
+                self.of(victim)?.is_doomed = true;
+                Ok(Taking::Deadlock)
+            }
+            None => Ok(Taking::Wait),
+        }
+    }
+
+    pub(crate) fn stop_waiting(&mut self, transaction: TransactionId) {
+        if let Some(open) = self.open.get_mut(&transaction) {
+            open.waits_for = None;
+        }
+    }
+
+    /// Those who wait for each other, beginning with this one; none if it does not wait for itself.
+    fn circle(&self, first: TransactionId) -> Vec<TransactionId> {
+        let mut circle = vec![first];
+        loop {
+            let last = circle.last().and_then(|last| self.open.get(last));
+            let next = last.and_then(|open| open.waits_for.as_ref()).and_then(|lock| self.holders.get(lock));
+            match next {
+                Some(next) if *next == first => return circle,
+                Some(next) if !circle.contains(next) => circle.push(*next),
+                _ => return Vec::new(),
+            }
+        }
+    }
+
+    pub(crate) fn change(&mut self, transaction: TransactionId, change: Change) -> Result<(), StoreError> {
+        self.of(transaction)?.changes.push(change);
+        Ok(())
+    }
+
+    /// Whether the identifier has a committed row.
+    pub(crate) fn has_key(&self, identifier: &Identifier) -> bool {
+        self.bug != Some(Bug::IgnoresKeys) && self.committed.identifiers.contains_key(identifier)
+    }
+
+    pub(crate) fn read(&self, identifiers: &[Identifier]) -> Vec<Contact> {
+        if self.bug == Some(Bug::DirtyRead) {
+            let mut tables = self.committed.clone();
+            self.open.values().for_each(|open| tables.carry_out(&open.changes));
+            return tables.rows(identifiers);
+        }
+        self.committed.rows(identifiers)
+    }
+
+    /// What is committed by now. (The service reads nothing after it has written.)
+    pub(crate) fn read_in(
+        &mut self,
+        transaction: TransactionId,
+        identifiers: &[Identifier],
+    ) -> Result<Vec<Contact>, StoreError> {
+        let open = self.of(transaction)?;
+        assert!(open.changes.is_empty(), "a transaction that reads what it wrote is not simulated");
+        let stale = open.before.as_ref().map(|tables| tables.rows(identifiers));
+        Ok(stale.unwrap_or_else(|| self.committed.rows(identifiers)))
+    }
+
+    pub(crate) fn commit(&mut self, transaction: TransactionId) -> Result<(), StoreError> {
+        let mut changes = std::mem::take(&mut self.of(transaction)?.changes);
+        self.roll_back(transaction);
+        match self.bug {
+            Some(Bug::LosesCommits) if self.random.u32(0..20) == 0 => changes.clear(),
+            Some(Bug::TearsCommits) if self.random.u32(0..20) == 0 => changes.truncate(changes.len() / 2),
+            _ => {}
+        }
+        self.note(|| format!("transaction {transaction:?} is committed"));
+        self.committed.carry_out(&changes);
+        Ok(())
+    }
+
+    /// What it has changed is forgotten, what it had locked is free.
+    pub(crate) fn roll_back(&mut self, transaction: TransactionId) {
+        self.open.remove(&transaction);
+        self.holders.retain(|_, holder| *holder != transaction);
+    }
+
+    pub(crate) fn tables(&self) -> Tables {
+        self.committed.clone()
+    }
+}
+
+fn unavailable() -> StoreError {
+    StoreError::Unavailable(Cause::new("drawn"))
+}

@@ -1,0 +1,107 @@
+//! The resolver over a simulated database: in memory, with latency, locks, deadlocks, duplicate keys, lost
+//! connections and acknowledgements, outages and crashes of replicas, on a clock that leaps. All of it is drawn from
+//! a seed, so that a schedule which breaks a promise does so again:
+//!
+//! - `SIMULATION_SEEDS=20000 cargo test --test simulation promises` tries more schedules than usual,
+//! - `SIMULATION_SEED=42 cargo test --test simulation promises` tries one, and prints all that happens if it fails.
+//!
+//! How the service does over real databases is in `tests/it`.
+
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+mod check;
+mod conditions;
+mod database;
+mod schedule;
+mod store;
+mod tables;
+
+use std::str::FromStr;
+
+use conditions::Bug;
+
+/// How many schedules are tried, unless one is told.
+const SEEDS: u64 = 300;
+
+/// Within so many schedules any planted bug is found.
+const SEEDS_FOR_A_BUG: u64 = 100;
+
+/// Runs a schedule; what is wrong with it.
+fn fault_of(seed: u64, bug: Option<Bug>) -> Option<String> {
+    let outcome = schedule::run(seed, bug, false).and_then(|run| {
+        let conditions = format!("{:?}", run.conditions);
+        check::check(&run).map_err(|error| format!("{error:#}\n{conditions}"))
+    });
+    outcome.err()
+}
+
+fn variable<T: FromStr>(name: &str) -> Option<T> {
+    let value = std::env::var(name).ok()?;
+    let Ok(value) = value.parse() else { panic!("{name} is no number") };
+    Some(value)
+}
+
+#[test]
+fn every_schedule_keeps_the_promises() {
+    if let Some(seed) = variable("SIMULATION_SEED") {
+        if let Some(fault) = fault_of(seed, None) {
+            let trace = schedule::run(seed, None, true).map_or_else(|hang| hang, |run| run.trace.join("\n"));
+            panic!("{trace}\n{fault}");
+        }
+        return;
+    }
+    for seed in 0..variable("SIMULATION_SEEDS").unwrap_or(SEEDS) {
+        if let Some(fault) = fault_of(seed, None) {
+            panic!("{fault}\nto see it again: SIMULATION_SEED={seed} cargo test --test simulation promises");
+        }
+    }
+}
+
+#[test]
+fn a_seed_is_one_schedule() {
+    for seed in 0..20 {
+        let [one, other] = [(); 2].map(|()| schedule::run(seed, None, true).unwrap().trace);
+        assert!(!one.is_empty());
+        for (line, again) in one.iter().zip(&other) {
+            assert_eq!(line, again, "seed {seed}");
+        }
+        assert_eq!(one.len(), other.len(), "seed {seed}");
+    }
+}
+
+/// The checker is no good if it finds nothing in a database that breaks its promises.
+fn assert_found(bug: Bug) {
+    let is_found = |seed: &u64| fault_of(*seed, Some(bug)).is_some();
+    let Some(seed) = (0..SEEDS_FOR_A_BUG).find(is_found) else { panic!("{bug:?} is not found") };
+    assert_eq!(fault_of(seed, None), None, "it is wrong without the bug as well");
+}
+
+#[test]
+fn a_store_that_ignores_row_locks_is_found() {
+    assert_found(Bug::IgnoresLocks);
+}
+
+#[test]
+fn a_store_that_ignores_keys_is_found() {
+    assert_found(Bug::IgnoresKeys);
+}
+
+#[test]
+fn a_transaction_that_reads_what_was_is_found() {
+    assert_found(Bug::StaleFind);
+}
+
+#[test]
+fn a_read_of_what_may_be_rolled_back_is_found() {
+    assert_found(Bug::DirtyRead);
+}
+
+#[test]
+fn an_acknowledged_commit_that_is_lost_is_found() {
+    assert_found(Bug::LosesCommits);
+}
+
+#[test]
+fn half_a_commit_is_found() {
+    assert_found(Bug::TearsCommits);
+}

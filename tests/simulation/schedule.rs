@@ -1,0 +1,316 @@
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use fastrand::Rng;
+use identity::domain::{Answer, Identifier, IdentifierKind, Observation};
+use identity::resolver::{Identify, IdentifyError, Limits, Resolver};
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::conditions::{Bug, Conditions};
+use crate::database::Database;
+use crate::store::SimulatedStore;
+use crate::tables::Tables;
+
+/// Whoever waits so long, in virtual time, waits for ever.
+const HANGS: Duration = Duration::from_secs(600);
+
+/// After so long nothing that was left behind is still under way.
+const SETTLED: Duration = Duration::from_secs(60);
+
+/// The deadline of those who do not hurry.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// One observation of a call, and what became of it.
+#[derive(Clone, Debug)]
+pub(crate) struct Item {
+    /// Which call, and its place in there.
+    pub(crate) call: usize,
+    pub(crate) place: usize,
+    pub(crate) observation: Observation,
+    /// Counted in events: what began after another ended has the higher number.
+    pub(crate) began: usize,
+    pub(crate) ended: usize,
+    /// How many faults there were while it was under way.
+    pub(crate) faults: usize,
+    pub(crate) fate: Fate,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum Fate {
+    Answered(Answer),
+    /// Whether the deadline, where there was one, had passed by then.
+    Failed(IdentifyError, Option<bool>),
+    /// Its caller left, or its replica crashed.
+    Abandoned,
+}
+
+/// All that came of a schedule.
+pub(crate) struct Run {
+    pub(crate) conditions: Conditions,
+    pub(crate) items: Vec<Item>,
+    pub(crate) tables: Tables,
+    /// All faults: where there were none, the database could always be reached.
+    pub(crate) faults: usize,
+    /// The event from which on all was well.
+    pub(crate) well_from: usize,
+    pub(crate) trace: Vec<String>,
+}
+
+/// Runs the schedule of a seed: the same one, whenever and wherever. An error is one that hangs.
+pub(crate) fn run(seed: u64, bug: Option<Bug>, is_traced: bool) -> Result<Run, String> {
+    fastrand::seed(seed); // What the resolver draws, in this thread.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    runtime.block_on(async {
+        let mut random = Rng::with_seed(seed);
+        let conditions = Conditions::draw(&mut random);
+        let database = Database::new(conditions.clone(), bug, random.u64(..), is_traced);
+        let schedule = Schedule::start(&database, &conditions);
+        let finished = timeout(HANGS, schedule.run(&mut random)).await.is_ok();
+        let trace = database.lock().take_trace();
+        if !finished {
+            return Err(format!("it hangs\n{}", trace.join("\n")));
+        }
+        let tables = database.lock().tables();
+        let faults = database.lock().faults();
+        let mut history = schedule.history.lock().unwrap();
+        let (items, well_from) = (std::mem::take(&mut history.items), history.well_from);
+        Ok(Run { conditions, items, tables, faults, well_from, trace })
+    })
+}
+
+/// What all tasks of a schedule share.
+#[derive(Clone)]
+struct Schedule {
+    database: Database,
+    store: SimulatedStore,
+    conditions: Conditions,
+    replicas: Arc<Mutex<Vec<Replica>>>,
+    history: Arc<Mutex<History>>,
+}
+
+#[derive(Clone)]
+struct Replica {
+    resolver: Resolver,
+    store: SimulatedStore,
+    crashed: CancellationToken,
+}
+
+#[derive(Default)]
+struct History {
+    events: usize,
+    calls: usize,
+    items: Vec<Item>,
+    well_from: usize,
+}
+
+impl History {
+    fn event(&mut self) -> usize {
+        self.events += 1;
+        self.events
+    }
+}
+
+/// A call as it is drawn.
+struct Call {
+    observations: Vec<Observation>,
+    door: Door,
+    deadline: Duration,
+    /// When its caller leaves.
+    leaves: Option<Duration>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Door {
+    Single,
+    List,
+    InTurn,
+}
+
+impl Schedule {
+    fn start(database: &Database, conditions: &Conditions) -> Self {
+        let schedule = Self {
+            database: database.clone(),
+            store: SimulatedStore::new(database.clone()),
+            conditions: conditions.clone(),
+            replicas: Arc::default(),
+            history: Arc::default(),
+        };
+        for number in 0..conditions.replicas {
+            let replica = schedule.replica(number);
+            schedule.replicas.lock().unwrap().push(replica);
+        }
+        schedule
+    }
+
+    fn replica(&self, number: usize) -> Replica {
+        let store = self.store.of_replica(number);
+        let resolver = Resolver::start(store.clone(), Limits { queue: self.conditions.queue });
+        Replica { resolver, store, crashed: CancellationToken::new() }
+    }
+
+    async fn run(&self, random: &mut Rng) {
+        let callers = random.usize(2..=10);
+        let calls = random.usize(20..=120) / callers + 1;
+        let tasks: Vec<_> = (0..callers)
+            .map(|_| {
+                let (schedule, random) = (self.clone(), random.fork());
+                tokio::spawn(async move { schedule.caller(calls, random).await })
+            })
+            .collect();
+        let (schedule, fork) = (self.clone(), random.fork());
+        let mishaps = tokio::spawn(async move { schedule.mishaps(fork).await });
+        for task in tasks {
+            task.await.unwrap();
+        }
+        mishaps.abort();
+        sleep(SETTLED).await;
+        self.database.lock().clear_up();
+        {
+            let mut history = self.history.lock().unwrap();
+            history.well_from = history.event();
+        }
+        self.ask_for_all().await;
+        self.replicas.lock().unwrap().clear();
+        sleep(SETTLED).await;
+    }
+
+    async fn caller(&self, calls: usize, mut random: Rng) {
+        let longest_pause = random.choice([0, 5, 50]).unwrap_or(0);
+        for _ in 0..calls {
+            sleep(Duration::from_millis(random.u64(0..=longest_pause))).await;
+            let call = self.draw(&mut random);
+            let replica = random.usize(0..self.conditions.replicas);
+            self.call(replica, call).await;
+        }
+    }
+
+    /// Outages and crashes, spread over the first two seconds.
+    async fn mishaps(&self, mut random: Rng) {
+        let outages = (0..self.conditions.outages).map(|_| false);
+        let mut kinds: Vec<bool> = outages.chain((0..self.conditions.crashes).map(|_| true)).collect();
+        random.shuffle(&mut kinds);
+        for is_crash in kinds {
+            sleep(Duration::from_millis(random.u64(0..500))).await;
+            if is_crash {
+                self.crash(random.usize(0..self.conditions.replicas));
+            } else {
+                self.store.fail_for(Duration::from_millis(random.u64(0..300)));
+            }
+        }
+    }
+
+    /// Ends a replica, and starts another in its place.
+    fn crash(&self, place: usize) {
+        let number = self.history.lock().unwrap().event() + self.conditions.replicas;
+        let replica = self.replica(number);
+        let old = std::mem::replace(&mut self.replicas.lock().unwrap()[place], replica);
+        old.store.crash();
+        old.crashed.cancel();
+    }
+
+    fn draw(&self, random: &mut Rng) -> Call {
+        let door = random.choice([Door::Single, Door::Single, Door::List, Door::InTurn]).unwrap_or(Door::Single);
+        let count = match door {
+            Door::Single => 1,
+            // More than one statement reads.
+            Door::List | Door::InTurn if random.u32(0..40) == 0 => random.usize(60..=100),
+            Door::List | Door::InTurn => random.usize(1..=8),
+        };
+        let hurries = random.u32(0..8) == 0;
+        let deadline = if hurries { Duration::from_millis(random.u64(0..100)) } else { PATIENCE };
+        let leaves = (random.u32(0..12) == 0).then(|| Duration::from_millis(random.u64(0..100)));
+        let observations = (0..count).map(|_| self.observation(random)).collect();
+        Call { observations, door, deadline, leaves }
+    }
+
+    /// Two identifiers mostly, sometimes more than there are kinds yet.
+    fn observation(&self, random: &mut Rng) -> Observation {
+        let count = random.choice([1, 1, 2, 2, 2, 2, 2, 3]).unwrap_or(1);
+        Observation::new((0..count).map(|_| identifier(random.usize(0..self.conditions.identifiers)))).unwrap()
+    }
+
+    /// Makes a call, and keeps what came of it.
+    async fn call(&self, replica: usize, call: Call) {
+        let replica = self.replicas.lock().unwrap()[replica].clone();
+        let (number, began) = {
+            let mut history = self.history.lock().unwrap();
+            history.calls += 1;
+            (history.calls, history.event())
+        };
+        let faults_before = self.database.lock().faults();
+        let due = Instant::now() + call.deadline;
+        self.note(|| format!("call {number} begins: {:?} {}", call.door, show(&call.observations)));
+        let answers = replica.crashed.run_until_cancelled(self.send(&replica.resolver, &call, due)).await.flatten();
+        self.note(|| format!("call {number} ends: {answers:?}"));
+        let faults = self.database.lock().faults() - faults_before;
+        let mut history = self.history.lock().unwrap();
+        let ended = history.event();
+        let has_passed = match call.door {
+            Door::Single | Door::List => Some(Instant::now() >= due),
+            Door::InTurn => None, // It counts from when there was room.
+        };
+        let fate = |place: usize| match answers.as_ref().map(|answers| answers[place].clone()) {
+            Some(Ok(answer)) => Fate::Answered(answer),
+            Some(Err(error)) => Fate::Failed(error, has_passed),
+            None => Fate::Abandoned,
+        };
+        let items = call.observations.into_iter().enumerate().map(|(place, observation)| Item {
+            call: number,
+            place,
+            observation,
+            began,
+            ended,
+            faults,
+            fate: fate(place),
+        });
+        let items: Vec<Item> = items.collect();
+        history.items.extend(items);
+    }
+
+    async fn send(&self, resolver: &Resolver, call: &Call, due: Instant) -> Option<Vec<Result<Answer, IdentifyError>>> {
+        let observations = call.observations.clone();
+        let answers = async {
+            match call.door {
+                Door::Single => vec![resolver.identify(observations[0].clone(), due.into_std()).await],
+                Door::List => {
+                    let count = observations.len();
+                    let answers = resolver.identify_all(observations, due.into_std()).await;
+                    answers.unwrap_or_else(|error| vec![Err(error); count])
+                }
+                Door::InTurn => resolver.identify_in_turn(observations, call.deadline).await,
+            }
+        };
+        match call.leaves {
+            Some(patience) => timeout(patience, answers).await.ok(),
+            None => Some(answers.await),
+        }
+    }
+
+    /// In the end, when all is well again, every replica knows everybody.
+    async fn ask_for_all(&self) {
+        let known: Vec<Identifier> = self.database.lock().tables().identifiers.into_keys().collect();
+        for replica in 0..self.conditions.replicas {
+            for identifier in &known {
+                let observations = vec![Observation::new([identifier.clone()]).unwrap()];
+                self.call(replica, Call { observations, door: Door::Single, deadline: PATIENCE, leaves: None }).await;
+            }
+        }
+    }
+
+    fn note(&self, line: impl FnOnce() -> String) {
+        self.database.lock().note(line);
+    }
+}
+
+fn identifier(number: usize) -> Identifier {
+    Identifier::from_stored(IdentifierKind::ALL[number % 2], number.to_string())
+}
+
+/// Their identifiers' values: `1+2, 3`.
+fn show(observations: &[Observation]) -> String {
+    let one = |observation: &Observation| {
+        observation.identifiers().iter().map(Identifier::value).collect::<Vec<_>>().join("+")
+    };
+    observations.iter().map(one).collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,306 @@
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use identity::domain::{Contact, ContactId, ContactRef, Identifier, Identity, Link, Plan, Timestamp};
+use identity::store::{Cause, MAX_FIND, Store, StoreError, Transaction};
+use tokio::runtime::Handle;
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep, timeout_at};
+
+use crate::database::{Database, Lock, Taking, TransactionId};
+use crate::tables::{Change, MergeRow, identities};
+
+/// A replica's way to the database: all that can happen on it is drawn from the seed.
+#[derive(Clone)]
+pub(crate) struct SimulatedStore {
+    database: Database,
+    /// Wakes those who wait for a lock.
+    freed: Arc<Notify>,
+    replica: usize,
+}
+
+impl SimulatedStore {
+    pub(crate) fn new(database: Database) -> Self {
+        Self { database, freed: Arc::default(), replica: 0 }
+    }
+
+    /// The way of another replica to the same database.
+    pub(crate) fn of_replica(&self, replica: usize) -> Self {
+        Self { replica, ..self.clone() }
+    }
+
+    /// The process ends: it does and hears nothing any more, and its transactions are rolled back, sooner or later.
+    pub(crate) fn crash(&self) {
+        let left = self.database.lock().crash(self.replica);
+        left.into_iter().for_each(|transaction| self.end_later(transaction));
+    }
+
+    /// All transactions are rolled back, and nothing answers for so long.
+    pub(crate) fn fail_for(&self, outage: Duration) {
+        self.database.lock().fail_until(Instant::now() + outage);
+        self.freed.notify_waiters();
+    }
+
+    /// On the way, for as long as it takes. Whoever crashed never arrives.
+    async fn travel(&self) {
+        let latency = self.database.lock().latency();
+        match latency.is_zero() {
+            true => tokio::task::yield_now().await,
+            false => sleep(latency).await,
+        }
+        if self.database.lock().has_crashed(self.replica) {
+            std::future::pending().await
+        }
+    }
+
+    /// A statement: there, the work, and back. Each part can fail.
+    async fn statement<T>(
+        &self,
+        name: &str,
+        transaction: Option<TransactionId>,
+        work: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        self.travel().await;
+        let arrived = self.database.lock().arrive(transaction);
+        let result = match arrived {
+            Ok(()) => work.await,
+            Err(error) => Err(error),
+        };
+        self.travel().await;
+        let heard = self.database.lock().is_heard();
+        let result = result.and_then(|done| heard.map(|()| done));
+        let outcome = || result.as_ref().err().map_or_else(|| "done".to_owned(), ToString::to_string);
+        let line = || format!("replica {} transaction {transaction:?}: {name}: {}", self.replica, outcome());
+        self.database.lock().note(line);
+        result
+    }
+
+    /// Takes a lock, or waits for it.
+    async fn take(&self, transaction: TransactionId, lock: Lock) -> Result<(), StoreError> {
+        let give_up = Instant::now() + self.database.lock().conditions().lock_timeout;
+        loop {
+            let freed = self.freed.notified();
+            let taking = self.database.lock().take(transaction, &lock);
+            match taking {
+                Ok(Taking::Taken) => return Ok(()),
+                Ok(Taking::Wait) => {}
+                Ok(Taking::Deadlock) | Err(_) => self.freed.notify_waiters(),
+            }
+            taking?;
+            if timeout_at(give_up, freed).await.is_err() {
+                self.database.lock().stop_waiting(transaction);
+                return Err(StoreError::LostRace(Cause::new("lock wait time-out")));
+            }
+        }
+    }
+
+    fn end(&self, transaction: TransactionId) {
+        self.database.lock().roll_back(transaction);
+        self.freed.notify_waiters();
+    }
+
+    /// The database notices only after a while that nobody is there any more.
+    fn end_later(&self, transaction: TransactionId) {
+        let Ok(runtime) = Handle::try_current() else { return };
+        let (store, delay) = (self.clone(), self.database.lock().latency() * 4);
+        runtime.spawn(async move {
+            sleep(delay).await;
+            store.end(transaction);
+        });
+    }
+
+    fn commit_now(&self, transaction: TransactionId) -> Result<(), StoreError> {
+        self.freed.notify_waiters();
+        self.database.lock().commit(transaction)
+    }
+}
+
+impl Store for SimulatedStore {
+    type Transaction = SimulatedTransaction;
+
+    async fn find(&self, identifiers: &[Identifier]) -> Result<Vec<Identity>, StoreError> {
+        assert!(identifiers.len() <= MAX_FIND, "more than one statement is no consistent read");
+        let read = async { Ok(identities(self.database.lock().read(identifiers))) };
+        self.statement("read", None, read).await
+    }
+
+    async fn begin(&self) -> Result<SimulatedTransaction, StoreError> {
+        let begun = async {
+            let id = self.database.lock().begin(self.replica);
+            let transaction = SimulatedTransaction { store: self.clone(), id, is_over: false };
+            if transaction.is_exclusive() {
+                self.take(id, Lock::Writer).await?;
+            }
+            Ok(transaction)
+        };
+        self.statement("begin", None, begun).await
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        self.statement("ping", None, async { Ok(()) }).await
+    }
+}
+
+/// At READ COMMITTED, or as SQLite's.
+pub(crate) struct SimulatedTransaction {
+    store: SimulatedStore,
+    id: TransactionId,
+    is_over: bool,
+}
+
+impl Drop for SimulatedTransaction {
+    fn drop(&mut self) {
+        if !self.is_over {
+            self.store.end_later(self.id);
+        }
+    }
+}
+
+impl SimulatedTransaction {
+    async fn statement<T>(
+        &self,
+        name: &str,
+        work: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        self.store.statement(name, Some(self.id), work).await
+    }
+
+    async fn take(&self, lock: Lock) -> Result<(), StoreError> {
+        self.store.take(self.id, lock).await?;
+        let dawdles = self.store.database.lock().dawdles();
+        if dawdles {
+            self.store.travel().await; // Others come in between two rows of one statement.
+        }
+        Ok(())
+    }
+
+    fn change(&self, change: Change) -> Result<(), StoreError> {
+        self.store.database.lock().change(self.id, change)
+    }
+
+    async fn insert_contacts(&self, plan: &Plan) -> Result<Vec<ContactId>, StoreError> {
+        let ids = self.store.database.lock().new_ids(self.store.replica, plan.new_contacts.len());
+        for (new, id) in plan.new_contacts.iter().zip(&ids) {
+            self.change(Change::Insert(Contact {
+                id: *id,
+                identifiers: Arc::clone(&new.identifiers),
+                created_at: new.created_at,
+                updated_at: new.updated_at,
+                link: resolve_link(new.link, &ids),
+            }))?;
+        }
+        Ok(ids)
+    }
+
+    async fn insert_identifiers(&self, plan: &Plan, ids: &[ContactId]) -> Result<(), StoreError> {
+        for (identifier, owner) in &plan.new_identifiers {
+            self.take(Lock::Key(identifier.clone())).await?;
+            if self.store.database.lock().has_key(identifier) {
+                return Err(StoreError::DuplicateKey(Cause::new("Identifier")));
+            }
+            self.change(Change::Own(identifier.clone(), resolve(*owner, ids)))?;
+        }
+        Ok(())
+    }
+
+    async fn relink(&self, plan: &Plan, ids: &[ContactId]) -> Result<(), StoreError> {
+        for relink in &plan.relinks {
+            self.take(Lock::Row(relink.contact)).await?;
+            self.change(Change::Link(relink.contact, resolve_link(relink.link, ids), plan.updated_at))?;
+        }
+        for merge in &plan.merges {
+            let (survivor, absorbed) = (resolve(merge.survivor, ids), resolve(merge.absorbed, ids));
+            self.change(Change::Merge(MergeRow { survivor, absorbed, cause: merge.cause.clone() }))?;
+        }
+        Ok(())
+    }
+
+    async fn touch(&self, plan: &Plan) -> Result<(), StoreError> {
+        for id in &plan.touched {
+            self.take(Lock::Row(*id)).await?;
+            self.change(Change::Touch(*id, plan.updated_at))?;
+        }
+        Ok(())
+    }
+}
+
+fn resolve(contact: ContactRef, ids: &[ContactId]) -> ContactId {
+    match contact {
+        ContactRef::Stored(id) => id,
+        ContactRef::Planned(index) => ids[index],
+    }
+}
+
+fn resolve_link(link: Link<ContactRef>, ids: &[ContactId]) -> Link {
+    match link {
+        Link::Primary => Link::Primary,
+        Link::SecondaryOf(primary) => Link::SecondaryOf(resolve(primary, ids)),
+    }
+}
+
+impl Transaction for SimulatedTransaction {
+    fn is_exclusive(&self) -> bool {
+        self.store.database.lock().conditions().is_exclusive
+    }
+
+    async fn lock(&mut self, contacts: &BTreeSet<ContactId>) -> Result<(), StoreError> {
+        if self.is_exclusive() {
+            return Ok(());
+        }
+        let locked = async {
+            for contact in contacts {
+                self.take(Lock::Row(*contact)).await?;
+            }
+            Ok(())
+        };
+        self.statement("lock", locked).await
+    }
+
+    async fn find(&mut self, identifiers: &[Identifier]) -> Result<Vec<Identity>, StoreError> {
+        let size = self.store.database.lock().conditions().read_size;
+        let mut rows = Vec::new();
+        for some in identifiers.chunks(size) {
+            let read = async { self.store.database.lock().read_in(self.id, some) };
+            rows.extend(self.statement("find", read).await?);
+        }
+        Ok(identities(rows))
+    }
+
+    async fn release_orphans(&mut self, _identifiers: &[Identifier]) -> Result<(), StoreError> {
+        // Nobody deletes a contact here, so that there are none.
+        self.statement("orphans", async { Ok(()) }).await
+    }
+
+    async fn now(&mut self) -> Result<Timestamp, StoreError> {
+        self.statement("clock", async { Ok(self.store.database.lock().now()) }).await
+    }
+
+    async fn apply(&mut self, plan: &Plan) -> Result<Vec<ContactId>, StoreError> {
+        let ids = self.statement("insert contacts", self.insert_contacts(plan)).await?;
+        self.statement("insert identifiers", self.insert_identifiers(plan, &ids)).await?;
+        self.statement("relink", self.relink(plan, &ids)).await?;
+        self.statement("touch", self.touch(plan)).await?;
+        Ok(ids)
+    }
+
+    async fn commit(mut self) -> Result<(), StoreError> {
+        let (store, id) = (self.store.clone(), self.id);
+        if store.database.lock().is_late() {
+            // Nobody waits for it any longer, but it is on its way, and may arrive.
+            self.is_over = true;
+            let delay = store.database.lock().latency() * 8;
+            tokio::spawn(async move {
+                sleep(delay).await;
+                drop(store.commit_now(id));
+            });
+            return Err(StoreError::TimedOut(Duration::ZERO));
+        }
+        store
+            .statement("commit", Some(id), async {
+                self.is_over = true;
+                store.commit_now(id)
+            })
+            .await
+    }
+}

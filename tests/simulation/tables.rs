@@ -1,0 +1,73 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use identity::domain::{Contact, ContactId, Identifier, Identity, Link, Timestamp};
+
+/// All rows: `Contact`, `Identifier` and `ContactMerge`.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Tables {
+    pub(crate) contacts: BTreeMap<ContactId, Contact>,
+    pub(crate) identifiers: BTreeMap<Identifier, ContactId>,
+    pub(crate) merges: Vec<MergeRow>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct MergeRow {
+    pub(crate) survivor: ContactId,
+    pub(crate) absorbed: ContactId,
+    pub(crate) cause: Vec<Identifier>,
+}
+
+/// What a transaction does to the rows.
+#[derive(Clone, Debug)]
+pub(crate) enum Change {
+    Insert(Contact),
+    Own(Identifier, ContactId),
+    Link(ContactId, Link, Timestamp),
+    Touch(ContactId, Timestamp),
+    Merge(MergeRow),
+}
+
+impl Tables {
+    pub(crate) fn carry_out(&mut self, changes: &[Change]) {
+        for change in changes.iter().cloned() {
+            match change {
+                Change::Insert(contact) => drop(self.contacts.insert(contact.id, contact)),
+                Change::Own(identifier, contact) => drop(self.identifiers.insert(identifier, contact)),
+                Change::Link(id, link, updated_at) => self.update(id, updated_at, |row| row.link = link),
+                Change::Touch(id, updated_at) => self.update(id, updated_at, |_| ()),
+                Change::Merge(merge) => self.merges.push(merge),
+            }
+        }
+    }
+
+    fn update(&mut self, id: ContactId, updated_at: Timestamp, change: impl FnOnce(&mut Contact)) {
+        if let Some(row) = self.contacts.get_mut(&id) {
+            row.updated_at = updated_at;
+            change(row);
+        }
+    }
+
+    /// The contacts of the identities that own any of these identifiers, as one statement finds them.
+    pub(crate) fn rows<'a>(&self, identifiers: impl IntoIterator<Item = &'a Identifier>) -> Vec<Contact> {
+        let owners = identifiers.into_iter().filter_map(|identifier| self.identifiers.get(identifier));
+        let roots: BTreeSet<ContactId> = owners.filter_map(|id| self.contacts.get(id)).map(root).collect();
+        self.contacts.values().filter(|row| roots.contains(&root(row))).cloned().collect()
+    }
+}
+
+/// The primary's row, by the link.
+pub(crate) fn root(row: &Contact) -> ContactId {
+    match row.link {
+        Link::Primary => row.id,
+        Link::SecondaryOf(primary) => primary,
+    }
+}
+
+/// What these rows, perhaps of several statements, are taken for.
+pub(crate) fn identities(rows: Vec<Contact>) -> Vec<Identity> {
+    let mut groups: BTreeMap<ContactId, BTreeMap<ContactId, Contact>> = BTreeMap::new();
+    for row in rows {
+        groups.entry(root(&row)).or_default().entry(row.id).or_insert(row);
+    }
+    groups.into_values().filter_map(|group| Identity::new(group.into_values().collect())).collect()
+}
