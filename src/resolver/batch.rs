@@ -4,6 +4,9 @@
 //! order, which keep it. Nothing else needs the order but what touches something that the list still has
 //! in the write lanes: that goes there too, behind it, and all the rest is answered from the read, so that
 //! known customers do not wait for writes.
+//!
+//! Between two pieces the world goes on: what was nobody's, or somebody else's, when it went to the write lanes may be
+//! this customer's by now. So what counts is everything that the customer owns, by the latest read.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -13,7 +16,7 @@ use tokio::sync::{Mutex, OwnedSemaphorePermit, mpsc};
 
 use super::job::{Job, ListId, Reply};
 use super::{read, supervise};
-use crate::domain::{ContactId, Identifier, Observation, Snapshot};
+use crate::domain::{Identifier, Identity, Observation, Snapshot};
 use crate::store::{MAX_FIND, Store};
 
 /// The jobs of a list, and where their answers come. The permit is shared out among them, so that each
@@ -70,34 +73,31 @@ impl<S: Store> Lane<S> {
     }
 }
 
-/// What the jobs of a list that went to the write lanes are about.
+/// The identifiers of the jobs of a list that went to the write lanes.
 #[derive(Default)]
-struct Ahead {
-    identifiers: HashSet<Identifier>,
-    roots: HashSet<ContactId>,
-}
+struct Ahead(HashSet<Identifier>);
 
 impl Ahead {
     /// Whether the next observation of the list may be answered from the snapshot. If not, it joins those
     /// that are ahead of the rest.
     fn lets_pass(&mut self, observation: &Observation, snapshot: &Snapshot) -> bool {
-        let identifiers = observation.identifiers();
-        let roots = snapshot.roots(observation);
-        let passes = snapshot.matched(observation).is_some()
-            && !roots.iter().any(|root| self.roots.contains(root))
-            && !identifiers.iter().any(|identifier| self.identifiers.contains(identifier));
+        let passes = snapshot.matched(observation).is_some_and(|identity| !self.has_any_of(identity));
         if !passes {
-            self.identifiers.extend(identifiers.iter().cloned());
-            self.roots.extend(roots);
+            self.0.extend(observation.identifiers().iter().cloned());
         }
         passes
+    }
+
+    fn has_any_of(&self, identity: &Identity) -> bool {
+        let mut owned = identity.contacts().iter().flat_map(|contact| contact.identifiers.iter());
+        !self.0.is_empty() && owned.any(|identifier| self.0.contains(identifier))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{Contact, IdentifierKind, Identity, Link, Timestamp};
+    use crate::domain::{Contact, ContactId, IdentifierKind, Link, Timestamp};
 
     fn identifier(value: &str) -> Identifier {
         let kind = if value.contains('@') { IdentifierKind::Email } else { IdentifierKind::Phone };
@@ -131,5 +131,17 @@ mod tests {
         assert!(!passes(&["b@x", "3"]), "a merge");
         assert!(!passes(&["2"]) && !passes(&["c@x"]), "the merged");
         assert!(!passes(&["new@x"]) && !passes(&["new@x"]));
+    }
+    /// Somebody else's request joined them between two reads.
+    #[test]
+    fn whose_identifier_went_ahead_has_to_wait_by_the_latest_read() {
+        let mut ahead = Ahead::default();
+        let before = Snapshot::new(vec![known(1, &["a@x", "1"]), known(2, &["b@x", "2"])]);
+        assert!(!ahead.lets_pass(&observation(&["new@x"]), &before));
+        assert!(!ahead.lets_pass(&observation(&["b@x", "9"]), &before));
+        let linked = Snapshot::new(vec![known(1, &["a@x", "1", "new@x"])]);
+        assert!(!ahead.lets_pass(&observation(&["1"]), &linked));
+        let merged = Snapshot::new(vec![known(3, &["c@x", "3", "b@x", "2"])]);
+        assert!(!ahead.lets_pass(&observation(&["c@x"]), &merged));
     }
 }
