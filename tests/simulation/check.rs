@@ -1,10 +1,11 @@
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use anyhow::{Context, Result, ensure};
 use identity::domain::{Answer, Contact, ContactId, Identifier, Link, Observation, Outcome};
 use identity::resolver::IdentifyError;
 
-use crate::schedule::{Fate, Item, Run};
+use crate::conditions::POISON;
+use crate::schedule::{Failure, Fate, Item, Run};
 use crate::tables::{Tables, root};
 
 /// Fails unless a schedule kept every promise.
@@ -12,15 +13,19 @@ pub(crate) fn check(run: &Run) -> Result<()> {
     check_rows(&run.tables)?;
     check_evidence(run)?;
     run.items.iter().try_for_each(|item| check_failure(run, item).context(show(item)))?;
-    let answers: Vec<Known> = run.items.iter().filter_map(Known::of).collect();
-    answers.iter().try_for_each(|answer| check_answer(run, answer).context(show(answer.item)))?;
+    let places: Places = (0..).zip(run.tables.contacts.values()).map(|(place, row)| (row.id, (place, row))).collect();
+    let answers = run.items.iter().filter_map(|item| Some(Known::of(item, &places)?.context(show(item))));
+    let answers: Vec<Known> = answers.collect::<Result<_>>()?;
+    let sent: Vec<Sent> = run.items.iter().filter(|item| may_be_written(item)).map(Sent::of).collect();
+    answers.iter().try_for_each(|answer| check_answer(&sent, answer).context(show(answer.item)))?;
     check_order(&answers)?;
     check_writers(&answers)
 }
 
-/// A set of identifiers; they are numbered from 0 to 63.
+/// A set of identifiers by their numbers, 0 to 127, or of contacts by their places in the table: there are no more of
+/// them, as each brought an identifier.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-struct Set(u64);
+struct Set(u128);
 
 impl Set {
     fn of<'a>(identifiers: impl IntoIterator<Item = &'a Identifier>) -> Self {
@@ -59,24 +64,54 @@ impl From<&Contact> for Set {
     }
 }
 
+/// The rows of contacts, and the number of each in a [`Set`].
+type Places<'a> = HashMap<ContactId, (u32, &'a Contact)>;
+
+/// What somebody asked, as a set.
+struct Sent<'a> {
+    item: &'a Item,
+    observation: Set,
+}
+
+impl<'a> Sent<'a> {
+    fn of(item: &'a Item) -> Self {
+        Self { item, observation: (&item.observation).into() }
+    }
+}
+
 /// An answer, as sets.
 struct Known<'a> {
     item: &'a Item,
     answer: &'a Answer,
+    observation: Set,
     identifiers: Set,
-    contacts: BTreeSet<ContactId>,
+    contacts: Set,
 }
 
 impl<'a> Known<'a> {
-    fn of(item: &'a Item) -> Option<Self> {
+    /// The answer, if there was one. It must consist of rows that are there.
+    fn of(item: &'a Item, places: &Places) -> Option<Result<Self>> {
         let Fate::Answered(answer) = &item.fate else { return None };
-        let contacts = answer.identity.contacts();
-        let identifiers = Set::of(contacts.iter().flat_map(|contact| contact.identifiers.iter()));
-        Some(Self { item, answer, identifiers, contacts: contacts.iter().map(|contact| contact.id).collect() })
+        Some(Self::of_answer(item, answer, places))
+    }
+
+    fn of_answer(item: &'a Item, answer: &'a Answer, places: &Places) -> Result<Self> {
+        let (mut identifiers, mut contacts) = (Set::default(), Set::default());
+        let mut roots = BTreeSet::new();
+        for contact in answer.identity.contacts() {
+            let (place, row) = places.get(&contact.id).with_context(|| format!("{contact:?} was not kept"))?;
+            let is_same = row.identifiers == contact.identifiers && row.created_at == contact.created_at;
+            ensure!(is_same, "{contact:?} was answered, {row:?} is kept");
+            identifiers = identifiers.with((*row).into());
+            contacts = contacts.with(Set(1 << place));
+            roots.insert(root(row));
+        }
+        ensure!(roots.len() == 1, "contacts of several identities: {roots:?}");
+        Ok(Self { item, answer, observation: (&item.observation).into(), identifiers, contacts })
     }
 
     fn is_within(&self, other: &Self) -> bool {
-        self.identifiers.is_within(other.identifiers) && self.contacts.is_subset(&other.contacts)
+        self.identifiers.is_within(other.identifiers) && self.contacts.is_within(other.contacts)
     }
 }
 
@@ -145,44 +180,41 @@ fn check_evidence(run: &Run) -> Result<()> {
 
 /// What was refused at once was not begun.
 fn may_be_written(item: &Item) -> bool {
-    !matches!(item.fate, Fate::Failed(IdentifyError::Overloaded, _))
+    !matches!(item.fate, Fate::Failed(Failure { error: IdentifyError::Overloaded, .. }))
 }
 
 fn check_failure(run: &Run, item: &Item) -> Result<()> {
     if item.began > run.well_from {
         ensure!(matches!(item.fate, Fate::Answered(_)), "not answered, though all was well by then");
     }
-    let Fate::Failed(error, has_passed) = item.fate else { return Ok(()) };
-    match error {
+    let Fate::Failed(failure) = item.fate else { return Ok(()) };
+    let is_poison = |one: &Identifier| one.value() == POISON.to_string();
+    match failure.error {
         IdentifyError::Unavailable => ensure!(run.faults > 0, "the database was never out of reach"),
-        IdentifyError::DeadlineExceeded => ensure!(has_passed != Some(false), "the deadline had not passed"),
-        IdentifyError::Overloaded => {
-            ensure!(has_passed.is_some(), "refused, instead of waiting its turn");
+        IdentifyError::DeadlineExceeded => {
+            ensure!(failure.is_in_turn || failure.is_overdue, "the deadline had not passed");
+            ensure!(failure.had_hurry, "patience did not help");
         }
-        IdentifyError::IdTaken | IdentifyError::Internal => anyhow::bail!("no fault of the store gives cause for it"),
+        IdentifyError::Overloaded => ensure!(!failure.is_in_turn, "refused, instead of waiting its turn"),
+        IdentifyError::Internal => {
+            ensure!(run.conditions.poison.is_some(), "no fault of the store gives cause for it");
+            ensure!(item.observation.identifiers().iter().any(is_poison), "another request's fault");
+        }
+        IdentifyError::IdTaken => anyhow::bail!("no id was taken"),
     }
     Ok(())
 }
 
-/// The answer is of one identity, has what was asked for, and nothing that could not have been known.
-fn check_answer(run: &Run, known: &Known) -> Result<()> {
-    let (item, contacts) = (known.item, known.answer.identity.contacts());
-    let observation = Set::from(&item.observation);
-    ensure!(observation.is_within(known.identifiers), "the answer lacks what was asked for");
-    ensure!(contacts.is_sorted_by_key(Contact::age), "the contacts are not sorted by age");
-    let mut roots = BTreeSet::new();
-    for contact in contacts {
-        let row = run.tables.contacts.get(&contact.id).with_context(|| format!("{contact:?} was not kept"))?;
-        let is_same = row.identifiers == contact.identifiers && row.created_at == contact.created_at;
-        ensure!(is_same, "{contact:?} was answered, {row:?} is kept");
-        roots.insert(root(row));
-    }
-    ensure!(roots.len() == 1, "contacts of several identities: {roots:?}");
-    // A list is handled in order. Where a commit was tried again, an answer can show the later items too.
+/// The answer has what was asked for, and nothing that could not have been known.
+fn check_answer(sent: &[Sent], known: &Known) -> Result<()> {
+    let item = known.item;
+    ensure!(known.observation.is_within(known.identifiers), "the answer lacks what was asked for");
+    ensure!(known.answer.identity.contacts().is_sorted_by_key(Contact::age), "the contacts are not sorted by age");
+    // What joined them is within the answer itself. A list is handled in order; where a commit was tried again, an answer can show the later items too.
     let is_later = |other: &Item| other.call == item.call && other.place > item.place && item.faults == 0;
-    let begun = run.items.iter().filter(|other| other.began < item.ended && may_be_written(other) && !is_later(other));
-    let begun: Vec<Set> = begun.map(|other| (&other.observation).into()).collect();
-    ensure!(known.identifiers.is_within(observation.flood(&begun)), "the answer has what could not be known yet");
+    let begun = sent.iter().filter(|other| other.item.began < item.ended && !is_later(other.item));
+    let begun: Vec<Set> = begun.map(|other| other.observation).filter(|one| one.is_within(known.identifiers)).collect();
+    ensure!(known.observation.flood(&begun) == known.identifiers, "nothing sent by then joins what is in the answer");
     Ok(())
 }
 
@@ -211,7 +243,7 @@ fn check_order(answers: &[Known]) -> Result<()> {
 /// a customer that the other's answer shows.
 fn is_ahead(one: &Known, other: &Known) -> bool {
     let is_first = one.item.call == other.item.call && one.item.place < other.item.place && other.item.faults == 0;
-    let is_of_same = other.identifiers.meets((&one.item.observation).into());
+    let is_of_same = other.identifiers.meets(one.observation);
     one.item.ended < other.item.began || is_first && is_of_same
 }
 
@@ -227,8 +259,7 @@ fn check_writers(answers: &[Known]) -> Result<()> {
             Outcome::Linked | Outcome::Matched => {}
         }
         if let Outcome::Created | Outcome::Linked = known.answer.outcome {
-            let observation = Set::from(&known.item.observation);
-            ensure!(Set::from(newest) == observation, "its contact is not its own: {}", show(known.item));
+            ensure!(Set::from(newest) == known.observation, "its contact is not its own: {}", show(known.item));
             if let Some(writer) = writers.insert(newest.id, known.item) {
                 anyhow::bail!("both brought {:?}:\n{}\n{}", newest.id, show(writer), show(known.item));
             }

@@ -7,7 +7,7 @@ use fastrand::Rng;
 pub(crate) struct Conditions {
     /// How many resolvers share the store.
     pub(crate) replicas: usize,
-    /// How many identifiers there are.
+    /// How many identifiers there are, at most 128.
     pub(crate) identifiers: usize,
     /// The longest way to the store, or back, in milliseconds.
     pub(crate) latency: u64,
@@ -22,6 +22,8 @@ pub(crate) struct Conditions {
     pub(crate) lock_timeout: Duration,
     /// Whether the database's clock jumps, back too.
     pub(crate) clock_jumps: bool,
+    /// From one moment of that clock to the next, in microseconds.
+    pub(crate) clock_step: i64,
     /// How many ids a replica takes at a time: with more than one they do not ascend with age.
     pub(crate) id_block: i64,
     /// The most identifiers that a statement of a transaction reads.
@@ -29,6 +31,8 @@ pub(crate) struct Conditions {
     /// How often, on average, all of the database is out of reach, or a replica crashes.
     pub(crate) outages: u64,
     pub(crate) crashes: u64,
+    /// What the database refuses, always: to look for it, or to keep it.
+    pub(crate) poison: Option<Poison>,
     /// How many requests a resolver takes on at once.
     pub(crate) queue: usize,
 }
@@ -41,7 +45,7 @@ impl Conditions {
         let (faults, outages, crashes) = (unless_calm(30) as u32, unless_calm(2), unless_calm(2));
         Self {
             replicas: random.usize(1..=3),
-            identifiers: if random.u32(0..4) == 0 { random.usize(12..=60) } else { random.usize(3..=12) },
+            identifiers: random.usize(4..=120),
             latency: random.u64(1..=10),
             faults,
             lost_races: random.choice([0, 0, 10, 50]).unwrap_or(0),
@@ -49,14 +53,26 @@ impl Conditions {
             detects_deadlocks: random.u32(0..4) > 0,
             lock_timeout: Duration::from_millis(random.u64(50..=500)),
             clock_jumps: random.bool(),
+            clock_step: random.choice([1, 1, 100_000]).unwrap_or(1),
             id_block: random.choice([1, 1, 5]).unwrap_or(1),
             read_size: random.usize(2..=10),
             outages,
             crashes,
+            poison: random.choice([None, None, Some(Poison::Read), Some(Poison::Written)]).flatten(),
             queue: if random.u32(0..4) == 0 { random.usize(2..=20) } else { 1_000 },
         }
     }
 }
+
+/// When the identifier [`POISON`] is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Poison {
+    Read,
+    Written,
+}
+
+/// The number of the identifier that the database may not like.
+pub(crate) const POISON: usize = 3;
 
 /// A fault of the store, for the checker to find.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

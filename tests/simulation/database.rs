@@ -7,11 +7,14 @@ use identity::domain::{Contact, ContactId, Identifier, Timestamp};
 use identity::store::{Cause, StoreError};
 use tokio::time::Instant;
 
-use crate::conditions::{Bug, Conditions};
+use crate::conditions::{Bug, Conditions, POISON, Poison};
 use crate::tables::{Change, Tables};
 
 /// The database's clock at the start, in microseconds.
 const START: i64 = 1_000_000_000_000;
+
+/// The statement that touches nothing, and so has no rival.
+pub(crate) const PING: &str = "ping";
 
 /// A database in memory, which all replicas share.
 #[derive(Clone)]
@@ -119,11 +122,11 @@ impl State {
     }
 
     /// Whether the statement gets there, and is not refused.
-    pub(crate) fn arrive(&mut self, transaction: Option<TransactionId>) -> Result<(), StoreError> {
+    pub(crate) fn arrive(&mut self, name: &str, transaction: Option<TransactionId>) -> Result<(), StoreError> {
         if Instant::now() < self.out_of_reach_until || self.has_fault(self.conditions.faults) {
             return Err(unavailable());
         }
-        if self.random.u32(0..1_000) < self.conditions.lost_races {
+        if name != PING && self.random.u32(0..1_000) < self.conditions.lost_races {
             return Err(StoreError::LostRace(Cause::new("drawn")));
         }
         transaction.map_or(Ok(()), |transaction| self.of(transaction).map(drop))
@@ -156,7 +159,8 @@ impl State {
             self.skew = self.random.i64(-50_000..50_000);
         }
         let elapsed = self.started.elapsed().as_micros();
-        Timestamp(START + self.skew + i64::try_from(elapsed).unwrap())
+        let now = START + self.skew + i64::try_from(elapsed).unwrap();
+        Timestamp(now / self.conditions.clock_step * self.conditions.clock_step)
     }
 
     pub(crate) fn new_ids(&mut self, replica: usize, count: usize) -> Vec<ContactId> {
@@ -275,13 +279,23 @@ impl State {
         self.bug != Some(Bug::IgnoresKeys) && self.committed.identifiers.contains_key(identifier)
     }
 
-    pub(crate) fn read(&self, identifiers: &[Identifier]) -> Vec<Contact> {
+    /// Whether the database refuses a statement about these.
+    pub(crate) fn refuse(&self, kind: Poison, identifiers: &[Identifier]) -> Result<(), StoreError> {
+        let is_refused = |one: &Identifier| one.value() == POISON.to_string();
+        if self.conditions.poison == Some(kind) && identifiers.iter().any(is_refused) {
+            return Err(StoreError::Rejected(Cause::new("poison")));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn read(&self, identifiers: &[Identifier]) -> Result<Vec<Contact>, StoreError> {
+        self.refuse(Poison::Read, identifiers)?;
         if self.bug == Some(Bug::DirtyRead) {
             let mut tables = self.committed.clone();
             self.open.values().for_each(|open| tables.carry_out(&open.changes));
-            return tables.rows(identifiers);
+            return Ok(tables.rows(identifiers));
         }
-        self.committed.rows(identifiers)
+        Ok(self.committed.rows(identifiers))
     }
 
     /// What is committed by now. (The service reads nothing after it has written.)
@@ -290,6 +304,7 @@ impl State {
         transaction: TransactionId,
         identifiers: &[Identifier],
     ) -> Result<Vec<Contact>, StoreError> {
+        self.refuse(Poison::Read, identifiers)?;
         let open = self.of(transaction)?;
         assert!(open.changes.is_empty(), "a transaction that reads what it wrote is not simulated");
         let stale = open.before.as_ref().map(|tables| tables.rows(identifiers));

@@ -16,7 +16,7 @@ use crate::tables::Tables;
 const HANGS: Duration = Duration::from_secs(600);
 
 /// After so long nothing that was left behind is still under way.
-const SETTLED: Duration = Duration::from_secs(60);
+const SETTLED: Duration = Duration::from_secs(10);
 
 /// The deadline of those who do not hurry.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -39,10 +39,20 @@ pub(crate) struct Item {
 #[derive(Clone, Debug)]
 pub(crate) enum Fate {
     Answered(Answer),
-    /// Whether the deadline, where there was one, had passed by then.
-    Failed(IdentifyError, Option<bool>),
+    Failed(Failure),
     /// Its caller left, or its replica crashed.
     Abandoned,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Failure {
+    pub(crate) error: IdentifyError,
+    /// Whether its caller waits its turn, so that the deadline counts from then.
+    pub(crate) is_in_turn: bool,
+    /// Whether the deadline had passed by then.
+    pub(crate) is_overdue: bool,
+    /// Whether its caller did not give it all of [`PATIENCE`].
+    pub(crate) had_hurry: bool,
 }
 
 /// All that came of a schedule.
@@ -177,9 +187,10 @@ impl Schedule {
 
     async fn caller(&self, calls: usize, mut random: Rng) {
         let longest_pause = random.choice([0, 5, 50]).unwrap_or(0);
-        for _ in 0..calls {
+        for number in 1..=calls {
             sleep(Duration::from_millis(random.u64(0..=longest_pause))).await;
-            let call = self.draw(&mut random);
+            let appeared = (self.conditions.identifiers * number).div_ceil(calls);
+            let call = self.draw(appeared, &mut random);
             let replica = random.usize(0..self.conditions.replicas);
             self.call(replica, call).await;
         }
@@ -209,7 +220,8 @@ impl Schedule {
         old.crashed.cancel();
     }
 
-    fn draw(&self, random: &mut Rng) -> Call {
+    /// A call about the identifiers that have appeared by now.
+    fn draw(&self, appeared: usize, random: &mut Rng) -> Call {
         let door = random.choice([Door::Single, Door::Single, Door::List, Door::InTurn]).unwrap_or(Door::Single);
         let count = match door {
             Door::Single => 1,
@@ -220,14 +232,8 @@ impl Schedule {
         let hurries = random.u32(0..8) == 0;
         let deadline = if hurries { Duration::from_millis(random.u64(0..100)) } else { PATIENCE };
         let leaves = (random.u32(0..12) == 0).then(|| Duration::from_millis(random.u64(0..100)));
-        let observations = (0..count).map(|_| self.observation(random)).collect();
+        let observations = (0..count).map(|_| observation(appeared, random)).collect();
         Call { observations, door, deadline, leaves }
-    }
-
-    /// Two identifiers mostly, sometimes more than there are kinds yet.
-    fn observation(&self, random: &mut Rng) -> Observation {
-        let count = random.choice([1, 1, 2, 2, 2, 2, 2, 3]).unwrap_or(1);
-        Observation::new((0..count).map(|_| identifier(random.usize(0..self.conditions.identifiers)))).unwrap()
     }
 
     /// Makes a call, and keeps what came of it.
@@ -246,13 +252,11 @@ impl Schedule {
         let faults = self.database.lock().faults() - faults_before;
         let mut history = self.history.lock().unwrap();
         let ended = history.event();
-        let has_passed = match call.door {
-            Door::Single | Door::List => Some(Instant::now() >= due),
-            Door::InTurn => None, // It counts from when there was room.
-        };
+        let (is_in_turn, is_overdue) = (matches!(call.door, Door::InTurn), Instant::now() >= due);
+        let failure = |error| Failure { error, is_in_turn, is_overdue, had_hurry: call.deadline < PATIENCE };
         let fate = |place: usize| match answers.as_ref().map(|answers| answers[place].clone()) {
             Some(Ok(answer)) => Fate::Answered(answer),
-            Some(Err(error)) => Fate::Failed(error, has_passed),
+            Some(Err(error)) => Fate::Failed(failure(error)),
             None => Fate::Abandoned,
         };
         let items = call.observations.into_iter().enumerate().map(|(place, observation)| Item {
@@ -301,6 +305,14 @@ impl Schedule {
     fn note(&self, line: impl FnOnce() -> String) {
         self.database.lock().note(line);
     }
+}
+
+/// Two identifiers mostly, sometimes more than there are kinds yet. Half of them are among the latest, so that to the
+/// end there are new customers, who turn out to be others.
+fn observation(appeared: usize, random: &mut Rng) -> Observation {
+    let count = random.choice([1, 1, 2, 2, 2, 2, 2, 3]).unwrap_or(1);
+    let oldest = if random.bool() { appeared.saturating_sub(8) } else { 0 };
+    Observation::new((0..count).map(|_| identifier(random.usize(oldest..appeared)))).unwrap()
 }
 
 fn identifier(number: usize) -> Identifier {

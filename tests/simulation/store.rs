@@ -8,7 +8,8 @@ use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use crate::database::{Database, Lock, Taking, TransactionId};
+use crate::conditions::Poison;
+use crate::database::{Database, Lock, PING, Taking, TransactionId};
 use crate::tables::{Change, MergeRow, identities};
 
 /// A replica's way to the database: all that can happen on it is drawn from the seed.
@@ -62,7 +63,7 @@ impl SimulatedStore {
         work: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
         self.travel().await;
-        let arrived = self.database.lock().arrive(transaction);
+        let arrived = self.database.lock().arrive(name, transaction);
         let result = match arrived {
             Ok(()) => work.await,
             Err(error) => Err(error),
@@ -121,7 +122,7 @@ impl Store for SimulatedStore {
 
     async fn find(&self, identifiers: &[Identifier]) -> Result<Vec<Identity>, StoreError> {
         assert!(identifiers.len() <= MAX_FIND, "more than one statement is no consistent read");
-        let read = async { Ok(identities(self.database.lock().read(identifiers))) };
+        let read = async { self.database.lock().read(identifiers).map(identities) };
         self.statement("read", None, read).await
     }
 
@@ -138,7 +139,7 @@ impl Store for SimulatedStore {
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
-        self.statement("ping", None, async { Ok(()) }).await
+        self.statement(PING, None, async { Ok(()) }).await
     }
 }
 
@@ -195,6 +196,7 @@ impl SimulatedTransaction {
 
     async fn insert_identifiers(&self, plan: &Plan, ids: &[ContactId]) -> Result<(), StoreError> {
         for (identifier, owner) in &plan.new_identifiers {
+            self.store.database.lock().refuse(Poison::Written, std::slice::from_ref(identifier))?;
             self.take(Lock::Key(identifier.clone())).await?;
             if self.store.database.lock().has_key(identifier) {
                 return Err(StoreError::DuplicateKey(Cause::new("Identifier")));
