@@ -19,7 +19,8 @@ pub(crate) fn check(run: &Run) -> Result<()> {
     let sent: Vec<Sent> = run.items.iter().filter(|item| may_be_written(item)).map(Sent::of).collect();
     answers.iter().try_for_each(|answer| check_answer(&sent, answer).context(show(answer.item)))?;
     check_order(&answers)?;
-    check_writers(&answers)
+    check_writers(&answers)?;
+    check_bringers(run)
 }
 
 /// A set of identifiers by their numbers, 0 to 127, or of contacts by their places in the table: there are no more of
@@ -193,7 +194,8 @@ fn check_failure(run: &Run, item: &Item) -> Result<()> {
         IdentifyError::Unavailable => ensure!(run.faults > 0, "the database was never out of reach"),
         IdentifyError::DeadlineExceeded => {
             ensure!(failure.is_in_turn || failure.is_overdue, "the deadline had not passed");
-            ensure!(failure.had_hurry, "patience did not help");
+            // To tell the poisoned from the others takes as long as there are many of them.
+            ensure!(failure.had_hurry || run.conditions.poison.is_some(), "patience did not help");
         }
         IdentifyError::Overloaded => ensure!(!failure.is_in_turn, "refused, instead of waiting its turn"),
         IdentifyError::Internal => {
@@ -264,6 +266,21 @@ fn check_writers(answers: &[Known]) -> Result<()> {
                 anyhow::bail!("both brought {:?}:\n{}\n{}", newest.id, show(writer), show(known.item));
             }
         }
+    }
+    Ok(())
+}
+
+/// Nobody is told that it was there already who brought it: a contact came with a request that was told of it, or
+/// was told nothing.
+fn check_bringers(run: &Run) -> Result<()> {
+    let may_have_brought = |item: &&Item| match &item.fate {
+        Fate::Answered(answer) => answer.outcome != Outcome::Matched,
+        Fate::Failed(_) | Fate::Abandoned => may_be_written(item),
+    };
+    let brought: BTreeSet<Set> =
+        run.items.iter().filter(may_have_brought).map(|item| (&item.observation).into()).collect();
+    for row in run.tables.contacts.values() {
+        ensure!(brought.contains(&row.into()), "whoever brought {row:?} was told that it was there");
     }
     Ok(())
 }

@@ -255,11 +255,12 @@ impl State {
         }
     }
 
-    /// Those who wait for each other, beginning with this one; none if it does not wait for itself.
+    /// Those who wait for each other, beginning with this one; none if it does not wait for itself, or one of them
+    /// has to go already.
     fn circle(&self, first: TransactionId) -> Vec<TransactionId> {
         let mut circle = vec![first];
         loop {
-            let last = circle.last().and_then(|last| self.open.get(last));
+            let last = circle.last().and_then(|last| self.open.get(last)).filter(|open| !open.is_doomed);
             let next = last.and_then(|open| open.waits_for.as_ref()).and_then(|lock| self.holders.get(lock));
             match next {
                 Some(next) if *next == first => return circle,

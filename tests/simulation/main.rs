@@ -16,14 +16,18 @@ mod schedule;
 mod store;
 mod tables;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZero;
 use std::str::FromStr;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
-use conditions::Bug;
+use conditions::{Bug, Conditions};
+use database::Database;
+use identity::domain::ContactId;
+use identity::store::{Store, Transaction};
+use store::SimulatedStore;
 
 /// How many schedules are tried, unless one is told.
 const SEEDS: u64 = 300;
@@ -92,6 +96,22 @@ fn a_seed_is_one_schedule() {
         }
         assert_eq!(one.len(), other.len(), "seed {seed}");
     }
+}
+
+/// The service takes its locks in an order in which it has no deadlocks; this database would see one.
+#[tokio::test(start_paused = true)]
+async fn of_two_who_wait_for_each_other_one_goes_on() {
+    let drawn = Conditions::draw(&mut fastrand::Rng::with_seed(0));
+    let calm = Conditions { faults: 0, lost_races: 0, is_exclusive: false, detects_deadlocks: true, ..drawn };
+    let store = SimulatedStore::new(Database::new(calm, None, 0, false));
+    let [first, second] = [1, 2].map(|id| BTreeSet::from([ContactId(id)]));
+    let (mut one, mut other) = (store.begin().await.unwrap(), store.begin().await.unwrap());
+    one.lock(&first).await.unwrap();
+    other.lock(&second).await.unwrap();
+    let outcomes = tokio::join!(one.lock(&second), other.lock(&first));
+    let errors: Vec<String> =
+        [outcomes.0, outcomes.1].into_iter().filter_map(Result::err).map(|e| e.to_string()).collect();
+    assert_eq!(errors, ["lost a race: deadlock"]);
 }
 
 /// The checker is no good if it finds nothing in a database that breaks its promises.
