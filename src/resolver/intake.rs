@@ -76,6 +76,7 @@ impl Intake {
                     return Some(self.claim(batch));
                 }
                 tokio::select! {
+                    biased; // Nothing is left to chance, so that a simulation can be repeated.
                     Some(keys) = self.released.recv() => {
                         self.free(&keys);
                         break; // What waits may go now.

@@ -212,8 +212,8 @@ fn check_answer(sent: &[Sent], known: &Known) -> Result<()> {
     let item = known.item;
     ensure!(known.observation.is_within(known.identifiers), "the answer lacks what was asked for");
     ensure!(known.answer.identity.contacts().is_sorted_by_key(Contact::age), "the contacts are not sorted by age");
-    // What joined them is within the answer itself. A list is handled in order; where a commit was tried again, an answer can show the later items too.
-    let is_later = |other: &Item| other.call == item.call && other.place > item.place && item.faults == 0;
+    // What joined them is within the answer itself. A list is handled in order.
+    let is_later = |other: &Item| other.call == item.call && other.place > item.place;
     let begun = sent.iter().filter(|other| other.item.began < item.ended && !is_later(other.item));
     let begun: Vec<Set> = begun.map(|other| other.observation).filter(|one| one.is_within(known.identifiers)).collect();
     ensure!(known.observation.flood(&begun) == known.identifiers, "nothing sent by then joins what is in the answer");
@@ -244,7 +244,7 @@ fn check_order(answers: &[Known]) -> Result<()> {
 /// Whether one was handled before the other, for certain: it had ended, or comes first in the same list and is about
 /// a customer that the other's answer shows.
 fn is_ahead(one: &Known, other: &Known) -> bool {
-    let is_first = one.item.call == other.item.call && one.item.place < other.item.place && other.item.faults == 0;
+    let is_first = one.item.call == other.item.call && one.item.place < other.item.place;
     let is_of_same = other.identifiers.meets(one.observation);
     one.item.ended < other.item.began || is_first && is_of_same
 }

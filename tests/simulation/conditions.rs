@@ -7,6 +7,8 @@ use fastrand::Rng;
 pub(crate) struct Conditions {
     /// How many resolvers share the store.
     pub(crate) replicas: usize,
+    /// How many transactions each of them runs at once.
+    pub(crate) writers: usize,
     /// How many identifiers there are, at most 128.
     pub(crate) identifiers: usize,
     /// The longest way to the store, or back, in milliseconds.
@@ -45,6 +47,7 @@ impl Conditions {
         let (faults, outages, crashes) = (unless_calm(30) as u32, unless_calm(2), unless_calm(2));
         Self {
             replicas: random.usize(1..=3),
+            writers: random.usize(1..=3),
             identifiers: random.usize(4..=120),
             latency: random.u64(1..=10),
             faults,

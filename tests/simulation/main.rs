@@ -88,7 +88,7 @@ fn first_fault(seeds: u64) -> Option<(u64, String)> {
 
 #[test]
 fn a_seed_is_one_schedule() {
-    for seed in 0..20 {
+    for seed in 0..50 {
         let [one, other] = [(); 2].map(|()| schedule::run(seed, None, true).unwrap().trace);
         assert!(!one.is_empty());
         for (line, again) in one.iter().zip(&other) {

@@ -31,8 +31,6 @@ pub(crate) struct Item {
     /// Counted in events: what began after another ended has the higher number.
     pub(crate) began: usize,
     pub(crate) ended: usize,
-    /// How many faults there were while it was under way.
-    pub(crate) faults: usize,
     pub(crate) fate: Fate,
 }
 
@@ -244,12 +242,10 @@ impl Schedule {
             history.calls += 1;
             (history.calls, history.event())
         };
-        let faults_before = self.database.lock().faults();
         let due = Instant::now() + call.deadline;
         self.note(|| format!("call {number} begins: {:?} {}", call.door, show(&call.observations)));
         let answers = replica.crashed.run_until_cancelled(self.send(&replica.resolver, &call, due)).await.flatten();
         self.note(|| format!("call {number} ends: {answers:?}"));
-        let faults = self.database.lock().faults() - faults_before;
         let mut history = self.history.lock().unwrap();
         let ended = history.event();
         let (is_in_turn, is_overdue) = (matches!(call.door, Door::InTurn), Instant::now() >= due);
@@ -265,7 +261,6 @@ impl Schedule {
             observation,
             began,
             ended,
-            faults,
             fate: fate(place),
         });
         let items: Vec<Item> = items.collect();

@@ -138,6 +138,10 @@ impl Store for SimulatedStore {
         self.statement("begin", None, begun).await
     }
 
+    fn writers(&self) -> usize {
+        self.database.lock().conditions().writers
+    }
+
     async fn ping(&self) -> Result<(), StoreError> {
         self.statement(PING, None, async { Ok(()) }).await
     }
