@@ -86,7 +86,7 @@ pub struct Tables {
 
 impl Tables {
     fn root(&self, contact: ContactId) -> ContactId {
-        match self.contacts.iter().find(|row| row.id == contact).expect("a row").link {
+        match self.contacts.iter().find(|row| row.id == contact).expect("rows are never removed").link {
             Link::Primary => contact,
             Link::SecondaryOf(primary) => primary,
         }
@@ -160,7 +160,8 @@ impl Tables {
     /// What must hold of the rows after every plan.
     fn check(&self, before: &[Contact]) {
         for row in &self.contacts {
-            let root = self.contacts.iter().find(|other| other.id == self.root(row.id)).expect("a row");
+            let root = self.contacts.iter().find(|other| other.id == self.root(row.id));
+            let root = root.expect("a link leads to a row");
             assert_eq!(root.link, Link::Primary, "a chain");
             let are_live = [root, row].iter().all(|row| !self.deleted.contains(&row.id));
             assert!(!are_live || root.age() <= row.age(), "a primary that is not the oldest");

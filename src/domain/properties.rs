@@ -11,13 +11,31 @@ fn identifier(kind: IdentifierKind, number: u8) -> Identifier {
     Identifier::from_stored(kind, number.to_string())
 }
 
+fn observing(identifiers: impl IntoIterator<Item = Identifier>) -> Observation {
+    Observation::new(identifiers).expect("every case gives an identifier")
+}
+
+fn identity(contacts: Vec<Contact>) -> Identity {
+    Identity::new(contacts).expect("every case gives a contact")
+}
+
+/// A stored contact with one e-mail.
+fn contact(id: i64, created_at: i64, number: u8, link: Link) -> Contact {
+    Contact {
+        id: ContactId(id),
+        identifiers: [identifier(IdentifierKind::Email, number)].into(),
+        created_at: Timestamp(created_at),
+        updated_at: Timestamp(created_at),
+        link,
+    }
+}
+
 /// One or both identifiers, from alphabets so small that nearly everything collides.
 fn observation(emails: u8, phones: u8) -> impl Strategy<Value = Observation> {
     let email = (0..emails).prop_map(|n| identifier(IdentifierKind::Email, n));
     let phone = (0..phones).prop_map(|n| identifier(IdentifierKind::Phone, n));
     let both = (email.clone(), phone.clone()).prop_map(|(email, phone)| vec![email, phone]);
-    prop_oneof![1 => email.prop_map(|e| vec![e]), 1 => phone.prop_map(|p| vec![p]), 4 => both]
-        .prop_map(|identifiers| Observation::new(identifiers).expect("not empty"))
+    prop_oneof![1 => email.prop_map(|e| vec![e]), 1 => phone.prop_map(|p| vec![p]), 4 => both].prop_map(observing)
 }
 
 /// As with kinds that allow more than one value an event: up to five identifiers, so that one event
@@ -25,7 +43,7 @@ fn observation(emails: u8, phones: u8) -> impl Strategy<Value = Observation> {
 fn wide_observation() -> impl Strategy<Value = Observation> {
     prop::collection::vec((0..2_usize, 0..12_u8), 1..=5).prop_map(|picks| {
         let identifiers = picks.into_iter().map(|(kind, n)| identifier(IdentifierKind::ALL[kind], n));
-        Observation::new(identifiers).expect("not empty")
+        observing(identifiers)
     })
 }
 
@@ -129,7 +147,7 @@ fn worked_example() {
     let event = |email: Option<&str>, phone: Option<&str>| {
         let email = email.map(|value| Identifier::from_stored(IdentifierKind::Email, value));
         let phone = phone.map(|value| Identifier::from_stored(IdentifierKind::Phone, value));
-        Observation::new(email.into_iter().chain(phone)).expect("not empty")
+        observing(email.into_iter().chain(phone))
     };
     let batch = [
         event(Some("lorraine"), Some("123456")),
@@ -165,16 +183,10 @@ fn worked_example() {
 /// change, and answers before that name it too.
 #[test]
 fn the_oldest_live_contact_stands_in_for_a_deleted_primary() {
-    let left = |id, created_at, number| Contact {
-        id: ContactId(id),
-        identifiers: [identifier(IdentifierKind::Email, number)].into(),
-        created_at: Timestamp(created_at),
-        updated_at: Timestamp(created_at),
-        link: Link::SecondaryOf(ContactId(1)),
-    };
-    let known = Snapshot::new(vec![Identity::new(vec![left(3, 30, 3), left(2, 20, 2)]).expect("not empty")]);
+    let left = |id, created_at, number| contact(id, created_at, number, Link::SecondaryOf(ContactId(1)));
+    let known = Snapshot::new(vec![identity(vec![left(3, 30, 3), left(2, 20, 2)])]);
     let new = [identifier(IdentifierKind::Email, 3), identifier(IdentifierKind::Phone, 9)];
-    let plan = plan(&[Observation::new(new).expect("not empty")], &known, Timestamp(40));
+    let plan = plan(&[observing(new)], &known, Timestamp(40));
     let second = ContactRef::Stored(ContactId(2));
     assert_eq!(
         plan.relinks,
@@ -189,34 +201,21 @@ fn the_oldest_live_contact_stands_in_for_a_deleted_primary() {
 /// Whoever changes an identity locks a row that is there.
 #[test]
 fn the_root_is_a_row() {
-    let contact = |id, link| Contact {
-        id: ContactId(id),
-        identifiers: [identifier(IdentifierKind::Email, 1)].into(),
-        created_at: Timestamp(id),
-        updated_at: Timestamp(id),
-        link,
-    };
-    let left = vec![contact(2, Link::SecondaryOf(ContactId(1))), contact(3, Link::SecondaryOf(ContactId(1)))];
-    let identity = Identity::new(left).expect("not empty");
+    let left = [2, 3].map(|id| contact(id, id, 1, Link::SecondaryOf(ContactId(1))));
+    let identity = identity(left.to_vec());
     assert_eq!(identity.root(), ContactId(2), "1 is gone");
-    assert_eq!(identity.with_deleted(vec![contact(1, Link::Primary)]).root(), ContactId(1));
+    assert_eq!(identity.with_deleted(vec![contact(1, 1, 1, Link::Primary)]).root(), ContactId(1));
 }
 
 /// The clock of a new database primary can be behind, or stand on a stored contact's very moment.
 #[test]
 fn a_new_contact_is_younger_than_all_it_joins() {
-    let stored = |id, number, created_at| Contact {
-        id: ContactId(id),
-        identifiers: [identifier(IdentifierKind::Email, number)].into(),
-        created_at: Timestamp(created_at),
-        updated_at: Timestamp(created_at),
-        link: Link::Primary,
-    };
+    let stored = |id, number, created_at| contact(id, created_at, number, Link::Primary);
     let identities = [stored(1, 1, 500), stored(2, 2, 501), stored(3, 3, 100)];
-    let known = Snapshot::new(identities.into_iter().filter_map(|contact| Identity::new(vec![contact])).collect());
+    let known = Snapshot::new(identities.into_iter().map(|contact| identity(vec![contact])).collect());
     let joins_first = [identifier(IdentifierKind::Email, 1), identifier(IdentifierKind::Phone, 1)];
     let nobody = [identifier(IdentifierKind::Phone, 2)];
-    let observations = [joins_first.to_vec(), nobody.to_vec()].map(|ids| Observation::new(ids).expect("not empty"));
+    let observations = [joins_first.to_vec(), nobody.to_vec()].map(observing);
     let plan = plan(&observations, &known, Timestamp(100));
     assert_eq!(plan.new_contacts[0].created_at, Timestamp(502), "after its primary, and not at 501");
     assert_eq!(plan.new_contacts[1].created_at, Timestamp(101), "100 is the third identity's");

@@ -27,7 +27,7 @@ async fn eventually(caller: &Caller, email: &str) -> &'static str {
         match caller.identify_within(Duration::from_secs(2), Door::Grpc, Some(email), None).await {
             Ok(reply) => return reply.outcome,
             Err(refusal) => {
-                assert!(refusal.retry || refusal.code == Code::DeadlineExceeded, "{refusal:?}");
+                refusal.assert_of_an_outage();
                 assert!(begun.elapsed() < SOON, "still {refusal:?}");
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }

@@ -70,7 +70,7 @@ impl Load {
                     match answer {
                         Ok(_) => acknowledged.push(Event { email, phone }),
                         Err(refusal) => {
-                            assert!(refusal.retry || refusal.code == Code::DeadlineExceeded, "{refusal:?}");
+                            refusal.assert_of_an_outage();
                             ends.push(refusal.code);
                         }
                     }
@@ -116,7 +116,7 @@ async fn lists(caller: Caller, number: usize, stop: CancellationToken) -> (Vec<E
             match answer {
                 Ok(_) => acknowledged.push(event),
                 Err(refusal) => {
-                    assert!(refusal.retry || refusal.code == Code::DeadlineExceeded, "{refusal:?}");
+                    refusal.assert_of_an_outage();
                     ends.push(refusal.code);
                 }
             }

@@ -51,6 +51,13 @@ pub struct Refusal {
     pub retry: bool,
 }
 
+impl Refusal {
+    /// While the database is away a call says that a retry helps, or that its deadline passed.
+    pub fn assert_of_an_outage(&self) {
+        assert!(self.retry || self.code == Code::DeadlineExceeded, "{self:?}");
+    }
+}
+
 #[derive(Clone)]
 pub struct Caller {
     grpc: IdentityServiceClient<Channel>,
