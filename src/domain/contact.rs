@@ -15,6 +15,11 @@ impl Timestamp {
     pub fn next(self) -> Self {
         Self(self.0 + 1)
     }
+
+    /// This moment, or the next after `newest` if that is later: the `updatedAt` of a row that has one.
+    pub fn after(self, newest: Option<Self>) -> Self {
+        newest.map_or(self, |newest| self.max(newest.next()))
+    }
 }
 
 /// A contact while a change is planned: one that has a row, or one that gets its row, and with it its

@@ -46,9 +46,9 @@ impl<Id: Copy + Ord> Identity<Id> {
         &self.contacts
     }
 
-    /// The contacts that were deleted from it.
-    pub fn deleted(&self) -> &[Contact<Id>] {
-        &self.deleted
+    /// Every row: the contacts, and those that were deleted.
+    pub(super) fn rows(&self) -> impl Iterator<Item = &Contact<Id>> {
+        self.contacts.iter().chain(&self.deleted)
     }
 
     /// Each distinct value of a kind: the primary's own first, then by the age of the contact that
@@ -92,7 +92,7 @@ impl Identity {
     /// it. Where that row is gone altogether, the oldest live contact's.
     pub fn root(&self) -> ContactId {
         let Link::SecondaryOf(root) = self.primary().link else { return self.primary().id };
-        let is_there = self.contacts.iter().chain(&self.deleted).any(|contact| contact.id == root);
+        let is_there = self.rows().any(|contact| contact.id == root);
         if is_there { root } else { self.primary().id }
     }
 }

@@ -287,15 +287,15 @@ impl Planner {
     fn finish(mut self, answers: Vec<Answer<ContactRef>>) -> Plan {
         let changed: Vec<Arc<Identity<ContactRef>>> =
             self.drafts.into_iter().flatten().filter(|draft| draft.changed).map(|draft| draft.identity).collect();
-        let contacts = || changed.iter().flat_map(|identity| identity.contacts().iter().chain(identity.deleted()));
+        let contacts = || changed.iter().flat_map(|identity| identity.rows());
         let newest_write = contacts().map(|contact| contact.updated_at.max(contact.created_at)).max();
-        let updated_at = newest_write.map_or(self.clock.now, |newest| self.clock.now.max(newest.next()));
+        let updated_at = self.clock.now.after(newest_write);
 
         let mut relinks = Vec::new();
         let mut touched = Vec::new();
         for identity in &changed {
             let primary = identity.primary();
-            for contact in identity.contacts().iter().chain(identity.deleted()) {
+            for contact in identity.rows() {
                 let link = if contact.id == primary.id { Link::Primary } else { Link::SecondaryOf(primary.id) };
                 match contact.id {
                     ContactRef::Stored(id) if contact.link != link => relinks.push(Relink { contact: id, link }),

@@ -14,10 +14,10 @@ use std::time::Instant;
 
 use tokio::sync::{Mutex, OwnedSemaphorePermit, mpsc};
 
-use super::job::{Job, ListId, Reply};
+use super::job::{Job, ListId, Reply, Statement};
 use super::{read, supervise};
 use crate::domain::{Identifier, Identity, Observation, Snapshot};
-use crate::store::{MAX_FIND, Store};
+use crate::store::Store;
 
 /// The jobs of a list, and where their answers come. The permit is shared out among them, so that each
 /// gives its part back when it is done; a list that is longer than the permit has its first jobs pay.
@@ -61,14 +61,12 @@ impl<S: Store> Lane<S> {
     async fn resolve(&self, jobs: Vec<Job>) {
         let mut ahead = Ahead::default();
         let mut jobs = jobs.into_iter().peekable();
-        while jobs.peek().is_some() {
-            let mut room = MAX_FIND;
-            let mut piece = Vec::new();
-            while let Some(job) = jobs.next_if(|job| piece.is_empty() || job.identifiers().len() <= room) {
-                room = room.saturating_sub(job.identifiers().len());
+        while let Some(first) = jobs.next() {
+            let mut piece = Statement::new(first);
+            while let Some(job) = jobs.next_if(|job| piece.has_room_for(job)) {
                 piece.push(job);
             }
-            self.reader.read(piece, |job, snapshot| ahead.lets_pass(&job.observation, snapshot)).await;
+            self.reader.read(piece.jobs, |job, snapshot| ahead.lets_pass(&job.observation, snapshot)).await;
         }
     }
 }

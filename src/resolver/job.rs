@@ -6,7 +6,7 @@ use tokio::time;
 
 use super::IdentifyError;
 use crate::domain::{Answer, ContactId, Identifier, Observation};
-use crate::store::StoreError;
+use crate::store::{MAX_FIND, StoreError};
 
 /// A request under way.
 #[derive(Debug)]
@@ -77,6 +77,35 @@ pub(super) fn identifiers(jobs: &[Job], is_wanted: impl Fn(&Job, &Identifier) ->
     identifiers.sort();
     identifiers.dedup();
     identifiers
+}
+
+/// The jobs of one statement that looks their identifiers up, of which it takes [`MAX_FIND`].
+#[derive(Debug)]
+pub(super) struct Statement {
+    pub(super) jobs: Vec<Job>,
+    /// How many more identifiers it takes.
+    room: usize,
+}
+
+impl Statement {
+    /// One that begins with this job, however large it is.
+    pub(super) fn new(first: Job) -> Self {
+        let room = MAX_FIND.saturating_sub(first.identifiers().len());
+        Self { jobs: vec![first], room }
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.room == 0
+    }
+
+    pub(super) fn has_room_for(&self, job: &Job) -> bool {
+        job.identifiers().len() <= self.room
+    }
+
+    pub(super) fn push(&mut self, job: Job) {
+        self.room = self.room.saturating_sub(job.identifiers().len());
+        self.jobs.push(job);
+    }
 }
 
 /// Answers all of them alike.

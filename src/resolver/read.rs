@@ -7,12 +7,12 @@ use std::time::Duration;
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::{sleep, timeout};
 
-use super::backoff::pause;
-use super::job::{self, Job};
+use super::backoff::{UNAVAILABLE_ATTEMPTS, pause};
+use super::job::{self, Job, Statement};
 use super::supervise::{self, caught};
 use super::{IdentifyError, Reachable};
 use crate::domain::{Answer, Outcome, Snapshot};
-use crate::store::{MAX_FIND, Store, StoreError};
+use crate::store::{Store, StoreError};
 
 /// One of several lanes that share a queue. Each takes all that waits, in turn: while a statement is under
 /// way, requests wait for its end or until they fill another one beside it.
@@ -32,11 +32,9 @@ pub(super) struct Queue {
     turn: Arc<Semaphore>,
 }
 
-/// The jobs of one statement.
+/// A statement that goes out now.
 struct Batch {
-    jobs: Vec<Job>,
-    /// How many more identifiers the statement takes.
-    room: usize,
+    statement: Statement,
     /// Unless others are under way beside it.
     turn: Option<OwnedSemaphorePermit>,
 }
@@ -60,8 +58,8 @@ impl Queue {
             Some(job) => job,
             None => self.arriving.recv().await?,
         };
-        let room = MAX_FIND.saturating_sub(first.identifiers().len());
-        let mut batch = Batch { jobs: vec![first], room, turn: Arc::clone(&self.turn).try_acquire_owned().ok() };
+        let turn = Arc::clone(&self.turn).try_acquire_owned().ok();
+        let mut batch = Batch { statement: Statement::new(first), turn };
         self.fill(&mut batch);
         if batch.turn.is_none() {
             let _ = timeout(PATIENCE, self.gather(&mut batch)).await;
@@ -73,7 +71,7 @@ impl Queue {
     async fn gather(&mut self, batch: &mut Batch) {
         let turn = Arc::clone(&self.turn).acquire_owned();
         let mut turn = pin!(turn);
-        while batch.room > 0 && self.held_over.is_none() {
+        while !batch.statement.is_full() && self.held_over.is_none() {
             tokio::select! {
                 biased;
                 turn = &mut turn => {
@@ -98,24 +96,18 @@ impl Queue {
     }
 
     fn put(&mut self, job: Job, batch: &mut Batch) {
-        match batch.room.checked_sub(job.identifiers().len()) {
-            Some(left) => {
-                batch.room = left;
-                batch.jobs.push(job);
-            }
-            None => self.held_over = Some(job),
+        if batch.statement.has_room_for(&job) {
+            batch.statement.push(job);
+        } else {
+            self.held_over = Some(job);
         }
     }
 }
 
-/// How often a read is tried while the database cannot be reached: the pool may still hold connections from
-/// before it was restarted.
-const UNAVAILABLE_ATTEMPTS: usize = 3;
-
 impl<S: Store> supervise::Lane for Lane<S> {
     async fn run(&mut self) {
         while let Some(batch) = self.next().await {
-            self.read(batch.jobs, |_, _| true).await;
+            self.read(batch.statement.jobs, |_, _| true).await;
             drop(batch.turn);
         }
     }
@@ -207,6 +199,7 @@ mod tests {
 
     use super::*;
     use crate::domain::{Identifier, IdentifierKind, Observation};
+    use crate::store::MAX_FIND;
 
     fn job(phone: usize) -> Job {
         let permit = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
@@ -222,14 +215,14 @@ mod tests {
         let begun = Instant::now();
         send.send(job(0)).unwrap();
         let first = queue.next().await.unwrap();
-        assert_eq!((first.jobs.len(), begun.elapsed()), (1, Duration::ZERO), "nothing is under way");
+        assert_eq!((first.statement.jobs.len(), begun.elapsed()), (1, Duration::ZERO), "nothing is under way");
 
         (1..=MAX_FIND + 1).for_each(|phone| send.send(job(phone)).unwrap());
         let full = queue.next().await.unwrap();
-        assert_eq!((full.jobs.len(), begun.elapsed()), (MAX_FIND, Duration::ZERO));
+        assert_eq!((full.statement.jobs.len(), begun.elapsed()), (MAX_FIND, Duration::ZERO));
 
         let patient = queue.next().await.unwrap();
-        assert_eq!((patient.jobs.len(), patient.turn.is_none()), (1, true));
+        assert_eq!((patient.statement.jobs.len(), patient.turn.is_none()), (1, true));
         assert!(begun.elapsed() >= PATIENCE, "the first one hangs");
 
         send.send(job(1)).unwrap();
@@ -241,7 +234,7 @@ mod tests {
             drop(first);
         });
         let gathered = gathered.0.unwrap();
-        assert_eq!((gathered.jobs.len(), gathered.turn.is_some()), (2, true));
+        assert_eq!((gathered.statement.jobs.len(), gathered.turn.is_some()), (2, true));
         assert!(begun.elapsed() < PATIENCE);
     }
 }

@@ -24,16 +24,12 @@ use tokio::sync::Mutex;
 use tokio::time::sleep;
 
 use super::Reachable;
-use super::backoff::pause;
+use super::backoff::{UNAVAILABLE_ATTEMPTS, pause};
 use super::intake::Intake;
 use super::job::{self, Job};
 use super::supervise::{self, caught};
 use crate::domain::{Answer, ContactId, Identifier, Identity, Observation, Snapshot, plan};
 use crate::store::{Store, StoreError, Transaction};
-
-/// How often a batch is tried while the database cannot be reached: the pool may still hold connections
-/// from before it was restarted.
-const UNAVAILABLE_ATTEMPTS: u32 = 3;
 
 /// So often a transaction starts over before the log says so: races end much sooner.
 const MANY_SETBACKS: u32 = 20;

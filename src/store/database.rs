@@ -19,6 +19,18 @@ impl Database {
     pub fn connection(&self) -> DatabaseConnection {
         self.pool.any().connection().clone()
     }
+
+    pub(super) fn is_sqlite(&self) -> bool {
+        self.pool.any().connection().get_database_backend() == DbBackend::Sqlite
+    }
+
+    /// How transactions begin. The other databases' isolation level is a setting of the session, see `session`.
+    pub(super) fn begin_options(&self) -> TransactionOptions {
+        TransactionOptions {
+            sqlite_transaction_mode: self.is_sqlite().then_some(SqliteTransactionMode::Immediate),
+            ..Default::default()
+        }
+    }
 }
 
 /// A transaction at READ COMMITTED, or on SQLite one that holds the write lock from the start.
@@ -45,18 +57,12 @@ impl Store for Database {
 
     async fn begin(&self) -> Result<DatabaseTransaction, StoreError> {
         let lease = self.pool.lease().await?;
-        let sqlite = lease.connection().get_database_backend() == DbBackend::Sqlite;
-        let options = TransactionOptions {
-            // The other databases' isolation level is a setting of the session, see `session`.
-            sqlite_transaction_mode: sqlite.then_some(SqliteTransactionMode::Immediate),
-            ..Default::default()
-        };
-        let transaction = lease.bounded(lease.connection().begin_with_options(options)).await?;
+        let transaction = lease.bounded(lease.connection().begin_with_options(self.begin_options())).await?;
         Ok(DatabaseTransaction { transaction, lease, id_step: 1 })
     }
 
     fn writers(&self) -> usize {
-        if self.connection().get_database_backend() == DbBackend::Sqlite { 1 } else { WRITERS }
+        if self.is_sqlite() { 1 } else { WRITERS }
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

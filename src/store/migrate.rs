@@ -3,10 +3,7 @@
 use std::time::{Duration, Instant};
 
 use migration::{Migrator, MigratorTrait};
-use sea_orm::{
-    ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, SqliteTransactionMode, Statement, TransactionOptions,
-    TransactionTrait,
-};
+use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, Statement, TransactionTrait};
 
 use super::Database;
 
@@ -94,22 +91,14 @@ impl Database {
         rows.iter().map(|row| row.try_get_by_index(0)).collect()
     }
 
-    fn is_sqlite(&self) -> bool {
-        self.connection().get_database_backend() == DbBackend::Sqlite
-    }
-
     /// SeaORM's migrator takes no lock of its own. A transaction, because it stays on one connection, and so
     /// the lock is gone with the process whatever happens to it. The migrations run in it too: the pool may
     /// have no other connection, and the write lock of an SQLite file keeps every other one out. (On MySQL each
     /// of their statements ends the transaction, but not the lock.)
     async fn lock_migrations(&self) -> Result<DatabaseTransaction, MigrateError> {
-        let options = TransactionOptions {
-            sqlite_transaction_mode: self.is_sqlite().then_some(SqliteTransactionMode::Immediate),
-            ..Default::default()
-        };
         let begun = Instant::now();
         while begun.elapsed() < LOCK_WAIT {
-            match self.connection().begin_with_options(options).await {
+            match self.connection().begin_with_options(self.begin_options()).await {
                 Ok(lock) if self.is_sqlite() => return Ok(lock),
                 Ok(lock) if try_lock(&lock).await? => return Ok(lock),
                 Ok(_) => {}

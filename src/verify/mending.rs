@@ -96,7 +96,7 @@ impl Neighbourhood {
         let is_relinked = relinks.iter().any(|relink| relink.contact == primary);
         let touched = if is_relinked { Vec::new() } else { vec![primary] };
         let newest = self.contacts.values().map(|contact| contact.updated_at).max();
-        let updated_at = newest.map_or(now, |newest| now.max(newest.next()));
+        let updated_at = now.after(newest);
         let plan = Plan::of_repair(relinks, merges, new_identifiers, touched, updated_at);
         Some(Mending { plan, reassigned, repairs })
     }
