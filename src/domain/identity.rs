@@ -1,6 +1,6 @@
 use std::collections::HashSet;
 
-use super::{Contact, ContactId, Identifier, IdentifierKind, Link};
+use super::{Contact, ContactId, Identifier, IdentifierKind, Link, Timestamp};
 
 /// All live contacts that belong to one customer. Never empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,5 +94,13 @@ impl Identity {
         let Link::SecondaryOf(root) = self.primary().link else { return self.primary().id };
         let is_there = self.rows().any(|contact| contact.id == root);
         if is_there { root } else { self.primary().id }
+    }
+
+    /// When the root's row was last written. Every change of the identity writes that row, and later: as long
+    /// as it says the same, nothing has changed.
+    pub fn version(&self) -> Timestamp {
+        let root = self.root();
+        let row = self.rows().find(|contact| contact.id == root);
+        row.map_or(self.primary().updated_at, |contact| contact.updated_at)
     }
 }

@@ -1,7 +1,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::{ContactId, Identifier, Identity, Observation};
+use super::{Identifier, Identity, Observation};
 
 /// Identities as one consistent read found them, and which identifier each of them owns.
 ///
@@ -16,13 +16,18 @@ pub struct Snapshot {
 impl Snapshot {
     /// A snapshot of these identities.
     pub fn new(identities: Vec<Identity>) -> Self {
+        Self::of(identities.into_iter().map(Arc::new).collect())
+    }
+
+    /// The same of identities that others have too.
+    pub fn of(identities: Vec<Arc<Identity>>) -> Self {
         let mut owners = HashMap::new();
         for (index, identity) in identities.iter().enumerate() {
             for identifier in identity.contacts().iter().flat_map(|contact| contact.identifiers.iter()) {
                 owners.insert(identifier.clone(), index);
             }
         }
-        Self { identities: identities.into_iter().map(Arc::new).collect(), owners }
+        Self { identities, owners }
     }
 
     /// The identity that owns every identifier of the observation, if one does. Then the observation
@@ -38,10 +43,13 @@ impl Snapshot {
         self.owners.contains_key(identifier)
     }
 
-    /// The roots of the identities that own an identifier of the observation.
-    pub fn roots(&self, observation: &Observation) -> Vec<ContactId> {
+    /// The identities that own an identifier of the observation, each once.
+    pub fn owners_of(&self, observation: &Observation) -> Vec<Arc<Identity>> {
         let owners = observation.identifiers().iter().filter_map(|identifier| self.owners.get(identifier));
-        owners.map(|owner| self.identities[*owner].root()).collect()
+        let mut owners: Vec<usize> = owners.copied().collect();
+        owners.sort_unstable();
+        owners.dedup();
+        owners.into_iter().map(|owner| Arc::clone(&self.identities[owner])).collect()
     }
 
     /// The identities.

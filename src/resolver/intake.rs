@@ -118,7 +118,7 @@ impl Intake {
 
 fn keys(job: &Job) -> impl Iterator<Item = Key> {
     let identifiers = job.identifiers().iter().cloned().map(Key::Identifier);
-    identifiers.chain(job.roots.iter().copied().map(Key::Root)).chain(job.list.map(Key::List))
+    identifiers.chain(job.owners.iter().map(|owner| Key::Root(owner.root()))).chain(job.list.map(Key::List))
 }
 
 #[cfg(test)]
@@ -130,7 +130,7 @@ mod tests {
     use tokio::sync::Semaphore;
 
     use super::*;
-    use crate::domain::{IdentifierKind, Observation};
+    use crate::domain::{Contact, IdentifierKind, Identity, Link, Observation, Timestamp};
 
     /// A job about a phone number, and the identities that own it.
     fn job(phone: usize, roots: &[i64], list: Option<ListId>) -> Job {
@@ -138,7 +138,18 @@ mod tests {
         let phone = Identifier::from_stored(IdentifierKind::Phone, phone.to_string());
         let observation = Observation::new([phone]).unwrap();
         let (job, _) = Job::new(observation, Instant::now() + Duration::from_secs(1), permit);
-        Job { roots: roots.iter().copied().map(ContactId).collect(), list, ..job }
+        Job { owners: roots.iter().map(|id| Arc::new(customer(*id))).collect(), list, ..job }
+    }
+
+    fn customer(id: i64) -> Identity {
+        let contact = Contact {
+            id: ContactId(id),
+            identifiers: [Identifier::from_stored(IdentifierKind::Email, format!("{id}@x"))].into(),
+            created_at: Timestamp(id),
+            updated_at: Timestamp(id),
+            link: Link::Primary,
+        };
+        Identity::new(vec![contact]).unwrap()
     }
 
     fn phones(jobs: &[Job]) -> Vec<&str> {

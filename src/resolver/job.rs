@@ -1,3 +1,4 @@
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -5,7 +6,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::time;
 
 use super::IdentifyError;
-use crate::domain::{Answer, ContactId, Identifier, Observation};
+use crate::domain::{Answer, Identifier, Identity, Observation};
 use crate::store::{MAX_FIND, StoreError};
 
 /// A request under way.
@@ -14,10 +15,9 @@ pub(super) struct Job {
     pub(super) observation: Observation,
     pub(super) deadline: Instant,
     pub(super) reply: oneshot::Sender<Result<Answer, IdentifyError>>,
-    /// Those of its identifiers that were owned when a read looked, and the rows that stand for the
-    /// identities which own them.
+    /// The identities that owned any of its identifiers when a read looked, and those identifiers.
+    pub(super) owners: Vec<Arc<Identity>>,
     pub(super) owned: Vec<Identifier>,
-    pub(super) roots: Vec<ContactId>,
     /// The list that it is of.
     pub(super) list: Option<ListId>,
     pub(super) _permit: OwnedSemaphorePermit,
@@ -42,8 +42,8 @@ impl Job {
     /// A job that nobody has looked at yet.
     pub(super) fn new(observation: Observation, deadline: Instant, permit: OwnedSemaphorePermit) -> (Self, Reply) {
         let (reply, answer) = oneshot::channel();
-        let (owned, roots, list) = Default::default();
-        (Self { observation, deadline, reply, owned, roots, list, _permit: permit }, answer)
+        let (owners, owned, list) = Default::default();
+        (Self { observation, deadline, reply, owners, owned, list, _permit: permit }, answer)
     }
 
     /// Whether somebody still waits for the answer. What nobody waits for does not cost a statement.

@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! identify ──> read lanes ── everything known: answered from one consistent read
-//!                   └──────> write lanes ── one transaction: lock, read again, plan, write, commit
+//!                   └──────> write lanes ── one transaction: lock, read again what changed, plan, write, commit
 //! ```
 //!
 //! [`write`] has the lock protocol, and [`intake`] keeps the write lanes out of each other's way. Lists, whose

@@ -184,7 +184,7 @@ impl<S: Store> Lane<S> {
             None => {
                 let identifiers = job.identifiers().iter();
                 job.owned = identifiers.filter(|identifier| snapshot.owns(identifier)).cloned().collect();
-                job.roots = snapshot.roots(&job.observation);
+                job.owners = snapshot.owners_of(&job.observation);
                 if let Err(mpsc::error::SendError(job)) = self.writes.send(job) {
                     job.answer(Err(IdentifyError::Internal));
                 }

@@ -3,8 +3,8 @@
 //! A transaction, for one job or hundreds:
 //!
 //! 1. lock the rows of the identities concerned, in the order of their ids, as far as the read before saw them;
-//! 2. read again, under the locks. An identity that is not locked (it merged, or came to be, in between)
-//!    means: start over, with that one's row too;
+//! 2. read again, under the locks, those whose row was written since. An identity that is not locked (it
+//!    merged, or came to be, in between) means: start over, with that one's row too;
 //! 3. plan, in memory;
 //! 4. write, and commit.
 //!
@@ -12,12 +12,13 @@
 //! primary key says so. Then, and after any other setback, everything is read again.
 //!
 //! Why nothing can slip through: an identity is only changed by who holds its root's lock, and every change
-//! writes that row, so engines that check write sets instead of locks see the conflict as well. An
+//! writes that row, with a later `updatedAt`. So what says the same as before is unchanged, and engines that
+//! check write sets instead of locks see the conflict as well. An
 //! identifier that nobody owned is guarded by its primary key: of two first sightings one gets a duplicate
 //! key, and starts over. All take locks in one order, roots by id and then identifiers sorted, so rivals
 //! wait and do not deadlock; where they do all the same, one starts over.
 
-use std::collections::{BTreeSet, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::sync::{Arc, Mutex as Lock, PoisonError};
 
 use tokio::sync::Mutex;
@@ -28,7 +29,7 @@ use super::backoff::{UNAVAILABLE_ATTEMPTS, pause};
 use super::intake::Intake;
 use super::job::{self, Job};
 use super::supervise::{self, caught};
-use crate::domain::{Answer, ContactId, Identifier, Identity, Observation, Snapshot, plan};
+use crate::domain::{Answer, ContactId, Identifier, Identity, Observation, Snapshot, Timestamp, plan};
 use crate::store::{Store, StoreError, Transaction};
 
 /// So often a transaction starts over before the log says so: races end much sooner.
@@ -46,7 +47,9 @@ pub(super) struct Lane<S> {
 struct Attempt {
     /// The rows to lock.
     roots: BTreeSet<ContactId>,
-    /// The identifiers to read under the locks.
+    /// Identities as they were read before. They still are what the locked rows say that nobody wrote since.
+    read: Vec<Arc<Identity>>,
+    /// The identifiers whose owners have to be known. Those that have none among `read` are read under the locks.
     sought: Vec<Identifier>,
     /// Whether an identifier turned out to have a row though nobody seemed to own it.
     is_after_duplicate: bool,
@@ -82,8 +85,10 @@ impl<S: Store> supervise::Lane for Lane<S> {
 impl<S: Store> Lane<S> {
     /// Answers every job, in as many attempts as it takes.
     async fn resolve(&self, mut jobs: Vec<Job>) {
+        let read: Vec<_> = jobs.iter().flat_map(|job| job.owners.iter().cloned()).collect();
         let mut attempt = Attempt {
-            roots: jobs.iter().flat_map(|job| job.roots.iter().copied()).collect(),
+            roots: read.iter().map(|identity| identity.root()).collect(),
+            read,
             sought: self.recent.among(&jobs),
             is_after_duplicate: false,
         };
@@ -129,6 +134,7 @@ impl<S: Store> Lane<S> {
             if setbacks == MANY_SETBACKS {
                 tracing::warn!(setbacks, jobs = jobs.len(), "a transaction starts over again and again");
             }
+            attempt.read.clear();
             attempt.sought = job::identifiers(&jobs, |_, _| true);
         }
     }
@@ -144,21 +150,32 @@ impl<S: Store> Lane<S> {
         Box::pin(self.resolve(second)).await;
     }
 
-    /// One transaction, from begin to commit.
-    async fn attempt(&self, jobs: &[Job], attempt: &Attempt) -> Result<Vec<Answer>, Setback> {
-        let mut transaction = self.store.begin().await?;
+    /// Locks, and reads as much as has to be read: every identity that the transaction may be about.
+    async fn known(&self, transaction: &mut S::Transaction, attempt: &Attempt) -> Result<Snapshot, Setback> {
+        let mut written = BTreeMap::new();
         if !attempt.roots.is_empty() {
-            transaction.lock(&attempt.roots).await?;
+            written = transaction.lock(&attempt.roots).await?;
         }
-        let mut identities = Vec::new();
-        if !attempt.sought.is_empty() {
-            identities = transaction.find(&attempt.sought).await?;
+        let mut identities = unchanged(&attempt.read, &written);
+        let known = Snapshot::of(identities.values().cloned().collect());
+        let missing: Vec<_> = attempt.sought.iter().filter(|identifier| !known.owns(identifier)).cloned().collect();
+        if missing.is_empty() {
+            return Ok(known);
         }
-        let concerned: BTreeSet<ContactId> = identities.iter().map(Identity::root).collect();
+        for identity in transaction.find(&missing).await? {
+            identities.insert(identity.root(), Arc::new(identity));
+        }
+        let concerned: BTreeSet<ContactId> = identities.keys().copied().collect();
         if !transaction.is_exclusive() && !concerned.is_subset(&attempt.roots) {
             return Err(Setback::Moved(concerned));
         }
-        let known = Snapshot::new(identities);
+        Ok(Snapshot::of(identities.into_values().collect()))
+    }
+
+    /// One transaction, from begin to commit.
+    async fn attempt(&self, jobs: &[Job], attempt: &Attempt) -> Result<Vec<Answer>, Setback> {
+        let mut transaction = self.store.begin().await?;
+        let known = self.known(&mut transaction, attempt).await?;
         if attempt.is_after_duplicate {
             // Perhaps nobody raced: a row may be left from a contact that somebody deleted by hand.
             let free: Vec<_> = attempt.sought.iter().filter(|identifier| !known.owns(identifier)).cloned().collect();
@@ -176,6 +193,12 @@ impl<S: Store> Lane<S> {
         self.recent.push(plan.new_identifiers.into_iter().map(|(identifier, _)| identifier));
         Ok(answers)
     }
+}
+
+/// Those identities that are as they were read, each once: their rows were last written when the read saw it.
+fn unchanged(read: &[Arc<Identity>], written: &BTreeMap<ContactId, Timestamp>) -> BTreeMap<ContactId, Arc<Identity>> {
+    let is_unchanged = |identity: &&Arc<Identity>| written.get(&identity.root()) == Some(&identity.version());
+    read.iter().filter(is_unchanged).map(|identity| (identity.root(), Arc::clone(identity))).collect()
 }
 
 /// The identifiers that the last batches of all lanes brought. A job that waited meanwhile was read before

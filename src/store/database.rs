@@ -1,11 +1,12 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use sea_orm::{
     ConnectionTrait, DatabaseConnection, DbBackend, SqliteTransactionMode, TransactionOptions, TransactionTrait,
 };
 
+use super::dialect::Clock;
 use super::pool::{Lease, Pool};
-use super::{MAX_FIND, Store, StoreError, Transaction, dialect, find, write};
+use super::{MAX_FIND, Store, StoreError, Transaction, find, write};
 use crate::domain::{ContactId, Identifier, Identity, Plan, Timestamp};
 
 /// MySQL, MariaDB, PostgreSQL or SQLite through SeaORM. Clones share one pool of connections.
@@ -38,8 +39,8 @@ impl Database {
 pub struct DatabaseTransaction {
     pub(super) transaction: sea_orm::DatabaseTransaction,
     pub(super) lease: Lease,
-    /// From one automatic id to the next; known with the clock.
-    id_step: i64,
+    /// As some statement has told it.
+    clock: Option<Clock>,
 }
 
 /// Writing transactions at once, but on SQLite, which has one writer: while one waits for the disk, another
@@ -58,7 +59,7 @@ impl Store for Database {
     async fn begin(&self) -> Result<DatabaseTransaction, StoreError> {
         let lease = self.pool.lease().await?;
         let transaction = lease.bounded(lease.connection().begin_with_options(self.begin_options())).await?;
-        Ok(DatabaseTransaction { transaction, lease, id_step: 1 })
+        Ok(DatabaseTransaction { transaction, lease, clock: None })
     }
 
     fn writers(&self) -> usize {
@@ -75,12 +76,11 @@ impl Transaction for DatabaseTransaction {
         self.transaction.get_database_backend() == DbBackend::Sqlite
     }
 
-    async fn lock(&mut self, contacts: &BTreeSet<ContactId>) -> Result<(), StoreError> {
-        if self.is_exclusive() {
-            return Ok(());
-        }
+    async fn lock(&mut self, contacts: &BTreeSet<ContactId>) -> Result<BTreeMap<ContactId, Timestamp>, StoreError> {
         let ids: Vec<i64> = contacts.iter().map(|id| id.0).collect();
-        self.lease.bounded_with_lock(write::lock(&self.transaction, &ids)).await
+        let locked = self.lease.bounded_with_lock(write::lock(&self.transaction, &ids)).await?;
+        self.clock = locked.clock;
+        Ok(locked.written)
     }
 
     async fn find(&mut self, identifiers: &[Identifier]) -> Result<Vec<Identity>, StoreError> {
@@ -96,13 +96,17 @@ impl Transaction for DatabaseTransaction {
     }
 
     async fn now(&mut self) -> Result<Timestamp, StoreError> {
-        let (now, id_step) = self.lease.bounded(dialect::clock(&self.transaction)).await?;
-        self.id_step = id_step;
-        Ok(now)
+        let clock = match self.clock {
+            Some(clock) => clock,
+            None => self.lease.bounded(Clock::ask(&self.transaction)).await?,
+        };
+        self.clock = Some(clock);
+        Ok(clock.now)
     }
 
     async fn apply(&mut self, plan: &Plan) -> Result<Vec<ContactId>, StoreError> {
-        self.lease.bounded_with_lock(write::apply(&self.transaction, plan, self.id_step)).await
+        let id_step = self.clock.map_or(1, |clock| clock.id_step);
+        self.lease.bounded_with_lock(write::apply(&self.transaction, plan, id_step)).await
     }
 
     async fn commit(self) -> Result<(), StoreError> {

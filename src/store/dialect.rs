@@ -1,10 +1,11 @@
 //! What the databases do differently, all of it but the connection's settings (`connect`).
 
 use chrono::Utc;
-use sea_orm::{ConnectionTrait, DbBackend, Statement, Value};
+use sea_orm::{ConnectionTrait, DbBackend, QueryResult, Statement, Value};
 
 use super::StoreError;
-use super::convert::from_naive;
+use super::convert::moment;
+use super::error::Cause;
 use crate::domain::{Identifier, IdentifierKind, Timestamp};
 
 /// The identifiers as a statement's parameters, and the join that finds their rows by key.
@@ -145,24 +146,48 @@ pub(super) fn quoted(backend: DbBackend, sql: String) -> String {
 }
 
 /// The database's clock, and the step from one automatic id of a statement to the next.
-///
-/// On SQLite the database is in this process, and so is its clock (its own one counts milliseconds).
-pub(super) async fn clock(connection: &impl ConnectionTrait) -> Result<(Timestamp, i64), StoreError> {
-    let backend = connection.get_database_backend();
-    if backend == DbBackend::Sqlite {
-        return Ok((Timestamp(Utc::now().timestamp_micros()), 1));
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Clock {
+    pub(super) now: Timestamp,
+    pub(super) id_step: i64,
+}
+
+impl Clock {
+    /// The columns that tell it, in any statement. On SQLite there are none: the database is in this process, and
+    /// so is its clock (its own one counts milliseconds).
+    pub(super) fn columns(backend: DbBackend) -> &'static [&'static str] {
+        if backend == DbBackend::MySql {
+            &["UTC_TIMESTAMP(6)", "@@auto_increment_increment"]
+        } else if backend == DbBackend::Postgres {
+            &["clock_timestamp() AT TIME ZONE 'UTC'"]
+        } else {
+            &[]
+        }
     }
-    let sql = if backend == DbBackend::MySql {
-        "SELECT UTC_TIMESTAMP(6), @@auto_increment_increment"
-    } else {
-        "SELECT clock_timestamp() AT TIME ZONE 'UTC', 1::bigint"
-    };
-    let row = connection.query_one_raw(Statement::from_string(backend, sql)).await?;
-    let row = row.ok_or_else(|| StoreError::Rejected(super::error::Cause::new("no clock")))?;
-    let step = if backend == DbBackend::MySql {
-        row.try_get_by_index::<u64>(1)?.cast_signed()
-    } else {
-        row.try_get_by_index::<i64>(1)?
-    };
-    Ok((from_naive(row.try_get_by_index(0)?), step))
+
+    /// The clock of a statement, as told by one of its rows, where the columns begin there.
+    pub(super) fn told(backend: DbBackend, row: &QueryResult, index: usize) -> Result<Self, StoreError> {
+        if backend == DbBackend::Sqlite {
+            return Ok(Self::of_this_process());
+        }
+        let now = moment(row, index)?.ok_or_else(|| StoreError::Rejected(Cause::new("no clock")))?;
+        let id_step =
+            if backend == DbBackend::MySql { row.try_get_by_index::<u64>(index + 1)?.cast_signed() } else { 1 };
+        Ok(Self { now, id_step })
+    }
+
+    /// The clock, by a statement of its own.
+    pub(super) async fn ask(connection: &impl ConnectionTrait) -> Result<Self, StoreError> {
+        let backend = connection.get_database_backend();
+        if backend == DbBackend::Sqlite {
+            return Ok(Self::of_this_process());
+        }
+        let sql = format!("SELECT {}", Self::columns(backend).join(", "));
+        let row = connection.query_one_raw(Statement::from_string(backend, sql)).await?;
+        Self::told(backend, &row.ok_or_else(|| StoreError::Rejected(Cause::new("no clock")))?, 0)
+    }
+
+    fn of_this_process() -> Self {
+        Self { now: Timestamp(Utc::now().timestamp_micros()), id_step: 1 }
+    }
 }

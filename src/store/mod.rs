@@ -3,7 +3,7 @@
 //! [`Store`] and [`Transaction`] are what the resolver needs of a database; [`Database`] is the one
 //! over MySQL, MariaDB, PostgreSQL and SQLite. What those do differently is in `dialect`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::domain::{ContactId, Identifier, Identity, Plan, Timestamp};
 
@@ -58,8 +58,12 @@ pub trait Transaction: Send {
     /// Whether this transaction is alone in writing, so that nothing need be locked.
     fn is_exclusive(&self) -> bool;
 
-    /// Locks these contacts, in the order of their ids, until the end.
-    fn lock(&mut self, contacts: &BTreeSet<ContactId>) -> impl Future<Output = Result<(), StoreError>> + Send;
+    /// Locks these contacts, in the order of their ids, until the end, and tells of each that is there when it
+    /// was last written (`updatedAt`).
+    fn lock(
+        &mut self,
+        contacts: &BTreeSet<ContactId>,
+    ) -> impl Future<Output = Result<BTreeMap<ContactId, Timestamp>, StoreError>> + Send;
 
     /// The identities that own any of these identifiers (any number).
     fn find(&mut self, identifiers: &[Identifier]) -> impl Future<Output = Result<Vec<Identity>, StoreError>> + Send;

@@ -1,18 +1,21 @@
 //! Carrying a plan out.
 
+use std::collections::BTreeMap;
+
 use chrono::NaiveDateTime;
 use sea_orm::sea_query::extension::mysql::{IndexHintScope, MySqlSelectStatementExt};
 use sea_orm::sea_query::{CaseStatement, Expr, Query, SelectStatement, SimpleExpr, UpdateStatement};
 use sea_orm::{ActiveValue::Set, ColumnTrait, ConnectionTrait, DbBackend, DbErr, EntityTrait, QueryFilter, QueryTrait};
 
-use super::convert::{precedence, to_columns, to_naive};
+use super::convert::{moment, precedence, to_columns, to_naive};
+use super::dialect::Clock;
 use super::entity::contact::{self, Column, LinkPrecedence};
 use super::entity::{contact_merge, identifier};
 use super::error::Cause;
 use super::{MAX_FIND, StoreError};
 use crate::domain::{ContactId, ContactRef, Identifier, Link, NewContact, Plan, Timestamp};
 
-/// Writes all of the plan, new contacts first; `step` is that of [`dialect::clock`](super::dialect::clock).
+/// Writes all of the plan, new contacts first; `step` is [`Clock::id_step`].
 pub(super) async fn apply(
     connection: &impl ConnectionTrait,
     plan: &Plan,
@@ -248,18 +251,40 @@ pub(super) async fn release(
     Ok(())
 }
 
-/// Locks the rows of these contacts, in the order of their ids.
-pub(super) async fn lock(connection: &impl ConnectionTrait, ids: &[i64]) -> Result<(), StoreError> {
+/// What locked rows tell.
+pub(super) struct Locked {
+    /// The `updatedAt` of each that is there.
+    pub(super) written: BTreeMap<ContactId, Timestamp>,
+    /// The clock, if there was any; it may be as old as the wait for the locks.
+    pub(super) clock: Option<Clock>,
+}
+
+/// Locks the rows of these contacts, in the order of their ids. Where one transaction at a time writes anyhow,
+/// they are read alone.
+pub(super) async fn lock(connection: &impl ConnectionTrait, ids: &[i64]) -> Result<Locked, StoreError> {
+    let backend = connection.get_database_backend();
+    let mut locked = Locked { written: BTreeMap::new(), clock: None };
     for piece in ids.chunks(MAX_FIND) {
-        connection.query_all(&lock_rows(connection.get_database_backend(), piece)).await?;
+        for row in &connection.query_all(&lock_rows(backend, piece)).await? {
+            let updated_at = moment(row, 1)?.ok_or_else(|| StoreError::Rejected(Cause::new("no updatedAt")))?;
+            locked.written.insert(ContactId(row.try_get_by_index(0)?), updated_at);
+            locked.clock = Some(Clock::told(backend, row, 2)?);
+        }
     }
-    Ok(())
+    Ok(locked)
 }
 
 pub(super) fn lock_rows(backend: DbBackend, ids: &[i64]) -> SelectStatement {
     let mut select = Query::select();
-    select.column(Column::Id).from(contact::Entity).and_where(Column::Id.is_in(padded(ids)));
-    select.order_by(Column::Id, sea_orm::Order::Asc).lock_exclusive();
+    select.columns([Column::Id, Column::UpdatedAt]);
+    for column in Clock::columns(backend) {
+        select.expr(Expr::cust(*column));
+    }
+    select.from(contact::Entity).and_where(Column::Id.is_in(padded(ids)));
+    select.order_by(Column::Id, sea_orm::Order::Asc);
+    if backend != DbBackend::Sqlite {
+        select.lock_exclusive();
+    }
     if backend == DbBackend::MySql {
         // On a small table it would scan, and wait for rows that are none of its business.
         select.force_index("PRIMARY", IndexHintScope::All);

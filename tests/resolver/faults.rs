@@ -97,6 +97,17 @@ async fn a_read_that_loses_races_starts_over_until_the_deadline() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_nobody_wrote_since_is_not_read_again_under_the_lock() {
+    let store = FaultyStore::new(|_, _, _| None);
+    let resolver = start(&store);
+    let links = resolver.identify(observation(&["known1@x", "new@x"]), deadline());
+    let merges = resolver.identify(observation(&["known2@x", "known3@x"]), deadline());
+    let (links, merges) = tokio::join!(links, merges);
+    assert_eq!((links.unwrap().outcome, merges.unwrap().outcome), (Outcome::Linked, Outcome::Merged));
+    assert_eq!((store.count(Step::Read), store.count(Step::Find)), (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_identity_that_never_stays_is_not_chased_without_a_pause() {
     let store = FaultyStore::restless();
     let refusal = start(&store).identify(observation(&["known1@x", "new@x"]), deadline()).await.unwrap_err();

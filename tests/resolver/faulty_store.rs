@@ -1,4 +1,4 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -116,8 +116,10 @@ impl Transaction for FaultyTransaction {
         false
     }
 
-    async fn lock(&mut self, _contacts: &BTreeSet<ContactId>) -> Result<(), StoreError> {
-        Ok(())
+    /// Each was written when [`FaultyStore::known`] says, or by somebody else since.
+    async fn lock(&mut self, contacts: &BTreeSet<ContactId>) -> Result<BTreeMap<ContactId, Timestamp>, StoreError> {
+        let written = |id: &ContactId| if self.0.is_restless { Timestamp(i64::MAX) } else { Timestamp(id.0) };
+        Ok(contacts.iter().map(|id| (*id, written(id))).collect())
     }
 
     async fn find(&mut self, identifiers: &[Identifier]) -> Result<Vec<Identity>, StoreError> {

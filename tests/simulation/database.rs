@@ -312,6 +312,17 @@ impl State {
         Ok(stale.unwrap_or_else(|| self.committed.rows(identifiers)))
     }
 
+    /// When these rows were last written, as far as they are there.
+    pub(crate) fn written_in(
+        &mut self,
+        transaction: TransactionId,
+        contacts: &BTreeSet<ContactId>,
+    ) -> Result<BTreeMap<ContactId, Timestamp>, StoreError> {
+        let before = self.of(transaction)?.before.clone();
+        let tables = before.as_ref().unwrap_or(&self.committed);
+        Ok(contacts.iter().filter_map(|id| Some((*id, tables.contacts.get(id)?.updated_at))).collect())
+    }
+
     pub(crate) fn commit(&mut self, transaction: TransactionId) -> Result<(), StoreError> {
         let mut changes = std::mem::take(&mut self.of(transaction)?.changes);
         self.roll_back(transaction);

@@ -1,4 +1,4 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -250,15 +250,14 @@ impl Transaction for SimulatedTransaction {
         self.store.database.lock().conditions().is_exclusive
     }
 
-    async fn lock(&mut self, contacts: &BTreeSet<ContactId>) -> Result<(), StoreError> {
-        if self.is_exclusive() {
-            return Ok(());
-        }
+    async fn lock(&mut self, contacts: &BTreeSet<ContactId>) -> Result<BTreeMap<ContactId, Timestamp>, StoreError> {
         let locked = async {
-            for contact in contacts {
-                self.take(Lock::Row(*contact)).await?;
+            if !self.is_exclusive() {
+                for contact in contacts {
+                    self.take(Lock::Row(*contact)).await?;
+                }
             }
-            Ok(())
+            self.store.database.lock().written_in(self.id, contacts)
         };
         self.statement("lock", locked).await
     }
