@@ -2,11 +2,15 @@
 //!
 //! Lanes write side by side, so no two of them may be about the same customer: they would wait for each
 //! other's locks, and the order of lists would be lost. A lane takes whatever waits, as the read lanes do,
-//! but what touches something that another lane is at, or something that waits already, waits on.
+//! but what touches something that another lane is at, or something that waits already, waits on. A second lane
+//! goes to work when there is enough for two, or when the first takes long: a row that somebody has locked holds up
+//! those alone who need it.
 
 use std::collections::{HashSet, VecDeque};
+use std::time::Duration;
 
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 
 use super::job::{Job, ListId};
 use crate::domain::{ContactId, Identifier};
@@ -14,13 +18,22 @@ use crate::domain::{ContactId, Identifier};
 /// The most jobs in one transaction. Larger ones gain little and make their first wait.
 const MAX_BATCH: usize = 256;
 
+/// So many jobs are worth a transaction beside another's; fewer do better to wait for its end. Lanes that work side
+/// by side divide the batches, and a commit of MySQL's beside another hangs for 100 ms now and then
+/// (docs/benchmarks.md).
+const WORTH_A_LANE: usize = 64;
+
+/// How long fewer wait at most while a lane is at work: one that waits for locks must not hold up the rest.
+const PATIENCE: Duration = Duration::from_millis(20);
+
 /// The queue of the write lanes.
 pub(super) struct Intake {
     arriving: mpsc::UnboundedReceiver<Job>,
     /// Claims that ended.
     released: mpsc::UnboundedReceiver<Vec<Key>>,
     release: mpsc::UnboundedSender<Vec<Key>>,
-    /// What the lanes are at.
+    /// How many lanes are at work, and what they are at.
+    at_work: usize,
     busy: HashSet<Key>,
     /// Jobs that have to wait, in order, and what they are about.
     held: VecDeque<Job>,
@@ -51,47 +64,67 @@ impl Drop for Claim {
 impl Intake {
     pub(super) fn new(arriving: mpsc::UnboundedReceiver<Job>) -> Self {
         let (release, released) = mpsc::unbounded_channel();
-        let (busy, held, held_keys) = Default::default();
-        Self { arriving, released, release, busy, held, held_keys }
+        let (at_work, busy, held, held_keys) = Default::default();
+        Self { arriving, released, release, at_work, busy, held, held_keys }
     }
 
     /// Whatever waits and may go, as far as one transaction goes. `None` when the resolver is gone.
+    ///
+    /// At once, if no lane is at work; otherwise when it is done, or as soon as there is enough for another one.
     pub(super) async fn next(&mut self) -> Option<(Vec<Job>, Claim)> {
-        loop {
-            while let Ok(keys) = self.released.try_recv() {
+        let mut batch = Vec::new();
+        self.look_again(&mut batch);
+        self.fill(&mut batch);
+        while batch.is_empty() {
+            self.wait(&mut batch).await?;
+        }
+        let gathered = async {
+            while self.at_work > 0 && batch.len() < WORTH_A_LANE {
+                self.wait(&mut batch).await?;
+            }
+            Some(())
+        };
+        let _ = timeout(PATIENCE, gathered).await;
+        Some(self.claim(batch))
+    }
+
+    /// Waits until something arrives or a claim ends, and takes what may go then. `None` when nothing can come.
+    async fn wait(&mut self, batch: &mut Vec<Job>) -> Option<()> {
+        let is_over = self.at_work == 0 && batch.is_empty() && self.held.is_empty();
+        tokio::select! {
+            biased; // Nothing is left to chance, so that a simulation can be repeated.
+            Some(keys) = self.released.recv() => {
                 self.free(&keys);
+                self.look_again(batch);
             }
-            let mut batch = Vec::new();
-            self.held_keys.clear();
-            for job in std::mem::take(&mut self.held) {
-                self.sort(job, &mut batch);
-            }
-            loop {
-                while batch.len() < MAX_BATCH
-                    && let Ok(job) = self.arriving.try_recv()
-                {
-                    self.sort(job, &mut batch);
-                }
-                if !batch.is_empty() {
-                    return Some(self.claim(batch));
-                }
-                tokio::select! {
-                    biased; // Nothing is left to chance, so that a simulation can be repeated.
-                    Some(keys) = self.released.recv() => {
-                        self.free(&keys);
-                        break; // What waits may go now.
-                    }
-                    job = self.arriving.recv(), if self.held.is_empty() || !self.arriving.is_closed() => match job {
-                        Some(job) => self.sort(job, &mut batch),
-                        None if self.held.is_empty() => return None,
-                        None => {}
-                    },
-                }
-            }
+            job = self.arriving.recv(), if is_over || !self.arriving.is_closed() => self.sort(job?, batch),
+        }
+        self.fill(batch);
+        Some(())
+    }
+
+    /// Takes all that has arrived, as long as there is room.
+    fn fill(&mut self, batch: &mut Vec<Job>) {
+        while batch.len() < MAX_BATCH
+            && let Ok(job) = self.arriving.try_recv()
+        {
+            self.sort(job, batch);
+        }
+    }
+
+    /// Takes those that had to wait and may go now.
+    fn look_again(&mut self, batch: &mut Vec<Job>) {
+        while let Ok(keys) = self.released.try_recv() {
+            self.free(&keys);
+        }
+        self.held_keys.clear();
+        for job in std::mem::take(&mut self.held) {
+            self.sort(job, batch);
         }
     }
 
     fn free(&mut self, keys: &[Key]) {
+        self.at_work -= 1;
         for key in keys {
             self.busy.remove(key);
         }
@@ -111,6 +144,7 @@ impl Intake {
 
     fn claim(&mut self, batch: Vec<Job>) -> (Vec<Job>, Claim) {
         let keys: Vec<Key> = batch.iter().flat_map(keys).collect();
+        self.at_work += 1;
         self.busy.extend(keys.iter().cloned());
         (batch, Claim { keys, release: self.release.clone() })
     }
@@ -124,10 +158,9 @@ fn keys(job: &Job) -> impl Iterator<Item = Key> {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
-    use std::time::{Duration, Instant};
 
-    use futures::FutureExt;
     use tokio::sync::Semaphore;
+    use tokio::time::{Instant, sleep};
 
     use super::*;
     use crate::domain::{Contact, IdentifierKind, Identity, Link, Observation, Timestamp};
@@ -137,7 +170,7 @@ mod tests {
         let permit = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
         let phone = Identifier::from_stored(IdentifierKind::Phone, phone.to_string());
         let observation = Observation::new([phone]).unwrap();
-        let (job, _) = Job::new(observation, Instant::now() + Duration::from_secs(1), permit);
+        let (job, _) = Job::new(observation, (Instant::now() + Duration::from_secs(1)).into_std(), permit);
         Job { owners: roots.iter().map(|id| Arc::new(customer(*id))).collect(), list, ..job }
     }
 
@@ -156,28 +189,28 @@ mod tests {
         jobs.iter().map(|job| job.identifiers()[0].value()).collect()
     }
 
-    #[test]
-    fn lanes_get_nothing_that_touches_what_another_is_at() {
+    #[tokio::test(start_paused = true)]
+    async fn lanes_get_nothing_that_touches_what_another_is_at() {
         let (send, arriving) = mpsc::unbounded_channel();
         let mut intake = Intake::new(arriving);
         for (phone, roots) in [(1, &[][..]), (2, &[7])] {
             send.send(job(phone, roots, None)).unwrap();
         }
-        let (first, claim) = intake.next().now_or_never().flatten().unwrap();
+        let (first, claim) = intake.next().await.unwrap();
         assert_eq!(phones(&first), ["1", "2"]);
         for (phone, roots) in [(1, &[][..]), (3, &[7, 8]), (4, &[8]), (5, &[9])] {
             send.send(job(phone, roots, None)).unwrap();
         }
-        let (second, _claim) = intake.next().now_or_never().flatten().unwrap();
+        let (second, _claim) = intake.next().await.unwrap();
         assert_eq!(phones(&second), ["5"], "4 shares with 3, which waits and came first");
-        assert!(intake.next().now_or_never().is_none());
+        assert!(timeout(PATIENCE * 2, intake.next()).await.is_err());
         drop(claim);
-        let (third, _claim) = intake.next().now_or_never().flatten().unwrap();
+        let (third, _claim) = intake.next().await.unwrap();
         assert_eq!(phones(&third), ["1", "3", "4"]);
     }
 
-    #[test]
-    fn a_list_is_never_in_two_lanes_and_a_batch_has_its_limit() {
+    #[tokio::test(start_paused = true)]
+    async fn a_list_is_never_in_two_lanes_and_a_batch_has_its_limit() {
         let (send, arriving) = mpsc::unbounded_channel();
         let mut intake = Intake::new(arriving);
         let list = Some(ListId::next());
@@ -185,26 +218,57 @@ mod tests {
             send.send(job(phone, &[], list)).unwrap();
         }
         send.send(job(9_999, &[], None)).unwrap();
-        let (first, claim) = intake.next().now_or_never().flatten().unwrap();
+        let (first, claim) = intake.next().await.unwrap();
         assert_eq!(first.len(), MAX_BATCH);
-        let (second, _claim) = intake.next().now_or_never().flatten().unwrap();
+        let (second, _claim) = intake.next().await.unwrap();
         assert_eq!(phones(&second), ["9999"]);
         drop(claim);
-        let (third, _claim) = intake.next().now_or_never().flatten().unwrap();
+        let (third, _claim) = intake.next().await.unwrap();
         assert_eq!(phones(&third), ["256", "257"]);
     }
 
-    #[test]
-    fn what_waits_is_done_before_the_end() {
+    #[tokio::test(start_paused = true)]
+    async fn another_lane_begins_with_enough_or_after_a_while_or_when_the_first_is_done() {
+        let (send, arriving) = mpsc::unbounded_channel();
+        let mut intake = Intake::new(arriving);
+        let begun = Instant::now();
+        send.send(job(1, &[], None)).unwrap();
+        let (_, first) = intake.next().await.unwrap();
+        (2..2 + WORTH_A_LANE).for_each(|phone| send.send(job(phone, &[], None)).unwrap());
+        let (enough, second) = intake.next().await.unwrap();
+        assert_eq!((enough.len(), begun.elapsed()), (WORTH_A_LANE, Duration::ZERO));
+
+        send.send(job(100, &[], None)).unwrap();
+        let (patient, third) = intake.next().await.unwrap();
+        assert_eq!(patient.len(), 1);
+        assert!(begun.elapsed() >= PATIENCE, "the others hang");
+
+        drop((first, second));
+        let begun = Instant::now();
+        send.send(job(101, &[], None)).unwrap();
+        let (gathered, ()) = tokio::join!(intake.next(), async {
+            sleep(PATIENCE / 4).await;
+            send.send(job(102, &[], None)).unwrap();
+            sleep(PATIENCE / 4).await;
+            drop(third);
+        });
+        assert_eq!(phones(&gathered.unwrap().0), ["101", "102"]);
+        assert!(begun.elapsed() < PATIENCE);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_waits_is_done_before_the_end() {
         let (send, arriving) = mpsc::unbounded_channel();
         let mut intake = Intake::new(arriving);
         send.send(job(1, &[], None)).unwrap();
-        let (_, claim) = intake.next().now_or_never().flatten().unwrap();
+        let (_, claim) = intake.next().await.unwrap();
         send.send(job(1, &[], None)).unwrap();
         drop(send);
-        assert!(intake.next().now_or_never().is_none());
+        assert!(timeout(PATIENCE * 2, intake.next()).await.is_err());
         drop(claim);
-        assert_eq!(intake.next().now_or_never().flatten().map(|(jobs, _)| jobs.len()), Some(1));
-        assert!(matches!(intake.next().now_or_never(), Some(None)));
+        let (jobs, claim) = intake.next().await.unwrap();
+        assert_eq!(jobs.len(), 1);
+        drop(claim);
+        assert!(intake.next().await.is_none());
     }
 }

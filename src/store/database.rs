@@ -43,8 +43,8 @@ pub struct DatabaseTransaction {
     clock: Option<Clock>,
 }
 
-/// Writing transactions at once, but on SQLite, which has one writer: while one waits for the disk, another
-/// works. More of them only divide the batches, and each has its own commit.
+/// Writing transactions at once, but on SQLite, which has one writer: while one waits for the disk, or for a row
+/// that somebody has locked, another works.
 const WRITERS: usize = 2;
 
 impl Store for Database {
