@@ -198,6 +198,7 @@ async fn a_server_of_a_cluster_is_killed(multi_primary: bool) {
             if multi_primary { campaign.script.random.usize(0..cluster.len()) } else { cluster.primary().await };
         let own = Arc::clone(&cluster);
         run(move || own.kill(victim)).await;
+        cluster.expels(victim).await;
         cluster.takes_writes().await;
         campaign.recover().await;
         let own = Arc::clone(&cluster);

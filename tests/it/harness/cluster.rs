@@ -83,6 +83,34 @@ impl Cluster {
         }
     }
 
+    /// Waits until the others have expelled a killed server. Until then, with several primaries, a write may go
+    /// through, and the group stand still all the same.
+    pub async fn expels(&self, number: usize) {
+        let sql = format!(
+            "SELECT CAST(COUNT(*) AS SIGNED) FROM performance_schema.replication_group_members \
+             WHERE MEMBER_PORT = {} OR MEMBER_STATE <> 'ONLINE'",
+            self.port(number)
+        );
+        let began = Instant::now();
+        for other in (0..self.len()).filter(|other| *other != number) {
+            while self.ask(other, &sql).await != Some(0) {
+                assert!(began.elapsed() < LOST, "it is not expelled");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+    }
+
+    /// A number that a server tells within a second.
+    async fn ask(&self, number: usize, sql: &str) -> Option<i64> {
+        let answer = async {
+            let connection = self.connect(number).await?;
+            let row = connection.query_one_raw(Statement::from_string(DbBackend::MySql, sql)).await;
+            let _ = connection.close().await;
+            row.ok()??.try_get_by_index(0).ok()
+        };
+        tokio::time::timeout(Duration::from_secs(1), answer).await.ok()?
+    }
+
     /// Waits until one of the servers takes a write: from then on the database is back.
     pub async fn takes_writes(&self) {
         let began = Instant::now();
