@@ -91,16 +91,17 @@ impl Identity {
     /// that all others are linked to, also when it was deleted and the oldest live contact stands in for
     /// it. Where that row is gone altogether, the oldest live contact's.
     pub fn root(&self) -> ContactId {
-        let Link::SecondaryOf(root) = self.primary().link else { return self.primary().id };
-        let is_there = self.rows().any(|contact| contact.id == root);
-        if is_there { root } else { self.primary().id }
+        self.root_row().id
     }
 
     /// When the root's row was last written. Every change of the identity writes that row, and later: as long
     /// as it says the same, nothing has changed.
     pub fn version(&self) -> Timestamp {
-        let root = self.root();
-        let row = self.rows().find(|contact| contact.id == root);
-        row.map_or(self.primary().updated_at, |contact| contact.updated_at)
+        self.root_row().updated_at
+    }
+
+    fn root_row(&self) -> &Contact {
+        let Link::SecondaryOf(root) = self.primary().link else { return self.primary() };
+        self.rows().find(|contact| contact.id == root).unwrap_or(self.primary())
     }
 }

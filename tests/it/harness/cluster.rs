@@ -69,13 +69,9 @@ impl Cluster {
         let began = Instant::now();
         loop {
             for number in 0..self.len() {
-                if let Some(connection) = self.connect(number).await {
-                    let rows = connection.query_all_raw(Statement::from_string(DbBackend::MySql, sql)).await;
-                    let port: Option<i64> = rows.ok().and_then(|rows| rows.first()?.try_get_by_index(0).ok());
-                    let _ = connection.close().await;
-                    if let Some(primary) = (0..self.len()).find(|number| Some(i64::from(self.port(*number))) == port) {
-                        return primary;
-                    }
+                let port = self.ask(number, sql).await;
+                if let Some(primary) = (0..self.len()).find(|number| Some(i64::from(self.port(*number))) == port) {
+                    return primary;
                 }
             }
             assert!(began.elapsed() < LOST, "no primary");
