@@ -2,7 +2,7 @@
 
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sea_orm::{DatabaseConnection, DbBackend, DbErr, QueryResult, RuntimeErr};
 use secrecy::{ExposeSecret, SecretString};
@@ -10,7 +10,7 @@ use sqlx::mysql::MySqlConnectOptions;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor, MySqlConnection};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::connect::{ConnectError, why};
 use super::session::{self, LockWait, MYSQL_LOG_ROWS, MYSQL_LOGS_STATEMENTS};
@@ -26,6 +26,9 @@ const PREPARED: usize = 200;
 
 /// How long a connection may take to be closed.
 pub(super) const CLOSE_WITHIN: Duration = Duration::from_secs(10);
+
+/// How often to try an SQLite file that is busy.
+const BUSY_EVERY: Duration = Duration::from_millis(10);
 
 /// `innodb_read_only` is an Aurora reader's. The variable in the comments, of which each server heeds its own,
 /// is what `transaction_read_only` in a configuration sets.
@@ -74,7 +77,7 @@ impl Server {
         let url = self.url.expose_secret();
         if self.is_sqlite() {
             make_file(url)?;
-            return self.pool(String::new()).await;
+            return self.sqlite().await;
         }
         // A connection of its own first: a pool's tries again and again, and does not say why.
         let tried = async {
@@ -87,6 +90,20 @@ impl Server {
         let session =
             timeout(self.statement_timeout, Box::pin(tried)).await.unwrap_or(Err(ConnectError::Unreachable))?;
         self.pool(session).await
+    }
+
+    /// SQLite does not wait where another process puts the same new file into WAL mode: it says at once that
+    /// the file is busy.
+    async fn sqlite(&self) -> Result<DatabaseConnection, ConnectError> {
+        let begun = Instant::now();
+        loop {
+            match self.pool(String::new()).await {
+                Err(ConnectError::Unreachable) if begun.elapsed() < self.lock_wait.others => {
+                    sleep(BUSY_EVERY).await;
+                }
+                done => return done,
+            }
+        }
     }
 
     async fn pool(&self, session: String) -> Result<DatabaseConnection, ConnectError> {
