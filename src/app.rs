@@ -44,7 +44,10 @@ impl App {
         } else if !database.is_migrated().await? {
             bail!("the database lacks migrations, and MIGRATE is false: run `identity migrate up`");
         }
-        let resolver = Resolver::start(database, Limits { queue: settings.limits.queue_limit });
+        let resolver = Resolver::start(
+            database,
+            Limits { queue: settings.limits.queue_limit, transaction_size: settings.limits.transaction_size },
+        );
         let options = server_options(settings);
         Ok(Self { listeners: Listeners { grpc, http }, options, resolver, grpc_addr, http_addr })
     }

@@ -15,9 +15,6 @@ use tokio::time::timeout;
 use super::job::{Job, ListId};
 use crate::domain::{ContactId, Identifier};
 
-/// The most jobs in one transaction. Larger ones gain little and make their first wait.
-const MAX_BATCH: usize = 256;
-
 /// So many jobs are worth a transaction beside another's; fewer do better to wait for its end. Lanes that work side
 /// by side divide the batches, and a commit of MySQL's beside another hangs for 100 ms now and then
 /// (docs/benchmarks.md).
@@ -28,6 +25,8 @@ const PATIENCE: Duration = Duration::from_millis(20);
 
 /// The queue of the write lanes.
 pub(super) struct Intake {
+    /// The most jobs in one transaction.
+    most: usize,
     arriving: mpsc::UnboundedReceiver<Job>,
     /// Claims that ended.
     released: mpsc::UnboundedReceiver<Vec<Key>>,
@@ -62,10 +61,10 @@ impl Drop for Claim {
 }
 
 impl Intake {
-    pub(super) fn new(arriving: mpsc::UnboundedReceiver<Job>) -> Self {
+    pub(super) fn new(arriving: mpsc::UnboundedReceiver<Job>, most: usize) -> Self {
         let (release, released) = mpsc::unbounded_channel();
         let (at_work, busy, held, held_keys) = Default::default();
-        Self { arriving, released, release, at_work, busy, held, held_keys }
+        Self { most, arriving, released, release, at_work, busy, held, held_keys }
     }
 
     /// Whatever waits and may go, as far as one transaction goes. `None` when the resolver is gone.
@@ -79,7 +78,7 @@ impl Intake {
             self.wait(&mut batch).await?;
         }
         let gathered = async {
-            while self.at_work > 0 && batch.len() < WORTH_A_LANE {
+            while self.at_work > 0 && batch.len() < WORTH_A_LANE.min(self.most) {
                 self.wait(&mut batch).await?;
             }
             Some(())
@@ -105,7 +104,7 @@ impl Intake {
 
     /// Takes all that has arrived, as long as there is room.
     fn fill(&mut self, batch: &mut Vec<Job>) {
-        while batch.len() < MAX_BATCH
+        while batch.len() < self.most
             && let Ok(job) = self.arriving.try_recv()
         {
             self.sort(job, batch);
@@ -133,7 +132,7 @@ impl Intake {
     /// Puts a job into the batch or, if it may not go yet, among those that wait.
     fn sort(&mut self, job: Job, batch: &mut Vec<Job>) {
         let has_to_wait =
-            batch.len() == MAX_BATCH || keys(&job).any(|key| self.busy.contains(&key) || self.held_keys.contains(&key));
+            batch.len() == self.most || keys(&job).any(|key| self.busy.contains(&key) || self.held_keys.contains(&key));
         if has_to_wait {
             self.held_keys.extend(keys(&job));
             self.held.push_back(job);
@@ -165,6 +164,8 @@ mod tests {
     use super::*;
     use crate::domain::{Contact, IdentifierKind, Identity, Link, Observation, Timestamp};
 
+    const MOST: usize = 256;
+
     /// A job about a phone number, and the identities that own it.
     fn job(phone: usize, roots: &[i64], list: Option<ListId>) -> Job {
         let permit = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
@@ -192,7 +193,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn lanes_get_nothing_that_touches_what_another_is_at() {
         let (send, arriving) = mpsc::unbounded_channel();
-        let mut intake = Intake::new(arriving);
+        let mut intake = Intake::new(arriving, MOST);
         for (phone, roots) in [(1, &[][..]), (2, &[7])] {
             send.send(job(phone, roots, None)).unwrap();
         }
@@ -212,14 +213,14 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_list_is_never_in_two_lanes_and_a_batch_has_its_limit() {
         let (send, arriving) = mpsc::unbounded_channel();
-        let mut intake = Intake::new(arriving);
+        let mut intake = Intake::new(arriving, MOST);
         let list = Some(ListId::next());
-        for phone in 0..MAX_BATCH + 2 {
+        for phone in 0..MOST + 2 {
             send.send(job(phone, &[], list)).unwrap();
         }
         send.send(job(9_999, &[], None)).unwrap();
         let (first, claim) = intake.next().await.unwrap();
-        assert_eq!(first.len(), MAX_BATCH);
+        assert_eq!(first.len(), MOST);
         let (second, _claim) = intake.next().await.unwrap();
         assert_eq!(phones(&second), ["9999"]);
         drop(claim);
@@ -230,7 +231,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn another_lane_begins_with_enough_or_after_a_while_or_when_the_first_is_done() {
         let (send, arriving) = mpsc::unbounded_channel();
-        let mut intake = Intake::new(arriving);
+        let mut intake = Intake::new(arriving, MOST);
         let begun = Instant::now();
         send.send(job(1, &[], None)).unwrap();
         let (_, first) = intake.next().await.unwrap();
@@ -259,7 +260,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_waits_is_done_before_the_end() {
         let (send, arriving) = mpsc::unbounded_channel();
-        let mut intake = Intake::new(arriving);
+        let mut intake = Intake::new(arriving, MOST);
         send.send(job(1, &[], None)).unwrap();
         let (_, claim) = intake.next().await.unwrap();
         send.send(job(1, &[], None)).unwrap();

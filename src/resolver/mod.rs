@@ -115,6 +115,8 @@ pub type Answers = Vec<Result<Answer, IdentifyError>>;
 pub struct Limits {
     /// How many requests may be under way; one more is [`IdentifyError::Overloaded`].
     pub queue: usize,
+    /// How many share a transaction at most, at least 1. More than 256 gain little and make the first wait.
+    pub transaction_size: usize,
 }
 
 /// How many reads run at once, each on a connection of its own. Reads never wait behind writes.
@@ -197,7 +199,7 @@ impl Resolver {
         for _ in 0..BATCH_LANES {
             supervise::start(batch::Lane { reader: read_lane(), queue: Arc::clone(&batch_queue) });
         }
-        let intake = Arc::new(Mutex::new(intake::Intake::new(write_queue)));
+        let intake = Arc::new(Mutex::new(intake::Intake::new(write_queue, limits.transaction_size)));
         let recent = write::Recent::default();
         for _ in 0..store.writers() {
             supervise::start(write::Lane {

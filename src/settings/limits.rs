@@ -29,4 +29,9 @@ pub struct Limits {
     #[arg(long, env, value_name = "COUNT", default_value = "4096")]
     #[arg(value_parser = value::whole::<usize, 1, 1_000_000>())]
     pub queue_limit: usize,
+
+    /// The most requests that share a transaction: fewer are slower, for a database that wants small ones
+    #[arg(long, env, value_name = "COUNT", default_value = "256")]
+    #[arg(value_parser = value::whole::<usize, 1, 256>())]
+    pub transaction_size: usize,
 }

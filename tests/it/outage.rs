@@ -15,6 +15,7 @@ use crate::harness::{Backend, Caller, Components, Door, Event, Server, Service, 
 
 pub fn register(suite: &mut Suite) {
     suite.on_own_server(&Backend::SERVERS, "outage::killed_and_started_again", killed_and_started_again);
+    suite.on_own_server(&Backend::SERVERS, "outage::killed_at_any_transaction_size", killed_at_any_transaction_size);
     suite.on_own_server(&Backend::SERVERS, "outage::hung_and_gone_on", hung_and_gone_on);
     suite.on(&Backend::SERVERS, "outage::a_locked_table_is_waited_for", a_locked_table_is_waited_for);
     suite.on(&Backend::SERVERS, "outage::a_table_altered_under_it", a_table_altered_under_it);
@@ -23,8 +24,8 @@ pub fn register(suite: &mut Suite) {
 /// The longest that a call may take while the database is away, and the deadline that it has.
 const DEADLINE: Duration = Duration::from_secs(5);
 
-/// How soon health must turn, either way.
-const SOON: Duration = Duration::from_secs(10);
+/// How soon health must turn, either way, on a machine that does much else. (Campaigns measure how long it takes.)
+const SOON: Duration = Duration::from_secs(30);
 
 async fn health(service: &Service) -> ServingStatus {
     let channel = Endpoint::from_shared(format!("http://{}", service.grpc)).expect("an address").connect_lazy();
@@ -51,7 +52,7 @@ struct Load {
 }
 
 impl Load {
-    fn start(service: &Service) -> Self {
+    fn start(service: &Service, deadline: Duration) -> Self {
         let stop = CancellationToken::new();
         let mut callers = JoinSet::new();
         for number in 0..16 {
@@ -65,8 +66,8 @@ impl Load {
                     let phone = Some(format!("{}{:05}", 1 + number, round));
                     let door = Door::BOTH[round % 2];
                     let begun = Instant::now();
-                    let answer = caller.identify_within(DEADLINE, door, email.as_deref(), phone.as_deref()).await;
-                    assert!(begun.elapsed() < DEADLINE + Duration::from_secs(1), "a call outlived its deadline");
+                    let answer = caller.identify_within(deadline, door, email.as_deref(), phone.as_deref()).await;
+                    assert!(begun.elapsed() < deadline + Duration::from_secs(1), "a call outlived its deadline");
                     match answer {
                         Ok(_) => acknowledged.push(Event { email, phone }),
                         Err(refusal) => {
@@ -127,7 +128,7 @@ async fn lists(caller: Caller, number: usize, stop: CancellationToken) -> (Vec<E
 
 async fn killed_and_started_again(mut server: Server) {
     let service = Service::start_with(&server.url, &[]).await;
-    let load = Load::start(&service);
+    let load = Load::start(&service, DEADLINE);
     tokio::time::sleep(Duration::from_millis(500)).await;
     server.kill();
     turns(&service, ServingStatus::NotServing).await;
@@ -151,9 +152,42 @@ async fn killed_and_started_again(mut server: Server) {
     service.stop().await;
 }
 
+/// Replicas that put up to 1, 16 and 256 requests into a transaction, asked for the same customers at once, while the
+/// database dies under them.
+async fn killed_at_any_transaction_size(mut server: Server) {
+    let mut replicas = Vec::new();
+    for size in ["1", "16", "256"] {
+        let flags = ["--transaction-size", size, "--request-timeout", "20s"]; // All of it is much for one machine.
+        replicas.push(Service::start_with(&server.url, &flags).await);
+    }
+    let loads: Vec<Load> = replicas.iter().map(|replica| Load::start(replica, DEADLINE * 4)).collect();
+    for _ in 0..2 {
+        tokio::time::sleep(Duration::from_millis(700)).await;
+        let killed = tokio::task::spawn_blocking(move || {
+            server.kill();
+            server.start_again();
+            server
+        });
+        server = killed.await.unwrap();
+        for replica in &replicas {
+            turns(replica, ServingStatus::Serving).await;
+        }
+    }
+    let mut acknowledged = Vec::new();
+    for load in loads {
+        let (events, ends) = load.stop().await;
+        assert_unavailable(&ends);
+        acknowledged.extend(events);
+    }
+    nothing_lost(&server, &acknowledged).await;
+    for replica in replicas {
+        replica.stop().await;
+    }
+}
+
 async fn hung_and_gone_on(server: Server) {
     let service = Service::start_with(&server.url, &["--database-timeout", "1s"]).await;
-    let load = Load::start(&service);
+    let load = Load::start(&service, DEADLINE);
     tokio::time::sleep(Duration::from_millis(500)).await;
     server.pause();
     turns(&service, ServingStatus::NotServing).await;
@@ -242,8 +276,8 @@ async fn a_table_altered_under_it(database: TestDatabase) {
 
 /// Nothing worse than an error that says that a retry helps.
 fn assert_unavailable(ends: &[Code]) {
-    let others = ends.iter().filter(|code| **code != Code::Unavailable).count();
-    assert_eq!(others, 0, "of {} calls that failed", ends.len());
+    let others: Vec<_> = ends.iter().filter(|code| **code != Code::Unavailable).collect();
+    assert!(others.is_empty(), "{others:?} of {} calls that failed", ends.len());
 }
 
 /// Every acknowledged event is in the tables. Others may be: a call that failed may have been carried out.

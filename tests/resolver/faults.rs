@@ -8,7 +8,7 @@ use tokio::time;
 use crate::faulty_store::{Fault, FaultyStore, Step, observation};
 
 fn start(store: &FaultyStore) -> Resolver {
-    Resolver::start(store.clone(), Limits { queue: 1000 })
+    Resolver::start(store.clone(), Limits { queue: 1000, transaction_size: 256 })
 }
 
 fn deadline() -> Instant {

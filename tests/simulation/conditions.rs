@@ -37,6 +37,8 @@ pub(crate) struct Conditions {
     pub(crate) poison: Option<Poison>,
     /// How many requests a resolver takes on at once.
     pub(crate) queue: usize,
+    /// How many share a transaction at most.
+    pub(crate) transaction_size: usize,
 }
 
 impl Conditions {
@@ -63,6 +65,7 @@ impl Conditions {
             crashes,
             poison: random.choice([None, None, Some(Poison::Read), Some(Poison::Written)]).flatten(),
             queue: if random.u32(0..4) == 0 { random.usize(2..=20) } else { 1_000 },
+            transaction_size: random.choice([1, 2, 5, 256]).unwrap_or(256),
         }
     }
 }

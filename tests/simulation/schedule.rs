@@ -153,7 +153,10 @@ impl Schedule {
 
     fn replica(&self, number: usize) -> Replica {
         let store = self.store.of_replica(number);
-        let resolver = Resolver::start(store.clone(), Limits { queue: self.conditions.queue });
+        let resolver = Resolver::start(
+            store.clone(),
+            Limits { queue: self.conditions.queue, transaction_size: self.conditions.transaction_size },
+        );
         Replica { resolver, store, crashed: CancellationToken::new() }
     }
 
