@@ -41,7 +41,7 @@ pub(super) struct Intake {
 
 /// What two jobs can share.
 #[derive(Clone, PartialEq, Eq, Hash)]
-enum Key {
+pub(super) enum Key {
     Identifier(Identifier),
     Root(ContactId),
     /// Its order holds also between customers who are about to become one.
@@ -149,7 +149,8 @@ impl Intake {
     }
 }
 
-fn keys(job: &Job) -> impl Iterator<Item = Key> {
+/// What it can share with others.
+pub(super) fn keys(job: &Job) -> impl Iterator<Item = Key> {
     let identifiers = job.identifiers().iter().cloned().map(Key::Identifier);
     identifiers.chain(job.owners.iter().map(|owner| Key::Root(owner.root()))).chain(job.list.map(Key::List))
 }

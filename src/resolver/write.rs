@@ -13,7 +13,9 @@
 //!
 //! Why nothing can slip through: an identity is only changed by who holds its root's lock, and every change
 //! writes that row, with a later `updatedAt`. So what says the same as before is unchanged, and engines that
-//! check write sets instead of locks see the conflict as well. An
+//! check write sets instead of locks see the conflict as well. (Who deletes a contact by SQL need not write it:
+//! a deleted root counts as changed, and what a deleted secondary leaves is only taken from it with its root's lock,
+//! which is a change.) An
 //! identifier that nobody owned is guarded by its primary key: of two first sightings one gets a duplicate
 //! key, and starts over. All take locks in one order, roots by id and then identifiers sorted, so rivals
 //! wait and do not deadlock; where they do all the same, one starts over.
@@ -26,7 +28,7 @@ use tokio::time::sleep;
 
 use super::Reachable;
 use super::backoff::{UNAVAILABLE_ATTEMPTS, pause};
-use super::intake::Intake;
+use super::intake::{Intake, Key, keys};
 use super::job::{self, Job};
 use super::supervise::{self, caught};
 use crate::domain::{Answer, ContactId, Identifier, Identity, Observation, Snapshot, Timestamp, plan};
@@ -111,7 +113,17 @@ impl<S: Store> Lane<S> {
                     }
                 }
                 Err(Setback::Unknown(error)) => return job::fail(jobs, &error),
-                Err(Setback::Store(StoreError::LostRace(_))) => sleep(pause(setbacks)).await,
+                Err(Setback::Store(StoreError::LostRace(_))) => {
+                    sleep(pause(setbacks)).await;
+                    if setbacks > 0 {
+                        let held_up = self.held_up(&mut jobs, &attempt.roots).await;
+                        if !jobs.is_empty() && !held_up.is_empty() {
+                            Box::pin(self.resolve(jobs)).await;
+                            return Box::pin(self.resolve(held_up)).await;
+                        }
+                        jobs.extend(held_up);
+                    }
+                }
                 Err(Setback::Store(StoreError::DuplicateKey(_))) => {
                     // The first one is no race, as a rule: what was not read again has an owner by now.
                     if std::mem::replace(&mut attempt.is_after_duplicate, true) {
@@ -150,6 +162,22 @@ impl<S: Store> Lane<S> {
         Box::pin(self.resolve(second)).await;
     }
 
+    /// Takes out those jobs that need a row which somebody has locked, perhaps for long, and what has to come after
+    /// them. The rest need not wait with them.
+    async fn held_up(&self, jobs: &mut Vec<Job>, roots: &BTreeSet<ContactId>) -> Vec<Job> {
+        // Where it cannot be told, nobody is taken out.
+        let locked = self.store.locked(roots).await.unwrap_or_default();
+        let mut behind: HashSet<Key> = locked.into_iter().map(Key::Root).collect();
+        let held_up = jobs.extract_if(.., |job| {
+            let is_held_up = keys(job).any(|key| behind.contains(&key));
+            if is_held_up {
+                behind.extend(keys(job));
+            }
+            is_held_up
+        });
+        held_up.collect()
+    }
+
     /// Locks, and reads as much as has to be read: every identity that the transaction may be about.
     async fn known(&self, transaction: &mut S::Transaction, attempt: &Attempt) -> Result<Snapshot, Setback> {
         let mut written = BTreeMap::new();
@@ -179,7 +207,9 @@ impl<S: Store> Lane<S> {
         if attempt.is_after_duplicate {
             // Perhaps nobody raced: a row may be left from a contact that somebody deleted by hand.
             let free: Vec<_> = attempt.sought.iter().filter(|identifier| !known.owns(identifier)).cloned().collect();
-            transaction.release_orphans(&free).await?;
+            let newest = known.identities().iter().map(|identity| identity.version()).max();
+            let at = transaction.now().await?.after(newest);
+            transaction.release_orphans(&free, at).await?;
         }
         let now = transaction.now().await?;
         let observations: Vec<Observation> = jobs.iter().map(|job| job.observation.clone()).collect();

@@ -62,6 +62,16 @@ impl Store for Database {
         Ok(DatabaseTransaction { transaction, lease, clock: None })
     }
 
+    async fn locked(&self, contacts: &BTreeSet<ContactId>) -> Result<BTreeSet<ContactId>, StoreError> {
+        if self.is_sqlite() {
+            return Ok(BTreeSet::new());
+        }
+        let DatabaseTransaction { transaction, lease, .. } = self.begin().await?;
+        let ids: Vec<i64> = contacts.iter().map(|id| id.0).collect();
+        let free = lease.bounded(write::unlocked(&transaction, &ids)).await?;
+        Ok(contacts.difference(&free).copied().collect())
+    }
+
     fn writers(&self) -> usize {
         if self.is_sqlite() { 1 } else { WRITERS }
     }
@@ -87,10 +97,10 @@ impl Transaction for DatabaseTransaction {
         self.lease.bounded(find::find(&self.transaction, identifiers)).await
     }
 
-    async fn release_orphans(&mut self, identifiers: &[Identifier]) -> Result<(), StoreError> {
+    async fn release_orphans(&mut self, identifiers: &[Identifier], at: Timestamp) -> Result<(), StoreError> {
         let release = async {
             let orphans = find::orphans(&self.transaction, identifiers).await?;
-            write::release(&self.transaction, &orphans).await
+            write::release(&self.transaction, &orphans, at).await
         };
         self.lease.bounded_with_lock(release).await
     }

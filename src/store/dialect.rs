@@ -105,11 +105,13 @@ pub(super) fn find(backend: DbBackend, identifiers: &[Identifier]) -> Statement 
     Statement::from_sql_and_values(backend, quoted(backend, sql), params)
 }
 
-/// The rows of these identifiers with what the contact they point at carries.
+/// The rows of these identifiers with what the contact they point at carries, and its root.
 pub(super) fn owners(backend: DbBackend, identifiers: &[Identifier]) -> Statement {
     let (owned, params) = owned_rows(backend, identifiers);
-    let sql =
-        format!(r#"SELECT i."kind", i."value", o."email", o."phoneNumber", o."deletedAt", i."contactId" FROM {owned}"#);
+    let root = r#"COALESCE(o."linkedId", o."id")"#;
+    let sql = format!(
+        r#"SELECT i."kind", i."value", o."email", o."phoneNumber", o."deletedAt", i."contactId", {root} FROM {owned}"#
+    );
     Statement::from_sql_and_values(backend, quoted(backend, sql), params)
 }
 

@@ -21,12 +21,19 @@ pub(super) async fn find(
     Ok(identities(rows))
 }
 
-/// Which of these identifiers have a row that points at a contact that is gone, deleted, or does not
-/// carry them.
+/// An `Identifier` row that points at a contact that is gone, deleted, or does not carry the identifier.
+pub(super) struct Orphan {
+    pub(super) identifier: Identifier,
+    pub(super) contact: i64,
+    /// Of the contact, if it is there.
+    pub(super) root: Option<i64>,
+}
+
+/// Which of these identifiers have such a row.
 pub(super) async fn orphans(
     connection: &impl ConnectionTrait,
     identifiers: &[Identifier],
-) -> Result<Vec<(Identifier, i64)>, StoreError> {
+) -> Result<Vec<Orphan>, StoreError> {
     let backend = connection.get_database_backend();
     let mut orphans = Vec::new();
     for some in identifiers.chunks(MAX_FIND) {
@@ -40,7 +47,8 @@ pub(super) async fn orphans(
             if let Some(identifier) = owned
                 && (is_deleted || !carried.contains(identifier))
             {
-                orphans.push((identifier.clone(), row.try_get_by_index(5)?));
+                let (contact, root) = (row.try_get_by_index(5)?, row.try_get_by_index(6)?);
+                orphans.push(Orphan { identifier: identifier.clone(), contact, root });
             }
         }
     }

@@ -6,7 +6,7 @@ use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryTrait
 
 use super::entity::identifier::{self, Column};
 use super::inspect::{self, Owner, StoredContact};
-use super::{Database, DatabaseTransaction, StoreError};
+use super::{Database, DatabaseTransaction, Store, StoreError, Transaction, write};
 use crate::domain::{ContactId, Identifier};
 
 impl DatabaseTransaction {
@@ -48,18 +48,34 @@ impl DatabaseTransaction {
 }
 
 impl Database {
-    /// Removes an `Identifier` row, if it still names this contact; whether it did.
+    /// Removes an `Identifier` row, if it still names this contact, and no live contact of its identity carries the
+    /// identifier by now; whether it did. The identity's root is locked and written, as for every change.
     ///
     /// # Errors
     /// As every write.
     pub async fn release(&self, kind: &str, value: &[u8], owner: ContactId) -> Result<bool, StoreError> {
-        let delete = identifier::Entity::delete_many()
-            .filter(Column::Kind.eq(kind))
-            .filter(Column::Value.eq(value.to_vec()))
-            .filter(Column::ContactId.eq(owner.0))
-            .into_query();
-        let lease = self.pool.lease().await?;
-        let done = lease.bounded(lease.connection().execute(&delete)).await?;
-        Ok(done.rows_affected() == 1)
+        let mut transaction = self.begin().await?;
+        let found = transaction.linked(&BTreeSet::from([owner])).await?;
+        let root = found.iter().find(|contact| contact.id == owner).map_or(owner, StoredContact::root);
+        let roots = BTreeSet::from([root]);
+        transaction.lock(&roots).await?;
+        let now = transaction.now().await?;
+        let contacts = transaction.linked(&roots).await?;
+        let carries = |contact: &StoredContact| {
+            let mut carried = contact.identifiers.iter();
+            carried.any(|carried| carried.kind().name() == kind && carried.value().as_bytes() == value)
+        };
+        if contacts.iter().any(|contact| !contact.is_deleted && carries(contact)) {
+            return Ok(false);
+        }
+        let at = now.after(contacts.iter().map(|contact| contact.updated_at).max());
+        let release = async {
+            let is_released = write::release_one(&transaction.transaction, kind, value, owner.0).await?;
+            write::touch(&transaction.transaction, &[root], at).await?;
+            Ok::<_, StoreError>(is_released)
+        };
+        let is_released = transaction.lease.bounded_with_lock(release).await?;
+        transaction.commit().await?;
+        Ok(is_released)
     }
 }

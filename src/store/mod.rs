@@ -46,6 +46,12 @@ pub trait Store: Clone + Send + Sync + 'static {
     /// Begins a transaction in which every statement sees what was committed before that statement.
     fn begin(&self) -> impl Future<Output = Result<Self::Transaction, StoreError>> + Send;
 
+    /// Which of these contacts' rows a transaction has locked now; none where nothing is locked but the whole.
+    fn locked(
+        &self,
+        contacts: &BTreeSet<ContactId>,
+    ) -> impl Future<Output = Result<BTreeSet<ContactId>, StoreError>> + Send;
+
     /// How many transactions are worth running at once, each on a connection of its own.
     fn writers(&self) -> usize;
 
@@ -58,8 +64,8 @@ pub trait Transaction: Send {
     /// Whether this transaction is alone in writing, so that nothing need be locked.
     fn is_exclusive(&self) -> bool;
 
-    /// Locks these contacts, in the order of their ids, until the end, and tells of each that is there when it
-    /// was last written (`updatedAt`).
+    /// Locks these contacts, in the order of their ids, until the end, and tells of each that is there, and not
+    /// deleted, when it was last written (`updatedAt`).
     fn lock(
         &mut self,
         contacts: &BTreeSet<ContactId>,
@@ -68,8 +74,13 @@ pub trait Transaction: Send {
     /// The identities that own any of these identifiers (any number).
     fn find(&mut self, identifiers: &[Identifier]) -> impl Future<Output = Result<Vec<Identity>, StoreError>> + Send;
 
-    /// Takes these identifiers from contacts that do not carry them (any more): deleted ones, mostly.
-    fn release_orphans(&mut self, identifiers: &[Identifier]) -> impl Future<Output = Result<(), StoreError>> + Send;
+    /// Takes these identifiers from contacts that do not carry them (any more): deleted ones, mostly. That
+    /// changes the identities of those contacts, so the rows of their roots are written, at this moment.
+    fn release_orphans(
+        &mut self,
+        identifiers: &[Identifier],
+        at: Timestamp,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// The database's clock.
     fn now(&mut self) -> impl Future<Output = Result<Timestamp, StoreError>> + Send;

@@ -11,8 +11,8 @@
 //! So every statement reports how it ended. When that says that the connections are of no use, all of them are
 //! replaced, by connections to the first server that takes writes. The old ones finish what they have begun.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
-use std::sync::{Arc, Weak};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex as Lock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use sea_orm::{ConnectionTrait, DatabaseConnection, Statement};
@@ -27,6 +27,9 @@ use super::session::locking_timeout;
 
 /// So many statements without an answer or a connection, and the pool is replaced. One alone may have bad luck.
 const DOUBTS: u32 = 3;
+
+/// A doubt that is older than this is forgotten: of a database that answers, some statement takes too long now and then.
+const DOUBT_FOR: Duration = Duration::from_secs(60);
 
 /// The shortest time between two attempts to replace the pool: a database that is slow or away must not be
 /// made busy by connecting.
@@ -50,8 +53,8 @@ struct Shared {
 #[derive(Debug)]
 struct Generation {
     connection: DatabaseConnection,
-    /// How many of its statements had no answer or no connection.
-    doubts: AtomicU32,
+    /// How many of its statements had no answer or no connection, and since when.
+    doubts: Lock<(u32, Instant)>,
     /// Whether its server took no writes when it was last asked.
     is_read_only: AtomicBool,
 }
@@ -111,14 +114,24 @@ impl Pool {
 
 impl Generation {
     fn new(connection: DatabaseConnection) -> Arc<Self> {
-        Arc::new(Self { connection, doubts: AtomicU32::new(0), is_read_only: AtomicBool::new(false) })
+        Arc::new(Self { connection, doubts: Lock::new((0, Instant::now())), is_read_only: AtomicBool::new(false) })
+    }
+
+    /// Counts a doubt; how many there are.
+    fn doubt(&self) -> u32 {
+        let mut doubts = self.doubts.lock().unwrap_or_else(PoisonError::into_inner);
+        if doubts.0 == 0 || doubts.1.elapsed() > DOUBT_FOR {
+            *doubts = (0, Instant::now());
+        }
+        doubts.0 += 1;
+        doubts.0
     }
 
     /// Whether they are of no use after this.
     fn is_spent(&self, error: &StoreError) -> bool {
         match error.connections() {
             Connections::Sound => false,
-            Connections::Doubtful => self.doubts.fetch_add(1, Relaxed) + 1 >= DOUBTS,
+            Connections::Doubtful => self.doubt() >= DOUBTS,
             Connections::Stale => true,
             Connections::ReadOnly => {
                 self.is_read_only.store(true, Relaxed);

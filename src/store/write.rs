@@ -1,10 +1,12 @@
 //! Carrying a plan out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::NaiveDateTime;
 use sea_orm::sea_query::extension::mysql::{IndexHintScope, MySqlSelectStatementExt};
-use sea_orm::sea_query::{CaseStatement, Expr, Query, SelectStatement, SimpleExpr, UpdateStatement};
+use sea_orm::sea_query::{
+    CaseStatement, Expr, LockBehavior, LockType, Query, SelectStatement, SimpleExpr, UpdateStatement,
+};
 use sea_orm::{ActiveValue::Set, ColumnTrait, ConnectionTrait, DbBackend, DbErr, EntityTrait, QueryFilter, QueryTrait};
 
 use super::convert::{moment, precedence, to_columns, to_naive};
@@ -12,6 +14,7 @@ use super::dialect::Clock;
 use super::entity::contact::{self, Column, LinkPrecedence};
 use super::entity::{contact_merge, identifier};
 use super::error::Cause;
+use super::find::Orphan;
 use super::{MAX_FIND, StoreError};
 use crate::domain::{ContactId, ContactRef, Identifier, Link, NewContact, Plan, Timestamp};
 
@@ -214,7 +217,7 @@ async fn insert_merges(
     Ok(())
 }
 
-async fn touch(
+pub(super) async fn touch(
     connection: &impl ConnectionTrait,
     primaries: &[ContactId],
     updated_at: Timestamp,
@@ -234,26 +237,37 @@ pub(super) fn touch_rows(ids: &[i64], updated_at: NaiveDateTime) -> UpdateStatem
         .into_query()
 }
 
-/// Removes the rows of these identifiers.
+/// Removes these rows, and writes those of the roots: whoever read the identities before must look again.
 pub(super) async fn release(
     connection: &impl ConnectionTrait,
-    orphans: &[(Identifier, i64)],
+    orphans: &[Orphan],
+    at: Timestamp,
 ) -> Result<(), StoreError> {
-    for (orphan, contact) in orphans {
-        let key = (orphan.kind().name().to_owned(), orphan.value().as_bytes().to_vec());
-        // Only the row that was seen: a rival may have given the identifier a new owner by now.
-        let delete = identifier::Entity::delete_many()
-            .filter(identifier::Column::Kind.eq(key.0))
-            .filter(identifier::Column::Value.eq(key.1))
-            .filter(identifier::Column::ContactId.eq(*contact));
-        connection.execute(&delete.into_query()).await?;
+    for Orphan { identifier, contact, .. } in orphans {
+        release_one(connection, identifier.kind().name(), identifier.value().as_bytes(), *contact).await?;
     }
-    Ok(())
+    let roots: BTreeSet<ContactId> = orphans.iter().filter_map(|orphan| orphan.root.map(ContactId)).collect();
+    touch(connection, &roots.into_iter().collect::<Vec<_>>(), at).await
+}
+
+/// Removes an identifier's row; whether there was one. Only the one that was seen: a rival may have given the
+/// identifier a new owner by now.
+pub(super) async fn release_one(
+    connection: &impl ConnectionTrait,
+    kind: &str,
+    value: &[u8],
+    contact: i64,
+) -> Result<bool, DbErr> {
+    let delete = identifier::Entity::delete_many()
+        .filter(identifier::Column::Kind.eq(kind))
+        .filter(identifier::Column::Value.eq(value.to_vec()))
+        .filter(identifier::Column::ContactId.eq(contact));
+    Ok(connection.execute(&delete.into_query()).await?.rows_affected() == 1)
 }
 
 /// What locked rows tell.
 pub(super) struct Locked {
-    /// The `updatedAt` of each that is there.
+    /// The `updatedAt` of each that is there and not deleted.
     pub(super) written: BTreeMap<ContactId, Timestamp>,
     /// The clock, if there was any; it may be as old as the wait for the locks.
     pub(super) clock: Option<Clock>,
@@ -267,16 +281,34 @@ pub(super) async fn lock(connection: &impl ConnectionTrait, ids: &[i64]) -> Resu
     for piece in ids.chunks(MAX_FIND) {
         for row in &connection.query_all(&lock_rows(backend, piece)).await? {
             let updated_at = moment(row, 1)?.ok_or_else(|| StoreError::Rejected(Cause::new("no updatedAt")))?;
-            locked.written.insert(ContactId(row.try_get_by_index(0)?), updated_at);
-            locked.clock = Some(Clock::told(backend, row, 2)?);
+            if row.try_get_by_index::<Option<NaiveDateTime>>(2)?.is_none() {
+                locked.written.insert(ContactId(row.try_get_by_index(0)?), updated_at);
+            }
+            locked.clock = Some(Clock::told(backend, row, 3)?);
         }
     }
     Ok(locked)
 }
 
+/// Which of these contacts' rows no other transaction has locked. They are locked by this one then.
+pub(super) async fn unlocked(
+    connection: &impl ConnectionTrait,
+    ids: &[i64],
+) -> Result<BTreeSet<ContactId>, StoreError> {
+    let mut unlocked = BTreeSet::new();
+    for piece in ids.chunks(MAX_FIND) {
+        let mut select = lock_rows(connection.get_database_backend(), piece);
+        select.lock_with_behavior(LockType::Update, LockBehavior::SkipLocked);
+        for row in &connection.query_all(&select).await? {
+            unlocked.insert(ContactId(row.try_get_by_index(0)?));
+        }
+    }
+    Ok(unlocked)
+}
+
 pub(super) fn lock_rows(backend: DbBackend, ids: &[i64]) -> SelectStatement {
     let mut select = Query::select();
-    select.columns([Column::Id, Column::UpdatedAt]);
+    select.columns([Column::Id, Column::UpdatedAt, Column::DeletedAt]);
     for column in Clock::columns(backend) {
         select.expr(Expr::cust(*column));
     }
@@ -294,8 +326,6 @@ pub(super) fn lock_rows(backend: DbBackend, ids: &[i64]) -> SelectStatement {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use super::*;
 
     #[test]

@@ -1,8 +1,11 @@
 //! Rows that somebody changed with SQL, as the systems that this one replaces allowed.
 
+use std::time::Duration;
+
+use sea_orm::TransactionTrait;
 use tokio::task::JoinSet;
 
-use crate::harness::{Backend, Door, Service, Suite, TestDatabase, execute, query};
+use crate::harness::{Backend, Door, Service, Suite, TestDatabase, execute, lock_row, query};
 
 pub fn register(suite: &mut Suite) {
     suite.on_all("by_hand::a_deleted_contact_matches_nothing", a_deleted_contact_matches_nothing);
@@ -11,6 +14,7 @@ pub fn register(suite: &mut Suite) {
     suite.on_all("by_hand::what_a_deleted_primary_shared_is_found", what_a_deleted_primary_shared_is_found);
     suite.on_all("by_hand::what_a_deleted_secondary_shared_is_found", what_a_deleted_secondary_shared_is_found);
     suite.on(&Backend::SERVERS, "by_hand::what_is_freed_gets_one_owner", what_is_freed_gets_one_owner);
+    suite.on(&Backend::SERVERS, "by_hand::what_is_freed_while_somebody_waits", what_is_freed_while_somebody_waits);
 }
 
 async fn delete(database: &TestDatabase, id: i64) {
@@ -101,6 +105,43 @@ async fn what_a_deleted_secondary_shared_is_found(database: TestDatabase) {
     let again = caller.identify(Door::Grpc, Some("s@x.de"), None).await.unwrap();
     assert_eq!((again.outcome, again.primary), ("matched", merged.primary));
     service.stop().await;
+}
+
+/// A request has read the identity and waits for its turn; then a contact is deleted, and another replica gives its
+/// e-mail to a new customer.
+async fn what_is_freed_while_somebody_waits(database: TestDatabase) {
+    let (one, other) = (Service::start(&database).await, Service::start(&database).await);
+    for email in ["p@x.de", "q@x.de"] {
+        one.caller().identify(Door::Grpc, Some(email), None).await.unwrap();
+    }
+    one.caller().identify(Door::Grpc, Some("r@x.de"), Some("2")).await.unwrap();
+    let brought = one.caller().identify(Door::Grpc, Some("b@x.de"), Some("2")).await.unwrap().secondaries[0];
+
+    // Both write lanes wait for rows that somebody has locked, and the third request behind them.
+    let tables = database.raw().await;
+    let lock = tables.begin().await.unwrap();
+    for id in [1, 2] {
+        lock_row(&lock, id).await;
+    }
+    let mut waiting = JoinSet::new();
+    for (email, phone) in [("p@x.de", "3"), ("q@x.de", "4"), ("b@x.de", "9")] {
+        let caller = one.caller();
+        waiting.spawn(async move { caller.identify(Door::Grpc, Some(email), Some(phone)).await.unwrap() });
+        tokio::time::sleep(Duration::from_millis(150)).await;
+    }
+    delete(&database, brought).await;
+    let new = other.caller().identify(Door::Grpc, Some("b@x.de"), Some("5")).await.unwrap();
+    assert_eq!((new.outcome, new.emails.len()), ("created", 1));
+    lock.rollback().await.unwrap();
+
+    waiting.join_all().await;
+    let found = one.caller().identify(Door::Grpc, Some("b@x.de"), None).await.unwrap();
+    assert_eq!((found.primary, &found.phones[..]), (new.primary, &["5".to_owned(), "9".to_owned()][..]));
+    let rest = other.caller().identify(Door::Grpc, Some("r@x.de"), None).await.unwrap();
+    assert_eq!((&rest.emails[..], &rest.phones[..]), (&["r@x.de".to_owned()][..], &["2".to_owned()][..]));
+    tables.close().await.unwrap();
+    one.stop().await;
+    other.stop().await;
 }
 
 /// Pairs of calls on two replicas claim the same e-mails, which deleted contacts have left behind.

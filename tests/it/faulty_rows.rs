@@ -7,13 +7,14 @@ use sea_orm::{ConnectionTrait, TransactionTrait};
 use tokio::task::JoinSet;
 use tonic::Code;
 
-use crate::harness::{Backend, Caller, Door, Refusal, Reply, Service, Suite, TestDatabase, execute};
+use crate::harness::{Backend, Caller, Door, Refusal, Reply, Service, Suite, TestDatabase, execute, lock_row};
 
 pub fn register(suite: &mut Suite) {
     suite.on_all("faulty_rows::a_row_that_cannot_be_read", a_row_that_cannot_be_read);
     suite.on(&[Backend::Postgres, Backend::Mysql], "faulty_rows::an_id_that_is_taken", an_id_that_is_taken);
     suite.on(&[Backend::Postgres], "faulty_rows::a_locked_table_is_waited_for", a_locked_table_is_waited_for);
     suite.on_all("faulty_rows::a_locked_row_is_no_lost_database", a_locked_row_is_no_lost_database);
+    suite.on(&Backend::SERVERS, "faulty_rows::a_locked_row_holds_up_nobody_else", a_locked_row_holds_up_nobody_else);
 }
 
 /// Gives the contact with this e-mail moments that no calendar has.
@@ -125,6 +126,39 @@ async fn a_locked_table_is_waited_for(database: TestDatabase) {
     let answer = caller.identify_within(Duration::from_secs(30), Door::Grpc, Some("a@x.de"), None).await;
     release.await.unwrap();
     assert_eq!(answer.unwrap().outcome, "matched");
+    tables.close().await.unwrap();
+    service.stop().await;
+}
+
+/// Those who share a transaction with one that needs the row go on without it.
+async fn a_locked_row_holds_up_nobody_else(database: TestDatabase) {
+    let service = Service::start_with(&database.url, &["--database-timeout", "1s"]).await;
+    for email in ["one@x.de", "two@x.de"] {
+        service.caller().identify(Door::Grpc, Some(email), None).await.unwrap();
+    }
+    let tables = database.raw().await;
+    let lock = tables.begin().await.unwrap();
+    lock_row(&lock, 1).await;
+    lock_row(&lock, 2).await;
+    // The first keeps a lane busy. The rest arrives at once, and is gathered for the other lane.
+    let deadline = Duration::from_secs(9);
+    let ask = |email: String, phone: &'static str| {
+        let caller = service.caller();
+        async move { (email.clone(), caller.identify_within(deadline, Door::Grpc, Some(&email), Some(phone)).await) }
+    };
+    let mut calls = JoinSet::new();
+    calls.spawn(ask("one@x.de".to_owned(), "1"));
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    calls.spawn(ask("two@x.de".to_owned(), "2"));
+    let phones = ["30", "31", "32", "33", "34", "35", "36", "37"];
+    phones.into_iter().for_each(|phone| drop(calls.spawn(ask(format!("new{phone}@x.de"), phone))));
+    for (email, answer) in calls.join_all().await {
+        match answer {
+            Ok(reply) => assert!(email.starts_with("new") && reply.outcome == "created", "{email}: {reply:?}"),
+            Err(refusal) => assert!(!email.starts_with("new"), "{email}: {refusal:?}"),
+        }
+    }
+    lock.rollback().await.unwrap();
     tables.close().await.unwrap();
     service.stop().await;
 }

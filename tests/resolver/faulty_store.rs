@@ -99,6 +99,10 @@ impl Store for FaultyStore {
         Ok(FaultyTransaction(self.clone()))
     }
 
+    async fn locked(&self, _contacts: &BTreeSet<ContactId>) -> Result<BTreeSet<ContactId>, StoreError> {
+        Ok(BTreeSet::new())
+    }
+
     /// One after the other, so that the tests know which comes when.
     fn writers(&self) -> usize {
         1
@@ -128,7 +132,7 @@ impl Transaction for FaultyTransaction {
         Ok(self.0.known(identifiers, offset))
     }
 
-    async fn release_orphans(&mut self, _identifiers: &[Identifier]) -> Result<(), StoreError> {
+    async fn release_orphans(&mut self, _identifiers: &[Identifier], _at: Timestamp) -> Result<(), StoreError> {
         Ok(())
     }
 

@@ -249,6 +249,11 @@ impl State {
         }
     }
 
+    /// Which of these rows are locked.
+    pub(crate) fn locked_of(&self, contacts: &BTreeSet<ContactId>) -> BTreeSet<ContactId> {
+        contacts.iter().filter(|id| self.holders.contains_key(&Lock::Row(**id))).copied().collect()
+    }
+
     pub(crate) fn stop_waiting(&mut self, transaction: TransactionId) {
         if let Some(open) = self.open.get_mut(&transaction) {
             open.waits_for = None;

@@ -138,6 +138,11 @@ impl Store for SimulatedStore {
         self.statement("begin", None, begun).await
     }
 
+    async fn locked(&self, contacts: &BTreeSet<ContactId>) -> Result<BTreeSet<ContactId>, StoreError> {
+        let look = async { Ok(self.database.lock().locked_of(contacts)) };
+        self.statement("locked", None, look).await
+    }
+
     fn writers(&self) -> usize {
         self.database.lock().conditions().writers
     }
@@ -272,7 +277,7 @@ impl Transaction for SimulatedTransaction {
         Ok(identities(rows))
     }
 
-    async fn release_orphans(&mut self, _identifiers: &[Identifier]) -> Result<(), StoreError> {
+    async fn release_orphans(&mut self, _identifiers: &[Identifier], _at: Timestamp) -> Result<(), StoreError> {
         // Nobody deletes a contact here, so that there are none.
         self.statement("orphans", async { Ok(()) }).await
     }

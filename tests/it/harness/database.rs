@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use identity::store::{ConnectOptions, Database};
-use sea_orm::{ConnectionTrait, DatabaseConnection, QueryResult, Statement};
+use sea_orm::{ConnectionTrait, DatabaseConnection, DatabaseTransaction, QueryResult, Statement};
 
 /// A kind of database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,15 +108,21 @@ impl TestDatabase {
 }
 
 /// A query written for PostgreSQL and SQLite; names are quoted as the database wants.
-pub async fn query(connection: &DatabaseConnection, sql: &str) -> Vec<QueryResult> {
+pub async fn query(connection: &impl ConnectionTrait, sql: &str) -> Vec<QueryResult> {
     let backend = connection.get_database_backend();
     let sql = if backend == sea_orm::DbBackend::MySql { sql.replace('"', "`") } else { sql.to_owned() };
     connection.query_all_raw(Statement::from_string(backend, sql)).await.expect("a query")
 }
 
 /// A statement, likewise; the number of rows it changed.
-pub async fn execute(connection: &DatabaseConnection, sql: &str) -> u64 {
+pub async fn execute(connection: &impl ConnectionTrait, sql: &str) -> u64 {
     let backend = connection.get_database_backend();
     let sql = if backend == sea_orm::DbBackend::MySql { sql.replace('"', "`") } else { sql.to_owned() };
     connection.execute_raw(Statement::from_string(backend, sql)).await.expect("a statement").rows_affected()
+}
+
+/// Locks a contact's row, and no other, until the transaction ends.
+pub async fn lock_row(transaction: &DatabaseTransaction, id: i64) {
+    let sql = format!(r#"SELECT "id" FROM "Contact" WHERE "id" = {id} FOR UPDATE"#);
+    assert_eq!(query(transaction, &sql).await.len(), 1);
 }

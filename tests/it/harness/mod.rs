@@ -15,7 +15,7 @@ pub use caller::{Caller, Door, Refusal, Reply};
 pub use checkout::{Checkouts, Event, check_variety};
 pub use cluster::Cluster;
 pub use components::Components;
-pub use database::{Backend, TestDatabase, execute, query};
+pub use database::{Backend, TestDatabase, execute, lock_row, query};
 pub use process::{Process, binary};
 pub use proxy::Proxy;
 pub use server::Server;
