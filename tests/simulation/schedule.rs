@@ -18,8 +18,8 @@ const HANGS: Duration = Duration::from_secs(600);
 /// After so long nothing that was left behind is still under way.
 const SETTLED: Duration = Duration::from_secs(10);
 
-/// The deadline of those who do not hurry.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// The deadline of those who do not hurry: long lists, one request a transaction, take half a minute.
+const PATIENCE: Duration = Duration::from_secs(100);
 
 /// One observation of a call, and what became of it.
 #[derive(Clone, Debug)]
