@@ -3,8 +3,8 @@
 //! Lanes write side by side, so no two of them may be about the same customer: they would wait for each
 //! other's locks, and the order of lists would be lost. A lane takes whatever waits, as the read lanes do,
 //! but what touches something that another lane is at, or something that waits already, waits on. A second lane
-//! goes to work when there is enough for two, or when the first takes long: a row that somebody has locked holds up
-//! those alone who need it.
+//! goes to work when there is enough for two, or when the first takes long. Those who need a row that somebody has
+//! locked leave the lane, with a claim of their own, and sit it out: it holds up them alone.
 
 use std::collections::{HashSet, VecDeque};
 use std::time::Duration;
@@ -29,8 +29,8 @@ pub(super) struct Intake {
     most: usize,
     arriving: mpsc::UnboundedReceiver<Job>,
     /// Claims that ended.
-    released: mpsc::UnboundedReceiver<Vec<Key>>,
-    release: mpsc::UnboundedSender<Vec<Key>>,
+    released: mpsc::UnboundedReceiver<Released>,
+    release: mpsc::UnboundedSender<Released>,
     /// How many lanes are at work, and what they are at.
     at_work: usize,
     busy: HashSet<Key>,
@@ -51,12 +51,29 @@ pub(super) enum Key {
 /// While it lives, no other lane gets anything that these jobs are about. (Also when a lane panics.)
 pub(super) struct Claim {
     keys: Vec<Key>,
-    release: mpsc::UnboundedSender<Vec<Key>>,
+    is_of_a_lane: bool,
+    release: mpsc::UnboundedSender<Released>,
+}
+
+/// What a claim was to.
+struct Released {
+    keys: Vec<Key>,
+    is_of_a_lane: bool,
+}
+
+impl Claim {
+    /// Leaves what these jobs are about to a claim of their own, which keeps no lane busy.
+    pub(super) fn part(&mut self, jobs: &[Job]) -> Self {
+        let theirs: HashSet<Key> = jobs.iter().flat_map(keys).collect();
+        self.keys.retain(|key| !theirs.contains(key));
+        Self { keys: theirs.into_iter().collect(), is_of_a_lane: false, release: self.release.clone() }
+    }
 }
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        let _ = self.release.send(std::mem::take(&mut self.keys)); // Without an intake nothing waits.
+        let keys = std::mem::take(&mut self.keys);
+        let _ = self.release.send(Released { keys, is_of_a_lane: self.is_of_a_lane }); // Without an intake nothing waits.
     }
 }
 
@@ -92,8 +109,8 @@ impl Intake {
         let is_over = self.at_work == 0 && batch.is_empty() && self.held.is_empty();
         tokio::select! {
             biased; // Nothing is left to chance, so that a simulation can be repeated.
-            Some(keys) = self.released.recv() => {
-                self.free(&keys);
+            Some(released) = self.released.recv() => {
+                self.free(&released);
                 self.look_again(batch);
             }
             job = self.arriving.recv(), if is_over || !self.arriving.is_closed() => self.sort(job?, batch),
@@ -113,8 +130,8 @@ impl Intake {
 
     /// Takes those that had to wait and may go now.
     fn look_again(&mut self, batch: &mut Vec<Job>) {
-        while let Ok(keys) = self.released.try_recv() {
-            self.free(&keys);
+        while let Ok(released) = self.released.try_recv() {
+            self.free(&released);
         }
         self.held_keys.clear();
         for job in std::mem::take(&mut self.held) {
@@ -122,9 +139,9 @@ impl Intake {
         }
     }
 
-    fn free(&mut self, keys: &[Key]) {
-        self.at_work -= 1;
-        for key in keys {
+    fn free(&mut self, released: &Released) {
+        self.at_work -= usize::from(released.is_of_a_lane);
+        for key in &released.keys {
             self.busy.remove(key);
         }
     }
@@ -145,7 +162,7 @@ impl Intake {
         let keys: Vec<Key> = batch.iter().flat_map(keys).collect();
         self.at_work += 1;
         self.busy.extend(keys.iter().cloned());
-        (batch, Claim { keys, release: self.release.clone() })
+        (batch, Claim { keys, is_of_a_lane: true, release: self.release.clone() })
     }
 }
 
@@ -256,6 +273,23 @@ mod tests {
         });
         assert_eq!(phones(&gathered.unwrap().0), ["101", "102"]);
         assert!(begun.elapsed() < PATIENCE);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_left_to_another_claim_keeps_no_lane_busy_and_nobody_else() {
+        let (send, arriving) = mpsc::unbounded_channel();
+        let mut intake = Intake::new(arriving, MOST);
+        [1, 2].into_iter().for_each(|phone| send.send(job(phone, &[phone as i64], None)).unwrap());
+        let (jobs, mut lane) = intake.next().await.unwrap();
+        let part = lane.part(&jobs[..1]);
+        drop(lane);
+        [1, 2].into_iter().for_each(|phone| send.send(job(phone, &[], None)).unwrap());
+        let begun = Instant::now();
+        let (free, _lane) = intake.next().await.unwrap();
+        assert_eq!((phones(&free), begun.elapsed()), (vec!["2"], Duration::ZERO));
+        assert!(timeout(PATIENCE * 2, intake.next()).await.is_err());
+        drop(part);
+        assert_eq!(phones(&intake.next().await.unwrap().0), ["1"]);
     }
 
     #[tokio::test(start_paused = true)]

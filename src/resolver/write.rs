@@ -22,13 +22,14 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::sync::{Arc, Mutex as Lock, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::Mutex;
 use tokio::time::sleep;
 
 use super::Reachable;
 use super::backoff::{UNAVAILABLE_ATTEMPTS, pause};
-use super::intake::{Intake, Key, keys};
+use super::intake::{Claim, Intake, Key, keys};
 use super::job::{self, Job};
 use super::supervise::{self, caught};
 use crate::domain::{Answer, ContactId, Identifier, Identity, Observation, Snapshot, Timestamp, plan};
@@ -37,7 +38,11 @@ use crate::store::{Store, StoreError, Transaction};
 /// So often a transaction starts over before the log says so: races end much sooner.
 const MANY_SETBACKS: u32 = 20;
 
+/// How often to look whether a row that somebody had locked is free.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
 /// One of a few lanes, each with a transaction of its own: while one waits for the disk, another works.
+#[derive(Clone)]
 pub(super) struct Lane<S> {
     pub(super) store: S,
     pub(super) intake: Arc<Mutex<Intake>>,
@@ -77,16 +82,21 @@ impl<S: Store> supervise::Lane for Lane<S> {
     async fn run(&mut self) {
         loop {
             let next = self.intake.lock().await.next().await;
-            let Some((jobs, claim)) = next else { return };
-            self.resolve(jobs).await;
+            let Some((jobs, mut claim)) = next else { return };
+            let held_up = self.resolve(jobs).await;
+            if !held_up.is_empty() {
+                let part = claim.part(&held_up);
+                tokio::spawn(self.clone().sit_out(held_up, part));
+            }
             drop(claim);
         }
     }
 }
 
 impl<S: Store> Lane<S> {
-    /// Answers every job, in as many attempts as it takes.
-    async fn resolve(&self, mut jobs: Vec<Job>) {
+    /// Answers every job, in as many attempts as it takes, but those that are held up by a row which somebody has
+    /// locked: the lane has better to do than to wait with them.
+    async fn resolve(&self, mut jobs: Vec<Job>) -> Vec<Job> {
         let read: Vec<_> = jobs.iter().flat_map(|job| job.owners.iter().cloned()).collect();
         let mut attempt = Attempt {
             roots: read.iter().map(|identity| identity.root()).collect(),
@@ -98,12 +108,13 @@ impl<S: Store> Lane<S> {
         loop {
             jobs.retain(Job::is_wanted);
             if jobs.is_empty() {
-                return;
+                return jobs;
             }
             match caught(self.attempt(&jobs, &attempt)).await {
                 Ok(answers) => {
                     self.reachable.found();
-                    return jobs.into_iter().zip(answers).for_each(|(job, answer)| job.answer(Ok(answer)));
+                    jobs.into_iter().zip(answers).for_each(|(job, answer)| job.answer(Ok(answer)));
+                    return Vec::new();
                 }
                 // Somebody else got on, and the first time there is no need to wait.
                 Err(Setback::Moved(to)) => {
@@ -112,16 +123,20 @@ impl<S: Store> Lane<S> {
                         sleep(pause(setbacks)).await;
                     }
                 }
-                Err(Setback::Unknown(error)) => return job::fail(jobs, &error),
+                Err(Setback::Unknown(error)) => {
+                    job::fail(jobs, &error);
+                    return Vec::new();
+                }
                 Err(Setback::Store(StoreError::LostRace(_))) => {
                     sleep(pause(setbacks)).await;
                     if setbacks > 0 {
                         let held_up = self.held_up(&mut jobs, &attempt.roots).await;
-                        if !jobs.is_empty() && !held_up.is_empty() {
-                            Box::pin(self.resolve(jobs)).await;
-                            return Box::pin(self.resolve(held_up)).await;
+                        if !held_up.is_empty() {
+                            // Of the rest, those that turn out to be held up too have to come first.
+                            let mut all = Box::pin(self.resolve(jobs)).await;
+                            all.extend(held_up);
+                            return all;
                         }
-                        jobs.extend(held_up);
                     }
                 }
                 Err(Setback::Store(StoreError::DuplicateKey(_))) => {
@@ -137,7 +152,8 @@ impl<S: Store> Lane<S> {
                     unavailable += 1;
                     if unavailable == UNAVAILABLE_ATTEMPTS || !self.reachable.get() {
                         self.reachable.lost(&error);
-                        return job::fail(jobs, &error);
+                        job::fail(jobs, &error);
+                        return Vec::new();
                     }
                     sleep(pause(setbacks)).await;
                 }
@@ -152,30 +168,38 @@ impl<S: Store> Lane<S> {
     }
 
     /// A job that the database refuses must not take its neighbours down: halves until it is alone.
-    async fn split(&self, mut jobs: Vec<Job>, error: &StoreError) {
+    async fn split(&self, mut jobs: Vec<Job>, error: &StoreError) -> Vec<Job> {
         if jobs.len() == 1 {
             tracing::error!(error.message = %error, "a transaction was refused");
-            return job::fail(jobs, error);
+            job::fail(jobs, error);
+            return Vec::new();
         }
-        let second = jobs.split_off(jobs.len() / 2);
-        Box::pin(self.resolve(jobs)).await;
-        Box::pin(self.resolve(second)).await;
+        let mut second = jobs.split_off(jobs.len() / 2);
+        let mut held_up = Box::pin(self.resolve(jobs)).await;
+        let behind = take_behind(held_up.iter().flat_map(keys).collect(), &mut second);
+        held_up.extend(Box::pin(self.resolve(second)).await);
+        held_up.extend(behind);
+        held_up
     }
 
     /// Takes out those jobs that need a row which somebody has locked, perhaps for long, and what has to come after
-    /// them. The rest need not wait with them.
+    /// them.
     async fn held_up(&self, jobs: &mut Vec<Job>, roots: &BTreeSet<ContactId>) -> Vec<Job> {
         // Where it cannot be told, nobody is taken out.
         let locked = self.store.locked(roots).await.unwrap_or_default();
-        let mut behind: HashSet<Key> = locked.into_iter().map(Key::Root).collect();
-        let held_up = jobs.extract_if(.., |job| {
-            let is_held_up = keys(job).any(|key| behind.contains(&key));
-            if is_held_up {
-                behind.extend(keys(job));
-            }
-            is_held_up
-        });
-        held_up.collect()
+        take_behind(locked.into_iter().map(Key::Root).collect(), jobs)
+    }
+
+    /// Waits with jobs that are held up, and answers each when its row is free, in a lane of their own.
+    async fn sit_out(self, mut jobs: Vec<Job>, _claim: Claim) {
+        while !jobs.is_empty() {
+            sleep(LOOK_EVERY).await;
+            jobs.retain(Job::is_wanted);
+            let roots = jobs.iter().flat_map(|job| job.owners.iter().map(|owner| owner.root())).collect();
+            let held_up = self.held_up(&mut jobs, &roots).await;
+            jobs = self.resolve(jobs).await;
+            jobs.extend(held_up);
+        }
     }
 
     /// Locks, and reads as much as has to be read: every identity that the transaction may be about.
@@ -223,6 +247,18 @@ impl<S: Store> Lane<S> {
         self.recent.push(plan.new_identifiers.into_iter().map(|(identifier, _)| identifier));
         Ok(answers)
     }
+}
+
+/// Takes out the jobs that share something with these keys, or with one that was taken out before.
+fn take_behind(mut keys_ahead: HashSet<Key>, jobs: &mut Vec<Job>) -> Vec<Job> {
+    let taken = jobs.extract_if(.., |job| {
+        let is_behind = keys(job).any(|key| keys_ahead.contains(&key));
+        if is_behind {
+            keys_ahead.extend(keys(job));
+        }
+        is_behind
+    });
+    taken.collect()
 }
 
 /// Those identities that are as they were read, each once: their rows were last written when the read saw it.

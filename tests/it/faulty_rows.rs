@@ -130,16 +130,18 @@ async fn a_locked_table_is_waited_for(database: TestDatabase) {
     service.stop().await;
 }
 
-/// Those who share a transaction with one that needs the row go on without it.
+/// Those who share a transaction with one that needs a locked row go on without it, and no lane waits with it.
 async fn a_locked_row_holds_up_nobody_else(database: TestDatabase) {
     let service = Service::start_with(&database.url, &["--database-timeout", "1s"]).await;
-    for email in ["one@x.de", "two@x.de"] {
+    let locked = ["one@x.de", "two@x.de", "three@x.de"];
+    for email in locked {
         service.caller().identify(Door::Grpc, Some(email), None).await.unwrap();
     }
     let tables = database.raw().await;
     let lock = tables.begin().await.unwrap();
-    lock_row(&lock, 1).await;
-    lock_row(&lock, 2).await;
+    for id in 1..=3 {
+        lock_row(&lock, id).await;
+    }
     // The first keeps a lane busy. The rest arrives at once, and is gathered for the other lane.
     let deadline = Duration::from_secs(9);
     let ask = |email: String, phone: &'static str| {
@@ -150,6 +152,7 @@ async fn a_locked_row_holds_up_nobody_else(database: TestDatabase) {
     calls.spawn(ask("one@x.de".to_owned(), "1"));
     tokio::time::sleep(Duration::from_millis(200)).await;
     calls.spawn(ask("two@x.de".to_owned(), "2"));
+    calls.spawn(ask("three@x.de".to_owned(), "3"));
     let phones = ["30", "31", "32", "33", "34", "35", "36", "37"];
     phones.into_iter().for_each(|phone| drop(calls.spawn(ask(format!("new{phone}@x.de"), phone))));
     for (email, answer) in calls.join_all().await {
@@ -158,7 +161,16 @@ async fn a_locked_row_holds_up_nobody_else(database: TestDatabase) {
             Err(refusal) => assert!(!email.starts_with("new"), "{email}: {refusal:?}"),
         }
     }
+    // Who waits with a row goes on when it is free.
+    calls = JoinSet::new();
+    for email in locked {
+        calls.spawn(ask(email.to_owned(), "4"));
+    }
+    tokio::time::sleep(Duration::from_secs(3)).await;
     lock.rollback().await.unwrap();
+    for (email, answer) in calls.join_all().await {
+        assert!(answer.is_ok(), "{email}: {answer:?}");
+    }
     tables.close().await.unwrap();
     service.stop().await;
 }
