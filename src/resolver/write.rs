@@ -24,7 +24,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::sync::{Arc, Mutex as Lock, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Semaphore};
 use tokio::time::sleep;
 
 use super::Reachable;
@@ -41,6 +41,13 @@ const MANY_SETBACKS: u32 = 20;
 /// How often to look whether a row that somebody had locked is free.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
+/// So many looks later the row is waited for in the database, after all: of a row that many want, locks pass from hand to
+/// hand, and it is never seen free.
+const QUEUE_EVERY: u32 = 10;
+
+/// How many wait like that at once, each on a connection.
+pub(super) const QUEUE: usize = 2;
+
 /// One of a few lanes, each with a transaction of its own: while one waits for the disk, another works.
 #[derive(Clone)]
 pub(super) struct Lane<S> {
@@ -48,6 +55,8 @@ pub(super) struct Lane<S> {
     pub(super) intake: Arc<Mutex<Intake>>,
     pub(super) reachable: Reachable,
     pub(super) recent: Recent,
+    /// Of [`QUEUE`] places.
+    pub(super) queue: Arc<Semaphore>,
 }
 
 /// What a transaction starts from.
@@ -187,16 +196,27 @@ impl<S: Store> Lane<S> {
     async fn held_up(&self, jobs: &mut Vec<Job>, roots: &BTreeSet<ContactId>) -> Vec<Job> {
         // Where it cannot be told, nobody is taken out.
         let locked = self.store.locked(roots).await.unwrap_or_default();
-        take_behind(locked.into_iter().map(Key::Root).collect(), jobs)
+        let is_any_locked = !locked.is_empty();
+        let taken = take_behind(locked.into_iter().map(Key::Root).collect(), jobs);
+        // Where it is an identity that came to be in between, nobody knows who needs it.
+        if taken.is_empty() && is_any_locked { std::mem::take(jobs) } else { taken }
     }
 
     /// Waits with jobs that are held up, and answers each when its row is free, in a lane of their own.
-    async fn sit_out(self, mut jobs: Vec<Job>, _claim: Claim) {
-        while !jobs.is_empty() {
-            sleep(LOOK_EVERY).await;
+    async fn sit_out(self, mut jobs: Vec<Job>, mut claim: Claim) {
+        for look in 1_u32.. {
             jobs.retain(Job::is_wanted);
+            if jobs.is_empty() {
+                return;
+            }
+            claim = claim.part(&jobs); // What the others were about is anybody's.
+            sleep(LOOK_EVERY).await;
             let roots = jobs.iter().flat_map(|job| job.owners.iter().map(|owner| owner.root())).collect();
-            let held_up = self.held_up(&mut jobs, &roots).await;
+            let mut held_up = self.held_up(&mut jobs, &roots).await;
+            let place = if look % QUEUE_EVERY == 0 { self.queue.try_acquire().ok() } else { None };
+            if place.is_some() {
+                jobs.append(&mut held_up);
+            }
             jobs = self.resolve(jobs).await;
             jobs.extend(held_up);
         }

@@ -68,8 +68,7 @@ impl Store for Database {
         }
         let DatabaseTransaction { transaction, lease, .. } = self.begin().await?;
         let ids: Vec<i64> = contacts.iter().map(|id| id.0).collect();
-        let free = lease.bounded(write::unlocked(&transaction, &ids)).await?;
-        Ok(contacts.difference(&free).copied().collect())
+        lease.bounded(write::locked(&transaction, &ids)).await
     }
 
     fn writers(&self) -> usize {

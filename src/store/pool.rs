@@ -28,7 +28,7 @@ use super::session::locking_timeout;
 /// So many statements without an answer or a connection, and the pool is replaced. One alone may have bad luck.
 const DOUBTS: u32 = 3;
 
-/// A doubt that is older than this is forgotten: of a database that answers, some statement takes too long now and then.
+/// After so long without another, doubts are forgotten: of a database that answers, some statement takes too long now and then.
 const DOUBT_FOR: Duration = Duration::from_secs(60);
 
 /// The shortest time between two attempts to replace the pool: a database that is slow or away must not be
@@ -53,7 +53,7 @@ struct Shared {
 #[derive(Debug)]
 struct Generation {
     connection: DatabaseConnection,
-    /// How many of its statements had no answer or no connection, and since when.
+    /// How many of its statements had no answer or no connection, and when the last.
     doubts: Lock<(u32, Instant)>,
     /// Whether its server took no writes when it was last asked.
     is_read_only: AtomicBool,
@@ -120,10 +120,8 @@ impl Generation {
     /// Counts a doubt; how many there are.
     fn doubt(&self) -> u32 {
         let mut doubts = self.doubts.lock().unwrap_or_else(PoisonError::into_inner);
-        if doubts.0 == 0 || doubts.1.elapsed() > DOUBT_FOR {
-            *doubts = (0, Instant::now());
-        }
-        doubts.0 += 1;
+        let before = if doubts.1.elapsed() > DOUBT_FOR { 0 } else { doubts.0 };
+        *doubts = (before + 1, Instant::now());
         doubts.0
     }
 

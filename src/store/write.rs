@@ -7,7 +7,9 @@ use sea_orm::sea_query::extension::mysql::{IndexHintScope, MySqlSelectStatementE
 use sea_orm::sea_query::{
     CaseStatement, Expr, LockBehavior, LockType, Query, SelectStatement, SimpleExpr, UpdateStatement,
 };
-use sea_orm::{ActiveValue::Set, ColumnTrait, ConnectionTrait, DbBackend, DbErr, EntityTrait, QueryFilter, QueryTrait};
+use sea_orm::{
+    ActiveValue::Set, ColumnTrait, ConnectionTrait, DbBackend, DbErr, EntityTrait, QueryFilter, QuerySelect, QueryTrait,
+};
 
 use super::convert::{moment, precedence, to_columns, to_naive};
 use super::dialect::Clock;
@@ -290,20 +292,22 @@ pub(super) async fn lock(connection: &impl ConnectionTrait, ids: &[i64]) -> Resu
     Ok(locked)
 }
 
-/// Which of these contacts' rows no other transaction has locked. They are locked by this one then.
-pub(super) async fn unlocked(
-    connection: &impl ConnectionTrait,
-    ids: &[i64],
-) -> Result<BTreeSet<ContactId>, StoreError> {
-    let mut unlocked = BTreeSet::new();
+/// Which of these contacts' rows are there, and locked by another transaction. The rest is locked by this one then.
+pub(super) async fn locked(connection: &impl ConnectionTrait, ids: &[i64]) -> Result<BTreeSet<ContactId>, StoreError> {
+    let mut locked = BTreeSet::new();
     for piece in ids.chunks(MAX_FIND) {
         let mut select = lock_rows(connection.get_database_backend(), piece);
-        select.lock_with_behavior(LockType::Update, LockBehavior::SkipLocked);
-        for row in &connection.query_all(&select).await? {
-            unlocked.insert(ContactId(row.try_get_by_index(0)?));
+        let free = select.lock_with_behavior(LockType::Update, LockBehavior::SkipLocked);
+        let free = connection.query_all(free).await?;
+        let all = contact::Entity::find().select_only().column(Column::Id).filter(Column::Id.is_in(padded(piece)));
+        for row in &connection.query_all(&all.into_query()).await? {
+            locked.insert(ContactId(row.try_get_by_index(0)?));
+        }
+        for row in &free {
+            locked.remove(&ContactId(row.try_get_by_index(0)?));
         }
     }
-    Ok(unlocked)
+    Ok(locked)
 }
 
 pub(super) fn lock_rows(backend: DbBackend, ids: &[i64]) -> SelectStatement {

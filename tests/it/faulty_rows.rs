@@ -132,7 +132,8 @@ async fn a_locked_table_is_waited_for(database: TestDatabase) {
 
 /// Those who share a transaction with one that needs a locked row go on without it, and no lane waits with it.
 async fn a_locked_row_holds_up_nobody_else(database: TestDatabase) {
-    let service = Service::start_with(&database.url, &["--database-timeout", "1s"]).await;
+    let flags = ["--database-timeout", "2s", "--request-timeout", "15s"];
+    let service = Service::start_with(&database.url, &flags).await;
     let locked = ["one@x.de", "two@x.de", "three@x.de"];
     for email in locked {
         service.caller().identify(Door::Grpc, Some(email), None).await.unwrap();
@@ -143,7 +144,7 @@ async fn a_locked_row_holds_up_nobody_else(database: TestDatabase) {
         lock_row(&lock, id).await;
     }
     // The first keeps a lane busy. The rest arrives at once, and is gathered for the other lane.
-    let deadline = Duration::from_secs(9);
+    let deadline = Duration::from_secs(14);
     let ask = |email: String, phone: &'static str| {
         let caller = service.caller();
         async move { (email.clone(), caller.identify_within(deadline, Door::Grpc, Some(&email), Some(phone)).await) }
