@@ -18,8 +18,11 @@ const HANGS: Duration = Duration::from_secs(600);
 /// After so long nothing that was left behind is still under way.
 const SETTLED: Duration = Duration::from_secs(10);
 
-/// The deadline of those who do not hurry: long lists, one request a transaction, take half a minute.
-const PATIENCE: Duration = Duration::from_secs(100);
+/// The deadline of those who do not hurry.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The same where each request has a transaction of its own: long lists take half a minute.
+const LONG_PATIENCE: Duration = Duration::from_secs(100);
 
 /// One observation of a call, and what became of it.
 #[derive(Clone, Debug)]
@@ -49,7 +52,7 @@ pub(crate) struct Failure {
     pub(crate) is_in_turn: bool,
     /// Whether the deadline had passed by then.
     pub(crate) is_overdue: bool,
-    /// Whether its caller did not give it all of [`PATIENCE`].
+    /// Whether its caller did not give it all of [`Schedule::patience`].
     pub(crate) had_hurry: bool,
 }
 
@@ -221,6 +224,10 @@ impl Schedule {
         old.crashed.cancel();
     }
 
+    fn patience(&self) -> Duration {
+        if self.conditions.transaction_size == 1 { LONG_PATIENCE } else { PATIENCE }
+    }
+
     /// A call about the identifiers that have appeared by now.
     fn draw(&self, appeared: usize, random: &mut Rng) -> Call {
         let door = random.choice([Door::Single, Door::Single, Door::List, Door::InTurn]).unwrap_or(Door::Single);
@@ -231,7 +238,7 @@ impl Schedule {
             Door::List | Door::InTurn => random.usize(1..=8),
         };
         let hurries = random.u32(0..8) == 0;
-        let deadline = if hurries { Duration::from_millis(random.u64(0..100)) } else { PATIENCE };
+        let deadline = if hurries { Duration::from_millis(random.u64(0..100)) } else { self.patience() };
         let leaves = (random.u32(0..12) == 0).then(|| Duration::from_millis(random.u64(0..100)));
         let observations = (0..count).map(|_| observation(appeared, random)).collect();
         Call { observations, door, deadline, leaves }
@@ -252,7 +259,7 @@ impl Schedule {
         let mut history = self.history.lock().unwrap();
         let ended = history.event();
         let (is_in_turn, is_overdue) = (matches!(call.door, Door::InTurn), Instant::now() >= due);
-        let failure = |error| Failure { error, is_in_turn, is_overdue, had_hurry: call.deadline < PATIENCE };
+        let failure = |error| Failure { error, is_in_turn, is_overdue, had_hurry: call.deadline < self.patience() };
         let fate = |place: usize| match answers.as_ref().map(|answers| answers[place].clone()) {
             Some(Ok(answer)) => Fate::Answered(answer),
             Some(Err(error)) => Fate::Failed(failure(error)),
@@ -295,7 +302,8 @@ impl Schedule {
         for replica in 0..self.conditions.replicas {
             for identifier in &known {
                 let observations = vec![Observation::new([identifier.clone()]).unwrap()];
-                self.call(replica, Call { observations, door: Door::Single, deadline: PATIENCE, leaves: None }).await;
+                self.call(replica, Call { observations, door: Door::Single, deadline: self.patience(), leaves: None })
+                    .await;
             }
         }
     }
