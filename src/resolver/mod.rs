@@ -201,13 +201,13 @@ impl Resolver {
         }
         let intake = Arc::new(Mutex::new(intake::Intake::new(write_queue, limits.transaction_size)));
         let recent = write::Recent::default();
-        let queue = Arc::new(Semaphore::new(write::QUEUE));
+        let lock_waiters = Arc::new(Semaphore::new(write::LOCK_WAITERS));
         for _ in 0..store.writers() {
             supervise::start(write::Lane {
                 store: store.clone(),
                 intake: Arc::clone(&intake),
                 recent: recent.clone(),
-                queue: Arc::clone(&queue),
+                lock_waiters: Arc::clone(&lock_waiters),
                 reachable: reachable.clone(),
             });
         }

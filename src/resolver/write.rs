@@ -19,6 +19,9 @@
 //! identifier that nobody owned is guarded by its primary key: of two first sightings one gets a duplicate
 //! key, and starts over. All take locks in one order, roots by id and then identifiers sorted, so rivals
 //! wait and do not deadlock; where they do all the same, one starts over.
+//!
+//! A row that somebody else keeps locked holds up those who need it, and nobody else: they leave the lane, and sit it out
+//! beside it, still ahead of what shares something with them.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::sync::{Arc, Mutex as Lock, PoisonError};
@@ -43,10 +46,10 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// So many looks later the row is waited for in the database, after all: of a row that many want, locks pass from hand to
 /// hand, and it is never seen free.
-const QUEUE_EVERY: u32 = 10;
+const WAIT_EVERY: u32 = 10;
 
 /// How many wait like that at once, each on a connection.
-pub(super) const QUEUE: usize = 2;
+pub(super) const LOCK_WAITERS: usize = 2;
 
 /// One of a few lanes, each with a transaction of its own: while one waits for the disk, another works.
 #[derive(Clone)]
@@ -55,8 +58,8 @@ pub(super) struct Lane<S> {
     pub(super) intake: Arc<Mutex<Intake>>,
     pub(super) reachable: Reachable,
     pub(super) recent: Recent,
-    /// Of [`QUEUE`] places.
-    pub(super) queue: Arc<Semaphore>,
+    /// Of [`LOCK_WAITERS`] places.
+    pub(super) lock_waiters: Arc<Semaphore>,
 }
 
 /// What a transaction starts from.
@@ -132,10 +135,7 @@ impl<S: Store> Lane<S> {
                         sleep(pause(setbacks)).await;
                     }
                 }
-                Err(Setback::Unknown(error)) => {
-                    job::fail(jobs, &error);
-                    return Vec::new();
-                }
+                Err(Setback::Unknown(error)) => return failed(jobs, &error),
                 Err(Setback::Store(StoreError::LostRace(_))) => {
                     sleep(pause(setbacks)).await;
                     if setbacks > 0 {
@@ -161,8 +161,7 @@ impl<S: Store> Lane<S> {
                     unavailable += 1;
                     if unavailable == UNAVAILABLE_ATTEMPTS || !self.reachable.get() {
                         self.reachable.lost(&error);
-                        job::fail(jobs, &error);
-                        return Vec::new();
+                        return failed(jobs, &error);
                     }
                     sleep(pause(setbacks)).await;
                 }
@@ -180,8 +179,7 @@ impl<S: Store> Lane<S> {
     async fn split(&self, mut jobs: Vec<Job>, error: &StoreError) -> Vec<Job> {
         if jobs.len() == 1 {
             tracing::error!(error.message = %error, "a transaction was refused");
-            job::fail(jobs, error);
-            return Vec::new();
+            return failed(jobs, error);
         }
         let mut second = jobs.split_off(jobs.len() / 2);
         let mut held_up = Box::pin(self.resolve(jobs)).await;
@@ -213,7 +211,7 @@ impl<S: Store> Lane<S> {
             sleep(LOOK_EVERY).await;
             let roots = jobs.iter().flat_map(|job| job.owners.iter().map(|owner| owner.root())).collect();
             let mut held_up = self.held_up(&mut jobs, &roots).await;
-            let place = if look % QUEUE_EVERY == 0 { self.queue.try_acquire().ok() } else { None };
+            let place = if look % WAIT_EVERY == 0 { self.lock_waiters.try_acquire().ok() } else { None };
             if place.is_some() {
                 jobs.append(&mut held_up);
             }
@@ -267,6 +265,12 @@ impl<S: Store> Lane<S> {
         self.recent.push(plan.new_identifiers.into_iter().map(|(identifier, _)| identifier));
         Ok(answers)
     }
+}
+
+/// Answers all with the error, so that none is held up.
+fn failed(jobs: Vec<Job>, error: &StoreError) -> Vec<Job> {
+    job::fail(jobs, error);
+    Vec::new()
 }
 
 /// Takes out the jobs that share something with these keys, or with one that was taken out before.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryTrait};
+use sea_orm::{ConnectionTrait, EntityTrait, QueryFilter, QueryTrait};
 
 use super::entity::identifier::{self, Column};
 use super::inspect::{self, Owner, StoredContact};
@@ -39,9 +39,7 @@ impl DatabaseTransaction {
     ) -> Result<(), StoreError> {
         let update = identifier::Entity::update_many()
             .col_expr(Column::ContactId, to.0.into())
-            .filter(Column::Kind.eq(identifier.kind().name()))
-            .filter(Column::Value.eq(identifier.value().as_bytes().to_vec()))
-            .filter(Column::ContactId.eq(from.0))
+            .filter(write::owned_by(identifier.kind().name(), identifier.value().as_bytes(), from.0))
             .into_query();
         self.lease.bounded(self.transaction.execute(&update)).await.map(drop)
     }

@@ -8,7 +8,8 @@ use sea_orm::sea_query::{
     CaseStatement, Expr, LockBehavior, LockType, Query, SelectStatement, SimpleExpr, UpdateStatement,
 };
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait, ConnectionTrait, DbBackend, DbErr, EntityTrait, QueryFilter, QuerySelect, QueryTrait,
+    ActiveValue::Set, ColumnTrait, Condition, ConnectionTrait, DbBackend, DbErr, EntityTrait, QueryFilter, QuerySelect,
+    QueryTrait,
 };
 
 use super::convert::{moment, precedence, to_columns, to_naive};
@@ -260,11 +261,16 @@ pub(super) async fn release_one(
     value: &[u8],
     contact: i64,
 ) -> Result<bool, DbErr> {
-    let delete = identifier::Entity::delete_many()
-        .filter(identifier::Column::Kind.eq(kind))
-        .filter(identifier::Column::Value.eq(value.to_vec()))
-        .filter(identifier::Column::ContactId.eq(contact));
+    let delete = identifier::Entity::delete_many().filter(owned_by(kind, value, contact));
     Ok(connection.execute(&delete.into_query()).await?.rows_affected() == 1)
+}
+
+/// The row of an identifier, if this contact owns it.
+pub(super) fn owned_by(kind: &str, value: &[u8], contact: i64) -> Condition {
+    Condition::all()
+        .add(identifier::Column::Kind.eq(kind))
+        .add(identifier::Column::Value.eq(value.to_vec()))
+        .add(identifier::Column::ContactId.eq(contact))
 }
 
 /// What locked rows tell.
