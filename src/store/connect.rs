@@ -1,12 +1,11 @@
 use std::time::Duration;
 
-use sea_orm::DatabaseConnection;
 use secrecy::SecretString;
 use sqlx::mysql::MySqlDatabaseError;
 
 use super::Database;
 use super::pool::Pool;
-use super::server::Server;
+use super::server::{Connected, Server};
 
 /// Where the database is and how it is used.
 #[derive(Clone, Debug)]
@@ -29,6 +28,9 @@ pub enum ConnectError {
     /// It answers, but is a replica (yet), or was put into a read-only mode.
     #[error("the database is read-only")]
     ReadOnly,
+    /// It answers, and belongs to a group (Group Replication) that it is not in (yet).
+    #[error("the database server is outside its group")]
+    OutsideGroup,
     /// It answers, and wants neither of us. Trying again does not help.
     #[error("{0}")]
     Refused(&'static str),
@@ -41,7 +43,7 @@ impl ConnectError {
     /// Whether trying again does not help.
     pub fn is_lasting(&self) -> bool {
         match self {
-            Self::Unreachable | Self::ReadOnly => false,
+            Self::Unreachable | Self::ReadOnly | Self::OutsideGroup => false,
             Self::Refused(_) => true,
             Self::NoneOf(errors) => errors.iter().all(Self::is_lasting),
         }
@@ -84,12 +86,12 @@ impl Servers {
 
     /// Connections to the first server that takes writes, and its place in the list. They are tried in
     /// turn, from that place on.
-    pub(super) async fn connect(&self, from: usize) -> Result<(usize, DatabaseConnection), ConnectError> {
+    pub(super) async fn connect(&self, from: usize) -> Result<(usize, Connected), ConnectError> {
         let count = self.servers.len();
         let mut errors = vec![ConnectError::Unreachable; count];
         for place in (from..from + count).map(|place| place % count) {
             match Box::pin(self.servers[place].connect()).await {
-                Ok(connection) => return Ok((place, connection)),
+                Ok(connected) => return Ok((place, connected)),
                 Err(error) => errors[place] = error,
             }
         }

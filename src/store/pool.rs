@@ -3,15 +3,16 @@
 //! A pool mends what breaks loudly: a connection that was closed is opened again. It does not mend what goes
 //! wrong in silence, for good:
 //!
-//! - a server that became a replica keeps its connections, and answers reads from a past that is over;
+//! - a server that became a replica keeps its connections, and answers reads from a past that is over; so does one that
+//!   came back as a replica, or another at the same address;
 //! - a connection whose other end is gone without a word is waited for, and its place in the pool is lost; so is
 //!   one whose statement was given up, where the driver cannot tell what it still has to read;
 //! - a statement that was prepared before its table was altered fails each time.
 //!
-//! So every statement reports how it ended. When that says that the connections are of no use, all of them are
+//! So every statement reports how it ended, and every new connection what it leads to. When that says that the connections are of no use, all of them are
 //! replaced, by connections to the first server that takes writes. The old ones finish what they have begun.
 
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex as Lock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -22,7 +23,7 @@ use tokio::time::{sleep, timeout};
 use super::StoreError;
 use super::connect::{ConnectError, ConnectOptions, Servers};
 use super::error::Connections;
-use super::server::{CLOSE_WITHIN, is_read_only, read_only_question};
+use super::server::{CLOSE_WITHIN, Connected, is_read_only, read_only_question};
 use super::session::locking_timeout;
 
 /// So many statements without an answer or a connection, and the pool is replaced. One alone may have bad luck.
@@ -52,11 +53,9 @@ struct Shared {
 /// A set of connections, all to one server.
 #[derive(Debug)]
 struct Generation {
-    connection: DatabaseConnection,
+    connected: Connected,
     /// How many of its statements had no answer or no connection, and when the last.
     doubts: Lock<(u32, Instant)>,
-    /// Whether its server took no writes when it was last asked.
-    is_read_only: AtomicBool,
 }
 
 /// What the last attempt to replace the connections came to.
@@ -70,11 +69,11 @@ struct Replacing {
 impl Pool {
     pub(super) async fn connect(options: ConnectOptions) -> Result<Self, ConnectError> {
         let servers = Servers::new(&options);
-        let (server, connection) = servers.connect(0).await?;
+        let (server, connected) = servers.connect(0).await?;
         Ok(Self(Arc::new(Shared {
             servers,
             statement_timeout: options.statement_timeout,
-            current: watch::Sender::new(Generation::new(connection)),
+            current: watch::Sender::new(Generation::new(connected)),
             replacing: Mutex::new(Replacing { ended: None, server }),
             is_lost: watch::Sender::new(false),
         })))
@@ -99,7 +98,7 @@ impl Pool {
             }
         }
         let lease = self.any();
-        if lease.generation.is_read_only.load(Relaxed) { Err(StoreError::read_only()) } else { Ok(lease) }
+        if lease.generation.is_read_only() { Err(StoreError::read_only()) } else { Ok(lease) }
     }
 
     /// Asks the server whether it takes writes.
@@ -113,8 +112,12 @@ impl Pool {
 }
 
 impl Generation {
-    fn new(connection: DatabaseConnection) -> Arc<Self> {
-        Arc::new(Self { connection, doubts: Lock::new((0, Instant::now())), is_read_only: AtomicBool::new(false) })
+    fn new(connected: Connected) -> Arc<Self> {
+        Arc::new(Self { connected, doubts: Lock::new((0, Instant::now())) })
+    }
+
+    fn is_read_only(&self) -> bool {
+        self.connected.is_read_only.load(Relaxed)
     }
 
     /// Counts a doubt; how many there are.
@@ -132,7 +135,7 @@ impl Generation {
             Connections::Doubtful => self.doubt() >= DOUBTS,
             Connections::Stale => true,
             Connections::ReadOnly => {
-                self.is_read_only.store(true, Relaxed);
+                self.connected.is_read_only.store(true, Relaxed);
                 true
             }
         }
@@ -148,7 +151,7 @@ pub(super) struct Lease {
 
 impl Lease {
     pub(super) fn connection(&self) -> &DatabaseConnection {
-        &self.generation.connection
+        &self.generation.connected.connection
     }
 
     /// Does work on the database, for as long as one statement may take: a database that hangs must not
@@ -174,10 +177,13 @@ impl Lease {
         limit: Duration,
         work: impl Future<Output = Result<T, impl Into<StoreError>>>,
     ) -> Result<T, StoreError> {
-        let result = match timeout(limit, work).await {
+        let mut result = match timeout(limit, work).await {
             Ok(result) => result.map_err(Into::into),
             Err(_) => Err(StoreError::TimedOut(limit)),
         };
+        if self.generation.is_read_only() {
+            result = Err(StoreError::read_only()); // Whatever it read may be out of date.
+        }
         if let Err(error) = &result
             && self.generation.is_spent(error)
         {
@@ -202,7 +208,6 @@ impl Lease {
             }
         };
         self.bounded(takes_writes).await?;
-        self.generation.is_read_only.store(false, Relaxed);
         self.shared.is_lost.send_replace(false);
         Ok(())
     }
@@ -235,10 +240,10 @@ impl Lease {
         let from = replacing.server + usize::from(why == Connections::Doubtful);
         let found = servers.connect(from).await;
         replacing.ended = Some(Instant::now());
-        let (server, connection) = found?;
+        let (server, connected) = found?;
         tracing::info!(database.server = server + 1, "new connections to the database");
-        let old = current.send_replace(Generation::new(connection));
-        tokio::spawn(async move { timeout(CLOSE_WITHIN, old.connection.close_by_ref()).await });
+        let old = current.send_replace(Generation::new(connected));
+        tokio::spawn(async move { timeout(CLOSE_WITHIN, old.connected.connection.close_by_ref()).await });
         replacing.server = server;
         is_lost.send_replace(false);
         Ok(())

@@ -2,6 +2,8 @@
 
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use sea_orm::{DatabaseConnection, DbBackend, DbErr, QueryResult, RuntimeErr};
@@ -9,7 +11,7 @@ use secrecy::{ExposeSecret, SecretString};
 use sqlx::mysql::MySqlConnectOptions;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
-use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor, MySqlConnection};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor, MySqlConnection, PgConnection};
 use tokio::time::{sleep, timeout};
 
 use super::connect::{ConnectError, why};
@@ -38,6 +40,13 @@ const MYSQL_READ_ONLY: &str = "SELECT @@global.read_only OR @@global.innodb_read
 const POSTGRES_READ_ONLY: &str =
     "SELECT (pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean)::int::bigint";
 
+/// Whether a server is meant for a group (Group Replication) that it is not in, or not yet again: it may take writes, but
+/// they are no writes of the group's, and what it reads is old. Needs the right to `SELECT` from that table, and
+/// fails where there is no group.
+const MYSQL_OUTSIDE_GROUP: &str = "SELECT @@global.group_replication_group_name <> '' AND NOT EXISTS (\
+     SELECT * FROM performance_schema.replication_group_members \
+     WHERE MEMBER_ID = @@global.server_uuid AND MEMBER_STATE = 'ONLINE')";
+
 /// What to ask a server to learn whether it takes writes. Its answer is for [`is_read_only`].
 pub(super) fn read_only_question(backend: DbBackend) -> Option<&'static str> {
     if backend == DbBackend::MySql {
@@ -52,6 +61,15 @@ pub(super) fn read_only_question(backend: DbBackend) -> Option<&'static str> {
 /// Whether that is what it answered.
 pub(super) fn is_read_only(answer: Option<&QueryResult>) -> bool {
     answer.and_then(|row| row.try_get_by_index::<i64>(0).ok()) == Some(1)
+}
+
+/// Connections to a server.
+#[derive(Debug)]
+pub(super) struct Connected {
+    pub(super) connection: DatabaseConnection,
+    /// Whether a statement, or a connection that was made since, found that the server takes no writes: what any of them
+    /// reads may be out of date.
+    pub(super) is_read_only: Arc<AtomicBool>,
 }
 
 /// A server that can have the database.
@@ -73,7 +91,7 @@ impl Server {
     }
 
     /// A pool of connections to it, if it answers and takes writes.
-    pub(super) async fn connect(&self) -> Result<DatabaseConnection, ConnectError> {
+    pub(super) async fn connect(&self) -> Result<Connected, ConnectError> {
         let url = self.url.expose_secret();
         if self.is_sqlite() {
             make_file(url)?;
@@ -94,7 +112,7 @@ impl Server {
 
     /// SQLite does not wait where another process puts the same new file into WAL mode: it says at once that
     /// the file is busy.
-    async fn sqlite(&self) -> Result<DatabaseConnection, ConnectError> {
+    async fn sqlite(&self) -> Result<Connected, ConnectError> {
         let begun = Instant::now();
         loop {
             match self.pool(String::new()).await {
@@ -106,10 +124,12 @@ impl Server {
         }
     }
 
-    async fn pool(&self, session: String) -> Result<DatabaseConnection, ConnectError> {
+    async fn pool(&self, session: String) -> Result<Connected, ConnectError> {
+        let is_read_only = Arc::new(AtomicBool::new(false));
+        let mysql = Start { session, is_read_only: Arc::clone(&is_read_only) };
+        let postgres = mysql.clone();
         let url = self.url.expose_secret();
         let limit = self.statement_timeout;
-        let mysql = session.clone();
         let lock_wait = self.lock_wait.others;
         let mut options = sea_orm::ConnectOptions::new(url);
         options
@@ -122,18 +142,18 @@ impl Server {
             .record_stmt_in_spans(false)
             .map_sqlx_mysql_opts(|mysql| mysql.statement_cache_capacity(PREPARED))
             .map_sqlx_mysql_pool_opts(move |pool| {
-                let session = mysql.clone();
+                let start = mysql.clone();
                 pool.after_connect(move |connection, _| {
-                    let session = AssertSqlSafe(session.clone());
-                    Box::pin(async move { connection.execute(session).await.map(drop) })
+                    let start = start.clone();
+                    Box::pin(async move { start.mysql(connection).await })
                 })
                 .after_release(move |connection, _| Box::pin(is_at_rest(connection, limit)))
             })
             .map_sqlx_postgres_pool_opts(move |pool| {
-                let session = session.clone();
+                let start = postgres.clone();
                 pool.after_connect(move |connection, _| {
-                    let session = AssertSqlSafe(session.clone());
-                    Box::pin(async move { connection.execute(session).await.map(drop) })
+                    let start = start.clone();
+                    Box::pin(async move { start.postgres(connection).await })
                 })
                 .after_release(move |connection, _| Box::pin(is_at_rest(connection, limit)))
             })
@@ -159,9 +179,34 @@ impl Server {
             // Each connection would be a database of its own, and gone with it.
             options.max_connections(1).min_connections(1).idle_timeout(None).max_lifetime(None);
         }
-        sea_orm::Database::connect(options).await.map_err(|error| {
+        let connection = sea_orm::Database::connect(options).await.map_err(|error| {
             if let DbErr::Conn(RuntimeErr::SqlxError(error)) = &error { why(error) } else { ConnectError::Unreachable }
-        })
+        })?;
+        Ok(Connected { connection, is_read_only })
+    }
+}
+
+/// What comes first on each connection that a pool makes. It makes them when it needs them, and by then the address may
+/// be another server's.
+#[derive(Clone)]
+struct Start {
+    /// What its session is told.
+    session: String,
+    /// See [`Connected`].
+    is_read_only: Arc<AtomicBool>,
+}
+
+impl Start {
+    async fn mysql(self, connection: &mut MySqlConnection) -> Result<(), sqlx::Error> {
+        connection.execute(AssertSqlSafe(self.session)).await?;
+        self.is_read_only.fetch_or(ask_mysql(connection).await.is_err(), Relaxed);
+        Ok(())
+    }
+
+    async fn postgres(self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+        connection.execute(AssertSqlSafe(self.session)).await?;
+        self.is_read_only.fetch_or(is_replica(connection).await?, Relaxed);
+        Ok(())
     }
 }
 
@@ -175,16 +220,14 @@ async fn is_at_rest(connection: &mut impl Connection, limit: Duration) -> Result
 async fn try_mysql(url: &str, session: String) -> Result<String, ConnectError> {
     let options: MySqlConnectOptions = url.parse().map_err(|error| why(&error))?;
     let mut connection = options.disable_statement_logging().connect().await.map_err(|error| why(&error))?;
-    let session = ask_mysql(&mut connection, session).await;
+    let session = prepare_mysql(&mut connection, session).await;
     close(connection);
     session
 }
 
-async fn ask_mysql(connection: &mut MySqlConnection, session: String) -> Result<String, ConnectError> {
+async fn prepare_mysql(connection: &mut MySqlConnection, session: String) -> Result<String, ConnectError> {
     connection.execute(AssertSqlSafe(session.clone())).await.map_err(|error| why(&error))?;
-    if says_yes(connection, MYSQL_READ_ONLY).await {
-        return Err(ConnectError::ReadOnly);
-    }
+    ask_mysql(connection).await?;
     if !says_yes(connection, MYSQL_LOGS_STATEMENTS).await {
         return Ok(session);
     }
@@ -197,6 +240,17 @@ async fn ask_mysql(connection: &mut MySqlConnection, session: String) -> Result<
     Ok(format!("{session}; {MYSQL_LOG_ROWS}"))
 }
 
+/// Why the server that answers is not to be used, if there is a reason.
+async fn ask_mysql(connection: &mut MySqlConnection) -> Result<(), ConnectError> {
+    if says_yes(connection, MYSQL_READ_ONLY).await {
+        Err(ConnectError::ReadOnly)
+    } else if says_yes(connection, MYSQL_OUTSIDE_GROUP).await {
+        Err(ConnectError::OutsideGroup)
+    } else {
+        Ok(())
+    }
+}
+
 /// A server that does not know what is asked says no.
 async fn says_yes(connection: &mut MySqlConnection, question: &'static str) -> bool {
     sqlx::query_scalar(question).fetch_one(connection).await.is_ok_and(|answer: Option<i64>| answer == Some(1))
@@ -206,9 +260,14 @@ async fn says_yes(connection: &mut MySqlConnection, question: &'static str) -> b
 async fn try_postgres(url: &str, session: String) -> Result<String, ConnectError> {
     let options: PgConnectOptions = url.parse().map_err(|error| why(&error))?;
     let mut connection = options.disable_statement_logging().connect().await.map_err(|error| why(&error))?;
-    let answer: Result<i64, _> = sqlx::query_scalar(POSTGRES_READ_ONLY).fetch_one(&mut connection).await;
+    let is_replica = is_replica(&mut connection).await;
     close(connection);
-    if answer.map_err(|error| why(&error))? == 1 { Err(ConnectError::ReadOnly) } else { Ok(session) }
+    if is_replica.map_err(|error| why(&error))? { Err(ConnectError::ReadOnly) } else { Ok(session) }
+}
+
+async fn is_replica(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    let answer: i64 = sqlx::query_scalar(POSTGRES_READ_ONLY).fetch_one(connection).await?;
+    Ok(answer == 1)
 }
 
 /// Takes leave of a server. Over TLS it waits for the server to do the same, which nobody else should.

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use identity::store::{ConnectOptions, Database};
+use identity::store::{ConnectError, ConnectOptions, Database};
 use sea_orm::ConnectionTrait;
 use tonic::Code;
 use tonic_health::pb::health_check_response::ServingStatus;
@@ -15,6 +15,12 @@ pub fn register(suite: &mut Suite) {
     suite.on(&Backend::SERVERS, "failover::connections_that_lead_nowhere", connections_that_lead_nowhere);
     suite.on_own_server(&Backend::SERVERS, "failover::of_several_servers", of_several_servers);
     suite.on_own_server(&Backend::SERVERS, "failover::behind_one_address", behind_one_address);
+    suite.on_own_server(
+        &Backend::SERVERS,
+        "failover::new_connections_lead_to_a_replica",
+        new_connections_lead_to_a_replica,
+    );
+    suite.on_own_server(&[Backend::Mysql], "failover::a_server_outside_its_group", a_server_outside_its_group);
 }
 
 /// How soon the service must have found its way.
@@ -153,4 +159,61 @@ async fn behind_one_address(server: Server) {
         "not from the old"
     );
     service.stop().await;
+}
+
+/// The primary dies, and where it was a replica answers, which may not have all that was acknowledged: not even
+/// until the service has asked again whether its server takes writes is anything answered from it.
+async fn new_connections_lead_to_a_replica(server: Server) {
+    let one = Candidate::new(server).await;
+    let two = one.another().await;
+    let proxy = Proxy::start(two.url.as_str()).await;
+    let service = Service::start_with(&proxy.url, &["--database-timeout", "1s"]).await;
+    service.caller().identify(Door::Grpc, Some("known@x.de"), None).await.unwrap();
+    service.stop().await;
+    two.set_read_only(true).await;
+
+    proxy.redirect(one.url.as_str());
+    let service = Service::start_with(&proxy.url, &["--database-timeout", "1s"]).await;
+    let caller = service.caller();
+    // The servers do not replicate: the id tells which one answers.
+    caller.identify(Door::Grpc, Some("first@x.de"), None).await.unwrap();
+    let known = caller.identify(Door::Grpc, Some("known@x.de"), None).await.unwrap().primary;
+    proxy.redirect(two.url.as_str());
+    let killed = tokio::task::spawn_blocking(move || one.server.kill());
+    let begun = Instant::now();
+    while !killed.is_finished() || begun.elapsed() < Duration::from_secs(2) {
+        match caller.identify_within(Duration::from_secs(1), Door::Grpc, Some("known@x.de"), None).await {
+            Ok(reply) => assert_eq!(reply.primary, known, "an answer of the replica"),
+            Err(refusal) => refusal.assert_of_an_outage(),
+        }
+    }
+
+    two.set_read_only(false).await;
+    assert_eq!(eventually(&caller, "known@x.de").await, "matched");
+    turns(&service, ServingStatus::Serving).await;
+    service.stop().await;
+}
+
+/// It was started again, has not joined its group yet, and was not told to be read-only until then.
+async fn a_server_outside_its_group(server: Server) {
+    let joined = Candidate::new(server).await;
+    let mut stray = joined.another().await;
+    stray.server.kill();
+    stray.server.start_again_with(&[
+        "--plugin-load-add=group_replication.so",
+        "--loose-group-replication-start-on-boot=OFF",
+        "--loose-group-replication-group-name=3a0d4a6c-6c0e-4ac5-a1b5-6c1fa0b4cbd0",
+    ]);
+    let urls = vec![stray.server.url.clone().into()];
+    let options = ConnectOptions { urls, max_connections: 2, statement_timeout: Duration::from_secs(10) };
+    assert_eq!(Database::connect(options).await.err(), Some(ConnectError::OutsideGroup));
+
+    let (first, second) = (stray.url.port().unwrap().to_string(), joined.url.port().unwrap().to_string());
+    let both = stray.server.url.replace(&first, &format!("{first},127.0.0.1:{second}"));
+    for (url, outcome) in [(both.as_str(), "created"), (joined.url.as_str(), "matched")] {
+        let service = Service::start_with(url, &[]).await;
+        let reply = service.caller().identify(Door::Grpc, Some("one@x.de"), None).await.unwrap();
+        assert_eq!(reply.outcome, outcome, "written to the server in its group");
+        service.stop().await;
+    }
 }

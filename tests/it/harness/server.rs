@@ -27,27 +27,33 @@ impl Server {
 
     /// Starts it on the data that it left.
     pub fn start_again(&mut self) {
-        self.url = self.control("start").trim().to_owned();
+        self.start_again_with(&[]);
+    }
+
+    /// The same, with more on its command line this time.
+    pub fn start_again_with(&mut self, flags: &[&str]) {
+        self.url = self.control("start", flags).trim().to_owned();
     }
 
     /// As a crash would.
     pub fn kill(&self) {
-        self.control("kill");
+        self.control("kill", &[]);
     }
 
     /// From here on it holds its connections and answers nothing.
     pub fn pause(&self) {
-        self.control("pause");
+        self.control("pause", &[]);
     }
 
     pub fn resume(&self) {
-        self.control("resume");
+        self.control("resume", &[]);
     }
 
-    fn control(&self, what: &str) -> String {
+    fn control(&self, what: &str, flags: &[&str]) -> String {
         let script = Self::script().expect("the script");
         let done = Command::new(script)
             .args([what, self.backend.name(), &self.port.to_string()])
+            .args(flags)
             .output()
             .expect("the script runs");
         let said = String::from_utf8_lossy(&done.stderr).into_owned();
