@@ -87,6 +87,9 @@ fn rejected(cause: &str) -> StoreError {
     StoreError::Rejected(Cause::new(cause))
 }
 
+/// How many columns [`row`] reads.
+pub(super) const COLUMNS: usize = 7;
+
 /// A row of [`dialect::find`](super::dialect::find).
 pub(super) fn row(row: &QueryResult) -> Result<Row, StoreError> {
     let linked: Option<i64> = row.try_get_by_index(3)?;

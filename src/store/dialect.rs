@@ -76,6 +76,19 @@ fn padded<'a>(
     identifiers.chain(last).take(size)
 }
 
+/// Whether a MySQL or MariaDB server takes no writes (any more), as a column of what is read from it. Who makes it a replica
+/// leaves its connections open, and by the time anybody asks, another server may have been written to.
+const MYSQL_IS_REPLICA: &str = "@@global.read_only <> 0";
+
+/// Refuses a row that has this column, as what it says may be out of date. A PostgreSQL server becomes a replica only by
+/// a restart.
+pub(super) fn check_is_primary(backend: DbBackend, row: &QueryResult, index: usize) -> Result<(), StoreError> {
+    if backend == DbBackend::MySql && row.try_get_by_index::<i64>(index)? == 1 {
+        return Err(StoreError::read_only());
+    }
+    Ok(())
+}
+
 /// The identities that own these identifiers: a row for each of their contacts, deleted ones included.
 ///
 /// One statement, so one consistent read. The two halves are key look-ups by `id` and by `linkedId`; with
@@ -84,7 +97,11 @@ fn padded<'a>(
 /// when the tables were small.
 pub(super) fn find(backend: DbBackend, identifiers: &[Identifier]) -> Statement {
     let (owned, params) = owned_rows(backend, identifiers);
-    let columns = r#"c."id", c."email", c."phoneNumber", c."linkedId", c."createdAt", c."updatedAt", c."deletedAt""#;
+    let mut columns =
+        r#"c."id", c."email", c."phoneNumber", c."linkedId", c."createdAt", c."updatedAt", c."deletedAt""#.to_owned();
+    if backend == DbBackend::MySql {
+        columns = format!("{columns}, {MYSQL_IS_REPLICA}");
+    }
     let by = |column: &str, index: &str| {
         let linked = format!(r#"c."{column}" = roots.root"#);
         if backend == DbBackend::MySql {
@@ -159,7 +176,7 @@ impl Clock {
     /// so is its clock (its own one counts milliseconds).
     pub(super) fn columns(backend: DbBackend) -> &'static [&'static str] {
         if backend == DbBackend::MySql {
-            &["UTC_TIMESTAMP(6)", "@@auto_increment_increment"]
+            &["UTC_TIMESTAMP(6)", "@@auto_increment_increment", MYSQL_IS_REPLICA]
         } else if backend == DbBackend::Postgres {
             &["clock_timestamp() AT TIME ZONE 'UTC'"]
         } else {
@@ -167,11 +184,12 @@ impl Clock {
         }
     }
 
-    /// The clock of a statement, as told by one of its rows, where the columns begin there.
+    /// The clock of a statement, as told by one of its rows, where the columns begin there. On MySQL by a primary alone.
     pub(super) fn told(backend: DbBackend, row: &QueryResult, index: usize) -> Result<Self, StoreError> {
         if backend == DbBackend::Sqlite {
             return Ok(Self::of_this_process());
         }
+        check_is_primary(backend, row, index + 2)?;
         let now = moment(row, index)?.ok_or_else(|| StoreError::Rejected(Cause::new("no clock")))?;
         let id_step =
             if backend == DbBackend::MySql { row.try_get_by_index::<u64>(index + 1)?.cast_signed() } else { 1 };

@@ -154,8 +154,9 @@ fn from_mysql(number: u16) -> StoreError {
     let connections = match number {
         // Unknown prepared statement, or one that has to be prepared again; a table was altered.
         1243 | 1412 | 1615 => Connections::Stale,
-        // --read-only, a read-only mode (an Aurora reader, a full disk), a read-only transaction.
-        1290 | 1792 | 1836 => Connections::ReadOnly,
+        // --read-only, a read-only mode (an Aurora reader, a full disk), a read-only transaction; outside its group, or
+        // leaving it.
+        1290 | 1792 | 1836 | 3783 | 3796 | 3799 => Connections::ReadOnly,
         // No thread for a connection, a connection or a host refused, user or password refused, shutdown.
         1040 | 1045 | 1053 | 1129 | 1135 | 1203 | 1226 => Connections::Doubtful,
         _ => Connections::Sound,
@@ -170,7 +171,7 @@ fn from_mysql(number: u16) -> StoreError {
             StoreError::LostRace(cause)
         }
         // Too many connections or prepared statements, out of memory, shutdown, read-only, killed, locked for a
-        // backup, group without a majority, disk full; user or password refused, to a connection made while
+        // backup, group without a majority, server outside its group or behind it, disk full; user or password refused, to a connection made while
         // they are changed; TiDB's storage not reached or busy.
         1021
         | 1030
@@ -205,6 +206,8 @@ fn from_mysql(number: u16) -> StoreError {
         | 3168
         | 3169
         | 3170
+        | 3781..=3783
+        | 3796..=3799
         | 4031
         | 9001..=9005 => StoreError::Unavailable(cause),
         _ => StoreError::Rejected(cause),

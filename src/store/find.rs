@@ -2,7 +2,7 @@
 
 use sea_orm::ConnectionTrait;
 
-use super::convert::{Row, from_columns, identities, moment, row};
+use super::convert::{COLUMNS, Row, from_columns, identities, moment, row};
 use super::{MAX_FIND, StoreError, dialect};
 use crate::domain::{Identifier, Identity};
 
@@ -15,6 +15,7 @@ pub(super) async fn find(
     let mut rows: Vec<Row> = Vec::new();
     for some in identifiers.chunks(MAX_FIND) {
         for found in &connection.query_all_raw(dialect::find(backend, some)).await? {
+            dialect::check_is_primary(backend, found, COLUMNS)?;
             rows.push(row(found)?);
         }
     }

@@ -3,12 +3,12 @@
 use std::time::{Duration, Instant};
 
 use identity::store::{ConnectError, ConnectOptions, Database};
-use sea_orm::ConnectionTrait;
+use sea_orm::{ConnectionTrait, DbBackend, Statement};
 use tonic::Code;
 use tonic_health::pb::health_check_response::ServingStatus;
 use url::Url;
 
-use crate::harness::{Backend, Caller, Door, Proxy, Server, Service, Suite, TestDatabase};
+use crate::harness::{Backend, Caller, Cluster, Door, Proxy, Server, Service, Suite, TestDatabase};
 use crate::outage::turns;
 
 pub fn register(suite: &mut Suite) {
@@ -21,10 +21,19 @@ pub fn register(suite: &mut Suite) {
         new_connections_lead_to_a_replica,
     );
     suite.on_own_server(&[Backend::Mysql], "failover::a_server_outside_its_group", a_server_outside_its_group);
+    suite.on_own_server(
+        &[Backend::Mysql, Backend::Mariadb],
+        "failover::a_primary_that_is_demoted",
+        a_primary_that_is_demoted,
+    );
+    suite.with_servers("failover::a_server_that_its_group_expelled", a_server_that_its_group_expelled);
 }
 
 /// How soon the service must have found its way.
 const SOON: Duration = Duration::from_secs(10);
+
+/// How long an expelled server takes to be back in its group at most.
+const BACK_IN_GROUP: Duration = Duration::from_secs(90);
 
 /// Calls until it works; every failure on the way says that a retry helps.
 async fn eventually(caller: &Caller, email: &str) -> &'static str {
@@ -106,6 +115,16 @@ impl Candidate {
         admin.execute_unprepared(sql).await.expect("an administrator may");
         if self.backend == Backend::Postgres {
             admin.execute_unprepared("SELECT pg_reload_conf()").await.expect("an administrator may");
+            // It tells its sessions, and none says that it has heard. This one is as far away as the others.
+            let (asked, wanted) = ("SHOW default_transaction_read_only", if on { "on" } else { "off" });
+            loop {
+                let row = admin.query_one_raw(Statement::from_string(DbBackend::Postgres, asked)).await;
+                let said: String = row.expect("an answer").expect("a row").try_get_by_index(0).expect("text");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                if said == wanted {
+                    break;
+                }
+            }
         }
         admin.close().await.expect("close");
     }
@@ -216,4 +235,64 @@ async fn a_server_outside_its_group(server: Server) {
         assert_eq!(reply.outcome, outcome, "written to the server in its group");
         service.stop().await;
     }
+}
+
+/// Another server is promoted as soon as this one takes no writes, and is written to by a replica of the service that
+/// knows. Connections stay open.
+async fn a_primary_that_is_demoted(server: Server) {
+    let one = Candidate::new(server).await;
+    let service = Service::start_with(one.url.as_str(), &["--database-timeout", "1s"]).await;
+    let caller = service.caller();
+    caller.identify(Door::Grpc, Some("known@x.de"), Some("+4930123456")).await.unwrap();
+    for round in 0..5 {
+        one.set_read_only(true).await;
+        // At once, and until the service has asked again: each second.
+        let begun = Instant::now();
+        while begun.elapsed() < Duration::from_millis(1_500) {
+            for (email, phone) in [(Some("known@x.de"), None), (None, Some("+4930123456")), (Some("new@x.de"), None)] {
+                let answer = caller.identify_within(Duration::from_secs(1), Door::Grpc, email, phone).await;
+                answer.expect_err(&format!("round {round}: an answer out of date")).assert_of_an_outage();
+            }
+        }
+        one.set_read_only(false).await;
+        assert_eq!(eventually(&caller, "known@x.de").await, "matched");
+    }
+    service.stop().await;
+}
+
+/// It hung, its group went on without it, and when it wakes up it takes itself for a member until it has noticed.
+async fn a_server_that_its_group_expelled() {
+    let cluster = tokio::task::spawn_blocking(|| Cluster::start(true)).await.expect("a cluster");
+    // Each knows one server only, and so has to stay with it.
+    let asleep = Service::start_with(&cluster.url_of(0), &["--database-timeout", "1s"]).await;
+    let awake = Service::start_with(&cluster.url_of(1), &["--database-timeout", "1s"]).await;
+    let (old, new) = (asleep.caller(), awake.caller());
+    let emails: Vec<String> = (0..20).map(|number| format!("{number}@x.de")).collect();
+    for email in &emails {
+        new.identify(Door::Grpc, Some(email), None).await.unwrap();
+        old.identify(Door::Grpc, Some(email), None).await.unwrap();
+    }
+    cluster.pause(0);
+    cluster.expels(0).await;
+    for (number, email) in emails.iter().enumerate() {
+        let phone = format!("+4930123456{number:02}");
+        assert_eq!(new.identify(Door::Grpc, Some(email), Some(&phone)).await.unwrap().phones.len(), 1);
+    }
+    cluster.resume(0);
+    let begun = Instant::now();
+    let mut answered = 0;
+    while answered < 5 * emails.len() {
+        for email in &emails {
+            match old.identify_within(Duration::from_secs(1), Door::Grpc, Some(email), None).await {
+                Ok(reply) => {
+                    assert_eq!(reply.phones.len(), 1, "an answer out of date");
+                    answered += 1;
+                }
+                Err(refusal) => refusal.assert_of_an_outage(),
+            }
+        }
+        assert!(begun.elapsed() < BACK_IN_GROUP, "it does not come back");
+    }
+    asleep.stop().await;
+    awake.stop().await;
 }

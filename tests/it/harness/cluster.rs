@@ -53,6 +53,20 @@ impl Cluster {
         format!("mysql://app:app@{}/identity", hosts.join(","))
     }
 
+    /// The URL of this server alone.
+    pub fn url_of(&self, number: usize) -> String {
+        format!("mysql://app:app@127.0.0.1:{}/identity", self.port(number))
+    }
+
+    /// From here on it holds its connections and answers nothing.
+    pub fn pause(&self, number: usize) {
+        self.control(&["pause", "mysql", &self.port(number).to_string()]);
+    }
+
+    pub fn resume(&self, number: usize) {
+        self.control(&["resume", "mysql", &self.port(number).to_string()]);
+    }
+
     pub fn kill(&self, number: usize) {
         self.control(&["kill", "mysql", &self.port(number).to_string()]);
     }
@@ -141,8 +155,7 @@ impl Cluster {
     }
 
     async fn connect(&self, number: usize) -> Option<DatabaseConnection> {
-        let url = format!("mysql://app:app@127.0.0.1:{}/identity", self.port(number));
-        let mut options = sea_orm::ConnectOptions::new(url);
+        let mut options = sea_orm::ConnectOptions::new(self.url_of(number));
         options.max_connections(1).connect_timeout(Duration::from_secs(1)).acquire_timeout(Duration::from_secs(1));
         options.sqlx_logging(false);
         sea_orm::Database::connect(options).await.ok()
