@@ -29,7 +29,7 @@ pub enum ConnectError {
     #[error("the database is read-only")]
     ReadOnly,
     /// It answers, and belongs to a group (Group Replication) that it is not in (yet).
-    #[error("the database server is outside its group")]
+    #[error("the database server has a group_replication_group_name and is not ONLINE in that group")]
     OutsideGroup,
     /// It answers, and wants neither of us. Trying again does not help.
     #[error("{0}")]

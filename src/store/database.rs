@@ -119,6 +119,6 @@ impl Transaction for DatabaseTransaction {
     }
 
     async fn commit(self) -> Result<(), StoreError> {
-        self.lease.bounded(self.transaction.commit()).await
+        self.lease.committed(self.transaction.commit()).await
     }
 }

@@ -77,11 +77,12 @@ fn padded<'a>(
 }
 
 /// Whether a MySQL or MariaDB server takes no writes (any more), as a column of what is read from it. Who makes it a replica
-/// leaves its connections open, and by the time anybody asks, another server may have been written to.
-const MYSQL_IS_REPLICA: &str = "@@global.read_only <> 0";
+/// leaves its connections open, and by the time anybody asks, another server may have been written to. As text, because
+/// MariaDB 12 has words for it.
+const MYSQL_IS_REPLICA: &str = "CAST(@@global.read_only AS CHAR) NOT IN ('0', 'OFF')";
 
-/// Refuses a row that has this column, as what it says may be out of date. A PostgreSQL server becomes a replica only by
-/// a restart.
+/// Refuses a row in which this column says so: the rest may be out of date. PostgreSQL needs none, as a server in use
+/// becomes a standby by a restart alone, which ends its connections.
 pub(super) fn check_is_primary(backend: DbBackend, row: &QueryResult, index: usize) -> Result<(), StoreError> {
     if backend == DbBackend::MySql && row.try_get_by_index::<i64>(index)? == 1 {
         return Err(StoreError::read_only());

@@ -292,6 +292,9 @@ mod tests {
             from_mysql(1461),
             from_mysql(1045),
             from_mysql(9002),
+            from_mysql(3781),
+            from_mysql(3797),
+            from_mysql(3798),
             from_postgres("57P01"),
             from_postgres("25P03"),
             from_postgres("28P01"),
@@ -324,7 +327,8 @@ mod tests {
 
     #[test]
     fn connections_to_a_read_only_server_are_known() {
-        for error in [from_mysql(1290), from_mysql(1792), from_mysql(1836), from_postgres("25006")] {
+        let mysql = [1290, 1792, 1836, 3783, 3796, 3799].map(from_mysql);
+        for error in mysql.into_iter().chain([from_postgres("25006")]) {
             assert!(error.is_unavailable(), "{error}");
             assert_eq!(error.connections(), Connections::ReadOnly, "{error}");
         }

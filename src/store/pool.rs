@@ -98,7 +98,7 @@ impl Pool {
             }
         }
         let lease = self.any();
-        if lease.generation.is_read_only() { Err(StoreError::read_only()) } else { Ok(lease) }
+        lease.takes_writes().map(|()| lease)
     }
 
     /// Asks the server whether it takes writes.
@@ -154,13 +154,13 @@ impl Lease {
         &self.generation.connected.connection
     }
 
-    /// Does work on the database, for as long as one statement may take: a database that hangs must not
-    /// hang its callers. Whoever starts over after an error may find new connections.
+    /// Reads, or writes what is still to be committed, for as long as one statement may take: a database that hangs
+    /// must not hang its callers. Whoever starts over after an error may find new connections.
     pub(super) async fn bounded<T>(
         &self,
         work: impl Future<Output = Result<T, impl Into<StoreError>>>,
     ) -> Result<T, StoreError> {
-        self.within(self.shared.statement_timeout, work).await
+        self.read_within(self.shared.statement_timeout, work).await
     }
 
     /// The same for work that may have to wait for a lock.
@@ -169,7 +169,25 @@ impl Lease {
         work: impl Future<Output = Result<T, impl Into<StoreError>>>,
     ) -> Result<T, StoreError> {
         let backend = self.connection().get_database_backend();
-        self.within(locking_timeout(backend, self.shared.statement_timeout), work).await
+        self.read_within(locking_timeout(backend, self.shared.statement_timeout), work).await
+    }
+
+    /// The same for a commit: one that succeeded did so, whatever became of its server since.
+    pub(super) async fn committed(
+        &self,
+        commit: impl Future<Output = Result<(), impl Into<StoreError>>>,
+    ) -> Result<(), StoreError> {
+        self.within(self.shared.statement_timeout, commit).await
+    }
+
+    async fn read_within<T>(
+        &self,
+        limit: Duration,
+        work: impl Future<Output = Result<T, impl Into<StoreError>>>,
+    ) -> Result<T, StoreError> {
+        let read = self.within(limit, work).await?;
+        // What it read may be out of date.
+        self.ended(self.takes_writes().map(|()| read)).await
     }
 
     async fn within<T>(
@@ -177,13 +195,23 @@ impl Lease {
         limit: Duration,
         work: impl Future<Output = Result<T, impl Into<StoreError>>>,
     ) -> Result<T, StoreError> {
-        let mut result = match timeout(limit, work).await {
-            Ok(result) => result.map_err(Into::into),
-            Err(_) => Err(StoreError::TimedOut(limit)),
+        let result = match self.takes_writes() {
+            Ok(()) => match timeout(limit, work).await {
+                Ok(result) => result.map_err(Into::into),
+                Err(_) => Err(StoreError::TimedOut(limit)),
+            },
+            Err(read_only) => Err(read_only),
         };
-        if self.generation.is_read_only() {
-            result = Err(StoreError::read_only()); // Whatever it read may be out of date.
-        }
+        self.ended(result).await
+    }
+
+    /// As far as it is known.
+    fn takes_writes(&self) -> Result<(), StoreError> {
+        if self.generation.is_read_only() { Err(StoreError::read_only()) } else { Ok(()) }
+    }
+
+    /// Draws the conclusions for the connections.
+    async fn ended<T>(&self, result: Result<T, StoreError>) -> Result<T, StoreError> {
         if let Err(error) = &result
             && self.generation.is_spent(error)
         {

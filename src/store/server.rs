@@ -34,7 +34,7 @@ const BUSY_EVERY: Duration = Duration::from_millis(10);
 
 /// `innodb_read_only` is an Aurora reader's. The variable in the comments, of which each server heeds its own,
 /// is what `transaction_read_only` in a configuration sets.
-const MYSQL_READ_ONLY: &str = "SELECT @@global.read_only OR @@global.innodb_read_only \
+const MYSQL_READ_ONLY: &str = "SELECT CAST(@@global.read_only AS CHAR) NOT IN ('0', 'OFF') OR @@global.innodb_read_only \
      /*!80000 OR @@session.transaction_read_only */ /*M!100000 OR @@session.tx_read_only */";
 
 const POSTGRES_READ_ONLY: &str =

@@ -1,8 +1,10 @@
 //! The database moves to another server, or the way to it is lost: the service follows by itself.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use identity::store::{ConnectError, ConnectOptions, Database};
+use identity::domain::{ContactId, Identifier, IdentifierKind};
+use identity::store::{ConnectError, ConnectOptions, Database, DatabaseTransaction, Store, Transaction};
 use sea_orm::{ConnectionTrait, DbBackend, Statement};
 use tonic::Code;
 use tonic_health::pb::health_check_response::ServingStatus;
@@ -115,7 +117,7 @@ impl Candidate {
         admin.execute_unprepared(sql).await.expect("an administrator may");
         if self.backend == Backend::Postgres {
             admin.execute_unprepared("SELECT pg_reload_conf()").await.expect("an administrator may");
-            // It tells its sessions, and none says that it has heard. This one is as far away as the others.
+            // Sessions hear of it at different moments: until this one has, and a little longer for the others.
             let (asked, wanted) = ("SHOW default_transaction_read_only", if on { "on" } else { "off" });
             loop {
                 let row = admin.query_one_raw(Statement::from_string(DbBackend::Postgres, asked)).await;
@@ -180,35 +182,50 @@ async fn behind_one_address(server: Server) {
     service.stop().await;
 }
 
-/// The primary dies, and where it was a replica answers, which may not have all that was acknowledged: not even
-/// until the service has asked again whether its server takes writes is anything answered from it.
-async fn new_connections_lead_to_a_replica(server: Server) {
-    let one = Candidate::new(server).await;
-    let two = one.another().await;
-    let proxy = Proxy::start(two.url.as_str()).await;
-    let service = Service::start_with(&proxy.url, &["--database-timeout", "1s"]).await;
-    service.caller().identify(Door::Grpc, Some("known@x.de"), None).await.unwrap();
+/// Makes a first customer, who has no other id.
+async fn make_known(server: &str) {
+    let service = Service::start_with(server, &[]).await;
+    assert_eq!(service.caller().identify(Door::Grpc, Some("known@x.de"), None).await.unwrap().primary, 1);
     service.stop().await;
-    two.set_read_only(true).await;
+}
 
-    proxy.redirect(one.url.as_str());
-    let service = Service::start_with(&proxy.url, &["--database-timeout", "1s"]).await;
+/// The primary dies, and at its address another server answers, which may not have all that was acknowledged: nothing is
+/// answered from it, not even until the service has asked again whether its server takes writes.
+async fn taken_over(primary: Server, address: &Proxy, by: &str) -> Service {
+    address.redirect(&primary.url);
+    let service = Service::start_with(&address.url, &["--database-timeout", "1s"]).await;
     let caller = service.caller();
     // The servers do not replicate: the id tells which one answers.
     caller.identify(Door::Grpc, Some("first@x.de"), None).await.unwrap();
     let known = caller.identify(Door::Grpc, Some("known@x.de"), None).await.unwrap().primary;
-    proxy.redirect(two.url.as_str());
-    let killed = tokio::task::spawn_blocking(move || one.server.kill());
-    let begun = Instant::now();
+    assert_ne!(known, 1);
+    address.redirect(by);
+    let killed = tokio::task::spawn_blocking(move || primary.kill());
+    let (begun, mut refused) = (Instant::now(), 0);
     while !killed.is_finished() || begun.elapsed() < Duration::from_secs(2) {
         match caller.identify_within(Duration::from_secs(1), Door::Grpc, Some("known@x.de"), None).await {
-            Ok(reply) => assert_eq!(reply.primary, known, "an answer of the replica"),
-            Err(refusal) => refusal.assert_of_an_outage(),
+            Ok(reply) => assert_eq!(reply.primary, known, "an answer of another server"),
+            Err(refusal) => {
+                refusal.assert_of_an_outage();
+                refused += 1;
+            }
         }
     }
+    killed.await.expect("it is killed");
+    assert!(refused > 0, "the other server was not met");
+    service
+}
 
-    two.set_read_only(false).await;
-    assert_eq!(eventually(&caller, "known@x.de").await, "matched");
+async fn new_connections_lead_to_a_replica(server: Server) {
+    let primary = Candidate::new(server).await;
+    let replica = primary.another().await;
+    make_known(replica.url.as_str()).await;
+    replica.set_read_only(true).await;
+    let address = Proxy::start(primary.url.as_str()).await;
+    let service = taken_over(primary.server, &address, replica.url.as_str()).await;
+
+    replica.set_read_only(false).await;
+    assert_eq!(eventually(&service.caller(), "known@x.de").await, "matched");
     turns(&service, ServingStatus::Serving).await;
     service.stop().await;
 }
@@ -216,48 +233,73 @@ async fn new_connections_lead_to_a_replica(server: Server) {
 /// It was started again, has not joined its group yet, and was not told to be read-only until then.
 async fn a_server_outside_its_group(server: Server) {
     let joined = Candidate::new(server).await;
-    let mut stray = joined.another().await;
-    stray.server.kill();
-    stray.server.start_again_with(&[
+    let mut stray = joined.another().await.server;
+    make_known(&stray.url).await;
+    stray.kill();
+    stray.start_again_with(&[
         "--plugin-load-add=group_replication.so",
         "--loose-group-replication-start-on-boot=OFF",
         "--loose-group-replication-group-name=3a0d4a6c-6c0e-4ac5-a1b5-6c1fa0b4cbd0",
     ]);
-    let urls = vec![stray.server.url.clone().into()];
+    let urls = vec![stray.url.clone().into()];
     let options = ConnectOptions { urls, max_connections: 2, statement_timeout: Duration::from_secs(10) };
     assert_eq!(Database::connect(options).await.err(), Some(ConnectError::OutsideGroup));
 
-    let (first, second) = (stray.url.port().unwrap().to_string(), joined.url.port().unwrap().to_string());
-    let both = stray.server.url.replace(&first, &format!("{first},127.0.0.1:{second}"));
+    let (port, other) = (Url::parse(&stray.url).unwrap().port().unwrap(), joined.url.port().unwrap());
+    let both = stray.url.replace(&port.to_string(), &format!("{port},127.0.0.1:{other}"));
     for (url, outcome) in [(both.as_str(), "created"), (joined.url.as_str(), "matched")] {
         let service = Service::start_with(url, &[]).await;
         let reply = service.caller().identify(Door::Grpc, Some("one@x.de"), None).await.unwrap();
         assert_eq!(reply.outcome, outcome, "written to the server in its group");
         service.stop().await;
     }
+
+    let address = Proxy::start(&joined.server.url).await; // With an account that sees whether it is in its group.
+    taken_over(joined.server, &address, &stray.url).await.stop().await;
 }
 
 /// Another server is promoted as soon as this one takes no writes, and is written to by a replica of the service that
 /// knows. Connections stay open.
 async fn a_primary_that_is_demoted(server: Server) {
-    let one = Candidate::new(server).await;
-    let service = Service::start_with(one.url.as_str(), &["--database-timeout", "1s"]).await;
+    let primary = Candidate::new(server).await;
+    let service = Service::start_with(primary.url.as_str(), &["--database-timeout", "1s"]).await;
     let caller = service.caller();
     caller.identify(Door::Grpc, Some("known@x.de"), Some("+4930123456")).await.unwrap();
-    for round in 0..5 {
-        one.set_read_only(true).await;
+    let calls = [(Some("known@x.de"), None), (None, Some("+4930123456")), (Some("new@x.de"), None)];
+    for round in 0..calls.len() {
+        primary.set_read_only(true).await;
         // At once, and until the service has asked again: each second.
         let begun = Instant::now();
-        while begun.elapsed() < Duration::from_millis(1_500) {
-            for (email, phone) in [(Some("known@x.de"), None), (None, Some("+4930123456")), (Some("new@x.de"), None)] {
-                let answer = caller.identify_within(Duration::from_secs(1), Door::Grpc, email, phone).await;
-                answer.expect_err(&format!("round {round}: an answer out of date")).assert_of_an_outage();
+        for (email, phone) in calls.into_iter().cycle().skip(round) {
+            let answer = caller.identify_within(Duration::from_secs(1), Door::Grpc, email, phone).await;
+            answer.expect_err("an answer out of date").assert_of_an_outage();
+            if begun.elapsed() > Duration::from_millis(1_500) {
+                break;
             }
         }
-        one.set_read_only(false).await;
+        primary.set_read_only(false).await;
         assert_eq!(eventually(&caller, "known@x.de").await, "matched");
     }
     service.stop().await;
+
+    // What is read under locks, where it is too late for the look-up before to notice.
+    let mut lock = begun(&primary).await;
+    let mut find = begun(&primary).await;
+    let mut now = begun(&primary).await;
+    primary.set_read_only(true).await;
+    let known = Identifier::from_stored(IdentifierKind::Email, "known@x.de");
+    for error in
+        [lock.lock(&BTreeSet::from([ContactId(1)])).await.err(), find.find(&[known]).await.err(), now.now().await.err()]
+    {
+        assert!(error.is_some_and(|error| error.is_unavailable()));
+    }
+}
+
+/// A transaction on connections of its own: what one finds out, others are not told.
+async fn begun(on: &Candidate) -> DatabaseTransaction {
+    let urls = vec![on.url.as_str().into()];
+    let options = ConnectOptions { urls, max_connections: 1, statement_timeout: Duration::from_secs(10) };
+    Database::connect(options).await.expect("it takes writes").begin().await.expect("a transaction")
 }
 
 /// It hung, its group went on without it, and when it wakes up it takes itself for a member until it has noticed.
