@@ -77,17 +77,20 @@ fn padded<'a>(
 }
 
 /// Whether a MySQL or MariaDB server takes no writes (any more), as a column of what is read from it. Who makes it a replica
-/// leaves its connections open, and by the time anybody asks, another server may have been written to. As text, because
-/// MariaDB 12 has words for it.
-const MYSQL_IS_REPLICA: &str = "CAST(@@global.read_only AS CHAR) NOT IN ('0', 'OFF')";
+/// leaves its connections open, and by the time anybody asks, another server may have been written to.
+const MYSQL_READ_ONLY: &str = "@@global.read_only";
 
 /// Refuses a row in which this column says so: the rest may be out of date. PostgreSQL needs none, as a server in use
 /// becomes a standby by a restart alone, which ends its connections.
 pub(super) fn check_is_primary(backend: DbBackend, row: &QueryResult, index: usize) -> Result<(), StoreError> {
-    if backend == DbBackend::MySql && row.try_get_by_index::<i64>(index)? == 1 {
-        return Err(StoreError::read_only());
+    if backend != DbBackend::MySql {
+        return Ok(());
     }
-    Ok(())
+    let is_read_only = match row.try_get_by_index::<i64>(index) {
+        Ok(number) => number != 0,
+        Err(_) => row.try_get_by_index::<String>(index)? != "OFF", // MariaDB 12 has words for it.
+    };
+    if is_read_only { Err(StoreError::read_only()) } else { Ok(()) }
 }
 
 /// The identities that own these identifiers: a row for each of their contacts, deleted ones included.
@@ -101,7 +104,7 @@ pub(super) fn find(backend: DbBackend, identifiers: &[Identifier]) -> Statement 
     let mut columns =
         r#"c."id", c."email", c."phoneNumber", c."linkedId", c."createdAt", c."updatedAt", c."deletedAt""#.to_owned();
     if backend == DbBackend::MySql {
-        columns = format!("{columns}, {MYSQL_IS_REPLICA}");
+        columns = format!("{columns}, {MYSQL_READ_ONLY}");
     }
     let by = |column: &str, index: &str| {
         let linked = format!(r#"c."{column}" = roots.root"#);
@@ -177,7 +180,7 @@ impl Clock {
     /// so is its clock (its own one counts milliseconds).
     pub(super) fn columns(backend: DbBackend) -> &'static [&'static str] {
         if backend == DbBackend::MySql {
-            &["UTC_TIMESTAMP(6)", "@@auto_increment_increment", MYSQL_IS_REPLICA]
+            &["UTC_TIMESTAMP(6)", "@@auto_increment_increment", MYSQL_READ_ONLY]
         } else if backend == DbBackend::Postgres {
             &["clock_timestamp() AT TIME ZONE 'UTC'"]
         } else {
@@ -210,5 +213,23 @@ impl Clock {
 
     fn of_this_process() -> Self {
         Self { now: Timestamp(Utc::now().timestamp_micros()), id_step: 1 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_replica_is_known_by_number_and_by_word() {
+        let database = sea_orm::Database::connect("sqlite::memory:").await.unwrap();
+        for (said, is_primary) in
+            [("0", true), ("'OFF'", true), ("1", false), ("'ON'", false), ("'NO_LOCK_NO_ADMIN'", false)]
+        {
+            let select = Statement::from_string(DbBackend::Sqlite, format!("SELECT 7, {said}"));
+            let row = database.query_one_raw(select).await.unwrap().unwrap();
+            assert_eq!(check_is_primary(DbBackend::MySql, &row, 1).is_ok(), is_primary, "{said}");
+            assert!(check_is_primary(DbBackend::Sqlite, &row, 1).is_ok());
+        }
     }
 }

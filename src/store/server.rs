@@ -32,8 +32,8 @@ pub(super) const CLOSE_WITHIN: Duration = Duration::from_secs(10);
 /// How often to try an SQLite file that is busy.
 const BUSY_EVERY: Duration = Duration::from_millis(10);
 
-/// `innodb_read_only` is an Aurora reader's. The variable in the comments, of which each server heeds its own,
-/// is what `transaction_read_only` in a configuration sets.
+/// `read_only` as text, because MariaDB 12 has words for it. `innodb_read_only` is an Aurora reader's. The variable in the
+/// comments, of which each server heeds its own, is what `transaction_read_only` in a configuration sets.
 const MYSQL_READ_ONLY: &str = "SELECT CAST(@@global.read_only AS CHAR) NOT IN ('0', 'OFF') OR @@global.innodb_read_only \
      /*!80000 OR @@session.transaction_read_only */ /*M!100000 OR @@session.tx_read_only */";
 
