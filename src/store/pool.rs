@@ -12,6 +12,7 @@
 //! So every statement reports how it ended, and every new connection what it leads to. When that says that the connections are of no use, all of them are
 //! replaced, by connections to the first server that takes writes. The old ones finish what they have begun.
 
+use std::pin::pin;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex as Lock, PoisonError, Weak};
 use std::time::{Duration, Instant};
@@ -196,10 +197,16 @@ impl Lease {
         work: impl Future<Output = Result<T, impl Into<StoreError>>>,
     ) -> Result<T, StoreError> {
         let result = match self.takes_writes() {
-            Ok(()) => match timeout(limit, work).await {
-                Ok(result) => result.map_err(Into::into),
-                Err(_) => Err(StoreError::TimedOut(limit)),
-            },
+            Ok(()) => {
+                let mut work = pin!(work);
+                match timeout(limit, work.as_mut()).await {
+                    Ok(result) => result.map_err(Into::into),
+                    Err(_) => {
+                        self.generation.connected.given_up.now();
+                        Err(StoreError::TimedOut(limit))
+                    }
+                }
+            }
             Err(read_only) => Err(read_only),
         };
         self.ended(result).await

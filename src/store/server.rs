@@ -2,8 +2,8 @@
 
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex as Lock, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use sea_orm::{DatabaseConnection, DbBackend, DbErr, QueryResult, RuntimeErr};
@@ -28,6 +28,9 @@ const PREPARED: usize = 200;
 
 /// How long a connection may take to be closed.
 pub(super) const CLOSE_WITHIN: Duration = Duration::from_secs(10);
+
+/// How long it takes at most, on a busy machine, until the connection of a statement that was given up comes back.
+const GIVEN_BACK_WITHIN: Duration = Duration::from_secs(5);
 
 /// How often to try an SQLite file that is busy.
 const BUSY_EVERY: Duration = Duration::from_millis(10);
@@ -70,6 +73,27 @@ pub(super) struct Connected {
     /// Whether a statement, or a connection that was made since, found that the server takes no writes: what any of them
     /// reads may be out of date.
     pub(super) is_read_only: Arc<AtomicBool>,
+    pub(super) given_up: GivenUp,
+}
+
+/// When a statement was given up last, as its answer did not come in time. Clones are the same.
+#[derive(Clone, Debug, Default)]
+pub(super) struct GivenUp(Arc<Lock<Option<Instant>>>);
+
+impl GivenUp {
+    /// To be called before the statement's future is dropped, which gives its connection back.
+    pub(super) fn now(&self) {
+        *self.last() = Some(Instant::now());
+    }
+
+    /// Whether it may have been on a connection that comes back now.
+    fn is_recent(&self) -> bool {
+        self.last().is_some_and(|at| at.elapsed() < GIVEN_BACK_WITHIN)
+    }
+
+    fn last(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// A server that can have the database.
@@ -128,6 +152,8 @@ impl Server {
         let is_read_only = Arc::new(AtomicBool::new(false));
         let mysql = Start { session, is_read_only: Arc::clone(&is_read_only) };
         let postgres = mysql.clone();
+        let given_up = GivenUp::default();
+        let mysql_given_up = given_up.clone();
         let url = self.url.expose_secret();
         let limit = self.statement_timeout;
         let lock_wait = self.lock_wait.others;
@@ -147,7 +173,16 @@ impl Server {
                     let start = start.clone();
                     Box::pin(async move { start.mysql(connection).await })
                 })
-                .after_release(move |connection, _| Box::pin(is_at_rest(connection, limit)))
+                .after_release({
+                    let given_up = mysql_given_up.clone();
+                    move |connection, _| {
+                        let may_be_open = given_up.is_recent();
+                        Box::pin(async move {
+                            Ok(is_at_rest(connection, limit).await?
+                                && (!may_be_open || is_rolled_back(connection, limit).await))
+                        })
+                    }
+                })
             })
             .map_sqlx_postgres_pool_opts(move |pool| {
                 let start = postgres.clone();
@@ -182,7 +217,7 @@ impl Server {
         let connection = sea_orm::Database::connect(options).await.map_err(|error| {
             if let DbErr::Conn(RuntimeErr::SqlxError(error)) = &error { why(error) } else { ConnectError::Unreachable }
         })?;
-        Ok(Connected { connection, is_read_only })
+        Ok(Connected { connection, is_read_only, given_up })
     }
 }
 
@@ -214,6 +249,12 @@ impl Start {
 /// read first. Where it does not come, the connection is closed; the pool alone would wait for ever.
 async fn is_at_rest(connection: &mut impl Connection, limit: Duration) -> Result<bool, sqlx::Error> {
     Ok(matches!(timeout(limit, connection.flush()).await, Ok(Ok(()))))
+}
+
+/// Ends the transaction whose BEGIN was given up and took effect all the same. sqlx-mysql 0.9.0 does not know of it, and
+/// what is read in it later is no transaction of its own: under Group Replication with `BEFORE` it need not be up to date.
+async fn is_rolled_back(connection: &mut MySqlConnection, limit: Duration) -> bool {
+    matches!(timeout(limit, connection.execute("ROLLBACK")).await, Ok(Ok(_)))
 }
 
 /// Tries a MySQL or MariaDB server; what its sessions are to begin with: this, and what that server needs besides.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use identity::domain::{ContactId, Identifier, IdentifierKind};
 use identity::store::{ConnectError, ConnectOptions, Database, DatabaseTransaction, Store, Transaction};
-use sea_orm::{ConnectionTrait, DbBackend, Statement};
+use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, Statement};
 use tonic::Code;
 use tonic_health::pb::health_check_response::ServingStatus;
 use url::Url;
@@ -29,6 +29,7 @@ pub fn register(suite: &mut Suite) {
         a_primary_that_is_demoted,
     );
     suite.with_servers("failover::a_server_that_its_group_expelled", a_server_that_its_group_expelled);
+    suite.with_servers("failover::a_transaction_that_was_given_up", a_transaction_that_was_given_up);
 }
 
 /// How soon the service must have found its way.
@@ -337,4 +338,44 @@ async fn a_server_that_its_group_expelled() {
     }
     asleep.stop().await;
     awake.stop().await;
+}
+
+/// BEGIN waits until its server has what the others of its group acknowledged, for too long, and takes effect when nobody
+/// waits for it any more. What is read on that connection later must wait likewise.
+async fn a_transaction_that_was_given_up() {
+    let cluster = tokio::task::spawn_blocking(|| Cluster::start(true)).await.expect("a cluster");
+    let service = Service::start_with(&cluster.url_of(0), &[]).await;
+    let caller = service.caller();
+    caller.identify(Door::Grpc, Some("known@x.de"), None).await.unwrap();
+
+    // The one connection to another server, which does not get on for now and then.
+    let urls = vec![cluster.url_of(1).into()];
+    let options = ConnectOptions { urls, max_connections: 1, statement_timeout: Duration::from_secs(1) };
+    let database = Database::connect(options).await.expect("it takes writes");
+    let known = [Identifier::from_stored(IdentifierKind::Email, "known@x.de")];
+    assert_eq!(database.find(&known).await.expect("an answer").len(), 1);
+
+    let held = hold(&cluster.url_of(1)).await;
+    caller.identify(Door::Grpc, Some("another@x.de"), None).await.unwrap();
+    assert!(database.begin().await.expect_err("it waits").is_unavailable());
+    held.close().await.expect("close");
+    assert_eq!(database.find(&known).await.expect("the connection is back").len(), 1);
+
+    let held = hold(&cluster.url_of(1)).await;
+    caller.identify(Door::Grpc, Some("known@x.de"), Some("+4930123456")).await.unwrap();
+    let too_early = database.find(&known).await;
+    assert!(too_early.is_err_and(|error| error.is_unavailable()), "an answer out of date");
+    held.close().await.expect("close");
+    let found = database.find(&known).await.expect("an answer");
+    assert_eq!(found[0].values(IdentifierKind::Phone), ["+4930123456"]);
+    service.stop().await;
+}
+
+/// Keeps a server from taking over what the others of its group write, until the connection is closed.
+async fn hold(url: &str) -> DatabaseConnection {
+    let mut options = sea_orm::ConnectOptions::new(url);
+    options.max_connections(1);
+    let connection = sea_orm::Database::connect(options).await.expect("the server answers");
+    connection.execute_unprepared("FLUSH TABLES WITH READ LOCK").await.expect("an administrator may");
+    connection
 }
