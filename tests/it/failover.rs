@@ -204,7 +204,7 @@ async fn taken_over(primary: Server, address: &Proxy, by: &str) -> Service {
     let killed = tokio::task::spawn_blocking(move || primary.kill());
     let (begun, mut refused) = (Instant::now(), 0);
     while !killed.is_finished() || begun.elapsed() < Duration::from_secs(2) {
-        match caller.identify_within(Duration::from_secs(1), Door::Grpc, Some("known@x.de"), None).await {
+        match caller.identify_within(Duration::from_secs(3), Door::Grpc, Some("known@x.de"), None).await {
             Ok(reply) => assert_eq!(reply.primary, known, "an answer of another server"),
             Err(refusal) => {
                 refusal.assert_of_an_outage();
@@ -272,7 +272,7 @@ async fn a_primary_that_is_demoted(server: Server) {
         // At once, and until the service has asked again: each second.
         let begun = Instant::now();
         for (email, phone) in calls.into_iter().cycle().skip(round) {
-            let answer = caller.identify_within(Duration::from_secs(1), Door::Grpc, email, phone).await;
+            let answer = caller.identify_within(Duration::from_secs(3), Door::Grpc, email, phone).await;
             answer.expect_err("an answer out of date").assert_of_an_outage();
             if begun.elapsed() > Duration::from_millis(1_500) {
                 break;
@@ -326,7 +326,7 @@ async fn a_server_that_its_group_expelled() {
     let mut answered = 0;
     while answered < 5 * emails.len() {
         for email in &emails {
-            match old.identify_within(Duration::from_secs(1), Door::Grpc, Some(email), None).await {
+            match old.identify_within(Duration::from_secs(3), Door::Grpc, Some(email), None).await {
                 Ok(reply) => {
                     assert_eq!(reply.phones.len(), 1, "an answer out of date");
                     answered += 1;

@@ -52,9 +52,10 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    /// While the database is away a call says that a retry helps, or that its deadline passed.
+    /// While the database is away a call says that a retry helps, or that its deadline passed. (Tonic's client says
+    /// that it cancelled the call, when it is the first to notice.)
     pub fn assert_of_an_outage(&self) {
-        assert!(self.retry || self.code == Code::DeadlineExceeded, "{self:?}");
+        assert!(self.retry || [Code::DeadlineExceeded, Code::Cancelled].contains(&self.code), "{self:?}");
     }
 }
 
