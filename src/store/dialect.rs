@@ -78,7 +78,7 @@ fn padded<'a>(
 
 /// Whether a MySQL or MariaDB server takes no writes (any more), as a column of what is read from it. Who makes it a replica
 /// leaves its connections open, and by the time anybody asks, another server may have been written to.
-const MYSQL_READ_ONLY: &str = "@@global.read_only";
+const READ_ONLY_COLUMN: &str = "@@global.read_only";
 
 /// Refuses a row in which this column says so: the rest may be out of date. PostgreSQL needs none, as a server in use
 /// becomes a standby by a restart alone, which ends its connections.
@@ -104,7 +104,7 @@ pub(super) fn find(backend: DbBackend, identifiers: &[Identifier]) -> Statement 
     let mut columns =
         r#"c."id", c."email", c."phoneNumber", c."linkedId", c."createdAt", c."updatedAt", c."deletedAt""#.to_owned();
     if backend == DbBackend::MySql {
-        columns = format!("{columns}, {MYSQL_READ_ONLY}");
+        columns = format!("{columns}, {READ_ONLY_COLUMN}");
     }
     let by = |column: &str, index: &str| {
         let linked = format!(r#"c."{column}" = roots.root"#);
@@ -180,7 +180,7 @@ impl Clock {
     /// so is its clock (its own one counts milliseconds).
     pub(super) fn columns(backend: DbBackend) -> &'static [&'static str] {
         if backend == DbBackend::MySql {
-            &["UTC_TIMESTAMP(6)", "@@auto_increment_increment", MYSQL_READ_ONLY]
+            &["UTC_TIMESTAMP(6)", "@@auto_increment_increment", READ_ONLY_COLUMN]
         } else if backend == DbBackend::Postgres {
             &["clock_timestamp() AT TIME ZONE 'UTC'"]
         } else {

@@ -38,6 +38,14 @@ const SOON: Duration = Duration::from_secs(10);
 /// How long an expelled server takes to be back in its group at most.
 const BACK_IN_GROUP: Duration = Duration::from_secs(90);
 
+/// The time that a statement has where none is to be given up.
+const PATIENT: Duration = Duration::from_secs(10);
+
+/// One connection to a server.
+async fn connect(url: &str, statement_timeout: Duration) -> Result<Database, ConnectError> {
+    Database::connect(ConnectOptions { urls: vec![url.into()], max_connections: 1, statement_timeout }).await
+}
+
 /// Calls until it works; every failure on the way says that a retry helps.
 async fn eventually(caller: &Caller, email: &str) -> &'static str {
     let begun = Instant::now();
@@ -85,9 +93,7 @@ struct Candidate {
 
 impl Candidate {
     async fn new(server: Server) -> Self {
-        let urls = vec![server.url.clone().into()];
-        let options = ConnectOptions { urls, max_connections: 2, statement_timeout: Duration::from_secs(10) };
-        Database::connect(options).await.expect("the server answers").migrate_up().await.expect("tables");
+        connect(&server.url, PATIENT).await.expect("the server answers").migrate_up().await.expect("tables");
         let mut url = Url::parse(&server.url).unwrap();
         if server.backend != Backend::Postgres {
             let admin = sea_orm::Database::connect(&server.url).await.expect("the server answers");
@@ -242,9 +248,7 @@ async fn a_server_outside_its_group(server: Server) {
         "--loose-group-replication-start-on-boot=OFF",
         "--loose-group-replication-group-name=3a0d4a6c-6c0e-4ac5-a1b5-6c1fa0b4cbd0",
     ]);
-    let urls = vec![stray.url.clone().into()];
-    let options = ConnectOptions { urls, max_connections: 2, statement_timeout: Duration::from_secs(10) };
-    assert_eq!(Database::connect(options).await.err(), Some(ConnectError::OutsideGroup));
+    assert_eq!(connect(&stray.url, PATIENT).await.err(), Some(ConnectError::OutsideGroup));
 
     let (port, other) = (Url::parse(&stray.url).unwrap().port().unwrap(), joined.url.port().unwrap());
     let both = stray.url.replace(&port.to_string(), &format!("{port},127.0.0.1:{other}"));
@@ -298,9 +302,7 @@ async fn a_primary_that_is_demoted(server: Server) {
 
 /// A transaction on connections of its own: what one finds out, others are not told.
 async fn begun(on: &Candidate) -> DatabaseTransaction {
-    let urls = vec![on.url.as_str().into()];
-    let options = ConnectOptions { urls, max_connections: 1, statement_timeout: Duration::from_secs(10) };
-    Database::connect(options).await.expect("it takes writes").begin().await.expect("a transaction")
+    connect(on.url.as_str(), PATIENT).await.expect("it takes writes").begin().await.expect("a transaction")
 }
 
 /// It hung, its group went on without it, and when it wakes up it takes itself for a member until it has noticed.
@@ -349,9 +351,7 @@ async fn a_transaction_that_was_given_up() {
     caller.identify(Door::Grpc, Some("known@x.de"), None).await.unwrap();
 
     // The one connection to another server, which does not get on for now and then.
-    let urls = vec![cluster.url_of(1).into()];
-    let options = ConnectOptions { urls, max_connections: 1, statement_timeout: Duration::from_secs(1) };
-    let database = Database::connect(options).await.expect("it takes writes");
+    let database = connect(&cluster.url_of(1), Duration::from_secs(1)).await.expect("it takes writes");
     let known = [Identifier::from_stored(IdentifierKind::Email, "known@x.de")];
     assert_eq!(database.find(&known).await.expect("an answer").len(), 1);
 
