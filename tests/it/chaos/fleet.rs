@@ -3,8 +3,6 @@
 use std::sync::{Arc, RwLock};
 use std::time::{Duration, Instant};
 
-use fastrand::Rng;
-
 use crate::harness::{Caller, Door, Process};
 
 /// What does not serve after this time never will.
@@ -36,10 +34,6 @@ impl Fleet {
 
     pub fn len(&self) -> usize {
         self.0.len()
-    }
-
-    pub fn any(&self, random: &mut Rng) -> Caller {
-        self.caller(random.usize(0..self.len()))
     }
 
     pub fn caller(&self, number: usize) -> Caller {

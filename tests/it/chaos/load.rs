@@ -26,6 +26,8 @@ const REQUESTS_PER_GROUP: u64 = 60;
 #[derive(Clone, Debug)]
 pub struct Ended {
     pub call: Call,
+    /// Which replica was asked: its place in the fleet.
+    pub replica: usize,
     /// When it ended, answered or not.
     pub until: u64,
     pub refusal: Option<Refusal>,
@@ -86,7 +88,8 @@ impl Load {
 
     /// Asks any replica and notes what comes back; whether it was an answer.
     pub async fn ask(&self, request: Vec<Key>, random: &mut Rng) -> bool {
-        let caller = self.shared.fleet.any(random);
+        let replica = random.usize(0..self.shared.fleet.len());
+        let caller = self.shared.fleet.caller(replica);
         let start = self.now();
         let value = |kind| request.iter().find(|key| key.0 == kind).map(|key| key.1.as_str());
         let answer = caller.identify_within(DEADLINE, Door::Grpc, value('e'), value('p'));
@@ -101,7 +104,7 @@ impl Load {
             Err(refusal) => (None, Some(refusal)),
         };
         let is_answered = end.is_some();
-        let ended = Ended { call: Call { request, start, end }, until, refusal };
+        let ended = Ended { call: Call { request, start, end }, replica, until, refusal };
         self.shared.ended.lock().expect("the calls").push(ended);
         is_answered
     }

@@ -1,5 +1,6 @@
 //! How a campaign ends: everything is proved, and its figures are printed.
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -71,7 +72,14 @@ impl Campaign {
         });
         println!("\nchaos {figures}"); // Behind the name of the test.
         let some = |list: &[String]| list.iter().take(5).cloned().collect::<Vec<_>>().join("\n");
-        assert!(refused.is_empty(), "the history is refused, {} times:\n{}", refused.len(), some(&refused));
+        let all = || keep(&ended, &format!("chaos-{}-{}.txt", name.replace(' ', "-"), script.seed));
+        assert!(
+            refused.is_empty(),
+            "the history in {:?} is refused, {} times:\n{}",
+            all(),
+            refused.len(),
+            some(&refused)
+        );
         assert!(findings.is_empty(), "invariants are broken, {} times:\n{}", findings.len(), some(&findings));
         assert!(answered > 50, "there was load: {answered}");
         let dishonest = ended.iter().filter_map(|ended| ended.refusal.as_ref()).find(|refusal| !is_honest(refusal));
@@ -79,6 +87,21 @@ impl Campaign {
         assert!(last <= RECOVERY, "it took {last:?} to serve again");
         ended
     }
+}
+
+/// Writes all calls down, a line each, so that what was refused can be understood; the file.
+fn keep(ended: &[Ended], name: &str) -> PathBuf {
+    let file = std::env::temp_dir().join(name);
+    let mut lines: Vec<(u64, String)> = Vec::with_capacity(ended.len());
+    for one in ended {
+        let Call { request, start, end } = &one.call;
+        let outcome = end.as_ref().map_or_else(|| format!("{:?}", one.refusal), |(_, seen)| format!("{seen:?}"));
+        lines.push((*start, format!("{start} to {}, replica {}: {request:?} {outcome}", one.until, one.replica)));
+    }
+    lines.sort();
+    let text: Vec<String> = lines.into_iter().map(|(_, line)| line).collect();
+    std::fs::write(&file, text.join("\n")).expect("a place for temporary files");
+    file
 }
 
 /// What `identity verify` finds, and how much it looked at.
