@@ -16,7 +16,7 @@ use tokio::sync::{Mutex, OwnedSemaphorePermit, mpsc};
 
 use super::job::{Job, ListId, Reply, Statement};
 use super::{read, supervise};
-use crate::domain::{Identifier, Identity, Observation, Snapshot};
+use crate::domain::{Identifier, Identity, Observation};
 use crate::store::Store;
 
 /// The jobs of a list, and where their answers come. The permit is shared out among them, so that each
@@ -66,7 +66,7 @@ impl<S: Store> Lane<S> {
             while let Some(job) = jobs.next_if(|job| piece.has_room_for(job)) {
                 piece.push(job);
             }
-            self.reader.read(piece.jobs, |job, snapshot| ahead.lets_pass(&job.observation, snapshot)).await;
+            self.reader.read(piece.jobs, |job, matched| ahead.lets_pass(&job.observation, matched)).await;
         }
     }
 }
@@ -76,10 +76,10 @@ impl<S: Store> Lane<S> {
 struct Ahead(HashSet<Identifier>);
 
 impl Ahead {
-    /// Whether the next observation of the list may be answered from the snapshot. If not, it joins those
-    /// that are ahead of the rest.
-    fn lets_pass(&mut self, observation: &Observation, snapshot: &Snapshot) -> bool {
-        let passes = snapshot.matched(observation).is_some_and(|identity| !self.has_any_of(identity));
+    /// Whether the next observation of the list may be answered with the identity that it matched, if there is
+    /// one. If not, it joins those that are ahead of the rest.
+    fn lets_pass(&mut self, observation: &Observation, matched: Option<&Identity>) -> bool {
+        let passes = matched.is_some_and(|identity| !self.has_any_of(identity));
         if !passes {
             self.0.extend(observation.identifiers().iter().cloned());
         }
@@ -95,7 +95,7 @@ impl Ahead {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{Contact, ContactId, IdentifierKind, Link, Timestamp};
+    use crate::domain::{Contact, ContactId, IdentifierKind, Link, Snapshot, Timestamp};
 
     fn identifier(value: &str) -> Identifier {
         let kind = if value.contains('@') { IdentifierKind::Email } else { IdentifierKind::Phone };
@@ -117,11 +117,16 @@ mod tests {
         Identity::new(vec![contact]).unwrap()
     }
 
+    fn lets_pass(ahead: &mut Ahead, values: &[&str], by: &Snapshot) -> bool {
+        let observation = observation(values);
+        ahead.lets_pass(&observation, by.matched(&observation).map(AsRef::as_ref))
+    }
+
     #[test]
     fn only_what_touches_something_ahead_has_to_wait() {
         let snapshot = Snapshot::new(vec![known(1, &["a@x", "1"]), known(2, &["b@x", "2"]), known(3, &["c@x", "3"])]);
         let mut ahead = Ahead::default();
-        let mut passes = |values: &[&str]| ahead.lets_pass(&observation(values), &snapshot);
+        let mut passes = |values: &[&str]| lets_pass(&mut ahead, values, &snapshot);
         assert!(passes(&["a@x"]));
         assert!(!passes(&["a@x", "9"]), "brings a number");
         assert!(!passes(&["1"]), "its customer is about to get a number");
@@ -130,16 +135,26 @@ mod tests {
         assert!(!passes(&["2"]) && !passes(&["c@x"]), "the merged");
         assert!(!passes(&["new@x"]) && !passes(&["new@x"]));
     }
+
     /// Somebody else's request joined them between two reads.
     #[test]
     fn whose_identifier_went_ahead_has_to_wait_by_the_latest_read() {
         let mut ahead = Ahead::default();
         let before = Snapshot::new(vec![known(1, &["a@x", "1"]), known(2, &["b@x", "2"])]);
-        assert!(!ahead.lets_pass(&observation(&["new@x"]), &before));
-        assert!(!ahead.lets_pass(&observation(&["b@x", "9"]), &before));
+        assert!(!lets_pass(&mut ahead, &["new@x"], &before));
+        assert!(!lets_pass(&mut ahead, &["b@x", "9"], &before));
         let linked = Snapshot::new(vec![known(1, &["a@x", "1", "new@x"])]);
-        assert!(!ahead.lets_pass(&observation(&["1"]), &linked));
+        assert!(!lets_pass(&mut ahead, &["1"], &linked));
         let merged = Snapshot::new(vec![known(3, &["c@x", "3", "b@x", "2"])]);
-        assert!(!ahead.lets_pass(&observation(&["c@x"]), &merged));
+        assert!(!lets_pass(&mut ahead, &["c@x"], &merged));
+    }
+
+    /// Where a read does not have the latest, nothing passes, and the order is kept all the same.
+    #[test]
+    fn what_a_read_does_not_match_is_ahead() {
+        let mut ahead = Ahead::default();
+        let snapshot = Snapshot::new(vec![known(1, &["a@x", "1"])]);
+        assert!(!ahead.lets_pass(&observation(&["a@x"]), None));
+        assert!(!lets_pass(&mut ahead, &["1"], &snapshot));
     }
 }

@@ -4,7 +4,7 @@
 //! service answers one request in one transaction, and a busy one shares a transaction among hundreds.
 //!
 //! ```text
-//! identify ──> read lanes ── everything known: answered from one consistent read
+//! identify ──> read lanes ── everything known: answered from one consistent read that has the latest
 //!                   └──────> write lanes ── one transaction: lock, read again what changed, plan, write, commit
 //! ```
 //!

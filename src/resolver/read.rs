@@ -11,8 +11,8 @@ use super::backoff::{UNAVAILABLE_ATTEMPTS, pause};
 use super::job::{self, Job, Statement};
 use super::supervise::{self, caught};
 use super::{IdentifyError, Reachable};
-use crate::domain::{Answer, Outcome, Snapshot};
-use crate::store::{Store, StoreError};
+use crate::domain::{Answer, Identity, Observation, Outcome, Snapshot};
+use crate::store::{Reading, Store, StoreError};
 
 /// One of several lanes that share a queue. Each takes all that waits, in turn: while a statement is under
 /// way, requests wait for its end or until they fill another one beside it.
@@ -37,6 +37,20 @@ struct Batch {
     statement: Statement,
     /// Unless others are under way beside it.
     turn: Option<OwnedSemaphorePermit>,
+}
+
+/// What a read says of the jobs that it was for.
+struct Known {
+    snapshot: Snapshot,
+    /// See [`Reading`].
+    is_latest: bool,
+}
+
+impl Known {
+    /// The identity that the job is answered with, if nothing has to be written and nothing more to be read.
+    fn matched(&self, observation: &Observation) -> Option<&Arc<Identity>> {
+        self.snapshot.matched(observation).filter(|_| self.is_latest)
+    }
 }
 
 /// How long jobs wait at most while a statement is under way and they are too few to fill another: one that
@@ -118,18 +132,23 @@ impl<S: Store> Lane<S> {
         self.queue.lock().await.next().await
     }
 
-    /// Reads, in one statement, what these jobs are about. Those that are known altogether and that
-    /// `may_answer` lets pass are answered; all others go to the write lanes, in order.
+    /// Reads, in one statement, what these jobs are about. Those that are known altogether, by a read that has the
+    /// latest, and that `may_answer` lets pass with their identity, are answered; all others go to the write lanes,
+    /// in order.
     ///
     /// A job that the database refuses must not take its neighbours down: halves until it is alone.
-    pub(super) async fn read(&self, jobs: Vec<Job>, mut may_answer: impl FnMut(&Job, &Snapshot) -> bool) {
+    pub(super) async fn read(&self, jobs: Vec<Job>, mut may_answer: impl FnMut(&Job, Option<&Identity>) -> bool) {
         let mut pieces = vec![jobs];
         while let Some(mut jobs) = pieces.pop() {
             match self.find(&mut jobs).await {
-                Ok(snapshot) => {
+                Ok(known) => {
                     for job in jobs {
-                        let may_answer = may_answer(&job, &snapshot);
-                        self.answer(job, &snapshot, may_answer);
+                        let matched = known.matched(&job.observation);
+                        let may_answer = may_answer(&job, matched.map(Arc::as_ref));
+                        match matched.filter(|_| may_answer) {
+                            Some(identity) => answer(job, identity),
+                            None => self.pass_on(job, &known.snapshot),
+                        }
                     }
                 }
                 Err(error) if error.is_unavailable() => job::fail(jobs, &error),
@@ -146,18 +165,18 @@ impl<S: Store> Lane<S> {
     }
 
     /// What is known of those jobs that are still wanted, in as many attempts as it takes.
-    async fn find(&self, jobs: &mut Vec<Job>) -> Result<Snapshot, StoreError> {
+    async fn find(&self, jobs: &mut Vec<Job>) -> Result<Known, StoreError> {
         let (mut lost_races, mut unavailable) = (0, 0);
         loop {
             jobs.retain(Job::is_wanted);
             if jobs.is_empty() {
-                return Ok(Snapshot::new(Vec::new()));
+                return Ok(Known { snapshot: Snapshot::new(Vec::new()), is_latest: true });
             }
             let identifiers = job::identifiers(jobs, |_, _| true);
-            match caught(async { self.store.find(&identifiers).await.map(Snapshot::new) }).await {
-                Ok(snapshot) => {
+            match caught(self.store.find(&identifiers)).await {
+                Ok(Reading { identities, is_latest }) => {
                     self.reachable.found();
-                    return Ok(snapshot);
+                    return Ok(Known { snapshot: Snapshot::new(identities), is_latest });
                 }
                 Err(StoreError::LostRace(_)) => {
                     sleep(pause(lost_races)).await;
@@ -175,22 +194,19 @@ impl<S: Store> Lane<S> {
         }
     }
 
-    fn answer(&self, mut job: Job, snapshot: &Snapshot, may_answer: bool) {
-        match snapshot.matched(&job.observation).filter(|_| may_answer) {
-            Some(identity) => {
-                let answer = Answer { outcome: Outcome::Matched, identity: Arc::clone(identity) };
-                job.answer(Ok(answer));
-            }
-            None => {
-                let identifiers = job.identifiers().iter();
-                job.owned = identifiers.filter(|identifier| snapshot.owns(identifier)).cloned().collect();
-                job.owners = snapshot.owners_of(&job.observation);
-                if let Err(mpsc::error::SendError(job)) = self.writes.send(job) {
-                    job.answer(Err(IdentifyError::Internal));
-                }
-            }
+    /// Gives a job to the write lanes, with what is known.
+    fn pass_on(&self, mut job: Job, snapshot: &Snapshot) {
+        let identifiers = job.identifiers().iter();
+        job.owned = identifiers.filter(|identifier| snapshot.owns(identifier)).cloned().collect();
+        job.owners = snapshot.owners_of(&job.observation);
+        if let Err(mpsc::error::SendError(job)) = self.writes.send(job) {
+            job.answer(Err(IdentifyError::Internal));
         }
     }
+}
+
+fn answer(job: Job, identity: &Arc<Identity>) {
+    job.answer(Ok(Answer { outcome: Outcome::Matched, identity: Arc::clone(identity) }));
 }
 
 #[cfg(test)]
@@ -198,7 +214,7 @@ mod tests {
     use tokio::time::Instant;
 
     use super::*;
-    use crate::domain::{Identifier, IdentifierKind, Observation};
+    use crate::domain::{Identifier, IdentifierKind};
     use crate::store::MAX_FIND;
 
     fn job(phone: usize) -> Job {

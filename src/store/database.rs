@@ -6,7 +6,7 @@ use sea_orm::{
 
 use super::dialect::Clock;
 use super::pool::{Lease, Pool};
-use super::{MAX_FIND, Store, StoreError, Transaction, find, write};
+use super::{MAX_FIND, Reading, Store, StoreError, Transaction, find, write};
 use crate::domain::{ContactId, Identifier, Identity, Plan, Timestamp};
 
 /// MySQL, MariaDB, PostgreSQL or SQLite through SeaORM. Clones share one pool of connections.
@@ -50,10 +50,11 @@ const WRITERS: usize = 2;
 impl Store for Database {
     type Transaction = DatabaseTransaction;
 
-    async fn find(&self, identifiers: &[Identifier]) -> Result<Vec<Identity>, StoreError> {
+    async fn find(&self, identifiers: &[Identifier]) -> Result<Reading, StoreError> {
         debug_assert!(identifiers.len() <= MAX_FIND, "more than one statement is no consistent read");
         let lease = self.pool.lease().await?;
-        lease.bounded(find::find(lease.connection(), identifiers)).await
+        let identities = lease.bounded(find::find(lease.connection(), identifiers)).await?;
+        Ok(Reading { identities, is_latest: !lease.is_one_of_several() })
     }
 
     async fn begin(&self) -> Result<DatabaseTransaction, StoreError> {

@@ -43,7 +43,7 @@ pub(super) enum Connections {
     Sound,
     /// This one is gone or stuck, and others may be.
     Doubtful,
-    /// What they have prepared is of no use any more.
+    /// What they have prepared, or were told to begin with, is of no use any more.
     Stale,
     /// They lead to a server that takes no writes.
     ReadOnly,
@@ -80,6 +80,11 @@ impl StoreError {
     /// The server takes no writes: it is a replica, or is becoming one.
     pub(super) fn read_only() -> Self {
         Self::Unavailable(Cause::of(Connections::ReadOnly, "read-only"))
+    }
+
+    /// The server has become one of several that take writes, or the only one.
+    pub(super) fn another_role() -> Self {
+        Self::Unavailable(Cause::of(Connections::Stale, "another role"))
     }
 
     /// There is no connection, or no longer.

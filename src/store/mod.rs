@@ -34,14 +34,26 @@ pub use migrate::{MigrateError, MigrationStatus};
 /// (`eq_range_index_dive_limit`), and the plan can turn into a full scan.
 pub const MAX_FIND: usize = 128;
 
+/// What a read outside a transaction found.
+#[derive(Debug)]
+pub struct Reading {
+    /// The identities that own any of the identifiers.
+    pub identities: Vec<Identity>,
+    /// Whether it also has every commit that anybody has read before the call. If not, one may be missing that is not
+    /// acknowledged yet: on MySQL's Group Replication with several primaries, other servers can show it before the one
+    /// on which it was made. There it still has its locks, so who takes them too (by [`Transaction::lock`], or by
+    /// inserting the same key) waits for it.
+    pub is_latest: bool,
+}
+
 /// A place where contacts are kept, shared by all tasks.
 pub trait Store: Clone + Send + Sync + 'static {
     /// A writing transaction; rolled back when dropped.
     type Transaction: Transaction;
 
     /// The identities that own any of these identifiers (at most [`MAX_FIND`]), in one consistent read
-    /// that sees everything committed before the call.
-    fn find(&self, identifiers: &[Identifier]) -> impl Future<Output = Result<Vec<Identity>, StoreError>> + Send;
+    /// that sees every commit whose success was told before the call.
+    fn find(&self, identifiers: &[Identifier]) -> impl Future<Output = Result<Reading, StoreError>> + Send;
 
     /// Begins a transaction in which every statement sees what was committed before that statement.
     fn begin(&self) -> impl Future<Output = Result<Self::Transaction, StoreError>> + Send;

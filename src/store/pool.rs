@@ -13,7 +13,6 @@
 //! replaced, by connections to the first server that takes writes. The old ones finish what they have begun.
 
 use std::pin::pin;
-use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex as Lock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -24,7 +23,7 @@ use tokio::time::{sleep, timeout};
 use super::StoreError;
 use super::connect::{ConnectError, ConnectOptions, Servers};
 use super::error::Connections;
-use super::server::{CLOSE_WITHIN, Connected, is_read_only, read_only_question};
+use super::server::{CLOSE_WITHIN, Connected, Role, role_question};
 use super::session::locking_timeout;
 
 /// So many statements without an answer or a connection, and the pool is replaced. One alone may have bad luck.
@@ -117,10 +116,6 @@ impl Generation {
         Arc::new(Self { connected, doubts: Lock::new((0, Instant::now())) })
     }
 
-    fn is_read_only(&self) -> bool {
-        self.connected.is_read_only.load(Relaxed)
-    }
-
     /// Counts a doubt; how many there are.
     fn doubt(&self) -> u32 {
         let mut doubts = self.doubts.lock().unwrap_or_else(PoisonError::into_inner);
@@ -136,7 +131,7 @@ impl Generation {
             Connections::Doubtful => self.doubt() >= DOUBTS,
             Connections::Stale => true,
             Connections::ReadOnly => {
-                self.connected.is_read_only.store(true, Relaxed);
+                self.connected.findings.set_read_only();
                 true
             }
         }
@@ -153,6 +148,11 @@ pub(super) struct Lease {
 impl Lease {
     pub(super) fn connection(&self) -> &DatabaseConnection {
         &self.generation.connected.connection
+    }
+
+    /// Whether other servers take writes beside this one.
+    pub(super) fn is_one_of_several(&self) -> bool {
+        self.generation.connected.role == Role::OneOfSeveral
     }
 
     /// Reads, or writes what is still to be committed, for as long as one statement may take: a database that hangs
@@ -202,7 +202,7 @@ impl Lease {
                 match timeout(limit, work.as_mut()).await {
                     Ok(result) => result.map_err(Into::into),
                     Err(_) => {
-                        self.generation.connected.given_up.now();
+                        self.generation.connected.findings.give_up();
                         Err(StoreError::TimedOut(limit))
                     }
                 }
@@ -214,7 +214,7 @@ impl Lease {
 
     /// As far as it is known.
     fn takes_writes(&self) -> Result<(), StoreError> {
-        if self.generation.is_read_only() { Err(StoreError::read_only()) } else { Ok(()) }
+        if self.generation.connected.findings.is_read_only() { Err(StoreError::read_only()) } else { Ok(()) }
     }
 
     /// Draws the conclusions for the connections.
@@ -230,19 +230,23 @@ impl Lease {
 
     async fn ask(&self) -> Result<(), StoreError> {
         let backend = self.connection().get_database_backend();
-        let takes_writes = async {
-            let Some(question) = read_only_question(backend) else {
+        let keeps_its_role = async {
+            let Some(question) = role_question(backend) else {
                 return self.connection().execute_unprepared("SELECT 1").await.map(drop).map_err(StoreError::from);
             };
             let answer = self.connection().query_one_raw(Statement::from_string(backend, question)).await;
             match answer.map_err(StoreError::from) {
-                Ok(row) if is_read_only(row.as_ref()) => Err(StoreError::read_only()),
+                Ok(Some(row)) => match Role::told(&row) {
+                    Role::Replica => Err(StoreError::read_only()),
+                    role if role == self.generation.connected.role => Ok(()),
+                    Role::Primary | Role::OneOfSeveral => Err(StoreError::another_role()),
+                },
                 // One that does not know what is asked has no such mode.
-                Ok(_) | Err(StoreError::Rejected(_)) => Ok(()),
+                Ok(None) | Err(StoreError::Rejected(_)) => Ok(()),
                 Err(error) => Err(error),
             }
         };
-        self.bounded(takes_writes).await?;
+        self.bounded(keeps_its_role).await?;
         self.shared.is_lost.send_replace(false);
         Ok(())
     }

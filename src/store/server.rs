@@ -11,7 +11,7 @@ use secrecy::{ExposeSecret, SecretString};
 use sqlx::mysql::MySqlConnectOptions;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
-use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor, MySqlConnection, PgConnection};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor, MySqlConnection, PgConnection, Row};
 use tokio::time::{sleep, timeout};
 
 use super::connect::{ConnectError, why};
@@ -35,10 +35,20 @@ const GIVEN_BACK_WITHIN: Duration = Duration::from_secs(5);
 /// How often to try an SQLite file that is busy.
 const BUSY_EVERY: Duration = Duration::from_millis(10);
 
-/// `read_only` as text, because MariaDB 12 has words for it. `innodb_read_only` is an Aurora reader's. The variable in the
-/// comments, of which each server heeds its own, is what `transaction_read_only` in a configuration sets.
-const MYSQL_READ_ONLY: &str = "SELECT CAST(@@global.read_only AS CHAR) NOT IN ('0', 'OFF') OR @@global.innodb_read_only \
-     /*!80000 OR @@session.transaction_read_only */ /*M!100000 OR @@session.tx_read_only */";
+/// Two questions. Whether it takes no writes: `read_only` as text, because MariaDB 12 has words for it; `innodb_read_only`
+/// is an Aurora reader's; the variable in the comments, of which each server heeds its own, is what
+/// `transaction_read_only` in a configuration sets. And whether every server of its group (Group Replication) takes writes:
+/// from a table, as not every server has that variable.
+const MYSQL_ROLE: &str = "SELECT CAST(@@global.read_only AS CHAR) NOT IN ('0', 'OFF') OR @@global.innodb_read_only \
+     /*!80000 OR @@session.transaction_read_only */ /*M!100000 OR @@session.tx_read_only */, \
+     0 /*!80000 + (SELECT COUNT(*) FROM performance_schema.global_variables \
+     WHERE VARIABLE_NAME = 'group_replication_single_primary_mode' AND VARIABLE_VALUE = 'OFF') */";
+
+/// What one of several primaries is told: a transaction, or a statement that is one by itself, waits first for all that
+/// the others have acknowledged or shown. It does not wait for a commit of its own server's, which the others may show
+/// before that one does: see [`Reading`](super::Reading).
+const MYSQL_WAIT_FOR_OTHERS: &str = "SET SESSION group_replication_consistency = \
+     IF(@@session.group_replication_consistency LIKE '%AFTER', 'BEFORE_AND_AFTER', 'BEFORE')";
 
 const POSTGRES_READ_ONLY: &str =
     "SELECT (pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean)::int::bigint";
@@ -50,10 +60,10 @@ const MYSQL_OUTSIDE_GROUP: &str = "SELECT @@global.group_replication_group_name 
      SELECT * FROM performance_schema.replication_group_members \
      WHERE MEMBER_ID = @@global.server_uuid AND MEMBER_STATE = 'ONLINE')";
 
-/// What to ask a server to learn whether it takes writes. Its answer is for [`is_read_only`].
-pub(super) fn read_only_question(backend: DbBackend) -> Option<&'static str> {
+/// What to ask a server to learn its [`Role`].
+pub(super) fn role_question(backend: DbBackend) -> Option<&'static str> {
     if backend == DbBackend::MySql {
-        Some(MYSQL_READ_ONLY)
+        Some(MYSQL_ROLE)
     } else if backend == DbBackend::Postgres {
         Some(POSTGRES_READ_ONLY)
     } else {
@@ -61,38 +71,74 @@ pub(super) fn read_only_question(backend: DbBackend) -> Option<&'static str> {
     }
 }
 
-/// Whether that is what it answered.
-pub(super) fn is_read_only(answer: Option<&QueryResult>) -> bool {
-    answer.and_then(|row| row.try_get_by_index::<i64>(0).ok()) == Some(1)
+/// What a server is among those that have the database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Role {
+    /// It takes no writes.
+    Replica,
+    /// The one that takes writes.
+    Primary,
+    /// One of several that take writes.
+    OneOfSeveral,
+}
+
+impl Role {
+    /// What it answered to [`role_question`].
+    pub(super) fn told(answer: &QueryResult) -> Self {
+        let is = |index| answer.try_get_by_index::<i64>(index).is_ok_and(|number| number == 1);
+        Self::of(is(0), is(1))
+    }
+
+    fn of(is_read_only: bool, is_one_of_several: bool) -> Self {
+        match (is_read_only, is_one_of_several) {
+            (true, _) => Self::Replica,
+            (false, true) => Self::OneOfSeveral,
+            (false, false) => Self::Primary,
+        }
+    }
 }
 
 /// Connections to a server.
 #[derive(Debug)]
 pub(super) struct Connected {
     pub(super) connection: DatabaseConnection,
-    /// Whether a statement, or a connection that was made since, found that the server takes no writes: what any of them
-    /// reads may be out of date.
-    pub(super) is_read_only: Arc<AtomicBool>,
-    pub(super) given_up: GivenUp,
+    /// What it was when they were made, and is until they are found to be of no use.
+    pub(super) role: Role,
+    pub(super) findings: Arc<Findings>,
 }
 
-/// When a statement was given up last, as its answer did not come in time. Clones are the same.
-#[derive(Clone, Debug, Default)]
-pub(super) struct GivenUp(Arc<Lock<Option<Instant>>>);
+/// What connections to a server come upon while they are used.
+#[derive(Debug, Default)]
+pub(super) struct Findings {
+    /// See [`Findings::is_read_only`].
+    is_read_only: AtomicBool,
+    /// When a statement was given up last, as its answer did not come in time.
+    given_up: Lock<Option<Instant>>,
+}
 
-impl GivenUp {
-    /// To be called before the statement's future is dropped, which gives its connection back.
-    pub(super) fn now(&self) {
-        *self.last() = Some(Instant::now());
+impl Findings {
+    /// Whether a statement, or a connection that was made since, found that the server takes no writes, or has another role
+    /// than it had: what any of them reads may be out of date.
+    pub(super) fn is_read_only(&self) -> bool {
+        self.is_read_only.load(Relaxed)
     }
 
-    /// Whether it may have been on a connection that comes back now.
-    fn is_recent(&self) -> bool {
-        self.last().is_some_and(|at| at.elapsed() < GIVEN_BACK_WITHIN)
+    pub(super) fn set_read_only(&self) {
+        self.is_read_only.store(true, Relaxed);
     }
 
-    fn last(&self) -> MutexGuard<'_, Option<Instant>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    /// To be called before the future of a statement that took too long is dropped, which gives its connection back.
+    pub(super) fn give_up(&self) {
+        *self.given_up() = Some(Instant::now());
+    }
+
+    /// Whether a connection that comes back now may be that of a statement that was given up.
+    fn may_be_given_up(&self) -> bool {
+        self.given_up().is_some_and(|at| at.elapsed() < GIVEN_BACK_WITHIN)
+    }
+
+    fn given_up(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.given_up.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -129,9 +175,9 @@ impl Server {
                 try_postgres(url, session::postgres(self.lock_wait)).await
             }
         };
-        let session =
+        let (role, session) =
             timeout(self.statement_timeout, Box::pin(tried)).await.unwrap_or(Err(ConnectError::Unreachable))?;
-        self.pool(session).await
+        self.pool(role, session).await
     }
 
     /// SQLite does not wait where another process puts the same new file into WAL mode: it says at once that
@@ -139,7 +185,7 @@ impl Server {
     async fn sqlite(&self) -> Result<Connected, ConnectError> {
         let begun = Instant::now();
         loop {
-            match self.pool(String::new()).await {
+            match self.pool(Role::Primary, String::new()).await {
                 Err(ConnectError::Unreachable) if begun.elapsed() < self.lock_wait.others => {
                     sleep(BUSY_EVERY).await;
                 }
@@ -148,12 +194,10 @@ impl Server {
         }
     }
 
-    async fn pool(&self, session: String) -> Result<Connected, ConnectError> {
-        let is_read_only = Arc::new(AtomicBool::new(false));
-        let mysql = Start { session, is_read_only: Arc::clone(&is_read_only) };
+    async fn pool(&self, role: Role, session: String) -> Result<Connected, ConnectError> {
+        let findings = Arc::new(Findings::default());
+        let mysql = Start { session, role, findings: Arc::clone(&findings) };
         let postgres = mysql.clone();
-        let given_up = GivenUp::default();
-        let mysql_given_up = given_up.clone();
         let url = self.url.expose_secret();
         let limit = self.statement_timeout;
         let lock_wait = self.lock_wait.others;
@@ -168,20 +212,17 @@ impl Server {
             .record_stmt_in_spans(false)
             .map_sqlx_mysql_opts(|mysql| mysql.statement_cache_capacity(PREPARED))
             .map_sqlx_mysql_pool_opts(move |pool| {
-                let start = mysql.clone();
+                let (start, findings) = (mysql.clone(), Arc::clone(&mysql.findings));
                 pool.after_connect(move |connection, _| {
                     let start = start.clone();
                     Box::pin(async move { start.mysql(connection).await })
                 })
-                .after_release({
-                    let given_up = mysql_given_up.clone();
-                    move |connection, _| {
-                        let may_be_open = given_up.is_recent();
-                        Box::pin(async move {
-                            Ok(is_at_rest(connection, limit).await?
-                                && (!may_be_open || is_rolled_back(connection, limit).await))
-                        })
-                    }
+                .after_release(move |connection, _| {
+                    let may_be_open = findings.may_be_given_up();
+                    Box::pin(async move {
+                        Ok(is_at_rest(connection, limit).await?
+                            && (!may_be_open || is_rolled_back(connection, limit).await))
+                    })
                 })
             })
             .map_sqlx_postgres_pool_opts(move |pool| {
@@ -217,7 +258,7 @@ impl Server {
         let connection = sea_orm::Database::connect(options).await.map_err(|error| {
             if let DbErr::Conn(RuntimeErr::SqlxError(error)) = &error { why(error) } else { ConnectError::Unreachable }
         })?;
-        Ok(Connected { connection, is_read_only, given_up })
+        Ok(Connected { connection, role, findings })
     }
 }
 
@@ -227,20 +268,28 @@ impl Server {
 struct Start {
     /// What its session is told.
     session: String,
-    /// See [`Connected`].
-    is_read_only: Arc<AtomicBool>,
+    /// What the server was then.
+    role: Role,
+    findings: Arc<Findings>,
 }
 
 impl Start {
     async fn mysql(self, connection: &mut MySqlConnection) -> Result<(), sqlx::Error> {
         connection.execute(AssertSqlSafe(self.session)).await?;
-        self.is_read_only.fetch_or(ask_mysql(connection).await.is_err(), Relaxed);
+        match ask_mysql(connection).await {
+            Ok(role) if role == self.role => {}
+            // This one connection broke, as its first statement will find.
+            Err(ConnectError::Unreachable) => {}
+            Ok(_) | Err(_) => self.findings.set_read_only(),
+        }
         Ok(())
     }
 
     async fn postgres(self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
         connection.execute(AssertSqlSafe(self.session)).await?;
-        self.is_read_only.fetch_or(is_replica(connection).await?, Relaxed);
+        if is_replica(connection).await? {
+            self.findings.set_read_only();
+        }
         Ok(())
     }
 }
@@ -257,20 +306,26 @@ async fn is_rolled_back(connection: &mut MySqlConnection, limit: Duration) -> bo
     matches!(timeout(limit, connection.execute("ROLLBACK")).await, Ok(Ok(_)))
 }
 
-/// Tries a MySQL or MariaDB server; what its sessions are to begin with: this, and what that server needs besides.
-async fn try_mysql(url: &str, session: String) -> Result<String, ConnectError> {
+/// Tries a MySQL or MariaDB server; what it is, and what its sessions are to begin with: this, and what that server
+/// needs besides.
+async fn try_mysql(url: &str, session: String) -> Result<(Role, String), ConnectError> {
     let options: MySqlConnectOptions = url.parse().map_err(|error| why(&error))?;
     let mut connection = options.disable_statement_logging().connect().await.map_err(|error| why(&error))?;
-    let session = prepare_mysql(&mut connection, session).await;
+    let prepared = prepare_mysql(&mut connection, session).await;
     close(connection);
-    session
+    prepared
 }
 
-async fn prepare_mysql(connection: &mut MySqlConnection, session: String) -> Result<String, ConnectError> {
+async fn prepare_mysql(connection: &mut MySqlConnection, session: String) -> Result<(Role, String), ConnectError> {
     connection.execute(AssertSqlSafe(session.clone())).await.map_err(|error| why(&error))?;
-    ask_mysql(connection).await?;
-    if !says_yes(connection, MYSQL_LOGS_STATEMENTS).await {
-        return Ok(session);
+    let role = ask_mysql(connection).await?;
+    if role == Role::OneOfSeveral {
+        connection.execute(MYSQL_WAIT_FOR_OTHERS).await.map_err(|error| why(&error))?;
+        return Ok((role, format!("{session}; {MYSQL_WAIT_FOR_OTHERS}")));
+    }
+    let [logs_statements] = ask(connection, MYSQL_LOGS_STATEMENTS).await?;
+    if !logs_statements {
+        return Ok((role, session));
     }
     connection.execute(MYSQL_LOG_ROWS).await.map_err(|_| {
         ConnectError::Refused(
@@ -278,32 +333,40 @@ async fn prepare_mysql(connection: &mut MySqlConnection, session: String) -> Res
              or give the database user the right to set it for itself (SESSION_VARIABLES_ADMIN)",
         )
     })?;
-    Ok(format!("{session}; {MYSQL_LOG_ROWS}"))
+    Ok((role, format!("{session}; {MYSQL_LOG_ROWS}")))
 }
 
-/// Why the server that answers is not to be used, if there is a reason.
-async fn ask_mysql(connection: &mut MySqlConnection) -> Result<(), ConnectError> {
-    if says_yes(connection, MYSQL_READ_ONLY).await {
-        Err(ConnectError::ReadOnly)
-    } else if says_yes(connection, MYSQL_OUTSIDE_GROUP).await {
-        Err(ConnectError::OutsideGroup)
-    } else {
-        Ok(())
+/// What the server that answers is, or why it is not to be used.
+async fn ask_mysql(connection: &mut MySqlConnection) -> Result<Role, ConnectError> {
+    let [is_read_only, is_one_of_several] = ask(connection, MYSQL_ROLE).await?;
+    if is_read_only {
+        return Err(ConnectError::ReadOnly);
+    }
+    let [is_outside_group] = ask(connection, MYSQL_OUTSIDE_GROUP).await?;
+    if is_outside_group { Err(ConnectError::OutsideGroup) } else { Ok(Role::of(false, is_one_of_several)) }
+}
+
+/// Asks so many yes-or-no questions in one statement. A server that does not know what is asked says no.
+async fn ask<const COUNT: usize>(
+    connection: &mut MySqlConnection,
+    questions: &'static str,
+) -> Result<[bool; COUNT], ConnectError> {
+    match connection.fetch_one(questions).await {
+        Ok(row) => {
+            Ok(std::array::from_fn(|column| row.try_get(column).is_ok_and(|answer: Option<i64>| answer == Some(1))))
+        }
+        Err(sqlx::Error::Database(_)) => Ok([false; COUNT]),
+        Err(error) => Err(why(&error)),
     }
 }
 
-/// A server that does not know what is asked says no.
-async fn says_yes(connection: &mut MySqlConnection, question: &'static str) -> bool {
-    sqlx::query_scalar(question).fetch_one(connection).await.is_ok_and(|answer: Option<i64>| answer == Some(1))
-}
-
 /// Tries a PostgreSQL server, likewise.
-async fn try_postgres(url: &str, session: String) -> Result<String, ConnectError> {
+async fn try_postgres(url: &str, session: String) -> Result<(Role, String), ConnectError> {
     let options: PgConnectOptions = url.parse().map_err(|error| why(&error))?;
     let mut connection = options.disable_statement_logging().connect().await.map_err(|error| why(&error))?;
     let is_replica = is_replica(&mut connection).await;
     close(connection);
-    if is_replica.map_err(|error| why(&error))? { Err(ConnectError::ReadOnly) } else { Ok(session) }
+    if is_replica.map_err(|error| why(&error))? { Err(ConnectError::ReadOnly) } else { Ok((Role::Primary, session)) }
 }
 
 async fn is_replica(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {

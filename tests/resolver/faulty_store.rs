@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use identity::domain::{Contact, ContactId, Identifier, IdentifierKind, Identity, Link, Observation, Plan, Timestamp};
-use identity::store::{Cause, Store, StoreError, Transaction};
+use identity::store::{Cause, Reading, Store, StoreError, Transaction};
 use tokio::time::sleep;
 
 /// How long every statement takes.
@@ -90,9 +90,9 @@ impl FaultyStore {
 impl Store for FaultyStore {
     type Transaction = FaultyTransaction;
 
-    async fn find(&self, identifiers: &[Identifier]) -> Result<Vec<Identity>, StoreError> {
+    async fn find(&self, identifiers: &[Identifier]) -> Result<Reading, StoreError> {
         self.step(Step::Read, identifiers).await?;
-        Ok(self.known(identifiers, 0))
+        Ok(Reading { identities: self.known(identifiers, 0), is_latest: true })
     }
 
     async fn begin(&self) -> Result<FaultyTransaction, StoreError> {

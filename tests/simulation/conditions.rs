@@ -33,6 +33,9 @@ pub(crate) struct Conditions {
     /// How often, on average, all of the database is out of reach, or a replica crashes.
     pub(crate) outages: u64,
     pub(crate) crashes: u64,
+    /// The longest, in milliseconds, until the replica that made a commit sees it and is told, which the others see at once:
+    /// each is at a server of its own, and all of them take writes. 0: there is one server.
+    pub(crate) shown_late: u64,
     /// What the database refuses, always: to look for it, or to keep it.
     pub(crate) poison: Option<Poison>,
     /// How many requests a resolver takes on at once.
@@ -47,6 +50,7 @@ impl Conditions {
         let is_calm = random.u32(0..3) == 0;
         let mut unless_calm = |most: u64| if is_calm { 0 } else { random.u64(0..=most) };
         let (faults, outages, crashes) = (unless_calm(30) as u32, unless_calm(2), unless_calm(2));
+        let is_exclusive = random.u32(0..6) == 0;
         Self {
             replicas: random.usize(1..=3),
             writers: random.usize(1..=3),
@@ -54,7 +58,7 @@ impl Conditions {
             latency: random.u64(1..=10),
             faults,
             lost_races: random.choice([0, 0, 10, 50]).unwrap_or(0),
-            is_exclusive: random.u32(0..6) == 0,
+            is_exclusive,
             detects_deadlocks: random.u32(0..4) > 0,
             lock_timeout: Duration::from_millis(random.u64(50..=500)),
             clock_jumps: random.bool(),
@@ -63,6 +67,7 @@ impl Conditions {
             read_size: random.usize(2..=10),
             outages,
             crashes,
+            shown_late: if !is_exclusive && random.u32(0..3) == 0 { random.u64(1..=300) } else { 0 },
             poison: random.choice([None, None, Some(Poison::Read), Some(Poison::Written)]).flatten(),
             queue: if random.u32(0..4) == 0 { random.usize(2..=20) } else { 1_000 },
             transaction_size: random.choice([1, 2, 5, 256]).unwrap_or(256),
@@ -95,4 +100,6 @@ pub(crate) enum Bug {
     TearsCommits,
     /// A read outside a transaction sees what is not committed, and may be rolled back.
     DirtyRead,
+    /// A read outside a transaction claims to have the latest, and lacks what another replica sees.
+    ShownLate,
 }

@@ -48,6 +48,8 @@ pub(crate) struct State {
     conditions: Conditions,
     bug: Option<Bug>,
     committed: Tables,
+    /// By replica, what it sees of that while commits of its own are to be shown to it.
+    behind: BTreeMap<usize, Behind>,
     open: BTreeMap<TransactionId, Open>,
     holders: BTreeMap<Lock, TransactionId>,
     last_transaction: u64,
@@ -61,6 +63,13 @@ pub(crate) struct State {
     skew: i64,
     faults: usize,
     trace: Option<Vec<String>>,
+}
+
+/// The tables without what has been committed and not shown yet: by transaction, its changes. It has its locks still, so that
+/// nobody else has changed the same rows since.
+struct Behind {
+    tables: Tables,
+    to_be_shown: BTreeMap<TransactionId, Vec<Change>>,
 }
 
 /// A transaction under way.
@@ -81,6 +90,7 @@ impl Database {
             conditions,
             bug,
             committed: Tables::default(),
+            behind: BTreeMap::new(),
             open: BTreeMap::new(),
             holders: BTreeMap::new(),
             last_transaction: 0,
@@ -206,6 +216,7 @@ impl State {
         self.out_of_reach_until = end;
         self.open.clear();
         self.holders.clear();
+        self.behind.clear();
     }
 }
 
@@ -227,7 +238,7 @@ impl State {
     /// Takes a lock that is free or its own. Of a circle of waiting transactions one becomes the victim.
     pub(crate) fn take(&mut self, transaction: TransactionId, lock: &Lock) -> Result<Taking, StoreError> {
         if self.of(transaction)?.is_doomed {
-            self.roll_back(transaction);
+            self.end(transaction);
             return Err(StoreError::LostRace(Cause::new("deadlock")));
         }
         self.stop_waiting(transaction);
@@ -294,14 +305,24 @@ impl State {
         Ok(())
     }
 
-    pub(crate) fn read(&self, identifiers: &[Identifier]) -> Result<Vec<Contact>, StoreError> {
+    /// What is committed, as far as a replica sees it.
+    fn seen_by(&self, replica: usize) -> &Tables {
+        self.behind.get(&replica).map_or(&self.committed, |behind| &behind.tables)
+    }
+
+    /// Whether reads outside a transaction have the latest.
+    pub(crate) fn reads_the_latest(&self) -> bool {
+        self.conditions.shown_late == 0 || self.bug == Some(Bug::ShownLate)
+    }
+
+    pub(crate) fn read(&self, replica: usize, identifiers: &[Identifier]) -> Result<Vec<Contact>, StoreError> {
         self.refuse(Poison::Read, identifiers)?;
         if self.bug == Some(Bug::DirtyRead) {
             let mut tables = self.committed.clone();
             self.open.values().for_each(|open| tables.carry_out(&open.changes));
             return Ok(tables.rows(identifiers));
         }
-        Ok(self.committed.rows(identifiers))
+        Ok(self.seen_by(replica).rows(identifiers))
     }
 
     /// What is committed by now. (The service reads nothing after it has written.)
@@ -313,8 +334,8 @@ impl State {
         self.refuse(Poison::Read, identifiers)?;
         let open = self.of(transaction)?;
         assert!(open.changes.is_empty(), "a transaction that reads what it wrote is not simulated");
-        let stale = open.before.as_ref().map(|tables| tables.rows(identifiers));
-        Ok(stale.unwrap_or_else(|| self.committed.rows(identifiers)))
+        let (replica, stale) = (open.replica, open.before.as_ref().map(|tables| tables.rows(identifiers)));
+        Ok(stale.unwrap_or_else(|| self.seen_by(replica).rows(identifiers)))
     }
 
     /// When these rows were last written, as far as they are there.
@@ -323,27 +344,47 @@ impl State {
         transaction: TransactionId,
         contacts: &BTreeSet<ContactId>,
     ) -> Result<BTreeMap<ContactId, Timestamp>, StoreError> {
-        let before = self.of(transaction)?.before.clone();
-        let tables = before.as_ref().unwrap_or(&self.committed);
+        let open = self.of(transaction)?;
+        let (replica, before) = (open.replica, open.before.clone());
+        let tables = before.as_ref().unwrap_or_else(|| self.seen_by(replica));
         Ok(contacts.iter().filter_map(|id| Some((*id, tables.contacts.get(id)?.updated_at))).collect())
     }
 
-    pub(crate) fn commit(&mut self, transaction: TransactionId) -> Result<(), StoreError> {
-        let mut changes = std::mem::take(&mut self.of(transaction)?.changes);
-        self.roll_back(transaction);
+    /// Commits it; how long until it is to be ended.
+    pub(crate) fn commit(&mut self, transaction: TransactionId) -> Result<Duration, StoreError> {
+        let open = self.of(transaction)?;
+        let (replica, mut changes) = (open.replica, std::mem::take(&mut open.changes));
         match self.bug {
             Some(Bug::LosesCommits) if self.random.u32(0..20) == 0 => changes.clear(),
             Some(Bug::TearsCommits) if self.random.u32(0..20) == 0 => changes.truncate(changes.len() / 2),
             _ => {}
         }
         self.note(|| format!("transaction {transaction:?} is committed"));
+        let late = Duration::from_millis(self.random.u64(0..=self.conditions.shown_late));
+        if !late.is_zero() {
+            let behind = || Behind { tables: self.committed.clone(), to_be_shown: BTreeMap::new() };
+            self.behind.entry(replica).or_insert_with(behind).to_be_shown.insert(transaction, changes.clone());
+        }
         self.committed.carry_out(&changes);
-        Ok(())
+        for (other, behind) in &mut self.behind {
+            if *other != replica || late.is_zero() {
+                behind.tables.carry_out(&changes);
+            }
+        }
+        Ok(late)
     }
 
-    /// What it has changed is forgotten, what it had locked is free.
-    pub(crate) fn roll_back(&mut self, transaction: TransactionId) {
-        self.open.remove(&transaction);
+    /// What it has changed is forgotten if it is not committed, and shown to all if it is; what it had locked is free.
+    pub(crate) fn end(&mut self, transaction: TransactionId) {
+        if let Some(open) = self.open.remove(&transaction)
+            && let Some(behind) = self.behind.get_mut(&open.replica)
+            && let Some(changes) = behind.to_be_shown.remove(&transaction)
+        {
+            behind.tables.carry_out(&changes);
+            if behind.to_be_shown.is_empty() {
+                self.behind.remove(&open.replica);
+            }
+        }
         self.holders.retain(|_, holder| *holder != transaction);
     }
 

@@ -142,6 +142,11 @@ fn a_read_of_what_may_be_rolled_back_is_found() {
 }
 
 #[test]
+fn a_read_that_lacks_what_others_see_is_found() {
+    assert_found(Bug::ShownLate);
+}
+
+#[test]
 fn an_acknowledged_commit_that_is_lost_is_found() {
     assert_found(Bug::LosesCommits);
 }

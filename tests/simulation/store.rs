@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use identity::domain::{Contact, ContactId, ContactRef, Identifier, Identity, Link, Plan, Timestamp};
-use identity::store::{Cause, MAX_FIND, Store, StoreError, Transaction};
+use identity::store::{Cause, MAX_FIND, Reading, Store, StoreError, Transaction};
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout_at};
@@ -97,7 +97,7 @@ impl SimulatedStore {
     }
 
     fn end(&self, transaction: TransactionId) {
-        self.database.lock().roll_back(transaction);
+        self.database.lock().end(transaction);
         self.freed.notify_waiters();
     }
 
@@ -111,18 +111,32 @@ impl SimulatedStore {
         });
     }
 
-    fn commit_now(&self, transaction: TransactionId) -> Result<(), StoreError> {
-        self.freed.notify_waiters();
-        self.database.lock().commit(transaction)
+    /// Commits, and is told when it is to be seen here as well. That comes, whoever waits for it.
+    async fn commit_now(&self, transaction: TransactionId) -> Result<(), StoreError> {
+        let late = self.database.lock().commit(transaction)?;
+        if late.is_zero() {
+            self.end(transaction);
+            return Ok(());
+        }
+        let store = self.clone();
+        let shown = tokio::spawn(async move {
+            sleep(late).await;
+            store.end(transaction);
+        });
+        shown.await.map_err(|_| StoreError::TimedOut(late))
     }
 }
 
 impl Store for SimulatedStore {
     type Transaction = SimulatedTransaction;
 
-    async fn find(&self, identifiers: &[Identifier]) -> Result<Vec<Identity>, StoreError> {
+    async fn find(&self, identifiers: &[Identifier]) -> Result<Reading, StoreError> {
         assert!(identifiers.len() <= MAX_FIND, "more than one statement is no consistent read");
-        let read = async { self.database.lock().read(identifiers).map(identities) };
+        let read = async {
+            let database = self.database.lock();
+            let identities = database.read(self.replica, identifiers).map(identities)?;
+            Ok(Reading { identities, is_latest: database.reads_the_latest() })
+        };
         self.statement("read", None, read).await
     }
 
@@ -302,14 +316,14 @@ impl Transaction for SimulatedTransaction {
             let delay = store.database.lock().latency() * 8;
             tokio::spawn(async move {
                 sleep(delay).await;
-                drop(store.commit_now(id));
+                drop(store.commit_now(id).await);
             });
             return Err(StoreError::TimedOut(Duration::ZERO));
         }
         store
             .statement("commit", Some(id), async {
                 self.is_over = true;
-                store.commit_now(id)
+                store.commit_now(id).await
             })
             .await
     }

@@ -28,8 +28,6 @@ impl Cluster {
             &[
                 "--loose-group-replication-single-primary-mode=OFF",
                 "--loose-group-replication-enforce-update-everywhere-checks=ON",
-                // A read sees what any server of the group has acknowledged before.
-                "--loose-group-replication-consistency=BEFORE",
             ]
         } else {
             &[]
@@ -46,16 +44,10 @@ impl Cluster {
         self.port + u16::try_from(number).expect("small")
     }
 
-    /// The URL with all addresses, this server's first.
-    pub fn url(&self, first: usize) -> String {
-        let host = |number| format!("127.0.0.1:{}", self.port((first + number) % self.len()));
-        let hosts: Vec<String> = (0..self.len()).map(host).collect();
+    /// The URL with the addresses of these servers.
+    pub fn url_of(&self, servers: &[usize]) -> String {
+        let hosts: Vec<String> = servers.iter().map(|number| format!("127.0.0.1:{}", self.port(*number))).collect();
         format!("mysql://app:app@{}/identity", hosts.join(","))
-    }
-
-    /// The URL of this server alone.
-    pub fn url_of(&self, number: usize) -> String {
-        format!("mysql://app:app@127.0.0.1:{}/identity", self.port(number))
     }
 
     /// From here on it holds its connections and answers nothing.
@@ -155,7 +147,7 @@ impl Cluster {
     }
 
     async fn connect(&self, number: usize) -> Option<DatabaseConnection> {
-        let mut options = sea_orm::ConnectOptions::new(self.url_of(number));
+        let mut options = sea_orm::ConnectOptions::new(self.url_of(&[number]));
         options.max_connections(1).connect_timeout(Duration::from_secs(1)).acquire_timeout(Duration::from_secs(1));
         options.sqlx_logging(false);
         sea_orm::Database::connect(options).await.ok()
