@@ -221,17 +221,23 @@ impl Server {
                     let may_be_open = findings.may_be_given_up();
                     Box::pin(async move {
                         Ok(is_at_rest(connection, limit).await?
-                            && (!may_be_open || is_rolled_back(connection, limit).await))
+                            && (!may_be_open || is_ended_mysql(connection, limit).await))
                     })
                 })
             })
             .map_sqlx_postgres_pool_opts(move |pool| {
-                let start = postgres.clone();
+                let (start, findings) = (postgres.clone(), Arc::clone(&postgres.findings));
                 pool.after_connect(move |connection, _| {
                     let start = start.clone();
                     Box::pin(async move { start.postgres(connection).await })
                 })
-                .after_release(move |connection, _| Box::pin(is_at_rest(connection, limit)))
+                .after_release(move |connection, _| {
+                    let may_be_open = findings.may_be_given_up();
+                    Box::pin(async move {
+                        Ok(is_at_rest(connection, limit).await?
+                            && (!may_be_open || is_ended_postgres(connection, limit).await))
+                    })
+                })
             })
             .map_sqlx_sqlite_pool_opts(move |pool| {
                 pool.after_release(move |connection, _| {
@@ -300,10 +306,20 @@ async fn is_at_rest(connection: &mut impl Connection, limit: Duration) -> Result
     Ok(matches!(timeout(limit, connection.flush()).await, Ok(Ok(()))))
 }
 
-/// Ends the transaction whose BEGIN was given up and took effect all the same. sqlx-mysql 0.9.0 does not know of it, and
+/// Ends the transaction whose BEGIN was given up and took effect all the same. sqlx 0.9.0 does not know of it, and
 /// what is read in it later is no transaction of its own: under Group Replication with `BEFORE` it need not be up to date.
-async fn is_rolled_back(connection: &mut MySqlConnection, limit: Duration) -> bool {
+async fn is_ended_mysql(connection: &mut MySqlConnection, limit: Duration) -> bool {
     matches!(timeout(limit, connection.execute("ROLLBACK")).await, Ok(Ok(_)))
+}
+
+/// The same. A transaction that stays open keeps PostgreSQL from removing old rows. It warns where a ROLLBACK finds none,
+/// and so is asked first: outside a transaction, each statement begins one.
+async fn is_ended_postgres(connection: &mut PgConnection, limit: Duration) -> bool {
+    let end = async {
+        let is_open: bool = connection.fetch_one("SELECT now() < statement_timestamp()").await?.try_get(0)?;
+        if is_open { connection.execute("ROLLBACK").await.map(drop) } else { Ok(()) }
+    };
+    matches!(timeout(limit, end).await, Ok(Ok(())))
 }
 
 /// Tries a MySQL or MariaDB server; what it is, and what its sessions are to begin with: this, and what that server

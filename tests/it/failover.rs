@@ -4,13 +4,14 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use identity::domain::{ContactId, Identifier, IdentifierKind};
-use identity::store::{ConnectError, ConnectOptions, Database, DatabaseTransaction, Store, Transaction};
+use identity::store::{ConnectError, ConnectOptions, Database, DatabaseTransaction, Store, StoreError, Transaction};
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, Statement};
 use tonic::Code;
 use tonic_health::pb::health_check_response::ServingStatus;
 use url::Url;
 
-use crate::harness::{Backend, Caller, Cluster, Door, Proxy, Server, Service, Suite, TestDatabase};
+use crate::chaos::Proxy as Line;
+use crate::harness::{Backend, Caller, Cluster, Door, Proxy, Server, Service, Suite, TestDatabase, query};
 use crate::outage::turns;
 
 pub fn register(suite: &mut Suite) {
@@ -30,6 +31,7 @@ pub fn register(suite: &mut Suite) {
     );
     suite.with_servers("failover::a_server_that_its_group_expelled", a_server_that_its_group_expelled);
     suite.with_servers("failover::a_transaction_that_was_given_up", a_transaction_that_was_given_up);
+    suite.on(&[Backend::Postgres], "failover::a_begin_whose_answer_is_late", a_begin_whose_answer_is_late);
     suite.with_servers("failover::a_commit_that_others_see_first", a_commit_that_others_see_first);
     suite.with_servers("failover::a_group_that_gets_more_primaries", a_group_that_gets_more_primaries);
 }
@@ -374,6 +376,28 @@ async fn a_transaction_that_was_given_up() {
     let found = database.find(&known).await.expect("an answer");
     assert_eq!(found.identities[0].values(IdentifierKind::Phone), ["+4930123456"]);
     service.stop().await;
+}
+
+/// No transaction is left open by it: nobody would end it.
+async fn a_begin_whose_answer_is_late(database: TestDatabase) {
+    let url = Url::parse(&database.url).unwrap();
+    let line = Line::start(format!("{}:{}", url.host_str().unwrap(), url.port().unwrap())).await;
+    let slow = connect(&line.url(&database.url), Duration::from_millis(500)).await.expect("it takes writes");
+    slow.ping().await.expect("an answer");
+    tokio::time::sleep(Duration::from_millis(100)).await; // Until it is back in the pool.
+    line.delay(Duration::from_millis(400)); // Either way.
+    let too_late = slow.begin().await.expect_err("too late");
+    assert!(matches!(too_late, StoreError::TimedOut(_)), "{too_late}");
+    line.delay(Duration::ZERO);
+    let begun = Instant::now();
+    while slow.ping().await.is_err() {
+        assert!(begun.elapsed() < SOON, "the connection does not come back");
+    }
+    let open =
+        "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND state LIKE 'idle in transaction%'";
+    let admin = database.raw().await;
+    assert_eq!(query(&admin, open).await.len(), 0, "a transaction is open");
+    admin.close().await.expect("close");
 }
 
 /// Of several primaries, another can show a commit before the one that it was made on. From then on all must.
