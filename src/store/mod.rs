@@ -19,6 +19,7 @@ pub mod inspect;
 mod mend;
 mod migrate;
 mod pool;
+mod role;
 mod server;
 mod session;
 mod write;

@@ -23,7 +23,8 @@ use tokio::time::{sleep, timeout};
 use super::StoreError;
 use super::connect::{ConnectError, ConnectOptions, Servers};
 use super::error::Connections;
-use super::server::{CLOSE_WITHIN, Connected, Role, role_question};
+use super::role::Role;
+use super::server::{CLOSE_WITHIN, Connected};
 use super::session::locking_timeout;
 
 /// So many statements without an answer or a connection, and the pool is replaced. One alone may have bad luck.
@@ -231,7 +232,7 @@ impl Lease {
     async fn ask(&self) -> Result<(), StoreError> {
         let backend = self.connection().get_database_backend();
         let keeps_its_role = async {
-            let Some(question) = role_question(backend) else {
+            let Some(question) = Role::question(backend) else {
                 return self.connection().execute_unprepared("SELECT 1").await.map(drop).map_err(StoreError::from);
             };
             let answer = self.connection().query_one_raw(Statement::from_string(backend, question)).await;

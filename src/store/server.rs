@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex as Lock, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use sea_orm::{DatabaseConnection, DbBackend, DbErr, QueryResult, RuntimeErr};
+use sea_orm::{DatabaseConnection, DbErr, RuntimeErr};
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::mysql::MySqlConnectOptions;
 use sqlx::postgres::PgConnectOptions;
@@ -15,7 +15,8 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor, MySqlConnection,
 use tokio::time::{sleep, timeout};
 
 use super::connect::{ConnectError, why};
-use super::session::{self, LockWait, MYSQL_LOG_ROWS, MYSQL_LOGS_STATEMENTS};
+use super::role::{Role, ask_mysql};
+use super::session::{self, LockWait, MYSQL_LOG_ROWS, MYSQL_LOGS_STATEMENTS, MYSQL_WAIT_FOR_OTHERS};
 
 /// A connection unused for so long is asked whether it still works before it is used: a database that was
 /// restarted leaves a pool full of dead ones.
@@ -34,69 +35,6 @@ const GIVEN_BACK_WITHIN: Duration = Duration::from_secs(5);
 
 /// How often to try an SQLite file that is busy.
 const BUSY_EVERY: Duration = Duration::from_millis(10);
-
-/// Two questions. Whether it takes no writes: `read_only` as text, because MariaDB 12 has words for it; `innodb_read_only`
-/// is an Aurora reader's; the variable in the comments, of which each server heeds its own, is what
-/// `transaction_read_only` in a configuration sets. And whether every server of its group (Group Replication) takes writes:
-/// from a table, as not every server has that variable.
-const MYSQL_ROLE: &str = "SELECT CAST(@@global.read_only AS CHAR) NOT IN ('0', 'OFF') OR @@global.innodb_read_only \
-     /*!80000 OR @@session.transaction_read_only */ /*M!100000 OR @@session.tx_read_only */, \
-     0 /*!80000 + (SELECT COUNT(*) FROM performance_schema.global_variables \
-     WHERE VARIABLE_NAME = 'group_replication_single_primary_mode' AND VARIABLE_VALUE = 'OFF') */";
-
-/// What one of several primaries is told: a transaction, or a statement that is one by itself, waits first for all that
-/// the others have acknowledged or shown. It does not wait for a commit of its own server's, which the others may show
-/// before that one does: see [`Reading`](super::Reading).
-const MYSQL_WAIT_FOR_OTHERS: &str = "SET SESSION group_replication_consistency = \
-     IF(@@session.group_replication_consistency LIKE '%AFTER', 'BEFORE_AND_AFTER', 'BEFORE')";
-
-const POSTGRES_READ_ONLY: &str =
-    "SELECT (pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean)::int::bigint";
-
-/// Whether a server is meant for a group (Group Replication) that it is not in, or not yet again: it may take writes, but
-/// they are no writes of the group's, and what it reads is old. Needs the right to `SELECT` from that table, and
-/// fails where there is no group.
-const MYSQL_OUTSIDE_GROUP: &str = "SELECT @@global.group_replication_group_name <> '' AND NOT EXISTS (\
-     SELECT * FROM performance_schema.replication_group_members \
-     WHERE MEMBER_ID = @@global.server_uuid AND MEMBER_STATE = 'ONLINE')";
-
-/// What to ask a server to learn its [`Role`].
-pub(super) fn role_question(backend: DbBackend) -> Option<&'static str> {
-    if backend == DbBackend::MySql {
-        Some(MYSQL_ROLE)
-    } else if backend == DbBackend::Postgres {
-        Some(POSTGRES_READ_ONLY)
-    } else {
-        None
-    }
-}
-
-/// What a server is among those that have the database.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Role {
-    /// It takes no writes.
-    Replica,
-    /// The one that takes writes.
-    Primary,
-    /// One of several that take writes.
-    OneOfSeveral,
-}
-
-impl Role {
-    /// What it answered to [`role_question`].
-    pub(super) fn told(answer: &QueryResult) -> Self {
-        let is = |index| answer.try_get_by_index::<i64>(index).is_ok_and(|number| number == 1);
-        Self::of(is(0), is(1))
-    }
-
-    fn of(is_read_only: bool, is_one_of_several: bool) -> Self {
-        match (is_read_only, is_one_of_several) {
-            (true, _) => Self::Replica,
-            (false, true) => Self::OneOfSeveral,
-            (false, false) => Self::Primary,
-        }
-    }
-}
 
 /// Connections to a server.
 #[derive(Debug)]
@@ -282,7 +220,7 @@ struct Start {
 impl Start {
     async fn mysql(self, connection: &mut MySqlConnection) -> Result<(), sqlx::Error> {
         connection.execute(AssertSqlSafe(self.session)).await?;
-        match ask_mysql(connection).await {
+        match Role::of_mysql(connection).await {
             Ok(role) if role == self.role => {}
             // This one connection broke, as its first statement will find.
             Err(ConnectError::Unreachable) => {}
@@ -293,7 +231,7 @@ impl Start {
 
     async fn postgres(self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
         connection.execute(AssertSqlSafe(self.session)).await?;
-        if is_replica(connection).await? {
+        if Role::of_postgres(connection).await? == Role::Replica {
             self.findings.set_read_only();
         }
         Ok(())
@@ -334,12 +272,12 @@ async fn try_mysql(url: &str, session: String) -> Result<(Role, String), Connect
 
 async fn prepare_mysql(connection: &mut MySqlConnection, session: String) -> Result<(Role, String), ConnectError> {
     connection.execute(AssertSqlSafe(session.clone())).await.map_err(|error| why(&error))?;
-    let role = ask_mysql(connection).await?;
+    let role = Role::of_mysql(connection).await?;
     if role == Role::OneOfSeveral {
         connection.execute(MYSQL_WAIT_FOR_OTHERS).await.map_err(|error| why(&error))?;
         return Ok((role, format!("{session}; {MYSQL_WAIT_FOR_OTHERS}")));
     }
-    let [logs_statements] = ask(connection, MYSQL_LOGS_STATEMENTS).await?;
+    let [logs_statements] = ask_mysql(connection, MYSQL_LOGS_STATEMENTS).await?;
     if !logs_statements {
         return Ok((role, session));
     }
@@ -352,42 +290,14 @@ async fn prepare_mysql(connection: &mut MySqlConnection, session: String) -> Res
     Ok((role, format!("{session}; {MYSQL_LOG_ROWS}")))
 }
 
-/// What the server that answers is, or why it is not to be used.
-async fn ask_mysql(connection: &mut MySqlConnection) -> Result<Role, ConnectError> {
-    let [is_read_only, is_one_of_several] = ask(connection, MYSQL_ROLE).await?;
-    if is_read_only {
-        return Err(ConnectError::ReadOnly);
-    }
-    let [is_outside_group] = ask(connection, MYSQL_OUTSIDE_GROUP).await?;
-    if is_outside_group { Err(ConnectError::OutsideGroup) } else { Ok(Role::of(false, is_one_of_several)) }
-}
-
-/// Asks so many yes-or-no questions in one statement. A server that does not know what is asked says no.
-async fn ask<const COUNT: usize>(
-    connection: &mut MySqlConnection,
-    questions: &'static str,
-) -> Result<[bool; COUNT], ConnectError> {
-    match connection.fetch_one(questions).await {
-        Ok(row) => {
-            Ok(std::array::from_fn(|column| row.try_get(column).is_ok_and(|answer: Option<i64>| answer == Some(1))))
-        }
-        Err(sqlx::Error::Database(_)) => Ok([false; COUNT]),
-        Err(error) => Err(why(&error)),
-    }
-}
-
 /// Tries a PostgreSQL server, likewise.
 async fn try_postgres(url: &str, session: String) -> Result<(Role, String), ConnectError> {
     let options: PgConnectOptions = url.parse().map_err(|error| why(&error))?;
     let mut connection = options.disable_statement_logging().connect().await.map_err(|error| why(&error))?;
-    let is_replica = is_replica(&mut connection).await;
+    let role = Role::of_postgres(&mut connection).await;
     close(connection);
-    if is_replica.map_err(|error| why(&error))? { Err(ConnectError::ReadOnly) } else { Ok((Role::Primary, session)) }
-}
-
-async fn is_replica(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
-    let answer: i64 = sqlx::query_scalar(POSTGRES_READ_ONLY).fetch_one(connection).await?;
-    Ok(answer == 1)
+    let role = role.map_err(|error| why(&error))?;
+    if role == Role::Replica { Err(ConnectError::ReadOnly) } else { Ok((role, session)) }
 }
 
 /// Takes leave of a server. Over TLS it waits for the server to do the same, which nobody else should.

@@ -48,6 +48,12 @@ pub(super) const MYSQL_LOGS_STATEMENTS: &str = "SELECT @@global.log_bin AND @@se
 /// The remedy, which not every user may take.
 pub(super) const MYSQL_LOG_ROWS: &str = "SET SESSION binlog_format = 'ROW'";
 
+/// What one of several primaries is told: a transaction, or a statement that is one by itself, waits first for all that
+/// the others have acknowledged or shown. It does not wait for a commit of its own server's, which the others may show
+/// before that one does: see [`Reading`](super::Reading).
+pub(super) const MYSQL_WAIT_FOR_OTHERS: &str = "SET SESSION group_replication_consistency = \
+     IF(@@session.group_replication_consistency LIKE '%AFTER', 'BEFORE_AND_AFTER', 'BEFORE')";
+
 /// Every statement of this service is a key look-up. A plan made while the tables were small must not
 /// stay a scan when they have grown.
 pub(super) fn postgres(lock_wait: LockWait) -> String {

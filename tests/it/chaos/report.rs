@@ -20,6 +20,8 @@ pub struct Campaign {
     pub script: Script,
     began: Instant,
     pub faults: usize,
+    /// How many of them the database did by itself.
+    pub crashes: usize,
     recoveries: Vec<Duration>,
 }
 
@@ -32,7 +34,7 @@ impl Campaign {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         let (url, began) = (url.to_owned(), Instant::now());
-        Self { name, database, url, fleet, load, script, began, faults: 0, recoveries: Vec::new() }
+        Self { name, database, url, fleet, load, script, began, faults: 0, crashes: 0, recoveries: Vec::new() }
     }
 
     pub fn goes_on(&self) -> bool {
@@ -50,7 +52,7 @@ impl Campaign {
     pub async fn end(mut self) -> Vec<Ended> {
         self.recover().await;
         self.fleet.assert_alive().await;
-        let Self { name, database, url, fleet, load, script, began, faults, recoveries } = self;
+        let Self { name, database, url, fleet, load, script, began, faults, crashes, recoveries } = self;
         let seconds = began.elapsed();
         let ended = load.finish().await;
         fleet.stop().await;
@@ -65,7 +67,7 @@ impl Campaign {
         let figures = json!({
             "campaign": name, "database": database, "seed": script.seed, "replicas": fleet.len(),
             "seconds": seconds.as_secs(), "requests": calls.len(), "answered": answered,
-            "unanswered": calls.len() - answered, "faults": faults,
+            "unanswered": calls.len() - answered, "faults": faults, "crashes": crashes,
             "recovery_ms": {"longest": longest.as_millis(), "last": last.as_millis()},
             "contacts": verified["contacts"], "merges": verified["merges"],
             "findings": findings.len(), "histories_refused": refused.len(), "check_seconds": checked.as_secs(),

@@ -1,6 +1,6 @@
 //! A MySQL cluster that a test starts for itself: three servers in one Group Replication group.
 
-use std::process::Command;
+use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, Statement};
@@ -59,8 +59,24 @@ impl Cluster {
         self.control(&["resume", "mysql", &self.port(number).to_string()]);
     }
 
-    pub fn kill(&self, number: usize) {
-        self.control(&["kill", "mysql", &self.port(number).to_string()]);
+    /// Whether it was alive until now.
+    pub fn kill(&self, number: usize) -> bool {
+        let port = self.port(number).to_string();
+        let done = self.script(&["kill", "mysql", &port]);
+        let said = String::from_utf8_lossy(&done.stderr).into_owned();
+        let was_dead = said.contains("no mysql server runs");
+        assert!(done.status.success() || was_dead, "{said}");
+        !was_dead
+    }
+
+    /// A server that does not answer, if there is one.
+    pub async fn silent(&self) -> Option<usize> {
+        for number in 0..self.len() {
+            if self.ask(number, "SELECT CAST(1 AS SIGNED)").await.is_none() {
+                return Some(number);
+            }
+        }
+        None
     }
 
     /// Starts a killed server again, and waits until it has what it missed.
@@ -153,9 +169,12 @@ impl Cluster {
         sea_orm::Database::connect(options).await.ok()
     }
 
+    fn script(&self, arguments: &[&str]) -> Output {
+        Command::new(Server::script().expect("the script")).args(arguments).output().expect("the script runs")
+    }
+
     fn control(&self, arguments: &[&str]) {
-        let done = Command::new(Server::script().expect("the script")).args(arguments).output();
-        let done = done.expect("the script runs");
+        let done = self.script(arguments);
         let said = String::from_utf8_lossy(&done.stderr).into_owned();
         assert!(done.status.success(), "{arguments:?}: {said}");
     }
