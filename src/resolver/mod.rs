@@ -119,7 +119,8 @@ pub struct Limits {
     pub transaction_size: usize,
 }
 
-/// How many reads run at once, each on a connection of its own. Reads never wait behind writes.
+/// How many reads run at once, each on a connection of its own. Reads never wait behind writes,
+/// but where a read is not enough to answer ([`Reading`](crate::store::Reading)).
 const READ_LANES: usize = 4;
 
 /// How many lists are read at once, likewise. Beside the read lanes, so that no single request waits

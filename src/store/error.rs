@@ -43,10 +43,10 @@ pub(super) enum Connections {
     Sound,
     /// This one is gone or stuck, and others may be.
     Doubtful,
-    /// What they have prepared, or were told to begin with, is of no use any more.
+    /// What they have prepared is of no use any more.
     Stale,
-    /// They lead to a server that takes no writes.
-    ReadOnly,
+    /// They lead to a server that takes no writes, or is another than they are made for: what they read may be out of date.
+    Unfit,
 }
 
 impl std::fmt::Display for Cause {
@@ -79,12 +79,12 @@ impl StoreError {
 
     /// The server takes no writes: it is a replica, or is becoming one.
     pub(super) fn read_only() -> Self {
-        Self::Unavailable(Cause::of(Connections::ReadOnly, "read-only"))
+        Self::Unavailable(Cause::of(Connections::Unfit, "read-only"))
     }
 
-    /// The server has become one of several that take writes, or the only one.
+    /// The server has become one of several that take writes, or the only one: its connections are not made for that.
     pub(super) fn another_role() -> Self {
-        Self::Unavailable(Cause::of(Connections::Stale, "another role"))
+        Self::Unavailable(Cause::of(Connections::Unfit, "another role"))
     }
 
     /// There is no connection, or no longer.
@@ -161,7 +161,7 @@ fn from_mysql(number: u16) -> StoreError {
         1243 | 1412 | 1615 => Connections::Stale,
         // --read-only, a read-only mode (an Aurora reader, a full disk), a read-only transaction; outside its group, or
         // leaving it.
-        1290 | 1792 | 1836 | 3783 | 3796 | 3799 => Connections::ReadOnly,
+        1290 | 1792 | 1836 | 3783 | 3796 | 3799 => Connections::Unfit,
         // No thread for a connection, a connection or a host refused, user or password refused, shutdown.
         1040 | 1045 | 1053 | 1129 | 1135 | 1203 | 1226 => Connections::Doubtful,
         _ => Connections::Sound,
@@ -225,7 +225,7 @@ fn from_postgres(code: &str) -> StoreError {
         // "Cached plan must not change result type", after ALTER TABLE; a prepared statement that is gone (a
         // connection pooler, DISCARD).
         "0A000" | "26000" => Connections::Stale,
-        "25006" => Connections::ReadOnly,
+        "25006" => Connections::Unfit,
         // Refused, terminated, or not to be known.
         "28000" | "28P01" | "25P03" | "25P04" | "40003" => Connections::Doubtful,
         _ if code.starts_with("08") || code.starts_with("57P") => Connections::Doubtful,
@@ -335,7 +335,7 @@ mod tests {
         let mysql = [1290, 1792, 1836, 3783, 3796, 3799].map(from_mysql);
         for error in mysql.into_iter().chain([from_postgres("25006")]) {
             assert!(error.is_unavailable(), "{error}");
-            assert_eq!(error.connections(), Connections::ReadOnly, "{error}");
+            assert_eq!(error.connections(), Connections::Unfit, "{error}");
         }
     }
 

@@ -4,7 +4,7 @@
 //! wrong in silence, for good:
 //!
 //! - a server that became a replica keeps its connections, and answers reads from a past that is over; so does one that
-//!   came back as a replica, or another at the same address;
+//!   came back as a replica, or another at the same address; one that is no longer alone in taking writes needs others;
 //! - a connection whose other end is gone without a word is waited for, and its place in the pool is lost; so is
 //!   one whose statement was given up, where the driver cannot tell what it still has to read;
 //! - a statement that was prepared before its table was altered fails each time.
@@ -102,7 +102,8 @@ impl Pool {
         lease.takes_writes().map(|()| lease)
     }
 
-    /// Asks the server whether it takes writes.
+    /// Asks the server whether it still is what it was when these connections were made: one that takes writes, alone or
+    /// not.
     pub(super) async fn ask(&self) -> Result<(), StoreError> {
         let lease = self.any();
         match lease.ask().await {
@@ -131,8 +132,8 @@ impl Generation {
             Connections::Sound => false,
             Connections::Doubtful => self.doubt() >= DOUBTS,
             Connections::Stale => true,
-            Connections::ReadOnly => {
-                self.connected.findings.set_read_only();
+            Connections::Unfit => {
+                self.connected.findings.set_unfit();
                 true
             }
         }
@@ -215,7 +216,7 @@ impl Lease {
 
     /// As far as it is known.
     fn takes_writes(&self) -> Result<(), StoreError> {
-        if self.generation.connected.findings.is_read_only() { Err(StoreError::read_only()) } else { Ok(()) }
+        if self.generation.connected.findings.is_unfit() { Err(StoreError::read_only()) } else { Ok(()) }
     }
 
     /// Draws the conclusions for the connections.

@@ -1,6 +1,7 @@
 //! What a server is among those that have the database.
 
 use sea_orm::{DbBackend, QueryResult};
+use sqlx::mysql::MySqlDatabaseError;
 use sqlx::{Executor, MySqlConnection, PgConnection, Row};
 
 use super::connect::{ConnectError, why};
@@ -78,7 +79,8 @@ impl Role {
     }
 }
 
-/// Asks so many yes-or-no questions in one statement. A server that does not know what is asked says no.
+/// Asks so many yes-or-no questions in one statement. A server that does not know what is asked, or does not tell this user,
+/// says no.
 pub(super) async fn ask_mysql<const COUNT: usize>(
     connection: &mut MySqlConnection,
     questions: &'static str,
@@ -87,7 +89,16 @@ pub(super) async fn ask_mysql<const COUNT: usize>(
         Ok(row) => {
             Ok(std::array::from_fn(|column| row.try_get(column).is_ok_and(|answer: Option<i64>| answer == Some(1))))
         }
-        Err(sqlx::Error::Database(_)) => Ok([false; COUNT]),
+        Err(sqlx::Error::Database(error))
+            if error.try_downcast_ref::<MySqlDatabaseError>().is_some_and(|error| is_no(error.number())) =>
+        {
+            Ok([false; COUNT])
+        }
         Err(error) => Err(why(&error)),
     }
+}
+
+/// A right that is lacking, and what there is not: a database, column, table, variable, or that syntax.
+fn is_no(error: u16) -> bool {
+    matches!(error, 1044 | 1049 | 1054 | 1064 | 1109 | 1142 | 1143 | 1146 | 1193 | 1227 | 1238)
 }

@@ -48,8 +48,8 @@ pub(super) struct Connected {
 /// What connections to a server come upon while they are used.
 #[derive(Debug, Default)]
 pub(super) struct Findings {
-    /// See [`Findings::is_read_only`].
-    is_read_only: AtomicBool,
+    /// See [`Findings::is_unfit`].
+    is_unfit: AtomicBool,
     /// When a statement was given up last, as its answer did not come in time.
     given_up: Lock<Option<Instant>>,
 }
@@ -57,12 +57,12 @@ pub(super) struct Findings {
 impl Findings {
     /// Whether a statement, or a connection that was made since, found that the server takes no writes, or has another role
     /// than it had: what any of them reads may be out of date.
-    pub(super) fn is_read_only(&self) -> bool {
-        self.is_read_only.load(Relaxed)
+    pub(super) fn is_unfit(&self) -> bool {
+        self.is_unfit.load(Relaxed)
     }
 
-    pub(super) fn set_read_only(&self) {
-        self.is_read_only.store(true, Relaxed);
+    pub(super) fn set_unfit(&self) {
+        self.is_unfit.store(true, Relaxed);
     }
 
     /// To be called before the future of a statement that took too long is dropped, which gives its connection back.
@@ -222,9 +222,8 @@ impl Start {
         connection.execute(AssertSqlSafe(self.session)).await?;
         match Role::of_mysql(connection).await {
             Ok(role) if role == self.role => {}
-            // This one connection broke, as its first statement will find.
-            Err(ConnectError::Unreachable) => {}
-            Ok(_) | Err(_) => self.findings.set_read_only(),
+            Err(ConnectError::Unreachable) => return Err(sqlx::Error::Io(std::io::Error::other("no role was told"))),
+            Ok(_) | Err(_) => self.findings.set_unfit(),
         }
         Ok(())
     }
@@ -232,7 +231,7 @@ impl Start {
     async fn postgres(self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
         connection.execute(AssertSqlSafe(self.session)).await?;
         if Role::of_postgres(connection).await? == Role::Replica {
-            self.findings.set_read_only();
+            self.findings.set_unfit();
         }
         Ok(())
     }
@@ -251,10 +250,10 @@ async fn is_ended_mysql(connection: &mut MySqlConnection, limit: Duration) -> bo
 }
 
 /// The same. A transaction that stays open keeps PostgreSQL from removing old rows. It warns where a ROLLBACK finds none,
-/// and so is asked first: outside a transaction, each statement begins one.
+/// and so is asked first: outside a transaction, each statement begins one, at its own time.
 async fn is_ended_postgres(connection: &mut PgConnection, limit: Duration) -> bool {
     let end = async {
-        let is_open: bool = connection.fetch_one("SELECT now() < statement_timestamp()").await?.try_get(0)?;
+        let is_open: bool = connection.fetch_one("SELECT now() <> statement_timestamp()").await?.try_get(0)?;
         if is_open { connection.execute("ROLLBACK").await.map(drop) } else { Ok(()) }
     };
     matches!(timeout(limit, end).await, Ok(Ok(())))
