@@ -100,6 +100,15 @@ impl Identity {
         self.root_row().updated_at
     }
 
+    /// The row that the others are linked to, where it is not among those that were read: it is gone altogether,
+    /// or was missed.
+    pub fn missing_root(&self) -> Option<ContactId> {
+        match self.primary().link {
+            Link::SecondaryOf(root) if self.rows().all(|contact| contact.id != root) => Some(root),
+            Link::SecondaryOf(_) | Link::Primary => None,
+        }
+    }
+
     fn root_row(&self) -> &Contact {
         let Link::SecondaryOf(root) = self.primary().link else { return self.primary() };
         self.rows().find(|contact| contact.id == root).unwrap_or(self.primary())

@@ -47,9 +47,10 @@ struct Known {
 }
 
 impl Known {
-    /// The identity that the job is answered with, if nothing has to be written and nothing more to be read.
+    /// The identity that the job is answered with, if nothing has to be written and nothing more to be read. One that
+    /// came without its root is read again: that was seen on a MySQL cluster (docs/reliability.md).
     fn matched(&self, observation: &Observation) -> Option<&Arc<Identity>> {
-        self.snapshot.matched(observation).filter(|_| self.is_latest)
+        self.snapshot.matched(observation).filter(|identity| self.is_latest && identity.missing_root().is_none())
     }
 }
 

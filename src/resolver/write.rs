@@ -20,6 +20,12 @@
 //! key, and starts over. All take locks in one order, roots by id and then identifiers sorted, so rivals
 //! wait and do not deadlock; where they do all the same, one starts over.
 //!
+//! On one of several primaries, which may lack what others have shown already, nobody is answered without these locks or
+//! keys ([`Reading`](crate::store::Reading)): what is missing there still holds them.
+//!
+//! A read that lacks the root of an identity tells nothing of it: it is read again, with that root locked too. If the lock
+//! finds it and the read does not, that starts over; if neither does, it is gone, and the oldest contact stands in.
+//!
 //! A row that somebody else keeps locked holds up those who need it, and nobody else: they leave the lane, and sit it out
 //! beside it, still ahead of what shares something with them.
 
@@ -36,7 +42,7 @@ use super::intake::{Claim, Intake, Key, keys};
 use super::job::{self, Job};
 use super::supervise::{self, caught};
 use crate::domain::{Answer, ContactId, Identifier, Identity, Observation, Snapshot, Timestamp, plan};
-use crate::store::{Store, StoreError, Transaction};
+use crate::store::{Cause, Store, StoreError, Transaction};
 
 /// So often a transaction starts over before the log says so: races end much sooner.
 const MANY_SETBACKS: u32 = 20;
@@ -235,9 +241,14 @@ impl<S: Store> Lane<S> {
         for identity in transaction.find(&missing).await? {
             identities.insert(identity.root(), Arc::new(identity));
         }
-        let concerned: BTreeSet<ContactId> = identities.keys().copied().collect();
+        let missing_roots: Vec<ContactId> =
+            identities.values().filter_map(|identity| identity.missing_root()).collect();
+        let concerned: BTreeSet<ContactId> = identities.keys().chain(&missing_roots).copied().collect();
         if !transaction.is_exclusive() && !concerned.is_subset(&attempt.roots) {
             return Err(Setback::Moved(concerned));
+        }
+        if missing_roots.iter().any(|root| written.contains_key(root)) {
+            return Err(StoreError::LostRace(Cause::new("a row was not read")).into());
         }
         Ok(Snapshot::of(identities.into_values().collect()))
     }
@@ -287,7 +298,9 @@ fn take_behind(mut keys_ahead: HashSet<Key>, jobs: &mut Vec<Job>) -> Vec<Job> {
 
 /// Those identities that are as they were read, each once: their rows were last written when the read saw it.
 fn unchanged(read: &[Arc<Identity>], written: &BTreeMap<ContactId, Timestamp>) -> BTreeMap<ContactId, Arc<Identity>> {
-    let is_unchanged = |identity: &&Arc<Identity>| written.get(&identity.root()) == Some(&identity.version());
+    let is_unchanged = |identity: &&Arc<Identity>| {
+        identity.missing_root().is_none() && written.get(&identity.root()) == Some(&identity.version())
+    };
     read.iter().filter(is_unchanged).map(|identity| (identity.root(), Arc::clone(identity))).collect()
 }
 

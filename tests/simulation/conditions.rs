@@ -36,6 +36,8 @@ pub(crate) struct Conditions {
     /// The longest, in milliseconds, until the replica that made a commit sees it and is told, which the others see at once:
     /// each is at a server of its own, and all of them take writes. 0: there is one server.
     pub(crate) shown_late: u64,
+    /// Of a thousand identities that are read, so many come without the primary's row.
+    pub(crate) torn_reads: u32,
     /// What the database refuses, always: to look for it, or to keep it.
     pub(crate) poison: Option<Poison>,
     /// How many requests a resolver takes on at once.
@@ -68,6 +70,7 @@ impl Conditions {
             outages,
             crashes,
             shown_late: if !is_exclusive && random.u32(0..3) == 0 { random.u64(1..=300) } else { 0 },
+            torn_reads: if is_exclusive { 0 } else { random.choice([0, 0, 20]).unwrap_or(0) },
             poison: random.choice([None, None, Some(Poison::Read), Some(Poison::Written)]).flatten(),
             queue: if random.u32(0..4) == 0 { random.usize(2..=20) } else { 1_000 },
             transaction_size: random.choice([1, 2, 5, 256]).unwrap_or(256),

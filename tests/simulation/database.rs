@@ -3,7 +3,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use fastrand::Rng;
-use identity::domain::{Contact, ContactId, Identifier, Timestamp};
+use identity::domain::{Contact, ContactId, Identifier, Link, Timestamp};
 use identity::store::{Cause, StoreError};
 use tokio::time::Instant;
 
@@ -48,7 +48,7 @@ pub(crate) struct State {
     conditions: Conditions,
     bug: Option<Bug>,
     committed: Tables,
-    /// By replica, what it sees of that while commits of its own are to be shown to it.
+    /// By replica, what it sees of that while commits are to be shown to it.
     behind: BTreeMap<usize, Behind>,
     open: BTreeMap<TransactionId, Open>,
     holders: BTreeMap<Lock, TransactionId>,
@@ -65,11 +65,55 @@ pub(crate) struct State {
     trace: Option<Vec<String>>,
 }
 
-/// The tables without what has been committed and not shown yet: by transaction, its changes. It has its locks still, so that
-/// nobody else has changed the same rows since.
+/// The tables at a server that has not shown all commits yet, and those commits, in order.
 struct Behind {
     tables: Tables,
-    to_be_shown: BTreeMap<TransactionId, Vec<Change>>,
+    to_be_shown: Vec<Late>,
+}
+
+/// A commit that one server does not show yet.
+struct Late {
+    transaction: TransactionId,
+    /// Whether it was made there. Then it has its locks there still; if not, it has to wait for one that has.
+    is_own: bool,
+    changes: Vec<Change>,
+    locks: BTreeSet<Lock>,
+}
+
+impl Behind {
+    /// Whether something that is to be shown needs one of these too.
+    fn needs_any(&self, locks: &BTreeSet<Lock>) -> bool {
+        self.to_be_shown.iter().any(|late| !late.locks.is_disjoint(locks))
+    }
+
+    /// Shows that one, and what had to wait for it.
+    fn show(&mut self, transaction: TransactionId) {
+        let mut waiting: Vec<Late> = Vec::new();
+        for late in std::mem::take(&mut self.to_be_shown) {
+            let has_to_wait = if late.is_own {
+                late.transaction != transaction
+            } else {
+                waiting.iter().any(|ahead| !ahead.locks.is_disjoint(&late.locks))
+            };
+            if has_to_wait {
+                waiting.push(late);
+            } else {
+                self.tables.carry_out(&late.changes);
+            }
+        }
+        self.to_be_shown = waiting;
+    }
+}
+
+/// The rows and keys that these change.
+fn locks_of(changes: &[Change]) -> BTreeSet<Lock> {
+    let lock = |change: &Change| match change {
+        Change::Insert(contact) => Some(Lock::Row(contact.id)),
+        Change::Own(identifier, _) => Some(Lock::Key(identifier.clone())),
+        Change::Link(id, ..) | Change::Touch(id, _) => Some(Lock::Row(*id)),
+        Change::Merge(_) => None,
+    };
+    changes.iter().filter_map(lock).collect()
 }
 
 /// A transaction under way.
@@ -246,6 +290,17 @@ impl State {
             Lock::Writer | Lock::Row(_) => self.bug == Some(Bug::IgnoresLocks),
             Lock::Key(_) => self.bug == Some(Bug::IgnoresKeys),
         };
+        match self.late_here(transaction, lock)? {
+            Some(true) if !is_ignored => {
+                self.of(transaction)?.waits_for = Some(lock.clone());
+                return Ok(Taking::Wait);
+            }
+            Some(false) => {
+                self.end(transaction);
+                return Err(StoreError::LostRace(Cause::new("another server has changed the same")));
+            }
+            _ => {}
+        }
         if is_ignored || *self.holders.entry(lock.clone()).or_insert(transaction) == transaction {
             return Ok(Taking::Taken);
         }
@@ -260,9 +315,25 @@ impl State {
         }
     }
 
+    /// Of a commit that is not shown yet at the server of this transaction, and has that lock: whether it was made there.
+    /// One that was made at another server takes precedence of this transaction.
+    fn late_here(&mut self, transaction: TransactionId, lock: &Lock) -> Result<Option<bool>, StoreError> {
+        let replica = self.of(transaction)?.replica;
+        let late = self.behind.get(&replica).into_iter().flat_map(|behind| &behind.to_be_shown);
+        Ok(late.filter(|late| late.locks.contains(lock)).map(|late| late.is_own).next_back())
+    }
+
+    /// Whether a replica's server has yet to show what was committed at another one. Who reads there waits for that, and
+    /// not for what was committed at that server itself.
+    pub(crate) fn lacks_what_others_did(&self, replica: usize) -> bool {
+        self.behind.get(&replica).is_some_and(|behind| behind.to_be_shown.iter().any(|late| !late.is_own))
+    }
+
     /// Which of these rows are locked.
-    pub(crate) fn locked_of(&self, contacts: &BTreeSet<ContactId>) -> BTreeSet<ContactId> {
-        contacts.iter().filter(|id| self.holders.contains_key(&Lock::Row(**id))).copied().collect()
+    pub(crate) fn locked_of(&self, replica: usize, contacts: &BTreeSet<ContactId>) -> BTreeSet<ContactId> {
+        let late = self.behind.get(&replica).into_iter().flat_map(|behind| &behind.to_be_shown);
+        let locks: BTreeSet<&Lock> = late.flat_map(|late| &late.locks).chain(self.holders.keys()).collect();
+        contacts.iter().filter(|id| locks.contains(&Lock::Row(**id))).copied().collect()
     }
 
     pub(crate) fn stop_waiting(&mut self, transaction: TransactionId) {
@@ -315,14 +386,22 @@ impl State {
         self.conditions.shown_late == 0 || self.bug == Some(Bug::ShownLate)
     }
 
-    pub(crate) fn read(&self, replica: usize, identifiers: &[Identifier]) -> Result<Vec<Contact>, StoreError> {
+    pub(crate) fn read(&mut self, replica: usize, identifiers: &[Identifier]) -> Result<Vec<Contact>, StoreError> {
         self.refuse(Poison::Read, identifiers)?;
         if self.bug == Some(Bug::DirtyRead) {
             let mut tables = self.committed.clone();
             self.open.values().for_each(|open| tables.carry_out(&open.changes));
             return Ok(tables.rows(identifiers));
         }
-        Ok(self.seen_by(replica).rows(identifiers))
+        let rows = self.seen_by(replica).rows(identifiers);
+        Ok(self.torn(rows))
+    }
+
+    /// The same, but for some primaries.
+    fn torn(&mut self, mut rows: Vec<Contact>) -> Vec<Contact> {
+        let torn_reads = self.conditions.torn_reads;
+        rows.retain(|row| row.link != Link::Primary || torn_reads == 0 || self.random.u32(0..1_000) >= torn_reads);
+        rows
     }
 
     /// What is committed by now. (The service reads nothing after it has written.)
@@ -335,7 +414,8 @@ impl State {
         let open = self.of(transaction)?;
         assert!(open.changes.is_empty(), "a transaction that reads what it wrote is not simulated");
         let (replica, stale) = (open.replica, open.before.as_ref().map(|tables| tables.rows(identifiers)));
-        Ok(stale.unwrap_or_else(|| self.seen_by(replica).rows(identifiers)))
+        let rows = stale.unwrap_or_else(|| self.seen_by(replica).rows(identifiers));
+        Ok(self.torn(rows))
     }
 
     /// When these rows were last written, as far as they are there.
@@ -350,41 +430,50 @@ impl State {
         Ok(contacts.iter().filter_map(|id| Some((*id, tables.contacts.get(id)?.updated_at))).collect())
     }
 
-    /// Commits it; how long until it is to be ended.
+    /// Commits it; how long until it is to be ended. Another server shows it at once, or after what it needs there.
     pub(crate) fn commit(&mut self, transaction: TransactionId) -> Result<Duration, StoreError> {
         let open = self.of(transaction)?;
         let (replica, mut changes) = (open.replica, std::mem::take(&mut open.changes));
+        let locks = locks_of(&changes);
         match self.bug {
             Some(Bug::LosesCommits) if self.random.u32(0..20) == 0 => changes.clear(),
             Some(Bug::TearsCommits) if self.random.u32(0..20) == 0 => changes.truncate(changes.len() / 2),
             _ => {}
         }
         self.note(|| format!("transaction {transaction:?} is committed"));
-        let late = Duration::from_millis(self.random.u64(0..=self.conditions.shown_late));
+        let shown_late = if changes.is_empty() { 0 } else { self.conditions.shown_late };
+        let late = Duration::from_millis(self.random.u64(0..=shown_late));
         if !late.is_zero() {
-            let behind = || Behind { tables: self.committed.clone(), to_be_shown: BTreeMap::new() };
-            self.behind.entry(replica).or_insert_with(behind).to_be_shown.insert(transaction, changes.clone());
+            let behind = || Behind { tables: self.committed.clone(), to_be_shown: Vec::new() };
+            self.behind.entry(replica).or_insert_with(behind);
         }
         self.committed.carry_out(&changes);
-        for (other, behind) in &mut self.behind {
-            if *other != replica || late.is_zero() {
+        for (server, behind) in &mut self.behind {
+            let is_own = *server == replica;
+            let is_late = if is_own { !late.is_zero() } else { behind.needs_any(&locks) };
+            if is_late {
+                let (changes, locks) = (changes.clone(), locks.clone());
+                behind.to_be_shown.push(Late { transaction, is_own, changes, locks });
+            } else {
                 behind.tables.carry_out(&changes);
             }
         }
+        self.release(transaction);
         Ok(late)
     }
 
     /// What it has changed is forgotten if it is not committed, and shown to all if it is; what it had locked is free.
     pub(crate) fn end(&mut self, transaction: TransactionId) {
-        if let Some(open) = self.open.remove(&transaction)
-            && let Some(behind) = self.behind.get_mut(&open.replica)
-            && let Some(changes) = behind.to_be_shown.remove(&transaction)
-        {
-            behind.tables.carry_out(&changes);
-            if behind.to_be_shown.is_empty() {
-                self.behind.remove(&open.replica);
-            }
+        let is_own = |late: &Late| late.is_own && late.transaction == transaction;
+        for behind in self.behind.values_mut().filter(|behind| behind.to_be_shown.iter().any(is_own)) {
+            behind.show(transaction);
         }
+        self.behind.retain(|_, behind| !behind.to_be_shown.is_empty());
+        self.release(transaction);
+    }
+
+    fn release(&mut self, transaction: TransactionId) {
+        self.open.remove(&transaction);
         self.holders.retain(|_, holder| *holder != transaction);
     }
 

@@ -96,6 +96,17 @@ impl SimulatedStore {
         }
     }
 
+    /// Waits until its server shows what was committed at others.
+    async fn catch_up(&self) {
+        loop {
+            let freed = self.freed.notified();
+            if !self.database.lock().lacks_what_others_did(self.replica) {
+                return;
+            }
+            freed.await;
+        }
+    }
+
     fn end(&self, transaction: TransactionId) {
         self.database.lock().end(transaction);
         self.freed.notify_waiters();
@@ -113,7 +124,9 @@ impl SimulatedStore {
 
     /// Commits, and is told when it is to be seen here as well. That comes, whoever waits for it.
     async fn commit_now(&self, transaction: TransactionId) -> Result<(), StoreError> {
-        let late = self.database.lock().commit(transaction)?;
+        let late = self.database.lock().commit(transaction);
+        self.freed.notify_waiters();
+        let late = late?;
         if late.is_zero() {
             self.end(transaction);
             return Ok(());
@@ -133,7 +146,8 @@ impl Store for SimulatedStore {
     async fn find(&self, identifiers: &[Identifier]) -> Result<Reading, StoreError> {
         assert!(identifiers.len() <= MAX_FIND, "more than one statement is no consistent read");
         let read = async {
-            let database = self.database.lock();
+            self.catch_up().await;
+            let mut database = self.database.lock();
             let identities = database.read(self.replica, identifiers).map(identities)?;
             Ok(Reading { identities, is_latest: database.reads_the_latest() })
         };
@@ -142,6 +156,7 @@ impl Store for SimulatedStore {
 
     async fn begin(&self) -> Result<SimulatedTransaction, StoreError> {
         let begun = async {
+            self.catch_up().await;
             let id = self.database.lock().begin(self.replica);
             let transaction = SimulatedTransaction { store: self.clone(), id, is_over: false };
             if transaction.is_exclusive() {
@@ -153,7 +168,7 @@ impl Store for SimulatedStore {
     }
 
     async fn locked(&self, contacts: &BTreeSet<ContactId>) -> Result<BTreeSet<ContactId>, StoreError> {
-        let look = async { Ok(self.database.lock().locked_of(contacts)) };
+        let look = async { Ok(self.database.lock().locked_of(self.replica, contacts)) };
         self.statement("locked", None, look).await
     }
 
