@@ -172,15 +172,21 @@ pub(super) fn quoted(backend: DbBackend, sql: String) -> String {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Clock {
     pub(super) now: Timestamp,
+    /// 0 where there is no such step.
     pub(super) id_step: i64,
 }
+
+/// An offset that is greater than the step counts from itself on only: there, the ids of one statement jump. (A server of a
+/// Group Replication with several primaries has its `server_id` for an offset.)
+const ID_STEP_COLUMN: &str =
+    "CAST(IF(@@auto_increment_offset > @@auto_increment_increment, 0, @@auto_increment_increment) AS UNSIGNED)";
 
 impl Clock {
     /// The columns that tell it, in any statement. On SQLite there are none: the database is in this process, and
     /// so is its clock (its own one counts milliseconds).
     pub(super) fn columns(backend: DbBackend) -> &'static [&'static str] {
         if backend == DbBackend::MySql {
-            &["UTC_TIMESTAMP(6)", "@@auto_increment_increment", READ_ONLY_COLUMN]
+            &["UTC_TIMESTAMP(6)", ID_STEP_COLUMN, READ_ONLY_COLUMN]
         } else if backend == DbBackend::Postgres {
             &["clock_timestamp() AT TIME ZONE 'UTC'"]
         } else {

@@ -70,7 +70,9 @@ async fn insert_contacts(
     step: i64,
 ) -> Result<Vec<ContactId>, StoreError> {
     let mut ids = Vec::with_capacity(new.len());
-    for piece in pieces(new) {
+    // Without a step, each row has to tell its own.
+    let largest = if step == 0 { 1 } else { MAX_FIND };
+    for piece in new.chunks(largest).flat_map(pieces) {
         let mut rows = Vec::with_capacity(piece.len());
         for contact in piece {
             let (email, phone_number) = to_columns(&contact.identifiers);

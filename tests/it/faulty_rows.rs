@@ -7,9 +7,16 @@ use sea_orm::{ConnectionTrait, TransactionTrait};
 use tokio::task::JoinSet;
 use tonic::Code;
 
-use crate::harness::{Backend, Caller, Door, Refusal, Reply, Service, Suite, TestDatabase, execute, lock_row};
+use crate::harness::{
+    Backend, Caller, Door, Refusal, Reply, Server, Service, Suite, TestDatabase, execute, lock_row, query,
+};
 
 pub fn register(suite: &mut Suite) {
+    suite.on_own_server(
+        &[Backend::Mysql, Backend::Mariadb],
+        "faulty_rows::automatic_ids_that_jump",
+        automatic_ids_that_jump,
+    );
     suite.on_all("faulty_rows::a_row_that_cannot_be_read", a_row_that_cannot_be_read);
     suite.on(&[Backend::Postgres, Backend::Mysql], "faulty_rows::an_id_that_is_taken", an_id_that_is_taken);
     suite.on(&[Backend::Postgres], "faulty_rows::a_locked_table_is_waited_for", a_locked_table_is_waited_for);
@@ -194,5 +201,27 @@ async fn a_locked_row_is_no_lost_database(database: TestDatabase) {
     release.await.unwrap();
     assert_eq!(answer.unwrap().outcome, "linked");
     tables.close().await.unwrap();
+    service.stop().await;
+}
+
+/// An offset that is greater than the step makes them jump, once, in the midst of a statement.
+async fn automatic_ids_that_jump(server: Server) {
+    let admin = sea_orm::Database::connect(&server.url).await.expect("the server answers");
+    for sql in ["SET GLOBAL auto_increment_increment = 7", "SET GLOBAL auto_increment_offset = 143"] {
+        execute(&admin, sql).await;
+    }
+    let service = Service::start_with(&server.url, &[]).await;
+    let mut calls = JoinSet::new();
+    for number in 0..100 {
+        let caller = service.caller();
+        calls.spawn(async move { caller.identify(Door::Grpc, Some(&format!("{number}@x.de")), None).await });
+    }
+    assert!(calls.join_all().await.iter().all(Result::is_ok));
+    let sql = r#"SELECT i."value" FROM "Identifier" i LEFT JOIN "Contact" c ON c."id" = i."contactId"
+        WHERE c."email" IS NULL OR CAST(c."email" AS BINARY) <> i."value""#;
+    assert_eq!(query(&admin, sql).await.len(), 0, "identifiers of contacts that are not there, or another's");
+    let jumped = r#"SELECT "id" FROM "Contact" WHERE "id" = 143"#;
+    assert_eq!(query(&admin, jumped).await.len(), 1, "they did not jump");
+    admin.close().await.expect("close");
     service.stop().await;
 }
