@@ -103,14 +103,16 @@ impl Identity {
     /// The row that the others are linked to, where it is not among those that were read: it is gone altogether,
     /// or was missed.
     pub fn missing_root(&self) -> Option<ContactId> {
-        match self.primary().link {
-            Link::SecondaryOf(root) if self.rows().all(|contact| contact.id != root) => Some(root),
-            Link::SecondaryOf(_) | Link::Primary => None,
-        }
+        let Link::SecondaryOf(root) = self.primary().link else { return None };
+        self.row(root).is_none().then_some(root)
     }
 
     fn root_row(&self) -> &Contact {
         let Link::SecondaryOf(root) = self.primary().link else { return self.primary() };
-        self.rows().find(|contact| contact.id == root).unwrap_or(self.primary())
+        self.row(root).unwrap_or(self.primary())
+    }
+
+    fn row(&self, id: ContactId) -> Option<&Contact> {
+        self.rows().find(|contact| contact.id == id)
     }
 }

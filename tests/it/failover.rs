@@ -10,7 +10,7 @@ use tonic::Code;
 use tonic_health::pb::health_check_response::ServingStatus;
 use url::Url;
 
-use crate::chaos::Proxy as Line;
+use crate::chaos::{Proxy as Line, address};
 use crate::harness::{Backend, Caller, Cluster, Door, Proxy, Server, Service, Suite, TestDatabase, query};
 use crate::outage::turns;
 
@@ -380,8 +380,7 @@ async fn a_transaction_that_was_given_up() {
 
 /// No transaction is left open by it: nobody would end it.
 async fn a_begin_whose_answer_is_late(database: TestDatabase) {
-    let url = Url::parse(&database.url).unwrap();
-    let line = Line::start(format!("{}:{}", url.host_str().unwrap(), url.port().unwrap())).await;
+    let line = Line::start(address(&database.url)).await;
     let slow = connect(&line.url(&database.url), Duration::from_millis(500)).await.expect("it takes writes");
     slow.ping().await.expect("an answer");
     tokio::time::sleep(Duration::from_millis(100)).await; // Until it is back in the pool.

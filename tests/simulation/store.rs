@@ -128,7 +128,6 @@ impl SimulatedStore {
         self.freed.notify_waiters();
         let late = late?;
         if late.is_zero() {
-            self.end(transaction);
             return Ok(());
         }
         let store = self.clone();

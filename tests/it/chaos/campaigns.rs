@@ -27,7 +27,7 @@ fn settings(url: &str) -> Vec<(&'static str, String)> {
 }
 
 /// Host and port of a database.
-fn address(url: &str) -> String {
+pub fn address(url: &str) -> String {
     let url = url::Url::parse(url).expect("a URL");
     format!("{}:{}", url.host_str().expect("a host"), url.port().expect("a port"))
 }

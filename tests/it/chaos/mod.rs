@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 
-pub use campaigns::register;
+pub use campaigns::{address, register};
 pub use disk::Disk;
 pub use fleet::Fleet;
 pub use load::{Ended, Load};

@@ -94,14 +94,14 @@ impl Campaign {
 /// Writes all calls down, a line each, so that what was refused can be understood; the file.
 fn keep(ended: &[Ended], name: &str) -> PathBuf {
     let file = std::env::temp_dir().join(name);
-    let mut lines: Vec<(u64, String)> = Vec::with_capacity(ended.len());
-    for one in ended {
+    let line = |one: &&Ended| {
         let Call { request, start, end } = &one.call;
         let outcome = end.as_ref().map_or_else(|| format!("{:?}", one.refusal), |(_, seen)| format!("{seen:?}"));
-        lines.push((*start, format!("{start} to {}, replica {}: {request:?} {outcome}", one.until, one.replica)));
-    }
-    lines.sort();
-    let text: Vec<String> = lines.into_iter().map(|(_, line)| line).collect();
+        format!("{start} to {}, replica {}: {request:?} {outcome}", one.until, one.replica)
+    };
+    let mut sorted: Vec<&Ended> = ended.iter().collect();
+    sorted.sort_by_key(|one| one.call.start);
+    let text: Vec<String> = sorted.iter().map(line).collect();
     std::fs::write(&file, text.join("\n")).expect("a place for temporary files");
     file
 }
