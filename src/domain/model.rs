@@ -154,6 +154,8 @@ impl Tables {
         self.check(&before);
         let answers = plan.answers(&ids);
         assert_eq!(plan.is_empty(), answers.iter().all(|answer| answer.outcome == Outcome::Matched));
+        let written = before.iter().filter(|row| !self.contacts.contains(row)).map(|row| row.id);
+        assert_eq!(plan.written(), written.collect());
         answers
     }
 

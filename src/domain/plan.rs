@@ -1,4 +1,4 @@
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::{Contact, ContactId, ContactRef, Identifier, Identity, Link, Observation, Snapshot, Timestamp};
@@ -82,6 +82,11 @@ impl Plan {
     /// Whether there is nothing to write.
     pub fn is_empty(&self) -> bool {
         self.new_contacts.is_empty() && self.relinks.is_empty() && self.merges.is_empty()
+    }
+
+    /// The stored contacts whose rows it writes: of every identity that it changes, the root's at least.
+    pub fn written(&self) -> BTreeSet<ContactId> {
+        self.relinks.iter().map(|relink| relink.contact).chain(self.touched.iter().copied()).collect()
     }
 
     /// What puts damaged rows right. No observation asked for it, so it has no answers.

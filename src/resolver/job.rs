@@ -6,7 +6,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::time;
 
 use super::IdentifyError;
-use crate::domain::{Answer, Identifier, Identity, Observation};
+use crate::domain::{Answer, Identifier, Identity, Observation, Outcome};
 use crate::store::{MAX_FIND, StoreError};
 
 /// A request under way.
@@ -53,6 +53,11 @@ impl Job {
 
     pub(super) fn identifiers(&self) -> &[Identifier] {
         self.observation.identifiers()
+    }
+
+    /// Answers it with the identity that owns all of its identifiers.
+    pub(super) fn matched(self, identity: &Arc<Identity>) {
+        self.answer(Ok(Answer { outcome: Outcome::Matched, identity: Arc::clone(identity) }));
     }
 
     pub(super) fn answer(self, answer: Result<Answer, IdentifyError>) {

@@ -11,7 +11,7 @@ use super::backoff::{UNAVAILABLE_ATTEMPTS, pause};
 use super::job::{self, Job, Statement};
 use super::supervise::{self, caught};
 use super::{IdentifyError, Reachable};
-use crate::domain::{Answer, Identity, Observation, Outcome, Snapshot};
+use crate::domain::{Identity, Observation, Snapshot};
 use crate::store::{Reading, Store, StoreError};
 
 /// One of several lanes that share a queue. Each takes all that waits, in turn: while a statement is under
@@ -147,7 +147,7 @@ impl<S: Store> Lane<S> {
                         let matched = known.matched(&job.observation);
                         let may_answer = may_answer(&job, matched.map(Arc::as_ref));
                         match matched.filter(|_| may_answer) {
-                            Some(identity) => answer(job, identity),
+                            Some(identity) => job.matched(identity),
                             None => self.pass_on(job, &known.snapshot),
                         }
                     }
@@ -204,10 +204,6 @@ impl<S: Store> Lane<S> {
             job.answer(Err(IdentifyError::Internal));
         }
     }
-}
-
-fn answer(job: Job, identity: &Arc<Identity>) {
-    job.answer(Ok(Answer { outcome: Outcome::Matched, identity: Arc::clone(identity) }));
 }
 
 #[cfg(test)]

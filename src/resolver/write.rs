@@ -21,7 +21,9 @@
 //! wait and do not deadlock; where they do all the same, one starts over.
 //!
 //! On one of several primaries, which may lack what others have shown already, nobody is answered without these locks or
-//! keys ([`Reading`](crate::store::Reading)): what is missing there still holds them.
+//! keys ([`Reading`](crate::store::Reading)): what is missing there still holds them. And there a transaction that writes must not
+//! lock what it does not write ([`Transaction::must_write_what_it_locks`]): if it did, it answers who is known from what it has
+//! read under its locks, and the rest starts over, without those.
 //!
 //! A read that lacks the root of an identity tells nothing of it: it is read again, with that root locked too. If the lock
 //! finds it and the read does not, that starts over; if neither does, it is gone, and the oldest contact stands in.
@@ -84,6 +86,13 @@ struct Attempt {
 enum Setback {
     /// Other identities are concerned than were locked: these.
     Moved(BTreeSet<ContactId>),
+    /// It would write some of what it has locked, where it must write all.
+    Mixed {
+        /// For each job, the identity that it is answered with if that does not change, as it was read under the locks.
+        unchanged: Vec<Option<Arc<Identity>>>,
+        /// The rows to lock for the others.
+        changing: BTreeSet<ContactId>,
+    },
     /// The database was lost while it committed, and nobody knows whether it did. To start over would tell the
     /// callers that what they brought was there already.
     Unknown(StoreError),
@@ -116,12 +125,8 @@ impl<S: Store> Lane<S> {
     /// locked: the lane has better to do than to wait with them.
     async fn resolve(&self, mut jobs: Vec<Job>) -> Vec<Job> {
         let read: Vec<_> = jobs.iter().flat_map(|job| job.owners.iter().cloned()).collect();
-        let mut attempt = Attempt {
-            roots: read.iter().map(|identity| identity.root()).collect(),
-            read,
-            sought: self.recent.among(&jobs),
-            is_after_duplicate: false,
-        };
+        let mut attempt =
+            Attempt { roots: roots(&read), read, sought: self.recent.among(&jobs), is_after_duplicate: false };
         let (mut setbacks, mut unavailable) = (0, 0);
         loop {
             jobs.retain(Job::is_wanted);
@@ -140,6 +145,11 @@ impl<S: Store> Lane<S> {
                     if setbacks > 0 {
                         sleep(pause(setbacks)).await;
                     }
+                }
+                Err(Setback::Mixed { unchanged, changing }) => {
+                    self.reachable.found();
+                    jobs = jobs.into_iter().zip(unchanged).filter_map(unless_matched).collect();
+                    attempt.roots = changing;
                 }
                 Err(Setback::Unknown(error)) => return failed(jobs, &error),
                 Err(Setback::Store(StoreError::LostRace(_))) => {
@@ -241,13 +251,12 @@ impl<S: Store> Lane<S> {
         for identity in transaction.find(&missing).await? {
             identities.insert(identity.root(), Arc::new(identity));
         }
-        let missing_roots: Vec<ContactId> =
-            identities.values().filter_map(|identity| identity.missing_root()).collect();
-        let concerned: BTreeSet<ContactId> = identities.keys().chain(&missing_roots).copied().collect();
+        let concerned = roots(identities.values());
         if !transaction.is_exclusive() && !concerned.is_subset(&attempt.roots) {
             return Err(Setback::Moved(concerned));
         }
-        if missing_roots.iter().any(|root| written.contains_key(root)) {
+        let mut missing_roots = identities.values().filter_map(|identity| identity.missing_root());
+        if missing_roots.any(|root| written.contains_key(&root)) {
             return Err(StoreError::LostRace(Cause::new("a row was not read")).into());
         }
         Ok(Snapshot::of(identities.into_values().collect()))
@@ -267,6 +276,18 @@ impl<S: Store> Lane<S> {
         let now = transaction.now().await?;
         let observations: Vec<Observation> = jobs.iter().map(|job| job.observation.clone()).collect();
         let plan = plan(&observations, &known, now);
+        if !plan.is_empty() && transaction.must_write_what_it_locks() {
+            let gone = known.identities().iter().filter_map(|identity| identity.missing_root());
+            let written: BTreeSet<ContactId> = plan.written().into_iter().chain(gone).collect();
+            if !attempt.roots.is_subset(&written) {
+                let is_unchanged = |identity: &&Arc<Identity>| !written.contains(&identity.root());
+                let unchanged = |one| known.matched(one).filter(is_unchanged).cloned();
+                return Err(Setback::Mixed {
+                    unchanged: observations.iter().map(unchanged).collect(),
+                    changing: attempt.roots.intersection(&written).copied().collect(),
+                });
+            }
+        }
         let ids = if plan.is_empty() { Vec::new() } else { transaction.apply(&plan).await? };
         transaction.commit().await.map_err(|error| match error {
             error if error.is_unavailable() && !plan.is_empty() => Setback::Unknown(error),
@@ -276,6 +297,18 @@ impl<S: Store> Lane<S> {
         self.recent.push(plan.new_identifiers.into_iter().map(|(identifier, _)| identifier));
         Ok(answers)
     }
+}
+
+/// The rows to lock for these identities: also those that were not read.
+fn roots<'a>(identities: impl IntoIterator<Item = &'a Arc<Identity>>) -> BTreeSet<ContactId> {
+    identities.into_iter().flat_map(|identity| [Some(identity.root()), identity.missing_root()]).flatten().collect()
+}
+
+/// Answers a job that brings nothing new to this identity; without one it is still to be done.
+fn unless_matched((job, identity): (Job, Option<Arc<Identity>>)) -> Option<Job> {
+    let Some(identity) = identity else { return Some(job) };
+    job.matched(&identity);
+    None
 }
 
 /// Answers all with the error, so that none is held up.

@@ -86,6 +86,10 @@ impl Transaction for DatabaseTransaction {
         self.transaction.get_database_backend() == DbBackend::Sqlite
     }
 
+    fn must_write_what_it_locks(&self) -> bool {
+        self.lease.is_one_of_several()
+    }
+
     async fn lock(&mut self, contacts: &BTreeSet<ContactId>) -> Result<BTreeMap<ContactId, Timestamp>, StoreError> {
         let ids: Vec<i64> = contacts.iter().map(|id| id.0).collect();
         let locked = self.lease.bounded_with_lock(write::lock(&self.transaction, &ids)).await?;

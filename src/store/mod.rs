@@ -77,6 +77,14 @@ pub trait Transaction: Send {
     /// Whether this transaction is alone in writing, so that nothing need be locked.
     fn is_exclusive(&self) -> bool;
 
+    /// Whether a transaction that writes must hold no lock on a row that it does not write.
+    ///
+    /// So it is on MySQL's Group Replication with several primaries. A commit there waits, when the group's members have
+    /// changed, for every transaction that was accepted before the change; one of those can come from another server, and
+    /// wait for a row that the commit has locked. What both write, the group would not have accepted; what one has only
+    /// locked, it does not know of. Then no commit ends on that server any more (MySQL 9.7.4; docs/reliability.md).
+    fn must_write_what_it_locks(&self) -> bool;
+
     /// Locks these contacts, in the order of their ids, until the end, and tells of each that is there, and not
     /// deleted, when it was last written (`updatedAt`).
     fn lock(

@@ -5,13 +5,13 @@ use std::time::{Duration, Instant};
 
 use identity::domain::{ContactId, Identifier, IdentifierKind};
 use identity::store::{ConnectError, ConnectOptions, Database, DatabaseTransaction, Store, StoreError, Transaction};
-use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, Statement};
+use sea_orm::{ConnectionTrait, DbBackend, Statement};
 use tonic::Code;
 use tonic_health::pb::health_check_response::ServingStatus;
 use url::Url;
 
 use crate::chaos::{Proxy as Line, address};
-use crate::harness::{Backend, Caller, Cluster, Door, Proxy, Server, Service, Suite, TestDatabase, query};
+use crate::harness::{Backend, Caller, Door, Proxy, Server, Service, Suite, TestDatabase, query};
 use crate::outage::turns;
 
 pub fn register(suite: &mut Suite) {
@@ -29,27 +29,17 @@ pub fn register(suite: &mut Suite) {
         "failover::a_primary_that_is_demoted",
         a_primary_that_is_demoted,
     );
-    suite.with_servers("failover::a_server_that_its_group_expelled", a_server_that_its_group_expelled);
-    suite.with_servers("failover::a_transaction_that_was_given_up", a_transaction_that_was_given_up);
     suite.on(&[Backend::Postgres], "failover::a_begin_whose_answer_is_late", a_begin_whose_answer_is_late);
-    suite.with_servers("failover::a_commit_that_others_see_first", a_commit_that_others_see_first);
-    suite.with_servers("failover::a_group_that_gets_more_primaries", a_group_that_gets_more_primaries);
 }
 
 /// How soon the service must have found its way.
 const SOON: Duration = Duration::from_secs(10);
 
-/// How long an expelled server takes to be back in its group at most.
-const BACK_IN_GROUP: Duration = Duration::from_secs(90);
-
-/// By then the service has asked its server once more.
-const ASKED_AGAIN: Duration = Duration::from_secs(3);
-
 /// The time that a statement has where none is to be given up.
 const PATIENT: Duration = Duration::from_secs(10);
 
 /// One connection to a server.
-async fn connect(url: &str, statement_timeout: Duration) -> Result<Database, ConnectError> {
+pub async fn connect(url: &str, statement_timeout: Duration) -> Result<Database, ConnectError> {
     Database::connect(ConnectOptions { urls: vec![url.into()], max_connections: 1, statement_timeout }).await
 }
 
@@ -312,72 +302,6 @@ async fn begun(on: &Candidate) -> DatabaseTransaction {
     connect(on.url.as_str(), PATIENT).await.expect("it takes writes").begin().await.expect("a transaction")
 }
 
-/// It hung, its group went on without it, and when it wakes up it takes itself for a member until it has noticed.
-async fn a_server_that_its_group_expelled() {
-    let cluster = tokio::task::spawn_blocking(|| Cluster::start(true)).await.expect("a cluster");
-    // Each knows one server only, and so has to stay with it.
-    let asleep = Service::start_with(&cluster.url_of(&[0]), &["--database-timeout", "1s"]).await;
-    let awake = Service::start_with(&cluster.url_of(&[1]), &["--database-timeout", "1s"]).await;
-    let (old, new) = (asleep.caller(), awake.caller());
-    let emails: Vec<String> = (0..20).map(|number| format!("{number}@x.de")).collect();
-    for email in &emails {
-        new.identify(Door::Grpc, Some(email), None).await.unwrap();
-        old.identify(Door::Grpc, Some(email), None).await.unwrap();
-    }
-    cluster.pause(0);
-    cluster.expels(0).await;
-    for (number, email) in emails.iter().enumerate() {
-        let phone = format!("+4930123456{number:02}");
-        assert_eq!(new.identify(Door::Grpc, Some(email), Some(&phone)).await.unwrap().phones.len(), 1);
-    }
-    cluster.resume(0);
-    let begun = Instant::now();
-    let mut answered = 0;
-    while answered < 5 * emails.len() {
-        for email in &emails {
-            match old.identify_within(Duration::from_secs(3), Door::Grpc, Some(email), None).await {
-                Ok(reply) => {
-                    assert_eq!(reply.phones.len(), 1, "an answer out of date");
-                    answered += 1;
-                }
-                Err(refusal) => refusal.assert_of_an_outage(),
-            }
-        }
-        assert!(begun.elapsed() < BACK_IN_GROUP, "it does not come back");
-    }
-    asleep.stop().await;
-    awake.stop().await;
-}
-
-/// BEGIN waits until its server has what the others of its group acknowledged, for too long, and takes effect when nobody
-/// waits for it any more. What is read on that connection later must wait likewise.
-async fn a_transaction_that_was_given_up() {
-    let cluster = tokio::task::spawn_blocking(|| Cluster::start(true)).await.expect("a cluster");
-    let service = Service::start_with(&cluster.url_of(&[0]), &[]).await;
-    let caller = service.caller();
-    caller.identify(Door::Grpc, Some("known@x.de"), None).await.unwrap();
-
-    // The one connection to another server, which does not get on for now and then.
-    let database = connect(&cluster.url_of(&[1]), Duration::from_secs(1)).await.expect("it takes writes");
-    let known = [Identifier::from_stored(IdentifierKind::Email, "known@x.de")];
-    assert_eq!(database.find(&known).await.expect("an answer").identities.len(), 1);
-
-    let held = hold(&cluster.url_of(&[1])).await;
-    caller.identify(Door::Grpc, Some("another@x.de"), None).await.unwrap();
-    assert!(database.begin().await.expect_err("it waits").is_unavailable());
-    held.close().await.expect("close");
-    assert_eq!(database.find(&known).await.expect("the connection is back").identities.len(), 1);
-
-    let held = hold(&cluster.url_of(&[1])).await;
-    caller.identify(Door::Grpc, Some("known@x.de"), Some("+4930123456")).await.unwrap();
-    let too_early = database.find(&known).await;
-    assert!(too_early.is_err_and(|error| error.is_unavailable()), "an answer out of date");
-    held.close().await.expect("close");
-    let found = database.find(&known).await.expect("an answer");
-    assert_eq!(found.identities[0].values(IdentifierKind::Phone), ["+4930123456"]);
-    service.stop().await;
-}
-
 /// No transaction is left open by it: nobody would end it.
 async fn a_begin_whose_answer_is_late(database: TestDatabase) {
     let line = Line::start(address(&database.url)).await;
@@ -397,70 +321,4 @@ async fn a_begin_whose_answer_is_late(database: TestDatabase) {
     let admin = database.raw().await;
     assert_eq!(query(&admin, open).await.len(), 0, "a transaction is open");
     admin.close().await.expect("close");
-}
-
-/// Of several primaries, another can show a commit before the one that it was made on. From then on all must.
-async fn a_commit_that_others_see_first() {
-    let cluster = tokio::task::spawn_blocking(|| Cluster::start(true)).await.expect("a cluster");
-    let here = Service::start_with(&cluster.url_of(&[0]), &[]).await;
-    show_what_others_have_shown(&cluster, here).await;
-}
-
-/// The same where it was the only primary when the service connected to it.
-async fn a_group_that_gets_more_primaries() {
-    let cluster = tokio::task::spawn_blocking(|| Cluster::start(false)).await.expect("a cluster");
-    assert_eq!(cluster.primary().await, 0);
-    let here = Service::start_with(&cluster.url_of(&[0]), &[]).await;
-    let switch = "SELECT group_replication_switch_to_multi_primary_mode()";
-    tell(&cluster.url_of(&[0]), switch).await.close().await.expect("close");
-    tokio::time::sleep(ASKED_AGAIN).await;
-    show_what_others_have_shown(&cluster, here).await;
-}
-
-/// Expects it of a service at the first of the servers, and starts another one at the second.
-async fn show_what_others_have_shown(cluster: &Cluster, here: Service) {
-    let there = Service::start_with(&cluster.url_of(&[1]), &[]).await;
-    let (here, there) = ((here.caller(), here), (there.caller(), there));
-    let ask = async |caller: &Caller, email: &str| caller.identify(Door::Grpc, Some(email), None).await.unwrap();
-    for email in ["a@x.de", "b@x.de"] {
-        assert_eq!(ask(&here.0, email).await.outcome, "created");
-        assert_eq!(ask(&there.0, email).await.outcome, "matched");
-    }
-    // Its commits are at the others, and are kept from its own clients for so long.
-    let admin = tell(&cluster.url_of(&[0]), "SET GLOBAL binlog_group_commit_sync_delay = 1000000").await;
-    let linking = tokio::spawn({
-        let caller = here.0.clone();
-        async move { caller.identify(Door::Grpc, Some("a@x.de"), Some("+4930123456")).await.unwrap().outcome }
-    });
-    while ask(&there.0, "a@x.de").await.phones.is_empty() {}
-    assert!(!linking.is_finished(), "it is acknowledged: the other one was not first");
-    assert_eq!(ask(&here.0, "a@x.de").await.phones.len(), 1, "what the other one has shown is missing here");
-    assert_eq!(linking.await.unwrap(), "linked");
-
-    let merging = tokio::spawn({
-        let caller = here.0.clone();
-        async move { caller.identify(Door::Grpc, Some("b@x.de"), Some("+4930123456")).await.unwrap().outcome }
-    });
-    while ask(&there.0, "b@x.de").await.emails.len() < 2 {}
-    assert!(!merging.is_finished(), "it is acknowledged: the other one was not first");
-    let emails = vec![ask(&here.0, "a@x.de").await.emails, ask(&here.0, "b@x.de").await.emails];
-    assert!(emails.iter().all(|emails| emails.len() == 2), "what the other one has shown is missing here: {emails:?}");
-    assert_eq!(merging.await.unwrap(), "merged");
-    admin.close().await.expect("close");
-    here.1.stop().await;
-    there.1.stop().await;
-}
-
-/// Keeps a server from taking over what the others of its group write, until the connection is closed.
-async fn hold(url: &str) -> DatabaseConnection {
-    tell(url, "FLUSH TABLES WITH READ LOCK").await
-}
-
-/// Tells a server something, as its administrator; the connection.
-async fn tell(url: &str, sql: &str) -> DatabaseConnection {
-    let mut options = sea_orm::ConnectOptions::new(url);
-    options.max_connections(1);
-    let connection = sea_orm::Database::connect(options).await.expect("the server answers");
-    connection.execute_unprepared(sql).await.expect("an administrator may");
-    connection
 }

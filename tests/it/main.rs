@@ -15,6 +15,7 @@ mod connect;
 mod explain;
 mod failover;
 mod faulty_rows;
+mod group_replication;
 mod harness;
 mod history;
 mod identifiers;
@@ -38,6 +39,7 @@ fn main() {
     faulty_rows::register(&mut suite);
     outage::register(&mut suite);
     failover::register(&mut suite);
+    group_replication::register(&mut suite);
     connect::register(&mut suite);
     migrations::register(&mut suite);
     explain::register(&mut suite);

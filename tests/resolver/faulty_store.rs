@@ -120,6 +120,10 @@ impl Transaction for FaultyTransaction {
         false
     }
 
+    fn must_write_what_it_locks(&self) -> bool {
+        false
+    }
+
     /// Each was written when [`FaultyStore::known`] says, or by somebody else since.
     async fn lock(&mut self, contacts: &BTreeSet<ContactId>) -> Result<BTreeMap<ContactId, Timestamp>, StoreError> {
         let written = |id: &ContactId| if self.0.is_restless { Timestamp(i64::MAX) } else { Timestamp(id.0) };

@@ -105,4 +105,6 @@ pub(crate) enum Bug {
     DirtyRead,
     /// A read outside a transaction claims to have the latest, and lacks what another replica sees.
     ShownLate,
+    /// A transaction is not told that it must write what it locks.
+    KeepsLocks,
 }

@@ -7,6 +7,7 @@ use identity::domain::{Contact, ContactId, Identifier, Link, Timestamp};
 use identity::store::{Cause, StoreError};
 use tokio::time::Instant;
 
+use crate::behind::{Behind, Late, locks_of};
 use crate::conditions::{Bug, Conditions, POISON, Poison};
 use crate::tables::{Change, Tables};
 
@@ -62,58 +63,9 @@ pub(crate) struct State {
     /// How far the clock is off, in microseconds.
     skew: i64,
     faults: usize,
+    /// Whether a commit has had locks on what it did not write, where that can stop a server for good.
+    keeps_locks: bool,
     trace: Option<Vec<String>>,
-}
-
-/// The tables at a server that has not shown all commits yet, and those commits, in order.
-struct Behind {
-    tables: Tables,
-    to_be_shown: Vec<Late>,
-}
-
-/// A commit that one server does not show yet.
-struct Late {
-    transaction: TransactionId,
-    /// Whether it was made there. Then it has its locks there still; if not, it has to wait for one that has.
-    is_own: bool,
-    changes: Vec<Change>,
-    locks: BTreeSet<Lock>,
-}
-
-impl Behind {
-    /// Whether something that is to be shown needs one of these too.
-    fn needs_any(&self, locks: &BTreeSet<Lock>) -> bool {
-        self.to_be_shown.iter().any(|late| !late.locks.is_disjoint(locks))
-    }
-
-    /// Shows that one, and what had to wait for it.
-    fn show(&mut self, transaction: TransactionId) {
-        let mut waiting: Vec<Late> = Vec::new();
-        for late in std::mem::take(&mut self.to_be_shown) {
-            let has_to_wait = if late.is_own {
-                late.transaction != transaction
-            } else {
-                waiting.iter().any(|ahead| !ahead.locks.is_disjoint(&late.locks))
-            };
-            if has_to_wait {
-                waiting.push(late);
-            } else {
-                self.tables.carry_out(&late.changes);
-            }
-        }
-        self.to_be_shown = waiting;
-    }
-}
-
-/// The rows and keys that these change.
-fn locks_of(changes: &[Change]) -> BTreeSet<Lock> {
-    let lock = |change: &Change| match change {
-        Change::Insert(contact) => Some(Lock::Row(contact.id)),
-        Change::Own(identifier, _) => Some(Lock::Key(identifier.clone())),
-        Change::Link(id, ..) | Change::Touch(id, _) => Some(Lock::Row(*id)),
-        Change::Merge(_) => None,
-    };
-    changes.iter().filter_map(lock).collect()
 }
 
 /// A transaction under way.
@@ -145,6 +97,7 @@ impl Database {
             out_of_reach_until: Instant::now(),
             skew: 0,
             faults: 0,
+            keeps_locks: false,
             trace: is_traced.then(Vec::new),
         })))
     }
@@ -201,6 +154,10 @@ impl State {
     pub(crate) fn clear_up(&mut self) {
         self.out_of_reach_until = Instant::now();
         self.conditions = Conditions { faults: 0, lost_races: 0, ..self.conditions.clone() };
+    }
+
+    pub(crate) fn keeps_locks(&self) -> bool {
+        self.keeps_locks
     }
 
     /// How many faults there were that leave open whether something was committed.
@@ -386,6 +343,11 @@ impl State {
         self.conditions.shown_late == 0 || self.bug == Some(Bug::ShownLate)
     }
 
+    /// What [`Transaction::must_write_what_it_locks`](identity::store::Transaction) tells.
+    pub(crate) fn must_write_what_is_locked(&self) -> bool {
+        self.conditions.shown_late > 0 && self.bug != Some(Bug::KeepsLocks)
+    }
+
     pub(crate) fn read(&mut self, replica: usize, identifiers: &[Identifier]) -> Result<Vec<Contact>, StoreError> {
         self.refuse(Poison::Read, identifiers)?;
         if self.bug == Some(Bug::DirtyRead) {
@@ -435,6 +397,14 @@ impl State {
         let open = self.of(transaction)?;
         let (replica, mut changes) = (open.replica, std::mem::take(&mut open.changes));
         let locks = locks_of(&changes);
+        if self.conditions.shown_late > 0 && !changes.is_empty() {
+            let its_own = self.holders.iter().filter(|(_, holder)| **holder == transaction);
+            let kept: Vec<Lock> = its_own.map(|(lock, _)| lock).filter(|lock| !locks.contains(lock)).cloned().collect();
+            if !kept.is_empty() {
+                self.note(|| format!("transaction {transaction:?} keeps {kept:?}"));
+                self.keeps_locks = true;
+            }
+        }
         match self.bug {
             Some(Bug::LosesCommits) if self.random.u32(0..20) == 0 => changes.clear(),
             Some(Bug::TearsCommits) if self.random.u32(0..20) == 0 => changes.truncate(changes.len() / 2),

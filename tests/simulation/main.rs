@@ -9,6 +9,7 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod behind;
 mod check;
 mod conditions;
 mod database;
@@ -144,6 +145,11 @@ fn a_read_of_what_may_be_rolled_back_is_found() {
 #[test]
 fn a_read_that_lacks_what_others_see_is_found() {
     assert_found(Bug::ShownLate);
+}
+
+#[test]
+fn a_commit_that_keeps_others_from_what_it_does_not_write_is_found() {
+    assert_found(Bug::KeepsLocks);
 }
 
 #[test]

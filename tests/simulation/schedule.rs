@@ -82,6 +82,9 @@ pub(crate) fn run(seed: u64, bug: Option<Bug>, is_traced: bool) -> Result<Run, S
         if !finished {
             return Err(format!("it hangs\n{}", trace.join("\n")));
         }
+        if database.lock().keeps_locks() {
+            return Err(format!("a commit keeps others from what it does not write\n{}", trace.join("\n")));
+        }
         let tables = database.lock().tables();
         let faults = database.lock().faults();
         let mut history = schedule.history.lock().unwrap();

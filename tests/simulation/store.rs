@@ -283,6 +283,10 @@ impl Transaction for SimulatedTransaction {
         self.store.database.lock().conditions().is_exclusive
     }
 
+    fn must_write_what_it_locks(&self) -> bool {
+        self.store.database.lock().must_write_what_is_locked()
+    }
+
     async fn lock(&mut self, contacts: &BTreeSet<ContactId>) -> Result<BTreeMap<ContactId, Timestamp>, StoreError> {
         let locked = async {
             if !self.is_exclusive() {
