@@ -89,6 +89,13 @@ impl Plan {
         self.relinks.iter().map(|relink| relink.contact).chain(self.touched.iter().copied()).collect()
     }
 
+    /// Writes these rows too, though nothing of their identities changes; `newest` is their latest `updatedAt`.
+    pub fn touch_also(&mut self, rows: impl IntoIterator<Item = ContactId>, newest: Option<Timestamp>) {
+        self.touched.extend(rows);
+        self.touched.sort();
+        self.updated_at = self.updated_at.after(newest);
+    }
+
     /// What puts damaged rows right. No observation asked for it, so it has no answers.
     pub fn of_repair(
         relinks: Vec<Relink>,

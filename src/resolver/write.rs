@@ -23,7 +23,8 @@
 //! On one of several primaries, which may lack what others have shown already, nobody is answered without these locks or
 //! keys ([`Reading`](crate::store::Reading)): what is missing there still holds them. And there a transaction that writes must not
 //! lock what it does not write ([`Transaction::must_write_what_it_locks`]): if it did, it answers who is known from what it has
-//! read under its locks, and the rest starts over, without those.
+//! read under its locks (ahead of the rest of a list, as a read does), and the rest starts over without those; where nobody is
+//! known it writes all that it has locked.
 //!
 //! A read that lacks the root of an identity tells nothing of it: it is read again, with that root locked too. If the lock
 //! finds it and the read does not, that starts over; if neither does, it is gone, and the oldest contact stands in.
@@ -86,7 +87,7 @@ struct Attempt {
 enum Setback {
     /// Other identities are concerned than were locked: these.
     Moved(BTreeSet<ContactId>),
-    /// It would write some of what it has locked, where it must write all.
+    /// It would write, and not all that it has locked, where it must.
     Mixed {
         /// For each job, the identity that it is answered with if that does not change, as it was read under the locks.
         unchanged: Vec<Option<Arc<Identity>>>,
@@ -275,18 +276,18 @@ impl<S: Store> Lane<S> {
         }
         let now = transaction.now().await?;
         let observations: Vec<Observation> = jobs.iter().map(|job| job.observation.clone()).collect();
-        let plan = plan(&observations, &known, now);
+        let mut plan = plan(&observations, &known, now);
         if !plan.is_empty() && transaction.must_write_what_it_locks() {
-            let gone = known.identities().iter().filter_map(|identity| identity.missing_root());
-            let written: BTreeSet<ContactId> = plan.written().into_iter().chain(gone).collect();
-            if !attempt.roots.is_subset(&written) {
-                let is_unchanged = |identity: &&Arc<Identity>| !written.contains(&identity.root());
-                let unchanged = |one| known.matched(one).filter(is_unchanged).cloned();
-                return Err(Setback::Mixed {
-                    unchanged: observations.iter().map(unchanged).collect(),
-                    changing: attempt.roots.intersection(&written).copied().collect(),
-                });
+            let written = plan.written();
+            let is_unchanged = |identity: &&Arc<Identity>| !written.contains(&identity.root());
+            let unchanged = |one| known.matched(one).filter(is_unchanged).cloned();
+            let unchanged: Vec<_> = observations.iter().map(unchanged).collect();
+            if unchanged.iter().any(Option::is_some) {
+                return Err(Setback::Mixed { unchanged, changing: &attempt.roots & &written });
             }
+            // Of an identity that merged in between, say, or that an orphan was taken from.
+            let newest = known.identities().iter().map(|identity| identity.version()).max();
+            plan.touch_also(&attempt.roots - &written, newest);
         }
         let ids = if plan.is_empty() { Vec::new() } else { transaction.apply(&plan).await? };
         transaction.commit().await.map_err(|error| match error {
@@ -330,9 +331,12 @@ fn take_behind(mut keys_ahead: HashSet<Key>, jobs: &mut Vec<Job>) -> Vec<Job> {
 }
 
 /// Those identities that are as they were read, each once: their rows were last written when the read saw it.
-fn unchanged(read: &[Arc<Identity>], written: &BTreeMap<ContactId, Timestamp>) -> BTreeMap<ContactId, Arc<Identity>> {
+fn unchanged(
+    read: &[Arc<Identity>],
+    written: &BTreeMap<ContactId, Option<Timestamp>>,
+) -> BTreeMap<ContactId, Arc<Identity>> {
     let is_unchanged = |identity: &&Arc<Identity>| {
-        identity.missing_root().is_none() && written.get(&identity.root()) == Some(&identity.version())
+        identity.missing_root().is_none() && written.get(&identity.root()) == Some(&Some(identity.version()))
     };
     read.iter().filter(is_unchanged).map(|identity| (identity.root(), Arc::clone(identity))).collect()
 }

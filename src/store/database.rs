@@ -90,7 +90,10 @@ impl Transaction for DatabaseTransaction {
         self.lease.is_one_of_several()
     }
 
-    async fn lock(&mut self, contacts: &BTreeSet<ContactId>) -> Result<BTreeMap<ContactId, Timestamp>, StoreError> {
+    async fn lock(
+        &mut self,
+        contacts: &BTreeSet<ContactId>,
+    ) -> Result<BTreeMap<ContactId, Option<Timestamp>>, StoreError> {
         let ids: Vec<i64> = contacts.iter().map(|id| id.0).collect();
         let locked = self.lease.bounded_with_lock(write::lock(&self.transaction, &ids)).await?;
         self.clock = locked.clock;

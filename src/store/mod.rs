@@ -85,12 +85,12 @@ pub trait Transaction: Send {
     /// locked, it does not know of. Then no commit ends on that server any more (MySQL 9.7.4; docs/reliability.md).
     fn must_write_what_it_locks(&self) -> bool;
 
-    /// Locks these contacts, in the order of their ids, until the end, and tells of each that is there, and not
-    /// deleted, when it was last written (`updatedAt`).
+    /// Locks these contacts, in the order of their ids, until the end, and tells of each that is there when it was last
+    /// written (`updatedAt`), unless it was deleted.
     fn lock(
         &mut self,
         contacts: &BTreeSet<ContactId>,
-    ) -> impl Future<Output = Result<BTreeMap<ContactId, Timestamp>, StoreError>> + Send;
+    ) -> impl Future<Output = Result<BTreeMap<ContactId, Option<Timestamp>>, StoreError>> + Send;
 
     /// The identities that own any of these identifiers (any number).
     fn find(&mut self, identifiers: &[Identifier]) -> impl Future<Output = Result<Vec<Identity>, StoreError>> + Send;

@@ -277,8 +277,8 @@ pub(super) fn owned_by(kind: &str, value: &[u8], contact: i64) -> Condition {
 
 /// What locked rows tell.
 pub(super) struct Locked {
-    /// The `updatedAt` of each that is there and not deleted.
-    pub(super) written: BTreeMap<ContactId, Timestamp>,
+    /// The `updatedAt` of each that is there, unless it was deleted.
+    pub(super) written: BTreeMap<ContactId, Option<Timestamp>>,
     /// The clock, if there was any; it may be as old as the wait for the locks.
     pub(super) clock: Option<Clock>,
 }
@@ -291,9 +291,8 @@ pub(super) async fn lock(connection: &impl ConnectionTrait, ids: &[i64]) -> Resu
     for piece in ids.chunks(MAX_FIND) {
         for row in &connection.query_all(&lock_rows(backend, piece)).await? {
             let updated_at = moment(row, 1)?.ok_or_else(|| StoreError::Rejected(Cause::new("no updatedAt")))?;
-            if row.try_get_by_index::<Option<NaiveDateTime>>(2)?.is_none() {
-                locked.written.insert(ContactId(row.try_get_by_index(0)?), updated_at);
-            }
+            let is_deleted = row.try_get_by_index::<Option<NaiveDateTime>>(2)?.is_some();
+            locked.written.insert(ContactId(row.try_get_by_index(0)?), (!is_deleted).then_some(updated_at));
             locked.clock = Some(Clock::told(backend, row, 3)?);
         }
     }

@@ -51,9 +51,13 @@ async fn attempt(
         return Ok(Attempt::Moved(concerned));
     }
     let now = transaction.now().await?;
-    let Some(Mending { plan, reassigned, repairs }) = found.mend(now) else {
+    let Some(Mending { mut plan, reassigned, repairs }) = found.mend(now) else {
         return Ok(Attempt::Done(Vec::new()));
     };
+    if transaction.must_write_what_it_locks() {
+        let newest = found.contacts.values().map(|contact| contact.updated_at).max();
+        plan.touch_also(locked - &plan.written(), newest);
+    }
     transaction.apply(&plan).await?;
     for (identifier, from, to) in &reassigned {
         transaction.reassign(identifier, *from, *to).await?;

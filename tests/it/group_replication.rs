@@ -15,7 +15,11 @@ pub fn register(suite: &mut Suite) {
     suite.with_servers("group_replication::a_commit_that_others_see_first", a_commit_that_others_see_first);
     suite.with_servers("group_replication::a_group_that_gets_more_primaries", a_group_that_gets_more_primaries);
     suite.with_servers("group_replication::a_commit_that_others_do_not_wait_for", a_commit_that_others_do_not_wait_for);
+    suite.with_servers("group_replication::what_a_deleted_contact_leaves", what_a_deleted_contact_leaves);
 }
+
+/// Longer than any request takes.
+const SOON: Duration = Duration::from_secs(10);
 
 /// How long an expelled server takes to be back in its group at most.
 const BACK_IN_GROUP: Duration = Duration::from_secs(90);
@@ -153,17 +157,41 @@ async fn a_commit_that_others_do_not_wait_for() {
 
     let admin = tell(&cluster.url_of(&[0]), "SET GLOBAL binlog_group_commit_sync_delay = 1000000").await;
     let there = tell(&cluster.url_of(&[1]), "SET SESSION group_replication_consistency = 'EVENTUAL'").await;
-    let events = [("known@x.de", None), ("changed@x.de", Some("+4930123456"))].map(event);
-    let call = tokio::spawn(async move { caller.batch(Door::Grpc, &events).await.unwrap() });
-    while query(&there, "SELECT * FROM Identifier WHERE kind = 'phone'").await.is_empty() {}
-    let free = query(&admin, "SELECT id FROM Contact FOR UPDATE SKIP LOCKED").await;
-    assert!(!call.is_finished(), "the commit is over");
-    let free: Vec<i64> = free.iter().map(|row| row.try_get_by_index(0).unwrap()).collect();
-    assert_eq!(free, ids[..1], "the row of the customer that is looked up, and no other");
-    let outcomes: Vec<_> = call.await.unwrap().into_iter().map(|reply| reply.unwrap().outcome).collect();
-    assert_eq!(outcomes, ["matched", "linked"]);
+    for round in 0..3 {
+        let phone = format!("+493012345{round:02}");
+        let events = [("known@x.de", None), ("changed@x.de", Some(phone.as_str()))].map(event);
+        let caller = caller.clone();
+        let call = tokio::spawn(async move { caller.batch(Door::Grpc, &events).await.unwrap() });
+        while query(&there, "SELECT * FROM Identifier WHERE kind = 'phone'").await.len() == round {
+            assert!(!call.is_finished(), "the commit is over");
+        }
+        let free = query(&admin, "SELECT id FROM Contact WHERE linkedId IS NULL FOR UPDATE SKIP LOCKED").await;
+        assert!(!call.is_finished(), "the commit is over");
+        let free: Vec<i64> = free.iter().map(|row| row.try_get_by_index(0).unwrap()).collect();
+        assert_eq!(free, ids[..1], "the row of the customer that is looked up, and no other");
+        let outcomes: Vec<_> = call.await.unwrap().into_iter().map(|reply| reply.unwrap().outcome).collect();
+        assert_eq!(outcomes, ["matched", "linked"]);
+    }
     admin.close().await.expect("close");
     there.close().await.expect("close");
+    service.stop().await;
+}
+
+/// It is taken from a customer whose row is locked for that, and whom nothing else is written about.
+async fn what_a_deleted_contact_leaves() {
+    let cluster = tokio::task::spawn_blocking(|| Cluster::start(true)).await.expect("a cluster");
+    let service = Service::start_with(&cluster.url_of(&[0]), &[]).await;
+    let caller = service.caller();
+    let (email, phone) = (Some("known@x.de"), Some("+4930123456"));
+    for (phone, outcome) in [(None, "created"), (phone, "linked")] {
+        assert_eq!(caller.identify(Door::Grpc, email, phone).await.unwrap().outcome, outcome);
+    }
+    let delete = "UPDATE Contact SET deletedAt = NOW(6) WHERE linkedId IS NOT NULL";
+    tell(&cluster.url_of(&[0]), delete).await.close().await.expect("close");
+    for (email, outcome) in [(None, "created"), (email, "merged")] {
+        let reply = caller.identify_within(SOON, Door::Grpc, email, phone).await.unwrap();
+        assert_eq!(reply.outcome, outcome);
+    }
     service.stop().await;
 }
 

@@ -125,9 +125,12 @@ impl Transaction for FaultyTransaction {
     }
 
     /// Each was written when [`FaultyStore::known`] says, or by somebody else since.
-    async fn lock(&mut self, contacts: &BTreeSet<ContactId>) -> Result<BTreeMap<ContactId, Timestamp>, StoreError> {
+    async fn lock(
+        &mut self,
+        contacts: &BTreeSet<ContactId>,
+    ) -> Result<BTreeMap<ContactId, Option<Timestamp>>, StoreError> {
         let written = |id: &ContactId| if self.0.is_restless { Timestamp(i64::MAX) } else { Timestamp(id.0) };
-        Ok(contacts.iter().map(|id| (*id, written(id))).collect())
+        Ok(contacts.iter().map(|id| (*id, Some(written(id)))).collect())
     }
 
     async fn find(&mut self, identifiers: &[Identifier]) -> Result<Vec<Identity>, StoreError> {

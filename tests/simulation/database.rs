@@ -385,11 +385,11 @@ impl State {
         &mut self,
         transaction: TransactionId,
         contacts: &BTreeSet<ContactId>,
-    ) -> Result<BTreeMap<ContactId, Timestamp>, StoreError> {
+    ) -> Result<BTreeMap<ContactId, Option<Timestamp>>, StoreError> {
         let open = self.of(transaction)?;
         let (replica, before) = (open.replica, open.before.clone());
         let tables = before.as_ref().unwrap_or_else(|| self.seen_by(replica));
-        Ok(contacts.iter().filter_map(|id| Some((*id, tables.contacts.get(id)?.updated_at))).collect())
+        Ok(contacts.iter().filter_map(|id| Some((*id, Some(tables.contacts.get(id)?.updated_at)))).collect())
     }
 
     /// Commits it; how long until it is to be ended. Another server shows it at once, or after what it needs there.

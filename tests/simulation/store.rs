@@ -287,7 +287,10 @@ impl Transaction for SimulatedTransaction {
         self.store.database.lock().must_write_what_is_locked()
     }
 
-    async fn lock(&mut self, contacts: &BTreeSet<ContactId>) -> Result<BTreeMap<ContactId, Timestamp>, StoreError> {
+    async fn lock(
+        &mut self,
+        contacts: &BTreeSet<ContactId>,
+    ) -> Result<BTreeMap<ContactId, Option<Timestamp>>, StoreError> {
         let locked = async {
             if !self.is_exclusive() {
                 for contact in contacts {
