@@ -115,6 +115,15 @@ async fn an_identity_that_never_stays_is_not_chased_without_a_pause() {
     assert!(store.count(Step::Find) < 1000, "it pauses: {} transactions", store.count(Step::Find));
 }
 
+/// Taken for gone, it would leave what it carries to others.
+#[tokio::test(start_paused = true)]
+async fn a_deleted_contact_that_a_read_leaves_out_is_no_gone_one() {
+    let store = FaultyStore::torn();
+    let answer = start(&store).identify(observation(&["known1@x"]), deadline()).await.unwrap();
+    assert_eq!(answer.outcome, Outcome::Matched);
+    assert_eq!(store.count(Step::Find), 2, "the lock has found it, the first read has not");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_taken_id_fails_those_that_need_a_new_one() {
     let brings = |identifiers: &[Identifier]| !identifiers.is_empty();

@@ -41,16 +41,25 @@ pub(crate) struct FaultyStore {
     last_id: Arc<AtomicI64>,
     /// Whether, in a transaction, every identity is another each time one looks.
     is_restless: bool,
+    /// Whether every identity is linked to a deleted contact, which reads leave out until there were two in a transaction.
+    is_torn: bool,
 }
+
+/// The id of the contact that such an identity is linked to is so much higher.
+const DELETED: i64 = 1_000;
 
 impl FaultyStore {
     pub(crate) fn new(faults: impl Fn(Step, &[Identifier], usize) -> Option<Fault> + Send + Sync + 'static) -> Self {
         let last_id = Arc::new(AtomicI64::new(1_000_000));
-        Self { faults: Arc::new(faults), counts: Arc::default(), last_id, is_restless: false }
+        Self { faults: Arc::new(faults), counts: Arc::default(), last_id, is_restless: false, is_torn: false }
     }
 
     pub(crate) fn restless() -> Self {
         Self { is_restless: true, ..Self::new(|_, _, _| None) }
+    }
+
+    pub(crate) fn torn() -> Self {
+        Self { is_torn: true, ..Self::new(|_, _, _| None) }
     }
 
     /// How many steps of this kind there were.
@@ -81,9 +90,16 @@ impl FaultyStore {
             identifiers: [identifier].into(),
             created_at: Timestamp(id),
             updated_at: Timestamp(id),
-            link: Link::Primary,
+            link: if self.is_torn { Link::SecondaryOf(ContactId(id + DELETED)) } else { Link::Primary },
         };
-        ids.map(|known| Identity::new(vec![contact(known)]).unwrap()).collect()
+        let has_deleted = self.is_torn && self.count(Step::Find) > 1;
+        let deleted =
+            |live: &Contact| Contact { id: ContactId(live.id.0 + DELETED), link: Link::Primary, ..live.clone() };
+        let identity = |live: Contact| {
+            let deleted = has_deleted.then(|| deleted(&live)).into_iter().collect();
+            Identity::new(vec![live]).unwrap().with_deleted(deleted)
+        };
+        ids.map(|known| identity(contact(known))).collect()
     }
 }
 
@@ -124,13 +140,16 @@ impl Transaction for FaultyTransaction {
         false
     }
 
-    /// Each was written when [`FaultyStore::known`] says, or by somebody else since.
+    /// Each was written when [`FaultyStore::known`] says, or by somebody else since, unless it was deleted.
     async fn lock(
         &mut self,
         contacts: &BTreeSet<ContactId>,
     ) -> Result<BTreeMap<ContactId, Option<Timestamp>>, StoreError> {
-        let written = |id: &ContactId| if self.0.is_restless { Timestamp(i64::MAX) } else { Timestamp(id.0) };
-        Ok(contacts.iter().map(|id| (*id, Some(written(id)))).collect())
+        let written = |id: &ContactId| match self.0.is_restless {
+            true => Some(Timestamp(i64::MAX)),
+            false => (id.0 < DELETED).then_some(Timestamp(id.0)),
+        };
+        Ok(contacts.iter().map(|id| (*id, written(id))).collect())
     }
 
     async fn find(&mut self, identifiers: &[Identifier]) -> Result<Vec<Identity>, StoreError> {
