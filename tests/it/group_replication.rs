@@ -7,7 +7,7 @@ use identity::store::Store;
 use sea_orm::{ConnectionTrait, DatabaseConnection};
 
 use crate::failover::connect;
-use crate::harness::{Caller, Cluster, Door, Event, Service, Suite, query};
+use crate::harness::{Caller, Cluster, Door, Event, Service, Suite, binary, query};
 
 pub fn register(suite: &mut Suite) {
     suite.with_servers("group_replication::a_server_that_its_group_expelled", a_server_that_its_group_expelled);
@@ -16,6 +16,7 @@ pub fn register(suite: &mut Suite) {
     suite.with_servers("group_replication::a_group_that_gets_more_primaries", a_group_that_gets_more_primaries);
     suite.with_servers("group_replication::a_commit_that_others_do_not_wait_for", a_commit_that_others_do_not_wait_for);
     suite.with_servers("group_replication::what_a_deleted_contact_leaves", what_a_deleted_contact_leaves);
+    suite.with_servers("group_replication::a_repair_writes_what_it_locks", a_repair_writes_what_it_locks);
 }
 
 /// Longer than any request takes.
@@ -193,6 +194,31 @@ async fn what_a_deleted_contact_leaves() {
         assert_eq!(reply.outcome, outcome);
     }
     service.stop().await;
+}
+
+/// All contacts of a customer, of whom one is put right.
+async fn a_repair_writes_what_it_locks() {
+    let cluster = tokio::task::spawn_blocking(|| Cluster::start(true)).await.expect("a cluster");
+    let url = cluster.url_of(&[0]);
+    let service = Service::start_with(&url, &[]).await;
+    for phone in ["+4930123450", "+4930123451", "+4930123452"] {
+        service.caller().identify(Door::Grpc, Some("known@x.de"), Some(phone)).await.unwrap();
+    }
+    service.stop().await;
+    let damage = "UPDATE Contact SET linkPrecedence = 'primary' WHERE phoneNumber LIKE '%51'";
+    let admin = tell(&url, damage).await;
+    let written = "SELECT CAST(updatedAt AS CHAR) FROM Contact ORDER BY id";
+    let written = async || {
+        let rows = query(&admin, written).await;
+        rows.iter().map(|row| row.try_get_by_index(0).unwrap()).collect::<Vec<String>>()
+    };
+    let before = written().await;
+    assert_eq!(before.len(), 3);
+    let repair = binary().args(["verify", "--repair"]).env("DATABASE_URL", &url).env("RUST_LOG", "off").output();
+    assert!(repair.expect("the binary runs").status.success());
+    let after = written().await;
+    assert!(before.iter().zip(&after).all(|(before, after)| before < after), "{before:?} {after:?}");
+    admin.close().await.expect("close");
 }
 
 fn event((email, phone): (&str, Option<&str>)) -> Event {
