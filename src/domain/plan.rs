@@ -89,7 +89,8 @@ impl Plan {
         self.relinks.iter().map(|relink| relink.contact).chain(self.touched.iter().copied()).collect()
     }
 
-    /// Writes these rows too, though nothing of their identities changes; `newest` is their latest `updatedAt`.
+    /// Writes these rows too, though nothing of their identities changes; `newest` is their latest `updatedAt`, unless
+    /// the plan is later anyhow.
     pub fn touch_also(&mut self, rows: impl IntoIterator<Item = ContactId>, newest: Option<Timestamp>) {
         self.touched.extend(rows);
         self.touched.sort();

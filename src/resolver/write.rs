@@ -267,10 +267,10 @@ impl<S: Store> Lane<S> {
     async fn attempt(&self, jobs: &[Job], attempt: &Attempt) -> Result<Vec<Answer>, Setback> {
         let mut transaction = self.store.begin().await?;
         let known = self.known(&mut transaction, attempt).await?;
+        let newest = known.identities().iter().map(|identity| identity.version()).max();
         if attempt.is_after_duplicate {
             // Perhaps nobody raced: a row may be left from a contact that somebody deleted by hand.
             let free: Vec<_> = attempt.sought.iter().filter(|identifier| !known.owns(identifier)).cloned().collect();
-            let newest = known.identities().iter().map(|identity| identity.version()).max();
             let at = transaction.now().await?.after(newest);
             transaction.release_orphans(&free, at).await?;
         }
@@ -286,7 +286,6 @@ impl<S: Store> Lane<S> {
                 return Err(Setback::Mixed { unchanged, changing: &attempt.roots & &written });
             }
             // Of an identity that merged in between, say, or that an orphan was taken from.
-            let newest = known.identities().iter().map(|identity| identity.version()).max();
             plan.touch_also(&attempt.roots - &written, newest);
         }
         let ids = if plan.is_empty() { Vec::new() } else { transaction.apply(&plan).await? };

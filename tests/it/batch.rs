@@ -16,28 +16,23 @@ pub fn register(suite: &mut Suite) {
     suite.on_all("batch::overlapping_batches_end_as_components", overlapping_batches_end_as_components);
 }
 
-fn event(email: &str, phone: &str) -> Event {
-    let given = |text: &str| (!text.is_empty()).then(|| text.to_owned());
-    Event { email: given(email), phone: given(phone) }
-}
-
 async fn the_worked_example(database: TestDatabase, door: Door) {
     let service = Service::start(&database).await;
     let [lorraine, mcfly, george, biff] =
         ["lorraine", "mcfly", "george", "biffsucks"].map(|n| format!("{n}@hillvalley.edu"));
-    let bad = || event("nobody", "call me");
+    let bad = || Event::of("nobody", "call me");
     let events = [
-        event(&lorraine, "123456"),
-        event(&mcfly, "123456"),
+        Event::of(&lorraine, "123456"),
+        Event::of(&mcfly, "123456"),
         bad(),
-        event("", "123456"),
-        event(&mcfly, ""),
-        event(&lorraine, ""),
-        event(&mcfly, "123456"),
-        event(&george, "919191"),
-        event("", ""),
-        event(&biff, "717171"),
-        event(&george, "717171"),
+        Event::of("", "123456"),
+        Event::of(&mcfly, ""),
+        Event::of(&lorraine, ""),
+        Event::of(&mcfly, "123456"),
+        Event::of(&george, "919191"),
+        Event::of("", ""),
+        Event::of(&biff, "717171"),
+        Event::of(&george, "717171"),
     ];
     let mut answers = service.caller().batch(door, &events).await.unwrap();
     for at in [8, 2] {
@@ -76,7 +71,7 @@ async fn the_worked_example(database: TestDatabase, door: Door) {
 async fn a_thousand_new_and_again(database: TestDatabase) {
     let service = Service::start(&database).await;
     let caller = service.caller();
-    let events: Vec<Event> = (0..1_000).map(|n| event(&format!("e{n}@x.de"), &format!("1000{n}"))).collect();
+    let events: Vec<Event> = (0..1_000).map(|n| Event::of(&format!("e{n}@x.de"), &format!("1000{n}"))).collect();
     let answers = caller.batch(Door::Grpc, &events).await.unwrap();
     let ids: Vec<i64> = answers
         .into_iter()
@@ -106,19 +101,17 @@ async fn a_thousand_new_and_again(database: TestDatabase) {
 async fn later_items_build_on_earlier_ones(database: TestDatabase) {
     let service = Service::start(&database).await;
     let caller = service.caller();
-    let known: Vec<Event> = (0..100).map(|n| event(&format!("known{n}@x.de"), "")).collect();
+    let known: Vec<Event> = (0..100).map(|n| Event::of(&format!("known{n}@x.de"), "")).collect();
     caller.batch(Door::Grpc, &known).await.unwrap();
-    let mut events: Vec<Event> = (0..300).map(|n| event(&format!("e{n}@x.de"), &format!("2000{n}"))).collect();
+    let mut events: Vec<Event> = (0..300).map(|n| Event::of(&format!("e{n}@x.de"), &format!("2000{n}"))).collect();
     events.extend(known.iter().cloned());
     // Brings a number to a known customer, whom the next item asks for.
-    events.extend(
-        (0..100).flat_map(|n| {
-            [event(&format!("known{n}@x.de"), &format!("3000{n}")), event(&format!("known{n}@x.de"), "")]
-        }),
-    );
+    events.extend((0..100).flat_map(|n| {
+        [Event::of(&format!("known{n}@x.de"), &format!("3000{n}")), Event::of(&format!("known{n}@x.de"), "")]
+    }));
     // Joins what the first item brought with all the others.
-    events.extend((1..200).map(|n| event("e0@x.de", &format!("2000{n}"))));
-    events.push(event("", "2000199"));
+    events.extend((1..200).map(|n| Event::of("e0@x.de", &format!("2000{n}"))));
+    events.push(Event::of("", "2000199"));
     let answers: Vec<Reply> =
         caller.batch(Door::Http, &events).await.unwrap().into_iter().map(Result::unwrap).collect();
     let outcomes = |range: std::ops::Range<usize>| answers[range].iter().map(|answer| answer.outcome);
@@ -142,12 +135,12 @@ async fn a_batch_needs_room_for_all(database: TestDatabase) {
     let service = Service::start_with(&database.url, &["--queue-limit", "100"]).await;
     let caller = service.caller();
     // Longer than the whole queue: it has to itself what there is.
-    let events: Vec<Event> = (0..300).map(|n| event(&format!("e{n}@x.de"), "")).collect();
+    let events: Vec<Event> = (0..300).map(|n| Event::of(&format!("e{n}@x.de"), "")).collect();
     assert!(caller.batch(Door::Grpc, &events).await.unwrap().iter().all(Result::is_ok));
     let mut calls = JoinSet::new();
     for batch in 0..20 {
         let caller = caller.clone();
-        let events: Vec<Event> = (0..60).map(|n| event(&format!("b{batch}-{n}@x.de"), "")).collect();
+        let events: Vec<Event> = (0..60).map(|n| Event::of(&format!("b{batch}-{n}@x.de"), "")).collect();
         calls.spawn(async move { caller.batch(Door::BOTH[batch % 2], &events).await });
     }
     for answer in calls.join_all().await {
@@ -177,9 +170,9 @@ async fn overlapping_batches_end_as_components(database: TestDatabase) {
                     let (email, phone) =
                         (format!("e{}@x.de", random.u32(0..800)), format!("1{}", random.u32(1_000..1_800)));
                     match random.u32(0..10) {
-                        0..4 => event(&email, ""),
-                        4..8 => event("", &phone),
-                        _ => event(&email, &phone),
+                        0..4 => Event::of(&email, ""),
+                        4..8 => Event::of("", &phone),
+                        _ => Event::of(&email, &phone),
                     }
                 };
                 let events: Vec<Event> = (0..150).map(|_| any(&mut random)).collect();

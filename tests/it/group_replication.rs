@@ -30,7 +30,7 @@ const ASKED_AGAIN: Duration = Duration::from_secs(3);
 
 /// It hung, its group went on without it, and when it wakes up it takes itself for a member until it has noticed.
 async fn a_server_that_its_group_expelled() {
-    let cluster = tokio::task::spawn_blocking(|| Cluster::start(true)).await.expect("a cluster");
+    let cluster = Cluster::start(true).await;
     // Each knows one server only, and so has to stay with it.
     let asleep = Service::start_with(&cluster.url_of(&[0]), &["--database-timeout", "1s"]).await;
     let awake = Service::start_with(&cluster.url_of(&[1]), &["--database-timeout", "1s"]).await;
@@ -68,7 +68,7 @@ async fn a_server_that_its_group_expelled() {
 /// BEGIN waits until its server has what the others of its group acknowledged, for too long, and takes effect when nobody
 /// waits for it any more. What is read on that connection later must wait likewise.
 async fn a_transaction_that_was_given_up() {
-    let cluster = tokio::task::spawn_blocking(|| Cluster::start(true)).await.expect("a cluster");
+    let cluster = Cluster::start(true).await;
     let service = Service::start_with(&cluster.url_of(&[0]), &[]).await;
     let caller = service.caller();
     caller.identify(Door::Grpc, Some("known@x.de"), None).await.unwrap();
@@ -96,14 +96,14 @@ async fn a_transaction_that_was_given_up() {
 
 /// Of several primaries, another can show a commit before the one that it was made on. From then on all must.
 async fn a_commit_that_others_see_first() {
-    let cluster = tokio::task::spawn_blocking(|| Cluster::start(true)).await.expect("a cluster");
+    let cluster = Cluster::start(true).await;
     let here = Service::start_with(&cluster.url_of(&[0]), &[]).await;
     show_what_others_have_shown(&cluster, here).await;
 }
 
 /// The same where it was the only primary when the service connected to it.
 async fn a_group_that_gets_more_primaries() {
-    let cluster = tokio::task::spawn_blocking(|| Cluster::start(false)).await.expect("a cluster");
+    let cluster = Cluster::start(false).await;
     assert_eq!(cluster.primary().await, 0);
     let here = Service::start_with(&cluster.url_of(&[0]), &[]).await;
     let switch = "SELECT group_replication_switch_to_multi_primary_mode()";
@@ -149,10 +149,10 @@ async fn show_what_others_have_shown(cluster: &Cluster, here: Service) {
 /// While a customer's commit is under way, nobody waits for the rows of those who were only looked up with them: what another
 /// server writes to such a row can be what the commit waits for, and then neither ends any more.
 async fn a_commit_that_others_do_not_wait_for() {
-    let cluster = tokio::task::spawn_blocking(|| Cluster::start(true)).await.expect("a cluster");
+    let cluster = Cluster::start(true).await;
     let service = Service::start_with(&cluster.url_of(&[0]), &[]).await;
     let caller = service.caller();
-    let events = [("known@x.de", None), ("changed@x.de", None)].map(event);
+    let events = [Event::of("known@x.de", ""), Event::of("changed@x.de", "")];
     let ids: Vec<i64> =
         caller.batch(Door::Grpc, &events).await.unwrap().into_iter().map(|reply| reply.unwrap().primary).collect();
 
@@ -160,7 +160,7 @@ async fn a_commit_that_others_do_not_wait_for() {
     let there = tell(&cluster.url_of(&[1]), "SET SESSION group_replication_consistency = 'EVENTUAL'").await;
     for round in 0..3 {
         let phone = format!("+493012345{round:02}");
-        let events = [("known@x.de", None), ("changed@x.de", Some(phone.as_str()))].map(event);
+        let events = [Event::of("known@x.de", ""), Event::of("changed@x.de", &phone)];
         let caller = caller.clone();
         let call = tokio::spawn(async move { caller.batch(Door::Grpc, &events).await.unwrap() });
         while query(&there, "SELECT * FROM Identifier WHERE kind = 'phone'").await.len() == round {
@@ -180,7 +180,7 @@ async fn a_commit_that_others_do_not_wait_for() {
 
 /// It is taken from a customer whose row is locked for that, and whom nothing else is written about.
 async fn what_a_deleted_contact_leaves() {
-    let cluster = tokio::task::spawn_blocking(|| Cluster::start(true)).await.expect("a cluster");
+    let cluster = Cluster::start(true).await;
     let service = Service::start_with(&cluster.url_of(&[0]), &[]).await;
     let caller = service.caller();
     let (email, phone) = (Some("known@x.de"), Some("+4930123456"));
@@ -198,7 +198,7 @@ async fn what_a_deleted_contact_leaves() {
 
 /// All contacts of a customer, of whom one is put right.
 async fn a_repair_writes_what_it_locks() {
-    let cluster = tokio::task::spawn_blocking(|| Cluster::start(true)).await.expect("a cluster");
+    let cluster = Cluster::start(true).await;
     let url = cluster.url_of(&[0]);
     let service = Service::start_with(&url, &[]).await;
     for phone in ["+4930123450", "+4930123451", "+4930123452"] {
@@ -219,10 +219,6 @@ async fn a_repair_writes_what_it_locks() {
     let after = written().await;
     assert!(before.iter().zip(&after).all(|(before, after)| before < after), "{before:?} {after:?}");
     admin.close().await.expect("close");
-}
-
-fn event((email, phone): (&str, Option<&str>)) -> Event {
-    Event { email: Some(email.to_owned()), phone: phone.map(str::to_owned) }
 }
 
 /// Keeps a server from taking over what the others of its group write, until the connection is closed.

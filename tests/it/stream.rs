@@ -20,11 +20,6 @@ pub fn register(suite: &mut Suite) {
     suite.on(&[Backend::Sqlite], "stream::who_does_not_read_costs_little", who_does_not_read_costs_little);
 }
 
-fn event(email: &str, phone: &str) -> Event {
-    let given = |text: &str| (!text.is_empty()).then(|| text.to_owned());
-    Event { email: given(email), phone: given(phone) }
-}
-
 fn assert_contains(answer: &Reply, event: &Event) {
     assert!(event.email.iter().all(|email| answer.emails.contains(email)), "the answer has what was sent");
     assert!(event.phone.iter().all(|phone| answer.phones.contains(phone)), "the answer has what was sent");
@@ -33,10 +28,10 @@ fn assert_contains(answer: &Reply, event: &Event) {
 /// New ones, known ones and, among them, bad ones.
 async fn ten_thousand_items(database: TestDatabase) {
     let service = Service::start(&database).await;
-    let new = |n| event(&format!("e{n}@x.de"), &format!("1000{n}"));
+    let new = |n| Event::of(&format!("e{n}@x.de"), &format!("1000{n}"));
     let events: Vec<Event> = (0..10_000)
         .map(|n| match n % 100 {
-            50 => event("nobody", ""),
+            50 => Event::of("nobody", ""),
             51..100 => new(n - 51),
             _ => new(n),
         })
@@ -62,7 +57,7 @@ async fn ten_thousand_items(database: TestDatabase) {
 /// Each number comes to the customer in the order sent, though nobody waited.
 async fn one_customer_in_the_order_sent(database: TestDatabase) {
     let service = Service::start(&database).await;
-    let events: Vec<Event> = (0..300).map(|n| event("lorraine@hillvalley.edu", &format!("555{}", n / 2))).collect();
+    let events: Vec<Event> = (0..300).map(|n| Event::of("lorraine@hillvalley.edu", &format!("555{}", n / 2))).collect();
     let answers: Vec<Reply> = service.caller().stream(&events).await.into_iter().map(Result::unwrap).collect();
     for (n, answer) in answers.iter().enumerate() {
         let expected = match n {
@@ -85,7 +80,7 @@ async fn a_small_queue_holds_streams_back(database: TestDatabase) {
             // Half of them on a few customers, so that runs are longer than the queue.
             let email =
                 |n| if n % 2 == 0 { format!("s{stream}-{n}@x.de") } else { format!("s{stream}-hot{}@x.de", n % 6) };
-            let events: Vec<Event> = (0..400).map(|n| event(&email(n), "")).collect();
+            let events: Vec<Event> = (0..400).map(|n| Event::of(&email(n), "")).collect();
             caller.stream(&events).await
         });
     }

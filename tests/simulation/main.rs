@@ -9,7 +9,6 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
-mod behind;
 mod check;
 mod conditions;
 mod database;

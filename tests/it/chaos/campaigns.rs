@@ -190,7 +190,7 @@ async fn the_disk_is_full(_: TestDatabase) {
 /// same one for good, as nothing could be seen there that another server has and this one has not: so each has one address
 /// that the other has not.
 async fn a_server_of_a_cluster_is_killed(multi_primary: bool) {
-    let cluster = run(move || Cluster::start(multi_primary)).await;
+    let cluster = Cluster::start(multi_primary).await;
     cluster.prepare().await;
     let lists: [&[usize]; 2] = if multi_primary { [&[0, 1], &[2, 1]] } else { [&[0, 1, 2], &[1, 2, 0]] };
     let fleet = Fleet::start(lists.iter().map(|list| settings(&cluster.url_of(list))).collect()).await;

@@ -11,6 +11,14 @@ pub struct Event {
     pub phone: Option<String>,
 }
 
+impl Event {
+    /// One that has what is not empty.
+    pub fn of(email: &str, phone: &str) -> Self {
+        let given = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+        Self { email: given(email), phone: given(phone) }
+    }
+}
+
 struct Customer {
     /// Most have one address; some move on to another, or use two.
     emails: Vec<String>,

@@ -22,7 +22,11 @@ pub struct Cluster {
 
 impl Cluster {
     /// A group with one primary, or one in which every server takes writes.
-    pub fn start(multi_primary: bool) -> Self {
+    pub async fn start(multi_primary: bool) -> Self {
+        tokio::task::spawn_blocking(move || Self::start_now(multi_primary)).await.expect("a cluster")
+    }
+
+    fn start_now(multi_primary: bool) -> Self {
         let cluster = Self { port: fastrand::u16(PORTS) };
         let flags: &[&str] = if multi_primary {
             &[

@@ -2,32 +2,32 @@
 
 use std::collections::BTreeSet;
 
-use crate::database::{Lock, TransactionId};
+use super::{Lock, TransactionId};
 use crate::tables::{Change, Tables};
 
 /// The tables at a server that has not shown all commits yet, and those commits, in order.
-pub(crate) struct Behind {
-    pub(crate) tables: Tables,
-    pub(crate) to_be_shown: Vec<Late>,
+pub(super) struct Behind {
+    pub(super) tables: Tables,
+    pub(super) to_be_shown: Vec<Late>,
 }
 
 /// A commit that one server does not show yet.
-pub(crate) struct Late {
-    pub(crate) transaction: TransactionId,
+pub(super) struct Late {
+    pub(super) transaction: TransactionId,
     /// Whether it was made there. Then it has its locks there still; if not, it has to wait for one that has.
-    pub(crate) is_own: bool,
-    pub(crate) changes: Vec<Change>,
-    pub(crate) locks: BTreeSet<Lock>,
+    pub(super) is_own: bool,
+    pub(super) changes: Vec<Change>,
+    pub(super) locks: BTreeSet<Lock>,
 }
 
 impl Behind {
     /// Whether something that is to be shown needs one of these too.
-    pub(crate) fn needs_any(&self, locks: &BTreeSet<Lock>) -> bool {
+    pub(super) fn needs_any(&self, locks: &BTreeSet<Lock>) -> bool {
         self.to_be_shown.iter().any(|late| !late.locks.is_disjoint(locks))
     }
 
     /// Shows that one, and what had to wait for it.
-    pub(crate) fn show(&mut self, transaction: TransactionId) {
+    pub(super) fn show(&mut self, transaction: TransactionId) {
         let mut waiting: Vec<Late> = Vec::new();
         for late in std::mem::take(&mut self.to_be_shown) {
             let has_to_wait = if late.is_own {
@@ -46,7 +46,7 @@ impl Behind {
 }
 
 /// The rows and keys that these change.
-pub(crate) fn locks_of(changes: &[Change]) -> BTreeSet<Lock> {
+pub(super) fn locks_of(changes: &[Change]) -> BTreeSet<Lock> {
     let lock = |change: &Change| match change {
         Change::Insert(contact) => Some(Lock::Row(contact.id)),
         Change::Own(identifier, _) => Some(Lock::Key(identifier.clone())),
