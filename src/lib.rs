@@ -1,33 +1,30 @@
 //! The identity service: tells which customer a checkout event belongs to.
 //!
-//! Layers, each using only those below it:
+//! `docs/architecture.md` has the map. The modules, from the top down; each uses only those below it
+//! (`tests/structure.rs` checks that no two files depend on each other in a circle):
 //!
-//! | module | |
+//! | module | what it holds |
 //! | --- | --- |
-//! | [`cli`], [`settings`], [`telemetry`], [`healthcheck`] | what the binary is told, and the log it writes |
-//! | [`verify`] | goes through the tables and reports, or mends, what is wrong |
-//! | [`bench`] | the load generator, a client like any other |
-//! | [`app`] | wiring: from settings to a running service |
-//! | [`server`] | listeners, limits, the log line of a call, drain |
-//! | [`grpc`], [`http`] | the doors: bytes to requests, answers and errors to bytes |
-//! | [`api`] | what both doors share: fields, faults, deadlines, request ids, readiness |
+//! | [`commands`] | the command line, one file a subcommand; wires settings, database and servers together |
+//! | [`verify`] | reads all tables and reports, or repairs, each broken invariant |
+//! | [`bench`] | the load generator: a client of the service like any other |
+//! | [`listener`] | sockets, connections, drain, and the stack of layers that each request passes |
+//! | [`transport`] | the gRPC API and the JSON API: bytes to requests, answers and errors to bytes |
+//! | [`telemetry`] | the log |
+//! | [`resolver`] | use cases: gathering, the lock protocol, retries |
+//! | [`store`] | SeaORM entities, SQL, connections |
+//! | [`settings`] | every setting, and where it comes from |
 //! | [`proto`] | the messages and services of `proto/`, as code |
-//! | [`resolver`] | use cases: batching, the lock protocol, retries; the only writer |
-//! | [`store`] | SeaORM entities and queries; entities stop here |
 //! | [`domain`] | identifiers, contacts, identities, and the planner: pure |
 
-pub mod api;
-pub mod app;
 pub mod bench;
-pub mod cli;
+pub mod commands;
 pub mod domain;
-pub mod grpc;
-pub mod healthcheck;
-pub mod http;
+pub mod listener;
 pub mod proto;
 pub mod resolver;
-pub mod server;
 pub mod settings;
 pub mod store;
 pub mod telemetry;
+pub mod transport;
 pub mod verify;

@@ -1,11 +1,11 @@
-//! `identity bench` against the real service, on SQLite: every scenario through every door.
+//! `identity bench` against the real service, on SQLite: every scenario through every api.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 use std::net::SocketAddr;
 use std::process::{Command, Output};
 
-use identity::app::App;
+use identity::commands::serve::App;
 use identity::settings::Settings;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
@@ -68,9 +68,9 @@ fn percent(report: &Value, outcome: &str) -> f64 {
 const TOLERANCE: f64 = 12.0;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_scenario_has_its_outcomes_through_every_door() {
+async fn every_scenario_has_its_outcomes_through_every_api() {
     let service = Service::start().await;
-    for (door, per_call) in [("grpc", "1"), ("json", "1"), ("batch", "20"), ("stream", "1"), ("stream", "5")] {
+    for (api, per_call) in [("grpc", "1"), ("json", "1"), ("batch", "20"), ("stream", "1"), ("stream", "5")] {
         for (scenario, shares) in [
             ("known", &[("matched", 100.0)][..]),
             ("new", &[("created", 100.0)]),
@@ -78,21 +78,21 @@ async fn every_scenario_has_its_outcomes_through_every_door() {
             ("merge", &[("matched", 50.0), ("merged", 50.0)]),
             ("hot", &[("matched", 84.0), ("linked", 11.0), ("created", 5.0)]),
         ] {
-            let report = service.run(&["--scenario", scenario, "--door", door, "--per-call", per_call]).await;
+            let report = service.run(&["--scenario", scenario, "--api", api, "--per-call", per_call]).await;
             assert!(report["answers"].as_u64().unwrap() > 0);
             let all: f64 = shares.iter().map(|(outcome, _)| percent(&report, outcome)).sum();
-            assert!((all - 100.0).abs() < 0.01, "{scenario} over {door} has other outcomes too: {report}");
+            assert!((all - 100.0).abs() < 0.01, "{scenario} over {api} has other outcomes too: {report}");
             for (outcome, share) in shares {
                 let found = percent(&report, outcome);
-                assert!((found - share).abs() < TOLERANCE, "{scenario} over {door}: {found} % {outcome}: {report}");
+                assert!((found - share).abs() < TOLERANCE, "{scenario} over {api}: {found} % {outcome}: {report}");
             }
         }
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_door_for_single_requests_is_not_asked_for_more() {
-    let output = identity(&["bench", "run", "--door", "json", "--per-call", "2"]).await;
+async fn a_api_for_single_requests_is_not_asked_for_more() {
+    let output = identity(&["bench", "run", "--api", "json", "--per-call", "2"]).await;
     let line = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1));
     assert!(line.starts_with("identity: --per-call") && line.lines().count() == 1, "{line}");

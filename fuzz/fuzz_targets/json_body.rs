@@ -7,10 +7,11 @@ use std::time::{Duration, Instant};
 
 use axum::body::{Body, to_bytes};
 use axum::http::Request;
-use identity::api::{Deadline, Readiness};
 use identity::domain::{Answer, Contact, ContactId, Identity, Link, Observation, Outcome, Timestamp};
-use identity::http::{HttpOptions, Spelling, surface};
 use identity::resolver::{Identify, IdentifyError};
+use identity::settings::Settings;
+use identity::transport::http::routes;
+use identity::transport::{Deadlines, Readiness};
 use libfuzzer_sys::fuzz_target;
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
@@ -38,18 +39,15 @@ static RUNTIME: LazyLock<Runtime> =
 
 static ROUTER: LazyLock<axum::Router> = LazyLock::new(|| {
     let (_database, reachable) = tokio::sync::watch::channel(true);
-    let options = HttpOptions {
-        body_limit: 64 * 1024,
-        body_timeout: Duration::from_secs(5),
-        spelling: Spelling::default(),
-        region: None,
-    };
-    surface(Echo, Readiness::new(reachable, CancellationToken::new()), options).expect("routes").router
+    let settings = Settings::from_flags([] as [&str; 0]).expect("the defaults");
+    let readiness = Readiness::new(reachable, CancellationToken::new());
+    routes(Echo, readiness, settings.identify, settings.limits, Duration::from_secs(5)).expect("routes").router
 });
 
 fuzz_target!(|body: &[u8]| {
     for path in ["/identify", "/identify:batch"] {
-        let request = Request::post(path).extension(Deadline(Instant::now() + Duration::from_secs(10)));
+        let deadlines = Deadlines { call: Instant::now() + Duration::from_secs(10), asked: None };
+        let request = Request::post(path).extension(deadlines);
         let request = request.body(Body::from(body.to_vec())).expect("a request");
         let (status, answer) = RUNTIME.block_on(async {
             let answer = ROUTER.clone().oneshot(request).await.expect("an answer");

@@ -34,14 +34,14 @@ pub struct Run {
 
     /// How it is asked for
     #[arg(long, value_enum, default_value = "grpc")]
-    pub door: DoorKind,
+    pub api: ApiKind,
 
     /// How many ask at once. Each waits for its answer before it asks again; with --rate, the most that
     /// may wait
     #[arg(long, value_name = "COUNT", default_value = "32", value_parser = value::whole::<u32, 1, 100_000>())]
     pub callers: u32,
 
-    /// How many requests a caller sends at once through a door that takes several: it waits for all answers
+    /// How many requests a caller sends at once through a api that takes several: it waits for all answers
     /// before it goes on, and each request is timed until then
     #[arg(long, value_name = "COUNT", default_value = "1", value_parser = value::whole::<u32, 1, 1_000>())]
     pub per_call: u32,
@@ -116,7 +116,7 @@ pub enum ScenarioKind {
 
 /// How it is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum DoorKind {
+pub enum ApiKind {
     /// gRPC, a unary call for each request
     Grpc,
     /// JSON over HTTP/1.1
@@ -127,7 +127,7 @@ pub enum DoorKind {
     Stream,
 }
 
-impl DoorKind {
+impl ApiKind {
     /// Whether a caller may ask several requests at once.
     pub(super) fn takes_many(self) -> bool {
         match self {

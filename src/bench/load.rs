@@ -8,7 +8,7 @@ use anyhow::{Context, anyhow};
 use tokio::task::JoinSet;
 use tonic::Code;
 
-use super::door::{Door, Target};
+use super::client::{Client, Target};
 use super::pace::{Pace, Turn, Window};
 use super::scenario::{Cast, Script};
 use super::tally::Tally;
@@ -48,11 +48,11 @@ impl Load {
         Self { rate: None, ..self.clone() }
     }
 
-    /// Puts the load on the target, through this door.
+    /// Puts the load on the target, through this api.
     ///
     /// Each thread has a runtime, connections and callers of its own: what threads share costs more than
     /// what they do here, and all of it is taken from the service on the same machine.
-    pub(super) fn run<D: Door>(
+    pub(super) fn run<D: Client>(
         &self,
         target: &Target,
         scenario: ScenarioKind,
@@ -75,7 +75,7 @@ impl Load {
         })
     }
 
-    fn run_thread<D: Door>(
+    fn run_thread<D: Client>(
         &self,
         target: &Target,
         scenario: ScenarioKind,
@@ -86,14 +86,14 @@ impl Load {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         runtime.context("cannot start a runtime")?.block_on(async {
             let mine = (index..self.callers).step_by(usize::try_from(self.threads)?);
-            let doors = D::open(target, u32::try_from(mine.len())?).await?;
+            let clients = D::open(target, u32::try_from(mine.len())?).await?;
             let pace = Arc::new(self.pace(window, index));
             let tally = Arc::new(Mutex::new(Tally::new(window.from)?));
             let mut callers = JoinSet::new();
-            for (number, door) in mine.zip(doors) {
+            for (number, api) in mine.zip(clients) {
                 let script = Script::new(scenario, cast, number);
                 let (pace, tally) = (Arc::clone(&pace), Arc::clone(&tally));
-                callers.spawn(Caller { door, script, per_call: self.per_call, window, pace, tally }.run());
+                callers.spawn(Caller { api, script, per_call: self.per_call, window, pace, tally }.run());
             }
             while let Some(ended) = callers.join_next().await {
                 ended.context("a caller panicked")?;
@@ -116,7 +116,7 @@ impl Load {
 }
 
 struct Caller<D> {
-    door: D,
+    api: D,
     script: Script,
     per_call: u32,
     window: Window,
@@ -124,7 +124,7 @@ struct Caller<D> {
     tally: Arc<Mutex<Tally>>,
 }
 
-impl<D: Door> Caller<D> {
+impl<D: Client> Caller<D> {
     async fn run(mut self) {
         loop {
             let due = match self.pace.turn(&self.window).await {
@@ -143,7 +143,7 @@ impl<D: Door> Caller<D> {
                 return;
             }
             let begun = due.unwrap_or_else(Instant::now);
-            let answers = self.door.ask(requests).await;
+            let answers = self.api.ask(requests).await;
             let now = Instant::now();
             let retry = [Code::Unavailable, Code::ResourceExhausted].iter().any(|code| answers.contains(&Err(*code)));
             if begun >= self.window.from {

@@ -15,7 +15,7 @@ use crate::proto::identity::v1::Outcome;
 #[derive(Debug, Serialize)]
 pub(super) struct Report {
     scenario: String,
-    door: String,
+    api: String,
     callers: u32,
     per_call: u32,
     threads: u32,
@@ -54,7 +54,7 @@ const OUTCOMES: [(Outcome, &str); 4] = [
 
 impl Report {
     pub(super) fn new(run: &Run, load: &Load, tally: &Tally) -> Self {
-        let named = (args::name(run.scenario), args::name(run.door));
+        let named = (args::name(run.scenario), args::name(run.api));
         let outcomes = OUTCOMES.map(|(outcome, name)| (name, tally.outcome(outcome)));
         Self {
             callers: run.callers,
@@ -67,11 +67,11 @@ impl Report {
     }
 
     /// For one who does it alone, and knows no outcomes.
-    pub(super) fn of((scenario, door): (String, String), tally: &Tally) -> Self {
+    pub(super) fn of((scenario, api): (String, String), tally: &Tally) -> Self {
         let seconds = tally.elapsed().as_secs_f64();
         Self {
             scenario,
-            door,
+            api,
             callers: 1,
             per_call: 1,
             threads: 1,
@@ -94,10 +94,10 @@ impl Report {
     }
 
     pub(super) fn table(&self) -> String {
-        let Self { scenario, door, callers, per_call, duration_s, answers_per_s, answers, .. } = self;
+        let Self { scenario, api, callers, per_call, duration_s, answers_per_s, answers, .. } = self;
         let each = if *per_call > 1 { format!(" of {per_call} each") } else { String::new() };
         let loop_ = self.rate.map_or_else(|| "closed loop".to_owned(), |rate| format!("{rate} due a second"));
-        let mut text = format!("{scenario} · {door} · callers {callers}{each} · {loop_} · {duration_s:.1} s\n");
+        let mut text = format!("{scenario} · {api} · callers {callers}{each} · {loop_} · {duration_s:.1} s\n");
         // Writing to a String cannot fail.
         let _ = writeln!(text, "  {:<10} {answers_per_s:.0} a second, {answers} in all", "answers");
         let _ = writeln!(text, "  {:<10} {}", "latency", self.latency_us.line());

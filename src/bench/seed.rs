@@ -10,9 +10,9 @@ use sea_orm::{
 
 use super::Seed;
 use super::customer::{known_email, known_phone};
-use crate::app;
 use crate::domain::IdentifierKind;
 use crate::settings::Settings;
+use crate::store::Database;
 use crate::store::entity::contact::{self, LinkPrecedence};
 use crate::store::entity::identifier;
 
@@ -29,7 +29,7 @@ pub(super) fn run(seed: &Seed, settings: &Settings) -> anyhow::Result<()> {
 }
 
 async fn fill(customers: u64, settings: &Settings) -> anyhow::Result<()> {
-    let database = app::connect(&settings.database).await?;
+    let database = Database::wait_and_connect(&settings.database).await?;
     database.migrate_up().await?;
     let connection = &database.connection();
     // The identifiers would clash, and nobody wants these customers among their own.

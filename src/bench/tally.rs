@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 
-use super::door::Answer;
-use crate::api::code_name;
+use super::client::Answer;
 use crate::proto::identity::v1::Outcome;
+use crate::transport::code_name;
 
 /// Three digits: a latency is known to a thousandth of itself.
 const DIGITS: u8 = 3;

@@ -1,4 +1,4 @@
-//! Use cases: what the doors ask for. The only writer.
+//! Use cases: what the APIs ask for. The only writer.
 //!
 //! Requests are gathered, never delayed: whatever waits when a lane is free goes together, so an idle
 //! service answers one request in one transaction, and a busy one shares a transaction among hundreds.
@@ -8,8 +8,8 @@
 //!                   └──────> write lanes ── one transaction: lock, read again what changed, plan, write, commit
 //! ```
 //!
-//! [`write`] has the lock protocol, and [`intake`] keeps the write lanes out of each other's way. Lists, whose
-//! order matters, are read by lanes of their own: [`batch`].
+//! [`write_lane`] has the lock protocol, and [`write_queue`] keeps the write lanes out of each other's way. Lists, whose
+//! order matters, are read by lanes of their own: [`batch_lane`].
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,18 +18,23 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, mpsc, watch};
 
 use crate::domain::{Answer, Observation};
+use crate::settings::Queue;
 use crate::store::{Store, StoreError};
 
 mod backoff;
-mod batch;
-mod intake;
+mod batch_lane;
 mod job;
-mod read;
-mod supervise;
-mod write;
+mod panic_guard;
+mod read_lane;
+mod write_lane;
+mod write_queue;
 
+use batch_lane::BatchLane;
 use job::Job;
-use supervise::caught;
+use panic_guard::caught;
+use read_lane::{ReadLane, ReadQueue};
+use write_lane::WriteLane;
+use write_queue::WriteQueue;
 
 /// Why an observation got no answer. Nothing of it is stored, or all of it: calling again is safe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -62,7 +67,7 @@ impl From<&StoreError> for IdentifyError {
     }
 }
 
-/// What the doors need of the resolver; a trait so that their tests can put a failing one in its place.
+/// What the APIs need of the resolver; a trait so that their tests can put a failing one in its place.
 pub trait Identify: Clone + Send + Sync + 'static {
     /// Finds or makes the identity that the observation belongs to, before the deadline.
     ///
@@ -110,15 +115,6 @@ pub trait Identify: Clone + Send + Sync + 'static {
 /// What became of each observation of a list.
 pub type Answers = Vec<Result<Answer, IdentifyError>>;
 
-/// How much the resolver takes on at once.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// How many requests may be under way; one more is [`IdentifyError::Overloaded`].
-    pub queue: usize,
-    /// How many share a transaction at most, at least 1. More than 256 gain little and make the first wait.
-    pub transaction_size: usize,
-}
-
 /// How many reads run at once, each on a connection of its own. Reads never wait behind writes,
 /// but where a read is not enough to answer ([`Reading`](crate::store::Reading)).
 const READ_LANES: usize = 4;
@@ -137,7 +133,7 @@ pub struct Resolver {
     batches: mpsc::UnboundedSender<Vec<Job>>,
     /// One permit a request under way: this bounds all queues.
     admission: Arc<Semaphore>,
-    limits: Limits,
+    queue: Queue,
     reachable: Reachable,
 }
 
@@ -181,39 +177,39 @@ impl Reachable {
 
 impl Resolver {
     /// Starts the lanes over a store, on the current tokio runtime.
-    pub fn start<S: Store>(store: S, limits: Limits) -> Self {
+    pub fn start<S: Store>(store: S, queue: Queue) -> Self {
         let (reads, read_queue) = mpsc::unbounded_channel();
         let (writes, write_queue) = mpsc::unbounded_channel();
         let reachable = Reachable::new();
-        let read_queue = Arc::new(Mutex::new(read::Queue::new(read_queue)));
-        let read_lane = || read::Lane {
+        let read_queue = Arc::new(Mutex::new(ReadQueue::new(read_queue)));
+        let read_lane = || ReadLane {
             store: store.clone(),
             queue: Arc::clone(&read_queue),
             writes: writes.clone(),
             reachable: reachable.clone(),
         };
         for _ in 0..READ_LANES {
-            supervise::start(read_lane());
+            panic_guard::start(read_lane());
         }
         let (batches, batch_queue) = mpsc::unbounded_channel();
         let batch_queue = Arc::new(Mutex::new(batch_queue));
         for _ in 0..BATCH_LANES {
-            supervise::start(batch::Lane { reader: read_lane(), queue: Arc::clone(&batch_queue) });
+            panic_guard::start(BatchLane { reader: read_lane(), queue: Arc::clone(&batch_queue) });
         }
-        let intake = Arc::new(Mutex::new(intake::Intake::new(write_queue, limits.transaction_size)));
-        let recent = write::Recent::default();
-        let lock_waiters = Arc::new(Semaphore::new(write::LOCK_WAITERS));
+        let write_queue = Arc::new(Mutex::new(WriteQueue::new(write_queue, queue.transaction_size)));
+        let recent = write_lane::RecentIdentifiers::default();
+        let lock_waiters = Arc::new(Semaphore::new(write_lane::LOCK_WAITERS));
         for _ in 0..store.writers() {
-            supervise::start(write::Lane {
+            panic_guard::start(WriteLane {
                 store: store.clone(),
-                intake: Arc::clone(&intake),
+                write_queue: Arc::clone(&write_queue),
                 recent: recent.clone(),
                 lock_waiters: Arc::clone(&lock_waiters),
                 reachable: reachable.clone(),
             });
         }
         tokio::spawn(watch_store(store, reachable.clone(), reads.downgrade()));
-        Self { reads, batches, admission: Arc::new(Semaphore::new(limits.queue)), limits, reachable }
+        Self { reads, batches, admission: Arc::new(Semaphore::new(queue.queue_limit)), queue, reachable }
     }
 
     /// Whether the database can be reached, as it changes.
@@ -249,7 +245,7 @@ impl Identify for Resolver {
 impl Resolver {
     /// The places that a list takes: one each, and all there are if it is longer than that.
     fn places(&self, items: usize) -> u32 {
-        u32::try_from(items.min(self.limits.queue)).unwrap_or(u32::MAX)
+        u32::try_from(items.min(self.queue.queue_limit)).unwrap_or(u32::MAX)
     }
 
     /// Sends a list on its way; one that has no order goes with the single requests.
@@ -259,7 +255,7 @@ impl Resolver {
         deadline: Instant,
         permit: OwnedSemaphorePermit,
     ) -> Answers {
-        let (mut jobs, replies) = batch::jobs(observations, deadline, permit);
+        let (mut jobs, replies) = batch_lane::jobs(observations, deadline, permit);
         let changes = self.reachable.changes();
         let sent = match (jobs.pop(), jobs.is_empty()) {
             (Some(job), true) => self.reads.send(job).is_ok(),

@@ -15,6 +15,8 @@ pub struct Database {
     /// Where it is: a URL that starts with `mysql://`, `postgres://`, `postgresql://` or `sqlite:`. It may name
     /// several hosts, with commas between them.
     pub url: SecretString,
+    /// The URL of each server that can have the database, in order of preference: [`url`](Self::url) with one host each.
+    pub servers: Vec<SecretString>,
     /// The most connections one process opens. Default 16.
     pub connections: u32,
     /// How long `serve` waits at start for a database that does not answer; zero is not at all. Default 10 s.
@@ -30,11 +32,6 @@ impl Database {
     pub fn scheme(&self) -> &str {
         let url = self.url.expose_secret();
         url.split_once(':').map_or(url, |(scheme, _)| scheme)
-    }
-
-    /// The URL of each server that can have it, in the order given.
-    pub fn server_urls(&self) -> Vec<SecretString> {
-        servers::each(self.url.expose_secret()).into_iter().map(SecretString::from).collect()
     }
 }
 
@@ -101,6 +98,7 @@ impl DatabaseArgs {
             Some(_) => self.composed_url(),
         };
         Ok(Database {
+            servers: servers::each(url.expose_secret()).into_iter().map(SecretString::from).collect(),
             url,
             connections: self.database_connections,
             wait: self.database_wait,

@@ -2,10 +2,9 @@ use std::str::FromStr;
 
 use super::value;
 use crate::domain::Region;
-use crate::http::Spelling;
 
 /// What identifiers mean and how answers spell them.
-#[derive(Clone, Debug, clap::Args)]
+#[derive(Clone, Copy, Debug, clap::Args)]
 #[command(next_help_heading = "Identifying")]
 pub struct Identify {
     /// Region whose dialling rules complete phone numbers without a country code, such as DE; without
@@ -18,6 +17,18 @@ pub struct Identify {
     #[arg(long, env, value_name = "NAME", default_value = "primaryContactId")]
     #[arg(value_parser = value::from_str::<Spelling>())]
     pub primary_id_field: Spelling,
+}
+
+/// How JSON answers spell the id of the primary contact. One older client family has a typing error in it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Spelling {
+    /// `primaryContactId`.
+    #[default]
+    Correct,
+    /// `primaryContatctId`.
+    Legacy,
+    /// Both fields.
+    Both,
 }
 
 impl FromStr for Spelling {

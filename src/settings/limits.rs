@@ -3,7 +3,7 @@ use std::time::Duration;
 use super::value;
 
 /// Bounds on what callers may ask for.
-#[derive(Clone, Debug, clap::Args)]
+#[derive(Clone, Copy, Debug, clap::Args)]
 #[command(next_help_heading = "Limits")]
 pub struct Limits {
     /// The largest body of a JSON request, and message of a gRPC one, in bytes; of a batch, 16 times that
@@ -23,15 +23,4 @@ pub struct Limits {
     #[arg(long, env, value_name = "COUNT", default_value = "10000")]
     #[arg(value_parser = value::whole::<usize, 1, 1_000_000>())]
     pub max_connections: usize,
-
-    /// The most requests, items of batches and streams among them, that may wait for their turn; one more is
-    /// refused at once, but streams, which take half at most, wait
-    #[arg(long, env, value_name = "COUNT", default_value = "4096")]
-    #[arg(value_parser = value::whole::<usize, 1, 1_000_000>())]
-    pub queue_limit: usize,
-
-    /// The most requests that share a transaction: fewer are slower, for a database that wants small ones
-    #[arg(long, env, value_name = "COUNT", default_value = "256")]
-    #[arg(value_parser = value::whole::<usize, 1, 256>())]
-    pub transaction_size: usize,
 }

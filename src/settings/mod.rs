@@ -13,6 +13,7 @@ mod limits;
 mod listen;
 mod load;
 mod logging;
+mod queue;
 mod report;
 mod servers;
 mod sources;
@@ -26,11 +27,12 @@ use clap::{ArgMatches, Args, Command, Error, FromArgMatches};
 pub use address::{InvalidListenAddr, ListenAddr};
 pub use database::Database;
 pub use error::InvalidSetting;
-pub use identify::Identify;
+pub use identify::{Identify, Spelling};
 pub use limits::Limits;
 pub use listen::Listen;
 pub use load::Stop;
 pub use logging::{LogFormat, Logging};
+pub use queue::Queue;
 
 use database::DatabaseArgs;
 use listen::ListenArgs;
@@ -46,6 +48,8 @@ pub struct Settings {
     pub identify: Identify,
     /// Bounds on callers.
     pub limits: Limits,
+    /// The queue of requests and the size of transactions.
+    pub queue: Queue,
     /// The log.
     pub logging: Logging,
 }
@@ -80,6 +84,8 @@ pub(crate) struct SettingsArgs {
     #[command(flatten)]
     limits: Limits,
     #[command(flatten)]
+    queue: Queue,
+    #[command(flatten)]
     logging: Logging,
 }
 
@@ -98,10 +104,10 @@ pub(crate) struct Loaded {
 /// [`Stop`] names what is wrong, or has the help that was asked for.
 pub(crate) fn load(command: Command, args: impl IntoIterator<Item = OsString>) -> Result<Loaded, Stop> {
     let sources = load::parse(command, args)?;
-    let SettingsArgs { database, listen, identify, limits, logging, config: _ } =
+    let SettingsArgs { database, listen, identify, limits, queue, logging, config: _ } =
         SettingsArgs::from_arg_matches(&sources.matches).map_err(unread)?;
-    let settings =
-        Settings { database: database.settle(&sources)?, listen: listen.settle(&sources), identify, limits, logging };
+    let (database, listen) = (database.settle(&sources)?, listen.settle(&sources));
+    let settings = Settings { database, listen, identify, limits, queue, logging };
     Ok(Loaded { report: report::report(&settings, &sources), settings, matches: sources.matches })
 }
 

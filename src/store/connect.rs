@@ -1,23 +1,13 @@
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use secrecy::SecretString;
 use sqlx::mysql::MySqlDatabaseError;
+use tokio::time::sleep;
 
 use super::Database;
+use super::connector::{Connected, Server};
 use super::pool::Pool;
-use super::server::{Connected, Server};
-
-/// Where the database is and how it is used.
-#[derive(Clone, Debug)]
-pub struct ConnectOptions {
-    /// One URL for each server that can have the database, in the order of preference: `mysql://`,
-    /// `postgres://` or `sqlite://`. Of several the first that takes writes is used, for as long as it does.
-    pub urls: Vec<SecretString>,
-    /// The most connections at once.
-    pub max_connections: u32,
-    /// How long one statement may take before the database counts as unreachable.
-    pub statement_timeout: Duration,
-}
+use crate::settings;
 
 /// Why there is no connection, in one line for the operator. Names no host, no user and no password.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -56,13 +46,36 @@ fn listed(errors: &[ConnectError]) -> String {
     errors.iter().enumerate().map(one).collect::<Vec<_>>().join("; ")
 }
 
+/// How long [`Database::wait_and_connect`] waits between two attempts.
+const CONNECT_EVERY: Duration = Duration::from_millis(500);
+
 impl Database {
     /// Connects to the first of the servers that takes writes.
     ///
     /// # Errors
     /// Unless it [is lasting](ConnectError::is_lasting), the error is worth another try.
-    pub async fn connect(options: ConnectOptions) -> Result<Self, ConnectError> {
-        Ok(Self { pool: Pool::connect(options).await? })
+    pub async fn connect(settings: &settings::Database) -> Result<Self, ConnectError> {
+        Ok(Self { pool: Pool::connect(settings).await? })
+    }
+
+    /// Connects, and tries again for up to [`settings::Database::wait`] while no server can be used yet.
+    ///
+    /// # Errors
+    /// The last error.
+    pub async fn wait_and_connect(settings: &settings::Database) -> Result<Self, ConnectError> {
+        let begun = Instant::now();
+        let mut is_logged = false;
+        loop {
+            match Self::connect(settings).await {
+                Err(error) if !error.is_lasting() && begun.elapsed() < settings.wait => {
+                    if !std::mem::replace(&mut is_logged, true) {
+                        tracing::warn!(wait_s = settings.wait.as_secs(), "waiting for the database");
+                    }
+                    sleep(CONNECT_EVERY).await;
+                }
+                result => return result,
+            }
+        }
     }
 }
 
@@ -73,9 +86,9 @@ pub(super) struct Servers {
 }
 
 impl Servers {
-    pub(super) fn new(options: &ConnectOptions) -> Self {
-        let server = |url: &SecretString| Server::new(url.clone(), options.max_connections, options.statement_timeout);
-        Self { servers: options.urls.iter().map(server).collect() }
+    pub(super) fn new(settings: &settings::Database) -> Self {
+        let server = |url: SecretString| Server::new(url, settings.connections, settings.timeout);
+        Self { servers: settings.servers.iter().cloned().map(server).collect() }
     }
 
     /// Whether connections that do not work can be given up for new ones. An SQLite database is in this

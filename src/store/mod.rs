@@ -7,7 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::domain::{ContactId, Identifier, Identity, Plan, Timestamp};
 
+pub mod audit;
 mod connect;
+mod connector;
 mod convert;
 mod database;
 mod dialect;
@@ -15,16 +17,14 @@ pub mod entity;
 mod error;
 mod explain;
 mod find;
-pub mod inspect;
-mod mend;
 mod migrate;
 mod pool;
-mod role;
-mod server;
-mod session;
+mod repair_ops;
+mod server_role;
+mod session_sql;
 mod write;
 
-pub use connect::{ConnectError, ConnectOptions};
+pub use connect::ConnectError;
 pub use database::{Database, DatabaseTransaction};
 pub use error::{Cause, StoreError};
 pub use migrate::{MigrateError, MigrationStatus};

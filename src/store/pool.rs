@@ -21,11 +21,12 @@ use tokio::sync::{Mutex, watch};
 use tokio::time::{sleep, timeout};
 
 use super::StoreError;
-use super::connect::{ConnectError, ConnectOptions, Servers};
+use super::connect::{ConnectError, Servers};
+use super::connector::{CLOSE_WITHIN, Connected};
 use super::error::Connections;
-use super::role::Role;
-use super::server::{CLOSE_WITHIN, Connected};
-use super::session::locking_timeout;
+use super::server_role::Role;
+use super::session_sql::locking_timeout;
+use crate::settings;
 
 /// So many statements without an answer or a connection, and the pool is replaced. One alone may have bad luck.
 const DOUBTS: u32 = 3;
@@ -68,12 +69,12 @@ struct Replacing {
 }
 
 impl Pool {
-    pub(super) async fn connect(options: ConnectOptions) -> Result<Self, ConnectError> {
-        let servers = Servers::new(&options);
+    pub(super) async fn connect(settings: &settings::Database) -> Result<Self, ConnectError> {
+        let servers = Servers::new(settings);
         let (server, connected) = servers.connect(0).await?;
         Ok(Self(Arc::new(Shared {
             servers,
-            statement_timeout: options.statement_timeout,
+            statement_timeout: settings.timeout,
             current: watch::Sender::new(Generation::new(connected)),
             replacing: Mutex::new(Replacing { ended: None, server }),
             is_lost: watch::Sender::new(false),

@@ -2,7 +2,7 @@
 
 use super::Finding;
 use crate::domain::Identifier;
-use crate::store::inspect::{ContactRow, IdentifierRow, MergeRow, Owner, StoredContact};
+use crate::store::audit::{ContactRow, IdentifierRow, MergeRow, Owner, StoredContact};
 
 /// What is wrong with a contact.
 pub(super) fn contact(row: &ContactRow) -> Vec<Finding> {

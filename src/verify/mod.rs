@@ -7,38 +7,24 @@
 
 mod check;
 mod finding;
-mod mending;
 mod repair;
+mod repair_plan;
 mod report;
 mod subject;
 
 use std::io::IsTerminal;
 
-use anyhow::{Context, ensure};
-use clap::{Args, ValueEnum};
+use anyhow::Context;
+use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
 
 pub use finding::Finding;
-pub use mending::Repair;
+pub use repair_plan::Repair;
 
-use crate::app;
-use crate::settings::Settings;
-use crate::store::inspect::Rows;
+use crate::store::audit::Rows;
 use crate::store::{Database, StoreError};
 use report::Report;
 use subject::Subject;
-
-/// How to verify.
-#[derive(Clone, Copy, Debug, Args)]
-pub struct VerifyArgs {
-    /// Mend what can be mended without guessing, in transactions; safe beside live traffic
-    #[arg(long)]
-    pub repair: bool,
-
-    /// How findings are printed
-    #[arg(long, value_enum, default_value = "text")]
-    pub format: Format,
-}
 
 /// How findings are printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -52,15 +38,13 @@ pub enum Format {
 /// Rows a statement: enough that a round trip is a small part of it, and a few MB at most.
 const PAGE: u64 = 1_000;
 
-/// Goes through the database and prints what is wrong; whether all is well, or is so now.
+/// Reads all tables and prints what is wrong. Returns whether nothing is wrong (any more).
 ///
 /// # Errors
 /// One line for the operator.
-pub async fn verify(args: VerifyArgs, settings: &Settings) -> anyhow::Result<bool> {
-    let database = app::connect(&settings.database).await?;
-    ensure!(database.is_migrated().await?, "the database lacks migrations: run `identity migrate up`");
-    let report = Report::begin(args.format).context("cannot print the findings")?;
-    let mut run = Run { database, is_repair: args.repair, report, progress: ProgressBar::hidden() };
+pub async fn verify(database: Database, is_repair: bool, format: Format) -> anyhow::Result<bool> {
+    let report = Report::begin(format).context("cannot print the findings")?;
+    let mut run = Run { database, is_repair, report, progress: ProgressBar::hidden() };
     run.contacts().await?;
     run.identifiers().await?;
     run.merges().await?;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::mending::{Mending, Neighbourhood, Repair};
+use super::repair_plan::{Mending, Neighbourhood, Repair};
 use crate::domain::{ContactId, Identifier};
 use crate::store::{Database, DatabaseTransaction, Store, StoreError, Transaction};
 

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
-use super::mending::Repair;
+use super::repair_plan::Repair;
 use super::{Finding, Format};
 
 /// How much was looked at, and what came of it.

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use super::mending::Repair;
+use super::repair_plan::Repair;
 use super::{Finding, check, repair};
 use crate::domain::ContactId;
-use crate::store::inspect::Rows;
+use crate::store::audit::Rows;
 use crate::store::{Database, StoreError};
 
 /// A row, by its key.

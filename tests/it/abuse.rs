@@ -6,7 +6,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
-use crate::harness::{Backend, Door, Process, Suite, TestDatabase};
+use crate::harness::{Api, Backend, Process, Suite, TestDatabase};
 
 pub fn register(suite: &mut Suite) {
     suite.on(&[Backend::Sqlite], "abuse::garbage", garbage);
@@ -23,10 +23,9 @@ async fn start(database: &TestDatabase) -> Process {
 }
 
 async fn serves_others(process: &mut Process) {
-    for door in Door::BOTH {
+    for api in Api::BOTH {
         let call = process.caller();
-        let answer =
-            tokio::time::timeout(Duration::from_secs(10), call.identify(door, Some("a@x.de"), Some("1"))).await;
+        let answer = tokio::time::timeout(Duration::from_secs(10), call.identify(api, Some("a@x.de"), Some("1"))).await;
         answer.expect("soon").expect("an answer");
     }
     assert!(process.is_alive());
@@ -42,7 +41,7 @@ async fn garbage(database: TestDatabase) {
         senders.spawn(async move {
             let mut random = fastrand::Rng::with_seed(number);
             let mut noise: Vec<u8> = (0..random.usize(1..20_000)).map(|_| random.u8(..)).collect();
-            // Some get past the door before they go wrong.
+            // Some get past the api before they go wrong.
             let greeting: &[u8] =
                 [&b""[..], b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"POST /identify HTTP/1.1\r\n"][random.usize(0..3)];
             noise.splice(0..0, greeting.iter().copied());
@@ -83,7 +82,7 @@ async fn huge_bodies(database: TestDatabase) {
     let answer = reqwest::Client::new().post(format!("http://{}/identify", process.http)).body(body).send().await;
     assert_eq!(answer.expect("an answer").status(), 413);
     let huge = "a".repeat(8 << 20);
-    let refusal = process.caller().identify(Door::Grpc, Some(&huge), None).await.expect_err("refused");
+    let refusal = process.caller().identify(Api::Grpc, Some(&huge), None).await.expect_err("refused");
     assert!(!refusal.retry, "{:?}", refusal.code);
     serves_others(&mut process).await;
 }

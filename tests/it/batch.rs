@@ -5,18 +5,18 @@ use std::collections::HashSet;
 use tokio::task::JoinSet;
 use tonic::Code;
 
-use crate::harness::{Components, Door, Event, Reply, Service, Suite, TestDatabase, query};
+use crate::harness::{Api, Components, Event, Reply, Service, Suite, TestDatabase, query};
 
 pub fn register(suite: &mut Suite) {
-    suite.on_all("batch::the_worked_example_grpc", |database| the_worked_example(database, Door::Grpc));
-    suite.on_all("batch::the_worked_example_http", |database| the_worked_example(database, Door::Http));
+    suite.on_all("batch::the_worked_example_grpc", |database| the_worked_example(database, Api::Grpc));
+    suite.on_all("batch::the_worked_example_http", |database| the_worked_example(database, Api::Http));
     suite.on_all("batch::a_thousand_new_and_again", a_thousand_new_and_again);
     suite.on_all("batch::later_items_build_on_earlier_ones", later_items_build_on_earlier_ones);
     suite.on_all("batch::a_batch_needs_room_for_all", a_batch_needs_room_for_all);
     suite.on_all("batch::overlapping_batches_end_as_components", overlapping_batches_end_as_components);
 }
 
-async fn the_worked_example(database: TestDatabase, door: Door) {
+async fn the_worked_example(database: TestDatabase, api: Api) {
     let service = Service::start(&database).await;
     let [lorraine, mcfly, george, biff] =
         ["lorraine", "mcfly", "george", "biffsucks"].map(|n| format!("{n}@hillvalley.edu"));
@@ -34,7 +34,7 @@ async fn the_worked_example(database: TestDatabase, door: Door) {
         Event::of(&biff, "717171"),
         Event::of(&george, "717171"),
     ];
-    let mut answers = service.caller().batch(door, &events).await.unwrap();
+    let mut answers = service.caller().batch(api, &events).await.unwrap();
     for at in [8, 2] {
         let refusal = answers.remove(at).unwrap_err();
         assert_eq!((refusal.code, refusal.fields.len()), (Code::InvalidArgument, 2));
@@ -72,7 +72,7 @@ async fn a_thousand_new_and_again(database: TestDatabase) {
     let service = Service::start(&database).await;
     let caller = service.caller();
     let events: Vec<Event> = (0..1_000).map(|n| Event::of(&format!("e{n}@x.de"), &format!("1000{n}"))).collect();
-    let answers = caller.batch(Door::Grpc, &events).await.unwrap();
+    let answers = caller.batch(Api::Grpc, &events).await.unwrap();
     let ids: Vec<i64> = answers
         .into_iter()
         .map(Result::unwrap)
@@ -81,14 +81,14 @@ async fn a_thousand_new_and_again(database: TestDatabase) {
         .collect();
     assert!(ids.is_sorted(), "in the order of the list");
     assert_eq!(ids.iter().collect::<HashSet<_>>().len(), 1_000);
-    for door in Door::BOTH {
-        let again = caller.batch(door, &events).await.unwrap();
+    for api in Api::BOTH {
+        let again = caller.batch(api, &events).await.unwrap();
         for (answer, id) in again.into_iter().map(Result::unwrap).zip(&ids) {
             assert_eq!((answer.outcome, answer.primary), ("matched", *id));
         }
         let too_many = [&events[..], &events[..1]].concat();
-        assert_eq!(caller.batch(door, &too_many).await.unwrap_err().code, Code::InvalidArgument);
-        assert_eq!(caller.batch(door, &[]).await.unwrap_err().code, Code::InvalidArgument);
+        assert_eq!(caller.batch(api, &too_many).await.unwrap_err().code, Code::InvalidArgument);
+        assert_eq!(caller.batch(api, &[]).await.unwrap_err().code, Code::InvalidArgument);
     }
     let tables = database.raw().await;
     assert_eq!(query(&tables, r#"SELECT "id" FROM "Contact""#).await.len(), 1_000);
@@ -102,7 +102,7 @@ async fn later_items_build_on_earlier_ones(database: TestDatabase) {
     let service = Service::start(&database).await;
     let caller = service.caller();
     let known: Vec<Event> = (0..100).map(|n| Event::of(&format!("known{n}@x.de"), "")).collect();
-    caller.batch(Door::Grpc, &known).await.unwrap();
+    caller.batch(Api::Grpc, &known).await.unwrap();
     let mut events: Vec<Event> = (0..300).map(|n| Event::of(&format!("e{n}@x.de"), &format!("2000{n}"))).collect();
     events.extend(known.iter().cloned());
     // Brings a number to a known customer, whom the next item asks for.
@@ -112,8 +112,7 @@ async fn later_items_build_on_earlier_ones(database: TestDatabase) {
     // Joins what the first item brought with all the others.
     events.extend((1..200).map(|n| Event::of("e0@x.de", &format!("2000{n}"))));
     events.push(Event::of("", "2000199"));
-    let answers: Vec<Reply> =
-        caller.batch(Door::Http, &events).await.unwrap().into_iter().map(Result::unwrap).collect();
+    let answers: Vec<Reply> = caller.batch(Api::Http, &events).await.unwrap().into_iter().map(Result::unwrap).collect();
     let outcomes = |range: std::ops::Range<usize>| answers[range].iter().map(|answer| answer.outcome);
     assert!(outcomes(0..300).all(|outcome| outcome == "created"));
     assert!(outcomes(300..400).all(|outcome| outcome == "matched"));
@@ -136,12 +135,12 @@ async fn a_batch_needs_room_for_all(database: TestDatabase) {
     let caller = service.caller();
     // Longer than the whole queue: it has to itself what there is.
     let events: Vec<Event> = (0..300).map(|n| Event::of(&format!("e{n}@x.de"), "")).collect();
-    assert!(caller.batch(Door::Grpc, &events).await.unwrap().iter().all(Result::is_ok));
+    assert!(caller.batch(Api::Grpc, &events).await.unwrap().iter().all(Result::is_ok));
     let mut calls = JoinSet::new();
     for batch in 0..20 {
         let caller = caller.clone();
         let events: Vec<Event> = (0..60).map(|n| Event::of(&format!("b{batch}-{n}@x.de"), "")).collect();
-        calls.spawn(async move { caller.batch(Door::BOTH[batch % 2], &events).await });
+        calls.spawn(async move { caller.batch(Api::BOTH[batch % 2], &events).await });
     }
     for answer in calls.join_all().await {
         match answer {
@@ -156,7 +155,7 @@ async fn a_batch_needs_room_for_all(database: TestDatabase) {
     service.stop().await;
 }
 
-/// Batches that share identifiers, in all orders, over two replicas and both doors.
+/// Batches that share identifiers, in all orders, over two replicas and both apis.
 async fn overlapping_batches_end_as_components(database: TestDatabase) {
     let (one, other) = tokio::join!(Service::start(&database), Service::start(&database));
     let mut calls = JoinSet::new();
@@ -176,7 +175,7 @@ async fn overlapping_batches_end_as_components(database: TestDatabase) {
                     }
                 };
                 let events: Vec<Event> = (0..150).map(|_| any(&mut random)).collect();
-                let answers = caller.batch(Door::BOTH[random.usize(0..2)], &events).await.expect("no error");
+                let answers = caller.batch(Api::BOTH[random.usize(0..2)], &events).await.expect("no error");
                 for (answer, event) in answers.into_iter().zip(&events) {
                     let answer = answer.expect("no error reaches a caller");
                     assert!(event.email.iter().all(|email| answer.emails.contains(email)));

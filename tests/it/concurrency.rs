@@ -6,7 +6,7 @@ use std::sync::Arc;
 use fastrand::Rng;
 use tokio::task::JoinSet;
 
-use crate::harness::{Backend, Components, Door, Event, Reply, Service, Suite, TestDatabase};
+use crate::harness::{Api, Backend, Components, Event, Reply, Service, Suite, TestDatabase};
 
 pub fn register(suite: &mut Suite) {
     suite.on_all("concurrency::the_same_first_request_makes_one_contact", the_same_first_request_makes_one_contact);
@@ -24,13 +24,13 @@ impl Replicas {
         Self([one, other])
     }
 
-    /// Sends all at once, each through another replica and another door than the one before.
+    /// Sends all at once, each through another replica and another api than the one before.
     async fn send_all(&self, events: &[Event]) -> Vec<Reply> {
         let callers = [self.0[0].caller(), self.0[1].caller()];
         let mut calls = JoinSet::new();
         for (number, event) in events.iter().cloned().enumerate() {
-            let (caller, door) = (callers[number % 2].clone(), Door::BOTH[number / 2 % 2]);
-            calls.spawn(async move { caller.identify(door, event.email.as_deref(), event.phone.as_deref()).await });
+            let (caller, api) = (callers[number % 2].clone(), Api::BOTH[number / 2 % 2]);
+            calls.spawn(async move { caller.identify(api, event.email.as_deref(), event.phone.as_deref()).await });
         }
         calls.join_all().await.into_iter().map(|answer| answer.expect("no error reaches a caller")).collect()
     }
@@ -106,8 +106,8 @@ async fn random_requests_end_as_components(database: TestDatabase) {
                     4..8 => (None, Some(phone)),
                     _ => (Some(email), Some(phone)),
                 };
-                let door = Door::BOTH[random.usize(0..2)];
-                let answer = caller.identify(door, email.as_deref(), phone.as_deref()).await;
+                let api = Api::BOTH[random.usize(0..2)];
+                let answer = caller.identify(api, email.as_deref(), phone.as_deref()).await;
                 let answer = answer.expect("no error reaches a caller");
                 assert!(email.iter().all(|email| answer.emails.contains(email)), "the answer has what was sent");
                 assert!(phone.iter().all(|phone| answer.phones.contains(phone)), "the answer has what was sent");

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use identity::store::{ConnectError, ConnectOptions, Database};
+use identity::store::{ConnectError, Database};
 use sea_orm::ConnectionTrait;
 use url::Url;
 
-use crate::harness::{Backend, Door, Server, Service, Suite, TestDatabase, query};
+use crate::harness::{Api, Backend, Server, Service, Suite, TestDatabase, database_settings, query};
 
 pub fn register(suite: &mut Suite) {
     suite.on(&[Backend::Mysql], "connect::caching_sha2_password_without_tls", caching_sha2_password_without_tls);
@@ -40,12 +40,7 @@ pub fn register(suite: &mut Suite) {
 }
 
 async fn connect(url: &Url) -> Result<Database, ConnectError> {
-    let options = ConnectOptions {
-        urls: vec![url.as_str().into()],
-        max_connections: 2,
-        statement_timeout: Duration::from_secs(3),
-    };
-    Database::connect(options).await
+    Database::connect(&database_settings(url.as_str(), 2, Duration::from_secs(3))).await
 }
 
 /// A user who has never logged in: the server has no hash of the password yet, and asks for all of it.
@@ -82,7 +77,7 @@ async fn caching_sha2_password_without_tls(database: TestDatabase) {
         assert_eq!(cipher(&connected).await, "");
     }
     let service = Service::start_with(url.as_str(), &[]).await;
-    assert_eq!(service.caller().identify(Door::Grpc, Some("a@x.de"), None).await.unwrap().outcome, "created");
+    assert_eq!(service.caller().identify(Api::Grpc, Some("a@x.de"), None).await.unwrap().outcome, "created");
     service.stop().await;
     drop_user(&database, &url).await;
 }
@@ -137,15 +132,15 @@ async fn a_file_that_cannot_be_made_is_explained(_: TestDatabase) {
 async fn in_memory(_: TestDatabase) {
     let service = Service::start_with("sqlite::memory:", &[]).await;
     let caller = service.caller();
-    assert_eq!(caller.identify(Door::Grpc, Some("a@x.de"), Some("1")).await.unwrap().outcome, "created");
-    assert_eq!(caller.identify(Door::Http, None, Some("1")).await.unwrap().outcome, "matched");
+    assert_eq!(caller.identify(Api::Grpc, Some("a@x.de"), Some("1")).await.unwrap().outcome, "created");
+    assert_eq!(caller.identify(Api::Http, None, Some("1")).await.unwrap().outcome, "matched");
     service.stop().await;
 }
 
 async fn files_are_their_owners_alone(database: TestDatabase) {
     use std::os::unix::fs::PermissionsExt;
     let service = Service::start(&database).await;
-    service.caller().identify(Door::Grpc, Some("a@x.de"), None).await.unwrap();
+    service.caller().identify(Api::Grpc, Some("a@x.de"), None).await.unwrap();
     let path = database.url.trim_start_matches("sqlite://").trim_end_matches("?mode=rwc").to_owned();
     for suffix in ["", "-wal", "-shm"] {
         let mode = std::fs::metadata(format!("{path}{suffix}")).expect(suffix).permissions().mode();
@@ -167,8 +162,8 @@ async fn a_server_that_commits_nothing_by_itself(server: Server) {
     for outcome in ["created", "matched"] {
         let service = Service::start_with(&server.url, &[]).await;
         let caller = service.caller();
-        assert_eq!(caller.identify(Door::Grpc, Some("a@x.de"), Some("1")).await.unwrap().outcome, outcome);
-        assert_eq!(caller.identify(Door::Grpc, None, Some("1")).await.unwrap().outcome, "matched");
+        assert_eq!(caller.identify(Api::Grpc, Some("a@x.de"), Some("1")).await.unwrap().outcome, outcome);
+        assert_eq!(caller.identify(Api::Grpc, None, Some("1")).await.unwrap().outcome, "matched");
         // No look-up has left a transaction open, which would keep the table from being altered.
         let alter = format!("SET SESSION lock_wait_timeout = 5; ALTER TABLE Contact ADD COLUMN {outcome} int");
         administer(&server, &[&alter]).await;
@@ -194,7 +189,7 @@ async fn a_server_that_logs_statements(server: Server) {
     assert!(matches!(refusal, ConnectError::Refused(why) if why.contains("binlog_format")), "{refusal}");
     administer(&server, &["GRANT SESSION_VARIABLES_ADMIN ON *.* TO shop@'%'"]).await;
     let service = Service::start_with(url.as_str(), &[]).await;
-    assert_eq!(service.caller().identify(Door::Grpc, Some("a@x.de"), None).await.unwrap().outcome, "created");
+    assert_eq!(service.caller().identify(Api::Grpc, Some("a@x.de"), None).await.unwrap().outcome, "created");
     service.stop().await;
 }
 
@@ -210,12 +205,9 @@ async fn a_read_only_server_is_explained(server: Server) {
     let up = format!("127.0.0.1:{}", url.port().unwrap());
     url.set_password(Some("secret")).unwrap();
     let urls = [server.url.as_str(), url.as_str(), &server.url.replace(&up, "127.0.0.1:1")];
-    let options = ConnectOptions {
-        urls: urls.map(Into::into).to_vec(),
-        max_connections: 2,
-        statement_timeout: Duration::from_secs(3),
-    };
-    let line = Database::connect(options).await.err().unwrap().to_string();
+    let mut settings = database_settings(&server.url, 2, Duration::from_secs(3));
+    settings.servers = urls.map(Into::into).to_vec();
+    let line = Database::connect(&settings).await.err().unwrap().to_string();
     let parts =
         ["is read-only (server 1); ", "refuses the user or the password", " (server 2); ", "not answer (server 3)"];
     assert!(parts.iter().all(|part| line.contains(part)) && !line.contains("127.0.0.1"), "{line}");

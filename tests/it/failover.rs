@@ -4,14 +4,14 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use identity::domain::{ContactId, Identifier, IdentifierKind};
-use identity::store::{ConnectError, ConnectOptions, Database, DatabaseTransaction, Store, StoreError, Transaction};
+use identity::store::{ConnectError, Database, DatabaseTransaction, Store, StoreError, Transaction};
 use sea_orm::{ConnectionTrait, DbBackend, Statement};
 use tonic::Code;
 use tonic_health::pb::health_check_response::ServingStatus;
 use url::Url;
 
 use crate::chaos::{Proxy as Line, address};
-use crate::harness::{Backend, Caller, Door, Proxy, Server, Service, Suite, TestDatabase, query};
+use crate::harness::{Api, Backend, Caller, Proxy, Server, Service, Suite, TestDatabase, database_settings, query};
 use crate::outage::turns;
 
 pub fn register(suite: &mut Suite) {
@@ -40,14 +40,14 @@ const PATIENT: Duration = Duration::from_secs(10);
 
 /// One connection to a server.
 pub async fn connect(url: &str, statement_timeout: Duration) -> Result<Database, ConnectError> {
-    Database::connect(ConnectOptions { urls: vec![url.into()], max_connections: 1, statement_timeout }).await
+    Database::connect(&database_settings(url, 1, statement_timeout)).await
 }
 
 /// Calls until it works; every failure on the way says that a retry helps.
 async fn eventually(caller: &Caller, email: &str) -> &'static str {
     let begun = Instant::now();
     loop {
-        match caller.identify_within(Duration::from_secs(2), Door::Grpc, Some(email), None).await {
+        match caller.identify_within(Duration::from_secs(2), Api::Grpc, Some(email), None).await {
             Ok(reply) => return reply.outcome,
             Err(refusal) => {
                 refusal.assert_of_an_outage();
@@ -68,8 +68,7 @@ async fn connections_that_lead_nowhere(database: TestDatabase) {
         let mut calls = tokio::task::JoinSet::new();
         for number in 0..32 {
             let caller = caller.clone();
-            calls
-                .spawn(async move { caller.identify(Door::Http, Some(&format!("{round}.{number}@x.de")), None).await });
+            calls.spawn(async move { caller.identify(Api::Http, Some(&format!("{round}.{number}@x.de")), None).await });
         }
         assert!(calls.join_all().await.iter().all(Result::is_ok), "all connections are open");
         proxy.swallow();
@@ -146,23 +145,23 @@ async fn of_several_servers(server: Server) {
     let service = Service::start_with(&url, &["--database-timeout", "1s"]).await;
     let caller = service.caller();
     // The servers do not replicate: who is known tells which one answers.
-    assert_eq!(caller.identify(Door::Grpc, Some("two@x.de"), None).await.unwrap().outcome, "created");
+    assert_eq!(caller.identify(Api::Grpc, Some("two@x.de"), None).await.unwrap().outcome, "created");
 
     two.set_read_only(true).await;
     turns(&service, ServingStatus::NotServing).await;
-    let refusal = caller.identify(Door::Grpc, Some("two@x.de"), None).await.unwrap_err();
+    let refusal = caller.identify(Api::Grpc, Some("two@x.de"), None).await.unwrap_err();
     assert_eq!((refusal.code, refusal.retry), (Code::Unavailable, true), "a replica's answers may be old");
 
     one.set_read_only(false).await;
     turns(&service, ServingStatus::Serving).await;
-    assert_eq!(caller.identify(Door::Http, Some("one@x.de"), None).await.unwrap().outcome, "created");
-    assert_eq!(caller.identify(Door::Http, Some("two@x.de"), None).await.unwrap().outcome, "created");
+    assert_eq!(caller.identify(Api::Http, Some("one@x.de"), None).await.unwrap().outcome, "created");
+    assert_eq!(caller.identify(Api::Http, Some("two@x.de"), None).await.unwrap().outcome, "created");
 
     two.set_read_only(false).await;
     one.server.kill();
     assert_eq!(eventually(&caller, "two@x.de").await, "matched");
     turns(&service, ServingStatus::Serving).await;
-    assert_eq!(caller.identify(Door::Http, Some("one@x.de"), None).await.unwrap().outcome, "created");
+    assert_eq!(caller.identify(Api::Http, Some("one@x.de"), None).await.unwrap().outcome, "created");
     service.stop().await;
 }
 
@@ -173,13 +172,13 @@ async fn behind_one_address(server: Server) {
     let proxy = Proxy::start(one.url.as_str()).await;
     let service = Service::start_with(&proxy.url, &["--database-timeout", "1s"]).await;
     let caller = service.caller();
-    caller.identify(Door::Grpc, Some("one@x.de"), None).await.unwrap();
+    caller.identify(Api::Grpc, Some("one@x.de"), None).await.unwrap();
     one.set_read_only(true).await;
     proxy.redirect(two.url.as_str());
     assert_eq!(eventually(&caller, "two@x.de").await, "created");
     turns(&service, ServingStatus::Serving).await;
     assert_eq!(
-        caller.identify(Door::Grpc, Some("one@x.de"), None).await.unwrap().outcome,
+        caller.identify(Api::Grpc, Some("one@x.de"), None).await.unwrap().outcome,
         "created",
         "not from the old"
     );
@@ -189,7 +188,7 @@ async fn behind_one_address(server: Server) {
 /// Makes a first customer, who has no other id.
 async fn make_known(server: &str) {
     let service = Service::start_with(server, &[]).await;
-    assert_eq!(service.caller().identify(Door::Grpc, Some("known@x.de"), None).await.unwrap().primary, 1);
+    assert_eq!(service.caller().identify(Api::Grpc, Some("known@x.de"), None).await.unwrap().primary, 1);
     service.stop().await;
 }
 
@@ -200,14 +199,14 @@ async fn taken_over(primary: Server, address: &Proxy, by: &str) -> Service {
     let service = Service::start_with(&address.url, &["--database-timeout", "1s"]).await;
     let caller = service.caller();
     // The servers do not replicate: the id tells which one answers.
-    caller.identify(Door::Grpc, Some("first@x.de"), None).await.unwrap();
-    let known = caller.identify(Door::Grpc, Some("known@x.de"), None).await.unwrap().primary;
+    caller.identify(Api::Grpc, Some("first@x.de"), None).await.unwrap();
+    let known = caller.identify(Api::Grpc, Some("known@x.de"), None).await.unwrap().primary;
     assert_ne!(known, 1);
     address.redirect(by);
     let killed = tokio::task::spawn_blocking(move || primary.kill());
     let (begun, mut refused) = (Instant::now(), 0);
     while !killed.is_finished() || begun.elapsed() < Duration::from_secs(2) {
-        match caller.identify_within(Duration::from_secs(3), Door::Grpc, Some("known@x.de"), None).await {
+        match caller.identify_within(Duration::from_secs(3), Api::Grpc, Some("known@x.de"), None).await {
             Ok(reply) => assert_eq!(reply.primary, known, "an answer of another server"),
             Err(refusal) => {
                 refusal.assert_of_an_outage();
@@ -251,7 +250,7 @@ async fn a_server_outside_its_group(server: Server) {
     let both = stray.url.replace(&port.to_string(), &format!("{port},127.0.0.1:{other}"));
     for (url, outcome) in [(both.as_str(), "created"), (joined.url.as_str(), "matched")] {
         let service = Service::start_with(url, &[]).await;
-        let reply = service.caller().identify(Door::Grpc, Some("one@x.de"), None).await.unwrap();
+        let reply = service.caller().identify(Api::Grpc, Some("one@x.de"), None).await.unwrap();
         assert_eq!(reply.outcome, outcome, "written to the server in its group");
         service.stop().await;
     }
@@ -266,14 +265,14 @@ async fn a_primary_that_is_demoted(server: Server) {
     let primary = Candidate::new(server).await;
     let service = Service::start_with(primary.url.as_str(), &["--database-timeout", "1s"]).await;
     let caller = service.caller();
-    caller.identify(Door::Grpc, Some("known@x.de"), Some("+4930123456")).await.unwrap();
+    caller.identify(Api::Grpc, Some("known@x.de"), Some("+4930123456")).await.unwrap();
     let calls = [(Some("known@x.de"), None), (None, Some("+4930123456")), (Some("new@x.de"), None)];
     for round in 0..calls.len() {
         primary.set_read_only(true).await;
         // At once, and until the service has asked again: each second.
         let begun = Instant::now();
         for (email, phone) in calls.into_iter().cycle().skip(round) {
-            let answer = caller.identify_within(Duration::from_secs(3), Door::Grpc, email, phone).await;
+            let answer = caller.identify_within(Duration::from_secs(3), Api::Grpc, email, phone).await;
             answer.expect_err("an answer out of date").assert_of_an_outage();
             if begun.elapsed() > Duration::from_millis(1_500) {
                 break;

@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 use tonic::Code;
 
 use crate::harness::{
-    Backend, Caller, Door, Refusal, Reply, Server, Service, Suite, TestDatabase, execute, lock_row, query,
+    Api, Backend, Caller, Refusal, Reply, Server, Service, Suite, TestDatabase, execute, lock_row, query,
 };
 
 pub fn register(suite: &mut Suite) {
@@ -50,7 +50,7 @@ async fn beside_each_other(caller: &Caller, phone: bool) -> Answers {
             let email = if is_bad { "bad@x.de" } else { "good@x.de" };
             let phone = phone.then(|| format!("99{n}"));
             let deadline = Duration::from_secs(20);
-            (is_bad, caller.identify_within(deadline, Door::BOTH[n % 2], Some(email), phone.as_deref()).await)
+            (is_bad, caller.identify_within(deadline, Api::BOTH[n % 2], Some(email), phone.as_deref()).await)
         });
     }
     calls.join_all().await
@@ -59,8 +59,8 @@ async fn beside_each_other(caller: &Caller, phone: bool) -> Answers {
 async fn a_row_that_cannot_be_read(database: TestDatabase) {
     let service = Service::start(&database).await;
     let caller = service.caller();
-    caller.identify(Door::Grpc, Some("bad@x.de"), None).await.unwrap();
-    caller.identify(Door::Grpc, Some("good@x.de"), None).await.unwrap();
+    caller.identify(Api::Grpc, Some("bad@x.de"), None).await.unwrap();
+    caller.identify(Api::Grpc, Some("good@x.de"), None).await.unwrap();
     let moments: &[&str] = match database.backend {
         Backend::Postgres => &["-infinity", "infinity"],
         Backend::Mariadb | Backend::Mysql => &["0000-00-00"],
@@ -78,7 +78,7 @@ async fn a_row_that_cannot_be_read(database: TestDatabase) {
         }
     }
     spoil(&database, "bad@x.de", "2026-01-01 00:00:00").await;
-    caller.identify(Door::Grpc, Some("bad@x.de"), Some("1")).await.expect("it can be read again");
+    caller.identify(Api::Grpc, Some("bad@x.de"), Some("1")).await.expect("it can be read again");
     service.stop().await;
 }
 
@@ -87,7 +87,7 @@ async fn an_id_that_is_taken(database: TestDatabase) {
     let service = Service::start(&database).await;
     let caller = service.caller();
     for n in 0..3 {
-        caller.identify(Door::Grpc, Some(&format!("a{n}@x.de")), None).await.unwrap();
+        caller.identify(Api::Grpc, Some(&format!("a{n}@x.de")), None).await.unwrap();
     }
     let tables = database.raw().await;
     let reset = if database.backend == Backend::Postgres {
@@ -99,18 +99,18 @@ async fn an_id_that_is_taken(database: TestDatabase) {
     if database.backend != Backend::Postgres {
         execute(&tables, r#"ALTER TABLE "Contact" AUTO_INCREMENT = 9223372036854775807"#).await;
     }
-    for door in Door::BOTH {
-        let refusal = caller.identify_within(Duration::from_secs(9), door, Some("new@x.de"), None).await.unwrap_err();
+    for api in Api::BOTH {
+        let refusal = caller.identify_within(Duration::from_secs(9), api, Some("new@x.de"), None).await.unwrap_err();
         assert_eq!((refusal.code, refusal.retry), (Code::Internal, false), "{refusal:?}");
         assert!(refusal.message.contains("automatic ids"), "{refusal:?}");
         if database.backend == Backend::Postgres {
             execute(&tables, reset).await;
         }
     }
-    assert_eq!(caller.identify(Door::Http, Some("a1@x.de"), None).await.unwrap().outcome, "matched");
+    assert_eq!(caller.identify(Api::Http, Some("a1@x.de"), None).await.unwrap().outcome, "matched");
     if database.backend == Backend::Postgres {
         execute(&tables, r#"SELECT setval(pg_get_serial_sequence('"Contact"', 'id'), 100)"#).await;
-        assert_eq!(caller.identify(Door::Grpc, Some("new@x.de"), None).await.unwrap().primary, 101);
+        assert_eq!(caller.identify(Api::Grpc, Some("new@x.de"), None).await.unwrap().primary, 101);
     }
     tables.close().await.unwrap();
     service.stop().await;
@@ -122,7 +122,7 @@ const LONG: Duration = Duration::from_millis(6500);
 async fn a_locked_table_is_waited_for(database: TestDatabase) {
     let service = Service::start(&database).await;
     let caller = service.caller();
-    caller.identify(Door::Grpc, Some("a@x.de"), None).await.unwrap();
+    caller.identify(Api::Grpc, Some("a@x.de"), None).await.unwrap();
     let tables = database.raw().await;
     let lock = tables.begin().await.unwrap();
     lock.execute_unprepared(r#"LOCK TABLE "Contact" IN ACCESS EXCLUSIVE MODE"#).await.unwrap();
@@ -130,7 +130,7 @@ async fn a_locked_table_is_waited_for(database: TestDatabase) {
         tokio::time::sleep(LONG).await;
         lock.rollback().await.unwrap();
     });
-    let answer = caller.identify_within(Duration::from_secs(30), Door::Grpc, Some("a@x.de"), None).await;
+    let answer = caller.identify_within(Duration::from_secs(30), Api::Grpc, Some("a@x.de"), None).await;
     release.await.unwrap();
     assert_eq!(answer.unwrap().outcome, "matched");
     tables.close().await.unwrap();
@@ -143,7 +143,7 @@ async fn a_locked_row_holds_up_nobody_else(database: TestDatabase) {
     let service = Service::start_with(&database.url, &flags).await;
     let locked = ["one@x.de", "two@x.de", "three@x.de"];
     for email in locked {
-        service.caller().identify(Door::Grpc, Some(email), None).await.unwrap();
+        service.caller().identify(Api::Grpc, Some(email), None).await.unwrap();
     }
     let tables = database.raw().await;
     let lock = tables.begin().await.unwrap();
@@ -154,7 +154,7 @@ async fn a_locked_row_holds_up_nobody_else(database: TestDatabase) {
     let deadline = Duration::from_secs(14);
     let ask = |email: String, phone: &'static str| {
         let caller = service.caller();
-        async move { (email.clone(), caller.identify_within(deadline, Door::Grpc, Some(&email), Some(phone)).await) }
+        async move { (email.clone(), caller.identify_within(deadline, Api::Grpc, Some(&email), Some(phone)).await) }
     };
     let mut calls = JoinSet::new();
     calls.spawn(ask("one@x.de".to_owned(), "1"));
@@ -187,7 +187,7 @@ async fn a_locked_row_holds_up_nobody_else(database: TestDatabase) {
 async fn a_locked_row_is_no_lost_database(database: TestDatabase) {
     let service = Service::start_with(&database.url, &["--database-timeout", "1s"]).await;
     let caller = service.caller();
-    caller.identify(Door::Grpc, Some("a@x.de"), None).await.unwrap();
+    caller.identify(Api::Grpc, Some("a@x.de"), None).await.unwrap();
     let tables = database.raw().await;
     let lock = tables.begin().await.unwrap();
     let touch = r#"UPDATE "Contact" SET "updatedAt" = "createdAt""#;
@@ -197,7 +197,7 @@ async fn a_locked_row_is_no_lost_database(database: TestDatabase) {
         tokio::time::sleep(LONG).await;
         lock.rollback().await.unwrap();
     });
-    let answer = caller.identify_within(Duration::from_secs(30), Door::Grpc, Some("a@x.de"), Some("1")).await;
+    let answer = caller.identify_within(Duration::from_secs(30), Api::Grpc, Some("a@x.de"), Some("1")).await;
     release.await.unwrap();
     assert_eq!(answer.unwrap().outcome, "linked");
     tables.close().await.unwrap();
@@ -214,7 +214,7 @@ async fn automatic_ids_that_jump(server: Server) {
     let mut calls = JoinSet::new();
     for number in 0..100 {
         let caller = service.caller();
-        calls.spawn(async move { caller.identify(Door::Grpc, Some(&format!("{number}@x.de")), None).await });
+        calls.spawn(async move { caller.identify(Api::Grpc, Some(&format!("{number}@x.de")), None).await });
     }
     assert!(calls.join_all().await.iter().all(Result::is_ok));
     let sql = r#"SELECT i."value" FROM "Identifier" i LEFT JOIN "Contact" c ON c."id" = i."contactId"

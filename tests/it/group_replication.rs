@@ -7,7 +7,7 @@ use identity::store::Store;
 use sea_orm::{ConnectionTrait, DatabaseConnection};
 
 use crate::failover::connect;
-use crate::harness::{Caller, Cluster, Door, Event, Service, Suite, binary, query};
+use crate::harness::{Api, Caller, Cluster, Event, Service, Suite, binary, query};
 
 pub fn register(suite: &mut Suite) {
     suite.with_servers("group_replication::a_server_that_its_group_expelled", a_server_that_its_group_expelled);
@@ -37,21 +37,21 @@ async fn a_server_that_its_group_expelled() {
     let (old, new) = (asleep.caller(), awake.caller());
     let emails: Vec<String> = (0..20).map(|number| format!("{number}@x.de")).collect();
     for email in &emails {
-        new.identify(Door::Grpc, Some(email), None).await.unwrap();
-        old.identify(Door::Grpc, Some(email), None).await.unwrap();
+        new.identify(Api::Grpc, Some(email), None).await.unwrap();
+        old.identify(Api::Grpc, Some(email), None).await.unwrap();
     }
     cluster.pause(0);
     cluster.expels(0).await;
     for (number, email) in emails.iter().enumerate() {
         let phone = format!("+4930123456{number:02}");
-        assert_eq!(new.identify(Door::Grpc, Some(email), Some(&phone)).await.unwrap().phones.len(), 1);
+        assert_eq!(new.identify(Api::Grpc, Some(email), Some(&phone)).await.unwrap().phones.len(), 1);
     }
     cluster.resume(0);
     let begun = Instant::now();
     let mut answered = 0;
     while answered < 5 * emails.len() {
         for email in &emails {
-            match old.identify_within(Duration::from_secs(3), Door::Grpc, Some(email), None).await {
+            match old.identify_within(Duration::from_secs(3), Api::Grpc, Some(email), None).await {
                 Ok(reply) => {
                     assert_eq!(reply.phones.len(), 1, "an answer out of date");
                     answered += 1;
@@ -71,7 +71,7 @@ async fn a_transaction_that_was_given_up() {
     let cluster = Cluster::start(true).await;
     let service = Service::start_with(&cluster.url_of(&[0]), &[]).await;
     let caller = service.caller();
-    caller.identify(Door::Grpc, Some("known@x.de"), None).await.unwrap();
+    caller.identify(Api::Grpc, Some("known@x.de"), None).await.unwrap();
 
     // The one connection to another server, which does not get on for now and then.
     let database = connect(&cluster.url_of(&[1]), Duration::from_secs(1)).await.expect("it takes writes");
@@ -79,13 +79,13 @@ async fn a_transaction_that_was_given_up() {
     assert_eq!(database.find(&known).await.expect("an answer").identities.len(), 1);
 
     let held = hold(&cluster.url_of(&[1])).await;
-    caller.identify(Door::Grpc, Some("another@x.de"), None).await.unwrap();
+    caller.identify(Api::Grpc, Some("another@x.de"), None).await.unwrap();
     assert!(database.begin().await.expect_err("it waits").is_unavailable());
     held.close().await.expect("close");
     assert_eq!(database.find(&known).await.expect("the connection is back").identities.len(), 1);
 
     let held = hold(&cluster.url_of(&[1])).await;
-    caller.identify(Door::Grpc, Some("known@x.de"), Some("+4930123456")).await.unwrap();
+    caller.identify(Api::Grpc, Some("known@x.de"), Some("+4930123456")).await.unwrap();
     let too_early = database.find(&known).await;
     assert!(too_early.is_err_and(|error| error.is_unavailable()), "an answer out of date");
     held.close().await.expect("close");
@@ -116,7 +116,7 @@ async fn a_group_that_gets_more_primaries() {
 async fn show_what_others_have_shown(cluster: &Cluster, here: Service) {
     let there = Service::start_with(&cluster.url_of(&[1]), &[]).await;
     let (here, there) = ((here.caller(), here), (there.caller(), there));
-    let ask = async |caller: &Caller, email: &str| caller.identify(Door::Grpc, Some(email), None).await.unwrap();
+    let ask = async |caller: &Caller, email: &str| caller.identify(Api::Grpc, Some(email), None).await.unwrap();
     for email in ["a@x.de", "b@x.de"] {
         assert_eq!(ask(&here.0, email).await.outcome, "created");
         assert_eq!(ask(&there.0, email).await.outcome, "matched");
@@ -125,7 +125,7 @@ async fn show_what_others_have_shown(cluster: &Cluster, here: Service) {
     let admin = tell(&cluster.url_of(&[0]), "SET GLOBAL binlog_group_commit_sync_delay = 1000000").await;
     let linking = tokio::spawn({
         let caller = here.0.clone();
-        async move { caller.identify(Door::Grpc, Some("a@x.de"), Some("+4930123456")).await.unwrap().outcome }
+        async move { caller.identify(Api::Grpc, Some("a@x.de"), Some("+4930123456")).await.unwrap().outcome }
     });
     while ask(&there.0, "a@x.de").await.phones.is_empty() {}
     assert!(!linking.is_finished(), "it is acknowledged: the other one was not first");
@@ -134,7 +134,7 @@ async fn show_what_others_have_shown(cluster: &Cluster, here: Service) {
 
     let merging = tokio::spawn({
         let caller = here.0.clone();
-        async move { caller.identify(Door::Grpc, Some("b@x.de"), Some("+4930123456")).await.unwrap().outcome }
+        async move { caller.identify(Api::Grpc, Some("b@x.de"), Some("+4930123456")).await.unwrap().outcome }
     });
     while ask(&there.0, "b@x.de").await.emails.len() < 2 {}
     assert!(!merging.is_finished(), "it is acknowledged: the other one was not first");
@@ -154,7 +154,7 @@ async fn a_commit_that_others_do_not_wait_for() {
     let caller = service.caller();
     let events = [Event::of("known@x.de", ""), Event::of("changed@x.de", "")];
     let ids: Vec<i64> =
-        caller.batch(Door::Grpc, &events).await.unwrap().into_iter().map(|reply| reply.unwrap().primary).collect();
+        caller.batch(Api::Grpc, &events).await.unwrap().into_iter().map(|reply| reply.unwrap().primary).collect();
 
     let admin = tell(&cluster.url_of(&[0]), "SET GLOBAL binlog_group_commit_sync_delay = 1000000").await;
     let there = tell(&cluster.url_of(&[1]), "SET SESSION group_replication_consistency = 'EVENTUAL'").await;
@@ -162,7 +162,7 @@ async fn a_commit_that_others_do_not_wait_for() {
         let phone = format!("+493012345{round:02}");
         let events = [Event::of("known@x.de", ""), Event::of("changed@x.de", &phone)];
         let caller = caller.clone();
-        let call = tokio::spawn(async move { caller.batch(Door::Grpc, &events).await.unwrap() });
+        let call = tokio::spawn(async move { caller.batch(Api::Grpc, &events).await.unwrap() });
         while query(&there, "SELECT * FROM Identifier WHERE kind = 'phone'").await.len() == round {
             assert!(!call.is_finished(), "the commit is over");
         }
@@ -185,12 +185,12 @@ async fn what_a_deleted_contact_leaves() {
     let caller = service.caller();
     let (email, phone) = (Some("known@x.de"), Some("+4930123456"));
     for (phone, outcome) in [(None, "created"), (phone, "linked")] {
-        assert_eq!(caller.identify(Door::Grpc, email, phone).await.unwrap().outcome, outcome);
+        assert_eq!(caller.identify(Api::Grpc, email, phone).await.unwrap().outcome, outcome);
     }
     let delete = "UPDATE Contact SET deletedAt = NOW(6) WHERE linkedId IS NOT NULL";
     tell(&cluster.url_of(&[0]), delete).await.close().await.expect("close");
     for (email, outcome) in [(None, "created"), (email, "merged")] {
-        let reply = caller.identify_within(SOON, Door::Grpc, email, phone).await.unwrap();
+        let reply = caller.identify_within(SOON, Api::Grpc, email, phone).await.unwrap();
         assert_eq!(reply.outcome, outcome);
     }
     service.stop().await;
@@ -202,7 +202,7 @@ async fn a_repair_writes_what_it_locks() {
     let url = cluster.url_of(&[0]);
     let service = Service::start_with(&url, &[]).await;
     for phone in ["+4930123450", "+4930123451", "+4930123452"] {
-        service.caller().identify(Door::Grpc, Some("known@x.de"), Some(phone)).await.unwrap();
+        service.caller().identify(Api::Grpc, Some("known@x.de"), Some(phone)).await.unwrap();
     }
     service.stop().await;
     let damage = "UPDATE Contact SET linkPrecedence = 'primary' WHERE phoneNumber LIKE '%51'";

@@ -1,6 +1,6 @@
-//! Which identifiers are the same, through both doors: by the rules, and never by a database's collation.
+//! Which identifiers are the same, through both apis: by the rules, and never by a database's collation.
 
-use crate::harness::{Backend, Door, Service, Suite, TestDatabase};
+use crate::harness::{Api, Backend, Service, Suite, TestDatabase};
 
 pub fn register(suite: &mut Suite) {
     suite.on_all("identifiers::no_collation_joins", no_collation_joins);
@@ -35,17 +35,17 @@ async fn no_collation_joins(database: TestDatabase) {
         "か@x.jp",
         "カ@x.jp",
     ];
-    for (door, email) in Door::BOTH.into_iter().cycle().zip(emails) {
-        assert_eq!(caller.identify(door, Some(email), None).await.unwrap().outcome, "created", "{email}");
+    for (api, email) in Api::BOTH.into_iter().cycle().zip(emails) {
+        assert_eq!(caller.identify(api, Some(email), None).await.unwrap().outcome, "created", "{email}");
     }
-    for (door, email) in Door::BOTH.into_iter().rev().cycle().zip(emails) {
-        let again = caller.identify(door, Some(email), None).await.unwrap();
+    for (api, email) in Api::BOTH.into_iter().rev().cycle().zip(emails) {
+        let again = caller.identify(api, Some(email), None).await.unwrap();
         assert_eq!((again.outcome, again.emails.len()), ("matched", 1), "{email}");
     }
     // The same digits, as an address and as a number.
-    assert_eq!(caller.identify(Door::Grpc, Some("1@1"), Some("11")).await.unwrap().outcome, "created");
+    assert_eq!(caller.identify(Api::Grpc, Some("1@1"), Some("11")).await.unwrap().outcome, "created");
     for phone in ["+11", "011", "0011"] {
-        assert_eq!(caller.identify(Door::Grpc, None, Some(phone)).await.unwrap().outcome, "created", "{phone}");
+        assert_eq!(caller.identify(Api::Grpc, None, Some(phone)).await.unwrap().outcome, "created", "{phone}");
     }
     service.stop().await;
 }
@@ -53,7 +53,7 @@ async fn no_collation_joins(database: TestDatabase) {
 async fn canonical_forms_join(database: TestDatabase) {
     let service = Service::start(&database).await;
     let caller = service.caller();
-    let first = caller.identify(Door::Grpc, Some("JOSE\u{301}@Example.COM"), Some("+49 (30) 123-456")).await.unwrap();
+    let first = caller.identify(Api::Grpc, Some("JOSE\u{301}@Example.COM"), Some("+49 (30) 123-456")).await.unwrap();
     assert_eq!(first.emails, ["jos\u{e9}@example.com"]);
     assert_eq!(first.phones, ["+4930123456"]);
     for (email, phone) in [
@@ -62,8 +62,8 @@ async fn canonical_forms_join(database: TestDatabase) {
         (None, Some("\t+49.30/123 456\n")),
         (None, Some("+٤٩٣٠١٢٣٤٥٦")),
     ] {
-        for door in Door::BOTH {
-            let again = caller.identify(door, email, phone).await.unwrap();
+        for api in Api::BOTH {
+            let again = caller.identify(api, email, phone).await.unwrap();
             assert_eq!((again.outcome, again.primary), ("matched", first.primary), "{email:?} {phone:?}");
         }
     }
@@ -73,11 +73,11 @@ async fn canonical_forms_join(database: TestDatabase) {
 async fn blank_is_not_given(database: TestDatabase) {
     let service = Service::start(&database).await;
     let caller = service.caller();
-    for door in Door::BOTH {
-        let answer = caller.identify(door, Some(" \u{a0}\t"), Some("1")).await.unwrap();
+    for api in Api::BOTH {
+        let answer = caller.identify(api, Some(" \u{a0}\t"), Some("1")).await.unwrap();
         assert_eq!((answer.emails.len(), answer.phones.len()), (0, 1));
         for (email, phone) in [(None, None), (Some(""), None), (Some("  "), Some("\n"))] {
-            let refusal = caller.identify(door, email, phone).await.unwrap_err();
+            let refusal = caller.identify(api, email, phone).await.unwrap_err();
             assert_eq!(refusal.code, tonic::Code::InvalidArgument);
             assert!(refusal.fields.contains(&"email".to_owned()), "{refusal:?}");
         }
@@ -88,14 +88,14 @@ async fn blank_is_not_given(database: TestDatabase) {
 async fn a_bad_one_is_named(database: TestDatabase) {
     let service = Service::start(&database).await;
     let caller = service.caller();
-    let phone_field = |door| if door == Door::Grpc { "phone_number" } else { "phoneNumber" };
-    for door in Door::BOTH {
+    let phone_field = |api| if api == Api::Grpc { "phone_number" } else { "phoneNumber" };
+    for api in Api::BOTH {
         for (email, phone, fields) in [
             (Some("secret-plain"), Some("1"), vec!["email"]),
-            (Some("a@b"), Some("secret-12a"), vec![phone_field(door)]),
-            (Some("secret@@b"), Some("+"), vec!["email", phone_field(door)]),
+            (Some("a@b"), Some("secret-12a"), vec![phone_field(api)]),
+            (Some("secret@@b"), Some("+"), vec!["email", phone_field(api)]),
         ] {
-            let refusal = caller.identify(door, email, phone).await.unwrap_err();
+            let refusal = caller.identify(api, email, phone).await.unwrap_err();
             assert_eq!(refusal.code, tonic::Code::InvalidArgument);
             assert_eq!(refusal.fields, fields);
             assert!(fields.iter().all(|field| refusal.message.contains(field)), "{refusal:?}");
@@ -109,11 +109,11 @@ async fn a_bad_one_is_named(database: TestDatabase) {
 async fn a_region_completes_phone_numbers(database: TestDatabase) {
     let service = Service::start_with(&database.url, &["--phone-region", "DE"]).await;
     let caller = service.caller();
-    let first = caller.identify(Door::Grpc, None, Some("030 123456")).await.unwrap();
+    let first = caller.identify(Api::Grpc, None, Some("030 123456")).await.unwrap();
     assert_eq!(first.phones, ["+4930123456"]);
-    let again = caller.identify(Door::Http, None, Some("0049 30 12 34 56")).await.unwrap();
+    let again = caller.identify(Api::Http, None, Some("0049 30 12 34 56")).await.unwrap();
     assert_eq!((again.outcome, again.primary), ("matched", first.primary));
-    let no_number = caller.identify(Door::Http, None, Some("123456")).await.unwrap();
+    let no_number = caller.identify(Api::Http, None, Some("123456")).await.unwrap();
     assert_eq!((no_number.outcome, &no_number.phones[0][..]), ("created", "123456"));
     service.stop().await;
 }
@@ -123,8 +123,8 @@ async fn the_longest_fit(database: TestDatabase) {
     let caller = service.caller();
     let email = format!("{}@x.de", "é".repeat(124));
     let phone = format!("+{}", "9".repeat(32));
-    for (outcome, door) in ["created", "matched"].into_iter().zip(Door::BOTH) {
-        let answer = caller.identify(door, Some(&email), Some(&phone)).await.unwrap();
+    for (outcome, api) in ["created", "matched"].into_iter().zip(Api::BOTH) {
+        let answer = caller.identify(api, Some(&email), Some(&phone)).await.unwrap();
         assert_eq!((answer.outcome, &answer.emails[0], &answer.phones[0]), (outcome, &email, &phone));
     }
     service.stop().await;

@@ -1,4 +1,4 @@
-//! The service through its doors, on every database.
+//! The service through its apis, on every database.
 //!
 //! A test is an async function over a [`TestDatabase`](harness::TestDatabase); the harness runs it on SQLite,
 //! PostgreSQL, MariaDB and MySQL, each time in a database of its own. `scripts/test` starts the servers.

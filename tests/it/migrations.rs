@@ -2,7 +2,7 @@
 
 use sea_orm::ConnectionTrait;
 
-use crate::harness::{Backend, Door, Service, Suite, TestDatabase};
+use crate::harness::{Api, Backend, Service, Suite, TestDatabase};
 
 pub fn register(suite: &mut Suite) {
     suite.on_all("migrations::up_down_up", up_down_up);
@@ -41,7 +41,7 @@ async fn many_replicas_at_once(database: TestDatabase) {
 
 async fn one_connection_is_enough(database: TestDatabase) {
     let service = Service::start_with(&database.url, &["--database-connections", "1"]).await;
-    service.caller().identify(Door::Grpc, Some("a@x.de"), None).await.unwrap();
+    service.caller().identify(Api::Grpc, Some("a@x.de"), None).await.unwrap();
     service.stop().await;
 }
 

@@ -11,7 +11,7 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
-use crate::harness::{Backend, Caller, Components, Door, Event, Server, Service, Suite, TestDatabase};
+use crate::harness::{Api, Backend, Caller, Components, Event, Server, Service, Suite, TestDatabase};
 
 pub fn register(suite: &mut Suite) {
     suite.on_own_server(&Backend::SERVERS, "outage::killed_and_started_again", killed_and_started_again);
@@ -34,7 +34,7 @@ async fn health(service: &Service) -> ServingStatus {
     health.check(request).await.expect("an answer").into_inner().status()
 }
 
-/// Waits until health says so at both doors.
+/// Waits until health says so at both apis.
 pub async fn turns(service: &Service, status: ServingStatus) {
     turns_within(SOON, service, status).await;
 }
@@ -68,9 +68,9 @@ impl Load {
                     round += 1;
                     let email = Some(format!("e{number}.{}@x.de", round / 3));
                     let phone = Some(format!("{}{:05}", 1 + number, round));
-                    let door = Door::BOTH[round % 2];
+                    let api = Api::BOTH[round % 2];
                     let begun = Instant::now();
-                    let answer = caller.identify_within(deadline, door, email.as_deref(), phone.as_deref()).await;
+                    let answer = caller.identify_within(deadline, api, email.as_deref(), phone.as_deref()).await;
                     assert!(begun.elapsed() < deadline + Duration::from_secs(1), "a call outlived its deadline");
                     match answer {
                         Ok(_) => acknowledged.push(Event { email, phone }),
@@ -112,7 +112,7 @@ async fn lists(caller: Caller, number: usize, stop: CancellationToken) -> (Vec<E
         let answers = match number % 2 {
             // A batch of which nothing could be done fails as a whole.
             0 => {
-                let answers = caller.batch(Door::BOTH[round / 2 % 2], &events).await;
+                let answers = caller.batch(Api::BOTH[round / 2 % 2], &events).await;
                 answers.unwrap_or_else(|refusal| events.iter().map(|_| Err(refusal.clone())).collect())
             }
             _ => caller.stream(&events).await,
@@ -136,9 +136,9 @@ async fn killed_and_started_again(mut server: Server) {
     tokio::time::sleep(Duration::from_millis(500)).await;
     server.kill();
     turns(&service, ServingStatus::NotServing).await;
-    for door in Door::BOTH {
+    for api in Api::BOTH {
         let begun = Instant::now();
-        let refusal = service.caller().identify_within(DEADLINE, door, Some("new@x.de"), None).await.unwrap_err();
+        let refusal = service.caller().identify_within(DEADLINE, api, Some("new@x.de"), None).await.unwrap_err();
         assert_eq!((refusal.code, refusal.retry), (Code::Unavailable, true), "{refusal:?}");
         assert!(begun.elapsed() < DEADLINE);
     }
@@ -148,7 +148,7 @@ async fn killed_and_started_again(mut server: Server) {
     });
     let server = server.await.unwrap();
     turns(&service, ServingStatus::Serving).await;
-    service.caller().identify(Door::Grpc, Some("new@x.de"), None).await.expect("it is back by itself");
+    service.caller().identify(Api::Grpc, Some("new@x.de"), None).await.expect("it is back by itself");
     tokio::time::sleep(Duration::from_millis(500)).await;
     let (acknowledged, ends) = load.stop().await;
     assert_unavailable(&ends);
@@ -195,11 +195,11 @@ async fn hung_and_gone_on(server: Server) {
     tokio::time::sleep(Duration::from_millis(500)).await;
     server.pause();
     turns(&service, ServingStatus::NotServing).await;
-    let refusal = service.caller().identify_within(DEADLINE, Door::Grpc, Some("new@x.de"), None).await.unwrap_err();
+    let refusal = service.caller().identify_within(DEADLINE, Api::Grpc, Some("new@x.de"), None).await.unwrap_err();
     assert_eq!(refusal.code, Code::Unavailable, "{refusal:?}");
     server.resume();
     turns(&service, ServingStatus::Serving).await;
-    service.caller().identify(Door::Http, Some("new@x.de"), None).await.expect("it is back by itself");
+    service.caller().identify(Api::Http, Some("new@x.de"), None).await.expect("it is back by itself");
     let (acknowledged, ends) = load.stop().await;
     assert_unavailable(&ends);
     nothing_lost(&server, &acknowledged).await;
@@ -212,7 +212,7 @@ async fn a_locked_table_is_waited_for(database: TestDatabase) {
     let flags = ["--database-connections", "4", "--database-timeout", "1s"];
     let service = Service::start_with(&database.url, &flags).await;
     let caller = service.caller();
-    caller.identify(Door::Grpc, Some("a@x.de"), None).await.unwrap();
+    caller.identify(Api::Grpc, Some("a@x.de"), None).await.unwrap();
     let tables = database.raw().await;
     for round in 0..3 {
         let lock = tables.begin().await.unwrap();
@@ -225,7 +225,7 @@ async fn a_locked_table_is_waited_for(database: TestDatabase) {
         for number in 0..8 {
             let (caller, email) = (caller.clone(), format!("{round}.{number}@x.de"));
             let email = if number % 2 == 0 { "a@x.de".to_owned() } else { email };
-            calls.spawn(async move { caller.identify_within(DEADLINE, Door::Grpc, Some(&email), None).await });
+            calls.spawn(async move { caller.identify_within(DEADLINE, Api::Grpc, Some(&email), None).await });
         }
         for answer in calls.join_all().await {
             let refusal = answer.unwrap_err();
@@ -236,10 +236,10 @@ async fn a_locked_table_is_waited_for(database: TestDatabase) {
         }
         lock.rollback().await.unwrap();
         turns(&service, ServingStatus::Serving).await;
-        let known = caller.identify_within(DEADLINE, Door::Grpc, Some("a@x.de"), None).await.expect("a connection");
+        let known = caller.identify_within(DEADLINE, Api::Grpc, Some("a@x.de"), None).await.expect("a connection");
         assert_eq!(known.outcome, "matched");
         let email = format!("new.{round}@x.de");
-        let new = caller.identify_within(DEADLINE, Door::Http, Some(&email), None).await.expect("a connection");
+        let new = caller.identify_within(DEADLINE, Api::Http, Some(&email), None).await.expect("a connection");
         assert_eq!(new.outcome, "created");
     }
     tables.close().await.unwrap();
@@ -253,7 +253,7 @@ async fn a_table_altered_under_it(database: TestDatabase) {
     let tables = database.raw().await;
     for (round, width) in [300, 310, 320].into_iter().enumerate() {
         for _ in 0..8 {
-            caller.identify(Door::Grpc, Some("a@x.de"), None).await.unwrap();
+            caller.identify(Api::Grpc, Some("a@x.de"), None).await.unwrap();
         }
         let alter = match database.backend {
             Backend::Postgres => {
@@ -267,10 +267,10 @@ async fn a_table_altered_under_it(database: TestDatabase) {
             }
         };
         tables.execute_unprepared(&alter).await.unwrap();
-        for door in Door::BOTH {
-            assert_eq!(caller.identify(door, Some("a@x.de"), None).await.expect("prepared again").primary, 1);
-            let email = format!("{round}.{door:?}@x.de");
-            assert_eq!(caller.identify(door, Some(&email), None).await.expect("prepared again").outcome, "created");
+        for api in Api::BOTH {
+            assert_eq!(caller.identify(api, Some("a@x.de"), None).await.expect("prepared again").primary, 1);
+            let email = format!("{round}.{api:?}@x.de");
+            assert_eq!(caller.identify(api, Some(&email), None).await.expect("prepared again").outcome, "created");
         }
         tokio::time::sleep(Duration::from_millis(1100)).await; // Connections are not replaced twice in a second.
     }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use tonic::Code;
 
-use crate::harness::{Backend, Door, Process, Suite, TestDatabase, binary};
+use crate::harness::{Api, Backend, Process, Suite, TestDatabase, binary};
 
 pub fn register(suite: &mut Suite) {
     suite.on(&[Backend::Sqlite], "process::drains_on_sigterm_and_sigint", drains_on_sigterm_and_sigint);
@@ -22,7 +22,7 @@ pub fn register(suite: &mut Suite) {
 async fn drains_on_sigterm_and_sigint(database: TestDatabase) {
     for signal in ["-TERM", "-INT"] {
         let mut process = Process::start(&[("DATABASE_URL", &database.url)]).await;
-        process.caller().identify(Door::Grpc, Some("a@x.de"), None).await.unwrap();
+        process.caller().identify(Api::Grpc, Some("a@x.de"), None).await.unwrap();
         let begun = Instant::now();
         process.signal(signal);
         let status = process.end().await;
@@ -64,10 +64,10 @@ async fn the_log_has_no_personal_data(database: TestDatabase) {
     let variables = [("DATABASE_URL", database.url.as_str()), ("RUST_LOG", "trace,h2=off,hyper=off,tower=off")];
     let process = Process::start(&variables).await;
     let caller = process.caller();
-    for door in Door::BOTH {
-        caller.identify(door, Some("secret-a@x.de"), Some("5550001")).await.unwrap();
-        caller.identify(door, Some("secret-b@x.de"), Some("5550001")).await.unwrap();
-        let bad = caller.identify(door, Some("secret-c"), Some("5550002x")).await.unwrap_err();
+    for api in Api::BOTH {
+        caller.identify(api, Some("secret-a@x.de"), Some("5550001")).await.unwrap();
+        caller.identify(api, Some("secret-b@x.de"), Some("5550001")).await.unwrap();
+        let bad = caller.identify(api, Some("secret-c"), Some("5550002x")).await.unwrap_err();
         assert_eq!(bad.code, Code::InvalidArgument);
     }
     let log = process.log();

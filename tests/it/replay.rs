@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::task::JoinSet;
 
-use crate::harness::{Backend, Checkouts, Components, Door, Service, Suite, TestDatabase, check_variety};
+use crate::harness::{Api, Backend, Checkouts, Components, Service, Suite, TestDatabase, check_variety};
 
 pub fn register(suite: &mut Suite) {
     suite.on(&[Backend::Sqlite, Backend::Mysql], "replay::a_day_of_checkouts", a_day_of_checkouts);
@@ -24,7 +24,7 @@ async fn a_day_of_checkouts(database: TestDatabase) {
         tills.spawn(async move {
             let mut outcomes = HashSet::new();
             while let Some(event) = events.get(next.fetch_add(1, Ordering::Relaxed)) {
-                let answer = caller.identify(Door::Http, event.email.as_deref(), event.phone.as_deref()).await;
+                let answer = caller.identify(Api::Http, event.email.as_deref(), event.phone.as_deref()).await;
                 outcomes.insert(answer.expect("an answer").outcome);
             }
             outcomes

@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 use tonic::Code;
 
 use crate::harness::{
-    Backend, Checkouts, Components, Door, Event, Process, Refusal, Reply, Service, Suite, TestDatabase,
+    Api, Backend, Checkouts, Components, Event, Process, Refusal, Reply, Service, Suite, TestDatabase,
 };
 
 pub fn register(suite: &mut Suite) {
@@ -88,7 +88,7 @@ async fn a_small_queue_holds_streams_back(database: TestDatabase) {
         answer.expect("held back, and not refused");
     }
     // There is room for others.
-    service.caller().identify(Door::Http, Some("a@x.de"), None).await.unwrap();
+    service.caller().identify(Api::Http, Some("a@x.de"), None).await.unwrap();
     service.stop().await;
 }
 
@@ -101,8 +101,8 @@ async fn batches_and_streams_end_as_components(database: TestDatabase) {
         calls.spawn(async move {
             let answers = match worker / 2 % 3 {
                 0 => caller.stream(&events).await,
-                1 => caller.batch(Door::Grpc, &events).await.expect("no error"),
-                _ => caller.batch(Door::Http, &events).await.expect("no error"),
+                1 => caller.batch(Api::Grpc, &events).await.expect("no error"),
+                _ => caller.batch(Api::Http, &events).await.expect("no error"),
             };
             answers.into_iter().for_each(|answer| drop(answer.expect("no error reaches a caller")));
         });
@@ -131,7 +131,7 @@ async fn who_does_not_read_costs_little(database: TestDatabase) {
     tokio::time::sleep(Duration::from_secs(3)).await;
     let resident = process.resident_mib();
     assert!(resident < before + 100, "{before} MiB, then {resident} MiB");
-    process.caller().identify(Door::Grpc, Some("a@x.de"), None).await.expect("others are served");
+    process.caller().identify(Api::Grpc, Some("a@x.de"), None).await.expect("others are served");
     assert!(process.is_alive());
     drop(open);
 }

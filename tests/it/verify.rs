@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use sea_orm::{DatabaseConnection, DbBackend};
 use serde_json::{Value, json};
 
-use crate::harness::{Checkouts, Components, Door, Event, Service, Suite, TestDatabase, binary, execute, query};
+use crate::harness::{Api, Checkouts, Components, Event, Service, Suite, TestDatabase, binary, execute, query};
 
 pub fn register(suite: &mut Suite) {
     suite.on_all("verify::a_clean_database_has_no_findings", a_clean_database_has_no_findings);
@@ -60,7 +60,7 @@ impl Customers {
     async fn new(database: &TestDatabase) -> Self {
         let service = Service::start(database).await;
         let caller = service.caller();
-        let call = async |email, phone| caller.identify(Door::Grpc, Some(email), phone).await.expect("an answer");
+        let call = async |email, phone| caller.identify(Api::Grpc, Some(email), phone).await.expect("an answer");
         let one = call("one@x.de", Some("1")).await.primary;
         let two = call("two@x.de", Some("1")).await.secondaries[0];
         let three = call("three@x.de", Some("1")).await.secondaries[1];
@@ -102,7 +102,7 @@ impl Customers {
     /// Whoever is asked for, the answer is the customer as it was, with this primary.
     async fn is_whole(&self, primary: usize) {
         for email in ["one@x.de", "two@x.de", "three@x.de", "four@x.de"] {
-            let answer = self.service.caller().identify(Door::Http, Some(email), None).await.expect("an answer");
+            let answer = self.service.caller().identify(Api::Http, Some(email), None).await.expect("an answer");
             assert_eq!((answer.outcome, answer.primary), ("matched", self.ids[primary - 1]), "{email}");
             assert_eq!((answer.emails.len(), answer.phones.len(), answer.secondaries.len()), (4, 2, 3));
         }
@@ -118,7 +118,7 @@ async fn a_clean_database_has_no_findings(database: TestDatabase) {
     let service = Service::start(&database).await;
     clean(&database);
     let events = Checkouts::seeded(4).take(300);
-    for answer in service.caller().batch(Door::Grpc, &events).await.unwrap() {
+    for answer in service.caller().batch(Api::Grpc, &events).await.unwrap() {
         answer.unwrap();
     }
     let (status, report) = verify(&database, &[]);
@@ -251,7 +251,7 @@ async fn one_identifier_in_two_hands_is_a_merge(database: TestDatabase) {
     let (status, report) = verify(&database, &["--repair"]);
     assert_eq!(status, 0, "{report}");
     clean(&database);
-    let answer = customers.service.caller().identify(Door::Grpc, Some("five@x.de"), None).await.unwrap();
+    let answer = customers.service.caller().identify(Api::Grpc, Some("five@x.de"), None).await.unwrap();
     assert_eq!((answer.outcome, answer.primary), ("matched", customers.ids[0]));
     assert_eq!((answer.emails.len(), answer.secondaries.len()), (5, 4));
     let sql = format!(r#"SELECT * FROM "ContactMerge" WHERE "absorbedId" = {}"#, customers.ids[4]);
@@ -298,7 +298,7 @@ async fn deleted_contacts_are_no_finding_by_themselves(database: TestDatabase) {
     ];
     assert_eq!(customers.numbered(findings(&report)), expected);
     clean(&database);
-    let left = customers.service.caller().identify(Door::Grpc, None, Some("1")).await.unwrap();
+    let left = customers.service.caller().identify(Api::Grpc, None, Some("1")).await.unwrap();
     assert_eq!((left.outcome, left.primary), ("matched", customers.ids[2]));
     assert_eq!(left.emails, ["three@x.de", "four@x.de"]);
     customers.end().await;
@@ -309,7 +309,7 @@ async fn more_than_a_page(database: TestDatabase) {
     let event = |n| Event { email: Some(format!("e{n}@x.de")), phone: None };
     let events: Vec<Event> = (0..1_200).map(event).collect();
     for some in events.chunks(1_000) {
-        service.caller().batch(Door::Grpc, some).await.unwrap();
+        service.caller().batch(Api::Grpc, some).await.unwrap();
     }
     let tables = database.raw().await;
     let sql = r#"UPDATE "Contact" SET "linkPrecedence" = 'secondary' WHERE "email" LIKE 'e%00@x.de'"#;
@@ -337,7 +337,7 @@ async fn runs_beside_live_traffic(database: TestDatabase) {
         let mut sent = Vec::new();
         while !stopped.is_cancelled() {
             let events = checkouts.take(20);
-            for answer in caller.batch(Door::Grpc, &events).await.unwrap() {
+            for answer in caller.batch(Api::Grpc, &events).await.unwrap() {
                 answer.expect("no error reaches a caller");
             }
             sent.extend(events);

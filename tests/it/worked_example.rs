@@ -2,11 +2,11 @@
 
 use sea_orm::DatabaseConnection;
 
-use crate::harness::{Door, Reply, Service, Suite, TestDatabase, query};
+use crate::harness::{Api, Reply, Service, Suite, TestDatabase, query};
 
 pub fn register(suite: &mut Suite) {
-    suite.on_all("worked_example::grpc", |database| line_by_line(database, Door::Grpc));
-    suite.on_all("worked_example::http", |database| line_by_line(database, Door::Http));
+    suite.on_all("worked_example::grpc", |database| line_by_line(database, Api::Grpc));
+    suite.on_all("worked_example::http", |database| line_by_line(database, Api::Http));
 }
 
 const LORRAINE: Option<&str> = Some("lorraine@hillvalley.edu");
@@ -14,11 +14,11 @@ const MCFLY: Option<&str> = Some("mcfly@hillvalley.edu");
 const GEORGE: Option<&str> = Some("george@hillvalley.edu");
 const BIFF: Option<&str> = Some("biffsucks@hillvalley.edu");
 
-async fn line_by_line(database: TestDatabase, door: Door) {
+async fn line_by_line(database: TestDatabase, api: Api) {
     let service = Service::start(&database).await;
     let caller = service.caller();
     let tables = database.raw().await;
-    let identify = async |email, phone| caller.identify(door, email, phone).await.unwrap();
+    let identify = async |email, phone| caller.identify(api, email, phone).await.unwrap();
     let reply = |outcome, primary, emails: &[Option<&str>], phones: &[&str], secondaries: &[i64]| Reply {
         outcome,
         primary,

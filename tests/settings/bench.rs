@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::process::{Command, Output};
 
-use identity::cli;
+use identity::commands;
 use tempfile::TempDir;
 
 pub(crate) const SECRET: &str = "hunter2";
@@ -80,7 +80,7 @@ impl Bench {
 
 /// Key, flag, variable and default of every setting.
 pub(crate) fn listed() -> BTreeMap<String, (String, String, Option<String>)> {
-    let settings = cli::clap_command();
+    let settings = commands::clap_command();
     let settings = settings.get_arguments().filter(|arg| arg.get_id() != "config");
     settings
         .map(|arg| {

@@ -63,7 +63,7 @@ fn a_database_in_parts_becomes_a_url() {
 fn several_hosts_can_have_the_database() {
     let url = format!("postgres://shop:{SECRET},@one:1,[::1],three/x?sslmode=require");
     let settings = Settings::from_flags(["--database-url", &url]).expect("valid");
-    let servers = settings.database.server_urls();
+    let servers = settings.database.servers;
     let servers: Vec<_> = servers.iter().map(ExposeSecret::expose_secret).collect();
     let expected =
         ["one:1", "[::1]", "three"].map(|host| format!("postgres://shop:{SECRET},@{host}/x?sslmode=require"));

@@ -3,7 +3,8 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use identity::domain::{Answer, Identifier, IdentifierKind, Observation};
-use identity::resolver::{Identify, IdentifyError, Limits, Resolver};
+use identity::resolver::{Identify, IdentifyError, Resolver};
+use identity::settings::Queue;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -128,14 +129,14 @@ impl History {
 /// A call as it is drawn.
 struct Call {
     observations: Vec<Observation>,
-    door: Door,
+    api: Api,
     deadline: Duration,
     /// When its caller leaves.
     leaves: Option<Duration>,
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Door {
+enum Api {
     Single,
     List,
     InTurn,
@@ -161,7 +162,7 @@ impl Schedule {
         let store = self.store.of_replica(number);
         let resolver = Resolver::start(
             store.clone(),
-            Limits { queue: self.conditions.queue, transaction_size: self.conditions.transaction_size },
+            Queue { queue_limit: self.conditions.queue, transaction_size: self.conditions.transaction_size },
         );
         Replica { resolver, store, crashed: CancellationToken::new() }
     }
@@ -233,18 +234,18 @@ impl Schedule {
 
     /// A call about the identifiers that have appeared by now.
     fn draw(&self, appeared: usize, random: &mut Rng) -> Call {
-        let door = random.choice([Door::Single, Door::Single, Door::List, Door::InTurn]).unwrap_or(Door::Single);
-        let count = match door {
-            Door::Single => 1,
+        let api = random.choice([Api::Single, Api::Single, Api::List, Api::InTurn]).unwrap_or(Api::Single);
+        let count = match api {
+            Api::Single => 1,
             // More than one statement reads.
-            Door::List | Door::InTurn if random.u32(0..40) == 0 => random.usize(60..=100),
-            Door::List | Door::InTurn => random.usize(1..=8),
+            Api::List | Api::InTurn if random.u32(0..40) == 0 => random.usize(60..=100),
+            Api::List | Api::InTurn => random.usize(1..=8),
         };
         let hurries = random.u32(0..8) == 0;
         let deadline = if hurries { Duration::from_millis(random.u64(0..100)) } else { self.patience() };
         let leaves = (random.u32(0..12) == 0).then(|| Duration::from_millis(random.u64(0..100)));
         let observations = (0..count).map(|_| observation(appeared, random)).collect();
-        Call { observations, door, deadline, leaves }
+        Call { observations, api, deadline, leaves }
     }
 
     /// Makes a call, and keeps what came of it.
@@ -256,12 +257,12 @@ impl Schedule {
             (history.calls, history.event())
         };
         let due = Instant::now() + call.deadline;
-        self.note(|| format!("call {number} begins: {:?} {}", call.door, show(&call.observations)));
+        self.note(|| format!("call {number} begins: {:?} {}", call.api, show(&call.observations)));
         let answers = replica.crashed.run_until_cancelled(self.send(&replica.resolver, &call, due)).await.flatten();
         self.note(|| format!("call {number} ends: {answers:?}"));
         let mut history = self.history.lock().unwrap();
         let ended = history.event();
-        let (is_in_turn, is_overdue) = (matches!(call.door, Door::InTurn), Instant::now() >= due);
+        let (is_in_turn, is_overdue) = (matches!(call.api, Api::InTurn), Instant::now() >= due);
         let failure = |error| Failure { error, is_in_turn, is_overdue, had_hurry: call.deadline < self.patience() };
         let fate = |place: usize| match answers.as_ref().map(|answers| answers[place].clone()) {
             Some(Ok(answer)) => Fate::Answered(answer),
@@ -283,14 +284,14 @@ impl Schedule {
     async fn send(&self, resolver: &Resolver, call: &Call, due: Instant) -> Option<Vec<Result<Answer, IdentifyError>>> {
         let observations = call.observations.clone();
         let answers = async {
-            match call.door {
-                Door::Single => vec![resolver.identify(observations[0].clone(), due.into_std()).await],
-                Door::List => {
+            match call.api {
+                Api::Single => vec![resolver.identify(observations[0].clone(), due.into_std()).await],
+                Api::List => {
                     let count = observations.len();
                     let answers = resolver.identify_all(observations, due.into_std()).await;
                     answers.unwrap_or_else(|error| vec![Err(error); count])
                 }
-                Door::InTurn => resolver.identify_in_turn(observations, call.deadline).await,
+                Api::InTurn => resolver.identify_in_turn(observations, call.deadline).await,
             }
         };
         match call.leaves {
@@ -305,7 +306,7 @@ impl Schedule {
         for replica in 0..self.conditions.replicas {
             for identifier in &known {
                 let observations = vec![Observation::new([identifier.clone()]).unwrap()];
-                self.call(replica, Call { observations, door: Door::Single, deadline: self.patience(), leaves: None })
+                self.call(replica, Call { observations, api: Api::Single, deadline: self.patience(), leaves: None })
                     .await;
             }
         }

@@ -1,10 +1,10 @@
 use std::time::Duration;
 
 use identity::domain::Outcome;
-use identity::http::Spelling;
 use identity::proto::identity::v1 as pb;
 use identity::proto::identity::v1::batch_identify_result::Result as OfBatch;
 use identity::resolver::IdentifyError;
+use identity::settings::Spelling;
 use prost::Message;
 use serde_json::{Value, json};
 use tonic::{Code, Request, Status};
@@ -72,7 +72,7 @@ async fn bad_items_are_answered_beside_the_good_ones() {
 
 #[tokio::test]
 async fn the_first_field_is_spelled_as_set() {
-    let server = Server::with(OK, |options| options.spelling = Spelling::Legacy).await;
+    let server = Server::with(OK, |options| options.settings.identify.primary_id_field = Spelling::Legacy).await;
     let (_, answer) = post(&server, r#"{"requests":[{"email":"a@b.co"}]}"#).await;
     assert_eq!(answer["results"][0]["response"]["contact"]["primaryContatctId"], 1);
 }

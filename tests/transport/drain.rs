@@ -28,8 +28,8 @@ async fn calls_under_way_finish_and_nobody_new_is_let_in() {
     let start = Instant::now();
     server.shutdown.cancel();
     assert_eq!(timeout(Duration::from_millis(300), idle.read(&mut [0])).await.unwrap().unwrap(), 0);
-    for door in [server.grpc, server.http] {
-        crate::harness::until(|| std::net::TcpStream::connect(door).is_err()).await;
+    for api in [server.grpc, server.http] {
+        crate::harness::until(|| std::net::TcpStream::connect(api).is_err()).await;
     }
     grpc.await.unwrap().unwrap();
     assert_eq!(json.await.unwrap().unwrap().status(), 200);
@@ -40,7 +40,7 @@ async fn calls_under_way_finish_and_nobody_new_is_let_in() {
 #[tokio::test]
 async fn what_takes_too_long_is_cut() {
     let server = Server::with(Script::Slow(Duration::from_secs(20)), |options| {
-        options.drain_timeout = Duration::from_millis(200);
+        options.settings.limits.drain_timeout = Duration::from_millis(200);
     })
     .await;
     let mut client = server.client().await;

@@ -100,11 +100,10 @@ async fn the_callers_deadline_is_answered_before_his_own_timer() {
 }
 
 #[tokio::test]
-async fn the_maximum_caps_and_the_default_stands_in() {
-    for (timeout, millis) in [(Some("99999999H"), 60), (None, 30)] {
+async fn the_request_timeout_is_the_longest_and_the_default() {
+    for timeout in [Some("99999999H"), None] {
         let server = Server::with(Script::Slow(Duration::from_secs(60)), |options| {
-            options.timeouts.max = Duration::from_millis(60);
-            options.timeouts.default = Duration::from_millis(30);
+            options.settings.limits.request_timeout = Duration::from_millis(60);
         })
         .await;
         let mut call = Request::new(request("a@b.co", ""));
@@ -114,7 +113,7 @@ async fn the_maximum_caps_and_the_default_stands_in() {
         let start = Instant::now();
         let status = server.client().await.identify(call).await.unwrap_err();
         assert_eq!(status.code(), Code::DeadlineExceeded);
-        assert!(start.elapsed() >= Duration::from_millis(millis));
+        assert!(start.elapsed() >= Duration::from_millis(60));
     }
 }
 
@@ -140,7 +139,8 @@ async fn a_caller_that_leaves_cancels_his_call() {
 
 #[tokio::test]
 async fn what_tonic_refuses_has_our_shape() {
-    let server = Server::with(Script::Answer(Outcome::Matched), |options| options.body_limit = 1000).await;
+    let server =
+        Server::with(Script::Answer(Outcome::Matched), |options| options.settings.limits.http_body_limit = 1000).await;
 
     let (status, details) = fail(&server, request(&"x".repeat(2000), "")).await;
     assert_eq!(status.code(), Code::InvalidArgument);
@@ -163,7 +163,7 @@ async fn what_tonic_refuses_has_our_shape() {
 
 #[tokio::test]
 async fn too_many_calls_at_once_are_refused() {
-    let server = Server::with(Script::Slow(Duration::from_secs(60)), |options| options.max_calls = 1).await;
+    let server = Server::with(Script::Slow(Duration::from_secs(60)), |options| options.fixed.max_calls = 1).await;
     let mut client = server.client().await;
     let _call = tokio::spawn(async move { client.identify(request("a@b.co", "")).await });
     server.until_begun(1).await;

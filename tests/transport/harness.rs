@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 use identity::domain::{
     Answer, Contact, ContactId, Identifier, IdentifierKind, Identity, Link, Observation, Outcome, Timestamp,
 };
+use identity::listener::{FixedLimits, Listeners, serve};
 use identity::proto::identity::v1::identity_service_client::IdentityServiceClient;
 use identity::resolver::{Identify, IdentifyError};
-use identity::server::{Listeners, ServerOptions, serve};
+use identity::settings::Settings;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -77,6 +78,12 @@ fn answer(outcome: Outcome, observation: &Observation) -> Answer {
     Answer { outcome, identity: Arc::new(Identity::new(contacts).unwrap()) }
 }
 
+/// How a server is to run.
+pub(crate) struct ServerSettings {
+    pub(crate) settings: Settings,
+    pub(crate) fixed: FixedLimits,
+}
+
 /// A running server.
 pub(crate) struct Server {
     pub(crate) grpc: SocketAddr,
@@ -92,8 +99,11 @@ impl Server {
         Self::with(script, |_| {}).await
     }
 
-    pub(crate) async fn with(script: Script, change: impl FnOnce(&mut ServerOptions)) -> Self {
-        let mut options = ServerOptions::default();
+    pub(crate) async fn with(script: Script, change: impl FnOnce(&mut ServerSettings)) -> Self {
+        let mut options = ServerSettings {
+            settings: Settings::from_flags(["--drain-timeout", "20s"]).unwrap(),
+            fixed: FixedLimits::default(),
+        };
         change(&mut options);
         let listeners = Listeners {
             grpc: TcpListener::bind("127.0.0.1:0").await.unwrap(),
@@ -104,7 +114,9 @@ impl Server {
         let (database, reachable) = watch::channel(true);
         let shutdown = CancellationToken::new();
         let (served, token) = (resolver.clone(), shutdown.clone());
-        let task = tokio::spawn(async move { serve(listeners, served, &options, reachable, token).await.unwrap() });
+        let task = tokio::spawn(async move {
+            serve(listeners, served, &options.settings, options.fixed, reachable, token).await.unwrap()
+        });
         Self { grpc, http, resolver, database, shutdown, task }
     }
 

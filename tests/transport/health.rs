@@ -102,7 +102,7 @@ async fn both_reflections_list_everything_and_end_with_the_drain() {
 
 #[tokio::test]
 async fn reflection_can_be_turned_off() {
-    let server = Server::with(OK, |options| options.reflection = false).await;
+    let server = Server::with(OK, |options| options.settings.listen.reflection = false).await;
     assert_eq!(listed!(server, v1).unwrap_err().code(), Code::Unimplemented);
     assert_eq!(listed!(server, v1alpha).unwrap_err().code(), Code::Unimplemented);
 }

@@ -1,8 +1,8 @@
 use std::time::Duration;
 
 use identity::domain::Outcome;
-use identity::http::Spelling;
 use identity::resolver::IdentifyError;
+use identity::settings::Spelling;
 use reqwest::{Client, Method, Response};
 use serde_json::{Value, json};
 
@@ -56,7 +56,7 @@ async fn the_first_field_is_spelled_as_set() {
         (Spelling::Legacy, r#"{"contact":{"primaryContatctId":1,"emails""#),
         (Spelling::Both, r#"{"contact":{"primaryContactId":1,"primaryContatctId":1,"emails""#),
     ] {
-        let server = Server::with(OK, |options| options.spelling = spelling).await;
+        let server = Server::with(OK, |options| options.settings.identify.primary_id_field = spelling).await;
         let body = server.post(r#"{"phone_number":"1"}"#).await.text().await.unwrap();
         assert!(body.starts_with(first), "{body}");
     }

@@ -1,8 +1,8 @@
 use std::time::{Duration, Instant};
 
+use crate::harness::ServerSettings;
 use identity::domain::Outcome;
 use identity::proto::identity::v1::IdentifyRequest;
-use identity::server::ServerOptions;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
@@ -13,12 +13,12 @@ const OK: Script = Script::Answer(Outcome::Matched);
 const HEAD: &str = "POST /identify HTTP/1.1\r\nhost: x\r\ncontent-length: 18\r\n\r\n";
 const BODY: &str = r#"{"email":"a@b.co"}"#;
 
-fn impatient(options: &mut ServerOptions) {
-    options.connection.head = Duration::from_millis(300);
-    options.connection.idle = Duration::from_millis(900);
-    options.timeouts.max = Duration::from_millis(400);
-    options.connection.ping_every = Duration::from_millis(250);
-    options.connection.ping_timeout = Duration::from_millis(500);
+fn impatient(options: &mut ServerSettings) {
+    options.fixed.connection.head = Duration::from_millis(300);
+    options.fixed.connection.idle = Duration::from_millis(900);
+    options.settings.limits.request_timeout = Duration::from_millis(400);
+    options.fixed.connection.ping_every = Duration::from_millis(250);
+    options.fixed.connection.ping_timeout = Duration::from_millis(500);
 }
 
 fn text(bytes: &[u8]) -> &str {
@@ -29,14 +29,14 @@ fn text(bytes: &[u8]) -> &str {
 async fn garbage_closes_the_connection_and_nothing_else() {
     let server = Server::with(OK, impatient).await;
     let noise: Vec<u8> = (0..100_000).map(|_| fastrand::u8(..)).collect();
-    for door in [server.grpc, server.http] {
+    for api in [server.grpc, server.http] {
         for garbage in [
             &noise[..],
             b"\0\0\0\0",
             b"GET / HTTP/1.1\r\n\r\n",
             b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\xff\xff\xff\xff\xff",
         ] {
-            let mut stream = TcpStream::connect(door).await.unwrap();
+            let mut stream = TcpStream::connect(api).await.unwrap();
             let _ = stream.write_all(garbage).await;
             rest(&mut stream).await;
         }
@@ -48,10 +48,10 @@ async fn garbage_closes_the_connection_and_nothing_else() {
 #[tokio::test]
 async fn silence_closes_the_connection() {
     let server = Server::with(OK, impatient).await;
-    for door in [server.grpc, server.http] {
+    for api in [server.grpc, server.http] {
         let start = Instant::now();
         assert!(!text(&talk(server.http, b"").await).contains("200"));
-        talk(door, b"").await;
+        talk(api, b"").await;
         assert!(start.elapsed() >= Duration::from_millis(900));
     }
 }
@@ -114,7 +114,7 @@ async fn pings_keep_a_quiet_grpc_client_connected_and_a_dead_one_not() {
 
 #[tokio::test]
 async fn a_body_that_trickles_is_408() {
-    let server = Server::with(OK, |options| options.body_timeout = Duration::from_millis(200)).await;
+    let server = Server::with(OK, |options| options.fixed.body_timeout = Duration::from_millis(200)).await;
     let mut stream = TcpStream::connect(server.http).await.unwrap();
     stream.write_all(format!("{HEAD}{{").as_bytes()).await.unwrap();
     let start = Instant::now();
@@ -127,7 +127,7 @@ async fn a_body_that_trickles_is_408() {
 
 #[tokio::test]
 async fn a_call_whose_body_never_comes_ends_at_its_deadline() {
-    let server = Server::with(OK, |options| options.timeouts.default = Duration::from_millis(200)).await;
+    let server = Server::with(OK, |options| options.settings.limits.request_timeout = Duration::from_millis(200)).await;
     let body = http_body_util::StreamBody::new(futures::stream::pending::<
         Result<hyper::body::Frame<bytes::Bytes>, std::io::Error>,
     >());
@@ -145,7 +145,7 @@ async fn a_call_whose_body_never_comes_ends_at_its_deadline() {
 
 #[tokio::test]
 async fn past_the_most_connections_the_next_waits_for_one_to_close() {
-    let server = Server::with(OK, |options| options.max_connections = 1).await;
+    let server = Server::with(OK, |options| options.settings.limits.max_connections = 1).await;
     let first = TcpStream::connect(server.http).await.unwrap();
     sleep(Duration::from_millis(50)).await;
     let waiting = tokio::spawn(reqwest::get(server.url("/healthz")));

@@ -63,7 +63,7 @@ fn every_call_has_one_line_without_personal_data() {
         .map(|call| {
             let field = |name: &str| call["fields"][name].as_str().unwrap_or("-").to_owned();
             assert!(call["fields"]["duration_ms"].is_number() && call["fields"]["request.id"].is_string(), "{call}");
-            [field("door"), field("rpc.method"), field("http.route"), field("rpc.grpc.status_code"), field("outcome")]
+            [field("api"), field("rpc.method"), field("http.route"), field("rpc.grpc.status_code"), field("outcome")]
         })
         .collect();
     let rpc = "identity.v1.IdentityService/Identify";

@@ -1,4 +1,4 @@
-//! The doors as callers see them: real clients, real sockets, and a resolver that does as it is told.
+//! The apis as callers see them: real clients, real sockets, and a resolver that does as it is told.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod batch;

@@ -1,12 +1,12 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use crate::harness::ServerSettings;
 use futures::StreamExt;
 use identity::domain::Outcome;
 use identity::proto::identity::v1 as pb;
 use identity::proto::identity::v1::identity_service_client::IdentityServiceClient;
 use identity::proto::identity::v1::stream_identify_response::Result as OfStream;
-use identity::server::ServerOptions;
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 use tokio_stream::wrappers::ReceiverStream;
@@ -28,14 +28,14 @@ fn stranger(number: usize) -> pb::StreamIdentifyRequest {
 }
 
 /// An open stream: its sending half, and its answers.
-struct Talk {
+struct OpenStream {
     send: mpsc::Sender<pb::StreamIdentifyRequest>,
     answers: Streaming<pb::StreamIdentifyResponse>,
     /// Its connection ends with it.
     _client: IdentityServiceClient<Channel>,
 }
 
-impl Talk {
+impl OpenStream {
     async fn open(server: &Server) -> Self {
         Self::open_with(server, None).await
     }
@@ -77,7 +77,7 @@ impl Talk {
 #[tokio::test]
 async fn every_item_has_its_answer_and_bad_ones_do_not_end_the_stream() {
     let server = Server::start(OK).await;
-    let mut talk = Talk::open(&server).await;
+    let mut talk = OpenStream::open(&server).await;
     for bad in
         [item(0, "nobody"), item(1, " "), pb::StreamIdentifyRequest { correlation_id: "c2".into(), request: None }]
     {
@@ -110,7 +110,7 @@ async fn all_is_answered_after_the_caller_has_closed_his_side() {
 #[tokio::test]
 async fn the_same_customer_is_handled_in_order_and_strangers_do_not_wait() {
     let server = Server::start(Script::Slow(Duration::from_millis(300))).await;
-    let mut talk = Talk::open(&server).await;
+    let mut talk = OpenStream::open(&server).await;
     for (number, email) in ["a@b.co", "a@b.co", "a@b.co", "z@b.co"].into_iter().enumerate() {
         talk.send.send(item(number, email)).await.unwrap();
     }
@@ -125,15 +125,15 @@ async fn the_same_customer_is_handled_in_order_and_strangers_do_not_wait() {
 #[tokio::test]
 async fn a_stream_is_held_back_and_never_refused() {
     let server = Server::start(Script::Slow(Duration::from_secs(60))).await;
-    let talk = Talk::open(&server).await;
+    let talk = OpenStream::open(&server).await;
     let taken = talk.fill().await;
     assert_eq!(server.resolver.begun.load(Ordering::SeqCst), 1_024);
     assert!(taken < 10_000, "{taken}");
 
     // All streams together, too: the second waits for the first.
-    let few = |options: &mut ServerOptions| options.stream_items = 10;
+    let few = |options: &mut ServerSettings| options.settings.queue.queue_limit = 20;
     let server = Server::with(Script::Slow(Duration::from_secs(1)), few).await;
-    let (mut one, mut other) = (Talk::open(&server).await, Talk::open(&server).await);
+    let (mut one, mut other) = (OpenStream::open(&server).await, OpenStream::open(&server).await);
     for number in 0..15 {
         one.send.send(stranger(number)).await.unwrap();
     }
@@ -150,7 +150,7 @@ async fn a_stream_is_held_back_and_never_refused() {
 #[tokio::test]
 async fn who_does_not_read_his_answers_is_held_back() {
     let server = Server::start(OK).await;
-    let mut talk = Talk::open(&server).await;
+    let mut talk = OpenStream::open(&server).await;
     let taken = talk.fill().await;
     let begun = server.resolver.begun.load(Ordering::SeqCst);
     // What the windows and buffers of both sides take, and what is under way.
@@ -168,7 +168,7 @@ async fn who_does_not_read_his_answers_is_held_back() {
 #[tokio::test]
 async fn a_drain_answers_what_was_taken_up_and_says_unavailable() {
     let server = Server::start(Script::Slow(Duration::from_millis(400))).await;
-    let mut talk = Talk::open(&server).await;
+    let mut talk = OpenStream::open(&server).await;
     for number in 0..3 {
         talk.send.send(stranger(number)).await.unwrap();
     }
@@ -189,7 +189,7 @@ async fn a_drain_answers_what_was_taken_up_and_says_unavailable() {
 #[tokio::test]
 async fn an_idle_stream_does_not_hold_a_drain_up() {
     let server = Server::start(OK).await;
-    let mut talk = Talk::open(&server).await;
+    let mut talk = OpenStream::open(&server).await;
     server.shutdown.cancel();
     assert_eq!(talk.next().await.unwrap().unwrap_err().code(), Code::Unavailable);
     timeout(Duration::from_secs(2), server.task).await.unwrap().unwrap();
@@ -198,14 +198,13 @@ async fn an_idle_stream_does_not_hold_a_drain_up() {
 #[tokio::test]
 async fn an_idle_stream_outlives_every_other_deadline() {
     let server = Server::with(OK, |options| {
-        options.connection.idle = Duration::from_millis(900);
-        options.connection.ping_every = Duration::from_millis(250);
-        options.connection.ping_timeout = Duration::from_millis(500);
-        options.timeouts.default = Duration::from_millis(300);
-        options.timeouts.max = Duration::from_millis(300);
+        options.fixed.connection.idle = Duration::from_millis(900);
+        options.fixed.connection.ping_every = Duration::from_millis(250);
+        options.fixed.connection.ping_timeout = Duration::from_millis(500);
+        options.settings.limits.request_timeout = Duration::from_millis(300);
     })
     .await;
-    let mut talk = Talk::open(&server).await;
+    let mut talk = OpenStream::open(&server).await;
     for number in 0..2 {
         sleep(Duration::from_millis(1_500)).await;
         talk.send.send(stranger(number)).await.unwrap();
@@ -216,10 +215,10 @@ async fn an_idle_stream_outlives_every_other_deadline() {
 #[tokio::test]
 async fn the_callers_own_deadline_ends_the_stream() {
     let server = Server::with(Script::Slow(Duration::from_secs(60)), |options| {
-        options.timeouts.max = Duration::from_millis(100);
+        options.settings.limits.request_timeout = Duration::from_millis(100);
     })
     .await;
-    let mut talk = Talk::open_with(&server, Some(Duration::from_millis(800))).await;
+    let mut talk = OpenStream::open_with(&server, Some(Duration::from_millis(800))).await;
     talk.send.send(stranger(0)).await.unwrap();
     sleep(Duration::from_millis(300)).await;
     assert_eq!(server.resolver.dropped.load(Ordering::SeqCst), 0, "his is longer than others get");
@@ -231,8 +230,11 @@ async fn the_callers_own_deadline_ends_the_stream() {
 
 #[tokio::test]
 async fn a_message_that_is_too_large_ends_the_stream_after_the_answers_before_it() {
-    let server = Server::with(Script::Slow(Duration::from_millis(200)), |options| options.body_limit = 1_000).await;
-    let mut talk = Talk::open(&server).await;
+    let server = Server::with(Script::Slow(Duration::from_millis(200)), |options| {
+        options.settings.limits.http_body_limit = 1_000
+    })
+    .await;
+    let mut talk = OpenStream::open(&server).await;
     talk.send.send(stranger(0)).await.unwrap();
     talk.send.send(item(1, &"x".repeat(2_000))).await.unwrap();
     assert_eq!(talk.next_id().await, "c0");
@@ -244,7 +246,7 @@ async fn a_message_that_is_too_large_ends_the_stream_after_the_answers_before_it
 #[tokio::test]
 async fn a_caller_that_leaves_cancels_what_is_under_way() {
     let server = Server::start(Script::Slow(Duration::from_secs(60))).await;
-    let talk = Talk::open(&server).await;
+    let talk = OpenStream::open(&server).await;
     talk.send.send(stranger(0)).await.unwrap();
     server.until_begun(1).await;
     drop(talk);
@@ -253,8 +255,8 @@ async fn a_caller_that_leaves_cancels_what_is_under_way() {
 
 #[tokio::test]
 async fn an_open_stream_is_a_call_under_way() {
-    let server = Server::with(OK, |options| options.max_calls = 1).await;
-    let talk = Talk::open(&server).await;
+    let server = Server::with(OK, |options| options.fixed.max_calls = 1).await;
+    let talk = OpenStream::open(&server).await;
     let request = pb::IdentifyRequest { email: Some("a@b.co".into()), phone_number: None };
     let status = server.client().await.identify(request.clone()).await.unwrap_err();
     assert_eq!(status.code(), Code::ResourceExhausted);

@@ -21,7 +21,7 @@ pub fn register(suite: &mut Suite) {
 
 /// What every replica gets.
 fn settings(url: &str) -> Vec<(&'static str, String)> {
-    let fixed = [("RUST_LOG", "warn,identity::app=info"), ("DATABASE_TIMEOUT", "2s")];
+    let fixed = [("RUST_LOG", "warn,identity::commands::serve=info"), ("DATABASE_TIMEOUT", "2s")];
     let url = [("DATABASE_URL", url.to_owned())];
     fixed.map(|(name, value)| (name, value.to_owned())).into_iter().chain(url).collect()
 }

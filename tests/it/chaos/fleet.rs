@@ -3,7 +3,7 @@
 use std::sync::{Arc, RwLock};
 use std::time::{Duration, Instant};
 
-use crate::harness::{Caller, Door, Process};
+use crate::harness::{Api, Caller, Process};
 
 /// What does not serve after this time never will.
 const LOST: Duration = Duration::from_secs(30);
@@ -76,7 +76,7 @@ impl Fleet {
         for number in 0..self.len() {
             let caller = self.caller(number);
             let email = format!("recovered.{name}.{number}@x.de");
-            let ask = || caller.identify_within(Duration::from_secs(1), Door::Grpc, Some(&email), None);
+            let ask = || caller.identify_within(Duration::from_secs(1), Api::Grpc, Some(&email), None);
             while let Err(refusal) = ask().await {
                 let log = || self.0[number].process.try_lock().map(|process| process.as_ref().map(Process::log));
                 assert!(began.elapsed() < LOST, "it does not serve again: {refusal:?}\n{:?}", log());

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::Code;
 
 use super::Fleet;
-use crate::harness::{Door, Refusal};
+use crate::harness::{Api, Refusal};
 use crate::history::{Call, Key, Seen};
 
 /// How many callers ask at once.
@@ -92,7 +92,7 @@ impl Load {
         let caller = self.shared.fleet.caller(replica);
         let start = self.now();
         let value = |kind| request.iter().find(|key| key.0 == kind).map(|key| key.1.as_str());
-        let answer = caller.identify_within(DEADLINE, Door::Grpc, value('e'), value('p'));
+        let answer = caller.identify_within(DEADLINE, Api::Grpc, value('e'), value('p'));
         let answer = tokio::time::timeout(DEADLINE * 2, answer).await.expect("a call outlived its deadline by far");
         let until = self.now();
         let (end, refusal) = match answer {

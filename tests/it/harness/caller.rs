@@ -1,5 +1,5 @@
 //! Clients as users have them: a gRPC client and an HTTP client, behind one interface, so that a behaviour
-//! is tested through both doors by one test.
+//! is tested through both apis by one test.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -21,12 +21,12 @@ use super::Event;
 
 /// One of the two ways in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Door {
+pub enum Api {
     Grpc,
     Http,
 }
 
-impl Door {
+impl Api {
     pub const BOTH: [Self; 2] = [Self::Grpc, Self::Http];
 }
 
@@ -74,20 +74,20 @@ impl Caller {
     }
 
     /// Calls with a deadline far off.
-    pub async fn identify(&self, door: Door, email: Option<&str>, phone: Option<&str>) -> Result<Reply, Refusal> {
-        self.identify_within(Duration::from_secs(60), door, email, phone).await
+    pub async fn identify(&self, api: Api, email: Option<&str>, phone: Option<&str>) -> Result<Reply, Refusal> {
+        self.identify_within(Duration::from_secs(60), api, email, phone).await
     }
 
     pub async fn identify_within(
         &self,
         deadline: Duration,
-        door: Door,
+        api: Api,
         email: Option<&str>,
         phone: Option<&str>,
     ) -> Result<Reply, Refusal> {
-        match door {
-            Door::Grpc => self.grpc(deadline, email, phone).await,
-            Door::Http => self.http(deadline, &json!({"email": email, "phoneNumber": phone})).await,
+        match api {
+            Api::Grpc => self.grpc(deadline, email, phone).await,
+            Api::Http => self.http(deadline, &json!({"email": email, "phoneNumber": phone})).await,
         }
     }
 
@@ -102,9 +102,9 @@ impl Caller {
     }
 
     /// Calls `BatchIdentify`.
-    pub async fn batch(&self, door: Door, events: &[Event]) -> Result<Vec<Result<Reply, Refusal>>, Refusal> {
-        match door {
-            Door::Grpc => {
+    pub async fn batch(&self, api: Api, events: &[Event]) -> Result<Vec<Result<Reply, Refusal>>, Refusal> {
+        match api {
+            Api::Grpc => {
                 let request = BatchIdentifyRequest { requests: events.iter().map(request).collect() };
                 let answer = self.grpc.clone().batch_identify(request).await.map_err(|status| refused(&status))?;
                 let results = answer.into_inner().results.into_iter().map(|result| result.result.expect("a result"));
@@ -114,7 +114,7 @@ impl Caller {
                 };
                 Ok(results.map(read).collect())
             }
-            Door::Http => {
+            Api::Http => {
                 let item = |event: &Event| json!({"email": event.email, "phoneNumber": event.phone});
                 let body = json!({"requests": events.iter().map(item).collect::<Vec<_>>()}).to_string();
                 let response = self.http.post(format!("{}/identify:batch", self.url)).body(body).send().await;
@@ -184,7 +184,7 @@ fn request(event: &Event) -> IdentifyRequest {
     IdentifyRequest { email: event.email.clone(), phone_number: event.phone.clone() }
 }
 
-/// An answer of the gRPC door.
+/// An answer of the gRPC api.
 fn reply(response: IdentifyResponse) -> Reply {
     let outcome = match response.outcome() {
         Outcome::Created => "created",
@@ -203,7 +203,7 @@ fn reply(response: IdentifyResponse) -> Reply {
     }
 }
 
-/// An answer of the JSON door.
+/// An answer of the JSON api.
 fn contact(contact: &Value, outcome: &Value) -> Reply {
     let outcome = ["created", "matched", "linked", "merged"].into_iter().find(|known| outcome == known);
     let strings = |list: &Value| -> Vec<String> {

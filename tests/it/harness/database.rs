@@ -3,7 +3,8 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use identity::store::{ConnectOptions, Database};
+use identity::settings::{self, Settings};
+use identity::store::Database;
 use sea_orm::{ConnectionTrait, DatabaseConnection, DatabaseTransaction, QueryResult, Statement};
 
 /// A kind of database.
@@ -98,13 +99,15 @@ impl TestDatabase {
     }
 
     pub async fn unmigrated_store(&self) -> Database {
-        let options = ConnectOptions {
-            urls: vec![self.url.clone().into()],
-            max_connections: 10,
-            statement_timeout: Duration::from_secs(10),
-        };
-        Database::connect(options).await.expect("the database answers")
+        let settings = database_settings(&self.url, 10, Duration::from_secs(10));
+        Database::connect(&settings).await.expect("the database answers")
     }
+}
+
+/// The settings of a database at this URL.
+pub fn database_settings(url: &str, connections: u32, timeout: Duration) -> settings::Database {
+    let settings = Settings::from_flags(["--database-url", url]).expect("valid settings");
+    settings::Database { connections, timeout, ..settings.database }
 }
 
 /// A query written for PostgreSQL and SQLite; names are quoted as the database wants.

@@ -11,11 +11,11 @@ mod server;
 mod service;
 mod suite;
 
-pub use caller::{Caller, Door, Refusal, Reply};
+pub use caller::{Api, Caller, Refusal, Reply};
 pub use checkout::{Checkouts, Event, check_variety};
 pub use cluster::Cluster;
 pub use components::Components;
-pub use database::{Backend, TestDatabase, execute, lock_row, query};
+pub use database::{Backend, TestDatabase, database_settings, execute, lock_row, query};
 pub use process::{Process, binary};
 pub use proxy::Proxy;
 pub use server::Server;

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use identity::app::App;
+use identity::commands::serve::App;
 use identity::settings::Settings;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;

@@ -1,0 +1,56 @@
+//! `identity migrate up|down|status`: changes or shows the version of the schema.
+
+use std::io::Write;
+
+use clap::{Args, Subcommand};
+
+use crate::settings::{self, value};
+use crate::store::Database;
+
+/// What to do with the schema.
+#[derive(Clone, Debug, Subcommand)]
+pub enum MigrateCommand {
+    /// Apply every missing migration
+    Up,
+    /// Undo the latest migrations; the data of their tables is lost
+    Down(Down),
+    /// List the migrations and whether each is applied
+    Status,
+}
+
+/// How many migrations to undo.
+#[derive(Clone, Debug, Args)]
+pub struct Down {
+    /// How many migrations to undo
+    #[arg(value_name = "STEPS", default_value = "1", value_parser = value::whole::<u32, 1, 10_000>())]
+    steps: u32,
+    /// Undo all migrations
+    #[arg(long, conflicts_with = "steps")]
+    all: bool,
+}
+
+impl Down {
+    /// How many migrations to undo; `None` means all.
+    fn limit(&self) -> Option<u32> {
+        (!self.all).then_some(self.steps)
+    }
+}
+
+/// Changes the schema as the command says, then prints one line for each migration.
+///
+/// # Errors
+/// One line for the operator.
+pub async fn migrate(database: &settings::Database, command: MigrateCommand) -> anyhow::Result<()> {
+    let database = Database::wait_and_connect(database).await?;
+    match command {
+        MigrateCommand::Up => database.migrate_up().await?,
+        MigrateCommand::Down(down) => database.migrate_down(down.limit()).await?,
+        MigrateCommand::Status => {}
+    }
+    let mut out = std::io::stdout();
+    for migration in database.migration_status().await? {
+        let state = if migration.applied { "applied" } else { "pending" };
+        writeln!(out, "{state}  {}", migration.name)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,47 @@
+use std::time::Duration;
+
+/// Limits that have no setting. The defaults are what the service runs with; tests use shorter times.
+#[derive(Clone, Copy, Debug)]
+pub struct FixedLimits {
+    /// How long the body of a JSON request may take to arrive; then the answer is 408. (A gRPC call has its deadline
+    /// alone.)
+    pub body_timeout: Duration,
+    /// Maximum calls under way on each API; more are refused with RESOURCE_EXHAUSTED. Times the body limit, it bounds
+    /// the memory that requests take.
+    pub max_calls: usize,
+    /// The limits of a single connection.
+    pub connection: ConnectionLimits,
+}
+
+/// The limits of a single connection.
+#[derive(Clone, Copy, Debug)]
+pub struct ConnectionLimits {
+    /// How long the head of an HTTP/1 request may take, from its first byte.
+    pub head: Duration,
+    /// How long nothing at all may come (or be taken, where there is something to send) before the
+    /// connection is closed. Above the 60 s after which common load balancers let an idle connection go,
+    /// so that it is they who close it, and never a request that meets a connection just closed here. At
+    /// least twice as long as a call may take, whatever is set.
+    pub idle: Duration,
+    /// How often HTTP/2 clients are pinged. Their replies keep a quiet connection from being idle.
+    pub ping_every: Duration,
+    /// How long the reply to a ping may take.
+    pub ping_timeout: Duration,
+}
+
+impl Default for FixedLimits {
+    fn default() -> Self {
+        Self { body_timeout: Duration::from_secs(5), max_calls: 16_384, connection: ConnectionLimits::default() }
+    }
+}
+
+impl Default for ConnectionLimits {
+    fn default() -> Self {
+        Self {
+            head: Duration::from_secs(10),
+            idle: Duration::from_secs(75),
+            ping_every: Duration::from_secs(30),
+            ping_timeout: Duration::from_secs(20),
+        }
+    }
+}

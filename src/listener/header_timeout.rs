@@ -1,0 +1,124 @@
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep, sleep_until};
+
+const IDLE: u8 = 0;
+const HEAD: u8 = 1;
+const BUSY: u8 = 2;
+
+/// What an HTTP/1 connection is at: between requests, at the head of one, or busy with it.
+#[derive(Debug, Default)]
+pub(super) struct HeaderClock(AtomicU8);
+
+impl HeaderClock {
+    /// The head is complete: the connection is busy for as long as the guard lives.
+    pub(super) fn busy(clock: &Arc<Self>) -> Busy {
+        clock.0.store(BUSY, Ordering::Relaxed);
+        Busy(Arc::clone(clock))
+    }
+
+    /// Whether a head begins with the bytes that just came.
+    fn begins(&self) -> bool {
+        self.0.compare_exchange(IDLE, HEAD, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
+
+    fn is_at_head(&self) -> bool {
+        self.0.load(Ordering::Relaxed) == HEAD
+    }
+}
+
+/// While it lives, no head is awaited.
+#[derive(Debug)]
+pub(super) struct Busy(Arc<HeaderClock>);
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.0.store(IDLE, Ordering::Relaxed);
+    }
+}
+
+/// Fails a read when the head of an HTTP/1 request takes longer than allowed from its first byte.
+///
+/// hyper has a time-out of its own for heads, but it also runs while no request is under way: short, it
+/// would close idle connections under the hands of load balancers that keep them for the next request.
+/// HTTP/2 is left alone: its pings keep watch.
+#[derive(Debug)]
+pub(super) struct HeaderTimeout<S> {
+    inner: S,
+    limit: Duration,
+    clock: Arc<HeaderClock>,
+    timer: Pin<Box<Sleep>>,
+    /// `None` before the first byte, then whether the connection is HTTP/1.
+    is_http1: Option<bool>,
+}
+
+impl<S> HeaderTimeout<S> {
+    pub(super) fn new(inner: S, limit: Duration, clock: Arc<HeaderClock>) -> Self {
+        Self { inner, limit, clock, timer: Box::pin(sleep_until(Instant::now())), is_http1: None }
+    }
+
+    /// Takes note of bytes that came.
+    fn came(&mut self, bytes: &[u8]) {
+        // The start of HTTP/2's preface, which clients send in one piece, and no method of HTTP/1.
+        let is_http1 = *self.is_http1.get_or_insert_with(|| !bytes.starts_with(b"PRI"));
+        if is_http1 && self.clock.begins() {
+            self.timer.as_mut().reset(Instant::now() + self.limit);
+        }
+    }
+
+    fn is_late(&mut self, cx: &mut Context<'_>) -> bool {
+        self.is_http1 == Some(true) && self.clock.is_at_head() && self.timer.as_mut().poll(cx).is_ready()
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for HeaderTimeout<S> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        // Also when bytes are there: a client that sends one now and then must not get more time by it.
+        if this.is_late(cx) {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        let before = buf.filled().len();
+        let read = Pin::new(&mut this.inner).poll_read(cx, buf);
+        if read.is_pending() {
+            return Poll::Pending;
+        }
+        ready!(read)?;
+        if buf.filled().len() > before {
+            this.came(&buf.filled()[before..]);
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for HeaderTimeout<S> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().inner).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().inner).poll_write_vectored(cx, bytes)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().inner).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().inner).poll_shutdown(cx)
+    }
+}

@@ -1,0 +1,17 @@
+use super::value;
+
+/// How many requests the resolver takes on, and how many share a transaction.
+#[derive(Clone, Copy, Debug, clap::Args)]
+#[command(next_help_heading = "Limits")]
+pub struct Queue {
+    /// Maximum queued requests; each batch or stream item counts as one. Above it, calls fail with
+    /// RESOURCE_EXHAUSTED; streams use at most half of it and wait instead
+    #[arg(long, env, value_name = "COUNT", default_value = "4096")]
+    #[arg(value_parser = value::whole::<usize, 1, 1_000_000>())]
+    pub queue_limit: usize,
+
+    /// Maximum requests in one transaction. Smaller transactions are slower; some databases prefer them
+    #[arg(long, env, value_name = "COUNT", default_value = "256")]
+    #[arg(value_parser = value::whole::<usize, 1, 256>())]
+    pub transaction_size: usize,
+}

@@ -1,0 +1,197 @@
+use std::collections::HashMap;
+use std::time::Duration;
+
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, FieldViolation, StatusExt};
+
+use super::{BatchSize, Field, MAX_BATCH_ITEMS, MalformedTimeout, Naming, Problem, Violation};
+use crate::resolver::IdentifyError;
+
+/// The `domain` of every `google.rpc.ErrorInfo` of this service.
+pub const DOMAIN: &str = "identity.v1";
+
+/// How long to stay away when too much waits: a queue of the service empties in a fraction of it.
+const OVERLOADED_RETRY: Duration = Duration::from_millis(500);
+
+/// How long to stay away when the database does: a failover takes seconds.
+const UNAVAILABLE_RETRY: Duration = Duration::from_secs(1);
+
+/// Everything that a caller can be refused for, at either API.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ApiError {
+    /// Fields that do not hold what they should.
+    #[error("the request has invalid fields")]
+    Invalid(Vec<Violation>),
+    /// A batch that is empty or too long.
+    #[error(transparent)]
+    BatchSize(#[from] BatchSize),
+    /// Bytes that are no request at all; the text says why, without quoting them.
+    #[error("{0}")]
+    Malformed(String),
+    /// More bytes than `limit`.
+    #[error("the request is larger than {limit} bytes")]
+    TooLarge {
+        /// The most bytes a request may have.
+        limit: usize,
+    },
+    /// The body took too long to arrive.
+    #[error("the body of the request did not arrive in time")]
+    TooSlow,
+    /// A `grpc-timeout` header that cannot be read.
+    #[error(transparent)]
+    Timeout(#[from] MalformedTimeout),
+    /// No such gRPC method.
+    #[error("there is no such method")]
+    UnknownMethod,
+    /// No such HTTP path.
+    #[error("there is nothing at this path")]
+    UnknownPath,
+    /// The HTTP path is there, but not for this method.
+    #[error("the path does not take this HTTP method")]
+    WrongHttpMethod,
+    /// The service is not ready to take calls.
+    #[error("the service is not ready: the database cannot be reached, or the service is shutting down")]
+    NotReady,
+    /// No answer of the resolver.
+    #[error(transparent)]
+    Identify(#[from] IdentifyError),
+}
+
+impl ApiError {
+    /// The status a caller gets: the one place where errors become codes (AIP-193). The JSON API
+    /// renders this very status.
+    pub fn status(&self, naming: Naming) -> Status {
+        let (code, reason, retry) = self.kind();
+        let mut details = ErrorDetails::with_error_info(reason, DOMAIN, self.metadata(naming));
+        if let Self::Invalid(violations) = self {
+            let violations = violations
+                .iter()
+                .map(|violation| FieldViolation::new(violation.field.name(naming), violation.problem.to_string()));
+            details.set_bad_request(violations.collect::<Vec<_>>());
+        }
+        if let Self::BatchSize(size) = self {
+            details.set_bad_request([FieldViolation::new("requests", size.to_string())]);
+        }
+        if retry.is_some() {
+            details.set_retry_info(retry);
+        }
+        Status::with_error_details(code, self.message(naming), details)
+    }
+
+    /// The code, the reason and, where a retry helps, its delay.
+    fn kind(&self) -> (Code, &'static str, Option<Duration>) {
+        match self {
+            Self::Invalid(violations) if violations.iter().all(|v| v.problem == Problem::Missing) => {
+                (Code::InvalidArgument, "IDENTIFIER_MISSING", None)
+            }
+            Self::Invalid(_) => (Code::InvalidArgument, "IDENTIFIER_INVALID", None),
+            Self::BatchSize(BatchSize::Empty) => (Code::InvalidArgument, "BATCH_EMPTY", None),
+            Self::BatchSize(BatchSize::TooLong) => (Code::InvalidArgument, "BATCH_TOO_LONG", None),
+            Self::Malformed(_) => (Code::InvalidArgument, "REQUEST_MALFORMED", None),
+            Self::TooLarge { .. } => (Code::InvalidArgument, "REQUEST_TOO_LARGE", None),
+            Self::TooSlow => (Code::DeadlineExceeded, "REQUEST_TOO_SLOW", None),
+            Self::Timeout(MalformedTimeout) => (Code::InvalidArgument, "TIMEOUT_MALFORMED", None),
+            Self::UnknownMethod => (Code::Unimplemented, "METHOD_UNKNOWN", None),
+            Self::UnknownPath => (Code::NotFound, "PATH_UNKNOWN", None),
+            Self::WrongHttpMethod => (Code::Unimplemented, "HTTP_METHOD_NOT_ALLOWED", None),
+            Self::NotReady => (Code::Unavailable, "NOT_READY", Some(UNAVAILABLE_RETRY)),
+            Self::Identify(IdentifyError::Overloaded) => {
+                (Code::ResourceExhausted, "OVERLOADED", Some(OVERLOADED_RETRY))
+            }
+            Self::Identify(IdentifyError::Unavailable) => {
+                (Code::Unavailable, "DATABASE_UNAVAILABLE", Some(UNAVAILABLE_RETRY))
+            }
+            Self::Identify(IdentifyError::DeadlineExceeded) => (Code::DeadlineExceeded, "DEADLINE_EXCEEDED", None),
+            Self::Identify(IdentifyError::IdTaken) => (Code::Internal, "AUTOMATIC_ID_TAKEN", None),
+            Self::Identify(IdentifyError::Internal) => (Code::Internal, "INTERNAL", None),
+        }
+    }
+
+    /// What a program may want besides the reason.
+    fn metadata(&self, naming: Naming) -> HashMap<String, String> {
+        match self {
+            Self::Invalid(violations) => {
+                let fields: Vec<_> = violations.iter().map(|violation| violation.field.name(naming)).collect();
+                HashMap::from([("fields".to_owned(), fields.join(","))])
+            }
+            Self::TooLarge { limit } => HashMap::from([("limit_bytes".to_owned(), limit.to_string())]),
+            Self::BatchSize(_) => HashMap::from([("limit_items".to_owned(), MAX_BATCH_ITEMS.to_string())]),
+            Self::Malformed(_)
+            | Self::TooSlow
+            | Self::Timeout(_)
+            | Self::UnknownMethod
+            | Self::UnknownPath
+            | Self::WrongHttpMethod
+            | Self::NotReady
+            | Self::Identify(_) => HashMap::new(),
+        }
+    }
+
+    /// For a developer; names the fields.
+    fn message(&self, naming: Naming) -> String {
+        let Self::Invalid(violations) = self else { return self.to_string() };
+        if violations.iter().all(|violation| violation.problem == Problem::Missing) {
+            return format!("{} must be given", Field::ALL.map(|field| field.name(naming)).join(" or "));
+        }
+        let each = violations.iter().map(|v| format!("{} {}", v.field.name(naming), v.problem));
+        each.collect::<Vec<_>>().join("; ")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::InvalidEmail;
+
+    fn every_fault() -> Vec<ApiError> {
+        vec![
+            ApiError::Invalid(vec![Violation { field: Field::Email, problem: InvalidEmail::NotOneAt.into() }]),
+            ApiError::Invalid(vec![Violation { field: Field::Email, problem: Problem::Missing }]),
+            ApiError::BatchSize(BatchSize::Empty),
+            ApiError::BatchSize(BatchSize::TooLong),
+            ApiError::Malformed("no JSON".into()),
+            ApiError::TooLarge { limit: 7 },
+            ApiError::TooSlow,
+            ApiError::Timeout(MalformedTimeout),
+            ApiError::UnknownMethod,
+            ApiError::UnknownPath,
+            ApiError::WrongHttpMethod,
+            ApiError::NotReady,
+            ApiError::Identify(IdentifyError::Overloaded),
+            ApiError::Identify(IdentifyError::Unavailable),
+            ApiError::Identify(IdentifyError::DeadlineExceeded),
+            ApiError::Identify(IdentifyError::IdTaken),
+            ApiError::Identify(IdentifyError::Internal),
+        ]
+    }
+
+    #[test]
+    fn every_status_follows_aip_193() {
+        for fault in every_fault() {
+            let status = fault.status(Naming::Proto);
+            let details = status.get_error_details();
+            let info = details.error_info().unwrap();
+            assert_eq!(info.domain, DOMAIN);
+            assert!(info.reason.bytes().all(|b| b.is_ascii_uppercase() || b == b'_'), "{}", info.reason);
+            assert!(!status.message().is_empty());
+            let retryable = matches!(status.code(), Code::Unavailable | Code::ResourceExhausted);
+            assert_eq!(details.retry_info().is_some(), retryable, "{fault:?}");
+            assert_eq!(details.bad_request().is_some(), matches!(fault, ApiError::Invalid(_) | ApiError::BatchSize(_)));
+        }
+    }
+
+    #[test]
+    fn fields_go_by_the_name_the_api_gives_them() {
+        let fault = ApiError::Invalid(vec![
+            Violation { field: Field::Email, problem: Problem::NotText },
+            Violation { field: Field::PhoneNumber, problem: Problem::GivenTwice },
+        ]);
+        let message = |naming| fault.status(naming).message().to_owned();
+        assert!(message(Naming::Json).contains("; phoneNumber must"), "{}", message(Naming::Json));
+        assert!(message(Naming::Proto).contains("; phone_number must"));
+        assert_eq!(
+            fault.status(Naming::Proto).get_error_details().error_info().unwrap().metadata["fields"],
+            "email,phone_number"
+        );
+    }
+}

@@ -1,0 +1,92 @@
+use std::collections::HashMap;
+use std::convert::Infallible;
+
+use axum::response::IntoResponse;
+use http::Request;
+use prost_reflect::DescriptorPool;
+use tonic::body::Body;
+use tonic::server::NamedService;
+use tonic::service::Routes;
+use tonic_reflection::server::Builder as Reflection;
+use tower::Service;
+
+use super::end_on_shutdown::EndOnShutdown;
+use crate::transport::{Readiness, Route, RouteTable};
+
+/// The API cannot be built: a descriptor set is broken.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Reflection refused it.
+    #[error("the API's descriptors cannot be reflected")]
+    Reflection(#[from] tonic_reflection::server::Error),
+    /// It cannot be decoded.
+    #[error("the API's descriptors cannot be read")]
+    Descriptors(#[from] prost_reflect::DescriptorError),
+}
+
+/// Services, each with its descriptors, so that neither reflection nor the log can forget one.
+#[derive(Default)]
+pub(super) struct Services {
+    routes: Routes,
+    descriptors: Vec<&'static [u8]>,
+    probes: Vec<&'static str>,
+}
+
+impl Services {
+    /// Serves `service`, which `descriptors` describe.
+    pub(super) fn add<S>(&mut self, service: S, descriptors: &'static [u8])
+    where
+        S: Service<Request<Body>, Error = Infallible> + NamedService + Clone + Send + Sync + 'static,
+        S::Response: IntoResponse,
+        S::Future: Send + 'static,
+    {
+        self.routes = std::mem::take(&mut self.routes).add_service(service);
+        self.descriptors.push(descriptors);
+    }
+
+    /// The same for one that machines ask every few seconds.
+    pub(super) fn add_probe<S>(&mut self, service: S, descriptors: &'static [u8])
+    where
+        S: Service<Request<Body>, Error = Infallible> + NamedService + Clone + Send + Sync + 'static,
+        S::Response: IntoResponse,
+        S::Future: Send + 'static,
+    {
+        self.probes.push(S::NAME);
+        self.add(service, descriptors);
+    }
+
+    /// All of them, with reflection when `reflection` says how long its streams may stay open.
+    pub(super) fn into_routes(mut self, reflection: Option<Readiness>) -> Result<RouteTable, StartError> {
+        if let Some(readiness) = reflection {
+            self.add_reflection(&readiness)?;
+        }
+        let mut pool = DescriptorPool::new();
+        for descriptors in &self.descriptors {
+            pool.decode_file_descriptor_set(*descriptors)?;
+        }
+        let mut routes = HashMap::new();
+        for method in pool.services().flat_map(|service| service.methods().collect::<Vec<_>>()) {
+            let service = method.parent_service();
+            let name = format!("{}/{}", service.full_name(), method.name());
+            let is_probe = self.probes.contains(&service.full_name());
+            routes.insert(format!("/{name}"), Route { rpc_method: Some(name), http_route: None, is_probe });
+        }
+        Ok(RouteTable { router: self.routes.prepare().into_axum_router(), routes })
+    }
+
+    /// Both versions: tools of today ask for v1, those of yesterday only for v1alpha.
+    fn add_reflection(&mut self, readiness: &Readiness) -> Result<(), StartError> {
+        use tonic_reflection::pb::{v1, v1alpha};
+
+        self.descriptors.extend([v1::FILE_DESCRIPTOR_SET, v1alpha::FILE_DESCRIPTOR_SET]);
+        let all = || {
+            let none = Reflection::configure().include_reflection_service(false);
+            self.descriptors.iter().fold(none, |all, one| all.register_encoded_file_descriptor_set(one))
+        };
+        let (v1, v1alpha) = (all().build_v1()?, all().build_v1alpha()?);
+        self.routes = std::mem::take(&mut self.routes)
+            .add_service(EndOnShutdown::new(v1, readiness.clone()))
+            .add_service(EndOnShutdown::new(v1alpha, readiness.clone()));
+        Ok(())
+    }
+}

@@ -1,0 +1,74 @@
+use axum::extract::Request;
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use super::HttpSettings;
+use super::body;
+use super::errors::{ErrorBody, JSON, reply};
+use super::request::{IdentifyFields, batch_items};
+use super::response::{self, Body};
+use crate::domain::Observation;
+use crate::resolver::{Identify, IdentifyError};
+use crate::settings::Spelling;
+use crate::transport::{
+    ApiError, BatchSize, Deadlines, ItemResult, Naming, Tally, batch_body_limit, identify_batch, parse,
+};
+
+/// `identity.v1.IdentityService/BatchIdentify` as JSON.
+#[derive(Debug)]
+pub(super) struct BatchHandler<R> {
+    pub(super) resolver: R,
+    pub(super) settings: HttpSettings,
+}
+
+#[derive(Serialize)]
+struct Results<'a> {
+    results: Vec<ResultBody<'a>>,
+}
+
+/// What became of an item: `{"response": …}` or `{"error": …}`.
+#[derive(Serialize)]
+#[serde(rename_all = "lowercase")]
+enum ResultBody<'a> {
+    Response(Body<'a>),
+    Error(ErrorBody),
+}
+
+impl<R: Identify> BatchHandler<R> {
+    pub(super) async fn call(&self, request: Request) -> Response {
+        self.answer(request).await.unwrap_or_else(|fault| reply(&fault))
+    }
+
+    async fn answer(&self, request: Request) -> Result<Response, ApiError> {
+        // The server sets a deadline on every call; without one this is a fault of the wiring.
+        let Some(&Deadlines { call: deadline, .. }) = request.extensions().get() else {
+            return Err(IdentifyError::Internal.into());
+        };
+        let limit = batch_body_limit(self.settings.limits.http_body_limit);
+        let body = body::read(request.into_body(), limit, self.settings.body_timeout).await?;
+        let items = batch_items(&body)?;
+        BatchSize::check(items.len())?; // Before the work of reading them.
+        let items = items.into_iter().map(|item| self.observation(item)).collect();
+        let results = identify_batch(&self.resolver, items, deadline).await?;
+
+        let body = json(&results, self.settings.identify.primary_id_field).map_err(|_| IdentifyError::Internal)?;
+        let mut response = ([JSON], body).into_response();
+        response.extensions_mut().insert(Tally::of(&results));
+        Ok(response)
+    }
+
+    fn observation(&self, item: &RawValue) -> Result<Observation, ApiError> {
+        let fields = IdentifyFields::read_item(item)?;
+        parse(fields.email.as_deref(), fields.phone_number.as_deref(), self.settings.identify.phone_region)
+            .map_err(ApiError::Invalid)
+    }
+}
+
+fn json(results: &[ItemResult], spelling: Spelling) -> Result<Vec<u8>, serde_json::Error> {
+    let results = results.iter().map(|result| match result {
+        Ok(answer) => ResultBody::Response(response::of_batch(answer, spelling)),
+        Err(fault) => ResultBody::Error(ErrorBody::of(&fault.status(Naming::Json))),
+    });
+    serde_json::to_vec(&Results { results: results.collect() })
+}

@@ -1,0 +1,98 @@
+use std::time::Duration;
+
+use axum::body::Body;
+use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt;
+use hyper::body::Body as _;
+use tokio::time::timeout;
+
+use crate::transport::ApiError;
+
+/// How much of a body that is too large is read and thrown away, so that a client which sends all of it
+/// before it reads sees the 413 rather than a reset connection.
+const DISCARD_LIMIT: usize = 1024 * 1024;
+
+/// How long that may take: the answer is worth a moment of a client that sends fast, no more.
+const DISCARD_TIME: Duration = Duration::from_secs(1);
+
+/// All of a body, of at most `limit` bytes, that arrives within `patience`.
+pub(super) async fn read(mut body: Body, limit: usize, patience: Duration) -> Result<Bytes, ApiError> {
+    let collected = timeout(patience, collect(&mut body, limit)).await.unwrap_or(Err(ApiError::TooSlow));
+    if matches!(collected, Err(ApiError::TooLarge { .. })) {
+        // Whether it came to its end or not, the answer is the same.
+        let _ = timeout(DISCARD_TIME, discard(&mut body)).await;
+    }
+    collected
+}
+
+async fn collect(body: &mut Body, limit: usize) -> Result<Bytes, ApiError> {
+    if body.size_hint().lower() > limit as u64 {
+        return Err(ApiError::TooLarge { limit });
+    }
+    // Nearly every body is one frame, which is then used as it came.
+    let mut first = Bytes::new();
+    let mut rest = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| ApiError::Malformed("the body could not be read".to_owned()))?;
+        let Ok(data) = frame.into_data() else { continue };
+        if first.len().max(rest.len()) + data.len() > limit {
+            return Err(ApiError::TooLarge { limit });
+        }
+        if first.is_empty() {
+            first = data;
+        } else {
+            if rest.is_empty() {
+                rest.extend_from_slice(&first);
+            }
+            rest.extend_from_slice(&data);
+        }
+    }
+    Ok(if rest.is_empty() { first } else { rest.freeze() })
+}
+
+async fn discard(body: &mut Body) {
+    let mut discarded = 0;
+    while discarded < DISCARD_LIMIT
+        && let Some(Ok(frame)) = body.frame().await
+    {
+        discarded += frame.data_ref().map_or(0, Bytes::len);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::{StreamExt, stream};
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(60);
+
+    fn chunks(chunks: &'static [&'static str]) -> Body {
+        Body::from_stream(stream::iter(chunks.iter().map(Ok::<_, std::io::Error>)).map(|c| c.map(|c| Bytes::from(*c))))
+    }
+
+    #[tokio::test]
+    async fn joins_what_comes_in_pieces() {
+        assert_eq!(read(chunks(&["ab", "cd", "", "e"]), 5, PATIENCE).await.unwrap(), "abcde");
+        assert_eq!(read(chunks(&[]), 5, PATIENCE).await.unwrap(), "");
+    }
+
+    #[tokio::test]
+    async fn the_limit_holds_with_and_without_a_declared_length() {
+        for body in [Body::from("abcdef"), chunks(&["abc", "def"]), chunks(&["abcdef"])] {
+            assert_eq!(read(body, 5, PATIENCE).await, Err(ApiError::TooLarge { limit: 5 }));
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_too_large_is_told_so_even_when_the_rest_is_slow() {
+        let body = Body::from_stream(stream::iter([Ok::<_, std::io::Error>("abcdef")]).chain(stream::pending()));
+        assert_eq!(read(body, 5, Duration::from_millis(10)).await, Err(ApiError::TooLarge { limit: 5 }));
+    }
+
+    #[tokio::test]
+    async fn a_body_that_stops_is_given_up() {
+        let body = Body::from_stream(stream::pending::<Result<Bytes, std::io::Error>>());
+        assert_eq!(read(body, 5, Duration::from_millis(10)).await, Err(ApiError::TooSlow));
+    }
+}

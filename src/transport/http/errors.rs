@@ -1,0 +1,135 @@
+use std::collections::HashMap;
+use std::time::Duration;
+
+use axum::response::{IntoResponse, Response};
+use http::header::{CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderName, HeaderValue, StatusCode};
+use serde::Serialize;
+use tonic::{Code, Status};
+use tonic_types::{ErrorInfo, StatusExt};
+
+use crate::transport::{ApiError, Naming};
+
+/// The content type of everything this API says.
+pub(super) const JSON: (HeaderName, HeaderValue) = (CONTENT_TYPE, HeaderValue::from_static("application/json"));
+
+/// A fault as this API tells it: the status of the gRPC API, in proto3 JSON.
+pub fn reply(fault: &ApiError) -> Response {
+    let status = fault.status(Naming::Json);
+    let retry = status.get_error_details().retry_info().and_then(|info| info.retry_delay);
+    // Serialising strings and numbers cannot fail; an empty body is the worst that could come of it.
+    let body = serde_json::to_vec(&ErrorBody::of(&status)).unwrap_or_default();
+
+    let mut response = (http_status(fault, &status), [JSON], body).into_response();
+    if let Some(delay) = retry {
+        // In whole seconds, and never 0: that would say "at once".
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(delay.as_secs_f64().ceil().max(1.0) as u64));
+    }
+    response.extensions_mut().insert(status.code());
+    response
+}
+
+/// The status of grpc-gateway for the code, but where HTTP has a better one of its own.
+fn http_status(fault: &ApiError, status: &Status) -> StatusCode {
+    match fault {
+        ApiError::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+        ApiError::TooSlow => StatusCode::REQUEST_TIMEOUT,
+        ApiError::WrongHttpMethod => StatusCode::METHOD_NOT_ALLOWED,
+        ApiError::Invalid(_)
+        | ApiError::BatchSize(_)
+        | ApiError::Malformed(_)
+        | ApiError::Timeout(_)
+        | ApiError::UnknownMethod
+        | ApiError::UnknownPath
+        | ApiError::NotReady
+        | ApiError::Identify(_) => of_code(status.code()),
+    }
+}
+
+/// `HTTPStatusFromCode` of grpc-gateway.
+fn of_code(code: Code) -> StatusCode {
+    match code {
+        Code::Ok => StatusCode::OK,
+        // 499, "client closed request", has no name.
+        Code::Cancelled => StatusCode::from_u16(499).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
+        Code::InvalidArgument | Code::FailedPrecondition | Code::OutOfRange => StatusCode::BAD_REQUEST,
+        Code::DeadlineExceeded => StatusCode::GATEWAY_TIMEOUT,
+        Code::NotFound => StatusCode::NOT_FOUND,
+        Code::AlreadyExists | Code::Aborted => StatusCode::CONFLICT,
+        Code::PermissionDenied => StatusCode::FORBIDDEN,
+        Code::Unauthenticated => StatusCode::UNAUTHORIZED,
+        Code::ResourceExhausted => StatusCode::TOO_MANY_REQUESTS,
+        Code::Unimplemented => StatusCode::NOT_IMPLEMENTED,
+        Code::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        Code::Unknown | Code::Internal | Code::DataLoss => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+/// A status in proto3 JSON.
+#[derive(Serialize)]
+pub(super) struct ErrorBody {
+    code: i32,
+    message: String,
+    details: Vec<Detail>,
+}
+
+impl ErrorBody {
+    pub(super) fn of(status: &Status) -> Self {
+        let details = status.get_error_details();
+        let info = details.error_info().cloned();
+        let violations = details.bad_request().map(|request| request.field_violations.iter().map(Into::into).collect());
+        let retry = details.retry_info().and_then(|info| info.retry_delay);
+        let details = [
+            info.map(|ErrorInfo { reason, domain, metadata, .. }| Detail::ErrorInfo { reason, domain, metadata }),
+            violations.map(|field_violations| Detail::BadRequest { field_violations }),
+            retry.map(|delay| Detail::RetryInfo { retry_delay: proto_duration(delay) }),
+        ];
+        Self {
+            code: status.code().into(),
+            message: status.message().to_owned(),
+            details: details.into_iter().flatten().collect(),
+        }
+    }
+}
+
+/// A message of `google.rpc` in proto3 JSON.
+#[derive(Serialize)]
+#[serde(tag = "@type")]
+enum Detail {
+    #[serde(rename = "type.googleapis.com/google.rpc.ErrorInfo")]
+    ErrorInfo { reason: String, domain: String, metadata: HashMap<String, String> },
+    #[serde(rename = "type.googleapis.com/google.rpc.BadRequest", rename_all = "camelCase")]
+    BadRequest { field_violations: Vec<FieldViolation> },
+    #[serde(rename = "type.googleapis.com/google.rpc.RetryInfo", rename_all = "camelCase")]
+    RetryInfo { retry_delay: String },
+}
+
+#[derive(Serialize)]
+struct FieldViolation {
+    field: String,
+    description: String,
+}
+
+impl From<&tonic_types::FieldViolation> for FieldViolation {
+    fn from(violation: &tonic_types::FieldViolation) -> Self {
+        Self { field: violation.field.clone(), description: violation.description.clone() }
+    }
+}
+
+/// `google.protobuf.Duration` in proto3 JSON: `1s`, `0.500s`.
+fn proto_duration(duration: Duration) -> String {
+    let (seconds, nanos) = (duration.as_secs(), duration.subsec_nanos());
+    if nanos == 0 { format!("{seconds}s") } else { format!("{seconds}.{:03}s", nanos / 1_000_000) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_proto3_json() {
+        assert_eq!(proto_duration(Duration::from_secs(3)), "3s");
+        assert_eq!(proto_duration(Duration::from_millis(50)), "0.050s");
+        assert_eq!(proto_duration(Duration::from_millis(1_500)), "1.500s");
+    }
+}

@@ -1,0 +1,47 @@
+use axum::extract::Request;
+use axum::response::{IntoResponse, Response};
+use http::{HeaderName, HeaderValue};
+
+use super::HttpSettings;
+use super::errors::{JSON, reply};
+use super::request::IdentifyFields;
+use super::{body, response};
+use crate::resolver::{Identify, IdentifyError};
+use crate::transport::{ApiError, Deadlines, outcome_name, parse};
+
+/// The header that carries the outcome.
+const OUTCOME: HeaderName = HeaderName::from_static("identity-outcome");
+
+/// `identity.v1.IdentityService/Identify` as JSON.
+#[derive(Debug)]
+pub(super) struct IdentifyHandler<R> {
+    pub(super) resolver: R,
+    pub(super) settings: HttpSettings,
+}
+
+impl<R: Identify> IdentifyHandler<R> {
+    pub(super) async fn call(&self, request: Request) -> Response {
+        self.answer(request).await.unwrap_or_else(|fault| reply(&fault))
+    }
+
+    async fn answer(&self, request: Request) -> Result<Response, ApiError> {
+        // The server sets a deadline on every call; without one this is a fault of the wiring.
+        let Some(&Deadlines { call: deadline, .. }) = request.extensions().get() else {
+            return Err(IdentifyError::Internal.into());
+        };
+        let body =
+            body::read(request.into_body(), self.settings.limits.http_body_limit, self.settings.body_timeout).await?;
+        let fields = IdentifyFields::read(&body)?;
+        let observation =
+            parse(fields.email.as_deref(), fields.phone_number.as_deref(), self.settings.identify.phone_region)
+                .map_err(ApiError::Invalid)?;
+        let answer = self.resolver.identify(observation, deadline).await?;
+
+        let body = response::json(&answer.identity, self.settings.identify.primary_id_field)
+            .map_err(|_| IdentifyError::Internal)?;
+        let outcome = (OUTCOME, HeaderValue::from_static(outcome_name(answer.outcome)));
+        let mut response = ([JSON, outcome], body).into_response();
+        response.extensions_mut().insert(answer.outcome);
+        Ok(response)
+    }
+}

@@ -1,0 +1,261 @@
+use std::borrow::Cow;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::transport::{ApiError, Field, Problem, Violation};
+
+/// What the body of `Identify` says: JSON text or, for the phone number, a run of digits.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct IdentifyFields<'a> {
+    pub(super) email: Option<Cow<'a, str>>,
+    pub(super) phone_number: Option<Cow<'a, str>>,
+}
+
+/// Values are kept as they were written: a number may have more digits than any integer type.
+#[derive(Deserialize)]
+struct IdentifyBody<'a> {
+    #[serde(borrow, default)]
+    email: Option<&'a RawValue>,
+    #[serde(borrow, default, rename = "phoneNumber")]
+    phone_number: Option<&'a RawValue>,
+    #[serde(borrow, default, rename = "phone_number")]
+    phone_number_as_in_proto: Option<&'a RawValue>,
+}
+
+impl<'a> IdentifyFields<'a> {
+    /// Reads a body. Unknown fields are ignored; `null` is the same as absent.
+    ///
+    /// # Errors
+    /// [`ApiError::Malformed`], with the place but never the text, or [`ApiError::Invalid`] with all fields
+    /// whose JSON type is wrong.
+    pub(super) fn read(body: &'a [u8]) -> Result<Self, ApiError> {
+        Self::of(object(body)?)
+    }
+
+    /// Reads an item of a batch, likewise.
+    pub(super) fn read_item(item: &'a RawValue) -> Result<Self, ApiError> {
+        if !item.get().starts_with('{') {
+            return Err(malformed("the item is not a JSON object"));
+        }
+        // It is JSON already, so this is the only thing that can be wrong with it.
+        Self::of(serde_json::from_str(item.get()).map_err(|_| malformed("the item has a field twice"))?)
+    }
+
+    fn of(body: IdentifyBody<'a>) -> Result<Self, ApiError> {
+        let email = body.email.map(RawValue::get).map(text).transpose();
+        let email = email.map_err(|problem| Violation { field: Field::Email, problem });
+        let phone_number = match (body.phone_number, body.phone_number_as_in_proto) {
+            (Some(_), Some(_)) => Err(Problem::GivenTwice),
+            (given, None) | (None, given) => given.map(RawValue::get).map(text_or_digits).transpose(),
+        };
+        let phone_number = phone_number.map_err(|problem| Violation { field: Field::PhoneNumber, problem });
+        match (email, phone_number) {
+            (Ok(email), Ok(phone_number)) => Ok(Self { email, phone_number }),
+            (email, phone_number) => {
+                Err(ApiError::Invalid(email.err().into_iter().chain(phone_number.err()).collect()))
+            }
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct BatchBody<'a> {
+    #[serde(borrow, default)]
+    requests: Option<&'a RawValue>,
+}
+
+/// The items in the body of a batch, whatever they are. Absent and `null` are the same as none.
+///
+/// # Errors
+/// [`ApiError::Malformed`], as [`IdentifyFields::read`].
+pub(super) fn batch_items(body: &[u8]) -> Result<Vec<&RawValue>, ApiError> {
+    let body: BatchBody = object(body)?;
+    let items = body.requests.map(|requests| serde_json::from_str(requests.get()));
+    items.unwrap_or(Ok(Vec::new())).map_err(|_| malformed("requests must be a list"))
+}
+
+/// What some editors and languages put before text in UTF-8. RFC 8259 leaves it to who reads to ignore it.
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
+
+/// A body that is a JSON object.
+fn object<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, ApiError> {
+    let body = body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body);
+    // Checked here, since serde would take `["a@b.co", "1"]` for an object in the order of its fields.
+    match body.iter().find(|byte| !byte.is_ascii_whitespace()) {
+        None => Err(malformed("the body is empty, where a JSON object is expected")),
+        Some(b'{') => serde_json::from_slice(body).map_err(|error| not_json(&error)),
+        Some(_) => Err(malformed("the body is not a JSON object")),
+    }
+}
+
+/// A JSON string.
+fn text(json: &str) -> Result<Cow<'_, str>, Problem> {
+    let Some(inner) = json.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) else {
+        return Err(Problem::NotText);
+    };
+    if inner.contains('\\') {
+        serde_json::from_str(json).map(Cow::Owned).map_err(|_| Problem::NotText)
+    } else {
+        Ok(Cow::Borrowed(inner))
+    }
+}
+
+/// A JSON string, or a JSON number that is only digits.
+fn text_or_digits(json: &str) -> Result<Cow<'_, str>, Problem> {
+    if json.starts_with('"') {
+        text(json)
+    } else if json.bytes().all(|byte| byte.is_ascii_digit()) {
+        Ok(Cow::Borrowed(json))
+    } else {
+        Err(Problem::NotTextOrInteger)
+    }
+}
+
+fn malformed(message: &str) -> ApiError {
+    ApiError::Malformed(message.to_owned())
+}
+
+/// Tells the place alone: serde's own message quotes the body, which is personal data.
+fn not_json(error: &serde_json::Error) -> ApiError {
+    let what = match error.classify() {
+        serde_json::error::Category::Eof => "the JSON of the body ends too early",
+        // The only thing the shape of the fields can be wrong in.
+        serde_json::error::Category::Data => "the body has a field twice",
+        serde_json::error::Category::Syntax | serde_json::error::Category::Io => "the body is not valid JSON",
+    };
+    ApiError::Malformed(format!("{what}, at line {} column {}", error.line(), error.column()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(body: &str) -> Result<(Option<String>, Option<String>), ApiError> {
+        let owned = |text: Option<Cow<'_, str>>| text.map(Cow::into_owned);
+        IdentifyFields::read(body.as_bytes()).map(|fields| (owned(fields.email), owned(fields.phone_number)))
+    }
+
+    fn phone(body: &str) -> Option<String> {
+        read(body).unwrap().1
+    }
+
+    fn violations(body: &str) -> Vec<(Field, Problem)> {
+        let fault = read(body).unwrap_err();
+        let ApiError::Invalid(violations) = fault else { panic!("{body}: {fault:?}") };
+        violations.into_iter().map(|violation| (violation.field, violation.problem)).collect()
+    }
+
+    #[test]
+    fn a_phone_number_is_text_or_digits_under_either_name() {
+        let forty = "1234567890".repeat(4);
+        assert_eq!(phone(r#"{"phoneNumber":"123456"}"#).unwrap(), "123456");
+        assert_eq!(phone(r#"{"phoneNumber": 123456 }"#).unwrap(), "123456");
+        assert_eq!(phone(r#"{"phone_number":123456}"#).unwrap(), "123456");
+        assert_eq!(phone(r#"{"phone_number":"1","phoneNumber":null}"#).unwrap(), "1");
+        assert_eq!(phone(&format!(r#"{{"phoneNumber":{forty}}}"#)).unwrap(), forty);
+        assert_eq!(phone(r#"{"phoneNumber":0}"#).unwrap(), "0");
+    }
+
+    #[test]
+    fn anything_else_is_refused_by_the_name_of_the_field() {
+        for value in ["-1", "1.5", "1e5", "1E5", "-0", "true", "false", "{}", "[1]", r#"{"a":1}"#] {
+            let body = format!(r#"{{"phoneNumber":{value}}}"#);
+            assert_eq!(violations(&body), [(Field::PhoneNumber, Problem::NotTextOrInteger)], "{body}");
+        }
+        for value in ["1", "true", "{}", "[]", r#""\ud800""#] {
+            let body = format!(r#"{{"email":{value}}}"#);
+            assert_eq!(violations(&body), [(Field::Email, Problem::NotText)], "{body}");
+        }
+        let both = [(Field::Email, Problem::NotText), (Field::PhoneNumber, Problem::NotTextOrInteger)];
+        assert_eq!(violations(r#"{"email":1,"phoneNumber":-1}"#), both);
+        let twice = [(Field::PhoneNumber, Problem::GivenTwice)];
+        assert_eq!(violations(r#"{"phoneNumber":1,"phone_number":1}"#), twice);
+    }
+
+    #[test]
+    fn absent_and_null_are_not_given_and_unknown_fields_are_ignored() {
+        for body in ["{}", r#"{"email":null,"phoneNumber":null}"#, r#" {"x":{"y":[1,{}]},"Email":"a@b.co"} "#] {
+            assert_eq!(read(body).unwrap(), (None, None), "{body}");
+        }
+    }
+
+    #[test]
+    fn one_byte_order_mark_is_ignored_before_the_body_and_nowhere_else() {
+        assert_eq!(phone("\u{feff}{\"phoneNumber\":1}").unwrap(), "1");
+        assert_eq!(batch_items("\u{feff}{\"requests\":[{}]}".as_bytes()).unwrap().len(), 1);
+        for body in ["\u{feff}", "\u{feff}\u{feff}{}", " \u{feff}{}", "{\u{feff}}", "{}\u{feff}"] {
+            assert!(matches!(read(body), Err(ApiError::Malformed(_))), "{body:?}");
+        }
+    }
+
+    #[test]
+    fn escapes_are_read() {
+        let (email, _) = read(r#"{"email":"jos\u00e9\u0040b.co"}"#).unwrap();
+        assert_eq!(email.unwrap(), "josé@b.co");
+    }
+
+    #[test]
+    fn what_is_no_object_is_malformed_and_never_quoted() {
+        for body in [
+            "",
+            " \n",
+            "null",
+            "1",
+            r#""doc@b.co""#,
+            r#"["doc@b.co","1"]"#,
+            "{",
+            r#"{"email":"doc@b.co""#,
+            r#"{"email":"doc@b.co",}"#,
+            r#"{"email":doc@b.co}"#,
+            r#"{"email":"doc@b.co"} x"#,
+            r#"{'email':1}"#,
+            r#"{"email":"doc@b.co","email":"doc@b.co"}"#,
+            r#"{"phoneNumber":0123}"#,
+            r#"{"phoneNumber":+1}"#,
+            "{\"email\":\"a\nb\"}",
+        ] {
+            let fault = read(body).unwrap_err();
+            let ApiError::Malformed(message) = fault else { panic!("{body}: {fault:?}") };
+            assert!(!message.contains("doc"), "{message}");
+        }
+        assert!(matches!(IdentifyFields::read(b"{\"email\":\"\xff@b.co\"}"), Err(ApiError::Malformed(_))));
+    }
+
+    #[test]
+    fn the_place_is_told() {
+        let fault = read("{\n  \"email\": ?\n}").unwrap_err();
+        assert_eq!(fault, ApiError::Malformed("the body is not valid JSON, at line 2 column 12".to_owned()));
+    }
+
+    #[test]
+    fn a_batch_is_a_list_of_items_each_right_or_wrong_by_itself() {
+        let body = br#" {"requests":[{"phoneNumber":1}, [1], null, {"email":"a","email":"a"}, {"email":1}], "x":1}"#;
+        let read: Vec<_> = batch_items(body).unwrap().into_iter().map(IdentifyFields::read_item).collect();
+        assert_eq!(read[0].as_ref().unwrap().phone_number.as_deref(), Some("1"));
+        let malformed = |text: &str| Err(ApiError::Malformed(text.to_owned()));
+        assert_eq!(
+            read[1..3],
+            [malformed("the item is not a JSON object"), malformed("the item is not a JSON object")]
+        );
+        assert_eq!(read[3], malformed("the item has a field twice"));
+        assert!(matches!(read[4], Err(ApiError::Invalid(_))));
+        for none in ["{}", r#"{"requests":null}"#, r#"{"requests":[]}"#] {
+            assert!(batch_items(none.as_bytes()).unwrap().is_empty(), "{none}");
+        }
+        for body in
+            ["", "[]", r#"{"requests":{}}"#, r#"{"requests":"doc"}"#, r#"{"requests":[doc]}"#, "{\"requests\":["]
+        {
+            let Err(ApiError::Malformed(message)) = batch_items(body.as_bytes()) else { panic!("{body}") };
+            assert!(!message.contains("doc"), "{message}");
+        }
+    }
+
+    #[test]
+    fn deep_nesting_does_no_harm() {
+        let deep = format!(r#"{{"x":{}{}}}"#, "[".repeat(30_000), "]".repeat(30_000));
+        let _ = read(&deep);
+        let email = format!(r#"{{"email":{}{}}}"#, "[".repeat(30_000), "]".repeat(30_000));
+        assert!(read(&email).is_err());
+    }
+}

@@ -1,0 +1,83 @@
+use serde::Serialize;
+
+use crate::domain::{Answer, ContactId, IdentifierKind, Identity};
+use crate::settings::Spelling;
+use crate::transport::outcome_name;
+
+/// The body of an answer: exactly these fields, always, ids as JSON numbers. Not proto3 JSON, which
+/// would make strings of the ids: the clients of this API expect numbers.
+#[derive(Serialize)]
+pub(super) struct Body<'a> {
+    contact: Contact<'a>,
+    /// In a batch alone: a single answer has it in a header.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    outcome: Option<&'static str>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Contact<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    primary_contact_id: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    primary_contatct_id: Option<i64>,
+    emails: Vec<&'a str>,
+    phone_numbers: Vec<&'a str>,
+    secondary_contact_ids: Vec<i64>,
+}
+
+impl<'a> Contact<'a> {
+    fn new(identity: &'a Identity, spelling: Spelling) -> Self {
+        let ContactId(primary) = identity.primary().id;
+        Self {
+            primary_contact_id: (spelling != Spelling::Legacy).then_some(primary),
+            primary_contatct_id: (spelling != Spelling::Correct).then_some(primary),
+            emails: identity.values(IdentifierKind::Email),
+            phone_numbers: identity.values(IdentifierKind::Phone),
+            secondary_contact_ids: identity.secondaries().iter().map(|contact| contact.id.0).collect(),
+        }
+    }
+}
+
+/// The identity as JSON.
+pub(super) fn json(identity: &Identity, spelling: Spelling) -> Result<Vec<u8>, serde_json::Error> {
+    serde_json::to_vec(&Body { contact: Contact::new(identity, spelling), outcome: None })
+}
+
+/// The answer to an item of a batch.
+pub(super) fn of_batch(answer: &Answer, spelling: Spelling) -> Body<'_> {
+    Body { contact: Contact::new(&answer.identity, spelling), outcome: Some(outcome_name(answer.outcome)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{Contact, Identifier, Link, Timestamp};
+
+    fn spelled(spelling: Spelling) -> String {
+        let contact = |id: i64, link, kind, value: &str| Contact {
+            id: ContactId(id),
+            identifiers: [Identifier::from_stored(kind, value)].into(),
+            created_at: Timestamp(id),
+            updated_at: Timestamp(id),
+            link,
+        };
+        let contacts = vec![
+            contact(1, Link::Primary, IdentifierKind::Email, "a@b.co"),
+            contact(9_007_199_254_740_993, Link::SecondaryOf(ContactId(1)), IdentifierKind::Email, "\"@b.co"),
+        ];
+        String::from_utf8(json(&Identity::new(contacts).unwrap(), spelling).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn the_first_field_is_spelled_as_wished_and_every_field_is_there() {
+        let rest = r#""emails":["a@b.co","\"@b.co"],"phoneNumbers":[],"secondaryContactIds":[9007199254740993]}}"#;
+        for (spelling, first) in [
+            (Spelling::Correct, r#""primaryContactId":1"#),
+            (Spelling::Legacy, r#""primaryContatctId":1"#),
+            (Spelling::Both, r#""primaryContactId":1,"primaryContatctId":1"#),
+        ] {
+            assert_eq!(spelled(spelling), format!(r#"{{"contact":{{{first},{rest}"#));
+        }
+    }
+}

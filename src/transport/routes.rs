@@ -1,0 +1,59 @@
+use std::collections::HashMap;
+
+use tonic::Code;
+
+use crate::domain::Outcome;
+
+/// What a API serves.
+#[derive(Debug)]
+pub struct RouteTable {
+    /// The handlers. An answer's extensions tell the log an [`Outcome`], a [`Tally`](super::Tally) or
+    /// an [`OpenTally`](super::OpenTally), and at the JSON API a [`Code`].
+    pub router: axum::Router,
+    /// Every path of theirs. A path that is not here is never logged: callers put what they like there.
+    pub routes: HashMap<String, Route>,
+}
+
+/// What the log calls a path.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Route {
+    /// `package.Service/Method`, when there is an RPC behind it.
+    pub rpc_method: Option<String>,
+    /// The path, at the JSON API.
+    pub http_route: Option<String>,
+    /// Asked by machines every few seconds, and so not worth a line of the log.
+    pub is_probe: bool,
+}
+
+/// The name of an outcome in the log and in the header `Identity-Outcome`.
+pub fn outcome_name(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Created => "created",
+        Outcome::Matched => "matched",
+        Outcome::Linked => "linked",
+        Outcome::Merged => "merged",
+    }
+}
+
+/// The name of a code in the log, as gRPC writes it.
+pub fn code_name(code: Code) -> &'static str {
+    match code {
+        Code::Ok => "OK",
+        Code::Cancelled => "CANCELLED",
+        Code::Unknown => "UNKNOWN",
+        Code::InvalidArgument => "INVALID_ARGUMENT",
+        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
+        Code::NotFound => "NOT_FOUND",
+        Code::AlreadyExists => "ALREADY_EXISTS",
+        Code::PermissionDenied => "PERMISSION_DENIED",
+        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
+        Code::FailedPrecondition => "FAILED_PRECONDITION",
+        Code::Aborted => "ABORTED",
+        Code::OutOfRange => "OUT_OF_RANGE",
+        Code::Unimplemented => "UNIMPLEMENTED",
+        Code::Internal => "INTERNAL",
+        Code::Unavailable => "UNAVAILABLE",
+        Code::DataLoss => "DATA_LOSS",
+        Code::Unauthenticated => "UNAUTHENTICATED",
+    }
+}
