@@ -7,7 +7,7 @@ use tokio::time;
 
 use super::IdentifyError;
 use crate::domain::{Answer, Identifier, Identity, Observation, Outcome};
-use crate::store::{MAX_FIND, StoreError};
+use crate::store::{MAX_LOOKUP, StoreError};
 
 /// A request under way.
 #[derive(Debug)]
@@ -84,7 +84,7 @@ pub(super) fn identifiers(jobs: &[Job], is_wanted: impl Fn(&Job, &Identifier) ->
     identifiers
 }
 
-/// The jobs of one statement that looks their identifiers up, of which it takes [`MAX_FIND`].
+/// The jobs of one statement that looks their identifiers up, of which it takes [`MAX_LOOKUP`].
 #[derive(Debug)]
 pub(super) struct Statement {
     pub(super) jobs: Vec<Job>,
@@ -95,7 +95,7 @@ pub(super) struct Statement {
 impl Statement {
     /// One that begins with this job, however large it is.
     pub(super) fn new(first: Job) -> Self {
-        let room = MAX_FIND.saturating_sub(first.identifiers().len());
+        let room = MAX_LOOKUP.saturating_sub(first.identifiers().len());
         Self { jobs: vec![first], room }
     }
 

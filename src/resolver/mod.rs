@@ -116,7 +116,7 @@ pub trait Identify: Clone + Send + Sync + 'static {
 pub type Answers = Vec<Result<Answer, IdentifyError>>;
 
 /// How many reads run at once, each on a connection of its own. Reads never wait behind writes,
-/// but where a read is not enough to answer ([`Reading`](crate::store::Reading)).
+/// but where a read is not enough to answer ([`LookupResult`](crate::store::LookupResult)).
 const READ_LANES: usize = 4;
 
 /// How many lists are read at once, likewise. Beside the read lanes, so that no single request waits

@@ -12,7 +12,7 @@ use super::job::{self, Job, Statement};
 use super::panic_guard::{self, caught};
 use super::{IdentifyError, Reachable};
 use crate::domain::{Identity, Observation, Snapshot};
-use crate::store::{Reading, Store, StoreError};
+use crate::store::{LookupResult, Store, StoreError};
 
 /// One of several lanes that share a queue. Each takes all that waits, in turn: while a statement is under
 /// way, requests wait for its end or until they fill another one beside it.
@@ -42,7 +42,7 @@ struct Batch {
 /// What a read says of the jobs that it was for.
 struct Known {
     snapshot: Snapshot,
-    /// See [`Reading`].
+    /// See [`LookupResult`].
     is_latest: bool,
 }
 
@@ -174,8 +174,8 @@ impl<S: Store> ReadLane<S> {
                 return Ok(Known { snapshot: Snapshot::new(Vec::new()), is_latest: true });
             }
             let identifiers = job::identifiers(jobs, |_, _| true);
-            match caught(self.store.find(&identifiers)).await {
-                Ok(Reading { identities, is_latest }) => {
+            match caught(self.store.find_identities(&identifiers)).await {
+                Ok(LookupResult { identities, is_latest }) => {
                     self.reachable.found();
                     return Ok(Known { snapshot: Snapshot::new(identities), is_latest });
                 }
@@ -212,7 +212,7 @@ mod tests {
 
     use super::*;
     use crate::domain::{Identifier, IdentifierKind};
-    use crate::store::MAX_FIND;
+    use crate::store::MAX_LOOKUP;
 
     fn job(phone: usize) -> Job {
         let permit = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
@@ -230,9 +230,9 @@ mod tests {
         let first = queue.next().await.unwrap();
         assert_eq!((first.statement.jobs.len(), begun.elapsed()), (1, Duration::ZERO), "nothing is under way");
 
-        (1..=MAX_FIND + 1).for_each(|phone| send.send(job(phone)).unwrap());
+        (1..=MAX_LOOKUP + 1).for_each(|phone| send.send(job(phone)).unwrap());
         let full = queue.next().await.unwrap();
-        assert_eq!((full.statement.jobs.len(), begun.elapsed()), (MAX_FIND, Duration::ZERO));
+        assert_eq!((full.statement.jobs.len(), begun.elapsed()), (MAX_LOOKUP, Duration::ZERO));
 
         let patient = queue.next().await.unwrap();
         assert_eq!((patient.statement.jobs.len(), patient.turn.is_none()), (1, true));

@@ -21,7 +21,7 @@
 //! wait and do not deadlock; where they do all the same, one starts over.
 //!
 //! On one of several primaries, which may lack what others have shown already, nobody is answered without these locks or
-//! keys ([`Reading`](crate::store::Reading)): what is missing there still holds them. And there a transaction that writes must not
+//! keys ([`LookupResult`](crate::store::LookupResult)): what is missing there still holds them. And there a transaction that writes must not
 //! lock what it does not write ([`Transaction::must_write_what_it_locks`]): if it did, it answers who is known from what it has
 //! read under its locks (ahead of the rest of a list, as a read does), and the rest starts over without those; where nobody is
 //! known it writes all that it has locked.
@@ -210,7 +210,7 @@ impl<S: Store> WriteLane<S> {
     /// them.
     async fn held_up(&self, jobs: &mut Vec<Job>, roots: &BTreeSet<ContactId>) -> Vec<Job> {
         // Where it cannot be told, nobody is taken out.
-        let locked = self.store.locked(roots).await.unwrap_or_default();
+        let locked = self.store.locked_by_others(roots).await.unwrap_or_default();
         let is_any_locked = !locked.is_empty();
         let taken = take_behind(locked.into_iter().map(Key::Root).collect(), jobs);
         // Where it is an identity that came to be in between, nobody knows who needs it.
@@ -241,7 +241,7 @@ impl<S: Store> WriteLane<S> {
     async fn known(&self, transaction: &mut S::Transaction, attempt: &Attempt) -> Result<Snapshot, Setback> {
         let mut written = BTreeMap::new();
         if !attempt.roots.is_empty() {
-            written = transaction.lock(&attempt.roots).await?;
+            written = transaction.lock_contacts(&attempt.roots).await?;
         }
         let mut identities = unchanged(&attempt.read, &written);
         let known = Snapshot::of(identities.values().cloned().collect());
@@ -249,7 +249,7 @@ impl<S: Store> WriteLane<S> {
         if missing.is_empty() {
             return Ok(known);
         }
-        for identity in transaction.find(&missing).await? {
+        for identity in transaction.find_identities(&missing).await? {
             identities.insert(identity.root(), Arc::new(identity));
         }
         let concerned = roots(identities.values());

@@ -6,7 +6,7 @@ use sea_orm::{
 
 use super::dialect::Clock;
 use super::pool::{Lease, Pool};
-use super::{MAX_FIND, Reading, Store, StoreError, Transaction, find, write};
+use super::{LookupResult, MAX_LOOKUP, Store, StoreError, Transaction, find, write};
 use crate::domain::{ContactId, Identifier, Identity, Plan, Timestamp};
 
 /// MySQL, MariaDB, PostgreSQL or SQLite through SeaORM. Clones share one pool of connections.
@@ -50,11 +50,11 @@ const WRITERS: usize = 2;
 impl Store for Database {
     type Transaction = DatabaseTransaction;
 
-    async fn find(&self, identifiers: &[Identifier]) -> Result<Reading, StoreError> {
-        debug_assert!(identifiers.len() <= MAX_FIND, "more than one statement is no consistent read");
+    async fn find_identities(&self, identifiers: &[Identifier]) -> Result<LookupResult, StoreError> {
+        debug_assert!(identifiers.len() <= MAX_LOOKUP, "more than one statement is no consistent read");
         let lease = self.pool.lease().await?;
         let identities = lease.bounded(find::find(lease.connection(), identifiers)).await?;
-        Ok(Reading { identities, is_latest: !lease.is_one_of_several() })
+        Ok(LookupResult { identities, is_latest: !lease.is_one_of_several() })
     }
 
     async fn begin(&self) -> Result<DatabaseTransaction, StoreError> {
@@ -63,7 +63,7 @@ impl Store for Database {
         Ok(DatabaseTransaction { transaction, lease, clock: None })
     }
 
-    async fn locked(&self, contacts: &BTreeSet<ContactId>) -> Result<BTreeSet<ContactId>, StoreError> {
+    async fn locked_by_others(&self, contacts: &BTreeSet<ContactId>) -> Result<BTreeSet<ContactId>, StoreError> {
         if self.is_sqlite() {
             return Ok(BTreeSet::new());
         }
@@ -90,7 +90,7 @@ impl Transaction for DatabaseTransaction {
         self.lease.is_one_of_several()
     }
 
-    async fn lock(
+    async fn lock_contacts(
         &mut self,
         contacts: &BTreeSet<ContactId>,
     ) -> Result<BTreeMap<ContactId, Option<Timestamp>>, StoreError> {
@@ -100,7 +100,7 @@ impl Transaction for DatabaseTransaction {
         Ok(locked.written)
     }
 
-    async fn find(&mut self, identifiers: &[Identifier]) -> Result<Vec<Identity>, StoreError> {
+    async fn find_identities(&mut self, identifiers: &[Identifier]) -> Result<Vec<Identity>, StoreError> {
         self.lease.bounded(find::find(&self.transaction, identifiers)).await
     }
 

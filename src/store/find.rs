@@ -1,19 +1,19 @@
-//! Reading identities.
+//! LookupResult identities.
 
 use sea_orm::ConnectionTrait;
 
 use super::convert::{COLUMNS, Row, from_columns, identities, moment, row};
-use super::{MAX_FIND, StoreError, dialect};
+use super::{MAX_LOOKUP, StoreError, dialect};
 use crate::domain::{Identifier, Identity};
 
-/// The identities that own any of these identifiers, [`MAX_FIND`] of them a statement.
+/// The identities that own any of these identifiers, [`MAX_LOOKUP`] of them a statement.
 pub(super) async fn find(
     connection: &impl ConnectionTrait,
     identifiers: &[Identifier],
 ) -> Result<Vec<Identity>, StoreError> {
     let backend = connection.get_database_backend();
     let mut rows: Vec<Row> = Vec::new();
-    for some in identifiers.chunks(MAX_FIND) {
+    for some in identifiers.chunks(MAX_LOOKUP) {
         for found in &connection.query_all_raw(dialect::find(backend, some)).await? {
             dialect::check_is_primary(backend, found, COLUMNS)?;
             rows.push(row(found)?);
@@ -37,7 +37,7 @@ pub(super) async fn orphans(
 ) -> Result<Vec<Orphan>, StoreError> {
     let backend = connection.get_database_backend();
     let mut orphans = Vec::new();
-    for some in identifiers.chunks(MAX_FIND) {
+    for some in identifiers.chunks(MAX_LOOKUP) {
         for row in &connection.query_all_raw(dialect::owners(backend, some)).await? {
             let (kind, value): (String, Vec<u8>) = (row.try_get_by_index(0)?, row.try_get_by_index(1)?);
             let is_deleted = moment(row, 4)?.is_some();

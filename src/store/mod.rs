@@ -29,20 +29,20 @@ pub use database::{Database, DatabaseTransaction};
 pub use error::{Cause, StoreError};
 pub use migrate::{MigrateError, MigrationStatus};
 
-/// The most identifiers that one [`Store::find`] takes: what one statement asks for at once.
+/// The most identifiers that one [`Store::find_identities`] takes: what one statement asks for at once.
 ///
 /// From 200 values on, MySQL costs a list from index statistics instead of looking
 /// (`eq_range_index_dive_limit`), and the plan can turn into a full scan.
-pub const MAX_FIND: usize = 128;
+pub const MAX_LOOKUP: usize = 128;
 
 /// What a read outside a transaction found.
 #[derive(Debug)]
-pub struct Reading {
+pub struct LookupResult {
     /// The identities that own any of the identifiers.
     pub identities: Vec<Identity>,
     /// Whether it also has every commit that anybody has read before the call. If not, one may be missing that is not
     /// acknowledged yet: on MySQL's Group Replication with several primaries, other servers can show it before the one
-    /// on which it was made. There it still has its locks, so who takes them too (by [`Transaction::lock`], or by
+    /// on which it was made. There it still has its locks, so who takes them too (by [`Transaction::lock_contacts`], or by
     /// inserting the same key) waits for it.
     pub is_latest: bool,
 }
@@ -52,15 +52,18 @@ pub trait Store: Clone + Send + Sync + 'static {
     /// A writing transaction; rolled back when dropped.
     type Transaction: Transaction;
 
-    /// The identities that own any of these identifiers (at most [`MAX_FIND`]), in one consistent read
+    /// The identities that own any of these identifiers (at most [`MAX_LOOKUP`]), in one consistent read
     /// that sees every commit whose success was told before the call.
-    fn find(&self, identifiers: &[Identifier]) -> impl Future<Output = Result<Reading, StoreError>> + Send;
+    fn find_identities(
+        &self,
+        identifiers: &[Identifier],
+    ) -> impl Future<Output = Result<LookupResult, StoreError>> + Send;
 
     /// Begins a transaction in which every statement sees what was committed before that statement.
     fn begin(&self) -> impl Future<Output = Result<Self::Transaction, StoreError>> + Send;
 
     /// Which of these contacts' rows a transaction has locked now; none where nothing is locked but the whole.
-    fn locked(
+    fn locked_by_others(
         &self,
         contacts: &BTreeSet<ContactId>,
     ) -> impl Future<Output = Result<BTreeSet<ContactId>, StoreError>> + Send;
@@ -87,13 +90,16 @@ pub trait Transaction: Send {
 
     /// Locks these contacts, in the order of their ids, until the end, and tells of each that is there when it was last
     /// written (`updatedAt`), unless it was deleted.
-    fn lock(
+    fn lock_contacts(
         &mut self,
         contacts: &BTreeSet<ContactId>,
     ) -> impl Future<Output = Result<BTreeMap<ContactId, Option<Timestamp>>, StoreError>> + Send;
 
     /// The identities that own any of these identifiers (any number).
-    fn find(&mut self, identifiers: &[Identifier]) -> impl Future<Output = Result<Vec<Identity>, StoreError>> + Send;
+    fn find_identities(
+        &mut self,
+        identifiers: &[Identifier],
+    ) -> impl Future<Output = Result<Vec<Identity>, StoreError>> + Send;
 
     /// Takes these identifiers from contacts that do not carry them (any more): deleted ones, mostly. That
     /// changes the identities of those contacts, so the rows of their roots are written, at this moment.

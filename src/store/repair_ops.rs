@@ -56,7 +56,7 @@ impl Database {
         let found = transaction.linked(&BTreeSet::from([owner])).await?;
         let root = found.iter().find(|contact| contact.id == owner).map_or(owner, StoredContact::root);
         let roots = BTreeSet::from([root]);
-        transaction.lock(&roots).await?;
+        transaction.lock_contacts(&roots).await?;
         let now = transaction.now().await?;
         let contacts = transaction.linked(&roots).await?;
         let carries = |contact: &StoredContact| {

@@ -50,7 +50,7 @@ pub(super) const MYSQL_LOG_ROWS: &str = "SET SESSION binlog_format = 'ROW'";
 
 /// What one of several primaries is told: a transaction, or a statement that is one by itself, waits first for all that
 /// the others have acknowledged or shown. It does not wait for a commit of its own server's, which the others may show
-/// before that one does: see [`Reading`](super::Reading).
+/// before that one does: see [`LookupResult`](super::LookupResult).
 pub(super) const MYSQL_WAIT_FOR_OTHERS: &str = "SET SESSION group_replication_consistency = \
      IF(@@session.group_replication_consistency LIKE '%AFTER', 'BEFORE_AND_AFTER', 'BEFORE')";
 

@@ -18,7 +18,7 @@ use super::entity::contact::{self, Column, LinkPrecedence};
 use super::entity::{contact_merge, identifier};
 use super::error::Cause;
 use super::find::Orphan;
-use super::{MAX_FIND, StoreError};
+use super::{MAX_LOOKUP, StoreError};
 use crate::domain::{ContactId, ContactRef, Identifier, Link, NewContact, Plan, Timestamp};
 
 /// Writes all of the plan, new contacts first; `step` is [`Clock::id_step`].
@@ -51,7 +51,7 @@ fn pieces<T>(mut rest: &[T]) -> impl Iterator<Item = &[T]> {
     std::iter::from_fn(move || {
         let power = (rest.len() + 1).next_power_of_two() / 2;
         let size = if power + power / 2 <= rest.len() { power + power / 2 } else { power };
-        let size = MAX_FIND.min(size);
+        let size = MAX_LOOKUP.min(size);
         let (piece, later) = rest.split_at(size);
         rest = later;
         (!piece.is_empty()).then_some(piece)
@@ -71,7 +71,7 @@ async fn insert_contacts(
 ) -> Result<Vec<ContactId>, StoreError> {
     let mut ids = Vec::with_capacity(new.len());
     // Without a step, each row has to tell its own.
-    let largest = if step == 0 { 1 } else { MAX_FIND };
+    let largest = if step == 0 { 1 } else { MAX_LOOKUP };
     for piece in new.chunks(largest).flat_map(pieces) {
         let mut rows = Vec::with_capacity(piece.len());
         for contact in piece {
@@ -229,7 +229,7 @@ pub(super) async fn touch(
 ) -> Result<(), StoreError> {
     let updated_at = to_naive(updated_at)?;
     let ids: Vec<i64> = primaries.iter().map(|id| id.0).collect();
-    for piece in ids.chunks(MAX_FIND) {
+    for piece in ids.chunks(MAX_LOOKUP) {
         connection.execute(&touch_rows(piece, updated_at)).await?;
     }
     Ok(())
@@ -288,7 +288,7 @@ pub(super) struct Locked {
 pub(super) async fn lock(connection: &impl ConnectionTrait, ids: &[i64]) -> Result<Locked, StoreError> {
     let backend = connection.get_database_backend();
     let mut locked = Locked { written: BTreeMap::new(), clock: None };
-    for piece in ids.chunks(MAX_FIND) {
+    for piece in ids.chunks(MAX_LOOKUP) {
         for row in &connection.query_all(&lock_rows(backend, piece)).await? {
             let updated_at = moment(row, 1)?.ok_or_else(|| StoreError::Rejected(Cause::new("no updatedAt")))?;
             let is_deleted = row.try_get_by_index::<Option<NaiveDateTime>>(2)?.is_some();
@@ -302,7 +302,7 @@ pub(super) async fn lock(connection: &impl ConnectionTrait, ids: &[i64]) -> Resu
 /// Which of these contacts' rows are there, and locked by another transaction. The rest is locked by this one then.
 pub(super) async fn locked(connection: &impl ConnectionTrait, ids: &[i64]) -> Result<BTreeSet<ContactId>, StoreError> {
     let mut locked = BTreeSet::new();
-    for piece in ids.chunks(MAX_FIND) {
+    for piece in ids.chunks(MAX_LOOKUP) {
         let mut select = lock_rows(connection.get_database_backend(), piece);
         let free = select.lock_with_behavior(LockType::Update, LockBehavior::SkipLocked);
         let free = connection.query_all(free).await?;

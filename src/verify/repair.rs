@@ -44,7 +44,7 @@ async fn attempt(
     locked: &BTreeSet<ContactId>,
 ) -> Result<Attempt, StoreError> {
     let mut transaction = database.begin().await?;
-    transaction.lock(locked).await?;
+    transaction.lock_contacts(locked).await?;
     let found = neighbourhood(&mut transaction, contacts).await?;
     let concerned: BTreeSet<ContactId> = found.contacts.keys().copied().collect();
     if !transaction.is_exclusive() && !concerned.is_subset(locked) {

@@ -289,9 +289,11 @@ async fn a_primary_that_is_demoted(server: Server) {
     let mut now = begun(&primary).await;
     primary.set_read_only(true).await;
     let known = Identifier::from_stored(IdentifierKind::Email, "known@x.de");
-    for error in
-        [lock.lock(&BTreeSet::from([ContactId(1)])).await.err(), find.find(&[known]).await.err(), now.now().await.err()]
-    {
+    for error in [
+        lock.lock_contacts(&BTreeSet::from([ContactId(1)])).await.err(),
+        find.find_identities(&[known]).await.err(),
+        now.now().await.err(),
+    ] {
         assert!(error.is_some_and(|error| error.is_unavailable()));
     }
 }

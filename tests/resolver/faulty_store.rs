@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use identity::domain::{Contact, ContactId, Identifier, IdentifierKind, Identity, Link, Observation, Plan, Timestamp};
-use identity::store::{Cause, Reading, Store, StoreError, Transaction};
+use identity::store::{Cause, LookupResult, Store, StoreError, Transaction};
 use tokio::time::sleep;
 
 /// How long every statement takes.
@@ -106,16 +106,16 @@ impl FaultyStore {
 impl Store for FaultyStore {
     type Transaction = FaultyTransaction;
 
-    async fn find(&self, identifiers: &[Identifier]) -> Result<Reading, StoreError> {
+    async fn find_identities(&self, identifiers: &[Identifier]) -> Result<LookupResult, StoreError> {
         self.step(Step::Read, identifiers).await?;
-        Ok(Reading { identities: self.known(identifiers, 0), is_latest: true })
+        Ok(LookupResult { identities: self.known(identifiers, 0), is_latest: true })
     }
 
     async fn begin(&self) -> Result<FaultyTransaction, StoreError> {
         Ok(FaultyTransaction(self.clone()))
     }
 
-    async fn locked(&self, _contacts: &BTreeSet<ContactId>) -> Result<BTreeSet<ContactId>, StoreError> {
+    async fn locked_by_others(&self, _contacts: &BTreeSet<ContactId>) -> Result<BTreeSet<ContactId>, StoreError> {
         Ok(BTreeSet::new())
     }
 
@@ -141,7 +141,7 @@ impl Transaction for FaultyTransaction {
     }
 
     /// Each was written when [`FaultyStore::known`] says, or by somebody else since, unless it was deleted.
-    async fn lock(
+    async fn lock_contacts(
         &mut self,
         contacts: &BTreeSet<ContactId>,
     ) -> Result<BTreeMap<ContactId, Option<Timestamp>>, StoreError> {
@@ -152,7 +152,7 @@ impl Transaction for FaultyTransaction {
         Ok(contacts.iter().map(|id| (*id, written(id))).collect())
     }
 
-    async fn find(&mut self, identifiers: &[Identifier]) -> Result<Vec<Identity>, StoreError> {
+    async fn find_identities(&mut self, identifiers: &[Identifier]) -> Result<Vec<Identity>, StoreError> {
         self.0.step(Step::Find, identifiers).await?;
         let offset = if self.0.is_restless { i64::try_from(self.0.count(Step::Find)).unwrap() } else { 0 };
         Ok(self.0.known(identifiers, offset))

@@ -106,9 +106,9 @@ async fn of_two_who_wait_for_each_other_one_goes_on() {
     let store = SimulatedStore::new(Database::new(calm, None, 0, false));
     let [first, second] = [1, 2].map(|id| BTreeSet::from([ContactId(id)]));
     let (mut one, mut other) = (store.begin().await.unwrap(), store.begin().await.unwrap());
-    one.lock(&first).await.unwrap();
-    other.lock(&second).await.unwrap();
-    let outcomes = tokio::join!(one.lock(&second), other.lock(&first));
+    one.lock_contacts(&first).await.unwrap();
+    other.lock_contacts(&second).await.unwrap();
+    let outcomes = tokio::join!(one.lock_contacts(&second), other.lock_contacts(&first));
     let errors: Vec<String> =
         [outcomes.0, outcomes.1].into_iter().filter_map(Result::err).map(|e| e.to_string()).collect();
     assert_eq!(errors, ["lost a race: deadlock"]);

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use identity::domain::{Contact, ContactId, ContactRef, Identifier, Identity, Link, Plan, Timestamp};
-use identity::store::{Cause, MAX_FIND, Reading, Store, StoreError, Transaction};
+use identity::store::{Cause, LookupResult, MAX_LOOKUP, Store, StoreError, Transaction};
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout_at};
@@ -142,13 +142,13 @@ impl SimulatedStore {
 impl Store for SimulatedStore {
     type Transaction = SimulatedTransaction;
 
-    async fn find(&self, identifiers: &[Identifier]) -> Result<Reading, StoreError> {
-        assert!(identifiers.len() <= MAX_FIND, "more than one statement is no consistent read");
+    async fn find_identities(&self, identifiers: &[Identifier]) -> Result<LookupResult, StoreError> {
+        assert!(identifiers.len() <= MAX_LOOKUP, "more than one statement is no consistent read");
         let read = async {
             self.catch_up().await;
             let mut database = self.database.lock();
             let identities = database.read(self.replica, identifiers).map(identities)?;
-            Ok(Reading { identities, is_latest: database.reads_the_latest() })
+            Ok(LookupResult { identities, is_latest: database.reads_the_latest() })
         };
         self.statement("read", None, read).await
     }
@@ -166,7 +166,7 @@ impl Store for SimulatedStore {
         self.statement("begin", None, begun).await
     }
 
-    async fn locked(&self, contacts: &BTreeSet<ContactId>) -> Result<BTreeSet<ContactId>, StoreError> {
+    async fn locked_by_others(&self, contacts: &BTreeSet<ContactId>) -> Result<BTreeSet<ContactId>, StoreError> {
         let look = async { Ok(self.database.lock().locked_of(self.replica, contacts)) };
         self.statement("locked", None, look).await
     }
@@ -287,7 +287,7 @@ impl Transaction for SimulatedTransaction {
         self.store.database.lock().must_write_what_is_locked()
     }
 
-    async fn lock(
+    async fn lock_contacts(
         &mut self,
         contacts: &BTreeSet<ContactId>,
     ) -> Result<BTreeMap<ContactId, Option<Timestamp>>, StoreError> {
@@ -302,7 +302,7 @@ impl Transaction for SimulatedTransaction {
         self.statement("lock", locked).await
     }
 
-    async fn find(&mut self, identifiers: &[Identifier]) -> Result<Vec<Identity>, StoreError> {
+    async fn find_identities(&mut self, identifiers: &[Identifier]) -> Result<Vec<Identity>, StoreError> {
         let size = self.store.database.lock().conditions().read_size;
         let mut rows = Vec::new();
         for some in identifiers.chunks(size) {

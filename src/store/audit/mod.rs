@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use sea_orm::{ConnectionTrait, DbBackend, EntityTrait, PaginatorTrait, QueryResult, Statement, Value};
 
 use super::entity::identifier;
-use super::{Database, MAX_FIND, StoreError, dialect};
+use super::{Database, MAX_LOOKUP, StoreError, dialect};
 use crate::domain::{Identifier, IdentifierKind};
 
 mod row;
@@ -162,7 +162,7 @@ impl Database {
 pub(super) async fn linked(connection: &impl ConnectionTrait, ids: &[i64]) -> Result<Vec<StoredContact>, StoreError> {
     let backend = connection.get_database_backend();
     let mut found = Vec::new();
-    for some in ids.chunks(MAX_FIND) {
+    for some in ids.chunks(MAX_LOOKUP) {
         let list = some.iter().map(i64::to_string).collect::<Vec<_>>().join(", ");
         for (column, index) in [("id", "PRIMARY"), ("linkedId", "Contact_linkedId")] {
             let columns = stored_columns(backend);
@@ -185,7 +185,7 @@ pub(super) async fn owners(
 ) -> Result<BTreeMap<Identifier, Owner>, StoreError> {
     let backend = connection.get_database_backend();
     let mut found = BTreeMap::new();
-    for some in identifiers.chunks(MAX_FIND) {
+    for some in identifiers.chunks(MAX_LOOKUP) {
         let (owned, params) = dialect::owned_rows(backend, some);
         let sql = format!("SELECT {IDENTIFIER_COLUMNS} FROM {owned}");
         let statement = Statement::from_sql_and_values(backend, dialect::quoted(backend, sql), params);
