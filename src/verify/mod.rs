@@ -66,7 +66,7 @@ impl Run {
         self.show("contacts", last.unsigned_abs())?;
         let mut after = i64::MIN;
         loop {
-            let rows = self.database.inspect_contacts(Rows::After(after, PAGE)).await.map_err(unreadable)?;
+            let rows = self.database.audit_contacts(Rows::After(after, PAGE)).await.map_err(unreadable)?;
             let Some(newest) = rows.last() else { return Ok(()) };
             after = newest.contact.id.0;
             self.report.counts.contacts += rows.len() as u64;
@@ -90,7 +90,7 @@ impl Run {
     async fn identifiers_of(&mut self, kind: &str) -> anyhow::Result<()> {
         let mut after: Option<Vec<u8>> = None;
         loop {
-            let rows = self.database.inspect_identifiers(kind, after.as_deref(), PAGE).await.map_err(unreadable)?;
+            let rows = self.database.audit_identifiers(kind, after.as_deref(), PAGE).await.map_err(unreadable)?;
             let Some(last) = rows.last() else { return Ok(()) };
             after = Some(last.value.clone());
             self.report.counts.identifiers += rows.len() as u64;
@@ -103,7 +103,7 @@ impl Run {
     async fn merges(&mut self) -> anyhow::Result<()> {
         let mut after = i64::MIN;
         loop {
-            let rows = self.database.inspect_merges(Rows::After(after, PAGE)).await.map_err(unreadable)?;
+            let rows = self.database.audit_merges(Rows::After(after, PAGE)).await.map_err(unreadable)?;
             let Some(last) = rows.last() else { return Ok(()) };
             after = last.id;
             self.report.counts.merges += rows.len() as u64;

@@ -22,13 +22,13 @@ impl Subject {
     pub(super) async fn findings(&self, database: &Database) -> Result<Vec<Finding>, StoreError> {
         Ok(match self {
             Self::Contact(id) => {
-                database.inspect_contacts(Rows::Only(*id)).await?.iter().flat_map(check::contact).collect()
+                database.audit_contacts(Rows::Only(*id)).await?.iter().flat_map(check::contact).collect()
             }
             Self::Identifier(kind, value) => {
-                let row = database.inspect_identifier(kind, value).await?;
+                let row = database.audit_identifier(kind, value).await?;
                 row.as_ref().and_then(check::identifier).into_iter().collect()
             }
-            Self::Merge(id) => database.inspect_merges(Rows::Only(*id)).await?.iter().flat_map(check::merge).collect(),
+            Self::Merge(id) => database.audit_merges(Rows::Only(*id)).await?.iter().flat_map(check::merge).collect(),
         })
     }
 
@@ -46,10 +46,10 @@ impl Subject {
 /// The owner's identity first: a live contact of it may carry the identifier, and gets it. Contacts of other
 /// identities that carry it got it when contacts were gone through.
 async fn mend_identifier(database: &Database, kind: &str, value: &[u8]) -> Result<Vec<Repair>, StoreError> {
-    let Some(row) = database.inspect_identifier(kind, value).await? else { return Ok(Vec::new()) };
+    let Some(row) = database.audit_identifier(kind, value).await? else { return Ok(Vec::new()) };
     let owner = row.owner.id;
     let mut repairs = repair::mend(database, &BTreeSet::from([owner])).await?;
-    let left = database.inspect_identifier(kind, value).await?;
+    let left = database.audit_identifier(kind, value).await?;
     let is_left = left.is_some_and(|row| row.owner.id == owner && check::identifier(&row).is_some());
     // Only the row that was seen: the service may have given the identifier a new owner by now.
     if is_left && database.release(kind, value, owner).await? {

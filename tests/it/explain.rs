@@ -31,7 +31,7 @@ async fn reads_are_key_look_ups_by_stale_statistics(database: TestDatabase) {
     seed(&store.connection(), 0..10, 50).await;
     analyze(&database).await;
     seed(&store.connection(), 10..CONTACTS, 50).await;
-    assert_key_look_ups(&database, |name| ["find", "owners"].contains(&name)).await;
+    assert_key_look_ups(&database, |name| ["lookup", "owners"].contains(&name)).await;
 }
 
 /// As an administrator does, or the database by itself.
