@@ -7,7 +7,7 @@ use hdrhistogram::Histogram;
 
 use super::client::Answer;
 use crate::proto::identity::v1::Outcome;
-use crate::transport::code_name;
+use crate::transport::routes::code_name;
 
 /// Three digits: a latency is known to a thousandth of itself.
 const DIGITS: u8 = 3;
