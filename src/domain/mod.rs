@@ -29,5 +29,5 @@ pub use snapshot::Snapshot;
 /// The version of the canonicalisation rules of [`Email`] and [`PhoneNumber`].
 ///
 /// It changes whenever a value could be stored differently than before; what each version says is
-/// in `docs/canonical-identifiers.md`.
+/// in `docs/identifiers.md`.
 pub const CANONICAL_RULES_VERSION: u32 = 1;
