@@ -7,7 +7,7 @@ use tracing_subscriber::filter::{LevelFilter, ParseError};
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 use tracing_subscriber::{EnvFilter, fmt};
 
-use crate::settings::{LogFormat, Logging};
+use crate::settings::{LogFormat, LogSettings};
 
 /// Targets under which sqlx logs SQL, at warn level when a statement is slow.
 const SQL: [&str; 2] = ["sqlx::query", "sqlx::explain"];
@@ -19,7 +19,7 @@ const REMARKS: &str = "sqlx::postgres::notice";
 /// Why logging cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum TelemetryError {
-    /// The filter makes no sense. [`Logging`] from [`crate::settings`] has a valid one.
+    /// The filter makes no sense. [`LogSettings`] from [`crate::settings`] has a valid one.
     #[error("invalid log filter")]
     Filter(#[from] ParseError),
     /// The process logs already.
@@ -35,7 +35,7 @@ pub enum TelemetryError {
 ///
 /// # Errors
 /// [`TelemetryError`], when the process logs already.
-pub fn init(logging: &Logging) -> Result<(), TelemetryError> {
+pub fn init(logging: &LogSettings) -> Result<(), TelemetryError> {
     let terminal = io::stderr().is_terminal();
     let filter = filter(&logging.filter)?;
     let lines = fmt().with_writer(io::stderr).with_env_filter(filter);

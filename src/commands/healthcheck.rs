@@ -47,7 +47,7 @@ pub async fn healthcheck(addr: &ListenAddr, timeout: Duration) -> Result<(), Unh
     if addr.port() == 0 {
         return Err(Unhealthy::UnknownPort);
     }
-    let addr = addr.from_here();
+    let addr = addr.reachable_locally();
     match tokio::time::timeout(timeout, status(&addr)).await {
         Ok(status) => match status? {
             ServingStatus::Serving => Ok(()),

@@ -40,7 +40,7 @@ impl Down {
 ///
 /// # Errors
 /// One line for the operator.
-pub async fn migrate(database: &settings::Database, command: MigrateCommand) -> anyhow::Result<()> {
+pub async fn migrate(database: &settings::DatabaseSettings, command: MigrateCommand) -> anyhow::Result<()> {
     let database = Database::wait_and_connect(database).await?;
     match command {
         MigrateCommand::Up => database.migrate_up().await?,

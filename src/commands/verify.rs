@@ -23,7 +23,7 @@ pub struct VerifyArgs {
 ///
 /// # Errors
 /// One line for the operator.
-pub async fn verify(database: &settings::Database, args: VerifyArgs) -> anyhow::Result<bool> {
+pub async fn verify(database: &settings::DatabaseSettings, args: VerifyArgs) -> anyhow::Result<bool> {
     let database = Database::wait_and_connect(database).await?;
     ensure!(database.is_migrated().await?, "the database lacks migrations: run `identity migrate up`");
     verify::verify(database, args.repair, args.format).await

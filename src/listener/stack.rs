@@ -16,7 +16,7 @@ use super::access_log::AccessLog;
 use super::fixed_limits::FixedLimits;
 use super::streaming_body::StreamingBody;
 use crate::resolver::IdentifyError;
-use crate::settings::Limits;
+use crate::settings::LimitSettings;
 use crate::transport::{ApiError, Deadlines, OpenTally, RequestId, Route, RouteTable};
 use crate::transport::{grpc, http as json};
 
@@ -51,12 +51,12 @@ pub(super) struct RequestStack {
     api: Api,
     router: Router,
     routes: HashMap<String, Arc<Route>>,
-    limits: Limits,
+    limits: LimitSettings,
     places: Arc<Semaphore>,
 }
 
 impl RequestStack {
-    pub(super) fn new(api: Api, routes: RouteTable, limits: Limits, fixed: FixedLimits) -> Self {
+    pub(super) fn new(api: Api, routes: RouteTable, limits: LimitSettings, fixed: FixedLimits) -> Self {
         let RouteTable { router, routes } = routes;
         let routes = routes.into_iter().map(|(path, route)| (path, Arc::new(route))).collect();
         let places = Arc::new(Semaphore::new(fixed.max_calls.min(Semaphore::MAX_PERMITS)));

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, mpsc, watch};
 
 use crate::domain::{Answer, Observation};
-use crate::settings::Queue;
+use crate::settings::QueueSettings;
 use crate::store::{Store, StoreError};
 
 mod backoff;
@@ -133,7 +133,7 @@ pub struct Resolver {
     batches: mpsc::UnboundedSender<Vec<Job>>,
     /// One permit a request under way: this bounds all queues.
     admission: Arc<Semaphore>,
-    queue: Queue,
+    queue: QueueSettings,
     reachable: Reachable,
 }
 
@@ -177,7 +177,7 @@ impl Reachable {
 
 impl Resolver {
     /// Starts the lanes over a store, on the current tokio runtime.
-    pub fn start<S: Store>(store: S, queue: Queue) -> Self {
+    pub fn start<S: Store>(store: S, queue: QueueSettings) -> Self {
         let (reads, read_queue) = mpsc::unbounded_channel();
         let (writes, write_queue) = mpsc::unbounded_channel();
         let reachable = Reachable::new();

@@ -54,15 +54,15 @@ impl Database {
     ///
     /// # Errors
     /// Unless it [is lasting](ConnectError::is_lasting), the error is worth another try.
-    pub async fn connect(settings: &settings::Database) -> Result<Self, ConnectError> {
+    pub async fn connect(settings: &settings::DatabaseSettings) -> Result<Self, ConnectError> {
         Ok(Self { pool: Pool::connect(settings).await? })
     }
 
-    /// Connects, and tries again for up to [`settings::Database::wait`] while no server can be used yet.
+    /// Connects, and tries again for up to [`settings::DatabaseSettings::wait`] while no server can be used yet.
     ///
     /// # Errors
     /// The last error.
-    pub async fn wait_and_connect(settings: &settings::Database) -> Result<Self, ConnectError> {
+    pub async fn wait_and_connect(settings: &settings::DatabaseSettings) -> Result<Self, ConnectError> {
         let begun = Instant::now();
         let mut is_logged = false;
         loop {
@@ -86,7 +86,7 @@ pub(super) struct Servers {
 }
 
 impl Servers {
-    pub(super) fn new(settings: &settings::Database) -> Self {
+    pub(super) fn new(settings: &settings::DatabaseSettings) -> Self {
         let server = |url: SecretString| Server::new(url, settings.connections, settings.timeout);
         Self { servers: settings.servers.iter().cloned().map(server).collect() }
     }

@@ -8,7 +8,7 @@ use tonic::Code;
 use tonic::transport::{Channel, Endpoint};
 
 use crate::proto::identity::v1::{IdentifyRequest, Outcome};
-use crate::settings::{Listen, ListenAddr};
+use crate::settings::{ListenSettings, ListenAddr};
 
 mod batch;
 mod grpc;
@@ -47,8 +47,8 @@ pub(super) struct Target {
 }
 
 impl Target {
-    pub(super) fn new(listen: &Listen, connections: u32) -> anyhow::Result<Self> {
-        let (grpc, http) = (listen.grpc_addr.from_here(), listen.http_addr.from_here());
+    pub(super) fn new(listen: &ListenSettings, connections: u32) -> anyhow::Result<Self> {
+        let (grpc, http) = (listen.grpc_addr.reachable_locally(), listen.http_addr.reachable_locally());
         if grpc.port() == 0 || http.port() == 0 {
             bail!("port 0 says nothing about where the service listens: give --grpc-addr and --http-addr");
         }

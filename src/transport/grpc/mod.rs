@@ -24,16 +24,16 @@ pub use self::services::StartError;
 use crate::proto::FILE_DESCRIPTOR_SET;
 use crate::proto::identity::v1::identity_service_server::{IdentityServiceServer, SERVICE_NAME};
 use crate::resolver;
-use crate::settings::{Identify, Limits};
+use crate::settings::{IdentifierSettings, LimitSettings};
 use crate::transport::{Readiness, RouteTable, batch_body_limit};
 
 /// The settings of the gRPC API.
 #[derive(Clone, Copy, Debug)]
 pub struct GrpcSettings {
     /// What identifiers mean.
-    pub identify: Identify,
+    pub identify: IdentifierSettings,
     /// Bounds on callers.
-    pub limits: Limits,
+    pub limits: LimitSettings,
     /// Whether callers may ask for the API's description.
     pub reflection: bool,
     /// Maximum items under way of all streams together; more wait.

@@ -22,14 +22,14 @@ pub use self::gateway::StartError;
 use self::identify::IdentifyHandler;
 use crate::proto::FILE_DESCRIPTOR_SET;
 use crate::resolver;
-use crate::settings::{Identify, Limits};
+use crate::settings::{IdentifierSettings, LimitSettings};
 use crate::transport::{ApiError, Readiness, RouteTable};
 
 /// What the handlers of the JSON API share.
 #[derive(Clone, Copy, Debug)]
 struct HttpSettings {
-    identify: Identify,
-    limits: Limits,
+    identify: IdentifierSettings,
+    limits: LimitSettings,
     /// How long a body may take to arrive.
     body_timeout: Duration,
 }
@@ -41,8 +41,8 @@ struct HttpSettings {
 pub fn routes<R: resolver::Identify>(
     resolver: R,
     readiness: Readiness,
-    identify: Identify,
-    limits: Limits,
+    identify: IdentifierSettings,
+    limits: LimitSettings,
     body_timeout: Duration,
 ) -> Result<RouteTable, StartError> {
     let settings = HttpSettings { identify, limits, body_timeout };
