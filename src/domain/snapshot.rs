@@ -16,11 +16,11 @@ pub struct Snapshot {
 impl Snapshot {
     /// A snapshot of these identities.
     pub fn new(identities: Vec<Identity>) -> Self {
-        Self::of(identities.into_iter().map(Arc::new).collect())
+        Self::from_shared(identities.into_iter().map(Arc::new).collect())
     }
 
     /// The same of identities that others have too.
-    pub fn of(identities: Vec<Arc<Identity>>) -> Self {
+    pub fn from_shared(identities: Vec<Arc<Identity>>) -> Self {
         let mut owners = HashMap::new();
         for (index, identity) in identities.iter().enumerate() {
             for identifier in identity.contacts().iter().flat_map(|contact| contact.identifiers.iter()) {
