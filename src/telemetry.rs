@@ -7,7 +7,7 @@ use tracing_subscriber::filter::{LevelFilter, ParseError};
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 use tracing_subscriber::{EnvFilter, fmt};
 
-use crate::settings::{LogFormat, Logging};
+use crate::settings::{LogFormat, LogSettings};
 
 /// Targets under which sqlx logs SQL, at warn level when a statement is slow.
 const SQL: [&str; 2] = ["sqlx::query", "sqlx::explain"];
@@ -36,7 +36,7 @@ pub enum TelemetryError {
 ///
 /// # Errors
 /// [`TelemetryError`] if the process logs already.
-pub fn init(logging: &Logging) -> Result<(), TelemetryError> {
+pub fn init(logging: &LogSettings) -> Result<(), TelemetryError> {
     let terminal = io::stderr().is_terminal();
     let filter = filter(&logging.filter)?;
     let lines = fmt().with_writer(io::stderr).with_env_filter(filter);

@@ -5,41 +5,51 @@ use unicode_normalization::{UnicodeNormalization, is_nfc};
 #[derive(Clone, PartialEq, Eq)]
 pub struct Email(String);
 
-/// Why a text is no e-mail address. Never holds the text.
+/// Why a text is not an e-mail address. It never holds the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidEmail {
-    /// More than [`Email::MAX_BYTES`] bytes in its canonical form.
+    /// The canonical form has more than [`Email::MAX_BYTES`] bytes.
     #[error("must be at most {} bytes long", Email::MAX_BYTES)]
     TooLong,
-    /// White space or a control character inside.
+    /// It contains white space or a control character.
     #[error("must not contain white space or control characters")]
     SpaceOrControl,
-    /// No `@`, more than one, or nothing on one of its sides.
+    /// It has no `@`, more than one `@`, or nothing on one side of it.
     #[error("must have one @ with something on both sides")]
     NotOneAt,
-    /// Not an address by RFC 5322 and RFC 6532, read leniently.
+    /// It is not an address by RFC 5322 and RFC 6532 in a lenient mode.
     #[error("must be a well-formed e-mail address")]
     Malformed,
 }
 
 impl Email {
-    /// The longest address, in bytes (RFC 5321's path limit less its brackets, RFC erratum 1690).
+    /// Maximum bytes of an address: the limit of RFC 5321 for a path, minus its brackets (RFC erratum 1690).
     pub const MAX_BYTES: usize = 254;
 
-    /// Parses what a customer typed. `Ok(None)` when it is blank, which means "not given".
+    /// Parses the e-mail address that a customer typed. Returns `Ok(None)` for a blank text, which means "not given".
     ///
     /// # Errors
     /// [`InvalidEmail`] says which rule the text breaks.
+    ///
+    /// ```
+    /// use identity::domain::{Email, InvalidEmail};
+    ///
+    /// let email = Email::parse("  McFly@HillValley.EDU ")?.expect("not blank");
+    /// assert_eq!(email.as_str(), "mcfly@hillvalley.edu");
+    /// assert!(Email::parse(" ")?.is_none());
+    /// assert_eq!(Email::parse("mcfly").err(), Some(InvalidEmail::NotOneAt));
+    /// # Ok::<(), InvalidEmail>(())
+    /// ```
     pub fn parse(text: &str) -> Result<Option<Self>, InvalidEmail> {
         let text = text.trim();
         if text.is_empty() {
             return Ok(None);
         }
-        // Before any work on it: no text so long gets under the limit by composing or lower-casing.
+        // Checked before any other work. Composition and lower case cannot shorten so long a text enough.
         if text.len() > 4 * Self::MAX_BYTES {
             return Err(InvalidEmail::TooLong);
         }
-        let canonical = fold(text);
+        let canonical = normalize(text);
         if canonical.len() > Self::MAX_BYTES {
             return Err(InvalidEmail::TooLong);
         }
@@ -56,7 +66,7 @@ impl Email {
         Ok(Some(Self(canonical)))
     }
 
-    /// The canonical address. Personal data: never log it.
+    /// Returns the canonical address. It is personal data: never log it.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -66,8 +76,8 @@ impl Email {
     }
 }
 
-/// NFC and lower case. Lower-casing can leave a text that is no longer composed, hence the second NFC.
-fn fold(text: &str) -> String {
+/// Returns the text in NFC and lower case. Lower case can undo the composition, so NFC may run again.
+fn normalize(text: &str) -> String {
     if text.is_ascii() {
         return text.to_ascii_lowercase();
     }
@@ -75,8 +85,10 @@ fn fold(text: &str) -> String {
     if is_nfc(&lower) { lower } else { lower.nfc().collect() }
 }
 
-/// RFC 5322 and 6532 in the parser's lenient mode, and more lenient yet about dots in the local part:
-/// addresses such as `a..b.@docomo.ne.jp` were given out by carriers for years and are in use.
+/// Returns whether the parser accepts the address in its lenient mode (RFC 5322 and 6532).
+///
+/// It also accepts several dots in the local part. Carriers gave out addresses such as `a..b.@docomo.ne.jp` for years, and
+/// people use them.
 fn is_well_formed(local: &str, domain: &str) -> bool {
     if is_plain(local, domain) {
         return true;
@@ -89,8 +101,9 @@ fn is_well_formed(local: &str, domain: &str) -> bool {
     EmailAddress::is_valid(&format!("{local}@{domain}"), lenient)
 }
 
-/// Whether an address is so plain that no parser need look at it: most are, and the parser was a tenth of all
-/// that the service does for a known customer.
+/// Returns whether the address is so plain that it needs no parser. Most addresses are.
+///
+/// The parser took a tenth of the time of a request of a known customer.
 fn is_plain(local: &str, domain: &str) -> bool {
     let is_word = |word: &str, others: &[u8]| {
         !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_alphanumeric() || others.contains(&byte))

@@ -8,23 +8,23 @@ use rlibphonenumber::{PHONE_NUMBER_UTIL, PhoneNumber as Dialled, PhoneNumberForm
 #[derive(Clone, PartialEq, Eq)]
 pub struct PhoneNumber(String);
 
-/// Why a text is no phone number. Never holds the text.
+/// Why a text is not a phone number. It never holds the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidPhoneNumber {
-    /// Something else than digits, separators and one leading `+`.
+    /// It has other characters than digits, separators and one leading `+`.
     #[error("must be digits, with an optional + before them and separators (space - . ( ) /) between them")]
     NotDigits,
-    /// No digit, or more than [`PhoneNumber::MAX_DIGITS`].
+    /// It has no digit, or more than [`PhoneNumber::MAX_DIGITS`].
     #[error("must have 1 to {} digits", PhoneNumber::MAX_DIGITS)]
     DigitCount,
 }
 
-/// A country or territory (ISO 3166-1 alpha-2, such as `DE`) whose dialling rules complete a number
-/// that was given without a country code.
+/// A country or territory (ISO 3166-1 alpha-2, such as `DE`). Its dialling rules complete a number without a country
+/// code.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Region(LibRegion);
 
-/// The text names no region that libphonenumber knows.
+/// The text is not a region that libphonenumber knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("must be a two-letter region such as DE or US")]
 pub struct UnknownRegion;
@@ -35,7 +35,7 @@ impl FromStr for Region {
     fn from_str(text: &str) -> Result<Self, UnknownRegion> {
         let code = text.trim().to_ascii_uppercase();
         let region: LibRegion = code.parse().map_err(|_| UnknownRegion)?;
-        // The parser takes any two letters, and `001` for numbers of no region.
+        // The parser accepts any two letters, and `001` for numbers without a region.
         let dialled = PHONE_NUMBER_UTIL.get_country_code_for_region(region).is_some_and(|code| code > 0);
         if code.len() == 2 && dialled { Ok(Self(region)) } else { Err(UnknownRegion) }
     }
@@ -48,17 +48,29 @@ impl fmt::Debug for Region {
 }
 
 impl PhoneNumber {
-    /// The most digits a number may have. E.164 allows 15; extensions and mistyped ones are longer.
+    /// Maximum digits of a number. E.164 allows 15; numbers with an extension or a typing error have more.
     pub const MAX_DIGITS: usize = 32;
 
-    /// Parses what a customer typed. `Ok(None)` when it is blank, which means "not given".
+    /// Parses the phone number that a customer typed. Returns `Ok(None)` for a blank text, which means "not given".
     ///
-    /// With a `region`, a number that libphonenumber finds valid becomes E.164 (`030 123456` in `DE` is
-    /// `+4930123456`); one that it does not stays as it was typed, less the separators, because a bad
-    /// guess must not lose a checkout. Without a region every number stays as typed, less the separators.
+    /// It always removes separators. With a `region`, a number that libphonenumber finds valid becomes E.164. A number
+    /// that it does not find valid stays as typed: a wrong guess must not lose a checkout.
     ///
     /// # Errors
     /// [`InvalidPhoneNumber`] says which rule the text breaks.
+    ///
+    /// ```
+    /// use identity::domain::{InvalidPhoneNumber, PhoneNumber, Region};
+    ///
+    /// let typed = PhoneNumber::parse("(030) 123-456", None)?.expect("not blank");
+    /// assert_eq!(typed.as_str(), "030123456");
+    /// let germany: Region = "DE".parse().expect("a region");
+    /// let international = PhoneNumber::parse("(030) 123-456", Some(germany))?.expect("not blank");
+    /// assert_eq!(international.as_str(), "+4930123456");
+    /// assert!(PhoneNumber::parse(" ", None)?.is_none());
+    /// assert_eq!(PhoneNumber::parse("no number", None).err(), Some(InvalidPhoneNumber::NotDigits));
+    /// # Ok::<(), InvalidPhoneNumber>(())
+    /// ```
     pub fn parse(text: &str, region: Option<Region>) -> Result<Option<Self>, InvalidPhoneNumber> {
         let text = text.trim();
         if text.is_empty() {
@@ -68,7 +80,7 @@ impl PhoneNumber {
         Ok(Some(Self(region.and_then(|region| to_e164(&typed, region)).unwrap_or(typed))))
     }
 
-    /// The canonical number. Personal data: never log it.
+    /// Returns the canonical number. It is personal data: never log it.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -78,7 +90,7 @@ impl PhoneNumber {
     }
 }
 
-/// An optional `+`, then ASCII digits alone.
+/// Returns an optional `+` and ASCII digits.
 fn strip_separators(text: &str) -> Result<String, InvalidPhoneNumber> {
     let mut typed = String::with_capacity(1 + PhoneNumber::MAX_DIGITS);
     let mut digits = 0;
@@ -98,6 +110,7 @@ fn strip_separators(text: &str) -> Result<String, InvalidPhoneNumber> {
     if digits == 0 { Err(InvalidPhoneNumber::DigitCount) } else { Ok(typed) }
 }
 
+/// Returns the number in E.164, if libphonenumber finds it valid.
 fn to_e164(typed: &str, region: Region) -> Option<String> {
     let number = Dialled::parse(typed, Some(region.0)).ok()?;
     number.is_valid().then(|| number.format_as(PhoneNumberFormat::E164).into_owned())

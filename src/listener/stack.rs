@@ -14,14 +14,14 @@ use super::api::Api;
 use super::connection::RequestService;
 use super::fixed_limits::FixedLimits;
 use super::layers::{AccessLog, Admission, AssignRequestId, CatchPanic, DeadlineLimit, ErrorResponse};
-use crate::settings::Limits;
+use crate::settings::LimitSettings;
 use crate::transport::routes::{Route, RouteTable};
 
 /// What every call of an API passes, from top to bottom, whatever it asks. Dropping its future drops the work.
 pub(super) fn request_stack(
     api: Api,
     RouteTable { router, routes }: RouteTable,
-    limits: Limits,
+    limits: LimitSettings,
     fixed: FixedLimits,
 ) -> impl RequestService {
     let routes: HashMap<String, Arc<Route>> = routes.into_iter().map(|(path, route)| (path, Arc::new(route))).collect();

@@ -30,15 +30,15 @@ impl Database {
     ///
     /// # Errors
     /// The error is worth another attempt unless it [is lasting](ConnectError::is_lasting).
-    pub async fn connect(settings: &settings::Database) -> Result<Self, ConnectError> {
+    pub async fn connect(settings: &settings::DatabaseSettings) -> Result<Self, ConnectError> {
         Ok(Self { pool: Pool::connect(settings).await? })
     }
 
-    /// Connects, and tries again for up to [`settings::Database::wait`] while no server can be used yet.
+    /// Connects, and tries again for up to [`settings::DatabaseSettings::wait`] while no server can be used yet.
     ///
     /// # Errors
     /// The last error.
-    pub async fn wait_and_connect(settings: &settings::Database) -> Result<Self, ConnectError> {
+    pub async fn wait_and_connect(settings: &settings::DatabaseSettings) -> Result<Self, ConnectError> {
         let begun = Instant::now();
         let mut is_logged = false;
         loop {

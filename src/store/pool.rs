@@ -76,7 +76,7 @@ struct Replacement {
 }
 
 impl Pool {
-    pub(super) async fn connect(settings: &settings::Database) -> Result<Self, ConnectError> {
+    pub(super) async fn connect(settings: &settings::DatabaseSettings) -> Result<Self, ConnectError> {
         let servers = Servers::new(settings);
         let (server, connected) = servers.connect(0).await?;
         Ok(Self(Arc::new(Shared {

@@ -13,7 +13,7 @@ pub(super) struct Servers {
 }
 
 impl Servers {
-    pub(super) fn new(settings: &settings::Database) -> Self {
+    pub(super) fn new(settings: &settings::DatabaseSettings) -> Self {
         let connector = |url: &SecretString| Connector::new(url.clone(), settings.connections, settings.timeout);
         Self { connectors: settings.servers.iter().map(connector).collect() }
     }

@@ -3,13 +3,13 @@ use std::time::{Duration, Instant};
 use futures::future::join_all;
 use identity::domain::{Answer, Identifier, Outcome};
 use identity::resolver::{Identify, IdentifyError, Resolver};
-use identity::settings::Queue;
+use identity::settings::QueueSettings;
 use tokio::time;
 
 use crate::faulty_store::{Fault, FaultyStore, Step, observation};
 
 fn start(store: &FaultyStore) -> Resolver {
-    Resolver::start(store.clone(), Queue { queue_limit: 1000, transaction_size: 256 })
+    Resolver::start(store.clone(), QueueSettings { queue_limit: 1000, transaction_size: 256 })
 }
 
 fn deadline() -> Instant {

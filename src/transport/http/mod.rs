@@ -23,7 +23,7 @@ use self::identify::IdentifyHandler;
 use self::settings::HttpSettings;
 use crate::proto::FILE_DESCRIPTOR_SET;
 use crate::resolver;
-use crate::settings::{Identify, Limits};
+use crate::settings::{IdentifierSettings, LimitSettings};
 use crate::transport::errors::ApiError;
 use crate::transport::readiness::Readiness;
 use crate::transport::routes::RouteTable;
@@ -35,8 +35,8 @@ use crate::transport::routes::RouteTable;
 pub fn routes<R: resolver::Identify>(
     resolver: R,
     readiness: Readiness,
-    identify: Identify,
-    limits: Limits,
+    identify: IdentifierSettings,
+    limits: LimitSettings,
     body_timeout: Duration,
 ) -> Result<RouteTable, StartError> {
     let settings = HttpSettings { identify, limits, body_timeout };

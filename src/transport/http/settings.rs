@@ -5,15 +5,15 @@ use std::time::{Duration, Instant};
 use axum::extract::Request;
 
 use crate::resolver::IdentifyError;
-use crate::settings::{Identify, Limits};
+use crate::settings::{IdentifierSettings, LimitSettings};
 use crate::transport::deadline::Deadlines;
 use crate::transport::errors::ApiError;
 
 /// What the handlers of the JSON API share.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct HttpSettings {
-    pub(super) identify: Identify,
-    pub(super) limits: Limits,
+    pub(super) identify: IdentifierSettings,
+    pub(super) limits: LimitSettings,
     /// How long a body may take to arrive.
     pub(super) body_timeout: Duration,
 }

@@ -3,23 +3,23 @@ use std::str::FromStr;
 use super::value;
 use crate::domain::Region;
 
-/// What identifiers mean and how answers spell them.
+/// The meaning of identifiers and the spelling of answers.
 #[derive(Clone, Copy, Debug, clap::Args)]
 #[command(next_help_heading = "Identifying")]
-pub struct Identify {
-    /// Region whose dialling rules complete phone numbers without a country code, such as DE; without
-    /// one, numbers are kept as given
+pub struct IdentifierSettings {
+    /// Region whose dialling rules complete phone numbers without a country code, such as DE; without a
+    /// region, the service keeps numbers as given
     #[arg(long, env, value_name = "REGION", value_parser = value::from_str::<Region>())]
     pub phone_region: Option<Region>,
 
-    /// How JSON answers spell the primary's id: primaryContactId, primaryContatctId (as one older
-    /// client family has it) or both
+    /// Field of JSON answers for the primary's id: primaryContactId, primaryContatctId (for one older client
+    /// family) or both
     #[arg(long, env, value_name = "NAME", default_value = "primaryContactId")]
     #[arg(value_parser = value::from_str::<Spelling>())]
     pub primary_id_field: Spelling,
 }
 
-/// How JSON answers spell the id of the primary contact. One older client family has a typing error in it.
+/// The field name of the primary's id in JSON answers. One older client family expects a name with a typing error.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Spelling {
     /// `primaryContactId`.

@@ -1,41 +1,41 @@
-//! What came back.
+//! The counts and latencies of a run.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 
-use super::client::Answer;
+use super::client::CallResult;
 use crate::proto::identity::v1::Outcome;
 use crate::transport::routes::code_name;
 
-/// Three digits: a latency is known to a thousandth of itself.
+/// Significant digits of a latency.
 const DIGITS: u8 = 3;
 
-/// The longest latency that is told apart from a longer one: an hour, in nanoseconds.
-const LONGEST: u64 = 3_600_000_000_000;
+/// The longest recorded latency, in nanoseconds: an hour. A longer one counts as this.
+const MAX_LATENCY: u64 = 3_600_000_000_000;
 
-/// Counts and latencies (in nanoseconds) of the requests of a run, or of a thread of it.
+/// Counts and latencies (in nanoseconds) of the requests of a run, or of one thread of a run.
 #[derive(Clone, Debug)]
-pub(super) struct Tally {
-    /// Of requests that were answered. Errors count apart: one that comes at once would flatter.
+pub(super) struct Measurement {
+    /// Latencies of answered requests. Errors count separately: fast errors would make the latency look better.
     pub(super) latency: Histogram<u64>,
     pub(super) error_latency: Histogram<u64>,
     outcomes: BTreeMap<Outcome, u64>,
     errors: BTreeMap<&'static str, u64>,
-    /// Due within the time, and not sent by its end.
+    /// Requests that were due but not sent before the end.
     pub(super) unsent: u64,
     pub(super) from: Instant,
     until: Instant,
 }
 
-impl Tally {
+impl Measurement {
     /// # Errors
     /// Never, with these bounds.
     pub(super) fn new(from: Instant) -> anyhow::Result<Self> {
         Ok(Self {
-            latency: Histogram::new_with_bounds(1_000, LONGEST, DIGITS)?,
-            error_latency: Histogram::new_with_bounds(1_000, LONGEST, DIGITS)?,
+            latency: Histogram::new_with_bounds(1_000, MAX_LATENCY, DIGITS)?,
+            error_latency: Histogram::new_with_bounds(1_000, MAX_LATENCY, DIGITS)?,
             outcomes: BTreeMap::new(),
             errors: BTreeMap::new(),
             unsent: 0,
@@ -44,10 +44,10 @@ impl Tally {
         })
     }
 
-    /// Counts an answer to a request that was due, or sent, at `begun`.
-    pub(super) fn count(&mut self, answer: Answer, begun: Instant, now: Instant) {
+    /// Records the result of a request that was due, or sent, at `begun`.
+    pub(super) fn record(&mut self, result: CallResult, begun: Instant, now: Instant) {
         let nanos = u64::try_from(now.saturating_duration_since(begun).as_nanos()).unwrap_or(u64::MAX);
-        match answer {
+        match result {
             Ok(outcome) => {
                 *self.outcomes.entry(outcome).or_default() += 1;
                 self.latency.saturating_record(nanos);
@@ -60,6 +60,8 @@ impl Tally {
         self.until = self.until.max(now);
     }
 
+    /// Adds another measurement to this one.
+    ///
     /// # Errors
     /// Never, since all tallies have the same bounds.
     pub(super) fn add(&mut self, other: &Self) -> anyhow::Result<()> {
@@ -76,7 +78,7 @@ impl Tally {
         Ok(())
     }
 
-    /// From the beginning to the last answer.
+    /// Returns the time from the beginning to the last answer.
     pub(super) fn elapsed(&self) -> Duration {
         self.until - self.from
     }
@@ -97,7 +99,7 @@ impl Tally {
         &self.errors
     }
 
-    /// The codes of all errors, for a message.
+    /// Returns the codes of all errors, for a message.
     pub(super) fn error_names(&self) -> String {
         self.errors.keys().copied().collect::<Vec<_>>().join(", ")
     }
@@ -113,22 +115,22 @@ mod tests {
     fn a_request_that_was_sent_late_counts_from_when_it_was_due() {
         let due = Instant::now();
         let ms = Duration::from_millis;
-        let mut tally = Tally::new(due).unwrap();
+        let mut measurement = Measurement::new(due).unwrap();
         // The service hangs for 100 ms: so did the requests that were due meanwhile, whenever they were sent.
         for late in 0..10 {
-            tally.count(Ok(Outcome::Matched), due + ms(10) * late, due + ms(100));
+            measurement.record(Ok(Outcome::Matched), due + ms(10) * late, due + ms(100));
         }
-        let median = tally.latency.value_at_quantile(0.5);
+        let median = measurement.latency.value_at_quantile(0.5);
         assert!((50_000_000..=61_000_000).contains(&median), "{median}");
-        assert_eq!((tally.answers(), tally.elapsed()), (10, ms(100)));
+        assert_eq!((measurement.answers(), measurement.elapsed()), (10, ms(100)));
     }
 
     #[test]
     fn errors_are_counted_apart() {
         let from = Instant::now();
-        let (mut one, mut other) = (Tally::new(from).unwrap(), Tally::new(from).unwrap());
-        one.count(Ok(Outcome::Created), from, from + Duration::from_secs(1));
-        other.count(Err(Code::ResourceExhausted), from, from);
+        let (mut one, mut other) = (Measurement::new(from).unwrap(), Measurement::new(from).unwrap());
+        one.record(Ok(Outcome::Created), from, from + Duration::from_secs(1));
+        other.record(Err(Code::ResourceExhausted), from, from);
         one.add(&other).unwrap();
         assert_eq!((one.answers(), one.errors(), one.outcome(Outcome::Created)), (1, 1, 1));
         assert_eq!(one.error_names(), "RESOURCE_EXHAUSTED");
