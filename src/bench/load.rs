@@ -146,7 +146,8 @@ impl<C: ApiClient> Caller<C> {
             let begun = due.unwrap_or_else(Instant::now);
             let answers = self.client.send(requests).await;
             let now = Instant::now();
-            let is_retry = [Code::Unavailable, Code::ResourceExhausted].iter().any(|code| answers.contains(&Err(*code)));
+            let is_retry =
+                [Code::Unavailable, Code::ResourceExhausted].iter().any(|code| answers.contains(&Err(*code)));
             if begun >= self.window.from {
                 self.with_measurement(|measurement, _| {
                     answers.into_iter().for_each(|answer| measurement.record(answer, begun, now));

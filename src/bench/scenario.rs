@@ -15,8 +15,8 @@ use crate::proto::identity::v1::IdentifyRequest;
 /// Number of customers that the scenario `hot` is about.
 const HOT: usize = 10;
 
-/// Of 100 requests about a hot customer, how many bring a new contact. Each makes all later answers longer, so there are
-/// few: the scenario measures contention, not long answers.
+/// Of 100 requests about a hot customer, how many bring a new contact. Each makes all later answers longer, so there
+/// are few: the scenario measures contention, not long answers.
 const HOT_LINKS: u8 = 2;
 
 /// Numbers of new customers for each millisecond since 1970. More than a run can use in a millisecond.
@@ -177,7 +177,10 @@ mod tests {
         for (scenario, shares) in [
             (ScenarioKind::Known, &[(&[RequestKind::Known][..], 100.0)][..]),
             (ScenarioKind::New, &[(&[RequestKind::New], 100.0)]),
-            (ScenarioKind::Mixed, &[(&[RequestKind::Known], 70.0), (&[RequestKind::Link], 20.0), (&[RequestKind::New], 10.0)]),
+            (
+                ScenarioKind::Mixed,
+                &[(&[RequestKind::Known], 70.0), (&[RequestKind::Link], 20.0), (&[RequestKind::New], 10.0)],
+            ),
             (ScenarioKind::Merge, &[(&[RequestKind::Known], 50.0), (&[RequestKind::Merge], 50.0)]),
             (
                 ScenarioKind::Hot,
@@ -200,7 +203,8 @@ mod tests {
     #[test]
     fn a_script_repeats_with_its_seed_and_differs_between_callers() {
         let first = |seed, caller| {
-            let mut script = RequestGenerator::new(ScenarioKind::Known, &Arc::new(CustomerPool::new(1_000_000, seed)), caller);
+            let mut script =
+                RequestGenerator::new(ScenarioKind::Known, &Arc::new(CustomerPool::new(1_000_000, seed)), caller);
             (0..10).map(|_| script.next().unwrap().email.unwrap()).collect::<Vec<_>>()
         };
         assert_eq!(first(1, 1), first(1, 1));
@@ -214,7 +218,10 @@ mod tests {
         let mut made = RequestGenerator::new(ScenarioKind::New, &pool, 0);
         let stock: HashSet<_> = (0..100).filter_map(|_| made.next()?.email).collect();
         pool.use_new_customers_for_merges();
-        let mut callers = [RequestGenerator::new(ScenarioKind::Merge, &pool, 0), RequestGenerator::new(ScenarioKind::Merge, &pool, 1)];
+        let mut callers = [
+            RequestGenerator::new(ScenarioKind::Merge, &pool, 0),
+            RequestGenerator::new(ScenarioKind::Merge, &pool, 1),
+        ];
         let asked: Vec<_> = std::iter::from_fn(|| {
             callers.rotate_left(1);
             callers[0].next()?.email

@@ -199,7 +199,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn is_idempotent(text in "[+]?[ ()./0-9٣७-]{1,40}", region in prop_oneof![Just(None), Just(Some("DE")), Just(Some("US")), Just(Some("IT"))]) {
+        fn is_idempotent(
+            text in "[+]?[ ()./0-9٣७-]{1,40}",
+            region in prop_oneof![Just(None), Just(Some("DE")), Just(Some("US")), Just(Some("IT"))],
+        ) {
             let region = region.map(|code| code.parse().expect("region"));
             if let Ok(Some(number)) = PhoneNumber::parse(&text, region) {
                 prop_assert_eq!(PhoneNumber::parse(number.as_str(), region), Ok(Some(number)));

@@ -195,8 +195,7 @@ impl Planner {
     }
 
     fn change(&mut self, index: usize) -> &mut Identity<ContactRef> {
-        let draft =
-            self.drafts[index].as_mut().unwrap_or_else(|| unreachable!("callers pass surviving drafts only"));
+        let draft = self.drafts[index].as_mut().unwrap_or_else(|| unreachable!("callers pass surviving drafts only"));
         draft.changed = true;
         Arc::make_mut(&mut draft.identity) // This copies the identity only if an earlier answer holds it.
     }

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Command, Error};
 
-use super::file::File;
 use super::error::{InvalidSetting, Stop};
+use super::file::File;
 use super::sources::Sources;
 use super::value;
 
@@ -62,7 +62,9 @@ fn explain(error: Error, file: Option<&File>) -> Stop {
         (ErrorKind::InvalidSubcommand, _) => "there is no such command".to_owned(),
         (ErrorKind::InvalidValue, Some(flag)) => format!("{flag}: needs a value"),
         (ErrorKind::TooManyValues, Some(flag)) => format!("{flag}: takes no value"),
-        (ErrorKind::ArgumentConflict, Some(flag)) => format!("{flag}: cannot be given twice, or together with a flag that it excludes"),
+        (ErrorKind::ArgumentConflict, Some(flag)) => {
+            format!("{flag}: cannot be given twice, or together with a flag that it excludes")
+        }
         (ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand | ErrorKind::MissingSubcommand, _) => {
             "the command is incomplete".to_owned()
         }

@@ -14,7 +14,8 @@ pub(super) fn check_contact(row: &ContactRow) -> Vec<Finding> {
     }
     findings.extend(check_link(row));
     if !contact.is_deleted {
-        let owned = row.owners.iter().filter_map(|(identifier, owner)| check_owner(contact, identifier, owner.as_ref()));
+        let owned =
+            row.owners.iter().filter_map(|(identifier, owner)| check_owner(contact, identifier, owner.as_ref()));
         findings.extend(owned);
     }
     findings

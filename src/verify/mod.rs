@@ -90,7 +90,8 @@ impl Verification {
     async fn check_identifiers_of(&mut self, kind: &str) -> anyhow::Result<()> {
         let mut after: Option<Vec<u8>> = None;
         loop {
-            let rows = self.database.inspect_identifiers(kind, after.as_deref(), PAGE_SIZE).await.map_err(read_error)?;
+            let rows =
+                self.database.inspect_identifiers(kind, after.as_deref(), PAGE_SIZE).await.map_err(read_error)?;
             let Some(last) = rows.last() else { return Ok(()) };
             after = Some(last.value.clone());
             self.report.counts.identifiers += rows.len() as u64;

@@ -16,7 +16,10 @@ const MAX_PAUSE: Duration = Duration::from_millis(100);
 /// Repairs these contacts and all contacts that belong to them. Returns what it changed.
 ///
 /// It changes nothing when all is well, and when other transactions kept changing the rows.
-pub(super) async fn repair_contacts(database: &Database, contacts: &BTreeSet<ContactId>) -> Result<Vec<Repair>, StoreError> {
+pub(super) async fn repair_contacts(
+    database: &Database,
+    contacts: &BTreeSet<ContactId>,
+) -> Result<Vec<Repair>, StoreError> {
     let mut locked = contacts.clone();
     for _ in 0..MAX_ATTEMPTS {
         match attempt(database, contacts, &locked).await {

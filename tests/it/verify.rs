@@ -223,7 +223,8 @@ async fn every_broken_invariant_is_found_and_repaired(database: TestDatabase) {
         let (status, repaired) = verify(&database, &["--repair"]);
         assert_eq!(status, 0, "{sql}: {repaired}");
         assert_eq!(repaired["found"], repaired["repaired"], "{sql}: {repaired}");
-        let repairs = repaired["findings"].as_array().unwrap().iter().filter(|finding| finding.get("repairs").is_some());
+        let repairs =
+            repaired["findings"].as_array().unwrap().iter().filter(|finding| finding.get("repairs").is_some());
         assert!(repairs.count() > 0, "it says what it did: {repaired}");
         clean(&database);
         primary = primary_then.max(primary);

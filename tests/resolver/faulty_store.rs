@@ -41,7 +41,8 @@ pub(crate) struct FaultyStore {
     last_id: Arc<AtomicI64>,
     /// Whether, in a transaction, every identity is another each time one looks.
     is_restless: bool,
-    /// Whether every identity is linked to a deleted contact, which reads leave out until there were two in a transaction.
+    /// Whether every identity is linked to a deleted contact, which reads leave out until there were two in a
+    /// transaction.
     is_torn: bool,
 }
 

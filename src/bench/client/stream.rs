@@ -41,7 +41,9 @@ type Waiting = Arc<Lock<Option<HashMap<u64, oneshot::Sender<CallResult>>>>>;
 impl ApiClient for StreamClient {
     async fn open(address: &ServiceAddress, callers: u32) -> anyhow::Result<Vec<Self>> {
         let channels = address.connect_grpc(callers).await?;
-        let line = |channel| Arc::new(Mutex::new(SharedConnection { client: IdentityServiceClient::new(channel), open: None }));
+        let line = |channel| {
+            Arc::new(Mutex::new(SharedConnection { client: IdentityServiceClient::new(channel), open: None }))
+        };
         let lines: Vec<_> = channels.into_iter().map(line).collect();
         Ok(lines.into_iter().cycle().take(usize::try_from(callers)?).map(Self).collect())
     }
