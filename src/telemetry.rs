@@ -27,11 +27,12 @@ pub enum TelemetryError {
     Init(#[from] TryInitError),
 }
 
-/// Starts the log of the process, once. Panics go there too: where, but not with what message, since that
-/// may quote what a caller sent.
+/// Starts the log of the process, once. Panics go there too: where, but not with what message, since that may quote
+/// what a caller sent.
 ///
-/// Without a format it is text on a terminal and JSON elsewhere. SQL is logged only if the filter names
-/// its target, `sqlx::query`, and PostgreSQL's remarks only if it shows debug lines. Colours need a terminal and `NO_COLOR` unset or empty.
+/// Without a format it is text on a terminal and JSON elsewhere. SQL is logged only if the filter names its target,
+/// `sqlx::query`, and PostgreSQL's remarks only if it shows debug lines. Colours need a terminal and `NO_COLOR` unset
+/// or empty.
 ///
 /// # Errors
 /// [`TelemetryError`], when the process logs already.
