@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{Mutex, mpsc};
 
-/// How long after the end a caller may still send a request that was due before the end. The caller may just have woken.
+/// How long after the end a caller may still send a request that was due before the end. The caller may just have
+/// woken.
 const GRACE: Duration = Duration::from_millis(100);
 
 /// The times of a run.

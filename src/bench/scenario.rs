@@ -15,8 +15,8 @@ use crate::proto::identity::v1::IdentifyRequest;
 /// Number of customers that the scenario `hot` is about.
 const HOT: usize = 10;
 
-/// Of 100 requests about a hot customer, how many bring a new contact. Each makes all later answers longer, so there are
-/// few: the scenario measures contention, not long answers.
+/// Of 100 requests about a hot customer, how many bring a new contact. Each makes all later answers longer, so there
+/// are few: the scenario measures contention, not long answers.
 const HOT_LINKS: u8 = 2;
 
 /// Numbers of new customers for each millisecond since 1970. More than a run can use in a millisecond.

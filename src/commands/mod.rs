@@ -23,7 +23,7 @@ use crate::telemetry;
 pub use migrate::{DownArgs, MigrateCommand};
 pub use verify::VerifyArgs;
 
-const ABOUT: &str = "Tells which customer a checkout event belongs to, over gRPC and JSON";
+const ABOUT: &str = "Finds the customer that a checkout event belongs to, over gRPC and JSON";
 
 const SETTINGS: &str = "\
 Every setting is a flag (before or after the command), an environment variable ([env: …]) and a key of the \

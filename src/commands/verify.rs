@@ -1,4 +1,5 @@
-//! `identity verify`: checks every invariant of the tables. With `--repair`, repairs what it can. See [`crate::verify`].
+//! `identity verify`: checks every invariant of the tables. With `--repair`, repairs what it can. See
+//! [`crate::verify`].
 
 use anyhow::ensure;
 use clap::Args;

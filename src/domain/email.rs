@@ -87,8 +87,8 @@ fn normalize(text: &str) -> String {
 
 /// Returns whether the parser accepts the address in its lenient mode (RFC 5322 and 6532).
 ///
-/// It also accepts several dots in the local part. Carriers gave out addresses such as `a..b.@docomo.ne.jp` for years, and
-/// people use them.
+/// It also accepts several dots in the local part. Carriers gave out addresses such as `a..b.@docomo.ne.jp` for years,
+/// and people use them.
 fn is_well_formed(local: &str, domain: &str) -> bool {
     if is_plain(local, domain) {
         return true;

@@ -7,10 +7,11 @@ use super::phone::PhoneNumber;
 /// The kind of an identifier.
 ///
 /// More kinds will come. Outside this module, only these places list all kinds: `transport`, whose API has a field for
-/// each kind; `store`, whose table `Contact` has a column for each kind; and `bench`, which generates one value of each.
+/// each kind; `store`, whose table `Contact` has a column for each kind; and `bench`, which generates one value of
+/// each.
 ///
-/// To add a kind: a file beside `email.rs` with its canonical form, a variant here, and a `From` for [`Identifier`]. The
-/// compiler then names the places above. Further steps are in `CONTRIBUTING.md`.
+/// To add a kind: a file beside `email.rs` with its canonical form, a variant here, and a `From` for [`Identifier`].
+/// The compiler then names the places above. Further steps are in `CONTRIBUTING.md`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum IdentifierKind {
     /// An e-mail address, see [`Email`].
@@ -34,8 +35,8 @@ impl IdentifierKind {
 
 /// A kind and a canonical value. Contacts that share an identifier belong to the same customer.
 ///
-/// Two identifiers are the same if kind and value are equal byte for byte, on every database. An identifier comes from a
-/// parsed value, or from the store.
+/// Two identifiers are the same if kind and value are equal byte for byte, on every database. An identifier comes from
+/// a parsed value, or from the store.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Identifier {
     kind: IdentifierKind,

@@ -91,8 +91,8 @@ impl<Id> Identity<Id> {
 impl Identity {
     /// Returns the root: the row that represents the identity. A transaction must lock it to change the identity.
     ///
-    /// It is the row that all others are linked to, also if that contact is deleted. If the row does not exist, the root
-    /// is the oldest live contact.
+    /// It is the row that all others are linked to, also if that contact is deleted. If the row does not exist, the
+    /// root is the oldest live contact.
     pub fn root(&self) -> ContactId {
         self.root_row().id
     }
@@ -103,8 +103,8 @@ impl Identity {
         self.root_row().updated_at
     }
 
-    /// Returns the row that the others are linked to, if the read did not find it. Either the row does not exist, or the
-    /// read missed it.
+    /// Returns the row that the others are linked to, if the read did not find it. Either the row does not exist, or
+    /// the read missed it.
     pub fn missing_root(&self) -> Option<ContactId> {
         let Link::SecondaryOf(root) = self.primary().link else { return None };
         self.row(root).is_none().then_some(root)

@@ -67,8 +67,8 @@ pub struct Merge {
 pub struct Plan {
     /// Contacts to insert, in this order.
     pub new_contacts: Vec<NewContact>,
-    /// Identifiers that get an owner, with the contact that brought them. They are sorted, so that all transactions lock
-    /// them in the same order.
+    /// Identifiers that get an owner, with the contact that brought them. They are sorted, so that all transactions
+    /// lock them in the same order.
     pub new_identifiers: Vec<(Identifier, ContactRef)>,
     /// Stored contacts whose link changes, including deleted contacts.
     pub relinks: Vec<Relink>,

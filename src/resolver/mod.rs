@@ -1,7 +1,7 @@
 //! The use case of the service: from an observation to the identity that it belongs to.
 //!
-//! Requests that wait at the same time share a statement or a transaction. An idle service adds no delay: it answers one
-//! request in one transaction. A busy service puts hundreds of requests into one transaction.
+//! Requests that wait at the same time share a statement or a transaction. An idle service adds no delay: it answers
+//! one request in one transaction. A busy service puts hundreds of requests into one transaction.
 //!
 //! ```text
 //! identify ──> read lanes ── nothing new: answered from one consistent read of the latest state
@@ -18,8 +18,8 @@
 //! | `write_lane` | retries, splits and lock waits |
 //! | `write_transaction` | one transaction and the lock protocol |
 //!
-//! While a service runs, this module is the only one that writes contacts. `identity verify --repair` and
-//! `identity bench seed` write too, each from a process of its own.
+//! While a service runs, this module is the only one that writes contacts. `identity verify --repair` and `identity
+//! bench seed` write too, each from a process of its own.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -6,8 +6,8 @@ use crate::domain::Identifier;
 
 /// The new identifiers of the latest transactions of all lanes.
 ///
-/// A job that waited during such a transaction was read before it. Without this list, the job would insert an identifier
-/// that has an owner by now and get a duplicate key.
+/// A job that waited during such a transaction was read before it. Without this list, the job would insert an
+/// identifier that has an owner by now and get a duplicate key.
 #[derive(Clone, Default)]
 pub(super) struct RecentIdentifiers(Arc<Mutex<VecDeque<HashSet<Identifier>>>>);
 

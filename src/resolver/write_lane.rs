@@ -1,7 +1,8 @@
 //! The write lanes: each runs transactions, one after another, and retries them.
 //!
 //! [`write_transaction`](super::write_transaction) has one transaction and the lock protocol. This file decides what
-//! happens after a transaction that did not commit: start over, split the group, reply with an error, or wait for a lock.
+//! happens after a transaction that did not commit: start over, split the group, reply with an error, or wait for a
+//! lock.
 //!
 //! A row that somebody else keeps locked delays only the jobs that need it. Those jobs leave the lane and wait beside
 //! it. They keep their reservation, so no later job overtakes them.

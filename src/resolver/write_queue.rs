@@ -1,12 +1,13 @@
 //! The queue of the write lanes.
 //!
-//! Lanes write side by side. Two of them must not work on the same customer: they would wait for each other's locks, and
-//! the order of batches would be lost. So each running group of jobs reserves its keys ([`Key`]). A job waits if it
+//! Lanes write side by side. Two of them must not work on the same customer: they would wait for each other's locks,
+//! and the order of batches would be lost. So each running group of jobs reserves its keys ([`Key`]). A job waits if it
 //! shares a key with a running group or with an earlier waiting job. All other waiting jobs go to the next free lane
 //! together.
 //!
 //! A second lane starts when there are enough jobs for two, or when the first lane takes long. Jobs that a locked row
-//! blocks leave their lane. They keep a reservation of their own, so they delay only the jobs that share a key with them.
+//! blocks leave their lane. They keep a reservation of their own, so they delay only the jobs that share a key with
+//! them.
 
 use std::collections::{HashSet, VecDeque};
 use std::time::Duration;

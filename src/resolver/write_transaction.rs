@@ -9,7 +9,8 @@
 //! 4. **Write** the plan and commit.
 //!
 //! The transaction does not read again the identifiers that had no owner at the first read. If one has an owner by now,
-//! the insert of its row fails with a duplicate key. After that, and after each other failure, everything is read again.
+//! the insert of its row fails with a duplicate key. After that, and after each other failure, everything is read
+//! again.
 //!
 //! # Why no change can be lost
 //!
@@ -18,18 +19,18 @@
 //!   the conflict too.
 //! - An operator who deletes a contact by SQL need not write the root row. A deleted root counts as changed. The
 //!   identifiers of a deleted secondary are only taken from it under its root's lock, and that is a change.
-//! - The primary key protects an identifier without an owner. Two transactions that bring the same new identifier cannot
-//!   both commit: one gets a duplicate key and starts over.
-//! - All transactions lock in the same order: roots by id, then identifiers sorted. So they wait instead of deadlocking.
-//!   If the database reports a deadlock all the same, one transaction starts over.
+//! - The primary key protects an identifier without an owner. Two transactions that bring the same new identifier
+//!   cannot both commit: one gets a duplicate key and starts over.
+//! - All transactions lock in the same order: roots by id, then identifiers sorted. So they wait instead of
+//!   deadlocking. If the database reports a deadlock all the same, one transaction starts over.
 //!
 //! # One of several primaries (MySQL Group Replication)
 //!
 //! - This server may lack a commit that another server has shown already. So nobody gets an answer there without these
 //!   locks or keys ([`LookupResult`](crate::store::LookupResult)): the missing commit still holds them.
-//! - A transaction that writes must not lock a row that it does not write
-//!   ([`Transaction::must_write_what_it_locks`]). If it would, it answers the jobs that need no write from what it read
-//!   under its locks. The other jobs start over without those locks. If all jobs need a write, it writes all locked rows.
+//! - A transaction that writes must not lock a row that it does not write ([`Transaction::must_write_what_it_locks`]).
+//!   If it would, it answers the jobs that need no write from what it read under its locks. The other jobs start over
+//!   without those locks. If all jobs need a write, it writes all locked rows.
 //!
 //! # A read without a root
 //!

@@ -1,7 +1,7 @@
 //! The kinds of broken invariants.
 //!
-//! To add one: a variant of [`Finding`] here, its check in `check.rs`, its repair in `repair_plan.rs` (if there is only one
-//! way to repair it), and a line of `BROKEN` in `tests/it/verify.rs`.
+//! To add one: a variant of [`Finding`] here, its check in `check.rs`, its repair in `repair_plan.rs` (if there is only
+//! one way to repair it), and a line of `BROKEN` in `tests/it/verify.rs`.
 
 use std::fmt;
 
@@ -9,7 +9,8 @@ use serde::Serialize;
 
 /// A broken invariant.
 ///
-/// It names a row by its id, and an identifier only by its kind: the value is personal data and must not be in a report.
+/// It names a row by its id, and an identifier only by its kind: the value is personal data and must not be in a
+/// report.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(tag = "finding", rename_all = "snake_case")]
 pub enum Finding {

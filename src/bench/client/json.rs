@@ -22,13 +22,13 @@ pub(in crate::bench) struct JsonClient {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Body<'a> {
+struct JsonRequest<'a> {
     email: Option<&'a str>,
     phone_number: Option<&'a str>,
 }
 
 #[derive(Deserialize)]
-struct Failure {
+struct JsonError {
     code: i32,
 }
 
@@ -65,7 +65,7 @@ impl JsonClient {
             Some(connection) => connection,
             gone => gone.insert(connect(&self.address).await?),
         };
-        let body = Body { email: request.email.as_deref(), phone_number: request.phone_number.as_deref() };
+        let body = JsonRequest { email: request.email.as_deref(), phone_number: request.phone_number.as_deref() };
         let post = Request::post("/identify")
             .header(HOST, &self.host)
             .header(CONTENT_TYPE, "application/json")
@@ -76,7 +76,7 @@ impl JsonClient {
         let body = response.into_body().collect().await?.to_bytes();
         Ok(match outcome {
             Some(outcome) => Ok(outcome),
-            None => Err(serde_json::from_slice(&body).map_or(Code::Unknown, |Failure { code }| code.into())),
+            None => Err(serde_json::from_slice(&body).map_or(Code::Unknown, |JsonError { code }| code.into())),
         })
     }
 }
