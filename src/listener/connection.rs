@@ -22,8 +22,8 @@ use super::header_timeout::{HeaderClock, HeaderTimeout};
 /// HTTP/1: the buffer for a header, and for a body that waits to be read, in bytes.
 const BUFFER: usize = 64 * 1024;
 
-/// HTTP/2: maximum calls under way on one connection. Clients put all their calls on one connection, so this must not be
-/// what stops them. The calls of all connections together have a limit of their own.
+/// HTTP/2: maximum calls under way on one connection. Clients put all their calls on one connection, so this must not
+/// be what stops them. The calls of all connections together have a limit of their own.
 const STREAMS: u32 = 1024;
 
 /// HTTP/2: the flow-control windows of one stream and of a connection, in bytes.

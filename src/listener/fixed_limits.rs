@@ -22,8 +22,9 @@ pub struct ConnectionLimits {
     pub head: Duration,
     /// How long a connection may be idle, in either direction, before it is closed.
     ///
-    /// It is longer than the 60 s after which common load balancers close an idle connection. So the load balancer closes
-    /// first, and no request meets a connection that was just closed here. It is at least twice the longest call.
+    /// It is longer than the 60 s after which common load balancers close an idle connection. So the load balancer
+    /// closes first, and no request meets a connection that was just closed here. It is at least twice the longest
+    /// call.
     pub idle: Duration,
     /// How often HTTP/2 clients are pinged. Their replies keep a quiet connection from being idle.
     pub ping_every: Duration,

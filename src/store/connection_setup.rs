@@ -88,8 +88,8 @@ impl ConnectionSetup {
 
     /// Whether a connection to MySQL or MariaDB can go back to the pool.
     ///
-    /// The BEGIN of an abandoned statement may have taken effect. sqlx 0.9.0 does not know of that transaction, so it is
-    /// rolled back here: a later read in it need not be up to date under Group Replication's `BEFORE`.
+    /// The BEGIN of an abandoned statement may have taken effect. sqlx 0.9.0 does not know of that transaction, so it
+    /// is rolled back here: a later read in it need not be up to date under Group Replication's `BEFORE`.
     pub(super) async fn on_release_mysql(
         &self,
         connection: &mut MySqlConnection,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt};
 
-use super::batch::{BatchSize, MAX_BATCH_ITEMS};
+use super::batch_size::{BatchSize, MAX_BATCH_ITEMS};
 use super::deadline::MalformedTimeout;
 use super::parse::{Field, FieldNames, Problem, Violation};
 use crate::resolver::IdentifyError;

@@ -1,6 +1,6 @@
 //! What is special about single RPCs. A new RPC needs an entry here only if it differs from the rest.
 
-use super::batch::batch_body_limit;
+use super::batch_size::batch_body_limit;
 
 /// The RPC whose messages may be large.
 const BATCH_IDENTIFY: &str = "/identity.v1.IdentityService/BatchIdentify";

@@ -1,21 +1,22 @@
 //! The two APIs: bytes to requests, answers and errors to bytes.
 //!
-//! The gRPC API ([`grpc`]) and the JSON API ([`http`]) differ in how bytes become fields and how an error becomes bytes.
-//! The files beside them hold what both share: what a field means, what can go wrong, how long a call may take and how
-//! the log names it.
+//! The gRPC API ([`grpc`]) and the JSON API ([`http`]) differ in how bytes become fields and how an error becomes
+//! bytes. The files beside them hold what both share: what a field means, what can go wrong, how long a call may take
+//! and how the log names it.
 //!
 //! To add an RPC:
 //!
 //! 1. the RPC, its messages and their comments in `proto/identity/v1/`;
 //! 2. its method in `grpc/service.rs`, over a use case of the resolver; a stream gets a file of its own;
-//! 3. if it has a `google.api.http` rule: its handler in a file of `http/`, and a line in `http::routes`, which fails at
-//!    start for a rule without a handler and for a handler without a rule;
+//! 3. if it has a `google.api.http` rule: its handler in a file of `http/`, and a line in `http::routes`. The start
+//!    fails for a rule without a handler, and for a handler without a rule;
 //! 4. an entry in `methods.rs` if its messages may be large;
 //! 5. new errors as variants of [`ApiError`](errors::ApiError), where the compiler asks for code, reason and metadata.
 //!
 //! Reflection, the log and the deadline need nothing: they are made from the descriptors.
 
 pub mod batch;
+pub mod batch_size;
 pub mod deadline;
 pub mod errors;
 pub mod grpc;

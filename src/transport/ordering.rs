@@ -6,14 +6,15 @@ use crate::domain::{Identifier, Observation};
 
 /// Keeps the order of the observations of a stream that share an identifier, and of no others.
 ///
-/// Observations that may be handled at once come out as an [`OrderedGroup`]. Groups under way never share an identifier.
-/// Observations that have to wait for a group come out together, as one group, when that group is done. So a customer who
-/// comes up often does not cost one round trip for each observation.
+/// Observations that may be handled at once come out as an [`OrderedGroup`]. Groups under way never share an
+/// identifier. Observations that have to wait for a group come out together, as one group, when that group is done. So
+/// a customer who comes up often does not cost one round trip for each observation.
 #[derive(Debug)]
 pub struct IdentifierOrder<T> {
     /// The identifiers of all groups under way.
     busy: HashSet<Identifier>,
-    /// Waiting observations, in order of arrival. Each shares an identifier with a group under way or with one before it.
+    /// Waiting observations, in order of arrival. Each shares an identifier with a group under way or with one before
+    /// it.
     waiting: VecDeque<(Observation, T)>,
     /// How many waiting observations have each identifier.
     awaited: HashMap<Identifier, usize>,

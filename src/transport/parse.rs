@@ -66,8 +66,8 @@ pub struct Violation {
     pub problem: Problem,
 }
 
-/// Returns the observation in a request. Absent, empty and blank all mean "not given". `region` is the one whose dialling
-/// rules complete a phone number.
+/// Returns the observation in a request. Absent, empty and blank all mean "not given". `region` is the one whose
+/// dialling rules complete a phone number.
 ///
 /// # Errors
 /// At most one [`Violation`] for each field, and at least one in all.

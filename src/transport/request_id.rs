@@ -22,8 +22,8 @@ impl RequestId {
 
     /// Returns a new UUID, version 7, so that ids sort by time.
     ///
-    /// Its random part comes from the thread's generator: ids must be distinct, not hard to guess. A system call for each
-    /// request would cost more than everything else here.
+    /// Its random part comes from the thread's generator: ids must be distinct, not hard to guess. A system call for
+    /// each request would cost more than everything else here.
     fn fresh() -> Self {
         let millis = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
         let random = fastrand::u128(..).to_le_bytes();

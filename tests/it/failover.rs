@@ -188,8 +188,8 @@ async fn make_known(server: &str) {
     service.stop().await;
 }
 
-/// The primary dies, and at its address another server answers, which may not have all that was acknowledged: nothing is
-/// answered from it, not even until the service has asked again whether its server takes writes.
+/// The primary dies, and at its address another server answers, which may not have all that was acknowledged: nothing
+/// is answered from it, not even until the service has asked again whether its server takes writes.
 async fn taken_over(primary: Server, address: &Proxy, by: &str) -> Service {
     address.redirect(&primary.url);
     let service = Service::start_with(&address.url, &["--database-timeout", "1s"]).await;

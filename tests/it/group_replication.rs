@@ -1,4 +1,5 @@
-//! MySQL's Group Replication: what a server shows, and whom it keeps waiting, depends on what the others of its group do.
+//! MySQL's Group Replication: what a server shows, and whom it keeps waiting, depends on what the others of its group
+//! do.
 
 use std::time::{Duration, Instant};
 
@@ -67,8 +68,8 @@ async fn a_server_that_its_group_expelled() {
     awake.stop().await;
 }
 
-/// BEGIN waits until its server has what the others of its group acknowledged, for too long, and takes effect when nobody
-/// waits for it any more. What is read on that connection later must wait likewise.
+/// BEGIN waits until its server has what the others of its group acknowledged, for too long, and takes effect when
+/// nobody waits for it any more. What is read on that connection later must wait likewise.
 async fn a_transaction_that_was_given_up() {
     let cluster = Cluster::start(true).await;
     let service = Service::start_with(&cluster.url_of(&[0]), &[]).await;
@@ -148,8 +149,8 @@ async fn show_what_others_have_shown(cluster: &Cluster, here: Service) {
     there.1.stop().await;
 }
 
-/// While a customer's commit is under way, nobody waits for the rows of those who were only looked up with them: what another
-/// server writes to such a row can be what the commit waits for, and then neither ends any more.
+/// While a customer's commit is under way, nobody waits for the rows of those who were only looked up with them: what
+/// another server writes to such a row can be what the commit waits for, and then neither ends any more.
 async fn a_commit_that_others_do_not_wait_for() {
     let cluster = Cluster::start(true).await;
     let service = Service::start_with(&cluster.url_of(&[0]), &[]).await;

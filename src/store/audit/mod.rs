@@ -1,7 +1,7 @@
 //! Rows as they are, broken or not, each with the rows that it points at: for `identity verify`.
 //!
-//! Each list is one statement, so one consistent read: it shows all changes of a transaction or none, and no change under
-//! way looks like damage.
+//! Each list is one statement, so one consistent read: it shows all changes of a transaction or none, and no change
+//! under way looks like damage.
 
 use std::collections::BTreeMap;
 

@@ -45,9 +45,8 @@ pub(super) fn owned_rows(identifiers: &[Identifier]) -> KeyLookup {
 
 /// The contacts of `roots` by this column. The planner chooses the index: there is one for each column.
 pub(super) fn contacts_by(columns: &str, column: &str, _index: Option<&str>) -> String {
-    format!(
-        r#"SELECT c.* FROM roots, LATERAL (SELECT {columns} FROM "Contact" c WHERE c."{column}" = roots.root OFFSET 0) c"#
-    )
+    let contacts = format!(r#"SELECT {columns} FROM "Contact" c WHERE c."{column}" = roots.root OFFSET 0"#);
+    format!("SELECT c.* FROM roots, LATERAL ({contacts}) c")
 }
 
 /// The number of the migration lock: "identity" in ASCII.

@@ -14,8 +14,8 @@ pub fn error_response(error: &ApiError) -> Response<Body> {
 
 /// Returns our error for a request that tonic refused before a handler saw it; `None` for every other response.
 ///
-/// tonic's responses have no details, and two of its codes mislead. It answers INTERNAL to bytes that are no message, so
-/// that a mistake of the caller would look like ours, and OUT_OF_RANGE to a message that is too large. An unknown
+/// tonic's responses have no details, and two of its codes mislead. It answers INTERNAL to bytes that are no message,
+/// so that a mistake of the caller would look like ours, and OUT_OF_RANGE to a message that is too large. An unknown
 /// compression keeps tonic's response, which clients understand.
 pub fn replace_tonic_error(headers: &HeaderMap, limit: usize) -> Option<ApiError> {
     if headers.contains_key("grpc-status-details-bin") {

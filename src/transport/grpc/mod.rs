@@ -26,7 +26,7 @@ pub use self::settings::GrpcSettings;
 use crate::proto::FILE_DESCRIPTOR_SET;
 use crate::proto::identity::v1::identity_service_server::{IdentityServiceServer, SERVICE_NAME};
 use crate::resolver::Identify;
-use crate::transport::batch::batch_body_limit;
+use crate::transport::batch_size::batch_body_limit;
 use crate::transport::readiness::Readiness;
 use crate::transport::routes::RouteTable;
 

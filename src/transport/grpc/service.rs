@@ -9,7 +9,8 @@ use crate::domain::Answer;
 use crate::proto::identity::v1 as pb;
 use crate::proto::identity::v1::identity_service_server::IdentityService;
 use crate::resolver::Identify;
-use crate::transport::batch::{BatchSize, ItemCounts, ItemResult, StreamItemCounts, identify_batch};
+use crate::transport::batch::{ItemCounts, ItemResult, StreamItemCounts, identify_batch};
+use crate::transport::batch_size::BatchSize;
 use crate::transport::errors::ApiError;
 use crate::transport::parse::FieldNames;
 

@@ -25,8 +25,8 @@ use crate::transport::errors::ApiError;
 use crate::transport::ordering::{IdentifierOrder, OrderedGroup};
 use crate::transport::parse::FieldNames;
 
-/// Maximum items under way of one stream. It is enough to fill a few transactions, and bounds what a client that does not
-/// read makes the service hold.
+/// Maximum items under way of one stream. It is enough to fill a few transactions, and bounds what a client that does
+/// not read makes the service hold.
 const WINDOW: usize = 1_024;
 
 /// The answers of a stream.
@@ -103,6 +103,7 @@ impl<R: Identify> StreamState<R> {
                 return Some(Ok(answer));
             }
             let is_open = self.end.is_none();
+            let may_read = is_open && self.admission.is_none() && self.under_way < WINDOW;
             if !is_open && self.under_way == 0 {
                 return self.end.replace(Ok(())).and_then(Result::err).map(Err);
             }
@@ -121,9 +122,7 @@ impl<R: Identify> StreamState<R> {
                     self.admission = None;
                     self.take(observation, item);
                 }
-                request = self.requests.message(), if is_open && self.admission.is_none() && self.under_way < WINDOW => {
-                    self.read(request);
-                }
+                request = self.requests.message(), if may_read => self.read(request),
             }
         }
     }

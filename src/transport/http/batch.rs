@@ -13,7 +13,8 @@ use super::settings::{HttpSettings, deadline};
 use crate::domain::Observation;
 use crate::resolver::{Identify, IdentifyError};
 use crate::settings::Spelling;
-use crate::transport::batch::{BatchSize, ItemCounts, ItemResult, batch_body_limit, identify_batch};
+use crate::transport::batch::{ItemCounts, ItemResult, identify_batch};
+use crate::transport::batch_size::{BatchSize, batch_body_limit};
 use crate::transport::errors::ApiError;
 use crate::transport::parse::{FieldNames, parse};
 

@@ -10,8 +10,8 @@ use tokio::time::timeout;
 
 use crate::transport::errors::ApiError;
 
-/// How much of a body that is too large is read and thrown away. A client that sends everything before it reads sees the
-/// 413 then, not a reset connection.
+/// How much of a body that is too large is read and thrown away. A client that sends everything before it reads sees
+/// the 413 then, not a reset connection.
 const DISCARD_LIMIT: usize = 1024 * 1024;
 
 /// How long that may take.

@@ -23,8 +23,8 @@ pub enum BindingError {
     /// It lacks the extension `google.api.http`.
     #[error("the API's descriptors lack google.api.http")]
     NoExtension,
-    /// A rule of a form that this gateway does not serve. It serves standard methods with a literal path and the request
-    /// in the body.
+    /// A rule of a form that this gateway does not serve. It serves standard methods with a literal path and the
+    /// request in the body.
     #[error("the http rule of {rpc} is of a form that the gateway does not serve")]
     Unsupported {
         /// The RPC that has the rule.
