@@ -1,7 +1,7 @@
 //! The test oracle of the planner: a brute-force model, and the tables in memory.
 //!
-//! The model knows no primaries, links or merges. It knows only which identifiers were seen together, what is connected,
-//! and what came first.
+//! The model knows no primaries, links or merges. It knows only which identifiers were seen together, what is
+//! connected, and what came first.
 #![expect(missing_docs, clippy::expect_used, reason = "only for tests and the fuzzer")]
 
 use std::collections::{BTreeSet, HashMap};
