@@ -11,7 +11,8 @@ use identity::domain::{Answer, Contact, ContactId, Identity, Link, Observation, 
 use identity::resolver::{Identify, IdentifyError};
 use identity::settings::Settings;
 use identity::transport::http::routes;
-use identity::transport::{Deadlines, Readiness};
+use identity::transport::deadline::Deadlines;
+use identity::transport::readiness::Readiness;
 use libfuzzer_sys::fuzz_target;
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;

@@ -40,6 +40,6 @@ pub use snapshot::Snapshot;
 
 /// The version of the canonicalisation rules of [`Email`] and [`PhoneNumber`].
 ///
-/// It changes when a rule changes the stored form of a value. `docs/canonical-identifiers.md` has the rules of each
+/// It changes when a rule changes the stored form of a value. `docs/identifiers.md` has the rules of each
 /// version.
 pub const CANONICAL_RULES_VERSION: u32 = 1;

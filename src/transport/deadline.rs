@@ -1,3 +1,5 @@
+//! When a call ends: `grpc-timeout`, parsed once.
+
 use std::time::{Duration, Instant};
 
 use http::HeaderMap;

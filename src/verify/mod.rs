@@ -66,7 +66,7 @@ impl Verification {
         self.show_progress("contacts", last.unsigned_abs())?;
         let mut after = i64::MIN;
         loop {
-            let rows = self.database.inspect_contacts(Rows::After(after, PAGE_SIZE)).await.map_err(read_error)?;
+            let rows = self.database.audit_contacts(Rows::After(after, PAGE_SIZE)).await.map_err(read_error)?;
             let Some(newest) = rows.last() else { return Ok(()) };
             after = newest.contact.id.0;
             self.report.counts.contacts += rows.len() as u64;
@@ -90,8 +90,7 @@ impl Verification {
     async fn check_identifiers_of(&mut self, kind: &str) -> anyhow::Result<()> {
         let mut after: Option<Vec<u8>> = None;
         loop {
-            let rows =
-                self.database.inspect_identifiers(kind, after.as_deref(), PAGE_SIZE).await.map_err(read_error)?;
+            let rows = self.database.audit_identifiers(kind, after.as_deref(), PAGE_SIZE).await.map_err(read_error)?;
             let Some(last) = rows.last() else { return Ok(()) };
             after = Some(last.value.clone());
             self.report.counts.identifiers += rows.len() as u64;
@@ -104,7 +103,7 @@ impl Verification {
     async fn check_merges(&mut self) -> anyhow::Result<()> {
         let mut after = i64::MIN;
         loop {
-            let rows = self.database.inspect_merges(Rows::After(after, PAGE_SIZE)).await.map_err(read_error)?;
+            let rows = self.database.audit_merges(Rows::After(after, PAGE_SIZE)).await.map_err(read_error)?;
             let Some(last) = rows.last() else { return Ok(()) };
             after = last.id;
             self.report.counts.merges += rows.len() as u64;

@@ -24,13 +24,13 @@ impl Subject {
     pub(super) async fn findings(&self, database: &Database) -> Result<Vec<Finding>, StoreError> {
         Ok(match self {
             Self::Contact(id) => {
-                database.inspect_contacts(Rows::Only(*id)).await?.iter().flat_map(check_contact).collect()
+                database.audit_contacts(Rows::Only(*id)).await?.iter().flat_map(check_contact).collect()
             }
             Self::Identifier(kind, value) => {
-                let row = database.inspect_identifier(kind, value).await?;
+                let row = database.audit_identifier(kind, value).await?;
                 row.as_ref().and_then(check_identifier).into_iter().collect()
             }
-            Self::Merge(id) => database.inspect_merges(Rows::Only(*id)).await?.iter().flat_map(check_merge).collect(),
+            Self::Merge(id) => database.audit_merges(Rows::Only(*id)).await?.iter().flat_map(check_merge).collect(),
         })
     }
 
@@ -49,10 +49,10 @@ impl Subject {
 ///
 /// Contacts of other identities that carry the identifier got it already: `verify` checks contacts first.
 async fn repair_identifier(database: &Database, kind: &str, value: &[u8]) -> Result<Vec<Repair>, StoreError> {
-    let Some(row) = database.inspect_identifier(kind, value).await? else { return Ok(Vec::new()) };
+    let Some(row) = database.audit_identifier(kind, value).await? else { return Ok(Vec::new()) };
     let owner = row.owner.id;
     let mut repairs = repair_contacts(database, &BTreeSet::from([owner])).await?;
-    let left = database.inspect_identifier(kind, value).await?;
+    let left = database.audit_identifier(kind, value).await?;
     let is_left = left.is_some_and(|row| row.owner.id == owner && check_identifier(&row).is_some());
     // Releases only the row that was read: the service may have given the identifier a new owner by now.
     if is_left && database.release(kind, value, owner).await? {

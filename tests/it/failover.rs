@@ -11,25 +11,21 @@ use tonic_health::pb::health_check_response::ServingStatus;
 use url::Url;
 
 use crate::chaos::{Proxy as Line, address};
-use crate::harness::{Api, Backend, Caller, Proxy, Server, Service, Suite, TestDatabase, database_settings, query};
+use crate::harness::{
+    Api, Backend, Caller, Proxy, Server, Service, Suite, TestDatabase, database_settings, query, register,
+};
 use crate::outage::turns;
 
 pub fn register(suite: &mut Suite) {
-    suite.on(&Backend::SERVERS, "failover::connections_that_lead_nowhere", connections_that_lead_nowhere);
-    suite.on_own_server(&Backend::SERVERS, "failover::of_several_servers", of_several_servers);
-    suite.on_own_server(&Backend::SERVERS, "failover::behind_one_address", behind_one_address);
-    suite.on_own_server(
-        &Backend::SERVERS,
-        "failover::new_connections_lead_to_a_replica",
+    register!(suite.on(&Backend::SERVERS): connections_that_lead_nowhere);
+    register!(suite.on_own_server(&Backend::SERVERS):
+        of_several_servers,
+        behind_one_address,
         new_connections_lead_to_a_replica,
     );
-    suite.on_own_server(&[Backend::Mysql], "failover::a_server_outside_its_group", a_server_outside_its_group);
-    suite.on_own_server(
-        &[Backend::Mysql, Backend::Mariadb],
-        "failover::a_primary_that_is_demoted",
-        a_primary_that_is_demoted,
-    );
-    suite.on(&[Backend::Postgres], "failover::a_begin_whose_answer_is_late", a_begin_whose_answer_is_late);
+    register!(suite.on_own_server(&[Backend::Mysql]): a_server_outside_its_group);
+    register!(suite.on_own_server(&[Backend::Mysql, Backend::Mariadb]): a_primary_that_is_demoted);
+    register!(suite.on(&[Backend::Postgres]): a_begin_whose_answer_is_late);
 }
 
 /// How soon the service must have found its way.

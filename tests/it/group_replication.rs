@@ -7,16 +7,18 @@ use identity::store::Store;
 use sea_orm::{ConnectionTrait, DatabaseConnection};
 
 use crate::failover::connect;
-use crate::harness::{Api, Caller, Cluster, Event, Service, Suite, binary, query};
+use crate::harness::{Api, Caller, Cluster, Event, Service, Suite, binary, query, register};
 
 pub fn register(suite: &mut Suite) {
-    suite.with_servers("group_replication::a_server_that_its_group_expelled", a_server_that_its_group_expelled);
-    suite.with_servers("group_replication::a_transaction_that_was_given_up", a_transaction_that_was_given_up);
-    suite.with_servers("group_replication::a_commit_that_others_see_first", a_commit_that_others_see_first);
-    suite.with_servers("group_replication::a_group_that_gets_more_primaries", a_group_that_gets_more_primaries);
-    suite.with_servers("group_replication::a_commit_that_others_do_not_wait_for", a_commit_that_others_do_not_wait_for);
-    suite.with_servers("group_replication::what_a_deleted_contact_leaves", what_a_deleted_contact_leaves);
-    suite.with_servers("group_replication::a_repair_writes_what_it_locks", a_repair_writes_what_it_locks);
+    register!(suite.with_servers():
+        a_server_that_its_group_expelled,
+        a_transaction_that_was_given_up,
+        a_commit_that_others_see_first,
+        a_group_that_gets_more_primaries,
+        a_commit_that_others_do_not_wait_for,
+        what_a_deleted_contact_leaves,
+        a_repair_writes_what_it_locks,
+    );
 }
 
 /// Longer than any request takes.

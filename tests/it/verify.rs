@@ -5,17 +5,20 @@ use std::time::{Duration, Instant};
 use sea_orm::{DatabaseConnection, DbBackend};
 use serde_json::{Value, json};
 
-use crate::harness::{Api, Checkouts, Components, Event, Service, Suite, TestDatabase, binary, execute, query};
+use crate::harness::{
+    Api, Checkouts, Components, Event, Service, Suite, TestDatabase, binary, execute, query, register,
+};
 
 pub fn register(suite: &mut Suite) {
-    suite.on_all("verify::a_clean_database_has_no_findings", a_clean_database_has_no_findings);
-    suite.on_all("verify::every_broken_invariant_is_found_and_repaired", every_broken_invariant_is_found_and_repaired);
-    suite.on_all("verify::one_identifier_in_two_hands_is_a_merge", one_identifier_in_two_hands_is_a_merge);
-    suite.on_all("verify::what_would_be_a_guess_is_left_alone", what_would_be_a_guess_is_left_alone);
-    suite
-        .on_all("verify::deleted_contacts_are_no_finding_by_themselves", deleted_contacts_are_no_finding_by_themselves);
-    suite.on_all("verify::more_than_a_page", more_than_a_page);
-    suite.on_all("verify::runs_beside_live_traffic", runs_beside_live_traffic);
+    register!(suite.on_all():
+        a_clean_database_has_no_findings,
+        every_broken_invariant_is_found_and_repaired,
+        one_identifier_in_two_hands_is_a_merge,
+        what_would_be_a_guess_is_left_alone,
+        deleted_contacts_are_no_finding_by_themselves,
+        more_than_a_page,
+        runs_beside_live_traffic,
+    );
 }
 
 /// What `identity verify --format json` says, and its exit status.

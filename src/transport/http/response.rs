@@ -1,15 +1,17 @@
+//! The JSON of an answer.
+
 use serde::Serialize;
 
 use crate::domain::{Answer, ContactId, IdentifierKind, Identity};
 use crate::settings::Spelling;
-use crate::transport::outcome_name;
+use crate::transport::routes::outcome_name;
 
-/// The body of an answer: exactly these fields, always, ids as JSON numbers. Not proto3 JSON, which
-/// would make strings of the ids: the clients of this API expect numbers.
+/// The body of an answer: always exactly these fields, with ids as JSON numbers. It is not proto3 JSON, whose ids are
+/// strings: the clients of this API expect numbers.
 #[derive(Serialize)]
 pub(super) struct Body<'a> {
     contact: Contact<'a>,
-    /// In a batch alone: a single answer has it in a header.
+    /// In a batch only. A single answer has it in a header.
     #[serde(skip_serializing_if = "Option::is_none")]
     outcome: Option<&'static str>,
 }
@@ -45,7 +47,7 @@ pub(super) fn json(identity: &Identity, spelling: Spelling) -> Result<Vec<u8>, s
 }
 
 /// The answer to an item of a batch.
-pub(super) fn of_batch(answer: &Answer, spelling: Spelling) -> Body<'_> {
+pub(super) fn batch_item(answer: &Answer, spelling: Spelling) -> Body<'_> {
     Body { contact: Contact::new(&answer.identity, spelling), outcome: Some(outcome_name(answer.outcome)) }
 }
 
@@ -70,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_field_is_spelled_as_wished_and_every_field_is_there() {
+    fn the_first_field_is_spelled_as_set_and_every_field_is_there() {
         let rest = r#""emails":["a@b.co","\"@b.co"],"phoneNumbers":[],"secondaryContactIds":[9007199254740993]}}"#;
         for (spelling, first) in [
             (Spelling::Correct, r#""primaryContactId":1"#),

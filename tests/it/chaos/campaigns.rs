@@ -4,19 +4,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Campaign, Disk, Fleet, Proxy};
-use crate::harness::{Backend, Cluster, Server, Suite, TestDatabase};
+use crate::harness::{Backend, Cluster, Server, Suite, TestDatabase, register};
 
 pub fn register(suite: &mut Suite) {
     let both = [Backend::Sqlite, Backend::Mysql];
-    suite.on(&both, "chaos::replicas_are_killed", replicas_are_killed);
-    suite.on_own_server(&[Backend::Mysql], "chaos::the_database_is_killed", the_database_is_killed);
-    suite.on(&[Backend::Mysql], "chaos::connections_are_cut_and_delayed", connections_are_cut_and_delayed);
-    suite.on(&both, "chaos::replicas_are_terminated", replicas_are_terminated);
+    register!(suite.on(&both): replicas_are_killed);
+    register!(suite.on_own_server(&[Backend::Mysql]): the_database_is_killed);
+    register!(suite.on(&[Backend::Mysql]): connections_are_cut_and_delayed);
+    register!(suite.on(&both): replicas_are_terminated);
     suite.with_servers("chaos::a_primary_of_a_cluster_is_killed", || a_server_of_a_cluster_is_killed(false));
     suite
         .with_servers("chaos::a_server_of_a_multi_primary_cluster_is_killed", || a_server_of_a_cluster_is_killed(true));
-    suite.on_with(faketime().map(drop), &both, "chaos::a_clock_is_wrong", a_clock_is_wrong);
-    suite.on_with(Disk::missing(), &[Backend::Sqlite], "chaos::the_disk_is_full", the_disk_is_full);
+    register!(suite.on_with(faketime().map(drop), &both): a_clock_is_wrong);
+    register!(suite.on_with(Disk::missing(), &[Backend::Sqlite]): the_disk_is_full);
 }
 
 /// What every replica gets.

@@ -1,3 +1,5 @@
+//! Joins the `google.api.http` rules of the proto with handlers.
+
 mod bindings;
 
 use std::collections::HashMap;
@@ -10,9 +12,9 @@ use http::Method;
 
 use self::bindings::Binding;
 pub use self::bindings::BindingError;
-use crate::transport::{Route, RouteTable};
+use crate::transport::routes::{Route, RouteTable};
 
-/// The API cannot be built: proto and code do not fit together.
+/// The API cannot be built, because proto and code do not match.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The options cannot be read.
@@ -24,13 +26,13 @@ pub enum StartError {
         /// The RPC.
         rpc: String,
     },
-    /// There is a handler for an RPC to which the proto gives no path.
+    /// There is a handler for an RPC without a path in the proto.
     #[error("{rpc} has a handler but no http rule")]
     NoRule {
         /// The RPC.
         rpc: &'static str,
     },
-    /// Two rules claim one method of one path, or one that cannot be routed.
+    /// Two rules have the same method and path, or a path cannot be routed.
     #[error("the gateway cannot serve {method} {path}")]
     Path {
         /// The HTTP method.
@@ -42,14 +44,14 @@ pub enum StartError {
 
 type Mount = Box<dyn Fn(MethodFilter) -> MethodRouter>;
 
-/// Joins the paths of the proto with the code that serves them, by the name of the RPC.
+/// Joins the paths of the proto with their handlers, by the name of the RPC.
 #[derive(Default)]
 pub(super) struct Gateway {
     handlers: HashMap<&'static str, Mount>,
 }
 
 impl Gateway {
-    /// Serves the RPC `package.Service/Method` on whatever paths the proto gives it.
+    /// Adds the handler of the RPC `package.Service/Method`, for all its paths in the proto.
     pub(super) fn handle<H, F>(&mut self, rpc: &'static str, handler: H)
     where
         H: Fn(Request) -> F + Clone + Send + Sync + 'static,
@@ -58,7 +60,7 @@ impl Gateway {
         self.handlers.insert(rpc, Box::new(move |method| on(method, handler.clone())));
     }
 
-    /// All paths of the proto.
+    /// Returns the handlers of all paths in the proto.
     pub(super) fn into_routes(self, descriptors: &[u8]) -> Result<RouteTable, StartError> {
         let bindings = bindings::read(descriptors)?;
         if let Some(rpc) = self.handlers.keys().find(|rpc| !bindings.iter().any(|binding| binding.rpc == **rpc)) {
