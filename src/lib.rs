@@ -7,7 +7,7 @@
 //! | --- | --- |
 //! | [`commands`] | the command line, one file for each subcommand; it connects settings, database and servers |
 //! | [`verify`] | checks all tables, and reports or repairs each broken invariant |
-//! | [`bench`] | the load generator: a client of the service (cargo feature `bench`) |
+//! | [`bench`](mod@bench) | the load generator: a client of the service (cargo feature `bench`) |
 //! | [`listener`] | sockets, connections, drain, and the stack of layers that each request passes |
 //! | [`transport`] | the gRPC API and the JSON API: from bytes to requests, and from answers and errors to bytes |
 //! | [`telemetry`] | the log |
