@@ -93,7 +93,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn moments_keep_their_distance_whoever_is_late() {
+    async fn moments_keep_their_distance_when_callers_are_late() {
         let window = Window::new(Duration::ZERO, Duration::from_millis(100));
         let pace = Pace::every(Duration::from_millis(10), window.begin, window);
         let mut due = Vec::new();

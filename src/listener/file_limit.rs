@@ -6,7 +6,7 @@ const RESERVED_FILES: u64 = 512;
 /// Connections of each API even if hardly any file can be opened.
 const MIN_CONNECTIONS: usize = 16;
 
-/// Raises the limit of open files of this process as far as the system allows, and returns it. Soft limits are often
+/// Raises the limit of open files of this process up to what the system allows, and returns it. Soft limits are often
 /// 1,024, because of programs that use `select`.
 pub(super) fn raise_file_limit() -> u64 {
     rlimit::increase_nofile_limit(u64::MAX).unwrap_or_else(|error| {

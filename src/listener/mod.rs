@@ -1,7 +1,7 @@
 //! Sockets, connections, drain, and the stack of layers that each request passes.
 //!
 //! A connection comes in through `accept` (how many at a time), is served by `connection` (HTTP limits, timeouts), and
-//! each of its requests passes [`stack`], from top to bottom, to a handler of [`transport`](crate::transport).
+//! each of its requests passes `stack`, from top to bottom, to a handler of [`transport`](crate::transport).
 
 mod accept;
 mod api;

@@ -17,7 +17,7 @@ use super::layers::{AccessLog, Admission, AssignRequestId, CatchPanic, DeadlineL
 use crate::settings::LimitSettings;
 use crate::transport::routes::{Route, RouteTable};
 
-/// What every call of an API passes, from top to bottom, whatever it asks. Dropping its future drops the work.
+/// What every call of an API passes, from top to bottom. Dropping its future drops the work.
 pub(super) fn request_stack(
     api: Api,
     RouteTable { router, routes }: RouteTable,

@@ -128,9 +128,12 @@ impl Connector {
             // Each connection would be a database of its own, and gone with it.
             options.max_connections(1).min_connections(1).idle_timeout(None).max_lifetime(None);
         }
-        let connection = sea_orm::Database::connect(options).await.map_err(|error| match &error {
-            DbErr::Conn(RuntimeErr::SqlxError(error)) => classify::connect_error(error),
-            _ => ConnectError::Unreachable,
+        let connection = sea_orm::Database::connect(options).await.map_err(|error| {
+            if let DbErr::Conn(RuntimeErr::SqlxError(error)) = &error {
+                classify::connect_error(error)
+            } else {
+                ConnectError::Unreachable
+            }
         })?;
         Ok(Connected { connection, engine, role, findings })
     }

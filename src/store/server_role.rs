@@ -28,7 +28,7 @@ impl ServerRole {
 
     /// The role of a MySQL or MariaDB server, or why it must not be used.
     pub(super) async fn query_mysql(engine: Engine, connection: &mut MySqlConnection) -> Result<Self, ConnectError> {
-        let question = engine.role_question().unwrap_or(mysql::ROLE);
+        let Some(question) = engine.role_question() else { return Ok(Self::Primary) };
         let [is_read_only, is_one_of_several] = query_yes_or_no(connection, question).await?;
         let role = Self::from_answers(is_read_only, is_one_of_several);
         if role == Self::Replica {

@@ -9,8 +9,9 @@ use crate::domain::Outcome;
 /// The handlers and paths of an API.
 #[derive(Debug)]
 pub struct RouteTable {
-    /// The handlers. An answer's extensions tell the log an [`Outcome`], a [`ItemCounts`](super::ItemCounts) or
-    /// an [`StreamItemCounts`](super::StreamItemCounts), and at the JSON API a [`Code`].
+    /// The handlers. The log reads the extensions of a response: an [`Outcome`], the
+    /// [`ItemCounts`](super::batch::ItemCounts) of a batch, the [`StreamItemCounts`](super::batch::StreamItemCounts) of
+    /// a stream and, on the JSON API, a [`Code`].
     pub router: axum::Router,
     /// Every path of the handlers. Other paths are never logged: they can hold anything.
     pub routes: HashMap<String, Route>,

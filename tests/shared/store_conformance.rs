@@ -5,6 +5,8 @@
 //! empty store. A store with one writer at a time ([`Transaction::is_exclusive`]) is excused from the cases about
 //! transactions side by side: they say so.
 
+#![allow(clippy::expect_used, reason = "tests")]
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 

@@ -33,7 +33,7 @@ pub enum Rows {
 
 impl Rows {
     /// The selected rows of the table, for a FROM clause.
-    fn from_clause(self, table: &str) -> String {
+    fn as_from_clause(self, table: &str) -> String {
         match self {
             Self::After(id, limit) => {
                 format!(r#"(SELECT * FROM "{table}" WHERE "id" > {id} ORDER BY "id" LIMIT {limit})"#)
@@ -189,7 +189,7 @@ pub(super) fn contacts_sql(engine: Engine, rows: Rows) -> String {
         aliased("p", &["id", "linkedId", "createdAt", "deletedAt"]),
         owner_columns(EMAIL_OWNER, contact_column(IdentifierKind::Email)),
         owner_columns(PHONE_OWNER, contact_column(IdentifierKind::Phone)),
-        rows.from_clause("Contact"),
+        rows.as_from_clause("Contact"),
         join_owner(IdentifierKind::Email, EMAIL_OWNER.0, EMAIL_OWNER.1),
         join_owner(IdentifierKind::Phone, PHONE_OWNER.0, PHONE_OWNER.1),
     )
@@ -204,7 +204,7 @@ pub(super) fn merges_sql(rows: Rows) -> String {
         aliased("m", &["id", "survivorId", "absorbedId"]),
         aliased("s", &FOUND),
         aliased("a", &FOUND),
-        rows.from_clause("ContactMerge")
+        rows.as_from_clause("ContactMerge")
     )
 }
 

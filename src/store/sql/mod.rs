@@ -197,7 +197,7 @@ impl Engine {
         }
     }
 
-    /// The words after a table's name that make the optimizer use an index, where it has to be told.
+    /// The words after a table's name that make the optimizer use an index, where it does not choose it by itself.
     pub(super) fn force_index(self, index: &str) -> String {
         match self {
             Self::Mysql | Self::Mariadb => format!("FORCE INDEX ({index})"),

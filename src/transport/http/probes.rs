@@ -8,8 +8,8 @@ use crate::transport::errors::ApiError;
 use crate::transport::readiness::Readiness;
 use crate::transport::routes::{Route, RouteTable};
 
-/// Adds `GET /healthz` (the process runs) and `GET /readyz` (the database was reachable when it was last asked, and the
-/// service is not shutting down).
+/// Adds `GET /healthz` (the process runs) and `GET /readyz` (the database was reachable when it was checked last, and
+/// the service is not shutting down).
 ///
 /// They have no RPC, because gRPC has its own health protocol.
 pub(super) fn add(routes: RouteTable, readiness: Readiness) -> RouteTable {

@@ -36,7 +36,7 @@ impl<'a> IdentifyFields<'a> {
         Self::from_body(object(body)?)
     }
 
-    /// Reads an item of a batch, likewise.
+    /// Reads the fields of an item of a batch.
     pub(super) fn read_item(item: &'a RawValue) -> Result<Self, ApiError> {
         if !item.get().starts_with('{') {
             return Err(malformed("the item is not a JSON object"));
