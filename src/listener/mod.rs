@@ -45,10 +45,10 @@ pub struct Listeners {
 pub enum StartError {
     /// The gRPC API.
     #[error(transparent)]
-    Grpc(#[from] grpc::StartError),
+    Grpc(#[from] grpc::DescriptorError),
     /// The JSON API.
     #[error(transparent)]
-    Http(#[from] http::StartError),
+    Http(#[from] http::GatewayError),
 }
 
 /// Serves both APIs until `shutdown`, then drains: health says NOT_SERVING, no connection is accepted, calls under way

@@ -13,7 +13,7 @@ use tower::layer::layer_fn;
 use super::api::Api;
 use super::connection::RequestService;
 use super::fixed_limits::FixedLimits;
-use super::layers::{AccessLog, Admission, AssignRequestId, CatchPanic, DeadlineLimit, ErrorResponse};
+use super::layers::{AccessLog, AssignRequestId, CallLimit, CatchPanic, DeadlineLimit, ErrorResponse};
 use crate::settings::LimitSettings;
 use crate::transport::routes::{Route, RouteTable};
 
@@ -37,7 +37,7 @@ pub(super) fn request_stack(
         // `grpc-timeout`, or `REQUEST_TIMEOUT` without one.
         .layer(layer_fn(move |inner| DeadlineLimit::new(inner, limits.request_timeout)))
         // A place among the calls under way.
-        .layer(layer_fn(move |inner| Admission::new(inner, Arc::clone(&places))))
+        .layer(layer_fn(move |inner| CallLimit::new(inner, Arc::clone(&places))))
         // A panic of a handler is INTERNAL, and ends nothing else.
         .layer(layer_fn(CatchPanic::new))
         .service(router)

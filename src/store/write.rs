@@ -235,7 +235,7 @@ pub(super) fn merge_rows(
         contact_merge::ActiveModel {
             survivor_id: Set(resolve(merge.survivor).0),
             absorbed_id: Set(resolve(merge.absorbed).0),
-            cause: Set(contact_merge::Cause(cause.collect())),
+            cause: Set(contact_merge::MergeCause(cause.collect())),
             created_at: Set(created_at),
             ..Default::default()
         }

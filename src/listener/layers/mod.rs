@@ -2,14 +2,14 @@
 //! costs no allocation.
 
 mod access_log;
-mod admission;
+mod call_limit;
 mod catch_panic;
 mod deadline;
 mod error_response;
 mod request_id;
 
 pub(super) use access_log::AccessLog;
-pub(super) use admission::Admission;
+pub(super) use call_limit::CallLimit;
 pub(super) use catch_panic::CatchPanic;
 pub(super) use deadline::DeadlineLimit;
 pub(super) use error_response::ErrorResponse;

@@ -20,8 +20,8 @@ use self::by_method::ByMethod;
 pub use self::errors::{error_response, replace_tonic_error};
 use self::health::Health;
 use self::identity_api::IdentityApi;
+pub use self::services::DescriptorError;
 use self::services::Services;
-pub use self::services::StartError;
 pub use self::settings::GrpcSettings;
 use crate::proto::FILE_DESCRIPTOR_SET;
 use crate::proto::identity::v1::identity_service_server::{IdentityServiceServer, SERVICE_NAME};
@@ -33,12 +33,12 @@ use crate::transport::routes::RouteTable;
 /// Returns the services of the API over a resolver.
 ///
 /// # Errors
-/// [`StartError`] if a descriptor set cannot be read: a bug in the build.
+/// [`DescriptorError`] if a descriptor set cannot be read: a bug in the build.
 pub fn routes<R: Identify>(
     resolver: R,
     readiness: Readiness,
     settings: GrpcSettings,
-) -> Result<RouteTable, StartError> {
+) -> Result<RouteTable, DescriptorError> {
     let stream_places = Arc::new(Semaphore::new(settings.stream_items.clamp(1, Semaphore::MAX_PERMITS)));
     let api = Arc::new(IdentityApi { resolver, settings, readiness: readiness.clone(), stream_places });
     let with_limit = |bytes| IdentityServiceServer::from_arc(Arc::clone(&api)).max_decoding_message_size(bytes);

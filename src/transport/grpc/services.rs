@@ -18,7 +18,7 @@ use crate::transport::routes::{Route, RouteTable};
 
 /// The API cannot be built, because a descriptor set is broken.
 #[derive(Debug, thiserror::Error)]
-pub enum StartError {
+pub enum DescriptorError {
     /// Reflection refuses it.
     #[error("the API's descriptors cannot be reflected")]
     Reflection(#[from] tonic_reflection::server::Error),
@@ -59,7 +59,7 @@ impl Services {
     }
 
     /// Returns the services, with reflection if `reflection` says when its streams must end.
-    pub(super) fn into_routes(mut self, reflection: Option<Readiness>) -> Result<RouteTable, StartError> {
+    pub(super) fn into_routes(mut self, reflection: Option<Readiness>) -> Result<RouteTable, DescriptorError> {
         if let Some(readiness) = reflection {
             self.add_reflection(&readiness)?;
         }
@@ -78,7 +78,7 @@ impl Services {
     }
 
     /// Adds both versions: older tools know only v1alpha.
-    fn add_reflection(&mut self, readiness: &Readiness) -> Result<(), StartError> {
+    fn add_reflection(&mut self, readiness: &Readiness) -> Result<(), DescriptorError> {
         use tonic_reflection::pb::{v1, v1alpha};
 
         self.descriptors.extend([v1::FILE_DESCRIPTOR_SET, v1alpha::FILE_DESCRIPTOR_SET]);

@@ -18,7 +18,7 @@ use self::batch::BatchHandler;
 pub use self::errors::error_response;
 pub use self::gateway::BindingError;
 use self::gateway::Gateway;
-pub use self::gateway::StartError;
+pub use self::gateway::GatewayError;
 use self::identify::IdentifyHandler;
 use self::settings::HttpSettings;
 use crate::proto::FILE_DESCRIPTOR_SET;
@@ -31,14 +31,14 @@ use crate::transport::routes::RouteTable;
 /// Returns the paths of the API over a resolver.
 ///
 /// # Errors
-/// [`StartError`] if the proto has a path that nothing here serves: a bug in the build.
+/// [`GatewayError`] if the proto has a path that nothing here serves: a bug in the build.
 pub fn routes<R: resolver::Identify>(
     resolver: R,
     readiness: Readiness,
     identify: IdentifierSettings,
     limits: LimitSettings,
     body_timeout: Duration,
-) -> Result<RouteTable, StartError> {
+) -> Result<RouteTable, GatewayError> {
     let settings = HttpSettings { identify, limits, body_timeout };
     let identify = Arc::new(IdentifyHandler { resolver: resolver.clone(), settings });
     let batch = Arc::new(BatchHandler { resolver, settings });

@@ -10,7 +10,7 @@ use crate::transport::routes::outcome_name;
 /// strings: the clients of this API expect numbers.
 #[derive(Serialize)]
 pub(super) struct Body<'a> {
-    contact: Contact<'a>,
+    contact: ContactBody<'a>,
     /// In a batch only. A single answer has it in a header.
     #[serde(skip_serializing_if = "Option::is_none")]
     outcome: Option<&'static str>,
@@ -18,7 +18,7 @@ pub(super) struct Body<'a> {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Contact<'a> {
+struct ContactBody<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     primary_contact_id: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -28,7 +28,7 @@ struct Contact<'a> {
     secondary_contact_ids: Vec<i64>,
 }
 
-impl<'a> Contact<'a> {
+impl<'a> ContactBody<'a> {
     fn new(identity: &'a Identity, spelling: Spelling) -> Self {
         let ContactId(primary) = identity.primary().id;
         Self {
@@ -43,12 +43,12 @@ impl<'a> Contact<'a> {
 
 /// The identity as JSON.
 pub(super) fn json(identity: &Identity, spelling: Spelling) -> Result<Vec<u8>, serde_json::Error> {
-    serde_json::to_vec(&Body { contact: Contact::new(identity, spelling), outcome: None })
+    serde_json::to_vec(&Body { contact: ContactBody::new(identity, spelling), outcome: None })
 }
 
 /// The answer to an item of a batch.
 pub(super) fn batch_item(answer: &Answer, spelling: Spelling) -> Body<'_> {
-    Body { contact: Contact::new(&answer.identity, spelling), outcome: Some(outcome_name(answer.outcome)) }
+    Body { contact: ContactBody::new(&answer.identity, spelling), outcome: Some(outcome_name(answer.outcome)) }
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use crate::transport::routes::{Route, RouteTable};
 
 /// The API cannot be built, because proto and code do not match.
 #[derive(Debug, thiserror::Error)]
-pub enum StartError {
+pub enum GatewayError {
     /// The options cannot be read.
     #[error(transparent)]
     Binding(#[from] BindingError),
@@ -61,21 +61,21 @@ impl Gateway {
     }
 
     /// Returns the handlers of all paths in the proto.
-    pub(super) fn into_routes(self, descriptors: &[u8]) -> Result<RouteTable, StartError> {
+    pub(super) fn into_routes(self, descriptors: &[u8]) -> Result<RouteTable, GatewayError> {
         let bindings = bindings::read(descriptors)?;
         if let Some(rpc) = self.handlers.keys().find(|rpc| !bindings.iter().any(|binding| binding.rpc == **rpc)) {
-            return Err(StartError::NoRule { rpc });
+            return Err(GatewayError::NoRule { rpc });
         }
         let mut router = Router::new();
         let mut seen = Vec::new();
         let mut routes = HashMap::new();
         for Binding { rpc, method, path } in bindings {
-            let Some(mount) = self.handlers.get(&*rpc) else { return Err(StartError::NoHandler { rpc }) };
+            let Some(mount) = self.handlers.get(&*rpc) else { return Err(GatewayError::NoHandler { rpc }) };
             let filter = MethodFilter::try_from(method.clone());
             let binding = (method, path);
             let (Ok(filter), false) = (filter, seen.contains(&binding)) else {
                 let (method, path) = binding;
-                return Err(StartError::Path { method, path });
+                return Err(GatewayError::Path { method, path });
             };
             router = router.route(&binding.1, mount(filter));
             let route = Route { rpc_method: Some(rpc), http_route: Some(binding.1.clone()), is_probe: false };
@@ -91,7 +91,7 @@ mod tests {
     use super::*;
     use crate::proto::FILE_DESCRIPTOR_SET;
 
-    fn start(rpcs: &[&'static str]) -> Result<RouteTable, StartError> {
+    fn start(rpcs: &[&'static str]) -> Result<RouteTable, GatewayError> {
         let mut gateway = Gateway::default();
         for rpc in rpcs {
             gateway.handle(rpc, async |_| Response::default());
@@ -101,7 +101,7 @@ mod tests {
 
     #[test]
     fn a_rule_without_a_handler_is_an_error() {
-        assert!(matches!(start(&[]), Err(StartError::NoHandler { rpc }) if rpc.ends_with("/Identify")));
+        assert!(matches!(start(&[]), Err(GatewayError::NoHandler { rpc }) if rpc.ends_with("/Identify")));
     }
 
     #[test]
@@ -111,7 +111,7 @@ mod tests {
             "identity.v1.IdentityService/BatchIdentify",
             "identity.v1.IdentityService/Forgotten",
         ];
-        assert!(matches!(start(&rpcs), Err(StartError::NoRule { rpc }) if rpc == rpcs[2]));
+        assert!(matches!(start(&rpcs), Err(GatewayError::NoRule { rpc }) if rpc == rpcs[2]));
         assert_eq!(start(&rpcs[..2]).unwrap().routes.len(), 3);
     }
 }

@@ -19,18 +19,18 @@ use crate::transport::errors::ApiError;
 /// Gives each call a place among those under way, and refuses what has none with RESOURCE_EXHAUSTED. A stream keeps its
 /// place until its end.
 #[derive(Clone)]
-pub(crate) struct Admission<S> {
+pub(crate) struct CallLimit<S> {
     inner: S,
     places: Arc<Semaphore>,
 }
 
-impl<S> Admission<S> {
+impl<S> CallLimit<S> {
     pub(crate) fn new(inner: S, places: Arc<Semaphore>) -> Self {
         Self { inner, places }
     }
 }
 
-impl<S, B> Service<Request<B>> for Admission<S>
+impl<S, B> Service<Request<B>> for CallLimit<S>
 where
     S: Service<Request<B>, Response = Response<Body>, Error = ApiError>,
 {
