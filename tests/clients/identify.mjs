@@ -5,8 +5,7 @@
 // It calls Identify and BatchIdentify, and checks every answer. It generates no code: it loads the proto at run time.
 // PROTO_FOLDER is the folder proto/ of the repository.
 
-import { deepStrictEqual } from "node:assert";
-import { promisify } from "node:util";
+import { isDeepStrictEqual, promisify } from "node:util";
 
 import { Metadata, credentials, loadPackageDefinition, status } from "@grpc/grpc-js";
 import { loadSync } from "@grpc/proto-loader";
@@ -35,7 +34,9 @@ function caller(service, method) {
 }
 
 function check(what, got, expected) {
-  deepStrictEqual(got, expected, `${what}: expected ${JSON.stringify(expected)}, got ${JSON.stringify(got)}`);
+  if (!isDeepStrictEqual(got, expected)) {
+    throw new Error(`${what}: expected ${JSON.stringify(expected)}, got ${JSON.stringify(got)}`);
+  }
 }
 
 async function main(service) {
