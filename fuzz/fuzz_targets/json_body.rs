@@ -24,13 +24,7 @@ struct Echo;
 
 impl Identify for Echo {
     async fn identify(&self, observation: Observation, _deadline: Instant) -> Result<Answer, IdentifyError> {
-        let contact = Contact {
-            id: ContactId(1),
-            identifiers: observation.identifiers().into(),
-            created_at: Timestamp(1),
-            updated_at: Timestamp(1),
-            link: Link::Primary,
-        };
+        let contact = Contact::new(ContactId(1), observation.identifiers(), Timestamp(1), Link::Primary);
         Ok(Answer { outcome: Outcome::Created, identity: Arc::new(Identity::new(vec![contact]).expect("one contact")) })
     }
 }

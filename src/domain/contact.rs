@@ -58,6 +58,13 @@ pub struct Contact<Id = ContactId> {
     pub link: Link<Id>,
 }
 
+impl<Id> Contact<Id> {
+    /// Returns a contact as it is when it is created: not changed since.
+    pub fn new(id: Id, identifiers: impl Into<Arc<[Identifier]>>, created_at: Timestamp, link: Link<Id>) -> Self {
+        Self { id, identifiers: identifiers.into(), created_at, updated_at: created_at, link }
+    }
+}
+
 impl<Id: Copy + Ord> Contact<Id> {
     /// Returns the key that sorts contacts by age, the oldest first.
     pub fn age(&self) -> (Timestamp, Id) {

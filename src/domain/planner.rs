@@ -179,7 +179,7 @@ impl Planner {
             updated_at: created_at,
             link,
         });
-        Contact { id, identifiers, created_at, updated_at: created_at, link }
+        Contact::new(id, identifiers, created_at, link)
     }
 
     /// Makes the draft the owner of these identifiers, which `contact` brought.

@@ -21,13 +21,7 @@ fn identity(contacts: Vec<Contact>) -> Identity {
 
 /// A stored contact with one e-mail.
 fn contact(id: i64, created_at: i64, number: u8, link: Link) -> Contact {
-    Contact {
-        id: ContactId(id),
-        identifiers: [identifier(IdentifierKind::Email, number)].into(),
-        created_at: Timestamp(created_at),
-        updated_at: Timestamp(created_at),
-        link,
-    }
+    Contact::new(ContactId(id), [identifier(IdentifierKind::Email, number)], Timestamp(created_at), link)
 }
 
 /// One or both identifiers, from so few values that nearly all observations collide.

@@ -110,14 +110,8 @@ mod tests {
     }
 
     fn known(id: i64, values: &[&str]) -> Identity {
-        let contact = Contact {
-            id: ContactId(id),
-            identifiers: observation(values).identifiers().into(),
-            created_at: Timestamp(id),
-            updated_at: Timestamp(id),
-            link: Link::Primary,
-        };
-        Identity::new(vec![contact]).unwrap()
+        let identifiers = observation(values).identifiers().to_vec();
+        Identity::new(vec![Contact::new(ContactId(id), identifiers, Timestamp(id), Link::Primary)]).unwrap()
     }
 
     fn may_answer(pending: &mut PendingIdentifiers, values: &[&str], by: &Snapshot) -> bool {

@@ -202,14 +202,8 @@ mod tests {
     }
 
     fn customer(id: i64) -> Identity {
-        let contact = Contact {
-            id: ContactId(id),
-            identifiers: [Identifier::from_stored(IdentifierKind::Email, format!("{id}@x"))].into(),
-            created_at: Timestamp(id),
-            updated_at: Timestamp(id),
-            link: Link::Primary,
-        };
-        Identity::new(vec![contact]).unwrap()
+        let email = Identifier::from_stored(IdentifierKind::Email, format!("{id}@x"));
+        Identity::new(vec![Contact::new(ContactId(id), [email], Timestamp(id), Link::Primary)]).unwrap()
     }
 
     fn phones(jobs: &[Job]) -> Vec<&str> {

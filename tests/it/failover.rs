@@ -10,7 +10,6 @@ use tonic::Code;
 use tonic_health::pb::health_check_response::ServingStatus;
 use url::Url;
 
-use crate::chaos::{Proxy as Line, address};
 use crate::harness::{
     Api, Backend, Caller, Proxy, Server, Service, Suite, TestDatabase, database_settings, query, register,
 };
@@ -301,8 +300,8 @@ async fn begun(on: &Candidate) -> DatabaseTransaction {
 
 /// No transaction is left open by it: nobody would end it.
 async fn a_begin_whose_answer_is_late(database: TestDatabase) {
-    let line = Line::start(address(&database.url)).await;
-    let slow = connect(&line.url(&database.url), Duration::from_millis(500)).await.expect("it takes writes");
+    let line = Proxy::start(&database.url).await;
+    let slow = connect(&line.url, Duration::from_millis(500)).await.expect("it takes writes");
     slow.ping().await.expect("an answer");
     tokio::time::sleep(Duration::from_millis(100)).await; // Until it is back in the pool.
     line.delay(Duration::from_millis(400)); // Either way.

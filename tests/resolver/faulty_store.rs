@@ -86,12 +86,9 @@ impl FaultyStore {
             let number = identifier.value().strip_prefix("known")?.strip_suffix("@x")?;
             Some((number.parse::<i64>().unwrap(), identifier.clone()))
         });
-        let contact = |(id, identifier): (i64, Identifier)| Contact {
-            id: ContactId(id + offset),
-            identifiers: [identifier].into(),
-            created_at: Timestamp(id),
-            updated_at: Timestamp(id),
-            link: if self.is_torn { Link::SecondaryOf(ContactId(id + DELETED)) } else { Link::Primary },
+        let contact = |(id, identifier): (i64, Identifier)| {
+            let link = if self.is_torn { Link::SecondaryOf(ContactId(id + DELETED)) } else { Link::Primary };
+            Contact::new(ContactId(id + offset), [identifier], Timestamp(id), link)
         };
         let has_deleted = self.is_torn && self.count(Step::Find) > 1;
         let deleted =

@@ -57,12 +57,8 @@ mod tests {
     use crate::domain::{Contact, Identifier, Link, Timestamp};
 
     fn spelled(spelling: Spelling) -> String {
-        let contact = |id: i64, link, kind, value: &str| Contact {
-            id: ContactId(id),
-            identifiers: [Identifier::from_stored(kind, value)].into(),
-            created_at: Timestamp(id),
-            updated_at: Timestamp(id),
-            link,
+        let contact = |id: i64, link, kind, value: &str| {
+            Contact::new(ContactId(id), [Identifier::from_stored(kind, value)], Timestamp(id), link)
         };
         let contacts = vec![
             contact(1, Link::Primary, IdentifierKind::Email, "a@b.co"),
