@@ -2,22 +2,20 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
-use std::net::SocketAddr;
+#[path = "shared/running_service.rs"]
+mod running_service;
+
 use std::process::{Command, Output};
 
-use identity::commands::serve::App;
-use identity::settings::Settings;
+use running_service::RunningService;
 use serde_json::Value;
-use tokio_util::sync::CancellationToken;
 
 const CUSTOMERS: &str = "5000";
 
 /// A service on a database of its own, which holds [`CUSTOMERS`].
 struct Service {
     folder: tempfile::TempDir,
-    grpc: SocketAddr,
-    http: SocketAddr,
-    shutdown: CancellationToken,
+    running: RunningService,
 }
 
 impl Service {
@@ -26,16 +24,12 @@ impl Service {
         let url = format!("sqlite://{}", folder.path().join("identity.db").display());
         let seeded = identity(&["--database-url", &url, "bench", "seed", "--contacts", CUSTOMERS]).await;
         assert!(seeded.status.success(), "{seeded:?}");
-        let flags = ["--database-url", &url, "--grpc-addr", "127.0.0.1:0", "--http-addr", "127.0.0.1:0"];
-        let app = App::start(&Settings::from_flags(flags).unwrap()).await.unwrap();
-        let (grpc, http, shutdown) = (app.grpc_addr(), app.http_addr(), CancellationToken::new());
-        tokio::spawn(app.run(shutdown.clone()));
-        Self { folder, grpc, http, shutdown }
+        Self { folder, running: RunningService::start(&url, &[]).await.unwrap() }
     }
 
     /// What a short run reports.
     async fn run(&self, arguments: &[&str]) -> Value {
-        let (grpc, http) = (self.grpc.to_string(), self.http.to_string());
+        let (grpc, http) = (self.running.grpc.to_string(), self.running.http.to_string());
         let common = ["--grpc-addr", &grpc, "--http-addr", &http, "bench", "run", "--customers", CUSTOMERS];
         let time = ["--duration", "1s", "--warmup", "200ms", "--callers", "8", "--format", "json"];
         let output = identity(&[&common[..], &time, arguments].concat()).await;
@@ -43,12 +37,6 @@ impl Service {
         let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
         assert_eq!((&report["errors"], &report["unsent"]), (&serde_json::json!({}), &0.into()), "{report}");
         report
-    }
-}
-
-impl Drop for Service {
-    fn drop(&mut self) {
-        self.shutdown.cancel();
     }
 }
 
@@ -88,6 +76,7 @@ async fn every_scenario_has_its_outcomes_through_every_api() {
             }
         }
     }
+    service.running.stop().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

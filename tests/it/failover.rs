@@ -74,7 +74,7 @@ async fn connections_that_lead_nowhere(database: TestDatabase) {
     service.stop().await;
 }
 
-/// A server with the service's tables, and how to make it a replica and a primary, as far as a client sees.
+/// A server with the service's tables, and how to make it a replica and a primary, as a client sees it.
 struct Candidate {
     server: Server,
     backend: Backend,
@@ -228,7 +228,7 @@ async fn new_connections_lead_to_a_replica(server: Server) {
     service.stop().await;
 }
 
-/// It was started again, has not joined its group yet, and was not told to be read-only until then.
+/// It was started again, has not joined its group yet, and is not set to read-only until then.
 async fn a_server_outside_its_group(server: Server) {
     let joined = Candidate::new(server).await;
     let mut stray = joined.another().await.server;
@@ -293,7 +293,7 @@ async fn a_primary_that_is_demoted(server: Server) {
     }
 }
 
-/// A transaction on connections of its own: what one finds out, others are not told.
+/// A transaction on connections of its own: what one finds out, the others do not know.
 async fn begun(on: &Candidate) -> DatabaseTransaction {
     connect(on.url.as_str(), PATIENT).await.expect("it takes writes").begin().await.expect("a transaction")
 }

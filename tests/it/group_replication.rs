@@ -69,7 +69,7 @@ async fn a_server_that_its_group_expelled() {
 }
 
 /// BEGIN waits until its server has what the others of its group acknowledged, for too long, and takes effect when
-/// nobody waits for it any more. What is read on that connection later must wait likewise.
+/// nobody waits for it any more. What is read on that connection later must wait too.
 async fn a_transaction_that_was_given_up() {
     let cluster = Cluster::start(true).await;
     let service = Service::start_with(&cluster.url_of(&[0]), &[]).await;

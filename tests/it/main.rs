@@ -8,7 +8,7 @@
 
 mod abuse;
 mod batch;
-mod by_hand;
+mod changed_by_sql;
 mod chaos;
 mod concurrency;
 mod connect;
@@ -37,7 +37,7 @@ fn main() {
     batch::register(&mut suite);
     stream::register(&mut suite);
     replay::register(&mut suite);
-    by_hand::register(&mut suite);
+    changed_by_sql::register(&mut suite);
     faulty_rows::register(&mut suite);
     outage::register(&mut suite);
     failover::register(&mut suite);

@@ -1,4 +1,4 @@
-//! `identity verify`: databases broken by hand, reported and repaired, alone and beside live traffic.
+//! `identity verify`: databases that were broken by SQL, reported and repaired, alone and beside live traffic.
 
 use std::time::{Duration, Instant};
 
@@ -102,7 +102,7 @@ impl Customers {
         findings.into_iter().map(renumber).collect()
     }
 
-    /// Whoever is asked for, the answer is the customer as it was, with this primary.
+    /// Whichever customer is asked for, the answer is the customer as it was, with this primary.
     async fn is_whole(&self, primary: usize) {
         for email in ["one@x.de", "two@x.de", "three@x.de", "four@x.de"] {
             let answer = self.service.caller().identify(Api::Http, Some(email), None).await.expect("an answer");

@@ -270,8 +270,8 @@ fn check_writers(answers: &[Known]) -> Result<()> {
     Ok(())
 }
 
-/// Nobody is told that it was there already who brought it: a contact came with a request that was told of it, or
-/// was told nothing.
+/// No answer says that a contact was there already if its request brought it: a contact came with a request whose answer
+/// says so, or with one that got no answer.
 fn check_bringers(run: &Run) -> Result<()> {
     let may_have_brought = |item: &&Item| match &item.fate {
         Fate::Answered(answer) => answer.outcome != Outcome::Matched,
@@ -280,7 +280,7 @@ fn check_bringers(run: &Run) -> Result<()> {
     let brought: BTreeSet<Set> =
         run.items.iter().filter(may_have_brought).map(|item| (&item.observation).into()).collect();
     for row in run.tables.contacts.values() {
-        ensure!(brought.contains(&row.into()), "whoever brought {row:?} was told that it was there");
+        ensure!(brought.contains(&row.into()), "the request that brought {row:?} was answered that it was there");
     }
     Ok(())
 }

@@ -15,7 +15,7 @@ pub(crate) struct Conditions {
     pub(crate) latency: u64,
     /// Of a thousand statements so many meet a fault.
     pub(crate) faults: u32,
-    /// Likewise, lose a race.
+    /// Of a thousand statements so many lose a race.
     pub(crate) lost_races: u32,
     /// As SQLite: one transaction at a time.
     pub(crate) is_exclusive: bool,
@@ -33,7 +33,7 @@ pub(crate) struct Conditions {
     /// How often, on average, all of the database is out of reach, or a replica crashes.
     pub(crate) outages: u64,
     pub(crate) crashes: u64,
-    /// The longest, in milliseconds, until the replica that made a commit sees it and is told, which the others see at
+    /// The longest, in milliseconds, until the replica that made a commit sees it and is answered, which the others see at
     /// once: each is at a server of its own, and all of them take writes. 0: there is one server.
     pub(crate) shown_late: u64,
     /// Of a thousand identities that are read, so many come without the primary's row.
@@ -105,6 +105,6 @@ pub(crate) enum Bug {
     DirtyRead,
     /// A read outside a transaction claims to have the latest, and lacks what another replica sees.
     ShownLate,
-    /// A transaction is not told that it must write what it locks.
+    /// A transaction does not learn that it must write what it locks.
     KeepsLocks,
 }

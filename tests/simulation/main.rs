@@ -30,7 +30,7 @@ use identity::domain::ContactId;
 use identity::store::{Store, Transaction};
 use store::SimulatedStore;
 
-/// How many schedules are tried, unless one is told.
+/// How many schedules are tried, unless a variable says another number.
 const SEEDS: u64 = 300;
 
 /// Within so many schedules any planted bug is found.

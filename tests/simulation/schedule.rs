@@ -13,7 +13,7 @@ use crate::database::Database;
 use crate::store::SimulatedStore;
 use crate::tables::Tables;
 
-/// Whoever waits so long, in virtual time, waits for ever.
+/// A caller that waits so long, in virtual time, waits without end.
 const HANGS: Duration = Duration::from_secs(600);
 
 /// After so long nothing that was left behind is still under way.

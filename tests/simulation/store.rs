@@ -43,7 +43,7 @@ impl SimulatedStore {
         self.freed.notify_waiters();
     }
 
-    /// On the way, for as long as it takes. Whoever crashed never arrives.
+    /// On the way, for as long as it takes. A crashed replica never arrives.
     async fn travel(&self) {
         let latency = self.database.lock().latency();
         match latency.is_zero() {
@@ -122,7 +122,7 @@ impl SimulatedStore {
         });
     }
 
-    /// Commits, and is told when it is to be seen here as well. That comes, whoever waits for it.
+    /// Commits, and returns when the commit is to be seen here as well. That happens even if nobody waits for it.
     async fn commit_now(&self, transaction: TransactionId) -> Result<(), StoreError> {
         let late = self.database.lock().commit(transaction);
         self.freed.notify_waiters();

@@ -22,7 +22,7 @@ async fn fail(server: &Server, request: pb::IdentifyRequest) -> (Status, ErrorDe
 
 #[tokio::test]
 async fn the_answer_is_the_whole_identity() {
-    for (outcome, told) in [
+    for (outcome, expected) in [
         (Outcome::Created, pb::Outcome::Created),
         (Outcome::Matched, pb::Outcome::Matched),
         (Outcome::Linked, pb::Outcome::Linked),
@@ -31,7 +31,7 @@ async fn the_answer_is_the_whole_identity() {
         let server = Server::start(Script::Answer(outcome)).await;
         let answer =
             server.client().await.identify(request(" Doc@HillValley.edu", "12-34")).await.unwrap().into_inner();
-        assert_eq!(answer.outcome(), told);
+        assert_eq!(answer.outcome(), expected);
         let identity = pb::Identity {
             primary_contact_id: 1,
             emails: vec!["doc@hillvalley.edu".into(), "mcfly@hillvalley.edu".into()],
@@ -94,7 +94,7 @@ async fn the_callers_deadline_is_answered_before_his_own_timer() {
     call.set_timeout(Duration::from_millis(500));
     let status = server.client().await.identify(call).await.unwrap_err();
     assert_eq!(status.code(), Code::DeadlineExceeded);
-    // His own timer's status has no details.
+    // The status of the caller's own timer has no details.
     assert_eq!(status.get_error_details().error_info().unwrap().reason, "DEADLINE_EXCEEDED");
     assert_eq!(server.resolver.dropped.load(Ordering::SeqCst), 1);
 }

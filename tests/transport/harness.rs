@@ -27,7 +27,7 @@ pub(crate) enum Script {
     Panic,
 }
 
-/// A resolver that does as it is told.
+/// A resolver that does what its script says.
 #[derive(Clone)]
 pub(crate) struct Scripted {
     script: Script,

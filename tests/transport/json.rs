@@ -10,7 +10,7 @@ use crate::harness::{Script, Server};
 
 const OK: Script = Script::Answer(Outcome::Linked);
 
-async fn told(response: Response) -> (u16, Value) {
+async fn status_and_body(response: Response) -> (u16, Value) {
     assert_eq!(response.headers()["content-type"], "application/json");
     assert!(response.headers().contains_key("x-request-id"));
     (response.status().as_u16(), response.json().await.unwrap())
@@ -18,7 +18,7 @@ async fn told(response: Response) -> (u16, Value) {
 
 /// The answer's status, code and reason; and its shape is checked.
 async fn refused(response: Response) -> (u16, i64, String) {
-    let (status, body) = told(response).await;
+    let (status, body) = status_and_body(response).await;
     assert!(!body["message"].as_str().unwrap().is_empty());
     assert_eq!(body.as_object().unwrap().len(), 3, "{body}");
     let info = &body["details"][0];
@@ -86,7 +86,7 @@ async fn a_byte_order_mark_is_ignored() {
 #[tokio::test]
 async fn bad_input_names_its_fields_as_json_does() {
     let server = Server::start(OK).await;
-    let (status, body) = told(server.post(r#"{"email":"nobody","phoneNumber":"call me"}"#).await).await;
+    let (status, body) = status_and_body(server.post(r#"{"email":"nobody","phoneNumber":"call me"}"#).await).await;
     assert_eq!((status, &body["code"]), (400, &json!(3)));
     assert_eq!(body["details"][0]["metadata"]["fields"], "email,phoneNumber");
     assert_eq!(body["details"][1]["@type"], "type.googleapis.com/google.rpc.BadRequest");
@@ -122,7 +122,7 @@ async fn every_failure_of_the_resolver_has_its_status() {
         let response = server.post(body).await;
         assert_eq!(response.headers().get("retry-after").map(|value| value.to_str().unwrap()), retry_after);
         assert_eq!(refused(response).await, expected);
-        let (_, body) = told(server.post(body).await).await;
+        let (_, body) = status_and_body(server.post(body).await).await;
         assert_eq!(body["details"][1]["retryDelay"], delay);
     }
 }

@@ -58,7 +58,7 @@ fn every_call_has_one_line_without_personal_data() {
         .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap())
         .filter(|line| line["fields"]["message"] == "call")
         .collect();
-    let told: Vec<_> = calls
+    let logged: Vec<_> = calls
         .iter()
         .map(|call| {
             let field = |name: &str| call["fields"][name].as_str().unwrap_or("-").to_owned();
@@ -70,7 +70,7 @@ fn every_call_has_one_line_without_personal_data() {
     let [batch, stream] = ["BatchIdentify", "StreamIdentify"].map(|rpc| format!("identity.v1.IdentityService/{rpc}"));
     let (batch, stream) = (batch.as_str(), stream.as_str());
     assert_eq!(
-        told,
+        logged,
         [
             ["grpc", rpc, "-", "OK", "linked"],
             ["http", rpc, "/identify", "OK", "linked"],

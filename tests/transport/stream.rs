@@ -221,7 +221,7 @@ async fn the_callers_own_deadline_ends_the_stream() {
     let mut talk = OpenStream::open_with(&server, Some(Duration::from_millis(800))).await;
     talk.send.send(stranger(0)).await.unwrap();
     sleep(Duration::from_millis(300)).await;
-    assert_eq!(server.resolver.dropped.load(Ordering::SeqCst), 0, "his is longer than others get");
+    assert_eq!(server.resolver.dropped.load(Ordering::SeqCst), 0, "its deadline is longer than others get");
     let status = talk.next().await.unwrap().unwrap_err();
     assert_eq!(status.code(), Code::DeadlineExceeded);
     assert_eq!(status.get_error_details().error_info().unwrap().reason, "DEADLINE_EXCEEDED");

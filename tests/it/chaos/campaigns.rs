@@ -180,7 +180,7 @@ async fn the_disk_is_full(_: TestDatabase) {
 /// server is one, of any. It comes back into the group each time.
 ///
 /// Every replica has a list of addresses of its own. Where every server is a primary, two replicas must not end up with
-/// the same one for good, as nothing could be seen there that another server has and this one has not: so each has one
+/// the same one, as nothing could be seen there that another server has and this one has not: so each has one
 /// address that the other has not.
 async fn a_server_of_a_cluster_is_killed(multi_primary: bool) {
     let cluster = Cluster::start(multi_primary).await;

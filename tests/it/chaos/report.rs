@@ -85,7 +85,7 @@ impl Campaign {
         assert!(findings.is_empty(), "invariants are broken, {} times:\n{}", findings.len(), some(&findings));
         assert!(answered > 50, "there was load: {answered}");
         let dishonest = ended.iter().filter_map(|ended| ended.refusal.as_ref()).find(|refusal| !is_honest(refusal));
-        assert!(dishonest.is_none(), "an error that a retry cannot mend: {dishonest:?}");
+        assert!(dishonest.is_none(), "an error that a retry does not help: {dishonest:?}");
         assert!(last <= RECOVERY, "it took {last:?} to serve again");
         ended
     }

@@ -63,7 +63,7 @@ impl Checkouts {
         let email = self.random.choice(&emails).cloned();
         let mut phone = self.random.choice(&phones).cloned();
         if self.one_in(60) {
-            // A gift: the phone of whoever gets it.
+            // A gift: the phone of its receiver.
             let other = self.random.usize(0..self.customers.len());
             phone = self.customers[other].phones.first().cloned();
         }

@@ -117,7 +117,7 @@ pub async fn query(connection: &impl ConnectionTrait, sql: &str) -> Vec<QueryRes
     connection.query_all_raw(Statement::from_string(backend, sql)).await.expect("a query")
 }
 
-/// A statement, likewise; the number of rows it changed.
+/// Runs a statement that is written in the same way. Returns the number of rows it changed.
 pub async fn execute(connection: &impl ConnectionTrait, sql: &str) -> u64 {
     let backend = connection.get_database_backend();
     let sql = if backend == sea_orm::DbBackend::MySql { sql.replace('"', "`") } else { sql.to_owned() };

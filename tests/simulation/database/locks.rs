@@ -14,7 +14,7 @@ pub(crate) enum Lock {
     /// The right to write at all.
     Writer,
     Row(ContactId),
-    /// The right to insert that identifier: whoever comes second waits until the first has ended.
+    /// The right to insert that identifier: the second one waits until the first has ended.
     Key(Identifier),
 }
 
@@ -24,7 +24,7 @@ pub(crate) enum Taking {
     Taken,
     /// Another has it.
     Wait,
-    /// Another has it, and waits for this one: one of them has to go, and is told when it looks next.
+    /// Another has it, and waits for this one: one of them has to go, and learns it at its next look.
     Deadlock,
 }
 

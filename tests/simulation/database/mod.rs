@@ -50,7 +50,7 @@ pub(crate) struct State {
     /// How far the clock is off, in microseconds.
     skew: i64,
     faults: usize,
-    /// Whether a commit has had locks on what it did not write, where that can stop a server for good.
+    /// Whether a commit has had locks on what it did not write, where that can stop a server without end.
     keeps_locks: bool,
     trace: Option<Vec<String>>,
 }
@@ -94,7 +94,7 @@ impl Database {
     }
 }
 
-/// What is drawn, and what is told.
+/// What is drawn, and what is answered.
 impl State {
     pub(crate) fn conditions(&self) -> &Conditions {
         &self.conditions
@@ -248,7 +248,7 @@ impl State {
         Ok(())
     }
 
-    /// What is committed, as far as a replica sees it.
+    /// What a replica sees of what is committed.
     fn seen_by(&self, replica: usize) -> &Tables {
         self.behind.get(&replica).map_or(&self.committed, |behind| &behind.tables)
     }
@@ -295,7 +295,7 @@ impl State {
         Ok(self.torn(rows))
     }
 
-    /// When these rows were last written, as far as they are there.
+    /// When these rows were last written, if they exist.
     pub(crate) fn written_in(
         &mut self,
         transaction: TransactionId,
