@@ -1,8 +1,9 @@
 //! The test oracle of the planner: a brute-force model, and the tables in memory.
 //!
 //! The model knows no primaries, links or merges. It knows only which identifiers were seen together, what is
-//! connected, and what came first. Other checkers have models of their own, on purpose: `tests/it/harness/components.rs`
-//! for the tables, `tests/it/history` and `tests/simulation/check.rs` for what callers saw.
+//! connected, and what came first. Other checkers have models of their own, on purpose:
+//! `tests/it/harness/components.rs` for the tables, `tests/it/history` and `tests/simulation/check.rs` for what callers
+//! saw.
 #![expect(missing_docs, clippy::expect_used, reason = "only for tests and the fuzzer")]
 
 use std::collections::{BTreeSet, HashMap};
