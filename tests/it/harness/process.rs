@@ -1,6 +1,5 @@
 //! The service as a process of its own: the binary, its log, its memory, its signals.
 
-use std::collections::HashMap;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -18,10 +17,13 @@ pub struct Process {
     pub http: SocketAddr,
 }
 
+/// Where the service listens in tests: any free port, as the default ones may be taken.
+const FREE_PORTS: [(&str, &str); 2] = [("GRPC_ADDR", "127.0.0.1:0"), ("HTTP_ADDR", "127.0.0.1:0")];
+
 /// The binary, with nothing of this process's environment but what it needs to run.
 pub fn binary() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_identity"));
-    command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
+    command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default()).envs(FREE_PORTS);
     command
 }
 
@@ -29,12 +31,9 @@ impl Process {
     /// Starts it on free ports and waits until it is ready.
     pub async fn start(variables: &[(&str, &str)]) -> Self {
         let begun = Instant::now();
-        let variables: HashMap<&str, &str> =
-            [("GRPC_ADDR", "127.0.0.1:0"), ("HTTP_ADDR", "127.0.0.1:0"), ("LOG_FORMAT", "json")]
-                .into_iter()
-                .chain(variables.iter().copied())
-                .collect();
-        let mut child = binary().envs(variables).stderr(Stdio::piped()).spawn().expect("the binary runs");
+        let mut command = binary();
+        command.env("LOG_FORMAT", "json").envs(variables.iter().copied());
+        let mut child = command.stderr(Stdio::piped()).spawn().expect("the binary runs");
         let log = Arc::new(Mutex::new(Vec::new()));
         let stderr = BufReader::new(child.stderr.take().expect("piped"));
         std::thread::spawn({
