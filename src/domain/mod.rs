@@ -30,4 +30,4 @@ pub use snapshot::Snapshot;
 ///
 /// It changes whenever a value could be stored differently than before; what each version says is
 /// in `docs/canonical-identifiers.md`.
-pub const CANONICAL_RULES_VERSION: u32 = 1;
+pub const CANONICAL_RULES_VERSION: u32 = 2;
