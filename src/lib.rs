@@ -1,22 +1,23 @@
-//! The identity service: tells which customer a checkout event belongs to.
+//! The identity service: finds the customer that a checkout event belongs to.
 //!
-//! `docs/architecture.md` has the map. The modules, from the top down; each uses only those below it
-//! (`tests/structure.rs` checks that no two files depend on each other in a circle):
+//! `docs/architecture.md` has the map. These are the modules, from the top down. Each uses only modules below it:
+//! `tests/structure.rs` checks that, and that no two files depend on each other in a circle.
 //!
 //! | module | what it holds |
 //! | --- | --- |
-//! | [`commands`] | the command line, one file a subcommand; wires settings, database and servers together |
-//! | [`verify`] | reads all tables and reports, or repairs, each broken invariant |
-//! | [`bench`] | the load generator: a client of the service like any other |
+//! | [`commands`] | the command line, one file for each subcommand; it connects settings, database and servers |
+//! | [`verify`] | checks all tables, and reports or repairs each broken invariant |
+//! | [`bench`](mod@bench) | the load generator: a client of the service (cargo feature `bench`) |
 //! | [`listener`] | sockets, connections, drain, and the stack of layers that each request passes |
-//! | [`transport`] | the gRPC API and the JSON API: bytes to requests, answers and errors to bytes |
+//! | [`transport`] | the gRPC API and the JSON API: from bytes to requests, and from answers and errors to bytes |
 //! | [`telemetry`] | the log |
-//! | [`resolver`] | use cases: gathering, the lock protocol, retries |
+//! | [`resolver`] | the use case: the request queues, the lock protocol, retries |
 //! | [`store`] | SeaORM entities, SQL, connections |
-//! | [`settings`] | every setting, and where it comes from |
+//! | [`settings`] | every setting and its origin |
 //! | [`proto`] | the messages and services of `proto/`, as code |
-//! | [`domain`] | identifiers, contacts, identities, and the planner: pure |
+//! | [`domain`] | identifiers, contacts, identities, and the planner, without I/O |
 
+#[cfg(feature = "bench")]
 pub mod bench;
 pub mod commands;
 pub mod domain;

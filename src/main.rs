@@ -7,34 +7,34 @@ use std::process::ExitCode;
 use identity::commands;
 use identity::settings::Stop;
 
-/// A wrong setting or command line.
+/// Exit status of a wrong setting or command line.
 const USAGE: u8 = 2;
 
 fn main() -> ExitCode {
     let invocation = match commands::parse(std::env::args_os()) {
         Ok(invocation) => invocation,
         Err(Stop::Help(help)) => {
-            // A reader who left early, as `| head` does, is no failure.
+            // A closed stdout, as with `| head`, is not a failure.
             let _ = help.print();
             return ExitCode::SUCCESS;
         }
         Err(stop @ (Stop::Invalid(_) | Stop::Usage(_))) => {
-            complain(stop);
+            print_error(stop);
             return ExitCode::from(USAGE);
         }
     };
     match commands::run(invocation) {
         Ok(code) => code,
         Err(error) => {
-            complain(format_args!("{error:#}"));
+            print_error(format_args!("{error:#}"));
             ExitCode::FAILURE
         }
     }
 }
 
-/// Says why the process ends, on one line.
-fn complain(why: impl Display) {
-    let line = why.to_string().replace('\n', " ");
-    // When stderr is gone there is nobody left to tell.
+/// Prints the reason on one line of stderr.
+fn print_error(reason: impl Display) {
+    let line = reason.to_string().replace('\n', " ");
+    // A failure to write to stderr cannot be reported.
     let _ = writeln!(io::stderr(), "identity: {line}");
 }

@@ -1,5 +1,5 @@
-//! The log. It goes to stderr, since stdout belongs to the output of commands; times are UTC, RFC 3339,
-//! with microseconds.
+//! The log. It goes to stderr, because stdout is for the output of commands. Times are UTC, in RFC 3339 with
+//! microseconds.
 
 use std::io::{self, IsTerminal};
 
@@ -7,19 +7,19 @@ use tracing_subscriber::filter::{LevelFilter, ParseError};
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 use tracing_subscriber::{EnvFilter, fmt};
 
-use crate::settings::{LogFormat, Logging};
+use crate::settings::{LogFormat, LogSettings};
 
 /// Targets under which sqlx logs SQL, at warn level when a statement is slow.
 const SQL: [&str; 2] = ["sqlx::query", "sqlx::explain"];
 
-/// The target under which sqlx logs, at info level, what PostgreSQL remarks ("relation already exists,
-/// skipping"): nobody needs to know but who looks for a fault.
-const REMARKS: &str = "sqlx::postgres::notice";
+/// The target under which sqlx logs notices of PostgreSQL ("relation already exists, skipping") at info level. They are
+/// for debugging only.
+const NOTICES: &str = "sqlx::postgres::notice";
 
 /// Why logging cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum TelemetryError {
-    /// The filter makes no sense. [`Logging`] from [`crate::settings`] has a valid one.
+    /// The filter is invalid. The settings have checked theirs.
     #[error("invalid log filter")]
     Filter(#[from] ParseError),
     /// The process logs already.
@@ -27,15 +27,16 @@ pub enum TelemetryError {
     Init(#[from] TryInitError),
 }
 
-/// Starts the log of the process, once. Panics go there too: where, but not with what message, since that
-/// may quote what a caller sent.
+/// Starts the log of the process, once. Panics go to the log too: their place, but not their message, which may quote
+/// what a caller sent.
 ///
-/// Without a format it is text on a terminal and JSON elsewhere. SQL is logged only if the filter names
-/// its target, `sqlx::query`, and PostgreSQL's remarks only if it shows debug lines. Colours need a terminal and `NO_COLOR` unset or empty.
+/// Without a format it is text on a terminal and JSON elsewhere. SQL is logged only if the filter names its target,
+/// `sqlx::query`. PostgreSQL's notices are logged only at debug level. Colours need a terminal, and `NO_COLOR` unset or
+/// empty.
 ///
 /// # Errors
-/// [`TelemetryError`], when the process logs already.
-pub fn init(logging: &Logging) -> Result<(), TelemetryError> {
+/// [`TelemetryError`] if the process logs already.
+pub fn init(logging: &LogSettings) -> Result<(), TelemetryError> {
     let terminal = io::stderr().is_terminal();
     let filter = filter(&logging.filter)?;
     let lines = fmt().with_writer(io::stderr).with_env_filter(filter);
@@ -54,12 +55,12 @@ pub fn init(logging: &Logging) -> Result<(), TelemetryError> {
 }
 
 fn filter(text: &str) -> Result<EnvFilter, ParseError> {
-    // The longest target that matches decides, whatever the order.
+    // The longest matching target decides, in any order.
     let hidden = SQL.iter().filter(|target| !text.contains(*target));
     let mut quiet: Vec<_> = hidden.map(|target| format!("{target}=off")).collect();
     let shows_debug = EnvFilter::try_new(text)?.max_level_hint().is_none_or(|level| level >= LevelFilter::DEBUG);
-    if !shows_debug && !text.contains(REMARKS) {
-        quiet.push(format!("{REMARKS}=warn"));
+    if !shows_debug && !text.contains(NOTICES) {
+        quiet.push(format!("{NOTICES}=warn"));
     }
     EnvFilter::try_new(quiet.iter().map(String::as_str).chain([text]).collect::<Vec<_>>().join(","))
 }
@@ -69,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sql_is_logged_only_when_asked_for_by_name() {
+    fn sql_is_logged_only_if_the_filter_names_it() {
         for (text, shows_sql) in [("trace", false), ("info,sqlx=debug", false), ("info,sqlx::query=debug", true)] {
             let hides_sql = filter(text).map(|filter| filter.to_string().contains("sqlx::query=off"));
             assert!(matches!(hides_sql, Ok(hides) if hides != shows_sql), "{text}");
@@ -77,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn remarks_of_postgresql_are_for_debugging() {
+    fn notices_of_postgresql_are_for_debugging() {
         for (text, shows) in
             [("info", false), ("debug", true), ("trace", true), ("info,sqlx::postgres::notice=info", true)]
         {

@@ -1,4 +1,4 @@
-//! `identity bench` against the real service, on SQLite: every scenario through every api.
+//! `identity bench` against the real service, on SQLite: every scenario through every API.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
@@ -91,7 +91,7 @@ async fn every_scenario_has_its_outcomes_through_every_api() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_api_for_single_requests_is_not_asked_for_more() {
+async fn an_api_for_single_requests_refuses_more_in_one_call() {
     let output = identity(&["bench", "run", "--api", "json", "--per-call", "2"]).await;
     let line = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1));

@@ -10,8 +10,9 @@ use axum::http::Request;
 use identity::domain::{Answer, Contact, ContactId, Identity, Link, Observation, Outcome, Timestamp};
 use identity::resolver::{Identify, IdentifyError};
 use identity::settings::Settings;
+use identity::transport::deadline::Deadlines;
 use identity::transport::http::routes;
-use identity::transport::{Deadlines, Readiness};
+use identity::transport::readiness::Readiness;
 use libfuzzer_sys::fuzz_target;
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
@@ -23,13 +24,7 @@ struct Echo;
 
 impl Identify for Echo {
     async fn identify(&self, observation: Observation, _deadline: Instant) -> Result<Answer, IdentifyError> {
-        let contact = Contact {
-            id: ContactId(1),
-            identifiers: observation.identifiers().into(),
-            created_at: Timestamp(1),
-            updated_at: Timestamp(1),
-            link: Link::Primary,
-        };
+        let contact = Contact::new(ContactId(1), observation.identifiers(), Timestamp(1), Link::Primary);
         Ok(Answer { outcome: Outcome::Created, identity: Arc::new(Identity::new(vec![contact]).expect("one contact")) })
     }
 }

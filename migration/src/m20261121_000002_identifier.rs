@@ -1,5 +1,5 @@
 //! `Identifier`: who owns which identifier. Its primary key makes two identities that share one
-//! impossible, whoever writes.
+//! impossible, also when other programs write.
 
 use sea_orm_migration::prelude::*;
 

@@ -1,27 +1,28 @@
-//! Who the customers are: by number, so that seeding and load agree on them without a word.
+//! The customers of the load generator. Their number decides their identifiers, so `seed` and `run` agree on them.
 
-/// The e-mail address of a customer that [`seed`](super::seed) made.
+/// Returns the e-mail address of a customer that [`seed`](super::seed) created.
 pub(super) fn known_email(number: u64) -> String {
     format!("customer{number}@example.com")
 }
 
-/// Its phone number.
+/// Returns the phone number of such a customer.
 pub(super) fn known_phone(number: u64) -> String {
     format!("+49{number:010}")
 }
 
-/// The e-mail address of a customer that a run brings.
+/// Returns the e-mail address of a customer that a run creates.
 pub(super) fn new_email(number: u64) -> String {
     format!("{:016x}@new.example.com", scattered(number))
 }
 
-/// Its phone number. Longer than a known one, so never the same.
+/// Returns the phone number of such a customer. It is longer than a known number, so it is never the same.
 pub(super) fn new_phone(number: u64) -> String {
     format!("+49{:020}", scattered(number))
 }
 
-/// Another number for every number, far from that of its neighbours: customers do not come in the order of
-/// their addresses, and keys that did would all go into one page of an index. (The end of SplitMix64.)
+/// Returns a different number for every number, far from that of its neighbours (the end of SplitMix64).
+///
+/// Real customers do not come in the order of their addresses. Ordered keys would all go into one page of an index.
 fn scattered(number: u64) -> u64 {
     let mixed = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

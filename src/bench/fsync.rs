@@ -5,46 +5,47 @@ use std::time::Instant;
 
 use anyhow::Context;
 
-use super::Fsync;
-use super::report::Report;
-use super::tally::Tally;
+use super::args::FsyncArgs;
+use super::measurement::Measurement;
+use super::report::BenchReport;
 use crate::proto::identity::v1::Outcome;
 
-/// What is written before each fsync: a page.
+/// The page that is written before each fsync.
 const PAGE: [u8; 4096] = [0x5a; 4096];
 
-/// Pages of the file, which are there before: a database writes its log over old ones too.
+/// Pages of the file. They exist before the measurement: a database overwrites old pages of its log too.
 const PAGES: u64 = 1024;
 
-/// How fast one writer makes 4 KiB durable, one after another: what bounds the commits of a database that
-/// makes them one at a time.
-pub(super) fn measure(fsync: &Fsync) -> anyhow::Result<Report> {
-    let place = Place(fsync.folder.join(format!(".identity-fsync-{}", std::process::id())));
-    let why = || format!("cannot write in {}", fsync.folder.display());
-    let file = File::create_new(&place.0).with_context(why)?;
+/// Measures how fast one writer makes pages durable, one after another.
+///
+/// This limits the commits of a database that commits one transaction at a time.
+pub(super) fn measure(args: &FsyncArgs) -> anyhow::Result<BenchReport> {
+    let temporary = TemporaryFile(args.folder.join(format!(".identity-fsync-{}", std::process::id())));
+    let why = || format!("cannot write in {}", args.folder.display());
+    let file = File::create_new(&temporary.0).with_context(why)?;
     for page in 0..PAGES {
         file.write_all_at(&PAGE, page * PAGE.len() as u64).with_context(why)?;
     }
     file.sync_all().with_context(why)?;
     let begun = Instant::now();
-    let mut tally = Tally::new(begun)?;
+    let mut measurement = Measurement::new(begun)?;
     for page in (0..PAGES).cycle() {
         let sent = Instant::now();
-        if sent.duration_since(begun) >= fsync.duration {
+        if sent.duration_since(begun) >= args.duration {
             break;
         }
         file.write_all_at(&PAGE, page * PAGE.len() as u64).with_context(why)?;
         file.sync_data().with_context(why)?;
-        tally.count(Ok(Outcome::Unspecified), sent, Instant::now());
+        measurement.record(Ok(Outcome::Unspecified), sent, Instant::now());
     }
-    Ok(Report::of(("fsync".to_owned(), "disk".to_owned()), &tally))
+    Ok(BenchReport::without_load(("fsync".to_owned(), "disk".to_owned()), &measurement))
 }
 
-/// A file that goes when it is no longer needed.
-struct Place(PathBuf);
+/// A file that is deleted on drop.
+struct TemporaryFile(PathBuf);
 
-impl Drop for Place {
+impl Drop for TemporaryFile {
     fn drop(&mut self) {
-        let _ = fs::remove_file(&self.0); // Nothing more can be done about it.
+        let _ = fs::remove_file(&self.0); // There is nobody to report a failure to.
     }
 }

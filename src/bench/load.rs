@@ -1,4 +1,4 @@
-//! The callers, at work.
+//! Runs the callers of the load generator.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -8,31 +8,31 @@ use anyhow::{Context, anyhow};
 use tokio::task::JoinSet;
 use tonic::Code;
 
-use super::client::{Client, Target};
+use super::args::{RunArgs, ScenarioKind};
+use super::client::{ApiClient, ServiceAddress};
+use super::measurement::Measurement;
 use super::pace::{Pace, Turn, Window};
-use super::scenario::{Cast, Script};
-use super::tally::Tally;
-use super::{Run, ScenarioKind};
+use super::scenario::{CustomerPool, RequestGenerator};
 
-/// How long a caller waits who was told to come again, or could not reach the service at all: one that does
-/// not would spend on refusals what the others need.
+/// How long a caller waits after RESOURCE_EXHAUSTED or UNAVAILABLE. Without a pause, its failing requests would take
+/// processor time from the other callers.
 const RETRY_PAUSE: Duration = Duration::from_millis(10);
 
-/// How much is asked at once, how often, and for how long.
+/// How many requests to send at once, how often, and for how long.
 #[derive(Clone, Debug)]
 pub(super) struct Load {
     callers: u32,
     pub(super) threads: u32,
-    /// Requests that a caller asks at once.
+    /// Requests that a caller sends at once.
     pub(super) per_call: u32,
-    /// Requests a second; a closed loop without it.
+    /// Requests a second. `None` means a closed loop.
     rate: Option<u32>,
     warmup: Duration,
     duration: Duration,
 }
 
 impl Load {
-    pub(super) fn new(run: &Run) -> Self {
+    pub(super) fn new(run: &RunArgs) -> Self {
         Self {
             callers: run.callers,
             threads: run.threads.min(run.callers),
@@ -43,67 +43,68 @@ impl Load {
         }
     }
 
-    /// The same callers for the same time, as fast as they can.
+    /// Returns the same load without a rate: each caller sends as fast as it gets answers.
     pub(super) fn in_a_closed_loop(&self) -> Self {
         Self { rate: None, ..self.clone() }
     }
 
-    /// Puts the load on the target, through this api.
+    /// Sends the load to the service through the client `C`. Returns what it measured.
     ///
-    /// Each thread has a runtime, connections and callers of its own: what threads share costs more than
-    /// what they do here, and all of it is taken from the service on the same machine.
-    pub(super) fn run<D: Client>(
+    /// Each thread has its own runtime, connections and callers. Sharing them would cost processor time, which the load
+    /// generator takes from the service on the same machine.
+    pub(super) fn run<C: ApiClient>(
         &self,
-        target: &Target,
+        address: &ServiceAddress,
         scenario: ScenarioKind,
-        cast: &Arc<Cast>,
-    ) -> anyhow::Result<Tally> {
+        pool: &Arc<CustomerPool>,
+    ) -> anyhow::Result<Measurement> {
         let window = Window::new(self.warmup, self.duration);
-        let target = target.share(self.threads);
+        let address = address.for_one_of(self.threads);
         thread::scope(|scope| {
             let start = |index| {
-                let target = &target;
-                scope.spawn(move || self.run_thread::<D>(target, scenario, cast, window, index))
+                let address = &address;
+                scope.spawn(move || self.run_thread::<C>(address, scenario, pool, window, index))
             };
             let threads: Vec<_> = (0..self.threads).map(start).collect();
-            let mut tally = Tally::new(window.from)?;
+            let mut measurement = Measurement::new(window.from)?;
             for thread in threads {
                 let part = thread.join().map_err(|_| anyhow!("a thread of the load generator panicked"))?;
-                tally.add(&part?)?;
+                measurement.add(&part?)?;
             }
-            Ok(tally)
+            Ok(measurement)
         })
     }
 
-    fn run_thread<D: Client>(
+    fn run_thread<C: ApiClient>(
         &self,
-        target: &Target,
+        address: &ServiceAddress,
         scenario: ScenarioKind,
-        cast: &Arc<Cast>,
+        pool: &Arc<CustomerPool>,
         window: Window,
         index: u32,
-    ) -> anyhow::Result<Tally> {
+    ) -> anyhow::Result<Measurement> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         runtime.context("cannot start a runtime")?.block_on(async {
             let mine = (index..self.callers).step_by(usize::try_from(self.threads)?);
-            let clients = D::open(target, u32::try_from(mine.len())?).await?;
+            let clients = C::open(address, u32::try_from(mine.len())?).await?;
             let pace = Arc::new(self.pace(window, index));
-            let tally = Arc::new(Mutex::new(Tally::new(window.from)?));
+            let measurement = Arc::new(Mutex::new(Measurement::new(window.from)?));
             let mut callers = JoinSet::new();
-            for (number, api) in mine.zip(clients) {
-                let script = Script::new(scenario, cast, number);
-                let (pace, tally) = (Arc::clone(&pace), Arc::clone(&tally));
-                callers.spawn(Caller { api, script, per_call: self.per_call, window, pace, tally }.run());
+            for (number, client) in mine.zip(clients) {
+                let requests = RequestGenerator::new(scenario, pool, number);
+                let (pace, measurement) = (Arc::clone(&pace), Arc::clone(&measurement));
+                let caller = Caller { client, requests, per_call: self.per_call, window, pace, measurement };
+                callers.spawn(caller.run());
             }
             while let Some(ended) = callers.join_next().await {
                 ended.context("a caller panicked")?;
             }
-            let tally = tally.lock().unwrap_or_else(PoisonError::into_inner).clone();
-            Ok(tally)
+            let measurement = measurement.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            Ok(measurement)
         })
     }
 
-    /// The pace of one thread: its calls fall evenly between those of the others.
+    /// Returns the pace of one thread. Its calls fall evenly between those of the other threads.
     fn pace(&self, window: Window, index: u32) -> Pace {
         match self.rate {
             None => Pace::Closed,
@@ -115,16 +116,16 @@ impl Load {
     }
 }
 
-struct Caller<D> {
-    api: D,
-    script: Script,
+struct Caller<C> {
+    client: C,
+    requests: RequestGenerator,
     per_call: u32,
     window: Window,
     pace: Arc<Pace>,
-    tally: Arc<Mutex<Tally>>,
+    measurement: Arc<Mutex<Measurement>>,
 }
 
-impl<D: Client> Caller<D> {
+impl<C: ApiClient> Caller<C> {
     async fn run(mut self) {
         loop {
             let due = match self.pace.turn(&self.window).await {
@@ -132,32 +133,33 @@ impl<D: Client> Caller<D> {
                 Turn::Due(moment) => Some(moment),
                 Turn::Missed(moment) => {
                     if moment >= self.window.from {
-                        self.with_tally(|tally, per_call| tally.unsent += u64::from(per_call));
+                        self.with_measurement(|measurement, per_call| measurement.unsent += u64::from(per_call));
                     }
                     continue;
                 }
                 Turn::Over => return,
             };
-            let requests: Vec<_> = (0..self.per_call).map_while(|_| self.script.next()).collect();
+            let requests: Vec<_> = (0..self.per_call).map_while(|_| self.requests.next()).collect();
             if requests.is_empty() {
                 return;
             }
             let begun = due.unwrap_or_else(Instant::now);
-            let answers = self.api.ask(requests).await;
+            let answers = self.client.send(requests).await;
             let now = Instant::now();
-            let retry = [Code::Unavailable, Code::ResourceExhausted].iter().any(|code| answers.contains(&Err(*code)));
+            let is_retry =
+                [Code::Unavailable, Code::ResourceExhausted].iter().any(|code| answers.contains(&Err(*code)));
             if begun >= self.window.from {
-                self.with_tally(|tally, _| {
-                    answers.into_iter().for_each(|answer| tally.count(answer, begun, now));
+                self.with_measurement(|measurement, _| {
+                    answers.into_iter().for_each(|answer| measurement.record(answer, begun, now));
                 });
             }
-            if retry {
+            if is_retry {
                 tokio::time::sleep(RETRY_PAUSE).await;
             }
         }
     }
 
-    fn with_tally(&self, count: impl FnOnce(&mut Tally, u32)) {
-        count(&mut self.tally.lock().unwrap_or_else(PoisonError::into_inner), self.per_call);
+    fn with_measurement(&self, count: impl FnOnce(&mut Measurement, u32)) {
+        count(&mut self.measurement.lock().unwrap_or_else(PoisonError::into_inner), self.per_call);
     }
 }

@@ -1,34 +1,44 @@
-//! `identity bench`: what a running service can do, measured from a process of its own.
+//! `identity bench`: a load generator that measures a running service from its own process.
 //!
-//! A `Script` says what a caller asks next, a `Client` is how it asks, `load` is when, a `Tally` is what came
-//! back. `docs/benchmarks.md` has the method and the figures.
+//! | file | what it holds |
+//! | --- | --- |
+//! | `args` | the command line |
+//! | `scenario` | which request a caller sends next |
+//! | `client` | how a caller sends it |
+//! | `pace` | when a caller sends it |
+//! | `load` | threads and callers |
+//! | `measurement`, `report` | counts, latencies, and their output |
+//! | `seed` | customers for an empty database |
+//! | `fsync` | the speed of the disk |
+//!
+//! `docs/benchmarks.md` has the method and the figures. The module is part of the cargo feature `bench`.
 
 mod args;
 mod client;
 mod customer;
 mod fsync;
 mod load;
+mod measurement;
 mod pace;
 mod report;
 mod scenario;
 mod seed;
-mod tally;
 
 use std::io::{self, Write};
 use std::sync::Arc;
 
 use anyhow::{Context, bail, ensure};
 
-pub use args::{ApiKind, BenchCommand, Format, Fsync, Run, ScenarioKind, Seed};
+pub use args::{ApiKind, BenchCommand, FsyncArgs, ResultFormat, RunArgs, ScenarioKind, SeedArgs};
 
 use crate::settings::Settings;
-use client::{Batch, Grpc, Health, Json, Stream, Target};
+use client::{BatchClient, GrpcClient, HealthCheckClient, JsonClient, ServiceAddress, StreamClient};
 use load::Load;
-use report::Report;
-use scenario::Cast;
-use tally::Tally;
+use measurement::Measurement;
+use report::BenchReport;
+use scenario::CustomerPool;
 
-/// Does what was asked for, and prints what came of it.
+/// Runs a command of `identity bench` and prints the result.
 ///
 /// # Errors
 /// One line for the operator.
@@ -40,43 +50,49 @@ pub fn run(command: &BenchCommand, settings: &Settings) -> anyhow::Result<()> {
     }
 }
 
-fn measure(run: &Run, settings: &Settings) -> anyhow::Result<Report> {
+fn measure(run: &RunArgs, settings: &Settings) -> anyhow::Result<BenchReport> {
     ensure!(
-        run.per_call == 1 || run.api.takes_many(),
-        "--per-call: a call through this api has one request; --api batch and --api stream take more"
+        run.per_call == 1 || run.api.takes_several(),
+        "--per-call: a call of this API has one request; --api batch and --api stream take several"
     );
-    let target = Target::new(&settings.listen, run.connections)?;
-    let cast = Arc::new(Cast::new(run.customers, run.seed));
+    let address = ServiceAddress::new(&settings.listen, run.connections)?;
+    let pool = Arc::new(CustomerPool::new(run.customers, run.seed));
     let load = Load::new(run);
     if run.scenario == ScenarioKind::Merge {
-        // What is to be joined must be there first. Merges are a half of the requests that follow, and none
-        // costs less than a new customer: as much time again makes enough.
-        let made = go(run.api, ScenarioKind::New, &target, &load.in_a_closed_loop(), &cast)?;
-        ensure!(made.errors() == 0, "customers to join could not be made: {}", made.error_names());
-        cast.stock_up();
+        // Creates the customers to merge first, for the same time. That gives enough: half of the requests are merges,
+        // and a merge takes at least as long as a new customer.
+        let created = run_load(run.api, ScenarioKind::New, &address, &load.in_a_closed_loop(), &pool)?;
+        ensure!(created.errors() == 0, "cannot create the customers to merge: {}", created.error_names());
+        pool.use_new_customers_for_merges();
     }
-    let tally = go(run.api, run.scenario, &target, &load, &cast)?;
-    if tally.answers() + tally.errors() == 0 {
-        bail!("nothing came back in {}", humantime::format_duration(run.duration));
+    let measurement = run_load(run.api, run.scenario, &address, &load, &pool)?;
+    if measurement.answers() + measurement.errors() == 0 {
+        bail!("the service sent no answer within {}", humantime::format_duration(run.duration));
     }
-    Ok(Report::new(run, &load, &tally))
+    Ok(BenchReport::new(run, &load, &measurement))
 }
 
-fn go(api: ApiKind, scenario: ScenarioKind, target: &Target, load: &Load, cast: &Arc<Cast>) -> anyhow::Result<Tally> {
+fn run_load(
+    api: ApiKind,
+    scenario: ScenarioKind,
+    address: &ServiceAddress,
+    load: &Load,
+    pool: &Arc<CustomerPool>,
+) -> anyhow::Result<Measurement> {
     match (scenario, api) {
-        (ScenarioKind::Health, ApiKind::Grpc) => load.run::<Health>(target, scenario, cast),
-        (ScenarioKind::Health, _) => bail!("health is asked for over gRPC: --api grpc"),
-        (_, ApiKind::Grpc) => load.run::<Grpc>(target, scenario, cast),
-        (_, ApiKind::Json) => load.run::<Json>(target, scenario, cast),
-        (_, ApiKind::Batch) => load.run::<Batch>(target, scenario, cast),
-        (_, ApiKind::Stream) => load.run::<Stream>(target, scenario, cast),
+        (ScenarioKind::Health, ApiKind::Grpc) => load.run::<HealthCheckClient>(address, scenario, pool),
+        (ScenarioKind::Health, _) => bail!("--scenario health works only with --api grpc"),
+        (_, ApiKind::Grpc) => load.run::<GrpcClient>(address, scenario, pool),
+        (_, ApiKind::Json) => load.run::<JsonClient>(address, scenario, pool),
+        (_, ApiKind::Batch) => load.run::<BatchClient>(address, scenario, pool),
+        (_, ApiKind::Stream) => load.run::<StreamClient>(address, scenario, pool),
     }
 }
 
-fn print(report: &Report, format: Format) -> anyhow::Result<()> {
+fn print(report: &BenchReport, format: ResultFormat) -> anyhow::Result<()> {
     let text = match format {
-        Format::Table => report.table(),
-        Format::Json => report.json()?,
+        ResultFormat::Table => report.table(),
+        ResultFormat::Json => report.json()?,
     };
     writeln!(io::stdout(), "{text}").context("cannot print the result")
 }

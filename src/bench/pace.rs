@@ -1,21 +1,22 @@
-//! When a request is due.
+//! Decides when a caller sends its next request.
 
 use std::thread;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{Mutex, mpsc};
 
-/// How long after the end a request still goes out that was due before it: its caller may just have woken.
+/// How long after the end a caller may still send a request that was due before the end. The caller may just have
+/// woken.
 const GRACE: Duration = Duration::from_millis(100);
 
-/// The time of a run.
+/// The times of a run.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Window {
-    /// The first request.
+    /// When the first request is due.
     pub(super) begin: Instant,
-    /// From here on requests count.
+    /// When the measurement starts.
     pub(super) from: Instant,
-    /// No request is due after this.
+    /// When the measurement ends. No request is due after it.
     pub(super) until: Instant,
 }
 
@@ -26,24 +27,24 @@ impl Window {
     }
 }
 
-/// What makes a caller ask again.
+/// What triggers the next request of a caller.
 #[derive(Debug)]
 pub(super) enum Pace {
-    /// Its answer.
+    /// The answer to its last request.
     Closed,
-    /// The clock: a request is due at each of these moments, and whoever is free takes it.
+    /// The clock: a request is due at each of these moments. A free caller sends it.
     Open(Mutex<mpsc::UnboundedReceiver<Instant>>),
 }
 
-/// A caller's turn.
+/// What a caller does next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Turn {
-    /// Ask now, and count the time from when it is sent.
+    /// Send now. The latency counts from the send.
     Now,
-    /// Ask now, and count the time from this moment: a service that is slow makes those wait too who have
-    /// not asked yet.
+    /// Send now. The latency counts from this moment, because a slow service also delays requests that wait for a free
+    /// caller.
     Due(Instant),
-    /// It was due in time, and is too late now.
+    /// The request was due in time, but now it is too late.
     Missed(Instant),
     /// The run is over.
     Over,
@@ -63,10 +64,10 @@ impl Pace {
         }
     }
 
-    /// A pace of a call every `interval`, the first at `first`, until the window ends.
+    /// Returns a pace with a call every `interval`, the first at `first`, until the window ends.
     ///
-    /// A thread of its own: the timers of tokio come up to a millisecond late, which is longer than an
-    /// answer takes.
+    /// It uses a thread of its own. The timers of tokio are up to a millisecond late, which is longer than an answer
+    /// takes.
     pub(super) fn every(interval: Duration, first: Instant, window: Window) -> Self {
         let (send, moments) = mpsc::unbounded_channel();
         thread::spawn(move || {
@@ -78,7 +79,7 @@ impl Pace {
                 }
                 thread::sleep(due.saturating_duration_since(Instant::now()));
                 if send.send(due).is_err() {
-                    return; // Nobody asks any more.
+                    return; // All callers have ended.
                 }
                 calls += 1;
             }
@@ -92,7 +93,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn moments_keep_their_distance_whoever_is_late() {
+    async fn moments_keep_their_distance_when_callers_are_late() {
         let window = Window::new(Duration::ZERO, Duration::from_millis(100));
         let pace = Pace::every(Duration::from_millis(10), window.begin, window);
         let mut due = Vec::new();

@@ -1,4 +1,4 @@
-//! A result, for people and for machines.
+//! The printed result of a measurement: a table for people, JSON for machines.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -6,24 +6,24 @@ use std::fmt::Write;
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
+use super::args::{self, RunArgs};
 use super::load::Load;
-use super::tally::Tally;
-use super::{Run, args};
+use super::measurement::Measurement;
 use crate::proto::identity::v1::Outcome;
 
-/// What a run measured. The JSON is this struct; times are in microseconds where a name says `us`.
+/// The result of a measurement. The JSON output is this struct. A time is in microseconds if its name has `us`.
 #[derive(Debug, Serialize)]
-pub(super) struct Report {
+pub(super) struct BenchReport {
     scenario: String,
     api: String,
     callers: u32,
     per_call: u32,
     threads: u32,
-    /// Requests a second that were due; absent in a closed loop.
+    /// Requests that were due each second. Absent in a closed loop.
     #[serde(skip_serializing_if = "Option::is_none")]
     rate: Option<u32>,
     duration_s: f64,
-    /// Requests that were answered, without errors.
+    /// Answered requests, without errors.
     answers: u64,
     answers_per_s: f64,
     latency_us: Latency,
@@ -31,7 +31,7 @@ pub(super) struct Report {
     errors: BTreeMap<&'static str, u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error_latency_us: Option<Latency>,
-    /// Due within the time, and not sent by its end, since every caller waited.
+    /// Requests that were due but not sent before the end, because every caller waited.
     unsent: u64,
 }
 
@@ -52,23 +52,23 @@ const OUTCOMES: [(Outcome, &str); 4] = [
     (Outcome::Merged, "merged"),
 ];
 
-impl Report {
-    pub(super) fn new(run: &Run, load: &Load, tally: &Tally) -> Self {
-        let named = (args::name(run.scenario), args::name(run.api));
-        let outcomes = OUTCOMES.map(|(outcome, name)| (name, tally.outcome(outcome)));
+impl BenchReport {
+    pub(super) fn new(run: &RunArgs, load: &Load, measurement: &Measurement) -> Self {
+        let named = (args::value_name(run.scenario), args::value_name(run.api));
+        let outcomes = OUTCOMES.map(|(outcome, name)| (name, measurement.outcome(outcome)));
         Self {
             callers: run.callers,
             per_call: load.per_call,
             threads: load.threads,
             rate: run.rate,
             outcomes: outcomes.into_iter().filter(|(_, count)| *count > 0).collect(),
-            ..Self::of(named, tally)
+            ..Self::without_load(named, measurement)
         }
     }
 
-    /// For one who does it alone, and knows no outcomes.
-    pub(super) fn of((scenario, api): (String, String), tally: &Tally) -> Self {
-        let seconds = tally.elapsed().as_secs_f64();
+    /// Returns the report of one caller without requests, such as fsync. It has no outcomes.
+    pub(super) fn without_load((scenario, api): (String, String), measurement: &Measurement) -> Self {
+        let seconds = measurement.elapsed().as_secs_f64();
         Self {
             scenario,
             api,
@@ -77,22 +77,25 @@ impl Report {
             threads: 1,
             rate: None,
             duration_s: rounded(seconds),
-            answers: tally.answers(),
-            answers_per_s: rounded(tally.answers() as f64 / seconds),
-            latency_us: Latency::of(&tally.latency),
+            answers: measurement.answers(),
+            answers_per_s: rounded(measurement.answers() as f64 / seconds),
+            latency_us: Latency::from_histogram(&measurement.latency),
             outcomes: BTreeMap::new(),
-            errors: tally.errors_by_code().clone(),
-            error_latency_us: (tally.errors() > 0).then(|| Latency::of(&tally.error_latency)),
-            unsent: tally.unsent,
+            errors: measurement.errors_by_code().clone(),
+            error_latency_us: (measurement.errors() > 0).then(|| Latency::from_histogram(&measurement.error_latency)),
+            unsent: measurement.unsent,
         }
     }
 
+    /// Returns the result as one line of JSON.
+    ///
     /// # Errors
-    /// Never: it has no map with keys that are no text.
+    /// Never: all keys of its maps are text.
     pub(super) fn json(&self) -> serde_json::Result<String> {
         serde_json::to_string(self)
     }
 
+    /// Returns the result as text.
     pub(super) fn table(&self) -> String {
         let Self { scenario, api, callers, per_call, duration_s, answers_per_s, answers, .. } = self;
         let each = if *per_call > 1 { format!(" of {per_call} each") } else { String::new() };
@@ -117,7 +120,7 @@ impl Report {
 }
 
 impl Latency {
-    fn of(nanos: &Histogram<u64>) -> Self {
+    fn from_histogram(nanos: &Histogram<u64>) -> Self {
         let us = |nanos: u64| rounded(nanos as f64 / 1e3);
         let at = |quantile| us(nanos.value_at_quantile(quantile));
         Self {
@@ -141,7 +144,7 @@ fn counts(counts: &BTreeMap<&'static str, u64>) -> String {
     counts.iter().map(|(name, count)| format!("{name} {count}")).collect::<Vec<_>>().join("   ")
 }
 
-/// To a tenth, since more would be noise.
+/// Rounds to a tenth. More digits would be noise.
 fn rounded(number: f64) -> f64 {
     (number * 10.0).round() / 10.0
 }

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use anyhow::Context;
 
-/// Prints the settings as a TOML file, each with its origin. The report holds no secrets.
+/// Prints the settings as a TOML file, each with its origin, without secrets.
 ///
 /// # Errors
 /// When stdout cannot be written.

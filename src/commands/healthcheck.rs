@@ -1,4 +1,4 @@
-//! `identity healthcheck`: asks a running service for its health.
+//! `identity healthcheck`: checks the health of a running service.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use tonic_health::pb::health_client::HealthClient;
 
 use crate::settings::{ListenAddr, value};
 
-/// How to ask for health.
+/// The arguments of `identity healthcheck`.
 #[derive(Clone, Debug, Args)]
 pub struct HealthcheckArgs {
     /// How long to wait for an answer
@@ -18,37 +18,38 @@ pub struct HealthcheckArgs {
     pub timeout: Duration,
 }
 
-/// Why a service does not count as healthy.
+/// Why a service is not healthy.
 #[derive(Debug, thiserror::Error)]
 pub enum Unhealthy {
-    /// Port 0 is whichever was free: it cannot be asked for.
-    #[error("port 0 of the gRPC address says nothing about where the service listens")]
+    /// The gRPC address has port 0, which stands for any free port.
+    #[error("port 0 of the gRPC address does not say where the service listens")]
     UnknownPort,
     /// No answer in time.
     #[error("no answer from {0} within {timeout}", timeout = humantime::format_duration(*.1))]
     Timeout(ListenAddr, Duration),
-    /// Nobody listens there, or it is no gRPC server.
+    /// No server listens at the address, or the server does not speak gRPC.
     #[error("cannot reach {0}")]
     Unreachable(ListenAddr, #[source] tonic::transport::Error),
     /// The service answered with an error.
     #[error("{0} answered {code:?}", code = .1)]
     Refused(ListenAddr, tonic::Code),
-    /// The service says that it is not serving.
+    /// The service answered with a status other than SERVING.
     #[error("{0} says {status}", status = .1.as_str_name())]
     NotServing(ListenAddr, ServingStatus),
 }
 
-/// Whether the service that listens at `addr` says SERVING, within `timeout` in all. An address that means
-/// every interface is asked at loopback.
+/// Succeeds if the service at `addr` answers SERVING within `timeout`, which includes the connection.
+///
+/// If `addr` stands for every interface, it connects to the loopback address.
 ///
 /// # Errors
-/// [`Unhealthy`] says why not.
+/// [`Unhealthy`] says why the service is not healthy.
 pub async fn healthcheck(addr: &ListenAddr, timeout: Duration) -> Result<(), Unhealthy> {
     if addr.port() == 0 {
         return Err(Unhealthy::UnknownPort);
     }
-    let addr = addr.from_here();
-    match tokio::time::timeout(timeout, status(&addr)).await {
+    let addr = addr.reachable_locally();
+    match tokio::time::timeout(timeout, query_status(&addr)).await {
         Ok(status) => match status? {
             ServingStatus::Serving => Ok(()),
             status @ (ServingStatus::Unknown | ServingStatus::NotServing | ServingStatus::ServiceUnknown) => {
@@ -59,11 +60,11 @@ pub async fn healthcheck(addr: &ListenAddr, timeout: Duration) -> Result<(), Unh
     }
 }
 
-async fn status(addr: &ListenAddr) -> Result<ServingStatus, Unhealthy> {
+async fn query_status(addr: &ListenAddr) -> Result<ServingStatus, Unhealthy> {
     let unreachable = |error| Unhealthy::Unreachable(addr.clone(), error);
     let channel = Endpoint::from_shared(format!("http://{addr}")).map_err(unreachable)?;
     let channel = channel.connect().await.map_err(unreachable)?;
-    // The empty name is the server as a whole.
+    // The empty name stands for the whole server.
     let request = HealthCheckRequest { service: String::new() };
     let answer = HealthClient::new(channel).check(request).await;
     Ok(answer.map_err(|status| Unhealthy::Refused(addr.clone(), status.code()))?.into_inner().status())

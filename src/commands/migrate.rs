@@ -4,23 +4,23 @@ use std::io::Write;
 
 use clap::{Args, Subcommand};
 
-use crate::settings::{self, value};
+use crate::settings::{DatabaseSettings, value};
 use crate::store::Database;
 
-/// What to do with the schema.
+/// The subcommands of `identity migrate`.
 #[derive(Clone, Debug, Subcommand)]
 pub enum MigrateCommand {
     /// Apply every missing migration
     Up,
-    /// Undo the latest migrations; the data of their tables is lost
-    Down(Down),
+    /// Undo the latest migrations; this deletes the data of their tables
+    Down(DownArgs),
     /// List the migrations and whether each is applied
     Status,
 }
 
-/// How many migrations to undo.
+/// The arguments of `identity migrate down`.
 #[derive(Clone, Debug, Args)]
-pub struct Down {
+pub struct DownArgs {
     /// How many migrations to undo
     #[arg(value_name = "STEPS", default_value = "1", value_parser = value::whole::<u32, 1, 10_000>())]
     steps: u32,
@@ -29,18 +29,18 @@ pub struct Down {
     all: bool,
 }
 
-impl Down {
-    /// How many migrations to undo; `None` means all.
+impl DownArgs {
+    /// Returns how many migrations to undo. `None` means all.
     fn limit(&self) -> Option<u32> {
         (!self.all).then_some(self.steps)
     }
 }
 
-/// Changes the schema as the command says, then prints one line for each migration.
+/// Runs the command, then prints one line for each migration.
 ///
 /// # Errors
 /// One line for the operator.
-pub async fn migrate(database: &settings::Database, command: MigrateCommand) -> anyhow::Result<()> {
+pub async fn migrate(database: &DatabaseSettings, command: MigrateCommand) -> anyhow::Result<()> {
     let database = Database::wait_and_connect(database).await?;
     match command {
         MigrateCommand::Up => database.migrate_up().await?,

@@ -1,8 +1,9 @@
 //! The command line of the binary: one file for each subcommand.
 //!
-//! To add a subcommand: a file here with its arguments and its function, a variant of [`Command`], and a line in
-//! `run`.
+//! To add a subcommand: a file here with its arguments and its function, a variant of [`Command`], and an arm in `run`.
 
+#[cfg(feature = "bench")]
+mod bench;
 mod config;
 pub mod healthcheck;
 mod migrate;
@@ -15,56 +16,57 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::{Args, FromArgMatches, Subcommand};
 
-use crate::bench::{self, BenchCommand};
+#[cfg(feature = "bench")]
+use crate::bench::BenchCommand;
 use crate::settings::{self, Settings, SettingsArgs, Stop};
 use crate::telemetry;
-pub use migrate::{Down, MigrateCommand};
+pub use migrate::{DownArgs, MigrateCommand};
 pub use verify::VerifyArgs;
 
-const ABOUT: &str = "Tells which customer a checkout event belongs to, over gRPC and JSON";
+const ABOUT: &str = "Finds the customer that a checkout event belongs to, over gRPC and JSON";
 
 const SETTINGS: &str = "\
-Every setting may be given as a flag, before or behind the command, as an environment variable ([env: …]) \
-or as a key of the settings file: a flag comes before the environment, the environment before the file. \
-An empty variable counts as not set. A TIME has a unit: 500ms, 10s, 1m 30s.
+Every setting is a flag (before or after the command), an environment variable ([env: …]) and a key of the \
+settings file. A flag wins over the environment, and the environment wins over the file. An empty variable counts \
+as not set. A TIME has a unit: 500ms, 10s, 1m 30s.
 
-Exit status: 0 success, 1 failure, 2 a wrong setting or command line.";
+Exit status: 0 success, 1 failure, 2 wrong setting or command line.";
 
-/// What the command line asks for.
+/// A parsed command line.
 #[derive(Debug)]
 pub struct Invocation {
-    /// What to do.
+    /// The command to run.
     pub command: Command,
-    /// The settings to do it under.
+    /// The settings in force.
     pub settings: Settings,
-    /// The settings as a TOML file, without secrets, with where each came from.
+    /// The settings as a TOML file, each with its origin, without secrets.
     pub report: String,
 }
 
-/// What the process does.
+/// The subcommands.
 #[derive(Clone, Debug, Subcommand)]
 pub enum Command {
-    /// Serve gRPC and JSON; what `identity` alone does
+    /// Serve the gRPC API and the JSON API (the default command)
     Serve,
-    /// Change or show the version of the database's schema
+    /// Change or show the version of the database schema
     #[command(subcommand, arg_required_else_help = false)]
     Migrate(MigrateCommand),
-    /// Exit 0 if the service at the gRPC address says SERVING
+    /// Check a running service: exit 0 if the gRPC address answers SERVING
     Healthcheck(healthcheck::HealthcheckArgs),
-    /// Go through the database and report every broken invariant: exit 0 if there is none, 1 if there is
+    /// Check the database and report every broken invariant: exit 0 if there is none, 1 if there is one
     Verify(VerifyArgs),
-    /// Measure what a running service can do
+    /// Measure a running service
+    #[cfg(feature = "bench")]
     #[command(subcommand, arg_required_else_help = false)]
     Bench(BenchCommand),
-    /// Print the settings in force as TOML, with where each came from and without secrets
+    /// Print the settings in force as TOML, each with its origin, without secrets
     Config,
 }
 
-/// Reads a command line, whose first item is the program's name, with the environment and the settings
-/// file below it.
+/// Parses a command line, the environment and the settings file. The first argument is the name of the program.
 ///
 /// # Errors
-/// [`Stop`] has the line to print, or the help that was asked for.
+/// [`Stop`] has the line to print, or the help text.
 pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Invocation, Stop> {
     let loaded = settings::load(clap_command(), args)?;
     let command = match loaded.matches.subcommand() {
@@ -74,23 +76,24 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Invocation, Sto
     Ok(Invocation { command, settings: loaded.settings, report: loaded.report })
 }
 
-/// The command line as `clap` has it, for help, completions and tests of the documentation.
+/// Returns the `clap` command, for help, completions and tests of the documentation.
 pub fn clap_command() -> clap::Command {
     let command = Command::augment_subcommands(clap::Command::new("identity"));
-    // `augment_args` brings the doc comment of its struct along: ours has to come after.
+    // `augment_args` also sets the doc comment of its struct as the description, so ours must come after it.
     SettingsArgs::augment_args(command).version(env!("CARGO_PKG_VERSION")).about(ABOUT).after_long_help(SETTINGS)
 }
 
-/// Does what the command line asks for. Returns the exit status: success, or 1 for findings of `verify` that remain.
+/// Runs the command. Returns the exit status: success, or 1 if findings of `verify` remain.
 ///
 /// # Errors
 /// One line for the operator.
 pub fn run(Invocation { command, settings, report }: Invocation) -> anyhow::Result<ExitCode> {
     match command {
         Command::Config => config::config(&report)?,
+        #[cfg(feature = "bench")]
         Command::Bench(command) => {
             telemetry::init(&settings.logging)?;
-            bench::run(&command, &settings)?; // It starts its own runtimes, one for each thread.
+            bench::bench(&command, &settings)?;
         }
         Command::Healthcheck(args) => block_on(healthcheck::healthcheck(&settings.listen.grpc_addr, args.timeout))??,
         Command::Serve => {
@@ -111,8 +114,9 @@ pub fn run(Invocation { command, settings, report }: Invocation) -> anyhow::Resu
     Ok(ExitCode::SUCCESS)
 }
 
-/// Runs a command on a new runtime. Does not wait for what the runtime still does after it: the look-up of a host
-/// name cannot be cancelled.
+/// Runs a future on a new runtime, then shuts the runtime down without waiting for its other tasks.
+///
+/// A task can still be looking up a host name, which nothing can cancel.
 fn block_on<T>(work: impl Future<Output = T>) -> anyhow::Result<T> {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")?;

@@ -1,4 +1,4 @@
-//! `identity serve`: binds, connects, migrates, serves and drains.
+//! `identity serve`: binds the addresses, connects to the database, migrates it, serves, and drains.
 
 use std::net::SocketAddr;
 
@@ -12,7 +12,7 @@ use crate::resolver::Resolver;
 use crate::settings::{ListenAddr, Settings};
 use crate::store::Database;
 
-/// A service that is bound, connected and migrated, and not yet serving.
+/// A service that is ready to serve: its addresses are bound and its database is connected and migrated.
 #[derive(Debug)]
 pub struct App {
     listeners: Listeners,
@@ -26,7 +26,7 @@ impl App {
     /// Binds both addresses, connects to the database, and migrates it if the settings say so.
     ///
     /// # Errors
-    /// One line for the operator, whichever of these fails.
+    /// One line for the operator.
     pub async fn start(settings: &Settings) -> anyhow::Result<Self> {
         let grpc = bind(&settings.listen.grpc_addr, "GRPC_ADDR").await?;
         let http = bind(&settings.listen.http_addr, "HTTP_ADDR").await?;
@@ -35,24 +35,24 @@ impl App {
         if settings.database.migrate {
             database.migrate_up().await?;
         } else if !database.is_migrated().await? {
-            bail!("the database lacks migrations, and MIGRATE is false: run `identity migrate up`");
+            bail!("the database lacks migrations and MIGRATE is false: run `identity migrate up`");
         }
         let resolver = Resolver::start(database, settings.queue);
         let listeners = Listeners { grpc, http };
         Ok(Self { listeners, settings: settings.clone(), resolver, grpc_addr, http_addr })
     }
 
-    /// Where gRPC listens.
+    /// Returns the bound address of the gRPC API.
     pub fn grpc_addr(&self) -> SocketAddr {
         self.grpc_addr
     }
 
-    /// Where JSON over HTTP listens.
+    /// Returns the bound address of the JSON API.
     pub fn http_addr(&self) -> SocketAddr {
         self.http_addr
     }
 
-    /// Serves until the token is cancelled, and then until what is in flight is done.
+    /// Serves until the token is cancelled, then drains.
     ///
     /// # Errors
     /// When an API cannot be built from the proto.
@@ -64,8 +64,7 @@ impl App {
     }
 }
 
-/// `identity serve`: serves until SIGTERM or SIGINT, drains, and returns; a second signal ends the process
-/// at once.
+/// Serves until SIGTERM or SIGINT, then drains and returns. A second signal ends the process at once.
 ///
 /// # Errors
 /// One line for the operator.
@@ -73,23 +72,23 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let shutdown = CancellationToken::new();
     let stop = shutdown.clone();
-    let mut any = async move || {
+    let mut next_signal = async move || {
         tokio::select! {
             _ = terminate.recv() => "SIGTERM",
             _ = interrupt.recv() => "SIGINT",
         }
     };
     tokio::spawn(async move {
-        let first = any().await;
+        let first = next_signal().await;
         tracing::info!(signal = first, "draining");
         stop.cancel();
-        let second = any().await;
-        tracing::warn!(signal = second, "ending without draining");
+        let second = next_signal().await;
+        tracing::warn!(signal = second, "second signal: the process ends without draining");
         std::process::exit(1);
     });
     let app = tokio::select! {
         app = App::start(&settings) => app?,
-        () = shutdown.cancelled() => return Ok(()), // Nothing was accepted yet.
+        () = shutdown.cancelled() => return Ok(()), // There are no connections yet.
     };
     tracing::info!(
         grpc.address = %app.grpc_addr,

@@ -1,72 +1,79 @@
 use std::sync::Arc;
 
-use super::Identifier;
+use super::identifier::Identifier;
 
 /// The `id` of a row of table `Contact`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ContactId(pub i64);
 
-/// A moment by the database's clock, in microseconds since the Unix epoch, UTC.
+/// A time of the database's clock, in microseconds since the Unix epoch, UTC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(pub i64);
 
 impl Timestamp {
-    /// The next moment that the tables can tell from this one.
+    /// Returns the next time that the tables can store: a microsecond later.
     pub fn next(self) -> Self {
         Self(self.0 + 1)
     }
 
-    /// This moment, or the next after `newest` if that is later: the `updatedAt` of a row that has one.
+    /// Returns this time, or the next time after `newest` if that is later. It is the `updatedAt` of a row that had
+    /// `newest` before.
     pub fn after(self, newest: Option<Self>) -> Self {
         newest.map_or(self, |newest| self.max(newest.next()))
     }
 }
 
-/// A contact while a change is planned: one that has a row, or one that gets its row, and with it its
-/// id, when the plan is carried out.
+/// A reference to a contact in a plan. A planned contact has no id: it gets one when the store inserts it.
 ///
-/// Planned contacts sort after stored ones and in the order of their insertion, as their ids will.
+/// Planned contacts sort after stored contacts and in the order of insertion, as their ids will.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ContactRef {
-    /// A row.
+    /// A contact with a row.
     Stored(ContactId),
-    /// The n-th contact, from 0, of [`Plan::new_contacts`](super::Plan::new_contacts).
+    /// The index of the contact in [`Plan::new_contacts`](super::Plan::new_contacts).
     Planned(usize),
 }
 
-/// Where a contact stands in its identity: `linkPrecedence` and `linkedId`.
+/// The place of a contact in its identity: `linkPrecedence` and `linkedId`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Link<Id = ContactId> {
     /// The identity's oldest contact.
     Primary,
-    /// Any other, with the identity's primary (never a chain).
+    /// Any other contact, with the primary of its identity. A link never points to a secondary.
     SecondaryOf(Id),
 }
 
 /// One observation that brought something new: a row of table `Contact`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Contact<Id = ContactId> {
-    /// Its row.
+    /// The id of its row.
     pub id: Id,
-    /// What the observation carried, all of it.
+    /// All identifiers of the observation.
     pub identifiers: Arc<[Identifier]>,
-    /// When it was inserted. Age, everywhere, is this and then `id`.
+    /// When it was inserted. The age of a contact is this, then `id`.
     pub created_at: Timestamp,
-    /// When the row last changed or, on a primary, its identity.
+    /// When the row last changed. On a primary: when its identity last changed.
     pub updated_at: Timestamp,
-    /// Its link as the row has it.
+    /// Its link, as stored in the row.
     pub link: Link<Id>,
 }
 
+impl<Id> Contact<Id> {
+    /// Returns a contact as it is when it is created: not changed since.
+    pub fn new(id: Id, identifiers: impl Into<Arc<[Identifier]>>, created_at: Timestamp, link: Link<Id>) -> Self {
+        Self { id, identifiers: identifiers.into(), created_at, updated_at: created_at, link }
+    }
+}
+
 impl<Id: Copy + Ord> Contact<Id> {
-    /// What contacts are ordered by: the oldest first.
+    /// Returns the key that sorts contacts by age, the oldest first.
     pub fn age(&self) -> (Timestamp, Id) {
         (self.created_at, self.id)
     }
 }
 
 impl<Id> Contact<Id> {
-    /// The same contact with its ids replaced.
+    /// Returns the same contact with other ids.
     pub(super) fn map_id<To>(&self, map: impl Fn(&Id) -> To) -> Contact<To> {
         Contact {
             id: map(&self.id),

@@ -5,7 +5,7 @@ use unicode_properties::{GeneralCategory, UnicodeGeneralCategory};
 #[derive(Clone, PartialEq, Eq)]
 pub struct Email(String);
 
-/// Why a text is not an e-mail address. Never holds the text.
+/// Why a text is not an e-mail address. It never holds the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidEmail {
     /// More than [`Email::MAX_BYTES`] bytes in its canonical form.

@@ -1,8 +1,9 @@
 use std::collections::HashSet;
 
-use super::{Contact, ContactId, Identifier, IdentifierKind, Link, Timestamp};
+use super::contact::{Contact, ContactId, Link, Timestamp};
+use super::identifier::{Identifier, IdentifierKind};
 
-/// All live contacts that belong to one customer. Never empty.
+/// All live contacts of one customer. It is never empty. Exactly one contact is the primary: the oldest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity<Id = ContactId> {
     /// Sorted by age.
@@ -12,63 +13,64 @@ pub struct Identity<Id = ContactId> {
 }
 
 impl<Id: Copy + Ord> Identity<Id> {
-    /// The identity these contacts make, or `None` of none.
+    /// Returns the identity of these contacts, or `None` if there are none.
     pub fn new(mut contacts: Vec<Contact<Id>>) -> Option<Self> {
         contacts.sort_by_key(Contact::age);
         (!contacts.is_empty()).then_some(Self { contacts, deleted: Vec::new() })
     }
 
-    /// The identity with the contacts that were deleted from it.
+    /// Returns the identity with its deleted contacts.
     ///
-    /// They are in no answer, but stay linked to the primary whoever that is: what they were the first to
-    /// bring, a live contact may carry as well, and is found through them.
+    /// Deleted contacts are in no answer, but they stay linked to the primary. A live contact may carry an identifier
+    /// that a deleted contact brought first. A read finds the live contact through the deleted one.
     pub fn with_deleted(self, deleted: Vec<Contact<Id>>) -> Self {
         Self { deleted, ..self }
     }
 
-    /// An identity of one contact.
-    pub(super) fn of(contact: Contact<Id>) -> Self {
+    /// Returns an identity of one contact.
+    pub(super) fn from_contact(contact: Contact<Id>) -> Self {
         Self { contacts: vec![contact], deleted: Vec::new() }
     }
 
-    /// The primary: the oldest contact, smallest `createdAt`, then smallest `id`.
+    /// Returns the primary: the oldest contact, by `createdAt`, then by `id`.
     pub fn primary(&self) -> &Contact<Id> {
         &self.contacts[0]
     }
 
-    /// All the others, the oldest first.
+    /// Returns all other contacts, the oldest first.
     pub fn secondaries(&self) -> &[Contact<Id>] {
         &self.contacts[1..]
     }
 
-    /// Every contact, the oldest (so the primary) first.
+    /// Returns all contacts, the oldest (the primary) first.
     pub fn contacts(&self) -> &[Contact<Id>] {
         &self.contacts
     }
 
-    /// Every row: the contacts, and those that were deleted.
+    /// Returns all rows: the contacts and the deleted contacts.
     pub(super) fn rows(&self) -> impl Iterator<Item = &Contact<Id>> {
         self.contacts.iter().chain(&self.deleted)
     }
 
-    /// Each distinct value of a kind: the primary's own first, then by the age of the contact that
-    /// brought it.
+    /// Returns each distinct value of a kind: those of the primary first, then by the age of the contact that brought
+    /// them.
     pub fn values(&self, kind: IdentifierKind) -> Vec<&str> {
         let carried = self.contacts.iter().flat_map(|contact| contact.identifiers.iter());
         let values = carried.filter(|identifier| identifier.kind() == kind).map(Identifier::value);
         if self.contacts.len() == 1 {
-            return values.collect(); // Most identities; a contact carries nothing twice.
+            return values.collect(); // The common case. One contact carries no value twice.
         }
         let mut seen = HashSet::with_capacity(self.contacts.len());
         values.filter(|value| seen.insert(*value)).collect()
     }
 
+    /// Returns the youngest contact.
     pub(super) fn newest(&self) -> &Contact<Id> {
         &self.contacts[self.contacts.len() - 1]
     }
 
     pub(super) fn add(&mut self, contact: Contact<Id>) {
-        self.absorb(Self::of(contact));
+        self.absorb(Self::from_contact(contact));
     }
 
     pub(super) fn absorb(&mut self, other: Self) {
@@ -79,7 +81,7 @@ impl<Id: Copy + Ord> Identity<Id> {
 }
 
 impl<Id> Identity<Id> {
-    /// The same identity with the ids of its contacts replaced, which must not change their order.
+    /// Returns the same identity with other ids, which must keep the order of the contacts.
     pub(super) fn map_ids<To>(&self, map: impl Fn(&Id) -> To) -> Identity<To> {
         let mapped = |contacts: &[Contact<Id>]| contacts.iter().map(|contact| contact.map_id(&map)).collect();
         Identity { contacts: mapped(&self.contacts), deleted: mapped(&self.deleted) }
@@ -87,21 +89,22 @@ impl<Id> Identity<Id> {
 }
 
 impl Identity {
-    /// The row that stands for the identity, and that whoever changes the identity must lock: the one
-    /// that all others are linked to, also when it was deleted and the oldest live contact stands in for
-    /// it. Where that row is gone altogether, the oldest live contact's.
+    /// Returns the root: the row that represents the identity. A transaction must lock it to change the identity.
+    ///
+    /// It is the row that all others are linked to, also if that contact is deleted. If the row does not exist, the
+    /// root is the oldest live contact.
     pub fn root(&self) -> ContactId {
         self.root_row().id
     }
 
-    /// When the root's row was last written. Every change of the identity writes that row, and later: as long
-    /// as it says the same, nothing has changed.
+    /// Returns the `updatedAt` of the root. Every change of the identity makes it later, so an equal version means that
+    /// nothing has changed.
     pub fn version(&self) -> Timestamp {
         self.root_row().updated_at
     }
 
-    /// The row that the others are linked to, where it is not among those that were read: it is gone altogether,
-    /// or was missed.
+    /// Returns the row that the others are linked to, if the read did not find it. Either the row does not exist, or
+    /// the read missed it.
     pub fn missing_root(&self) -> Option<ContactId> {
         let Link::SecondaryOf(root) = self.primary().link else { return None };
         self.row(root).is_none().then_some(root)

@@ -1,7 +1,17 @@
 //! The rules: what an identifier is, what an identity is, and what a checkout event does to them.
 //!
-//! Pure: no I/O, no async, no SQL, no protobuf. Start with [`plan`], the heart of the service; the
-//! words are those of the README's glossary.
+//! This module has no I/O, no async, no SQL and no protobuf. Start with [`plan()`], the heart of the service.
+//! `docs/architecture.md` has a glossary.
+//!
+//! | file | what it holds |
+//! | --- | --- |
+//! | `email`, `phone` | canonical identifiers: which texts are the same e-mail address or phone number |
+//! | `identifier` | a kind and a canonical value, and how to add a kind |
+//! | `observation` | the identifiers of one checkout event |
+//! | `contact`, `identity` | a row of table `Contact`, and all contacts of one customer |
+//! | `snapshot` | identities from one read, and who owns which identifier |
+//! | `planner`, `plan` | what observations do to identities, and the result |
+//! | `model`, `properties` | tests: the planner against a brute-force model |
 
 mod contact;
 mod email;
@@ -10,6 +20,7 @@ mod identity;
 mod observation;
 mod phone;
 mod plan;
+mod planner;
 mod snapshot;
 
 #[cfg(any(test, fuzzing))]
@@ -23,11 +34,12 @@ pub use identifier::{Identifier, IdentifierKind};
 pub use identity::Identity;
 pub use observation::{NoIdentifier, Observation};
 pub use phone::{InvalidPhoneNumber, PhoneNumber, Region, UnknownRegion};
-pub use plan::{Answer, Merge, NewContact, Outcome, Plan, Relink, plan};
+pub use plan::{Answer, Merge, NewContact, Outcome, Plan, Relink};
+pub use planner::plan;
 pub use snapshot::Snapshot;
 
 /// The version of the canonicalisation rules of [`Email`] and [`PhoneNumber`].
 ///
-/// It changes whenever a value could be stored differently than before; what each version says is
-/// in `docs/canonical-identifiers.md`.
+/// It changes when a rule changes the stored form of a value. `docs/identifiers.md` has the rules of each
+/// version.
 pub const CANONICAL_RULES_VERSION: u32 = 2;

@@ -1,14 +1,16 @@
-//! What the planner is tested against: a brute-force model that knows nothing of primaries, links or
-//! merges, only which identifiers were seen together, what is connected, and who came first; and the
-//! tables, in memory.
-#![expect(missing_docs, clippy::expect_used, reason = "for tests and the fuzzer alone")]
+//! The test oracle of the planner: a brute-force model, and the tables in memory.
+//!
+//! The model knows no primaries, links or merges. It knows only which identifiers were seen together, what is
+//! connected, and what came first. Other checkers have models of their own, on purpose: `tests/it/harness/components.rs`
+//! for the tables, `tests/it/history` and `tests/simulation/check.rs` for what callers saw.
+#![expect(missing_docs, clippy::expect_used, reason = "only for tests and the fuzzer")]
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::*;
 
-/// Every observation so far, and which of them became contacts (numbered from 1, in order).
+/// All observations so far, and the ones that became contacts (numbered from 1, in order).
 #[derive(Default)]
 pub struct Model {
     pub seen: Vec<BTreeSet<Identifier>>,
@@ -23,7 +25,7 @@ pub struct Expected {
 }
 
 impl Model {
-    /// Everything that is connected to these identifiers, by flooding.
+    /// Returns all identifiers that are connected to these.
     fn component(&self, from: &BTreeSet<Identifier>) -> BTreeSet<Identifier> {
         let mut reached = from.clone();
         loop {
@@ -75,7 +77,7 @@ impl Model {
     }
 }
 
-/// The tables, in memory: carries plans out as the store does.
+/// The tables in memory. They apply plans as the store does.
 #[derive(Default)]
 pub struct Tables {
     pub contacts: Vec<Contact>,
@@ -159,7 +161,7 @@ impl Tables {
         answers
     }
 
-    /// What must hold of the rows after every plan.
+    /// Checks the invariants of the rows, after every plan.
     fn check(&self, before: &[Contact]) {
         for row in &self.contacts {
             let root = self.contacts.iter().find(|other| other.id == self.root(row.id));

@@ -1,21 +1,21 @@
 use std::sync::Arc;
 
-use super::Identifier;
+use super::identifier::Identifier;
 
-/// What one checkout event says: identifiers that belong to one customer. Never empty.
+/// The identifiers of one checkout event, which belong to one customer. It is never empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Observation(Arc<[Identifier]>);
 
-/// An event without any identifier says nothing about anybody.
+/// A checkout event has no identifier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("at least one identifier must be given")]
 pub struct NoIdentifier;
 
 impl Observation {
-    /// An event that carries these identifiers; doubles count once.
+    /// Returns an observation of these identifiers. Equal identifiers count once.
     ///
     /// # Errors
-    /// [`NoIdentifier`] when there are none.
+    /// [`NoIdentifier`] when there is no identifier.
     pub fn new(identifiers: impl IntoIterator<Item = Identifier>) -> Result<Self, NoIdentifier> {
         let mut identifiers: Vec<Identifier> = identifiers.into_iter().collect();
         identifiers.sort();
@@ -23,7 +23,7 @@ impl Observation {
         if identifiers.is_empty() { Err(NoIdentifier) } else { Ok(Self(identifiers.into())) }
     }
 
-    /// The identifiers, sorted, each once.
+    /// Returns the identifiers: sorted, each once.
     pub fn identifiers(&self) -> &[Identifier] {
         &self.0
     }

@@ -11,27 +11,27 @@ use super::email::is_format;
 #[derive(Clone, PartialEq, Eq)]
 pub struct PhoneNumber(String);
 
-/// Why a text is no phone number. Never holds the text.
+/// Why a text is not a phone number. It never holds the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidPhoneNumber {
-    /// Something else than digits, separators and one leading `+`.
+    /// It has other characters than digits, separators and one leading `+`.
     #[error("must be digits, with an optional + before them and separators (space - . ( ) /) between them")]
     NotDigits,
     /// A number with a fraction of zeros, such as `4915123456781.0`: a spreadsheet or a program kept it as a
     /// floating-point number, and its last digits may be wrong.
     #[error("must not be a decimal number: send the digits as a string")]
     Decimal,
-    /// No digit, or more than [`PhoneNumber::MAX_DIGITS`].
+    /// It has no digit, or more than [`PhoneNumber::MAX_DIGITS`].
     #[error("must have 1 to {} digits", PhoneNumber::MAX_DIGITS)]
     DigitCount,
 }
 
-/// A country or territory (ISO 3166-1 alpha-2, such as `DE`) whose dialling rules complete a number
-/// that was given without a country code.
+/// A country or territory (ISO 3166-1 alpha-2, such as `DE`). Its dialling rules complete a number without a country
+/// code.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Region(LibRegion);
 
-/// The text names no region that libphonenumber knows.
+/// The text is not a region that libphonenumber knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("must be a two-letter region such as DE or US")]
 pub struct UnknownRegion;
@@ -42,7 +42,7 @@ impl FromStr for Region {
     fn from_str(text: &str) -> Result<Self, UnknownRegion> {
         let code = text.trim().to_ascii_uppercase();
         let region: LibRegion = code.parse().map_err(|_| UnknownRegion)?;
-        // The parser takes any two letters, and `001` for numbers of no region.
+        // The parser accepts any two letters, and `001` for numbers without a region.
         let dialled = PHONE_NUMBER_UTIL.get_country_code_for_region(region).is_some_and(|code| code > 0);
         if code.len() == 2 && dialled { Ok(Self(region)) } else { Err(UnknownRegion) }
     }
@@ -55,17 +55,29 @@ impl fmt::Debug for Region {
 }
 
 impl PhoneNumber {
-    /// The most digits a number may have. E.164 allows 15; extensions and mistyped ones are longer.
+    /// Maximum digits of a number. E.164 allows 15; numbers with an extension or a typing error have more.
     pub const MAX_DIGITS: usize = 32;
 
-    /// Parses what a customer typed. `Ok(None)` when it is blank, which means "not given".
+    /// Parses the phone number that a customer typed. Returns `Ok(None)` for a blank text, which means "not given".
     ///
-    /// With a `region`, a number that libphonenumber finds valid becomes E.164 (`030 123456` in `DE` is
-    /// `+4930123456`); one that it does not stays as it was typed, less the separators, because a bad
-    /// guess must not lose a checkout. Without a region every number stays as typed, less the separators.
+    /// It always removes separators. With a `region`, a number that libphonenumber finds valid becomes E.164. A number
+    /// that it does not find valid stays as typed: a wrong guess must not lose a checkout.
     ///
     /// # Errors
     /// [`InvalidPhoneNumber`] says which rule the text breaks.
+    ///
+    /// ```
+    /// use identity::domain::{InvalidPhoneNumber, PhoneNumber, Region};
+    ///
+    /// let typed = PhoneNumber::parse("(030) 123-456", None)?.expect("not blank");
+    /// assert_eq!(typed.as_str(), "030123456");
+    /// let germany: Region = "DE".parse().expect("a region");
+    /// let international = PhoneNumber::parse("(030) 123-456", Some(germany))?.expect("not blank");
+    /// assert_eq!(international.as_str(), "+4930123456");
+    /// assert!(PhoneNumber::parse(" ", None)?.is_none());
+    /// assert_eq!(PhoneNumber::parse("no number", None).err(), Some(InvalidPhoneNumber::NotDigits));
+    /// # Ok::<(), InvalidPhoneNumber>(())
+    /// ```
     pub fn parse(text: &str, region: Option<Region>) -> Result<Option<Self>, InvalidPhoneNumber> {
         let text = text.trim_matches(|c: char| c.is_whitespace() || is_format(c));
         if text.is_empty() {
@@ -78,7 +90,7 @@ impl PhoneNumber {
         Ok(Some(Self(region.and_then(|region| to_e164(&typed, region)).unwrap_or(typed))))
     }
 
-    /// The canonical number. Personal data: never log it.
+    /// Returns the canonical number. It is personal data: never log it.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -124,7 +136,7 @@ fn is_separator(c: char) -> bool {
     is_punctuation || c == ' ' || (!c.is_ascii() && c.general_category() == GeneralCategory::SpaceSeparator)
 }
 
-/// An optional `+`, then ASCII digits alone.
+/// Returns an optional `+` and ASCII digits.
 fn strip_separators(text: &str) -> Result<String, InvalidPhoneNumber> {
     let mut typed = String::with_capacity(1 + PhoneNumber::MAX_DIGITS);
     let mut digits = 0;
@@ -144,6 +156,7 @@ fn strip_separators(text: &str) -> Result<String, InvalidPhoneNumber> {
     if digits == 0 { Err(InvalidPhoneNumber::DigitCount) } else { Ok(typed) }
 }
 
+/// Returns the number in E.164, if libphonenumber finds it valid.
 fn to_e164(typed: &str, region: Region) -> Option<String> {
     let number = Dialled::parse(typed, Some(region.0)).ok()?;
     number.is_valid().then(|| number.format_as(PhoneNumberFormat::E164).into_owned())
@@ -244,7 +257,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn is_idempotent(text in "[+]?[ ()./0-9٣७-]{1,40}", region in prop_oneof![Just(None), Just(Some("DE")), Just(Some("US")), Just(Some("IT"))]) {
+        fn is_idempotent(
+            text in "[+]?[ ()./0-9٣७-]{1,40}",
+            region in prop_oneof![Just(None), Just(Some("DE")), Just(Some("US")), Just(Some("IT"))],
+        ) {
             let region = region.map(|code| code.parse().expect("region"));
             if let Ok(Some(number)) = PhoneNumber::parse(&text, region) {
                 prop_assert_eq!(PhoneNumber::parse(number.as_str(), region), Ok(Some(number)));
@@ -255,7 +271,8 @@ mod tests {
         fn joins_two_texts_only_by_the_rules(one in "[+]?[ (1-2١२.]{1,4}", other in "[+]?[ (1-2١२.]{1,4}") {
             if let (Ok(Some(a)), Ok(Some(b))) = (PhoneNumber::parse(&one, None), PhoneNumber::parse(&other, None)) {
                 let rule = |text: &str| {
-                    text.replace(['٠', '०'], "0").replace(['١', '१'], "1").replace(['٢', '२'], "2").replace([' ', '(', '.'], "")
+                    let ascii = text.replace(['٠', '०'], "0").replace(['١', '१'], "1").replace(['٢', '२'], "2");
+                    ascii.replace([' ', '(', '.'], "")
                 };
                 prop_assert_eq!(a == b, rule(&one) == rule(&other));
             }

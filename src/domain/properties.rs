@@ -1,4 +1,4 @@
-//! The planner against the model.
+//! Tests of the planner against the model.
 
 use std::collections::HashSet;
 
@@ -21,16 +21,10 @@ fn identity(contacts: Vec<Contact>) -> Identity {
 
 /// A stored contact with one e-mail.
 fn contact(id: i64, created_at: i64, number: u8, link: Link) -> Contact {
-    Contact {
-        id: ContactId(id),
-        identifiers: [identifier(IdentifierKind::Email, number)].into(),
-        created_at: Timestamp(created_at),
-        updated_at: Timestamp(created_at),
-        link,
-    }
+    Contact::new(ContactId(id), [identifier(IdentifierKind::Email, number)], Timestamp(created_at), link)
 }
 
-/// One or both identifiers, from alphabets so small that nearly everything collides.
+/// One or both identifiers, from so few values that nearly all observations collide.
 fn observation(emails: u8, phones: u8) -> impl Strategy<Value = Observation> {
     let email = (0..emails).prop_map(|n| identifier(IdentifierKind::Email, n));
     let phone = (0..phones).prop_map(|n| identifier(IdentifierKind::Phone, n));
@@ -38,8 +32,7 @@ fn observation(emails: u8, phones: u8) -> impl Strategy<Value = Observation> {
     prop_oneof![1 => email.prop_map(|e| vec![e]), 1 => phone.prop_map(|p| vec![p]), 4 => both].prop_map(observing)
 }
 
-/// As with kinds that allow more than one value an event: up to five identifiers, so that one event
-/// can join more than two identities and bring something new besides.
+/// Up to five identifiers. So one event can merge more than two identities and bring a new identifier too.
 fn wide_observation() -> impl Strategy<Value = Observation> {
     prop::collection::vec((0..2_usize, 0..12_u8), 1..=5).prop_map(|picks| {
         let identifiers = picks.into_iter().map(|(kind, n)| identifier(IdentifierKind::ALL[kind], n));
@@ -55,12 +48,12 @@ fn history() -> impl Strategy<Value = Vec<Observation>> {
     ]
 }
 
-/// How many observations each batch takes and how far the clock has gone on by then, again and again.
+/// The number of observations of each batch, and how far the clock moves before the next batch.
 fn cuts(steps: impl Strategy<Value = i64>) -> impl Strategy<Value = Vec<(usize, i64)>> {
     prop::collection::vec((1..20_usize, steps), 1..8)
 }
 
-/// Runs a history in batches; every answer with what the model says of the same observation.
+/// Runs a history in batches. Returns each answer with the expectation of the model.
 fn run(history: &[Observation], cuts: &[(usize, i64)]) -> Vec<(Expected, Expected)> {
     let (mut model, mut tables) = (Model::default(), Tables::default());
     let (mut rest, mut now, mut pairs) = (history, 1_000_000, Vec::new());
@@ -88,8 +81,8 @@ proptest! {
         }
     }
 
-    /// Then age and order of arrival disagree, and which contact is primary is for `Tables::check` to say;
-    /// who belongs together stays the same.
+    /// Then age and order of arrival disagree. `Tables::check` decides which contact is the primary. The same contacts
+    /// belong together.
     #[test]
     fn a_clock_that_jumps_joins_and_splits_nobody(history in history(), cuts in cuts(-3..3_i64)) {
         for (mut answer, mut expected) in run(&history, &cuts) {
@@ -106,7 +99,7 @@ proptest! {
         let (mut batched, mut single) = (Tables::default(), Tables::default());
         let all = batched.identify(&history, 1_000);
         let each: Vec<Answer> =
-            history.iter().zip(1_000..).flat_map(|(one, now)| single.identify(std::slice::from_ref(one), now)).collect();
+            (1_000..).zip(&history).flat_map(|(now, one)| single.identify(std::slice::from_ref(one), now)).collect();
         prop_assert_eq!(all.iter().map(show).collect::<Vec<_>>(), each.iter().map(show).collect::<Vec<_>>());
         let links = |tables: &Tables| tables.contacts.iter().map(|row| (row.id, row.link)).collect::<Vec<_>>();
         prop_assert_eq!(links(&batched), links(&single));
@@ -114,16 +107,20 @@ proptest! {
         prop_assert_eq!(&batched.merges, &single.merges);
     }
 
-    /// Whatever was deleted by hand, what a live contact carries is found, and is one identity's alone.
+    /// An operator deletes contacts by SQL. The identifiers of live contacts are still found and have one owner each.
     #[test]
     fn deleted_contacts_split_nobody(
-        steps in prop::collection::vec((prop::collection::vec(observation(6, 5), 1..6), prop::option::of(0..30_usize)), 1..20)
+        steps in prop::collection::vec(
+            (prop::collection::vec(observation(6, 5), 1..6), prop::option::of(0..30_usize)),
+            1..20,
+        )
     ) {
         let mut tables = Tables::default();
         for ((batch, delete), now) in steps.iter().zip(1_000..) {
             let answers = tables.identify(batch, now); // Checks the rows.
             for (observation, answer) in batch.iter().zip(answers) {
-                let carried: HashSet<_> = answer.identity.contacts().iter().flat_map(|c| c.identifiers.iter()).collect();
+                let contacts = answer.identity.contacts().iter();
+                let carried: HashSet<_> = contacts.flat_map(|contact| contact.identifiers.iter()).collect();
                 prop_assert!(observation.identifiers().iter().all(|identifier| carried.contains(identifier)));
             }
             let deleted = delete.and_then(|index| tables.contacts.get(index)).map(|contact| contact.id);
@@ -179,8 +176,8 @@ fn worked_example() {
     assert_eq!(tables.merges, [(ContactId(3), ContactId(4))]);
 }
 
-/// A contact whose primary was deleted by hand: the oldest that is left takes its place with the next
-/// change, and answers before that name it too.
+/// An operator deletes a primary by SQL. The oldest live contact replaces it with the next change, and answers before
+/// that change name it too.
 #[test]
 fn the_oldest_live_contact_stands_in_for_a_deleted_primary() {
     let left = |id, created_at, number| contact(id, created_at, number, Link::SecondaryOf(ContactId(1)));
@@ -198,7 +195,7 @@ fn the_oldest_live_contact_stands_in_for_a_deleted_primary() {
     assert_eq!(plan.new_contacts[0].link, Link::SecondaryOf(second));
 }
 
-/// Whoever changes an identity locks a row that is there.
+/// The root that a change locks is a row that exists.
 #[test]
 fn the_root_is_a_row() {
     let left = [2, 3].map(|id| contact(id, id, 1, Link::SecondaryOf(ContactId(1))));
@@ -207,7 +204,7 @@ fn the_root_is_a_row() {
     assert_eq!(identity.with_deleted(vec![contact(1, 1, 1, Link::Primary)]).root(), ContactId(1));
 }
 
-/// The clock of a new database primary can be behind, or stand on a stored contact's very moment.
+/// The clock of a new database server can be behind, or equal to the time of a stored contact.
 #[test]
 fn a_new_contact_is_younger_than_all_it_joins() {
     let stored = |id, number, created_at| contact(id, created_at, number, Link::Primary);

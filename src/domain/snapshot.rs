@@ -1,12 +1,14 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::{Identifier, Identity, Observation};
+use super::identifier::Identifier;
+use super::identity::Identity;
+use super::observation::Observation;
 
-/// Identities as one consistent read found them, and which identifier each of them owns.
+/// The identities of one consistent read, and the owner of each identifier.
 ///
-/// An identity owns the identifiers that its live contacts carry. A snapshot that answers for an
-/// observation must hold every identity that owns one of the observation's identifiers.
+/// An identity owns the identifiers that its live contacts carry. To plan an observation, the snapshot must hold every
+/// identity that owns one of its identifiers.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
     identities: Vec<Arc<Identity>>,
@@ -14,13 +16,13 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// A snapshot of these identities.
+    /// Returns a snapshot of these identities.
     pub fn new(identities: Vec<Identity>) -> Self {
-        Self::of(identities.into_iter().map(Arc::new).collect())
+        Self::from_shared(identities.into_iter().map(Arc::new).collect())
     }
 
-    /// The same of identities that others have too.
-    pub fn of(identities: Vec<Arc<Identity>>) -> Self {
+    /// Returns a snapshot of shared identities.
+    pub fn from_shared(identities: Vec<Arc<Identity>>) -> Self {
         let mut owners = HashMap::new();
         for (index, identity) in identities.iter().enumerate() {
             for identifier in identity.contacts().iter().flat_map(|contact| contact.identifiers.iter()) {
@@ -30,20 +32,20 @@ impl Snapshot {
         Self { identities, owners }
     }
 
-    /// The identity that owns every identifier of the observation, if one does. Then the observation
-    /// brings nothing new, and this is its answer.
+    /// Returns the identity that owns all identifiers of the observation, if there is one. Such an observation brings
+    /// nothing new, and the identity is its answer.
     pub fn matched(&self, observation: &Observation) -> Option<&Arc<Identity>> {
         let mut owners = observation.identifiers().iter().map(|identifier| self.owners.get(identifier));
         let first = owners.next()??;
         owners.all(|owner| owner == Some(first)).then(|| &self.identities[*first])
     }
 
-    /// Whether some identity owns the identifier.
+    /// Returns whether an identity owns the identifier.
     pub fn owns(&self, identifier: &Identifier) -> bool {
         self.owners.contains_key(identifier)
     }
 
-    /// The identities that own an identifier of the observation, each once.
+    /// Returns the identities that own an identifier of the observation, each once.
     pub fn owners_of(&self, observation: &Observation) -> Vec<Arc<Identity>> {
         let owners = observation.identifiers().iter().filter_map(|identifier| self.owners.get(identifier));
         let mut owners: Vec<usize> = owners.copied().collect();
@@ -52,7 +54,7 @@ impl Snapshot {
         owners.into_iter().map(|owner| Arc::clone(&self.identities[owner])).collect()
     }
 
-    /// The identities.
+    /// Returns all identities.
     pub fn identities(&self) -> &[Arc<Identity>] {
         &self.identities
     }

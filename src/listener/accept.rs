@@ -1,3 +1,5 @@
+//! Accepting connections, at most so many at a time.
+
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,39 +10,37 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::connection::Connections;
-use super::fixed_limits::ConnectionLimits;
-use super::stack::RequestStack;
+use super::api::Api;
+use super::connection::{Connections, RequestService};
 
-/// The pause after an error that trying again at once would only repeat, such as "too many open files".
+/// The pause after an error that an immediate retry would repeat, such as "too many open files".
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// Lets connections in at one api.
+/// Accepts the connections of one API.
 ///
-/// Not `axum::serve` or tonic's server: neither closes a connection that is idle or slow, or counts them.
-pub(super) struct Acceptor {
-    pub(super) boundary: Arc<RequestStack>,
-    pub(super) limits: ConnectionLimits,
-    /// The most connections at a time.
+/// Not `axum::serve` or tonic's server: neither bounds connections, or closes those that are idle or slow.
+pub(super) struct Acceptor<S> {
+    pub(super) api: Api,
+    pub(super) served: Connections<S>,
+    /// Maximum connections at a time.
     pub(super) connections: usize,
     pub(super) tasks: TaskTracker,
     pub(super) shutdown: CancellationToken,
     pub(super) cut: CancellationToken,
 }
 
-impl Acceptor {
+impl<S: RequestService> Acceptor<S> {
     /// Runs until the shutdown begins, and closes the listener.
     pub(super) async fn run(self, listener: TcpListener) {
-        let api = self.boundary.api().name();
+        let api = self.api.name();
         let places = Arc::new(Semaphore::new(self.connections));
-        let connections = Connections::new(self.boundary, self.limits, self.shutdown.clone());
         let next = async || {
-            // Closed never, so `None` never.
+            // The semaphore is never closed.
             let place = Arc::clone(&places).acquire_owned().await.ok();
             (place, accept(&listener, api).await)
         };
         while let Some((place, stream)) = self.shutdown.run_until_cancelled(next()).await {
-            let (connection, cut) = (connections.serve(stream), self.cut.clone());
+            let (connection, cut) = (self.served.serve(stream), self.cut.clone());
             self.tasks.spawn(async move {
                 cut.run_until_cancelled_owned(connection).await;
                 drop(place);
@@ -49,16 +49,16 @@ impl Acceptor {
     }
 }
 
-/// The next connection, however long errors last; a row of errors is logged once.
+/// Returns the next connection, however long errors last. A series of errors is logged once.
 async fn accept(listener: &TcpListener, api: &str) -> TcpStream {
     let mut is_logged = false;
     loop {
         match listener.accept().await {
             Ok((stream, _)) => return stream,
-            Err(error) if is_of_one_connection(&error) => {}
+            Err(error) if concerns_one_connection(&error) => {}
             Err(error) => {
                 if !std::mem::replace(&mut is_logged, true) {
-                    tracing::error!(api, %error, "no connection can be accepted; trying again until it works");
+                    tracing::error!(api, %error, "connections cannot be accepted; trying again until it works");
                 }
                 sleep(PAUSE).await;
             }
@@ -66,7 +66,7 @@ async fn accept(listener: &TcpListener, api: &str) -> TcpStream {
     }
 }
 
-/// Somebody went away before he was let in; the next may be in the queue already.
-fn is_of_one_connection(error: &io::Error) -> bool {
+/// Whether only one connection failed, because its client went away. The next may be in the queue already.
+fn concerns_one_connection(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::ConnectionRefused | ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset)
 }

@@ -1,11 +1,13 @@
-/// Files kept free for all that is no connection of a api: the database's pool, listeners, the log.
+//! How many connections fit into the limit of open files.
+
+/// Open files for everything but the connections of callers: the database's pool, listeners, the log.
 const RESERVED_FILES: u64 = 512;
 
-/// A server that can hardly open a file still serves somebody.
+/// Connections of each API even if hardly any file can be opened.
 const MIN_CONNECTIONS: usize = 16;
 
-/// Raises the number of files that the process may have open as far as the system lets it, and says how
-/// many these are. Soft limits are often 1,024, for the sake of programs that use `select`.
+/// Raises the limit of open files of this process up to what the system allows, and returns it. Soft limits are often
+/// 1,024, because of programs that use `select`.
 pub(super) fn raise_file_limit() -> u64 {
     rlimit::increase_nofile_limit(u64::MAX).unwrap_or_else(|error| {
         tracing::warn!(%error, "the limit of open files cannot be raised");
@@ -13,13 +15,13 @@ pub(super) fn raise_file_limit() -> u64 {
     })
 }
 
-/// How many connections each of the two APIs takes when `wanted` are asked for and `files` may be open.
+/// Returns how many connections each API takes, if `wanted` are configured and `files` may be open.
 pub(super) fn connection_cap(wanted: usize, files: u64) -> usize {
     let possible = usize::try_from(files.saturating_sub(RESERVED_FILES) / 2).unwrap_or(usize::MAX);
     if possible < wanted {
         tracing::info!(wanted, possible, open_files = files, "the limit of open files lowers that of connections");
     }
-    // The semaphore that counts them has a limit of its own.
+    // The semaphore that counts them has a limit too.
     wanted.min(possible).max(MIN_CONNECTIONS.min(wanted)).clamp(1, tokio::sync::Semaphore::MAX_PERMITS)
 }
 

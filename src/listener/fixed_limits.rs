@@ -1,3 +1,5 @@
+//! Limits that have no setting.
+
 use std::time::Duration;
 
 /// Limits that have no setting. The defaults are what the service runs with; tests use shorter times.
@@ -16,12 +18,13 @@ pub struct FixedLimits {
 /// The limits of a single connection.
 #[derive(Clone, Copy, Debug)]
 pub struct ConnectionLimits {
-    /// How long the head of an HTTP/1 request may take, from its first byte.
+    /// How long the header of an HTTP/1 request may take, from its first byte.
     pub head: Duration,
-    /// How long nothing at all may come (or be taken, where there is something to send) before the
-    /// connection is closed. Above the 60 s after which common load balancers let an idle connection go,
-    /// so that it is they who close it, and never a request that meets a connection just closed here. At
-    /// least twice as long as a call may take, whatever is set.
+    /// How long a connection may be idle, in either direction, before it is closed.
+    ///
+    /// It is longer than the 60 s after which common load balancers close an idle connection. So the load balancer
+    /// closes first, and no request meets a connection that was just closed here. It is at least twice the longest
+    /// call.
     pub idle: Duration,
     /// How often HTTP/2 clients are pinged. Their replies keep a quiet connection from being idle.
     pub ping_every: Duration,

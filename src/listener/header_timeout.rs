@@ -1,3 +1,5 @@
+//! A timeout for the header of an HTTP/1 request.
+
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -12,18 +14,18 @@ const IDLE: u8 = 0;
 const HEAD: u8 = 1;
 const BUSY: u8 = 2;
 
-/// What an HTTP/1 connection is at: between requests, at the head of one, or busy with it.
+/// The state of an HTTP/1 connection: between requests, in the header of a request, or busy with it.
 #[derive(Debug, Default)]
 pub(super) struct HeaderClock(AtomicU8);
 
 impl HeaderClock {
-    /// The head is complete: the connection is busy for as long as the guard lives.
+    /// The header is complete: the connection is busy for as long as the guard lives.
     pub(super) fn busy(clock: &Arc<Self>) -> Busy {
         clock.0.store(BUSY, Ordering::Relaxed);
         Busy(Arc::clone(clock))
     }
 
-    /// Whether a head begins with the bytes that just came.
+    /// Whether the bytes that just arrived begin a header.
     fn begins(&self) -> bool {
         self.0.compare_exchange(IDLE, HEAD, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
@@ -33,7 +35,7 @@ impl HeaderClock {
     }
 }
 
-/// While it lives, no head is awaited.
+/// While it lives, no header is awaited.
 #[derive(Debug)]
 pub(super) struct Busy(Arc<HeaderClock>);
 
@@ -43,11 +45,10 @@ impl Drop for Busy {
     }
 }
 
-/// Fails a read when the head of an HTTP/1 request takes longer than allowed from its first byte.
+/// Fails a read when the header of an HTTP/1 request takes longer than allowed, counted from its first byte.
 ///
-/// hyper has a time-out of its own for heads, but it also runs while no request is under way: short, it
-/// would close idle connections under the hands of load balancers that keep them for the next request.
-/// HTTP/2 is left alone: its pings keep watch.
+/// Why not hyper's own timeout: it also runs while no request is under way (hyper#1628). A short one would close idle
+/// connections that load balancers keep for the next request. HTTP/2 needs none: it has pings.
 #[derive(Debug)]
 pub(super) struct HeaderTimeout<S> {
     inner: S,
@@ -63,9 +64,9 @@ impl<S> HeaderTimeout<S> {
         Self { inner, limit, clock, timer: Box::pin(sleep_until(Instant::now())), is_http1: None }
     }
 
-    /// Takes note of bytes that came.
-    fn came(&mut self, bytes: &[u8]) {
-        // The start of HTTP/2's preface, which clients send in one piece, and no method of HTTP/1.
+    /// Handles bytes that arrived.
+    fn arrived(&mut self, bytes: &[u8]) {
+        // The start of HTTP/2's preface, which clients send in one piece. HTTP/1 has no such method.
         let is_http1 = *self.is_http1.get_or_insert_with(|| !bytes.starts_with(b"PRI"));
         if is_http1 && self.clock.begins() {
             self.timer.as_mut().reset(Instant::now() + self.limit);
@@ -80,7 +81,7 @@ impl<S> HeaderTimeout<S> {
 impl<S: AsyncRead + Unpin> AsyncRead for HeaderTimeout<S> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        // Also when bytes are there: a client that sends one now and then must not get more time by it.
+        // Also when bytes arrived: a client that sends one now and then must not get more time.
         if this.is_late(cx) {
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
@@ -91,7 +92,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for HeaderTimeout<S> {
         }
         ready!(read)?;
         if buf.filled().len() > before {
-            this.came(&buf.filled()[before..]);
+            this.arrived(&buf.filled()[before..]);
         }
         Poll::Ready(Ok(()))
     }

@@ -1,15 +1,17 @@
-//! Runs both APIs: listeners, limits, the log line of a call, drain.
+//! Sockets, connections, drain, and the stack of layers that each request passes.
+//!
+//! A connection comes in through `accept` (how many at a time), is served by `connection` (HTTP limits, timeouts), and
+//! each of its requests passes `stack`, from top to bottom, to a handler of [`transport`](crate::transport).
 
 mod accept;
-mod access_log;
+mod api;
+mod call;
 mod connection;
 mod file_limit;
 mod fixed_limits;
 mod header_timeout;
+mod layers;
 mod stack;
-mod streaming_body;
-
-use std::sync::Arc;
 
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -18,14 +20,16 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::accept::Acceptor;
+use self::api::Api;
+use self::connection::Connections;
 use self::file_limit::{connection_cap, raise_file_limit};
 pub use self::fixed_limits::{ConnectionLimits, FixedLimits};
-use self::stack::{Api, RequestStack};
+use self::stack::request_stack;
 use crate::resolver::Identify;
 use crate::settings::Settings;
-use crate::transport::Readiness;
 use crate::transport::grpc::{self, GrpcSettings};
 use crate::transport::http;
+use crate::transport::readiness::Readiness;
 
 /// The bound sockets of the two APIs.
 #[derive(Debug)]
@@ -36,22 +40,22 @@ pub struct Listeners {
     pub http: TcpListener,
 }
 
-/// The APIs cannot be built: a fault of the build, found before the first call.
+/// An API cannot be built: a bug in the build, found before the first call.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The gRPC api.
+    /// The gRPC API.
     #[error(transparent)]
-    Grpc(#[from] grpc::StartError),
-    /// The JSON api.
+    Grpc(#[from] grpc::DescriptorError),
+    /// The JSON API.
     #[error(transparent)]
-    Http(#[from] http::StartError),
+    Http(#[from] http::GatewayError),
 }
 
-/// Serves both APIs until `shutdown`, and then drains: health says NOT_SERVING, nobody new is let in,
-/// calls under way finish, and what is still there after `DRAIN_TIMEOUT` is cut.
+/// Serves both APIs until `shutdown`, then drains: health says NOT_SERVING, no connection is accepted, calls under way
+/// finish, and connections that are left after `DRAIN_TIMEOUT` are closed.
 ///
-/// `database` says whether the database can be reached; health and `/readyz` follow it. When the future
-/// is dropped, everything is cut at once.
+/// `database` says whether the database can be reached; health and `/readyz` follow it. Dropping the future closes
+/// everything at once.
 ///
 /// # Errors
 /// [`StartError`], at once. Nothing that happens later ends it.
@@ -76,23 +80,24 @@ pub async fn serve<R: Identify>(
 
     let connections = connection_cap(limits.max_connections, raise_file_limit());
     let connection = ConnectionLimits {
-        // A caller who waits for his answer sends nothing.
+        // A caller that waits for its answer sends nothing.
         idle: fixed.connection.idle.max(2 * limits.request_timeout),
         ..fixed.connection
     };
     let tasks = TaskTracker::new();
     let cut = CancellationToken::new();
     let _cut_when_dropped = cut.clone().drop_guard();
-    let run = |listener, api, routes| {
-        let boundary = Arc::new(RequestStack::new(api, routes, *limits, fixed));
+    let run = |listener, api: Api, routes| {
+        let stack = request_stack(api, routes, *limits, fixed);
+        let served = Connections::new(api, stack, connection, shutdown.clone());
         let (tasks, cut, shutdown) = (tasks.clone(), cut.clone(), shutdown.clone());
-        Acceptor { boundary, limits: connection, connections, tasks, shutdown, cut }.run(listener)
+        Acceptor { api, served, connections, tasks, shutdown, cut }.run(listener)
     };
     tokio::join!(run(listeners.grpc, Api::Grpc, grpc), run(listeners.http, Api::Http, http));
 
     tasks.close();
     if timeout(limits.drain_timeout, tasks.wait()).await.is_err() {
-        tracing::warn!(connections = tasks.len(), "the drain timed out: the remaining connections are cut");
+        tracing::warn!(connections = tasks.len(), "the drain timed out: the remaining connections are closed");
         cut.cancel();
         tasks.wait().await;
     }

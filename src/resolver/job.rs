@@ -1,52 +1,57 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
-use tokio::time;
 
-use super::IdentifyError;
+use super::deadline::has_passed;
+use super::error::IdentifyError;
 use crate::domain::{Answer, Identifier, Identity, Observation, Outcome};
-use crate::store::{MAX_LOOKUP, StoreError};
+use crate::store::StoreError;
 
-/// A request under way.
+/// One request on its way through the lanes.
 #[derive(Debug)]
 pub(super) struct Job {
     pub(super) observation: Observation,
     pub(super) deadline: Instant,
-    pub(super) reply: oneshot::Sender<Result<Answer, IdentifyError>>,
-    /// The identities that owned any of its identifiers when a read looked, and those identifiers.
+    reply: oneshot::Sender<Result<Answer, IdentifyError>>,
+    /// The identities that owned some of its identifiers at the read.
     pub(super) owners: Vec<Arc<Identity>>,
+    /// The identifiers that had an owner at the read.
     pub(super) owned: Vec<Identifier>,
-    /// The list that it is of.
-    pub(super) list: Option<ListId>,
+    /// The batch that it belongs to.
+    pub(super) batch: Option<BatchId>,
     pub(super) _permit: OwnedSemaphorePermit,
 }
 
-/// A list, whose order matters.
+/// Identifies a caller's batch. The order of its jobs matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct ListId(u64);
+pub(super) struct BatchId(u64);
 
-impl ListId {
-    /// Another one each time.
+impl BatchId {
+    /// Returns a new id, which no other batch of this process has.
     pub(super) fn next() -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         Self(NEXT.fetch_add(1, Ordering::Relaxed))
     }
 }
 
-/// What the caller of a job waits on.
-pub(super) type Reply = oneshot::Receiver<Result<Answer, IdentifyError>>;
+/// Receives the reply to a job.
+pub(super) type ReplyReceiver = oneshot::Receiver<Result<Answer, IdentifyError>>;
 
 impl Job {
-    /// A job that nobody has looked at yet.
-    pub(super) fn new(observation: Observation, deadline: Instant, permit: OwnedSemaphorePermit) -> (Self, Reply) {
-        let (reply, answer) = oneshot::channel();
-        let (owners, owned, list) = Default::default();
-        (Self { observation, deadline, reply, owners, owned, list, _permit: permit }, answer)
+    /// Returns a new job, and the receiver of its reply.
+    pub(super) fn new(
+        observation: Observation,
+        deadline: Instant,
+        permit: OwnedSemaphorePermit,
+    ) -> (Self, ReplyReceiver) {
+        let (reply, receiver) = oneshot::channel();
+        let (owners, owned, batch) = Default::default();
+        (Self { observation, deadline, reply, owners, owned, batch, _permit: permit }, receiver)
     }
 
-    /// Whether somebody still waits for the answer. What nobody waits for does not cost a statement.
+    /// Returns whether the caller still waits. A job without a waiting caller must not cost a statement.
     pub(super) fn is_wanted(&self) -> bool {
         !self.reply.is_closed() && !has_passed(self.deadline)
     }
@@ -55,65 +60,27 @@ impl Job {
         self.observation.identifiers()
     }
 
-    /// Answers it with the identity that owns all of its identifiers.
-    pub(super) fn matched(self, identity: &Arc<Identity>) {
-        self.answer(Ok(Answer { outcome: Outcome::Matched, identity: Arc::clone(identity) }));
+    /// Sends the reply.
+    pub(super) fn reply(self, result: Result<Answer, IdentifyError>) {
+        let _ = self.reply.send(result); // The caller may be gone.
     }
 
-    pub(super) fn answer(self, answer: Result<Answer, IdentifyError>) {
-        let _ = self.reply.send(answer); // The caller may have left.
+    /// Replies with the identity that owns all identifiers of the job.
+    pub(super) fn reply_matched(self, identity: &Arc<Identity>) {
+        self.reply(Ok(Answer { outcome: Outcome::Matched, identity: Arc::clone(identity) }));
     }
 }
 
-/// Whether it is later than that, by the clock of the timers.
-pub(super) fn has_passed(deadline: Instant) -> bool {
-    time::Instant::now().into_std() >= deadline
+/// Sends the same error to all jobs.
+pub(super) fn reply_error(jobs: Vec<Job>, error: &StoreError) {
+    jobs.into_iter().for_each(|job| job.reply(Err(error.into())));
 }
 
-/// The moment that is so much later than now, by the same clock.
-pub(super) fn after(timeout: Duration) -> Instant {
-    (time::Instant::now() + timeout).into_std()
-}
-
-/// Those identifiers of the jobs that are wanted, sorted, each once.
-pub(super) fn identifiers(jobs: &[Job], is_wanted: impl Fn(&Job, &Identifier) -> bool) -> Vec<Identifier> {
-    let of = |job| Job::identifiers(job).iter().filter(|identifier| is_wanted(job, identifier));
-    let mut identifiers: Vec<Identifier> = jobs.iter().flat_map(of).cloned().collect();
+/// Returns the identifiers of the jobs that `include` accepts: sorted, each once.
+pub(super) fn sorted_identifiers(jobs: &[Job], include: impl Fn(&Job, &Identifier) -> bool) -> Vec<Identifier> {
+    let included = |job| Job::identifiers(job).iter().filter(|identifier| include(job, identifier));
+    let mut identifiers: Vec<Identifier> = jobs.iter().flat_map(included).cloned().collect();
     identifiers.sort();
     identifiers.dedup();
     identifiers
-}
-
-/// The jobs of one statement that looks their identifiers up, of which it takes [`MAX_LOOKUP`].
-#[derive(Debug)]
-pub(super) struct Statement {
-    pub(super) jobs: Vec<Job>,
-    /// How many more identifiers it takes.
-    room: usize,
-}
-
-impl Statement {
-    /// One that begins with this job, however large it is.
-    pub(super) fn new(first: Job) -> Self {
-        let room = MAX_LOOKUP.saturating_sub(first.identifiers().len());
-        Self { jobs: vec![first], room }
-    }
-
-    pub(super) fn is_full(&self) -> bool {
-        self.room == 0
-    }
-
-    pub(super) fn has_room_for(&self, job: &Job) -> bool {
-        job.identifiers().len() <= self.room
-    }
-
-    pub(super) fn push(&mut self, job: Job) {
-        self.room = self.room.saturating_sub(job.identifiers().len());
-        self.jobs.push(job);
-    }
-}
-
-/// Answers all of them alike.
-pub(super) fn fail(jobs: Vec<Job>, error: &StoreError) {
-    jobs.into_iter().for_each(|job| job.answer(Err(error.into())));
 }

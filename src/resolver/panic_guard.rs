@@ -1,33 +1,36 @@
-//! Panics: one ends no lane, and fails no request but the one that it is about.
+//! Panics: a panic ends no lane, and fails only the request that caused it.
 
 use std::panic::AssertUnwindSafe;
 
 use futures::FutureExt;
 use tokio::time::sleep;
 
-use super::backoff::LONGEST;
+use super::backoff::MAX_PAUSE;
 use crate::store::{Cause, StoreError};
 
-/// The outcome of work on the store; a panic in it is an error like that of a statement which the database
-/// refuses, and would again. (The log says where it was: see [`telemetry`](crate::telemetry).)
-pub(super) async fn caught<T, E: From<StoreError>>(work: impl Future<Output = Result<T, E>>) -> Result<T, E> {
+/// Runs work on the store and turns a panic into [`StoreError::Rejected`].
+///
+/// The lanes then treat the panic like a statement that the database always rejects. The log says where the panic was
+/// (see [`telemetry`](crate::telemetry)).
+pub(super) async fn catch_panic<T, E: From<StoreError>>(work: impl Future<Output = Result<T, E>>) -> Result<T, E> {
     let panicked = |_| Err(StoreError::Rejected(Cause::new("a panic")).into());
     AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(panicked)
 }
 
-/// What works until nothing more comes.
+/// A task that handles one item after another until its queue ends.
 pub(super) trait Worker: Send + 'static {
-    /// Takes what comes, one after the other, to the end.
+    /// Handles the items of the queue until the queue ends.
     fn run(&mut self) -> impl Future<Output = ()> + Send;
 }
 
-/// Starts a lane on the current tokio runtime. After a panic it goes on with what comes next; what it had
-/// in hand is dropped, and so answered as [`IdentifyError::Internal`](super::IdentifyError::Internal).
-pub(super) fn start(mut lane: impl Worker) {
+/// Starts a worker on the current tokio runtime, and starts it again after a panic.
+///
+/// A panic drops the item in work. Its caller gets [`IdentifyError::Internal`](super::IdentifyError::Internal).
+pub(super) fn spawn(mut worker: impl Worker) {
     tokio::spawn(async move {
-        while AssertUnwindSafe(lane.run()).catch_unwind().await.is_err() {
-            tracing::error!("a lane of the resolver panicked, and goes on");
-            sleep(LONGEST).await; // If it does nothing but panic, let it not do so all the time.
+        while AssertUnwindSafe(worker.run()).catch_unwind().await.is_err() {
+            tracing::error!("a lane of the resolver panicked; it continues with the next request");
+            sleep(MAX_PAUSE).await; // A worker that panics each time must not use all processor time.
         }
     });
 }
@@ -53,7 +56,7 @@ mod tests {
     async fn a_lane_goes_on_after_a_panic() {
         let (numbers, queue) = mpsc::unbounded_channel();
         let (done, mut seen) = mpsc::unbounded_channel();
-        start(Fragile(queue, done));
+        spawn(Fragile(queue, done));
         for number in [0, 1, 2, 1, 3] {
             numbers.send(number).unwrap();
         }

@@ -2,38 +2,41 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
 
-/// Where to listen: `127.0.0.1:50051`, `[::1]:50051`, `0.0.0.0:0`, or a host name, which is looked up
-/// when it is bound (`TcpListener::bind((addr.host(), addr.port()))`). Port 0 picks a free one.
+/// An address to listen at: `127.0.0.1:50051`, `[::1]:50051`, `0.0.0.0:0`, or a host name and a port.
+///
+/// A host name is looked up when it is bound (`TcpListener::bind((addr.host(), addr.port()))`). Port 0 picks a free
+/// port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListenAddr {
     host: String,
     port: u16,
 }
 
-/// The text is no address to listen at.
+/// The text is not an address to listen at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("must be HOST:PORT, such as 127.0.0.1:3000, 0.0.0.0:3000, [::1]:3000 or localhost:3000")]
 pub struct InvalidListenAddr;
 
 impl ListenAddr {
-    /// The host's name or IP address, an IPv6 one without brackets.
+    /// Returns the host name or IP address. An IPv6 address has no brackets.
     pub fn host(&self) -> &str {
         &self.host
     }
 
-    /// The TCP port. 0 stands for any free one.
+    /// Returns the TCP port. 0 stands for any free port.
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// The same host at another port.
+    /// Returns the same host with another port.
     pub(super) fn with_port(self, port: u16) -> Self {
         Self { port, ..self }
     }
 
-    /// Where a client on the same machine reaches a listener at this address: "every interface" is
-    /// nowhere to connect to, so it becomes the loopback one.
-    pub fn from_here(&self) -> Self {
+    /// Returns the address at which a client on the same machine reaches this listener.
+    ///
+    /// A client cannot connect to "every interface" (`0.0.0.0`, `[::]`), so that becomes the loopback address.
+    pub fn reachable_locally(&self) -> Self {
         let host = match self.host.parse() {
             Ok(IpAddr::V4(Ipv4Addr::UNSPECIFIED)) => Ipv4Addr::LOCALHOST.to_string(),
             Ok(IpAddr::V6(Ipv6Addr::UNSPECIFIED)) => Ipv6Addr::LOCALHOST.to_string(),
@@ -46,7 +49,7 @@ impl ListenAddr {
 impl FromStr for ListenAddr {
     type Err = InvalidListenAddr;
 
-    // `:3000` is refused: in some tools it means every interface, in others loopback.
+    // `:3000` is an error: some tools read it as every interface, others as loopback.
     fn from_str(text: &str) -> Result<Self, InvalidListenAddr> {
         if let Ok(addr) = text.parse::<SocketAddr>() {
             return Ok(Self { host: addr.ip().to_string(), port: addr.port() });
@@ -64,7 +67,7 @@ impl fmt::Display for ListenAddr {
     }
 }
 
-/// Whether the text can be a host's name. One without a letter would be a mistyped IP address.
+/// Returns whether the text can be a host name. A text without a letter would be a mistyped IP address.
 pub(super) fn is_host_name(text: &str) -> bool {
     text.chars().all(|c| c.is_ascii_alphanumeric() || "-._".contains(c)) && text.contains(|c: char| c.is_alphabetic())
 }
@@ -94,8 +97,8 @@ mod tests {
         for (listens, reached) in
             [("0.0.0.0:1", "127.0.0.1:1"), ("[::]:1", "[::1]:1"), ("10.0.0.1:1", "10.0.0.1:1"), ("db:1", "db:1")]
         {
-            let from_here = listens.parse::<ListenAddr>().map(|addr| addr.from_here().to_string());
-            assert_eq!(from_here, Ok(reached.to_owned()));
+            let reached_at = listens.parse::<ListenAddr>().map(|addr| addr.reachable_locally().to_string());
+            assert_eq!(reached_at, Ok(reached.to_owned()));
         }
     }
 }

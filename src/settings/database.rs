@@ -6,29 +6,30 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
+use super::error::InvalidSetting;
 use super::sources::Sources;
-use super::{InvalidSetting, address, servers, value};
+use super::{address, servers, value};
 
-/// The database, and how patient to be with it.
+/// The database and its time-outs.
 #[derive(Clone, Debug)]
-pub struct Database {
-    /// Where it is: a URL that starts with `mysql://`, `postgres://`, `postgresql://` or `sqlite:`. It may name
-    /// several hosts, with commas between them.
+pub struct DatabaseSettings {
+    /// A URL that starts with `mysql://`, `postgres://`, `postgresql://` or `sqlite:`. It may name several hosts, with
+    /// commas between them.
     pub url: SecretString,
-    /// The URL of each server that can have the database, in order of preference: [`url`](Self::url) with one host each.
+    /// One URL for each host of [`url`](Self::url), in order of preference.
     pub servers: Vec<SecretString>,
-    /// The most connections one process opens. Default 16.
+    /// Maximum database connections of this process. Default 16.
     pub connections: u32,
-    /// How long `serve` waits at start for a database that does not answer; zero is not at all. Default 10 s.
+    /// How long `serve` waits at start for a database that does not answer. Zero means no wait. Default 10 s.
     pub wait: Duration,
-    /// The longest that one statement may take before the database counts as unreachable. Default 3 s.
+    /// Time limit for one statement. After it, the database counts as unreachable. Default 3 s.
     pub timeout: Duration,
-    /// Whether `serve` brings the schema up to date first. Default true.
+    /// Whether `serve` applies missing migrations first. Default true.
     pub migrate: bool,
 }
 
-impl Database {
-    /// What kind of database it is, for logs: `mysql`, `postgres`, `postgresql` or `sqlite`.
+impl DatabaseSettings {
+    /// Returns the kind of database, for the log: `mysql`, `postgres`, `postgresql` or `sqlite`.
     pub fn scheme(&self) -> &str {
         let url = self.url.expose_secret();
         url.split_once(':').map_or(url, |(scheme, _)| scheme)
@@ -38,47 +39,47 @@ impl Database {
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Database")]
 pub(super) struct DatabaseArgs {
-    /// The database: mysql://USER:PASSWORD@HOST:PORT/NAME, postgres://… likewise, or sqlite://FILE.
-    /// mariadb:// and postgresql:// are understood too. Of several hosts, HOST:PORT,HOST:PORT, the first that
-    /// takes writes is used
+    /// The database: mysql://USER:PASSWORD@HOST:PORT/NAME, postgres://USER:PASSWORD@HOST:PORT/NAME or sqlite://FILE.
+    /// mariadb:// and postgresql:// work too. With several hosts, HOST:PORT,HOST:PORT, the service uses the first
+    /// one that accepts writes
     #[arg(long, env, value_name = "URL", default_value = "sqlite://identity.db?mode=rwc")]
     #[arg(value_parser = value::Parser::new(database_url))]
     database_url: SecretString,
 
-    /// Host of a MySQL database, or several with commas between them. Any of the --db-… settings takes the
-    /// place of --database-url; giving both is an error
+    /// Host of a MySQL database, or several hosts with commas between them. Any --db-… setting replaces
+    /// --database-url; giving both is an error
     #[arg(long, env, value_name = "HOST", default_value = "127.0.0.1", value_parser = value::Parser::new(hosts))]
     db_host: String,
 
-    /// Its port, on all hosts
+    /// Port of the MySQL database, on all hosts
     #[arg(long, env, value_name = "PORT", default_value = "3306", value_parser = value::whole::<u16, 1, 65535>())]
     db_port: u16,
 
-    /// Its user
+    /// User of the MySQL database
     #[arg(long, env, value_name = "USER", default_value = "root", value_parser = value::Parser::new(not_empty))]
     db_user: String,
 
-    /// Its user's password. Flags show in lists of processes: prefer the environment or the file
+    /// Password of that user. Process lists show flags: prefer the environment or the file
     #[arg(long, env, value_name = "PASSWORD", value_parser = value::Parser::new(|text| Ok(SecretString::from(text))))]
     db_password: Option<SecretString>,
 
-    /// Its name
+    /// Name of the MySQL database
     #[arg(long, env, value_name = "NAME", default_value = "identity", value_parser = value::Parser::new(not_empty))]
     db_name: String,
 
-    /// The most connections to the database
+    /// Maximum connections to the database
     #[arg(long, env, value_name = "COUNT", default_value = "16", value_parser = value::whole::<u32, 1, 10_000>())]
     database_connections: u32,
 
-    /// How long `serve` waits at start for a database that does not answer; 0s is not at all
+    /// How long `serve` waits at start for a database that does not answer; 0s means no wait
     #[arg(long, env, value_name = "TIME", default_value = "10s", value_parser = value::duration())]
     database_wait: Duration,
 
-    /// The longest that one statement may take before the database counts as unreachable
+    /// Time limit for one statement; after it, the database counts as unreachable
     #[arg(long, env, value_name = "TIME", default_value = "3s", value_parser = value::timeout())]
     database_timeout: Duration,
 
-    /// Whether `serve` brings the database's schema up to date first
+    /// Whether `serve` applies missing migrations first
     #[arg(long, env, value_name = "BOOL", default_value = "true", value_parser = value::boolean())]
     #[arg(action = clap::ArgAction::Set)]
     migrate: bool,
@@ -87,18 +88,22 @@ pub(super) struct DatabaseArgs {
 impl DatabaseArgs {
     const PARTS: [&str; 5] = ["db_host", "db_port", "db_user", "db_password", "db_name"];
 
-    pub(super) fn settle(self, sources: &Sources) -> Result<Database, InvalidSetting> {
+    /// Returns the section: the URL as given, or one made of its parts.
+    ///
+    /// # Errors
+    /// When both the URL and a part of it are given.
+    pub(super) fn resolve(self, sources: &Sources) -> Result<DatabaseSettings, InvalidSetting> {
         let part = Self::PARTS.into_iter().find(|id| sources.is_given(id));
         let url = match part {
             None => self.database_url,
             Some(part) if sources.is_given("database_url") => {
-                let reason = format!("cannot be given together with {}", sources.spelled(part));
-                return Err(InvalidSetting::new(sources.spelled("database_url"), reason));
+                let reason = format!("cannot be given together with {}", sources.name_in_source(part));
+                return Err(InvalidSetting::new(sources.name_in_source("database_url"), reason));
             }
             Some(_) => self.composed_url(),
         };
-        Ok(Database {
-            servers: servers::each(url.expose_secret()).into_iter().map(SecretString::from).collect(),
+        Ok(DatabaseSettings {
+            servers: servers::split_hosts(url.expose_secret()).into_iter().map(SecretString::from).collect(),
             url,
             connections: self.database_connections,
             wait: self.database_wait,
@@ -108,7 +113,7 @@ impl DatabaseArgs {
     }
 
     fn composed_url(&self) -> SecretString {
-        // All but letters and digits, so that no character of a password can end it early.
+        // Encodes every character except letters and digits, so that no character of a password ends the URL early.
         let encoded = |text| utf8_percent_encode(text, NON_ALPHANUMERIC);
         let mut url = format!("mysql://{}", encoded(&self.db_user));
         if let Some(password) = &self.db_password {
@@ -128,9 +133,9 @@ fn database_url(text: &str) -> Result<SecretString, String> {
         "mysql" | "mariadb" | "postgres" | "postgresql" => {}
         _ => return Err("must start with mysql://, mariadb://, postgres://, postgresql:// or sqlite://".to_owned()),
     }
-    for server in servers::each(text) {
-        // The parser's errors are fixed sentences, without the text.
-        let url = Url::parse(&server).map_err(|error| format!("is no valid URL: {error}"))?;
+    for server in servers::split_hosts(text) {
+        // The parser's errors are fixed sentences. They do not contain the URL.
+        let url = Url::parse(&server).map_err(|error| format!("is not a valid URL: {error}"))?;
         if url.host_str().is_none_or(str::is_empty) {
             return Err(format!("names no host: {scheme}://USER:PASSWORD@HOST:PORT/NAME"));
         }
@@ -162,16 +167,16 @@ fn not_empty(text: &str) -> Result<String, String> {
     if text.is_empty() { Err("must not be empty".to_owned()) } else { Ok(text.to_owned()) }
 }
 
-/// The URL as an operator may see it: without password and parameters, of which some are secret too.
-pub(super) fn shown(url: &str) -> String {
+/// Returns the URL without its password and its parameters, some of which are secret too.
+pub(super) fn without_secrets(url: &str) -> String {
     if url.starts_with("sqlite:") {
         return url.to_owned();
     }
-    let first = servers::each(url).swap_remove(0);
+    let first = servers::split_hosts(url).swap_remove(0);
     let Ok(mut shown) = Url::parse(&first) else { return String::new() };
     shown.set_query(None);
     shown.set_fragment(None);
-    // Fails only on a URL without a host, which has no password either.
+    // This fails only for a URL without a host, which has no password.
     let _ = shown.set_password(None);
     servers::with_hosts_of(shown.as_str(), url)
 }

@@ -5,25 +5,27 @@ use std::path::{Path, PathBuf};
 use clap::{Arg, Command};
 use toml::{Table, Value};
 
-use super::InvalidSetting;
+use super::error::InvalidSetting;
 
-/// The settings file: TOML, one key for a setting.
+/// A settings file: TOML with one key for each setting.
 pub(super) struct File {
     path: PathBuf,
     table: Table,
 }
 
 impl File {
+    /// Reads and parses a file. `path_source` is the setting that the path came from.
+    ///
     /// # Errors
-    /// The file cannot be read or is no TOML; the error is `named` for where its path came from.
-    pub(super) fn read(path: &Path, named: String) -> Result<Self, InvalidSetting> {
+    /// When the file cannot be read, or when it is not valid TOML.
+    pub(super) fn read(path: &Path, path_source: String) -> Result<Self, InvalidSetting> {
         let text = fs::read_to_string(path)
-            .map_err(|error| InvalidSetting::new(named, format!("cannot read {}: {error}", path.display())))?;
-        // TOML's own report quotes the line, which may hold a password.
+            .map_err(|error| InvalidSetting::new(path_source, format!("cannot read {}: {error}", path.display())))?;
+        // The message of the TOML parser quotes the line, which may hold a password.
         let table = text.parse().map_err(|error: toml::de::Error| {
             let line = 1 + text[..error.span().map_or(0, |span| span.start)].matches('\n').count();
             let reason = error.message().replace('\n', ", ");
-            InvalidSetting::new(path.display().to_string(), format!("line {line} is no valid TOML: {reason}"))
+            InvalidSetting::new(path.display().to_string(), format!("line {line} is not valid TOML: {reason}"))
         })?;
         Ok(Self { path: path.to_owned(), table })
     }
@@ -32,25 +34,27 @@ impl File {
         self.table.contains_key(key)
     }
 
-    /// A key as an error or a report names it.
-    pub(super) fn spelled(&self, key: &str) -> String {
+    /// Returns the name of a key for an error or a report: the key and the file.
+    pub(super) fn name_of(&self, key: &str) -> String {
         format!("{key} ({})", self.path.display())
     }
 
-    /// The command with the file's values as the defaults, so that one parser judges flags, environment and file alike.
+    /// Returns the command with the file's values as its defaults.
+    ///
+    /// So one parser checks flags, environment and file.
     ///
     /// # Errors
-    /// A key that is no setting, or a value of the wrong type.
-    pub(super) fn below(&self, mut command: Command) -> Result<Command, InvalidSetting> {
+    /// When a key is not a setting, or when a value has the wrong type.
+    pub(super) fn set_defaults(&self, mut command: Command) -> Result<Command, InvalidSetting> {
         for (key, value) in &self.table {
             let arg = command.get_arguments().find(|arg| arg.get_id() == key.as_str() && is_setting(arg));
-            let arg = arg.ok_or_else(|| InvalidSetting::new(self.spelled(key), "there is no such setting"))?;
-            let kind = Kind::of(arg);
+            let arg = arg.ok_or_else(|| InvalidSetting::new(self.name_of(key), "there is no such setting"))?;
+            let kind = TomlType::of(arg);
             let text = match (kind, value) {
-                (Kind::Text, Value::String(text)) => text.clone(),
-                (Kind::Number, Value::Integer(number)) => number.to_string(),
-                (Kind::Bool, Value::Boolean(boolean)) => boolean.to_string(),
-                _ => return Err(InvalidSetting::new(self.spelled(key), kind.rule())),
+                (TomlType::Text, Value::String(text)) => text.clone(),
+                (TomlType::Number, Value::Integer(number)) => number.to_string(),
+                (TomlType::Bool, Value::Boolean(boolean)) => boolean.to_string(),
+                _ => return Err(InvalidSetting::new(self.name_of(key), kind.rule())),
             };
             command = command.mut_arg(key, |arg| arg.default_value(text));
         }
@@ -58,20 +62,20 @@ impl File {
     }
 }
 
-/// Whether the argument can stand in a file: all but the path of the file itself, help and version.
+/// Returns whether the argument is a setting: any argument but the path of the file, help and version.
 pub(super) fn is_setting(arg: &Arg) -> bool {
     !["config", "help", "version"].contains(&arg.get_id().as_str())
 }
 
 /// The TOML type of a setting.
 #[derive(Clone, Copy)]
-pub(super) enum Kind {
+pub(super) enum TomlType {
     Text,
     Number,
     Bool,
 }
 
-impl Kind {
+impl TomlType {
     pub(super) fn of(arg: &Arg) -> Self {
         let parsed = arg.get_value_parser().type_id();
         if parsed == TypeId::of::<bool>() {

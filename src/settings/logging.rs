@@ -4,28 +4,28 @@ use tracing_subscriber::EnvFilter;
 
 use super::value;
 
-/// What is logged and how.
+/// The filter and the format of the log.
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Logging")]
-pub struct Logging {
-    /// Which log lines are written, as LEVEL or TARGET=LEVEL with commas between; levels are off, error,
-    /// warn, info, debug and trace
+pub struct LogSettings {
+    /// Filter for log lines: LEVEL or TARGET=LEVEL, with commas between. Levels are off, error, warn, info, debug
+    /// and trace
     #[arg(id = "log", long = "log", env = "RUST_LOG", value_name = "FILTER", default_value = "info")]
     #[arg(value_parser = value::Parser::new(filter))]
     pub filter: String,
 
-    /// text or json; without it, text on a terminal and json elsewhere
+    /// Format of log lines: text or json. Without it: text on a terminal, json elsewhere
     #[arg(id = "log_format", long = "log-format", env = "LOG_FORMAT", value_name = "FORMAT")]
     #[arg(value_parser = value::from_str::<LogFormat>())]
     pub format: Option<LogFormat>,
 }
 
-/// How a log line is written.
+/// The format of a log line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
-    /// For people: time, level, target, message and fields on a line.
+    /// One line for people: time, level, target, message and fields.
     Text,
-    /// For machines: a JSON object a line.
+    /// One JSON object on a line, for machines.
     Json,
 }
 

@@ -1,65 +1,57 @@
-//! Every setting: a flag, an environment variable and a key of an optional TOML file, in this order of
-//! precedence, over a default.
+//! Every setting of the service: its name, its default, its help text, and where its value came from.
 //!
-//! The `clap` arguments of this module are the one list of them. `identity.example.toml` documents the
-//! file, which a test compares with the list.
+//! A setting is a flag, an environment variable and a key of an optional TOML file. A flag wins over the environment,
+//! the environment over the file, and the file over the default. The `clap` arguments of this module are the only list
+//! of settings. Tests compare `identity.example.toml` and `docs/configuration.md` with that list.
+//!
+//! # How to add a setting
+//!
+//! 1. Add a field to the section that it belongs to, for example [`LimitSettings`] in `limits.rs`. Its `#[arg(...)]`
+//!    has the flag, the variable, the default and the parser (see `value.rs`). Its doc comment is the help text.
+//! 2. Add it to `identity.example.toml`, to `docs/configuration.md` and to `VALUES` in `tests/settings/bench.rs`.
+//! 3. Read the field where it is used. Sections are passed on as they are, so nothing in between changes.
+//!
+//! A field of a section that is also a `clap` struct needs nothing else. [`DatabaseSettings`] and [`ListenSettings`]
+//! are computed from several arguments: `DatabaseArgs` and `ListenArgs` beside them do that, in `resolve`.
 
 mod address;
 mod database;
 mod error;
 mod file;
-mod identify;
+mod identifiers;
 mod limits;
 mod listen;
 mod load;
 mod logging;
 mod queue;
 mod report;
+mod sections;
 mod servers;
 mod sources;
 pub(crate) mod value;
 
 use std::ffi::OsString;
-use std::path::PathBuf;
 
 use clap::{ArgMatches, Args, Command, Error, FromArgMatches};
 
 pub use address::{InvalidListenAddr, ListenAddr};
-pub use database::Database;
-pub use error::InvalidSetting;
-pub use identify::{Identify, Spelling};
-pub use limits::Limits;
-pub use listen::Listen;
-pub use load::Stop;
-pub use logging::{LogFormat, Logging};
-pub use queue::Queue;
-
-use database::DatabaseArgs;
-use listen::ListenArgs;
-
-/// How this process is to run. Printing it with `{:?}` shows no secret.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// The database.
-    pub database: Database,
-    /// The addresses.
-    pub listen: Listen,
-    /// The meaning of identifiers and the spelling of answers.
-    pub identify: Identify,
-    /// Bounds on callers.
-    pub limits: Limits,
-    /// The queue of requests and the size of transactions.
-    pub queue: Queue,
-    /// The log.
-    pub logging: Logging,
-}
+pub use database::DatabaseSettings;
+pub use error::{InvalidSetting, Stop};
+pub use identifiers::{IdentifierSettings, Spelling};
+pub use limits::LimitSettings;
+pub use listen::ListenSettings;
+pub use logging::{LogFormat, LogSettings};
+pub use queue::QueueSettings;
+pub use sections::Settings;
+pub(crate) use sections::SettingsArgs;
 
 impl Settings {
-    /// Settings from flags alone, such as `["--grpc-addr", "127.0.0.1:0"]`, over the defaults. Neither the
-    /// environment nor a file counts, so a test gets the same everywhere.
+    /// Returns the defaults with these flags over them, for example `["--grpc-addr", "127.0.0.1:0"]`.
+    ///
+    /// It reads neither the environment nor a file, so that a test gets the same settings everywhere.
     ///
     /// # Errors
-    /// [`Stop`] names the flag that is wrong.
+    /// [`Stop`] names the wrong flag.
     pub fn from_flags<T: Into<OsString>>(flags: impl IntoIterator<Item = T>) -> Result<Self, Stop> {
         let command = SettingsArgs::augment_args(Command::new("identity")).mut_args(|arg| arg.env(None::<&str>));
         let name = OsString::from("identity");
@@ -68,31 +60,10 @@ impl Settings {
     }
 }
 
-/// The arguments that are settings, for a `clap` command to flatten.
-#[derive(Clone, Debug, Args)]
-#[command(next_help_heading = "Settings file")]
-pub(crate) struct SettingsArgs {
-    /// A TOML file of settings. Its keys are the flags' names with underscores: grpc_addr = "0.0.0.0:50051"
-    #[arg(long, env = "IDENTITY_CONFIG", value_name = "FILE")]
-    config: Option<PathBuf>,
-    #[command(flatten)]
-    database: DatabaseArgs,
-    #[command(flatten)]
-    listen: ListenArgs,
-    #[command(flatten)]
-    identify: Identify,
-    #[command(flatten)]
-    limits: Limits,
-    #[command(flatten)]
-    queue: Queue,
-    #[command(flatten)]
-    logging: Logging,
-}
-
-/// What a command line came to.
+/// A parsed command line.
 pub(crate) struct Loaded {
     pub(crate) settings: Settings,
-    /// The settings as a file, with where each came from.
+    /// The settings as a TOML file, each with its origin.
     pub(crate) report: String,
     /// For the caller's own arguments.
     pub(crate) matches: ArgMatches,
@@ -101,17 +72,17 @@ pub(crate) struct Loaded {
 /// Loads the settings for a command that has [`SettingsArgs`] among its arguments.
 ///
 /// # Errors
-/// [`Stop`] names what is wrong, or has the help that was asked for.
+/// [`Stop`] names what is wrong, or holds the help text to print.
 pub(crate) fn load(command: Command, args: impl IntoIterator<Item = OsString>) -> Result<Loaded, Stop> {
     let sources = load::parse(command, args)?;
     let SettingsArgs { database, listen, identify, limits, queue, logging, config: _ } =
         SettingsArgs::from_arg_matches(&sources.matches).map_err(unread)?;
-    let (database, listen) = (database.settle(&sources)?, listen.settle(&sources));
+    let (database, listen) = (database.resolve(&sources)?, listen.resolve(&sources));
     let settings = Settings { database, listen, identify, limits, queue, logging };
     Ok(Loaded { report: report::report(&settings, &sources), settings, matches: sources.matches })
 }
 
-/// For arguments that parsed but do not fit their struct.
+/// Returns the error for arguments that parsed but do not fit their struct.
 pub(crate) fn unread(error: Error) -> Stop {
     Stop::Usage(error.kind().to_string())
 }

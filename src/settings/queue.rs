@@ -1,9 +1,9 @@
 use super::value;
 
-/// How many requests the resolver takes on, and how many share a transaction.
+/// The limits of the request queue and of one transaction.
 #[derive(Clone, Copy, Debug, clap::Args)]
 #[command(next_help_heading = "Limits")]
-pub struct Queue {
+pub struct QueueSettings {
     /// Maximum queued requests; each batch or stream item counts as one. Above it, calls fail with
     /// RESOURCE_EXHAUSTED; streams use at most half of it and wait instead
     #[arg(long, env, value_name = "COUNT", default_value = "4096")]

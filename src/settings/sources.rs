@@ -4,7 +4,7 @@ use clap::{ArgMatches, Command};
 use super::file::File;
 use super::value;
 
-/// Where a setting's value came from. The greater wins.
+/// Where a setting's value came from. The later variant wins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Origin {
     Default,
@@ -13,7 +13,7 @@ pub(super) enum Origin {
     Flag,
 }
 
-/// Tells for each setting where its value came from.
+/// A parsed command line, the environment and the settings file, with the origin of each value.
 pub(super) struct Sources {
     pub(super) command: Command,
     pub(super) matches: ArgMatches,
@@ -21,6 +21,7 @@ pub(super) struct Sources {
 }
 
 impl Sources {
+    /// Returns where the setting's value came from.
     pub(super) fn origin(&self, id: &str) -> Origin {
         match self.matches.value_source(id) {
             Some(ValueSource::CommandLine) => Origin::Flag,
@@ -30,17 +31,18 @@ impl Sources {
         }
     }
 
+    /// Returns whether the value is not the default.
     pub(super) fn is_given(&self, id: &str) -> bool {
         self.origin(id) > Origin::Default
     }
 
-    /// The setting's name the way its source spells it.
-    pub(super) fn spelled(&self, id: &str) -> String {
+    /// Returns the setting's name the way its source spells it.
+    pub(super) fn name_in_source(&self, id: &str) -> String {
         match (&self.file, self.origin(id)) {
-            (Some(file), Origin::File) => file.spelled(id),
+            (Some(file), Origin::File) => file.name_of(id),
             _ => {
                 let arg = self.command.get_arguments().find(|arg| arg.get_id() == id);
-                arg.map_or_else(|| id.to_owned(), |arg| value::spelled(arg, self.matches.value_source(id)))
+                arg.map_or_else(|| id.to_owned(), |arg| value::name_in_source(arg, self.matches.value_source(id)))
             }
         }
     }

@@ -1,4 +1,4 @@
-//! What the text of a setting may be.
+//! Parsers for the text of a setting: the rules that a value must follow, with one error message each.
 
 use std::ffi::OsStr;
 use std::fmt::Display;
@@ -12,9 +12,10 @@ use clap::{Arg, Command, Error};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Parses a setting for clap.
+/// A clap parser for one setting.
 ///
-/// clap's own parsers echo the value and do not say whether it came from a flag or the environment.
+/// clap's own parsers print the value, which may be a password. They also do not say whether the value came from a flag
+/// or from the environment.
 #[derive(Clone, Copy)]
 pub(crate) struct Parser<T>(fn(&str) -> Result<T, String>);
 
@@ -34,7 +35,7 @@ impl<T: Clone + Send + Sync + 'static> TypedValueParser for Parser<T> {
     fn parse_ref_(&self, _: &Command, arg: Option<&Arg>, value: &OsStr, source: ValueSource) -> Result<T, Error> {
         let text = value.to_str().ok_or_else(|| "must be UTF-8".to_owned());
         text.and_then(|text| (self.0)(text)).map_err(|reason| {
-            let setting = arg.map(|arg| spelled(arg, Some(source))).unwrap_or_default();
+            let setting = arg.map(|arg| name_in_source(arg, Some(source))).unwrap_or_default();
             let mut error = Error::new(ErrorKind::ValueValidation);
             error.insert(ContextKind::InvalidArg, ContextValue::String(setting));
             error.insert(ContextKind::Custom, ContextValue::String(reason));
@@ -43,16 +44,18 @@ impl<T: Clone + Send + Sync + 'static> TypedValueParser for Parser<T> {
     }
 }
 
-/// The setting and the reason, if the error is a [`Parser`]'s.
-pub(super) fn complaint(error: &Error) -> Option<(&str, &str)> {
+/// Returns the setting and the reason if the error comes from a [`Parser`].
+pub(super) fn invalid_value(error: &Error) -> Option<(&str, &str)> {
     match (error.get(ContextKind::InvalidArg), error.get(ContextKind::Custom)) {
         (Some(ContextValue::String(setting)), Some(ContextValue::String(reason))) => Some((setting, reason)),
         _ => None,
     }
 }
 
-/// The name of a setting as its source spells it. A default can only be wrong if a file set it.
-pub(super) fn spelled(arg: &Arg, source: Option<ValueSource>) -> String {
+/// Returns the name of a setting the way its source spells it.
+///
+/// A default gets the name of its key: a default can only be wrong if a file set it.
+pub(super) fn name_in_source(arg: &Arg, source: Option<ValueSource>) -> String {
     match (source, arg.get_env(), arg.get_long()) {
         (Some(ValueSource::EnvVariable), Some(env), _) => format!("{} (environment)", env.to_string_lossy()),
         (Some(ValueSource::CommandLine), _, Some(long)) => format!("--{long}"),
@@ -61,7 +64,7 @@ pub(super) fn spelled(arg: &Arg, source: Option<ValueSource>) -> String {
     }
 }
 
-/// A whole number within bounds, both included.
+/// Parses a whole number from `MIN` to `MAX`, both included.
 pub(crate) fn whole<T: TryFrom<u32>, const MIN: u32, const MAX: u32>() -> Parser<T> {
     Parser::new(|text| {
         let number = text.parse::<u32>().ok().filter(|number| (MIN..=MAX).contains(number));
@@ -71,17 +74,17 @@ pub(crate) fn whole<T: TryFrom<u32>, const MIN: u32, const MAX: u32>() -> Parser
     })
 }
 
-/// `true` or `false`.
+/// Parses `true` or `false`.
 pub(crate) fn boolean() -> Parser<bool> {
     Parser::new(|text| text.parse().map_err(|_| "must be true or false".to_owned()))
 }
 
-/// A time from nothing to a day: `500ms`, `10s`, `1m 30s`.
+/// Parses a time from zero to a day: `500ms`, `10s`, `1m 30s`.
 pub(crate) fn duration() -> Parser<Duration> {
-    Parser::new(|text| bounded(text, Duration::ZERO, "must be a time such as 500ms or 10s, of a day at most"))
+    Parser::new(|text| bounded(text, Duration::ZERO, "must be a time such as 500ms or 10s, at most a day"))
 }
 
-/// A time from a millisecond to a day. The upper bound keeps deadlines within what a clock can add.
+/// Parses a time from a millisecond to a day. The upper limit keeps a deadline within the range of the clock.
 pub(crate) fn timeout() -> Parser<Duration> {
     Parser::new(|text| {
         bounded(text, Duration::from_millis(1), "must be a time such as 500ms or 10s, from 1ms to a day")
@@ -93,7 +96,7 @@ fn bounded(text: &str, least: Duration, rule: &str) -> Result<Duration, String> 
     if (least..=DAY).contains(&duration) { Ok(duration) } else { Err(rule.to_owned()) }
 }
 
-/// What `FromStr` accepts, where its error says "must be …".
+/// Parses with `FromStr`, for a type whose error says "must be …".
 pub(crate) fn from_str<T>() -> Parser<T>
 where
     T: FromStr<Err: Display>,

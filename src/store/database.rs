@@ -1,13 +1,20 @@
+//! [`Store`] and [`Transaction`] on MySQL, MariaDB, PostgreSQL and SQLite.
+
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
 
-use sea_orm::{
-    ConnectionTrait, DatabaseConnection, DbBackend, SqliteTransactionMode, TransactionOptions, TransactionTrait,
-};
+use sea_orm::{DatabaseConnection, SqliteTransactionMode, TransactionOptions, TransactionTrait};
+use tokio::time::sleep;
 
-use super::dialect::Clock;
+use super::clock::Clock;
+use super::connect_error::ConnectError;
+use super::error::StoreError;
 use super::pool::{Lease, Pool};
-use super::{LookupResult, MAX_LOOKUP, Store, StoreError, Transaction, find, write};
+use super::sql::Engine;
+use super::traits::{LookupResult, MAX_LOOKUP, Store, Transaction};
+use super::{lock, lookup, write};
 use crate::domain::{ContactId, Identifier, Identity, Plan, Timestamp};
+use crate::settings;
 
 /// MySQL, MariaDB, PostgreSQL or SQLite through SeaORM. Clones share one pool of connections.
 #[derive(Clone, Debug)]
@@ -15,36 +22,68 @@ pub struct Database {
     pub(super) pool: Pool,
 }
 
+/// How long [`Database::wait_and_connect`] waits between two attempts.
+const CONNECT_EVERY: Duration = Duration::from_millis(500);
+
 impl Database {
-    /// The connections as they are now, for what is not on the hot path.
-    pub fn connection(&self) -> DatabaseConnection {
-        self.pool.any().connection().clone()
+    /// Connects to the first of the servers that takes writes.
+    ///
+    /// # Errors
+    /// The error is worth another attempt unless it [is lasting](ConnectError::is_lasting).
+    pub async fn connect(settings: &settings::DatabaseSettings) -> Result<Self, ConnectError> {
+        Ok(Self { pool: Pool::connect(settings).await? })
     }
 
-    pub(super) fn is_sqlite(&self) -> bool {
-        self.pool.any().connection().get_database_backend() == DbBackend::Sqlite
-    }
-
-    /// How transactions begin. The other databases' isolation level is a setting of the session, see `session`.
-    pub(super) fn begin_options(&self) -> TransactionOptions {
-        TransactionOptions {
-            sqlite_transaction_mode: self.is_sqlite().then_some(SqliteTransactionMode::Immediate),
-            ..Default::default()
+    /// Connects, and tries again for up to [`settings::DatabaseSettings::wait`] while no server can be used yet.
+    ///
+    /// # Errors
+    /// The last error.
+    pub async fn wait_and_connect(settings: &settings::DatabaseSettings) -> Result<Self, ConnectError> {
+        let begun = Instant::now();
+        let mut is_logged = false;
+        loop {
+            match Self::connect(settings).await {
+                Err(error) if !error.is_lasting() && begun.elapsed() < settings.wait => {
+                    if !std::mem::replace(&mut is_logged, true) {
+                        tracing::warn!(wait_s = settings.wait.as_secs(), "waiting for the database");
+                    }
+                    sleep(CONNECT_EVERY).await;
+                }
+                result => return result,
+            }
         }
+    }
+
+    /// The current connections, for work that is not on the hot path.
+    pub fn connection(&self) -> DatabaseConnection {
+        self.pool.current().connection().clone()
+    }
+
+    pub(super) fn engine(&self) -> Engine {
+        self.pool.current().engine()
+    }
+
+    /// How transactions begin. Elsewhere than on SQLite the isolation level is a setting of the session.
+    pub(super) fn begin_options(&self) -> TransactionOptions {
+        let sqlite_transaction_mode = match self.engine() {
+            Engine::Sqlite => Some(SqliteTransactionMode::Immediate),
+            Engine::Mysql | Engine::Mariadb | Engine::Postgres => None,
+        };
+        TransactionOptions { sqlite_transaction_mode, ..Default::default() }
     }
 }
 
-/// A transaction at READ COMMITTED, or on SQLite one that holds the write lock from the start.
+/// A transaction at READ COMMITTED. On SQLite it holds the write lock from the start.
 #[derive(Debug)]
 pub struct DatabaseTransaction {
     pub(super) transaction: sea_orm::DatabaseTransaction,
     pub(super) lease: Lease,
-    /// As some statement has told it.
+    /// The clock, if a statement has read it.
     clock: Option<Clock>,
 }
 
-/// Writing transactions at once, but on SQLite, which has one writer: while one waits for the disk, or for a row
-/// that somebody has locked, another works.
+/// Transactions that write at once, except on SQLite, which has one writer. While one waits for the disk or for a lock,
+/// another works.
 const WRITERS: usize = 2;
 
 impl Store for Database {
@@ -53,7 +92,8 @@ impl Store for Database {
     async fn find_identities(&self, identifiers: &[Identifier]) -> Result<LookupResult, StoreError> {
         debug_assert!(identifiers.len() <= MAX_LOOKUP, "more than one statement is no consistent read");
         let lease = self.pool.lease().await?;
-        let identities = lease.bounded(find::find(lease.connection(), identifiers)).await?;
+        let identities =
+            lease.bounded(lookup::query_identities(lease.connection(), lease.engine(), identifiers)).await?;
         Ok(LookupResult { identities, is_latest: !lease.is_one_of_several() })
     }
 
@@ -64,26 +104,26 @@ impl Store for Database {
     }
 
     async fn locked_by_others(&self, contacts: &BTreeSet<ContactId>) -> Result<BTreeSet<ContactId>, StoreError> {
-        if self.is_sqlite() {
+        if self.engine().has_one_writer() {
             return Ok(BTreeSet::new());
         }
         let DatabaseTransaction { transaction, lease, .. } = self.begin().await?;
         let ids: Vec<i64> = contacts.iter().map(|id| id.0).collect();
-        lease.bounded(write::locked(&transaction, &ids)).await
+        lease.bounded(lock::locked_by_others(&transaction, lease.engine(), &ids)).await
     }
 
     fn writers(&self) -> usize {
-        if self.is_sqlite() { 1 } else { WRITERS }
+        if self.engine().has_one_writer() { 1 } else { WRITERS }
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
-        self.pool.ask().await
+        self.pool.check_role().await
     }
 }
 
 impl Transaction for DatabaseTransaction {
     fn is_exclusive(&self) -> bool {
-        self.transaction.get_database_backend() == DbBackend::Sqlite
+        self.lease.engine().has_one_writer()
     }
 
     fn must_write_what_it_locks(&self) -> bool {
@@ -95,18 +135,18 @@ impl Transaction for DatabaseTransaction {
         contacts: &BTreeSet<ContactId>,
     ) -> Result<BTreeMap<ContactId, Option<Timestamp>>, StoreError> {
         let ids: Vec<i64> = contacts.iter().map(|id| id.0).collect();
-        let locked = self.lease.bounded_with_lock(write::lock(&self.transaction, &ids)).await?;
+        let locked = self.lease.bounded_with_lock(lock::lock(&self.transaction, self.lease.engine(), &ids)).await?;
         self.clock = locked.clock;
-        Ok(locked.written)
+        Ok(locked.updated_at)
     }
 
     async fn find_identities(&mut self, identifiers: &[Identifier]) -> Result<Vec<Identity>, StoreError> {
-        self.lease.bounded(find::find(&self.transaction, identifiers)).await
+        self.lease.bounded(lookup::query_identities(&self.transaction, self.lease.engine(), identifiers)).await
     }
 
     async fn release_orphans(&mut self, identifiers: &[Identifier], at: Timestamp) -> Result<(), StoreError> {
         let release = async {
-            let orphans = find::orphans(&self.transaction, identifiers).await?;
+            let orphans = lookup::query_orphans(&self.transaction, self.lease.engine(), identifiers).await?;
             write::release(&self.transaction, &orphans, at).await
         };
         self.lease.bounded_with_lock(release).await
@@ -115,7 +155,7 @@ impl Transaction for DatabaseTransaction {
     async fn now(&mut self) -> Result<Timestamp, StoreError> {
         let clock = match self.clock {
             Some(clock) => clock,
-            None => self.lease.bounded(Clock::ask(&self.transaction)).await?,
+            None => self.lease.bounded(Clock::query(&self.transaction, self.lease.engine())).await?,
         };
         self.clock = Some(clock);
         Ok(clock.now)
@@ -123,10 +163,10 @@ impl Transaction for DatabaseTransaction {
 
     async fn apply(&mut self, plan: &Plan) -> Result<Vec<ContactId>, StoreError> {
         let id_step = self.clock.map_or(1, |clock| clock.id_step);
-        self.lease.bounded_with_lock(write::apply(&self.transaction, plan, id_step)).await
+        self.lease.bounded_with_lock(write::apply(&self.transaction, self.lease.engine(), plan, id_step)).await
     }
 
     async fn commit(self) -> Result<(), StoreError> {
-        self.lease.committed(self.transaction.commit()).await
+        self.lease.bounded_commit(self.transaction.commit()).await
     }
 }

@@ -1,19 +1,20 @@
-//! Making and changing the tables, when several replicas start at once.
+//! Creating and changing the tables, also when many replicas start at once.
 
 use std::time::{Duration, Instant};
 
 use migration::{Migrator, MigratorTrait};
-use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, Statement, TransactionTrait};
+use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr, TransactionTrait};
 
-use super::Database;
+use super::database::Database;
+use super::sql::Engine;
 
-/// Why the tables could not be made or changed.
+/// Why the tables could not be created or changed.
 #[derive(Debug, thiserror::Error)]
 pub enum MigrateError {
-    /// Another process migrates, and does not finish.
+    /// Another process migrates the database and does not finish.
     #[error("another process has been migrating the database for {} s", LOCK_WAIT.as_secs())]
     Locked,
-    /// The database refuses. For operators: names tables, but no data.
+    /// The database refuses. The text is for operators: it names tables, but no data.
     #[error("the database could not be migrated: {0}")]
     Database(#[from] DbErr),
 }
@@ -27,15 +28,11 @@ pub struct MigrationStatus {
     pub applied: bool,
 }
 
-/// How long to wait for another process that migrates.
+/// How long to wait for another process that migrates the database.
 const LOCK_WAIT: Duration = Duration::from_secs(60);
 
-/// How often to try meanwhile.
+/// How often to try to get the lock meanwhile.
 const LOCK_EVERY: Duration = Duration::from_millis(100);
-
-/// The advisory lock's name on MySQL, which has one name space a server and 64 characters a name, and its number on PostgreSQL.
-const LOCK_NAME: &str = "CONCAT('identity', SHA2(DATABASE(), 224))";
-const LOCK_NUMBER: i64 = 0x6964_656e_7469_7479; // "identity"
 
 impl Database {
     /// Applies every migration that the database does not have. Safe to call from many replicas at once.
@@ -44,14 +41,14 @@ impl Database {
     /// [`MigrateError`].
     pub async fn migrate_up(&self) -> Result<(), MigrateError> {
         if self.is_migrated().await.unwrap_or(false) {
-            return Ok(()); // The usual start takes no lock.
+            return Ok(()); // The usual start needs no lock.
         }
         let lock = self.lock_migrations().await?;
         let done = Migrator::up(&lock, None).await;
         self.unlock_migrations(lock, done).await
     }
 
-    /// Takes back the last `steps` migrations, or all; the data of their tables is lost.
+    /// Undoes the last `steps` migrations, or all. The data of their tables is lost.
     ///
     /// # Errors
     /// [`MigrateError`].
@@ -61,7 +58,7 @@ impl Database {
         self.unlock_migrations(lock, done).await
     }
 
-    /// All migrations, the oldest first, and whether the database has them. Changes nothing.
+    /// Returns all migrations, the oldest first, and whether the database has them. Changes nothing.
     ///
     /// # Errors
     /// [`MigrateError`].
@@ -71,7 +68,7 @@ impl Database {
         Ok(Migrator::migrations().iter().map(|migration| status(migration.name().to_owned())).collect())
     }
 
-    /// Whether the database has every migration.
+    /// Returns whether the database has every migration.
     ///
     /// # Errors
     /// [`MigrateError`].
@@ -91,19 +88,23 @@ impl Database {
         rows.iter().map(|row| row.try_get_by_index(0)).collect()
     }
 
-    /// SeaORM's migrator takes no lock of its own. A transaction, because it stays on one connection, and so
-    /// the lock is gone with the process whatever happens to it. The migrations run in it too: the pool may
-    /// have no other connection, and the write lock of an SQLite file keeps every other one out. (On MySQL each
-    /// of their statements ends the transaction, but not the lock.)
+    /// Begins a transaction that holds the migration lock: SeaORM's migrator takes none.
+    ///
+    /// A transaction stays on one connection, so the lock is gone with the process, whatever happens to it. The
+    /// migrations run in it too: the pool may have no other connection, and the write lock of an SQLite file keeps
+    /// every other one out. (On MySQL each of their statements ends the transaction, but not the lock.)
     async fn lock_migrations(&self) -> Result<DatabaseTransaction, MigrateError> {
+        let engine = self.engine();
         let begun = Instant::now();
         while begun.elapsed() < LOCK_WAIT {
             match self.connection().begin_with_options(self.begin_options()).await {
-                Ok(lock) if self.is_sqlite() => return Ok(lock),
-                Ok(lock) if try_lock(&lock).await? => return Ok(lock),
-                Ok(_) => {}
+                Ok(lock) => {
+                    if try_lock(&lock, engine).await? {
+                        return Ok(lock);
+                    }
+                }
                 // It waited for the write lock already, for as long as a connection does.
-                Err(_) if self.is_sqlite() => {}
+                Err(_) if engine.has_one_writer() => {}
                 Err(error) => return Err(error.into()),
             }
             tokio::time::sleep(LOCK_EVERY).await;
@@ -112,9 +113,8 @@ impl Database {
     }
 
     async fn unlock_migrations(&self, lock: DatabaseTransaction, done: Result<(), DbErr>) -> Result<(), MigrateError> {
-        if lock.get_database_backend() == DbBackend::MySql {
-            // Held by the connection, not by the transaction.
-            lock.execute_unprepared(&format!("DO RELEASE_LOCK({LOCK_NAME})")).await?;
+        if let Some(release) = self.engine().release_migration_lock() {
+            lock.execute_unprepared(&release).await?;
         }
         match done {
             Ok(()) => lock.commit().await?,
@@ -127,17 +127,12 @@ impl Database {
     }
 }
 
-async fn try_lock(lock: &DatabaseTransaction) -> Result<bool, DbErr> {
-    let backend = lock.get_database_backend();
-    let attempt = if backend == DbBackend::MySql {
-        format!("SELECT CASE GET_LOCK({LOCK_NAME}, 0) WHEN 1 THEN TRUE ELSE FALSE END")
-    } else {
-        format!("SELECT pg_try_advisory_xact_lock({LOCK_NUMBER})")
-    };
-    let row = lock.query_one_raw(Statement::from_string(backend, attempt)).await?;
-    match row {
-        Some(row) if backend == DbBackend::MySql => Ok(row.try_get_by_index::<i64>(0)? == 1),
-        Some(row) => row.try_get_by_index(0),
-        None => Ok(false),
+/// Tries to take the migration lock, without waiting. Returns whether it was free.
+async fn try_lock(lock: &DatabaseTransaction, engine: Engine) -> Result<bool, DbErr> {
+    let Some(attempt) = engine.try_migration_lock() else { return Ok(true) };
+    let Some(row) = lock.query_one_raw(engine.statement(attempt, Vec::new())).await? else { return Ok(false) };
+    match engine {
+        Engine::Mysql | Engine::Mariadb => Ok(row.try_get_by_index::<i64>(0)? == 1),
+        Engine::Postgres | Engine::Sqlite => row.try_get_by_index(0),
     }
 }

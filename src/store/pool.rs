@@ -1,41 +1,42 @@
-//! The connections to the database, and when they are given up for new ones.
+//! The pool of connections to the database, and when all of them are replaced.
 //!
-//! A pool mends what breaks loudly: a connection that was closed is opened again. It does not mend what goes
-//! wrong in silence, for good:
+//! A pool of sqlx repairs what breaks loudly: it opens a closed connection again. It does not repair what breaks in
+//! silence:
 //!
-//! - a server that became a replica keeps its connections, and answers reads from a past that is over; so does one that
-//!   came back as a replica, or another at the same address; one that is no longer alone in taking writes needs others;
-//! - a connection whose other end is gone without a word is waited for, and its place in the pool is lost; so is
-//!   one whose statement was given up, where the driver cannot tell what it still has to read;
-//! - a statement that was prepared before its table was altered fails each time.
+//! - A demoted server keeps its connections open and returns stale reads. So does a server that came back as a replica,
+//!   or another server at the same address. A server that is no longer the only primary needs other session settings.
+//! - A connection whose other end is gone without a word is waited for, and its place in the pool is lost. So is one
+//!   whose statement was abandoned, where the driver cannot know what it still has to read.
+//! - A statement that was prepared before its table was altered fails each time.
 //!
-//! So every statement reports how it ended, and every new connection what it leads to. When that says that the connections are of no use, all of them are
-//! replaced, by connections to the first server that takes writes. The old ones finish what they have begun.
+//! So every statement reports how it ended, and every new connection what it leads to. When that says that the
+//! connections are of no use, a new generation of connections replaces them, to the first server that takes writes. The
+//! old ones finish what they have begun.
 
 use std::pin::pin;
 use std::sync::{Arc, Mutex as Lock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use sea_orm::{ConnectionTrait, DatabaseConnection, Statement};
+use sea_orm::{ConnectionTrait, DatabaseConnection};
 use tokio::sync::{Mutex, watch};
 use tokio::time::{sleep, timeout};
 
-use super::StoreError;
-use super::connect::{ConnectError, Servers};
+use super::connect_error::ConnectError;
 use super::connector::{CLOSE_WITHIN, Connected};
-use super::error::Connections;
-use super::server_role::Role;
-use super::session_sql::locking_timeout;
+use super::error::{ConnectionState, StoreError};
+use super::server_role::ServerRole;
+use super::servers::Servers;
+use super::sql::Engine;
 use crate::settings;
 
-/// So many statements without an answer or a connection, and the pool is replaced. One alone may have bad luck.
-const DOUBTS: u32 = 3;
+/// The pool is replaced after so many statements without an answer or a connection. A single one may be chance.
+const MAX_FAILURES: u32 = 3;
 
-/// After so long without another, doubts are forgotten: of a database that answers, some statement takes too long now and then.
-const DOUBT_FOR: Duration = Duration::from_secs(60);
+/// Failures are forgotten after so long without another: a healthy database has a statement that takes too long now
+/// and then.
+const FORGET_FAILURES_AFTER: Duration = Duration::from_secs(60);
 
-/// The shortest time between two attempts to replace the pool: a database that is slow or away must not be
-/// made busy by connecting.
+/// The shortest time between two attempts to replace the pool: connecting must not overload a slow database.
 const REPLACE_EVERY: Duration = Duration::from_secs(1);
 
 /// Hands out connections. Clones share them.
@@ -46,52 +47,56 @@ pub(super) struct Pool(Arc<Shared>);
 struct Shared {
     servers: Servers,
     statement_timeout: Duration,
-    current: watch::Sender<Arc<Generation>>,
-    replacing: Mutex<Replacing>,
-    /// Whether no server could be used when that was last tried.
+    current: watch::Sender<Arc<PoolGeneration>>,
+    replacement: Mutex<Replacement>,
+    /// Whether the last attempt found no server that can be used.
     is_lost: watch::Sender<bool>,
 }
 
-/// A set of connections, all to one server.
+/// A generation of connections, all to one server.
 #[derive(Debug)]
-struct Generation {
+struct PoolGeneration {
     connected: Connected,
-    /// How many of its statements had no answer or no connection, and when the last.
-    doubts: Lock<(u32, Instant)>,
+    failures: Lock<Failures>,
 }
 
-/// What the last attempt to replace the connections came to.
+/// Statements that had no answer or no connection.
 #[derive(Debug)]
-struct Replacing {
+struct Failures {
+    count: u32,
+    last: Instant,
+}
+
+/// The last attempt to replace the connections.
+#[derive(Debug)]
+struct Replacement {
     ended: Option<Instant>,
-    /// The server in use: its place in the list.
+    /// The position of the server in use in the list.
     server: usize,
 }
 
 impl Pool {
-    pub(super) async fn connect(settings: &settings::Database) -> Result<Self, ConnectError> {
+    pub(super) async fn connect(settings: &settings::DatabaseSettings) -> Result<Self, ConnectError> {
         let servers = Servers::new(settings);
         let (server, connected) = servers.connect(0).await?;
         Ok(Self(Arc::new(Shared {
             servers,
             statement_timeout: settings.timeout,
-            current: watch::Sender::new(Generation::new(connected)),
-            replacing: Mutex::new(Replacing { ended: None, server }),
+            current: watch::Sender::new(PoolGeneration::new(connected)),
+            replacement: Mutex::new(Replacement { ended: None, server }),
             is_lost: watch::Sender::new(false),
         })))
     }
 
-    /// The connections in use, whatever state they are in.
-    pub(super) fn any(&self) -> Lease {
+    /// The connections in use, in whatever state they are.
+    pub(super) fn current(&self) -> Lease {
         Lease { shared: Arc::clone(&self.0), generation: Arc::clone(&self.0.current.borrow()) }
     }
 
-    /// Connections for a statement or a transaction. Where there is no server, the next attempt to find one is
-    /// waited for.
+    /// Connections for a statement or a transaction. Without a server, it waits for the next attempt to find one.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`] when there is still none, or when it takes no writes: what it would read may
-    /// be out of date.
+    /// [`StoreError::Unavailable`] if there is still no server, or if it takes no writes: its reads may be stale.
     pub(super) async fn lease(&self) -> Result<Lease, StoreError> {
         if *self.0.is_lost.borrow() {
             let mut is_lost = self.0.is_lost.subscribe();
@@ -99,53 +104,53 @@ impl Pool {
                 return Err(StoreError::no_connection("no server"));
             }
         }
-        let lease = self.any();
+        let lease = self.current();
         lease.takes_writes().map(|()| lease)
     }
 
-    /// Asks the server whether it still is what it was when these connections were made: one that takes writes, alone or
-    /// not.
-    pub(super) async fn ask(&self) -> Result<(), StoreError> {
-        let lease = self.any();
-        match lease.ask().await {
-            Err(_) if lease.is_replaced() => self.any().ask().await,
+    /// Fails if the server has another role than when its connections were made.
+    pub(super) async fn check_role(&self) -> Result<(), StoreError> {
+        let lease = self.current();
+        match lease.check_role().await {
+            Err(_) if lease.is_replaced() => self.current().check_role().await,
             answer => answer,
         }
     }
 }
 
-impl Generation {
+impl PoolGeneration {
     fn new(connected: Connected) -> Arc<Self> {
-        Arc::new(Self { connected, doubts: Lock::new((0, Instant::now())) })
+        let failures = Failures { count: 0, last: Instant::now() };
+        Arc::new(Self { connected, failures: Lock::new(failures) })
     }
 
-    /// Counts a doubt; how many there are.
-    fn doubt(&self) -> u32 {
-        let mut doubts = self.doubts.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = if doubts.1.elapsed() > DOUBT_FOR { 0 } else { doubts.0 };
-        *doubts = (before + 1, Instant::now());
-        doubts.0
+    /// Counts a failure. Returns how many there are.
+    fn count_failure(&self) -> u32 {
+        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = if failures.last.elapsed() > FORGET_FAILURES_AFTER { 0 } else { failures.count };
+        *failures = Failures { count: before + 1, last: Instant::now() };
+        failures.count
     }
 
-    /// Whether they are of no use after this.
-    fn is_spent(&self, error: &StoreError) -> bool {
+    /// Whether these connections must be replaced after this error.
+    fn must_be_replaced(&self, error: &StoreError) -> bool {
         match error.connections() {
-            Connections::Sound => false,
-            Connections::Doubtful => self.doubt() >= DOUBTS,
-            Connections::Stale => true,
-            Connections::Unfit => {
-                self.connected.findings.set_unfit();
+            ConnectionState::Healthy => false,
+            ConnectionState::Suspect => self.count_failure() >= MAX_FAILURES,
+            ConnectionState::Outdated => true,
+            ConnectionState::Unusable => {
+                self.connected.findings.set_unusable();
                 true
             }
         }
     }
 }
 
-/// The connections that a statement or a transaction uses to its end, though others may have come since.
+/// The connections that a statement or a transaction uses to its end, even if newer ones replace them meanwhile.
 #[derive(Debug)]
 pub(super) struct Lease {
     shared: Arc<Shared>,
-    generation: Arc<Generation>,
+    generation: Arc<PoolGeneration>,
 }
 
 impl Lease {
@@ -153,13 +158,17 @@ impl Lease {
         &self.generation.connected.connection
     }
 
-    /// Whether other servers take writes beside this one.
-    pub(super) fn is_one_of_several(&self) -> bool {
-        self.generation.connected.role == Role::OneOfSeveral
+    pub(super) fn engine(&self) -> Engine {
+        self.generation.connected.engine
     }
 
-    /// Reads, or writes what is still to be committed, for as long as one statement may take: a database that hangs
-    /// must not hang its callers. Whoever starts over after an error may find new connections.
+    /// Whether other servers take writes beside this one.
+    pub(super) fn is_one_of_several(&self) -> bool {
+        self.generation.connected.role == ServerRole::OneOfSeveral
+    }
+
+    /// Runs a read, or a write that is still to be committed, for as long as one statement may take: a database that
+    /// hangs must not hang its callers. A retry after an error may get new connections.
     pub(super) async fn bounded<T>(
         &self,
         work: impl Future<Output = Result<T, impl Into<StoreError>>>,
@@ -172,12 +181,11 @@ impl Lease {
         &self,
         work: impl Future<Output = Result<T, impl Into<StoreError>>>,
     ) -> Result<T, StoreError> {
-        let backend = self.connection().get_database_backend();
-        self.read_within(locking_timeout(backend, self.shared.statement_timeout), work).await
+        self.read_within(self.engine().locking_timeout(self.shared.statement_timeout), work).await
     }
 
-    /// The same for a commit: one that succeeded did so, whatever became of its server since.
-    pub(super) async fn committed(
+    /// The same for a commit. A commit that succeeded stays one, even if its server was demoted since.
+    pub(super) async fn bounded_commit(
         &self,
         commit: impl Future<Output = Result<(), impl Into<StoreError>>>,
     ) -> Result<(), StoreError> {
@@ -190,8 +198,8 @@ impl Lease {
         work: impl Future<Output = Result<T, impl Into<StoreError>>>,
     ) -> Result<T, StoreError> {
         let read = self.within(limit, work).await?;
-        // What it read may be out of date.
-        self.ended(self.takes_writes().map(|()| read)).await
+        // The read may be stale.
+        self.conclude(self.takes_writes().map(|()| read)).await
     }
 
     async fn within<T>(
@@ -205,46 +213,46 @@ impl Lease {
                 match timeout(limit, work.as_mut()).await {
                     Ok(result) => result.map_err(Into::into),
                     Err(_) => {
-                        self.generation.connected.findings.give_up();
+                        self.generation.connected.findings.abandon_statement();
                         Err(StoreError::TimedOut(limit))
                     }
                 }
             }
             Err(read_only) => Err(read_only),
         };
-        self.ended(result).await
+        self.conclude(result).await
     }
 
-    /// As far as it is known.
+    /// Fails if the server is known to take no writes.
     fn takes_writes(&self) -> Result<(), StoreError> {
-        if self.generation.connected.findings.is_unfit() { Err(StoreError::read_only()) } else { Ok(()) }
+        if self.generation.connected.findings.is_unusable() { Err(StoreError::read_only()) } else { Ok(()) }
     }
 
-    /// Draws the conclusions for the connections.
-    async fn ended<T>(&self, result: Result<T, StoreError>) -> Result<T, StoreError> {
+    /// Replaces the connections if the result says that they are of no use.
+    async fn conclude<T>(&self, result: Result<T, StoreError>) -> Result<T, StoreError> {
         if let Err(error) = &result
-            && self.generation.is_spent(error)
+            && self.generation.must_be_replaced(error)
         {
-            // Boxed, as it is seldom: it need not make every statement's future larger.
-            Box::pin(self.replace_or_look_on(error.connections())).await;
+            // Boxed, because it is rare: it must not make the future of every statement larger.
+            Box::pin(self.replace_or_keep_looking(error.connections())).await;
         }
         result
     }
 
-    async fn ask(&self) -> Result<(), StoreError> {
-        let backend = self.connection().get_database_backend();
+    async fn check_role(&self) -> Result<(), StoreError> {
         let keeps_its_role = async {
-            let Some(question) = Role::question(backend) else {
+            let Some(question) = self.engine().role_question() else {
                 return self.connection().execute_unprepared("SELECT 1").await.map(drop).map_err(StoreError::from);
             };
-            let answer = self.connection().query_one_raw(Statement::from_string(backend, question)).await;
+            let question = self.engine().statement(question.to_owned(), Vec::new());
+            let answer = self.connection().query_one_raw(question).await;
             match answer.map_err(StoreError::from) {
-                Ok(Some(row)) => match Role::told(&row) {
-                    Role::Replica => Err(StoreError::read_only()),
+                Ok(Some(row)) => match ServerRole::from_row(&row) {
+                    ServerRole::Replica => Err(StoreError::read_only()),
                     role if role == self.generation.connected.role => Ok(()),
-                    Role::Primary | Role::OneOfSeveral => Err(StoreError::another_role()),
+                    ServerRole::Primary | ServerRole::OneOfSeveral => Err(StoreError::another_role()),
                 },
-                // One that does not know what is asked has no such mode.
+                // A server that does not know the question has no such role.
                 Ok(None) | Err(StoreError::Rejected(_)) => Ok(()),
                 Err(error) => Err(error),
             }
@@ -258,45 +266,45 @@ impl Lease {
         !Arc::ptr_eq(&self.generation, &self.shared.current.borrow())
     }
 
-    /// Puts new connections in the place of these, or sees to it that they come when there is a server again.
-    async fn replace_or_look_on(&self, why: Connections) {
-        if let Err(error) = self.replace(why).await
+    /// Replaces these connections now, or as soon as a server can be used again.
+    async fn replace_or_keep_looking(&self, reason: ConnectionState) {
+        if let Err(error) = self.replace(reason).await
             && !self.shared.is_lost.send_replace(true)
         {
             tracing::error!(error.message = %error, "no new connections to the database");
-            tokio::spawn(look_on(Arc::downgrade(&self.shared)));
+            tokio::spawn(keep_looking(Arc::downgrade(&self.shared)));
         }
     }
 
-    /// Puts new connections in the place of these, unless somebody did, or tried a moment ago.
-    async fn replace(&self, why: Connections) -> Result<(), ConnectError> {
-        let Shared { servers, current, replacing, is_lost, .. } = &*self.shared;
-        if !servers.are_elsewhere() {
+    /// Replaces these connections, unless that was done or tried a moment ago.
+    async fn replace(&self, reason: ConnectionState) -> Result<(), ConnectError> {
+        let Shared { servers, current, replacement, is_lost, .. } = &*self.shared;
+        if !servers.are_remote() {
             return Ok(());
         }
-        let mut replacing = replacing.lock().await;
-        if self.is_replaced() || replacing.ended.is_some_and(|ended| ended.elapsed() < REPLACE_EVERY) {
+        let mut replacement = replacement.lock().await;
+        if self.is_replaced() || replacement.ended.is_some_and(|ended| ended.elapsed() < REPLACE_EVERY) {
             return Ok(());
         }
-        // One that does not answer is asked last: cut off from its group, it may still take itself for the primary.
-        let from = replacing.server + usize::from(why == Connections::Doubtful);
+        // A server that does not answer is tried last: cut off from its group, it may still believe to be the primary.
+        let from = replacement.server + usize::from(reason == ConnectionState::Suspect);
         let found = servers.connect(from).await;
-        replacing.ended = Some(Instant::now());
+        replacement.ended = Some(Instant::now());
         let (server, connected) = found?;
         tracing::info!(database.server = server + 1, "new connections to the database");
-        let old = current.send_replace(Generation::new(connected));
+        let old = current.send_replace(PoolGeneration::new(connected));
         tokio::spawn(async move { timeout(CLOSE_WITHIN, old.connected.connection.close_by_ref()).await });
-        replacing.server = server;
+        replacement.server = server;
         is_lost.send_replace(false);
         Ok(())
     }
 }
 
-/// Looks for a server that takes writes until there is one, or the last one answers again.
-async fn look_on(shared: Weak<Shared>) {
+/// Looks for a server that takes writes until there is one, or until the last one answers again.
+async fn keep_looking(shared: Weak<Shared>) {
     loop {
         sleep(REPLACE_EVERY).await;
         let Some(shared) = shared.upgrade().filter(|shared| *shared.is_lost.borrow()) else { return };
-        let _ = Pool(shared).any().replace(Connections::Doubtful).await; // The log has the first error.
+        let _ = Pool(shared).current().replace(ConnectionState::Suspect).await; // The log has the first error.
     }
 }

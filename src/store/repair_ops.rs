@@ -1,33 +1,36 @@
-//! What a repair needs of a transaction beside what the resolver does.
+//! What a repair needs of a transaction beyond [`Transaction`].
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use sea_orm::{ConnectionTrait, EntityTrait, QueryFilter, QueryTrait};
 
 use super::audit::{self, Owner, StoredContact};
+use super::database::{Database, DatabaseTransaction};
 use super::entity::identifier::{self, Column};
-use super::{Database, DatabaseTransaction, Store, StoreError, Transaction, write};
+use super::error::StoreError;
+use super::traits::{Store, Transaction};
+use super::write;
 use crate::domain::{ContactId, Identifier};
 
 impl DatabaseTransaction {
-    /// Contacts, deleted ones too, that have one of these ids, or whose link names one.
+    /// Returns the contacts that have one of these ids or link to one, soft-deleted ones included.
     ///
     /// # Errors
     /// As every read.
     pub async fn linked(&mut self, ids: &BTreeSet<ContactId>) -> Result<Vec<StoredContact>, StoreError> {
         let ids: Vec<i64> = ids.iter().map(|id| id.0).collect();
-        self.lease.bounded(audit::linked(&self.transaction, &ids)).await
+        self.lease.bounded(audit::query_linked(&self.transaction, self.lease.engine(), &ids)).await
     }
 
-    /// Who owns these identifiers, as far as somebody does.
+    /// Returns the owner of each of these identifiers that has one.
     ///
     /// # Errors
     /// As every read.
     pub async fn owners(&mut self, identifiers: &[Identifier]) -> Result<BTreeMap<Identifier, Owner>, StoreError> {
-        self.lease.bounded(audit::owners(&self.transaction, identifiers)).await
+        self.lease.bounded(audit::query_owners(&self.transaction, self.lease.engine(), identifiers)).await
     }
 
-    /// Gives an identifier to another contact, if this one still has it.
+    /// Gives an identifier to another contact, if this one still owns it.
     ///
     /// # Errors
     /// As every write.
@@ -46,8 +49,8 @@ impl DatabaseTransaction {
 }
 
 impl Database {
-    /// Removes an `Identifier` row, if it still names this contact, and no live contact of its identity carries the
-    /// identifier by now; whether it did. The identity's root is locked and written, as for every change.
+    /// Deletes an `Identifier` row if it still names this contact and no live contact of its identity holds the
+    /// identifier. Returns whether it did. Locks and writes the root of the identity, as every change does.
     ///
     /// # Errors
     /// As every write.
@@ -59,11 +62,11 @@ impl Database {
         transaction.lock_contacts(&roots).await?;
         let now = transaction.now().await?;
         let contacts = transaction.linked(&roots).await?;
-        let carries = |contact: &StoredContact| {
-            let mut carried = contact.identifiers.iter();
-            carried.any(|carried| carried.kind().name() == kind && carried.value().as_bytes() == value)
+        let holds = |contact: &StoredContact| {
+            let mut held = contact.identifiers.iter();
+            held.any(|held| held.kind().name() == kind && held.value().as_bytes() == value)
         };
-        if contacts.iter().any(|contact| !contact.is_deleted && carries(contact)) {
+        if contacts.iter().any(|contact| !contact.is_deleted && holds(contact)) {
             return Ok(false);
         }
         let at = now.after(contacts.iter().map(|contact| contact.updated_at).max());

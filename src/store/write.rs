@@ -1,33 +1,28 @@
-//! Carrying a plan out.
+//! Writing a plan.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use chrono::NaiveDateTime;
-use sea_orm::sea_query::extension::mysql::{IndexHintScope, MySqlSelectStatementExt};
-use sea_orm::sea_query::{
-    CaseStatement, Expr, LockBehavior, LockType, Query, SelectStatement, SimpleExpr, UpdateStatement,
-};
-use sea_orm::{
-    ActiveValue::Set, ColumnTrait, Condition, ConnectionTrait, DbBackend, DbErr, EntityTrait, QueryFilter, QuerySelect,
-    QueryTrait,
-};
+use sea_orm::sea_query::{CaseStatement, DeleteStatement, Expr, InsertStatement, SimpleExpr, UpdateStatement};
+use sea_orm::{ActiveValue::Set, ColumnTrait, Condition, ConnectionTrait, DbErr, EntityTrait, QueryFilter, QueryTrait};
 
-use super::convert::{moment, precedence, to_columns, to_naive};
-use super::dialect::Clock;
 use super::entity::contact::{self, Column, LinkPrecedence};
 use super::entity::{contact_merge, identifier};
-use super::error::Cause;
-use super::find::Orphan;
-use super::{MAX_LOOKUP, StoreError};
-use crate::domain::{ContactId, ContactRef, Identifier, Link, NewContact, Plan, Timestamp};
+use super::error::{Cause, StoreError};
+use super::lookup::Orphan;
+use super::rows::{precedence, to_columns, to_naive};
+use super::sql::{Engine, padded_ids};
+use super::traits::MAX_LOOKUP;
+use crate::domain::{ContactId, ContactRef, Identifier, Link, Merge, NewContact, Plan, Timestamp};
 
-/// Writes all of the plan, new contacts first; `step` is [`Clock::id_step`].
+/// Writes the plan, new contacts first. Returns their ids. `id_step` is that of the [`Clock`](super::clock::Clock).
 pub(super) async fn apply(
     connection: &impl ConnectionTrait,
+    engine: Engine,
     plan: &Plan,
-    step: i64,
+    id_step: i64,
 ) -> Result<Vec<ContactId>, StoreError> {
-    let ids = insert_contacts(connection, &plan.new_contacts, step).await?;
+    let ids = insert_contacts(connection, engine, &plan.new_contacts, id_step).await?;
     let resolve = |contact: ContactRef| match contact {
         ContactRef::Stored(id) => id,
         ContactRef::Planned(index) => ids[index],
@@ -41,12 +36,11 @@ pub(super) async fn apply(
     Ok(ids)
 }
 
-/// Splits a list into pieces of 128, 96, 64, 48, … 4, 3, 2, 1, so that a connection prepares few statements
+/// Splits a list into pieces of 128, 96, 64, 48, … 4, 3, 2, 1, so that a connection prepares few different statements
 /// and sends few for each list.
 ///
-/// Larger ones would not fit into a record of TLS (16 KiB), and of two records in a row the second waits for
-/// the acknowledgement of the first, 40 ms on Linux: sqlx 0.9.0 leaves Nagle's algorithm on
-/// (transact-rs/sqlx#4335).
+/// Larger pieces would not fit into a TLS record (16 KiB). The second of two records waits for the acknowledgement of
+/// the first, 40 ms on Linux, because sqlx 0.9.0 leaves Nagle's algorithm on (transact-rs/sqlx#4335).
 fn pieces<T>(mut rest: &[T]) -> impl Iterator<Item = &[T]> {
     std::iter::from_fn(move || {
         let power = (rest.len() + 1).next_power_of_two() / 2;
@@ -58,58 +52,62 @@ fn pieces<T>(mut rest: &[T]) -> impl Iterator<Item = &[T]> {
     })
 }
 
-/// Ids for a list of keys, filled up to a power of two with the last.
-fn padded(ids: &[i64]) -> Vec<i64> {
-    let last = ids.last().copied().into_iter().cycle();
-    ids.iter().copied().chain(last).take(ids.len().next_power_of_two()).collect()
-}
-
+/// Inserts contacts. Returns their ids, in order.
 async fn insert_contacts(
     connection: &impl ConnectionTrait,
+    engine: Engine,
     new: &[NewContact],
-    step: i64,
+    id_step: i64,
 ) -> Result<Vec<ContactId>, StoreError> {
     let mut ids = Vec::with_capacity(new.len());
-    // Without a step, each row has to tell its own.
-    let largest = if step == 0 { 1 } else { MAX_LOOKUP };
+    // Without a step, the id of each row has to be read by itself.
+    let largest = if id_step == 0 { 1 } else { MAX_LOOKUP };
     for piece in new.chunks(largest).flat_map(pieces) {
-        let mut rows = Vec::with_capacity(piece.len());
-        for contact in piece {
-            let (email, phone_number) = to_columns(&contact.identifiers);
-            rows.push(contact::ActiveModel {
-                email: Set(email),
-                phone_number: Set(phone_number),
-                link_precedence: Set(precedence(&contact.link)),
-                linked_id: Set(match contact.link {
-                    Link::SecondaryOf(ContactRef::Stored(primary)) => Some(primary.0),
-                    Link::SecondaryOf(ContactRef::Planned(_)) | Link::Primary => None, // See `link_new`.
-                }),
-                created_at: Set(to_naive(contact.created_at)?),
-                updated_at: Set(to_naive(contact.updated_at)?),
-                ..Default::default()
-            });
-        }
-        let mut insert = contact::Entity::insert_many(rows).into_query();
-        if connection.get_database_backend() == DbBackend::MySql {
-            // The first id; the rest follow in steps that are not 1 on a cluster.
-            let inserted = connection.execute(&insert).await.map_err(of_automatic_id)?;
-            let first = inserted.last_insert_id();
-            let first = i64::try_from(first).map_err(|_| StoreError::Rejected(Cause::new("an id out of range")))?;
-            ids.extend((0_i64..).take(piece.len()).map(|n| ContactId(first + n * step)));
-        } else {
-            insert.returning_col(Column::Id);
-            let mut given: Vec<i64> = Vec::with_capacity(piece.len());
-            for row in connection.query_all(&insert).await.map_err(of_automatic_id)? {
-                given.push(row.try_get_by_index(0)?);
+        let mut insert = contact_rows(piece)?;
+        match engine {
+            Engine::Mysql | Engine::Mariadb => {
+                // MySQL returns the first id; the rest follow in steps that are not 1 on a cluster.
+                let first = connection.execute(&insert).await.map_err(automatic_id_error)?.last_insert_id();
+                let first = i64::try_from(first).map_err(|_| StoreError::Rejected(Cause::new("an id out of range")))?;
+                ids.extend((0_i64..).take(piece.len()).map(|n| ContactId(first + n * id_step)));
             }
-            given.sort(); // Given in the order of the rows, but SQLite returns them in any.
-            ids.extend(given.into_iter().map(ContactId));
+            Engine::Postgres | Engine::Sqlite => {
+                insert.returning_col(Column::Id);
+                let mut given: Vec<i64> = Vec::with_capacity(piece.len());
+                for row in connection.query_all(&insert).await.map_err(automatic_id_error)? {
+                    given.push(row.try_get_by_index(0)?);
+                }
+                given.sort(); // Ids rise in the order of the rows, but SQLite returns them in any order.
+                ids.extend(given.into_iter().map(ContactId));
+            }
         }
     }
     if ids.len() == new.len() { Ok(ids) } else { Err(StoreError::Rejected(Cause::new("a row was not inserted"))) }
 }
 
-fn of_automatic_id(error: DbErr) -> StoreError {
+/// Inserts new contacts. A link to another new contact is left out: see [`link_new`].
+pub(super) fn contact_rows(new: &[NewContact]) -> Result<InsertStatement, StoreError> {
+    let mut rows = Vec::with_capacity(new.len());
+    for contact in new {
+        let (email, phone_number) = to_columns(&contact.identifiers);
+        rows.push(contact::ActiveModel {
+            email: Set(email),
+            phone_number: Set(phone_number),
+            link_precedence: Set(precedence(&contact.link)),
+            linked_id: Set(match contact.link {
+                Link::SecondaryOf(ContactRef::Stored(primary)) => Some(primary.0),
+                Link::SecondaryOf(ContactRef::Planned(_)) | Link::Primary => None,
+            }),
+            created_at: Set(to_naive(contact.created_at)?),
+            updated_at: Set(to_naive(contact.updated_at)?),
+            ..Default::default()
+        });
+    }
+    Ok(contact::Entity::insert_many(rows).into_query())
+}
+
+/// The error of an insert whose only key is the automatic id.
+fn automatic_id_error(error: DbErr) -> StoreError {
     StoreError::from(error).of_automatic_id()
 }
 
@@ -118,14 +116,19 @@ async fn insert_identifiers(
     owned: Vec<(&Identifier, ContactId)>,
 ) -> Result<(), StoreError> {
     for piece in pieces(&owned) {
-        let rows = piece.iter().map(|(identifier, owner)| identifier::ActiveModel {
-            kind: Set(identifier.kind().name().to_owned()),
-            value: Set(identifier.value().as_bytes().to_vec()),
-            contact_id: Set(owner.0),
-        });
-        connection.execute(&identifier::Entity::insert_many(rows).into_query()).await?;
+        connection.execute(&identifier_rows(piece)).await?;
     }
     Ok(())
+}
+
+/// Inserts identifiers with their owners.
+pub(super) fn identifier_rows(owned: &[(&Identifier, ContactId)]) -> InsertStatement {
+    let rows = owned.iter().map(|(identifier, owner)| identifier::ActiveModel {
+        kind: Set(identifier.kind().name().to_owned()),
+        value: Set(identifier.value().as_bytes().to_vec()),
+        contact_id: Set(owner.0),
+    });
+    identifier::Entity::insert_many(rows).into_query()
 }
 
 /// Links new contacts to primaries that are new themselves: their ids are known only now.
@@ -135,9 +138,14 @@ async fn link_new(connection: &impl ConnectionTrait, plan: &Plan, ids: &[Contact
         Link::SecondaryOf(ContactRef::Stored(_)) | Link::Primary => None,
     });
     for piece in pieces(&links.collect::<Vec<_>>()) {
-        connection.execute(&contact::Entity::update_many().set_links(piece).into_query()).await?;
+        connection.execute(&link_rows(piece)).await?;
     }
     Ok(())
+}
+
+/// Links each first to the second.
+pub(super) fn link_rows(links: &[(i64, i64)]) -> UpdateStatement {
+    contact::Entity::update_many().set_links(links).into_query()
 }
 
 async fn relink(
@@ -154,21 +162,26 @@ async fn relink(
         }
     }
     for piece in pieces(&linked) {
-        connection.execute(&absorb(piece, updated_at)).await?;
+        connection.execute(&absorb_rows(piece, updated_at)).await?;
     }
     for piece in pieces(&promoted) {
-        let update = contact::Entity::update_many()
-            .col_expr(Column::LinkedId, Expr::value(Option::<i64>::None))
-            .col_expr(Column::LinkPrecedence, enum_value(LinkPrecedence::Primary))
-            .col_expr(Column::UpdatedAt, Expr::value(updated_at))
-            .filter(Column::Id.is_in(padded(piece)));
-        connection.execute(&update.into_query()).await?;
+        connection.execute(&promote_rows(piece, updated_at)).await?;
     }
     Ok(())
 }
 
+/// Makes these contacts primaries.
+pub(super) fn promote_rows(ids: &[i64], updated_at: NaiveDateTime) -> UpdateStatement {
+    contact::Entity::update_many()
+        .col_expr(Column::LinkedId, Expr::value(Option::<i64>::None))
+        .col_expr(Column::LinkPrecedence, enum_value(LinkPrecedence::Primary))
+        .col_expr(Column::UpdatedAt, Expr::value(updated_at))
+        .filter(Column::Id.is_in(padded_ids(ids)))
+        .into_query()
+}
+
 /// Makes each first a secondary of the second.
-pub(super) fn absorb(links: &[(i64, i64)], updated_at: NaiveDateTime) -> UpdateStatement {
+pub(super) fn absorb_rows(links: &[(i64, i64)], updated_at: NaiveDateTime) -> UpdateStatement {
     contact::Entity::update_many()
         .set_links(links)
         .col_expr(Column::LinkPrecedence, enum_value(LinkPrecedence::Secondary))
@@ -203,25 +216,34 @@ async fn insert_merges(
 ) -> Result<(), StoreError> {
     let created_at = to_naive(plan.updated_at)?;
     for piece in pieces(&plan.merges) {
-        let rows = piece.iter().map(|merge| {
-            let cause = merge.cause.iter().map(|identifier| contact_merge::CauseIdentifier {
-                kind: identifier.kind().name().to_owned(),
-                value: identifier.value().to_owned(),
-            });
-            contact_merge::ActiveModel {
-                survivor_id: Set(resolve(merge.survivor).0),
-                absorbed_id: Set(resolve(merge.absorbed).0),
-                cause: Set(contact_merge::Cause(cause.collect())),
-                created_at: Set(created_at),
-                ..Default::default()
-            }
-        });
-        let insert = contact_merge::Entity::insert_many(rows).into_query();
-        connection.execute(&insert).await.map_err(of_automatic_id)?;
+        connection.execute(&merge_rows(piece, created_at, &resolve)).await.map_err(automatic_id_error)?;
     }
     Ok(())
 }
 
+/// Inserts merges.
+pub(super) fn merge_rows(
+    merges: &[Merge],
+    created_at: NaiveDateTime,
+    resolve: impl Fn(ContactRef) -> ContactId,
+) -> InsertStatement {
+    let rows = merges.iter().map(|merge| {
+        let cause = merge.cause.iter().map(|identifier| contact_merge::CauseIdentifier {
+            kind: identifier.kind().name().to_owned(),
+            value: identifier.value().to_owned(),
+        });
+        contact_merge::ActiveModel {
+            survivor_id: Set(resolve(merge.survivor).0),
+            absorbed_id: Set(resolve(merge.absorbed).0),
+            cause: Set(contact_merge::MergeCause(cause.collect())),
+            created_at: Set(created_at),
+            ..Default::default()
+        }
+    });
+    contact_merge::Entity::insert_many(rows).into_query()
+}
+
+/// Sets `updatedAt` of these contacts.
 pub(super) async fn touch(
     connection: &impl ConnectionTrait,
     primaries: &[ContactId],
@@ -235,14 +257,15 @@ pub(super) async fn touch(
     Ok(())
 }
 
+/// The statement of [`touch`].
 pub(super) fn touch_rows(ids: &[i64], updated_at: NaiveDateTime) -> UpdateStatement {
     contact::Entity::update_many()
         .col_expr(Column::UpdatedAt, Expr::value(updated_at))
-        .filter(Column::Id.is_in(padded(ids)))
+        .filter(Column::Id.is_in(padded_ids(ids)))
         .into_query()
 }
 
-/// Removes these rows, and writes those of the roots: whoever read the identities before must look again.
+/// Deletes these rows and writes the rows of their roots: an earlier read of the identities is stale now.
 pub(super) async fn release(
     connection: &impl ConnectionTrait,
     orphans: &[Orphan],
@@ -255,16 +278,20 @@ pub(super) async fn release(
     touch(connection, &roots.into_iter().collect::<Vec<_>>(), at).await
 }
 
-/// Removes an identifier's row; whether there was one. Only the one that was seen: a rival may have given the
-/// identifier a new owner by now.
+/// Deletes the row of an identifier if this contact owns it: another transaction may have given it a new owner.
+/// Returns whether there was one.
 pub(super) async fn release_one(
     connection: &impl ConnectionTrait,
     kind: &str,
     value: &[u8],
     contact: i64,
 ) -> Result<bool, DbErr> {
-    let delete = identifier::Entity::delete_many().filter(owned_by(kind, value, contact));
-    Ok(connection.execute(&delete.into_query()).await?.rows_affected() == 1)
+    Ok(connection.execute(&delete_owned(kind, value, contact)).await?.rows_affected() == 1)
+}
+
+/// The statement of [`release_one`].
+pub(super) fn delete_owned(kind: &str, value: &[u8], contact: i64) -> DeleteStatement {
+    identifier::Entity::delete_many().filter(owned_by(kind, value, contact)).into_query()
 }
 
 /// The row of an identifier, if this contact owns it.
@@ -273,66 +300,6 @@ pub(super) fn owned_by(kind: &str, value: &[u8], contact: i64) -> Condition {
         .add(identifier::Column::Kind.eq(kind))
         .add(identifier::Column::Value.eq(value.to_vec()))
         .add(identifier::Column::ContactId.eq(contact))
-}
-
-/// What locked rows tell.
-pub(super) struct Locked {
-    /// The `updatedAt` of each that is there, unless it was deleted.
-    pub(super) written: BTreeMap<ContactId, Option<Timestamp>>,
-    /// The clock, if there was any; it may be as old as the wait for the locks.
-    pub(super) clock: Option<Clock>,
-}
-
-/// Locks the rows of these contacts, in the order of their ids. Where one transaction at a time writes anyhow,
-/// they are read alone.
-pub(super) async fn lock(connection: &impl ConnectionTrait, ids: &[i64]) -> Result<Locked, StoreError> {
-    let backend = connection.get_database_backend();
-    let mut locked = Locked { written: BTreeMap::new(), clock: None };
-    for piece in ids.chunks(MAX_LOOKUP) {
-        for row in &connection.query_all(&lock_rows(backend, piece)).await? {
-            let updated_at = moment(row, 1)?.ok_or_else(|| StoreError::Rejected(Cause::new("no updatedAt")))?;
-            let is_deleted = row.try_get_by_index::<Option<NaiveDateTime>>(2)?.is_some();
-            locked.written.insert(ContactId(row.try_get_by_index(0)?), (!is_deleted).then_some(updated_at));
-            locked.clock = Some(Clock::told(backend, row, 3)?);
-        }
-    }
-    Ok(locked)
-}
-
-/// Which of these contacts' rows are there, and locked by another transaction. The rest is locked by this one then.
-pub(super) async fn locked(connection: &impl ConnectionTrait, ids: &[i64]) -> Result<BTreeSet<ContactId>, StoreError> {
-    let mut locked = BTreeSet::new();
-    for piece in ids.chunks(MAX_LOOKUP) {
-        let mut select = lock_rows(connection.get_database_backend(), piece);
-        let free = select.lock_with_behavior(LockType::Update, LockBehavior::SkipLocked);
-        let free = connection.query_all(free).await?;
-        let all = contact::Entity::find().select_only().column(Column::Id).filter(Column::Id.is_in(padded(piece)));
-        for row in &connection.query_all(&all.into_query()).await? {
-            locked.insert(ContactId(row.try_get_by_index(0)?));
-        }
-        for row in &free {
-            locked.remove(&ContactId(row.try_get_by_index(0)?));
-        }
-    }
-    Ok(locked)
-}
-
-pub(super) fn lock_rows(backend: DbBackend, ids: &[i64]) -> SelectStatement {
-    let mut select = Query::select();
-    select.columns([Column::Id, Column::UpdatedAt, Column::DeletedAt]);
-    for column in Clock::columns(backend) {
-        select.expr(Expr::cust(*column));
-    }
-    select.from(contact::Entity).and_where(Column::Id.is_in(padded(ids)));
-    select.order_by(Column::Id, sea_orm::Order::Asc);
-    if backend != DbBackend::Sqlite {
-        select.lock_exclusive();
-    }
-    if backend == DbBackend::MySql {
-        // On a small table it would scan, and wait for rows that are none of its business.
-        select.force_index("PRIMARY", IndexHintScope::All);
-    }
-    select
 }
 
 #[cfg(test)]

@@ -1,3 +1,5 @@
+//! When a call ends: `grpc-timeout`, parsed once.
+
 use std::time::{Duration, Instant};
 
 use http::HeaderMap;
@@ -24,7 +26,7 @@ impl Deadlines {
     /// Reads `grpc-timeout`, which JSON callers may send too. `received` is when the call came in; `longest` is the
     /// longest a call may take, and what a caller without `grpc-timeout` gets.
     ///
-    /// Both moments are a little (a tenth, at most [`MARGIN`]) before the caller's own timer, which includes the
+    /// Both moments are a little (a tenth, at most 100 ms) before the caller's own timer, which includes the
     /// network both ways: the caller shall see our status, not a call that it gave up itself.
     ///
     /// # Errors

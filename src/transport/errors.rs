@@ -1,72 +1,76 @@
+//! Every error that a caller can get, and the one place where errors become codes.
+
 use std::collections::HashMap;
 use std::time::Duration;
 
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt};
 
-use super::{BatchSize, Field, MAX_BATCH_ITEMS, MalformedTimeout, Naming, Problem, Violation};
+use super::batch_size::{BatchSize, MAX_BATCH_ITEMS};
+use super::deadline::MalformedTimeout;
+use super::parse::{Field, FieldNames, Problem, Violation};
 use crate::resolver::IdentifyError;
 
 /// The `domain` of every `google.rpc.ErrorInfo` of this service.
 pub const DOMAIN: &str = "identity.v1";
 
-/// How long to stay away when too much waits: a queue of the service empties in a fraction of it.
+/// The retry delay when too many requests wait. The queue empties in a fraction of it.
 const OVERLOADED_RETRY: Duration = Duration::from_millis(500);
 
-/// How long to stay away when the database does: a failover takes seconds.
+/// The retry delay when the database cannot be reached. A failover takes seconds.
 const UNAVAILABLE_RETRY: Duration = Duration::from_secs(1);
 
-/// Everything that a caller can be refused for, at either API.
+/// An error of a call or of an item, on either API.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ApiError {
-    /// Fields that do not hold what they should.
+    /// Fields with invalid values.
     #[error("the request has invalid fields")]
     Invalid(Vec<Violation>),
     /// A batch that is empty or too long.
     #[error(transparent)]
     BatchSize(#[from] BatchSize),
-    /// Bytes that are no request at all; the text says why, without quoting them.
+    /// Bytes that are not a request. The text says why, without quoting them.
     #[error("{0}")]
     Malformed(String),
     /// More bytes than `limit`.
     #[error("the request is larger than {limit} bytes")]
     TooLarge {
-        /// The most bytes a request may have.
+        /// Maximum size of a request, in bytes.
         limit: usize,
     },
     /// The body took too long to arrive.
     #[error("the body of the request did not arrive in time")]
     TooSlow,
-    /// A `grpc-timeout` header that cannot be read.
+    /// A `grpc-timeout` header that cannot be parsed.
     #[error(transparent)]
     Timeout(#[from] MalformedTimeout),
-    /// No such gRPC method.
+    /// There is no such gRPC method.
     #[error("there is no such method")]
     UnknownMethod,
-    /// No such HTTP path.
+    /// There is no such HTTP path.
     #[error("there is nothing at this path")]
     UnknownPath,
-    /// The HTTP path is there, but not for this method.
+    /// The HTTP path exists, but not for this method.
     #[error("the path does not take this HTTP method")]
     WrongHttpMethod,
     /// The service is not ready to take calls.
     #[error("the service is not ready: the database cannot be reached, or the service is shutting down")]
     NotReady,
-    /// No answer of the resolver.
+    /// An error of the resolver.
     #[error(transparent)]
     Identify(#[from] IdentifyError),
 }
 
 impl ApiError {
-    /// The status a caller gets: the one place where errors become codes (AIP-193). The JSON API
-    /// renders this very status.
-    pub fn status(&self, naming: Naming) -> Status {
+    /// Returns the status for the caller: the one place where errors become codes (AIP-193). The JSON API renders the
+    /// same status.
+    pub fn status(&self, names: FieldNames) -> Status {
         let (code, reason, retry) = self.kind();
-        let mut details = ErrorDetails::with_error_info(reason, DOMAIN, self.metadata(naming));
+        let mut details = ErrorDetails::with_error_info(reason, DOMAIN, self.metadata(names));
         if let Self::Invalid(violations) = self {
             let violations = violations
                 .iter()
-                .map(|violation| FieldViolation::new(violation.field.name(naming), violation.problem.to_string()));
+                .map(|violation| FieldViolation::new(violation.field.name(names), violation.problem.to_string()));
             details.set_bad_request(violations.collect::<Vec<_>>());
         }
         if let Self::BatchSize(size) = self {
@@ -75,10 +79,10 @@ impl ApiError {
         if retry.is_some() {
             details.set_retry_info(retry);
         }
-        Status::with_error_details(code, self.message(naming), details)
+        Status::with_error_details(code, self.message(names), details)
     }
 
-    /// The code, the reason and, where a retry helps, its delay.
+    /// The code, the reason and, if a retry helps, its delay.
     fn kind(&self) -> (Code, &'static str, Option<Duration>) {
         match self {
             Self::Invalid(violations) if violations.iter().all(|v| v.problem == Problem::Missing) => {
@@ -107,11 +111,11 @@ impl ApiError {
         }
     }
 
-    /// What a program may want besides the reason.
-    fn metadata(&self, naming: Naming) -> HashMap<String, String> {
+    /// Details for programs, beside the reason.
+    fn metadata(&self, names: FieldNames) -> HashMap<String, String> {
         match self {
             Self::Invalid(violations) => {
-                let fields: Vec<_> = violations.iter().map(|violation| violation.field.name(naming)).collect();
+                let fields: Vec<_> = violations.iter().map(|violation| violation.field.name(names)).collect();
                 HashMap::from([("fields".to_owned(), fields.join(","))])
             }
             Self::TooLarge { limit } => HashMap::from([("limit_bytes".to_owned(), limit.to_string())]),
@@ -127,13 +131,13 @@ impl ApiError {
         }
     }
 
-    /// For a developer; names the fields.
-    fn message(&self, naming: Naming) -> String {
+    /// The message for a developer. It names the fields.
+    fn message(&self, names: FieldNames) -> String {
         let Self::Invalid(violations) = self else { return self.to_string() };
         if violations.iter().all(|violation| violation.problem == Problem::Missing) {
-            return format!("{} must be given", Field::ALL.map(|field| field.name(naming)).join(" or "));
+            return format!("{} must be given", Field::ALL.map(|field| field.name(names)).join(" or "));
         }
-        let each = violations.iter().map(|v| format!("{} {}", v.field.name(naming), v.problem));
+        let each = violations.iter().map(|v| format!("{} {}", v.field.name(names), v.problem));
         each.collect::<Vec<_>>().join("; ")
     }
 }
@@ -143,7 +147,7 @@ mod tests {
     use super::*;
     use crate::domain::InvalidEmail;
 
-    fn every_fault() -> Vec<ApiError> {
+    fn every_error() -> Vec<ApiError> {
         vec![
             ApiError::Invalid(vec![Violation { field: Field::Email, problem: InvalidEmail::NotOneAt.into() }]),
             ApiError::Invalid(vec![Violation { field: Field::Email, problem: Problem::Missing }]),
@@ -167,30 +171,30 @@ mod tests {
 
     #[test]
     fn every_status_follows_aip_193() {
-        for fault in every_fault() {
-            let status = fault.status(Naming::Proto);
+        for error in every_error() {
+            let status = error.status(FieldNames::Proto);
             let details = status.get_error_details();
             let info = details.error_info().unwrap();
             assert_eq!(info.domain, DOMAIN);
             assert!(info.reason.bytes().all(|b| b.is_ascii_uppercase() || b == b'_'), "{}", info.reason);
             assert!(!status.message().is_empty());
             let retryable = matches!(status.code(), Code::Unavailable | Code::ResourceExhausted);
-            assert_eq!(details.retry_info().is_some(), retryable, "{fault:?}");
-            assert_eq!(details.bad_request().is_some(), matches!(fault, ApiError::Invalid(_) | ApiError::BatchSize(_)));
+            assert_eq!(details.retry_info().is_some(), retryable, "{error:?}");
+            assert_eq!(details.bad_request().is_some(), matches!(error, ApiError::Invalid(_) | ApiError::BatchSize(_)));
         }
     }
 
     #[test]
-    fn fields_go_by_the_name_the_api_gives_them() {
-        let fault = ApiError::Invalid(vec![
+    fn fields_have_the_names_of_the_api() {
+        let error = ApiError::Invalid(vec![
             Violation { field: Field::Email, problem: Problem::NotText },
             Violation { field: Field::PhoneNumber, problem: Problem::GivenTwice },
         ]);
-        let message = |naming| fault.status(naming).message().to_owned();
-        assert!(message(Naming::Json).contains("; phoneNumber must"), "{}", message(Naming::Json));
-        assert!(message(Naming::Proto).contains("; phone_number must"));
+        let message = |names| error.status(names).message().to_owned();
+        assert!(message(FieldNames::Json).contains("; phoneNumber must"), "{}", message(FieldNames::Json));
+        assert!(message(FieldNames::Proto).contains("; phone_number must"));
         assert_eq!(
-            fault.status(Naming::Proto).get_error_details().error_info().unwrap().metadata["fields"],
+            error.status(FieldNames::Proto).get_error_details().error_info().unwrap().metadata["fields"],
             "email,phone_number"
         );
     }

@@ -1,25 +1,29 @@
-//! What both APIs share: the transport-neutral edge of the service.
+//! The two APIs: bytes to requests, answers and errors to bytes.
 //!
-//! The gRPC and the JSON API differ in how bytes become fields and how an error becomes bytes. What
-//! a field means, what can go wrong, how long a call may take and how it is named in the log is here.
+//! The gRPC API ([`grpc`]) and the JSON API ([`http`]) differ in how bytes become fields and how an error becomes
+//! bytes. The files beside them hold what both share: what a field means, what can go wrong, how long a call may take
+//! and how the log names it.
+//!
+//! To add an RPC:
+//!
+//! 1. the RPC, its messages and their comments in `proto/identity/v1/`;
+//! 2. its method in `grpc/service.rs`, over a use case of the resolver; a stream gets a file of its own;
+//! 3. if it has a `google.api.http` rule: its handler in a file of `http/`, and a line in `http::routes`. The start
+//!    fails for a rule without a handler, and for a handler without a rule;
+//! 4. an entry in `methods.rs` if its messages may be large;
+//! 5. new errors as variants of [`ApiError`](errors::ApiError), where the compiler asks for code, reason and metadata.
+//!
+//! Reflection, the log and the deadline need nothing: they are made from the descriptors.
 
+pub mod batch;
+pub mod batch_size;
+pub mod deadline;
+pub mod errors;
 pub mod grpc;
 pub mod http;
-
-mod batch;
-mod deadline;
-mod errors;
-mod ordering;
-mod parse;
-mod readiness;
-mod request_id;
-mod routes;
-
-pub use batch::{BatchSize, ItemResult, MAX_BATCH_ITEMS, OpenTally, Tally, batch_body_limit, identify_batch};
-pub use deadline::{Deadlines, MalformedTimeout};
-pub use errors::{ApiError, DOMAIN};
-pub use ordering::{IdentifierOrder, OrderedGroup};
-pub use parse::{Field, Naming, Problem, Violation, parse};
-pub use readiness::Readiness;
-pub use request_id::RequestId;
-pub use routes::{Route, RouteTable, code_name, outcome_name};
+pub(crate) mod methods;
+pub mod ordering;
+pub mod parse;
+pub mod readiness;
+pub mod request_id;
+pub mod routes;

@@ -1,23 +1,26 @@
+//! The order of the items of a stream.
+
 use std::collections::{HashMap, HashSet, VecDeque};
 
 use crate::domain::{Identifier, Observation};
 
-/// Keeps the order of those observations of a stream that share an identifier, and of no others.
+/// Keeps the order of the observations of a stream that share an identifier, and of no others.
 ///
-/// What may be handled at once comes out as a [`OrderedGroup`]; runs under way never share an identifier. What has
-/// to wait comes out together, as one run, when the run that it waited for is done: so nobody waits for
-/// one answer after the other, however often a customer comes up.
+/// Observations that may be handled at once come out as an [`OrderedGroup`]. Groups under way never share an
+/// identifier. Observations that have to wait for a group come out together, as one group, when that group is done. So
+/// a customer who comes up often does not cost one round trip for each observation.
 #[derive(Debug)]
 pub struct IdentifierOrder<T> {
-    /// The identifiers of all runs under way.
+    /// The identifiers of all groups under way.
     busy: HashSet<Identifier>,
-    /// In the order in which they came; each shares an identifier with a run under way or with one before it.
+    /// Waiting observations, in order of arrival. Each shares an identifier with a group under way or with one before
+    /// it.
     waiting: VecDeque<(Observation, T)>,
-    /// How often each identifier is among those that wait.
+    /// How many waiting observations have each identifier.
     awaited: HashMap<Identifier, usize>,
 }
 
-/// Observations that are to be handled in this order, each with what belongs to it. Never empty.
+/// Observations to handle in this order, each with its item. Never empty.
 pub type OrderedGroup<T> = Vec<(Observation, T)>;
 
 impl<T> Default for IdentifierOrder<T> {
@@ -27,7 +30,7 @@ impl<T> Default for IdentifierOrder<T> {
 }
 
 impl<T> IdentifierOrder<T> {
-    /// The next of the stream: a run of one, unless it has to wait.
+    /// Takes the next observation of the stream. Returns a group of one, unless it has to wait.
     pub fn push(&mut self, observation: Observation, item: T) -> Option<OrderedGroup<T>> {
         let identifiers = observation.identifiers();
         if identifiers.iter().any(|one| self.busy.contains(one) || self.awaited.contains_key(one)) {
@@ -39,10 +42,10 @@ impl<T> IdentifierOrder<T> {
         Some(vec![(observation, item)])
     }
 
-    /// A run is done: what waited for it, if anything did.
-    pub fn done<'a>(&mut self, run: impl IntoIterator<Item = &'a Observation>) -> Option<OrderedGroup<T>> {
+    /// Marks a group as done. Returns the group that waited for it, if there is one.
+    pub fn finish<'a>(&mut self, group: impl IntoIterator<Item = &'a Observation>) -> Option<OrderedGroup<T>> {
         let mut is_awaited = false;
-        for identifier in run.into_iter().flat_map(Observation::identifiers) {
+        for identifier in group.into_iter().flat_map(Observation::identifiers) {
             self.busy.remove(identifier);
             is_awaited |= self.awaited.contains_key(identifier);
         }
@@ -90,11 +93,11 @@ mod tests {
     }
 
     fn done(order: &mut IdentifierOrder<usize>, run: &OrderedGroup<usize>) -> Option<OrderedGroup<usize>> {
-        order.done(run.iter().map(|(observation, _)| observation))
+        order.finish(run.iter().map(|(observation, _)| observation))
     }
 
     #[test]
-    fn strangers_go_at_once_and_the_same_customer_in_runs() {
+    fn strangers_go_at_once_and_the_same_customer_in_groups() {
         let mut order = IdentifierOrder::default();
         let first = order.push(observation(&[1]), 0).unwrap();
         assert!(order.push(observation(&[1, 2]), 1).is_none());
@@ -137,7 +140,7 @@ mod tests {
                     .map(|run| run.iter().flat_map(|(one, _)| one.identifiers().to_vec()).collect::<HashSet<_>>());
                 let under_way: Vec<_> = under_way.collect();
                 let all: HashSet<_> = under_way.iter().flatten().collect();
-                assert_eq!(all.len(), under_way.iter().map(HashSet::len).sum::<usize>(), "two runs share one");
+                assert_eq!(all.len(), under_way.iter().map(HashSet::len).sum::<usize>(), "two groups share one");
             }
             assert_eq!(begun.len(), 60);
             for (at, later) in begun.iter().enumerate() {

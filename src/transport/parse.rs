@@ -1,3 +1,5 @@
+//! From the fields of a request to an observation.
+
 use crate::domain::{Email, InvalidEmail, InvalidPhoneNumber, Observation, PhoneNumber, Region};
 
 /// A field of a request, one for each kind of identifier.
@@ -9,12 +11,12 @@ pub enum Field {
     PhoneNumber,
 }
 
-/// How a API spells its fields.
+/// The spelling of field names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Naming {
-    /// As the proto does: `phone_number`.
+pub enum FieldNames {
+    /// That of the proto: `phone_number`.
     Proto,
-    /// As proto3 JSON does: `phoneNumber`.
+    /// That of proto3 JSON: `phoneNumber`.
     Json,
 }
 
@@ -23,11 +25,11 @@ impl Field {
     pub const ALL: [Self; 2] = [Self::Email, Self::PhoneNumber];
 
     /// The field's name at a API.
-    pub fn name(self, naming: Naming) -> &'static str {
-        match (self, naming) {
+    pub fn name(self, names: FieldNames) -> &'static str {
+        match (self, names) {
             (Self::Email, _) => "email",
-            (Self::PhoneNumber, Naming::Proto) => "phone_number",
-            (Self::PhoneNumber, Naming::Json) => "phoneNumber",
+            (Self::PhoneNumber, FieldNames::Proto) => "phone_number",
+            (Self::PhoneNumber, FieldNames::Json) => "phoneNumber",
         }
     }
 }
@@ -35,22 +37,22 @@ impl Field {
 /// What is wrong with a field. Never holds its value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Problem {
-    /// No identifier at all was given.
+    /// No identifier was given.
     #[error("must be given, unless another identifier is")]
     Missing,
-    /// No e-mail address.
+    /// It is not an e-mail address.
     #[error(transparent)]
     Email(#[from] InvalidEmail),
-    /// No phone number.
+    /// It is not a phone number.
     #[error(transparent)]
     PhoneNumber(#[from] InvalidPhoneNumber),
-    /// JSON of another type than text, or text that is not Unicode.
+    /// It is not a JSON string, or not Unicode.
     #[error("must be a string")]
     NotText,
-    /// JSON that is neither text nor a plain run of digits.
+    /// It is neither a JSON string nor a JSON number of digits alone.
     #[error("must be a string or a whole number without sign, fraction or exponent")]
     NotTextOrInteger,
-    /// The field came under both of its spellings.
+    /// The field was given under both of its names.
     #[error("must be given once, not as phone_number too")]
     GivenTwice,
 }
@@ -64,11 +66,11 @@ pub struct Violation {
     pub problem: Problem,
 }
 
-/// Reads what a request says. Absent, empty and blank all mean "not given"; `region` is the one whose
+/// Returns the observation in a request. Absent, empty and blank all mean "not given". `region` is the one whose
 /// dialling rules complete a phone number.
 ///
 /// # Errors
-/// All that is wrong, at most one [`Violation`] for each field; never an empty list.
+/// At most one [`Violation`] for each field, and at least one in all.
 pub fn parse(
     email: Option<&str>,
     phone_number: Option<&str>,

@@ -1,3 +1,5 @@
+//! Whether the service can take calls.
+
 use futures::Stream;
 use futures::stream::unfold;
 use tokio::sync::watch;
@@ -11,23 +13,23 @@ pub struct Readiness {
 }
 
 impl Readiness {
-    /// Follows the reachability of the database, and `drain`, which ends all readiness.
+    /// Follows `database`, which says whether the database can be reached, and `drain`, which ends all readiness.
     pub fn new(database: watch::Receiver<bool>, drain: CancellationToken) -> Self {
         Self { database, drain }
     }
 
-    /// Whether it is ready now.
+    /// Returns whether the service is ready now.
     pub fn is_ready(&self) -> bool {
         !self.drain.is_cancelled() && *self.database.borrow()
     }
 
     /// Resolves when the service begins to shut down.
-    pub async fn drained(self) {
+    pub async fn shutdown(self) {
         self.drain.cancelled().await;
     }
 
-    /// Whether it is ready now, and then whenever that changes. With the shutdown it says `false` and
-    /// ends: a stream that stayed open would hold the shutdown up.
+    /// Returns whether the service is ready now, and then each change. It ends with `false` at the shutdown: an open
+    /// stream would block the shutdown.
     pub fn changes(self) -> impl Stream<Item = bool> + Send + 'static {
         unfold(Some((self, None)), |state| async {
             let (mut readiness, last) = state?;
@@ -42,7 +44,7 @@ impl Readiness {
                 tokio::select! {
                     () = readiness.drain.cancelled() => {}
                     changed = readiness.database.changed() => if changed.is_err() {
-                        // Nobody watches the database any more: only the shutdown can change anything.
+                        // The database is not watched any more: only the shutdown can change anything.
                         readiness.drain.cancelled().await;
                     }
                 }

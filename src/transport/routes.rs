@@ -1,27 +1,30 @@
+//! The paths of an API, with what the log calls them.
+
 use std::collections::HashMap;
 
 use tonic::Code;
 
 use crate::domain::Outcome;
 
-/// What a API serves.
+/// The handlers and paths of an API.
 #[derive(Debug)]
 pub struct RouteTable {
-    /// The handlers. An answer's extensions tell the log an [`Outcome`], a [`Tally`](super::Tally) or
-    /// an [`OpenTally`](super::OpenTally), and at the JSON API a [`Code`].
+    /// The handlers. The log reads the extensions of a response: an [`Outcome`], the
+    /// [`ItemCounts`](super::batch::ItemCounts) of a batch, the [`StreamItemCounts`](super::batch::StreamItemCounts) of
+    /// a stream and, on the JSON API, a [`Code`].
     pub router: axum::Router,
-    /// Every path of theirs. A path that is not here is never logged: callers put what they like there.
+    /// Every path of the handlers. Other paths are never logged: they can hold anything.
     pub routes: HashMap<String, Route>,
 }
 
-/// What the log calls a path.
+/// What the log says about a path.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Route {
-    /// `package.Service/Method`, when there is an RPC behind it.
+    /// `package.Service/Method`, if an RPC serves the path.
     pub rpc_method: Option<String>,
-    /// The path, at the JSON API.
+    /// The path, on the JSON API.
     pub http_route: Option<String>,
-    /// Asked by machines every few seconds, and so not worth a line of the log.
+    /// Whether machines call it every few seconds, so that the log shows it at debug level only.
     pub is_probe: bool,
 }
 

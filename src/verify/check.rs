@@ -1,32 +1,33 @@
-//! The invariants, each decided by one row and the rows that it points at. Pure.
+//! The invariants. Each is decided by one row and the rows that it points at, without I/O.
 
-use super::Finding;
+use super::finding::Finding;
 use crate::domain::Identifier;
 use crate::store::audit::{ContactRow, IdentifierRow, MergeRow, Owner, StoredContact};
 
-/// What is wrong with a contact.
-pub(super) fn contact(row: &ContactRow) -> Vec<Finding> {
+/// Returns what is wrong with a contact.
+pub(super) fn check_contact(row: &ContactRow) -> Vec<Finding> {
     let contact = &row.contact;
     let mut findings = Vec::new();
     if contact.says_primary != contact.linked_to.is_none() {
         let linked_to = contact.linked_to.map(|to| to.0);
         findings.push(Finding::Precedence { contact: contact.id.0, linked_to });
     }
-    findings.extend(link(row));
+    findings.extend(check_link(row));
     if !contact.is_deleted {
-        let owned = row.owners.iter().filter_map(|(identifier, owner)| ownership(contact, identifier, owner.as_ref()));
+        let owned =
+            row.owners.iter().filter_map(|(identifier, owner)| check_owner(contact, identifier, owner.as_ref()));
         findings.extend(owned);
     }
     findings
 }
 
-fn link(row: &ContactRow) -> Option<Finding> {
+fn check_link(row: &ContactRow) -> Option<Finding> {
     let (contact, linked_to) = (row.contact.id.0, row.contact.linked_to?.0);
     let Some(target) = &row.target else { return Some(Finding::LinkToNobody { contact, linked_to }) };
     if target.linked_to.is_some() {
         Some(Finding::LinkNotFlat { contact, linked_to })
     } else if row.contact.is_deleted {
-        None // It may be older than its primary: that one took its place.
+        None // It may be older than its primary, which replaced it.
     } else if target.is_deleted {
         Some(Finding::PrimaryDeleted { contact, primary: linked_to })
     } else if (row.contact.created_at, contact) < (target.created_at, linked_to) {
@@ -36,7 +37,7 @@ fn link(row: &ContactRow) -> Option<Finding> {
     }
 }
 
-fn ownership(contact: &StoredContact, identifier: &Identifier, owner: Option<&Owner>) -> Option<Finding> {
+fn check_owner(contact: &StoredContact, identifier: &Identifier, owner: Option<&Owner>) -> Option<Finding> {
     let (id, kind) = (contact.id.0, identifier.kind().name());
     match owner.and_then(|owner| Some((owner.id.0, owner.rightful_root()?))) {
         None => Some(Finding::NotOwned { contact: id, kind }),
@@ -45,8 +46,8 @@ fn ownership(contact: &StoredContact, identifier: &Identifier, owner: Option<&Ow
     }
 }
 
-/// What is wrong with an `Identifier` row.
-pub(super) fn identifier(row: &IdentifierRow) -> Option<Finding> {
+/// Returns what is wrong with an `Identifier` row.
+pub(super) fn check_identifier(row: &IdentifierRow) -> Option<Finding> {
     let (kind, owner) = (row.kind.clone(), row.owner.id.0);
     match &row.owner.found {
         None => Some(Finding::OwnerMissing { kind, owner }),
@@ -56,8 +57,8 @@ pub(super) fn identifier(row: &IdentifierRow) -> Option<Finding> {
     }
 }
 
-/// What is wrong with a merge.
-pub(super) fn merge(row: &MergeRow) -> Vec<Finding> {
+/// Returns what is wrong with a merge.
+pub(super) fn check_merge(row: &MergeRow) -> Vec<Finding> {
     let named = [&row.survivor, &row.absorbed];
     let nobody = named.into_iter().filter(|named| !named.exists);
     let mut findings: Vec<Finding> =

@@ -1,36 +1,41 @@
-//! What can be wrong with the tables.
+//! The kinds of broken invariants.
+//!
+//! To add one: a variant of [`Finding`] here, its check in `check.rs`, its repair in `repair_plan.rs` (if there is only
+//! one way to repair it), and a line of `BROKEN` in `tests/it/verify.rs`.
 
 use std::fmt;
 
 use serde::Serialize;
 
-/// A broken invariant. Names rows by their ids and identifiers by their kind alone: values are personal
-/// data, and reports travel.
+/// A broken invariant.
+///
+/// It names a row by its id, and an identifier only by its kind: the value is personal data and must not be in a
+/// report.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(tag = "finding", rename_all = "snake_case")]
 pub enum Finding {
-    /// `linkPrecedence` says the opposite of `linkedId`: two primaries, or none.
+    /// `linkPrecedence` and `linkedId` contradict each other: two primaries, or none.
     Precedence {
         /// The contact.
         contact: i64,
         /// Its `linkedId`.
         linked_to: Option<i64>,
     },
-    /// A link to a contact that is not there.
+    /// A link to a contact that does not exist.
     LinkToNobody {
         /// The contact.
         contact: i64,
         /// Its `linkedId`.
         linked_to: i64,
     },
-    /// A link to a contact that is linked itself: a chain, or to itself.
+    /// A link to a contact that is a secondary: a chain, or a link to itself.
     LinkNotFlat {
         /// The contact.
         contact: i64,
         /// Its `linkedId`.
         linked_to: i64,
     },
-    /// A live contact whose primary is deleted: its identity has none.
+    /// A live contact whose primary is deleted, so its identity has no primary.
     PrimaryDeleted {
         /// The contact.
         contact: i64,
@@ -39,7 +44,7 @@ pub enum Finding {
     },
     /// A contact that is older than its primary.
     PrimaryNotOldest {
-        /// The older one.
+        /// The older contact.
         contact: i64,
         /// Its primary.
         primary: i64,
@@ -48,53 +53,53 @@ pub enum Finding {
     NotOwned {
         /// The contact.
         contact: i64,
-        /// What kind of identifier.
+        /// The kind of the identifier.
         kind: &'static str,
     },
     /// A live contact carries an identifier that another identity owns.
     OwnedTwice {
         /// The contact.
         contact: i64,
-        /// What kind of identifier.
+        /// The kind of the identifier.
         kind: &'static str,
         /// The contact of the other identity.
         owner: i64,
     },
-    /// An identifier is owned by a contact that is not there.
+    /// An identifier is owned by a contact that does not exist.
     OwnerMissing {
-        /// What kind of identifier.
+        /// The kind of the identifier.
         kind: String,
         /// The contact that its row names.
         owner: i64,
     },
     /// An identifier is owned by a deleted contact.
     OwnerDeleted {
-        /// What kind of identifier.
+        /// The kind of the identifier.
         kind: String,
         /// The contact that its row names.
         owner: i64,
     },
     /// An identifier is owned by a contact that does not carry it.
     OwnerWithout {
-        /// What kind of identifier.
+        /// The kind of the identifier.
         kind: String,
         /// The contact that its row names.
         owner: i64,
     },
-    /// A merge names a contact that is not there.
+    /// A merge names a contact that does not exist.
     MergeOfNobody {
         /// The merge.
         merge: i64,
-        /// Whom it names.
+        /// The contact that it names.
         contact: i64,
     },
-    /// A merge whose contacts are of two identities.
+    /// A merge whose contacts belong to two identities.
     MergeUndone {
         /// The merge.
         merge: i64,
-        /// The contact that was primary and stayed it.
+        /// The contact that was a primary before and after the merge.
         survivor: i64,
-        /// The contact that was primary until then.
+        /// The contact that was a primary before the merge.
         absorbed: i64,
     },
 }
@@ -115,7 +120,7 @@ impl fmt::Display for Finding {
                 write!(f, "contact {contact} is linked to itself")
             }
             Self::LinkNotFlat { contact, linked_to } => {
-                write!(f, "contact {contact} is linked to {linked_to}, which is linked itself")
+                write!(f, "contact {contact} is linked to {linked_to}, which is a secondary")
             }
             Self::PrimaryDeleted { contact, primary } => {
                 write!(f, "contact {contact} has no primary: {primary} is deleted")
@@ -140,7 +145,7 @@ impl fmt::Display for Finding {
                 write!(f, "merge {merge} names contact {contact}, which does not exist")
             }
             Self::MergeUndone { merge, survivor, absorbed } => {
-                write!(f, "merge {merge}: contacts {survivor} and {absorbed} are of two identities")
+                write!(f, "merge {merge}: contacts {survivor} and {absorbed} belong to two identities")
             }
         }
     }

@@ -1,8 +1,8 @@
-//! How a damaged identity is put right. Pure.
+//! Plans the repair of a damaged identity, without I/O.
 //!
-//! Nothing is guessed: rows that are linked, however, belong together; so do live contacts that carry one
-//! identifier; and of these the oldest live contact is the primary. That is what the rows say, and by the
-//! rules of the service there is one way to say it.
+//! It does not guess. Contacts that are linked to each other, in any way, belong together. Live contacts that carry the
+//! same identifier belong together. The oldest live contact among them is the primary. So there is only one correct
+//! result.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -12,24 +12,24 @@ use serde::Serialize;
 use crate::domain::{ContactId, ContactRef, Identifier, Link, Merge, Plan, Relink, Timestamp};
 use crate::store::audit::{MAX_VALUE_BYTES, Owner, StoredContact};
 
-/// Contacts that belong together, all of them, and who owns what the live ones carry.
+/// All contacts that belong together, and the owners of the identifiers that the live ones carry.
 #[derive(Debug, Default)]
-pub(super) struct Neighbourhood {
+pub(super) struct ConnectedContacts {
     pub(super) contacts: BTreeMap<ContactId, StoredContact>,
     pub(super) owners: BTreeMap<Identifier, Owner>,
 }
 
-/// What to write.
+/// What a repair writes.
 #[derive(Debug)]
-pub(super) struct Mending {
+pub(super) struct RepairPlan {
     pub(super) plan: Plan,
-    /// Identifiers whose row names the wrong contact: that one, and the right one.
+    /// Identifiers whose row names the wrong contact, with that contact and the right one.
     pub(super) reassigned: Vec<(Identifier, ContactId, ContactId)>,
-    /// The same in words.
+    /// The same changes, for the report.
     pub(super) repairs: Vec<Repair>,
 }
 
-/// Something that was put right.
+/// A change that a repair made.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "repair", rename_all = "snake_case")]
 pub enum Repair {
@@ -45,23 +45,23 @@ pub enum Repair {
         /// The primary.
         primary: i64,
     },
-    /// Two identities carried one identifier, and were merged; the merge is recorded.
+    /// Two identities that carried the same identifier were merged, and the merge was recorded.
     Merged {
-        /// The primary of the one that stayed.
+        /// The primary of the identity that remains.
         survivor: i64,
-        /// The primary of the other.
+        /// The primary of the other identity.
         absorbed: i64,
     },
-    /// An identifier was given to the oldest contact that carries it.
+    /// The oldest contact that carries an identifier became its owner.
     Assigned {
-        /// What kind of identifier.
+        /// The kind of the identifier.
         kind: &'static str,
         /// The contact.
         contact: i64,
     },
-    /// An identifier that no live contact carries was taken from its owner.
+    /// An identifier that no live contact carries lost its owner.
     Released {
-        /// What kind of identifier.
+        /// The kind of the identifier.
         kind: String,
         /// The owner.
         contact: i64,
@@ -82,9 +82,9 @@ impl fmt::Display for Repair {
     }
 }
 
-impl Neighbourhood {
-    /// What to write, or nothing when all is well. `now` is the database's clock.
-    pub(super) fn mend(&self, now: Timestamp) -> Option<Mending> {
+impl ConnectedContacts {
+    /// Returns what to write, or `None` when all is well. `now` is the database's clock.
+    pub(super) fn plan_repair(&self, now: Timestamp) -> Option<RepairPlan> {
         let primary = self.primary()?;
         let mut repairs = Vec::new();
         let relinks = self.relinks(primary, &mut repairs);
@@ -97,15 +97,15 @@ impl Neighbourhood {
         let touched = if is_relinked { Vec::new() } else { vec![primary] };
         let newest = self.contacts.values().map(|contact| contact.updated_at).max();
         let updated_at = now.after(newest);
-        let plan = Plan::of_repair(relinks, merges, new_identifiers, touched, updated_at);
-        Some(Mending { plan, reassigned, repairs })
+        let plan = Plan::from_repair(relinks, merges, new_identifiers, touched, updated_at);
+        Some(RepairPlan { plan, reassigned, repairs })
     }
 
     fn live(&self) -> impl Iterator<Item = &StoredContact> {
         self.contacts.values().filter(|contact| !contact.is_deleted)
     }
 
-    /// The oldest live contact; without any, the oldest that is linked to nobody, or else the oldest.
+    /// Returns the oldest live contact. Without live contacts: the oldest without a link, or else the oldest.
     fn primary(&self) -> Option<ContactId> {
         let rank = |contact: &&StoredContact| {
             (contact.is_deleted, contact.is_deleted && contact.linked_to.is_some(), contact.age())
@@ -113,7 +113,7 @@ impl Neighbourhood {
         self.contacts.values().min_by_key(rank).map(|contact| contact.id)
     }
 
-    /// Every contact that is not linked as it should be; deleted ones too, so that no link is ever a chain.
+    /// Returns the contacts with a wrong link. Deleted contacts count too, so that no link is ever a chain.
     fn relinks(&self, primary: ContactId, repairs: &mut Vec<Repair>) -> Vec<Relink> {
         let mut relinks = Vec::new();
         for contact in self.contacts.values() {
@@ -133,7 +133,7 @@ impl Neighbourhood {
         relinks
     }
 
-    /// The identities, by their links alone, that an identifier joins: all become the primary's.
+    /// Returns the merges to record: identities that have no links to each other but share an identifier.
     fn merges(&self, primary: ContactId, repairs: &mut Vec<Repair>) -> Vec<Merge> {
         let clusters = self.clusters();
         let mut identities: BTreeMap<ContactId, Vec<&StoredContact>> = BTreeMap::new();
@@ -163,9 +163,9 @@ impl Neighbourhood {
         merges
     }
 
-    /// For each contact, one that stands for all that are linked to each other.
+    /// Returns for each contact the representative of its cluster: the contacts that are linked to each other.
     fn clusters(&self) -> BTreeMap<ContactId, ContactId> {
-        // Links may name rows that are not there; those join the contacts that name them all the same.
+        // A link may name a row that does not exist. Contacts with the same such link belong together too.
         let mut above: BTreeMap<ContactId, ContactId> = BTreeMap::new();
         fn top(above: &BTreeMap<ContactId, ContactId>, mut id: ContactId) -> ContactId {
             while let Some(&next) = above.get(&id) {
@@ -182,7 +182,7 @@ impl Neighbourhood {
         self.contacts.keys().map(|id| (*id, top(&above, *id))).collect()
     }
 
-    /// Identifiers that live contacts carry and that no live contact owns: the oldest gets each.
+    /// Returns new owners for the identifiers that live contacts carry but no live contact owns: the oldest each.
     #[expect(clippy::type_complexity, reason = "two lists")]
     fn assignments(
         &self,
@@ -202,7 +202,7 @@ impl Neighbourhood {
             match self.owners.get(identifier) {
                 Some(owner) if owner.rightful_root().is_some() => continue,
                 Some(owner) => reassigned.push((identifier.clone(), owner.id, contact.id)),
-                None if identifier.value().len() > MAX_VALUE_BYTES => continue, // Nothing can own it.
+                None if identifier.value().len() > MAX_VALUE_BYTES => continue, // Too long for an owner.
                 None => new.push((identifier.clone(), ContactRef::Stored(contact.id))),
             }
             repairs.push(Repair::Assigned { kind: identifier.kind().name(), contact: contact.id.0 });
@@ -221,7 +221,7 @@ mod tests {
         Identifier::from_stored(IdentifierKind::Email, value)
     }
 
-    /// A live contact as old as its id, that carries this and is linked to that.
+    /// A live contact whose age is its id, with this identifier and this link.
     fn contact(id: i64, value: &str, linked_to: Option<i64>) -> StoredContact {
         StoredContact {
             id: ContactId(id),
@@ -239,8 +239,8 @@ mod tests {
     }
 
     /// Each identifier is owned by the first live contact that carries it.
-    fn neighbourhood(contacts: &[StoredContact]) -> Neighbourhood {
-        let mut found = Neighbourhood::default();
+    fn connected(contacts: &[StoredContact]) -> ConnectedContacts {
+        let mut found = ConnectedContacts::default();
         for contact in contacts {
             found.contacts.insert(contact.id, contact.clone());
             for identifier in contact.identifiers.iter().filter(|_| !contact.is_deleted) {
@@ -251,58 +251,58 @@ mod tests {
         found
     }
 
-    fn repairs(neighbourhood: &Neighbourhood) -> Vec<String> {
-        let mending = neighbourhood.mend(Timestamp(100));
-        mending.map(|mending| mending.repairs.iter().map(Repair::to_string).collect()).unwrap_or_default()
+    fn repairs(contacts: &ConnectedContacts) -> Vec<String> {
+        let planned = contacts.plan_repair(Timestamp(100));
+        planned.map(|planned| planned.repairs.iter().map(Repair::to_string).collect()).unwrap_or_default()
     }
 
     #[test]
-    fn what_is_whole_is_left_alone() {
+    fn an_undamaged_identity_is_left_alone() {
         let gone = deleted(contact(1, "a", Some(2)));
-        let whole = neighbourhood(&[gone, contact(2, "b", None), contact(3, "c", Some(2))]);
-        assert_eq!(repairs(&whole), Vec::<String>::new());
+        let undamaged = connected(&[gone, contact(2, "b", None), contact(3, "c", Some(2))]);
+        assert_eq!(repairs(&undamaged), Vec::<String>::new());
     }
 
     #[test]
     fn a_circle_gets_its_oldest_as_primary() {
-        let circle = neighbourhood(&[contact(1, "a", Some(3)), contact(2, "b", Some(1)), contact(3, "c", Some(2))]);
+        let circle = connected(&[contact(1, "a", Some(3)), contact(2, "b", Some(1)), contact(3, "c", Some(2))]);
         assert_eq!(repairs(&circle), ["made 1 the primary", "linked 3 to 1"]);
     }
 
     #[test]
     fn those_who_miss_the_same_primary_stay_together() {
-        let left = neighbourhood(&[contact(8, "a", Some(7)), contact(9, "b", Some(7))]);
+        let left = connected(&[contact(8, "a", Some(7)), contact(9, "b", Some(7))]);
         assert_eq!(repairs(&left), ["made 8 the primary", "linked 9 to 8"]);
     }
 
     #[test]
     fn deleted_contacts_follow_but_never_lead() {
-        let left = neighbourhood(&[deleted(contact(1, "a", None)), contact(2, "b", Some(1)), contact(3, "c", Some(1))]);
+        let left = connected(&[deleted(contact(1, "a", None)), contact(2, "b", Some(1)), contact(3, "c", Some(1))]);
         assert_eq!(repairs(&left), ["linked 1 to 2", "made 2 the primary", "linked 3 to 2"]);
         let all_gone =
             [deleted(contact(1, "a", None)), deleted(contact(2, "b", Some(1))), deleted(contact(3, "c", Some(2)))];
-        assert_eq!(repairs(&neighbourhood(&all_gone)), ["linked 3 to 1"]);
+        assert_eq!(repairs(&connected(&all_gone)), ["linked 3 to 1"]);
     }
 
     #[test]
-    fn whoever_carries_the_same_is_merged_with_the_oldest() {
-        let three = neighbourhood(&[contact(1, "a", None), contact(2, "a", None), contact(3, "a", None)]);
-        let mending = three.mend(Timestamp(100)).expect("work");
-        let merged: Vec<_> = mending.plan.merges.iter().map(|merge| (merge.survivor, merge.absorbed)).collect();
+    fn identities_that_carry_the_same_are_merged_with_the_oldest() {
+        let three = connected(&[contact(1, "a", None), contact(2, "a", None), contact(3, "a", None)]);
+        let planned = three.plan_repair(Timestamp(100)).expect("work");
+        let merged: Vec<_> = planned.plan.merges.iter().map(|merge| (merge.survivor, merge.absorbed)).collect();
         let stored = |id| ContactRef::Stored(ContactId(id));
         assert_eq!(merged, [(stored(1), stored(2)), (stored(1), stored(3))]);
-        assert!(mending.plan.merges.iter().all(|merge| merge.cause == [email("a")]));
-        assert_eq!((mending.plan.touched, mending.plan.updated_at), (vec![ContactId(1)], Timestamp(100)));
+        assert!(planned.plan.merges.iter().all(|merge| merge.cause == [email("a")]));
+        assert_eq!((planned.plan.touched, planned.plan.updated_at), (vec![ContactId(1)], Timestamp(100)));
     }
 
     #[test]
     fn an_identifier_goes_to_the_oldest_who_carries_it() {
-        let mut shared = neighbourhood(&[contact(1, "a", None), contact(2, "b", Some(1)), contact(3, "b", Some(1))]);
+        let mut shared = connected(&[contact(1, "a", None), contact(2, "b", Some(1)), contact(3, "b", Some(1))]);
         shared.owners.remove(&email("b"));
-        let mending = shared.mend(Timestamp(100)).expect("work");
-        assert_eq!(mending.plan.new_identifiers, [(email("b"), ContactRef::Stored(ContactId(2)))]);
+        let planned = shared.plan_repair(Timestamp(100)).expect("work");
+        assert_eq!(planned.plan.new_identifiers, [(email("b"), ContactRef::Stored(ContactId(2)))]);
         shared.owners.insert(email("b"), Owner { id: ContactId(7), found: None });
-        let mending = shared.mend(Timestamp(100)).expect("work");
-        assert_eq!(mending.reassigned, [(email("b"), ContactId(7), ContactId(2))]);
+        let planned = shared.plan_repair(Timestamp(100)).expect("work");
+        assert_eq!(planned.reassigned, [(email("b"), ContactId(7), ContactId(2))]);
     }
 }

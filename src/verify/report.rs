@@ -1,13 +1,23 @@
-//! What was found, as it is found.
+//! Prints the findings while `verify` runs: there may be many.
 
 use std::io::{self, Write};
 
+use clap::ValueEnum;
 use serde::Serialize;
 
+use super::finding::Finding;
 use super::repair_plan::Repair;
-use super::{Finding, Format};
 
-/// How much was looked at, and what came of it.
+/// How findings are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum FindingFormat {
+    /// One line for each finding, for people
+    Text,
+    /// One JSON object
+    Json,
+}
+
+/// How many rows were checked, and how many invariants were broken.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub(super) struct Counts {
     /// Rows of `Contact`.
@@ -18,68 +28,70 @@ pub(super) struct Counts {
     pub(super) merges: u64,
     /// Broken invariants.
     pub(super) found: u64,
-    /// Those of them that hold again.
-    pub(super) mended: u64,
+    /// Broken invariants that were repaired.
+    pub(super) repaired: u64,
 }
 
-/// Writes to stdout while it goes on: findings may be many.
+/// Writes findings to stdout and counts them.
 #[derive(Debug)]
-pub(super) struct Report {
-    format: Format,
+pub(super) struct FindingWriter {
+    format: FindingFormat,
     pub(super) counts: Counts,
 }
 
 /// A finding in JSON.
 #[derive(Serialize)]
-struct Line<'a> {
+struct JsonFinding<'a> {
     #[serde(flatten)]
     finding: &'a Finding,
-    mended: bool,
+    repaired: bool,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     repairs: &'a [Repair],
 }
 
-impl Report {
-    pub(super) fn begin(format: Format) -> io::Result<Self> {
-        if format == Format::Json {
+impl FindingWriter {
+    /// Prints the start of the output.
+    pub(super) fn begin(format: FindingFormat) -> io::Result<Self> {
+        if format == FindingFormat::Json {
             write!(io::stdout(), "{{\"findings\":[")?;
         }
         Ok(Self { format, counts: Counts::default() })
     }
 
-    /// A finding, whether it was mended, and what was done on the way.
-    pub(super) fn finding(&mut self, finding: &Finding, mended: bool, repairs: &[Repair]) -> io::Result<()> {
+    /// Prints a finding, whether it was repaired, and the changes of the repair.
+    pub(super) fn write_finding(&mut self, finding: &Finding, repaired: bool, repairs: &[Repair]) -> io::Result<()> {
         let mut out = io::stdout().lock();
         match self.format {
-            Format::Text => {
-                writeln!(out, "{finding}{}", if mended { " (mended)" } else { "" })?;
+            FindingFormat::Text => {
+                writeln!(out, "{finding}{}", if repaired { " (repaired)" } else { "" })?;
                 for repair in repairs {
                     writeln!(out, "  {repair}")?;
                 }
             }
-            Format::Json => {
+            FindingFormat::Json => {
                 let comma = if self.counts.found == 0 { "" } else { "," };
-                write!(out, "{comma}\n{}", serde_json::to_string(&Line { finding, mended, repairs })?)?;
+                write!(out, "{comma}\n{}", serde_json::to_string(&JsonFinding { finding, repaired, repairs })?)?;
             }
         }
         self.counts.found += 1;
-        self.counts.mended += u64::from(mended);
+        self.counts.repaired += u64::from(repaired);
         Ok(())
     }
 
+    /// Prints the counts and the end of the output. Returns the counts.
     pub(super) fn end(self) -> io::Result<Counts> {
-        let Counts { contacts, identifiers, merges, found, mended } = self.counts;
+        let Counts { contacts, identifiers, merges, found, repaired } = self.counts;
         let mut out = io::stdout().lock();
         match self.format {
-            Format::Text => {
+            FindingFormat::Text => {
                 let what = if found == 1 { "finding" } else { "findings" };
-                let mended = if mended > 0 { format!(", {mended} mended") } else { String::new() };
+                let repaired = if repaired > 0 { format!(", {repaired} repaired") } else { String::new() };
                 writeln!(
                     out,
-                    "{found} {what}{mended}, in {contacts} contacts, {identifiers} identifiers and {merges} merges"
+                    "{found} {what}{repaired}, in {contacts} contacts, {identifiers} identifiers and {merges} merges"
                 )?;
             }
-            Format::Json => {
+            FindingFormat::Json => {
                 let counts = serde_json::to_string(&self.counts)?;
                 writeln!(out, "\n],{}", counts.trim_start_matches('{'))?;
             }

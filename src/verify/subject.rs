@@ -1,9 +1,11 @@
-//! The rows that can be damaged, one at a time.
+//! One row that may be damaged: how to check it again, and how to repair it.
 
 use std::collections::BTreeSet;
 
+use super::check::{check_contact, check_identifier, check_merge};
+use super::finding::Finding;
+use super::repair::repair_contacts;
 use super::repair_plan::Repair;
-use super::{Finding, check, repair};
 use crate::domain::ContactId;
 use crate::store::audit::Rows;
 use crate::store::{Database, StoreError};
@@ -18,40 +20,41 @@ pub(super) enum Subject {
 }
 
 impl Subject {
-    /// What is wrong with it now.
+    /// Reads the row again and returns what is wrong with it now.
     pub(super) async fn findings(&self, database: &Database) -> Result<Vec<Finding>, StoreError> {
         Ok(match self {
             Self::Contact(id) => {
-                database.inspect_contacts(Rows::Only(*id)).await?.iter().flat_map(check::contact).collect()
+                database.audit_contacts(Rows::Only(*id)).await?.iter().flat_map(check_contact).collect()
             }
             Self::Identifier(kind, value) => {
-                let row = database.inspect_identifier(kind, value).await?;
-                row.as_ref().and_then(check::identifier).into_iter().collect()
+                let row = database.audit_identifier(kind, value).await?;
+                row.as_ref().and_then(check_identifier).into_iter().collect()
             }
-            Self::Merge(id) => database.inspect_merges(Rows::Only(*id)).await?.iter().flat_map(check::merge).collect(),
+            Self::Merge(id) => database.audit_merges(Rows::Only(*id)).await?.iter().flat_map(check_merge).collect(),
         })
     }
 
-    /// Puts right what can be; what was done.
-    pub(super) async fn mend(&self, database: &Database) -> Result<Vec<Repair>, StoreError> {
+    /// Repairs the row, if there is only one way to do so. Returns what it changed.
+    pub(super) async fn repair(&self, database: &Database) -> Result<Vec<Repair>, StoreError> {
         match self {
-            Self::Contact(id) => repair::mend(database, &BTreeSet::from([ContactId(*id)])).await,
-            Self::Identifier(kind, value) => mend_identifier(database, kind, value).await,
-            // Who was meant, or who took the merge back, stands nowhere.
+            Self::Contact(id) => repair_contacts(database, &BTreeSet::from([ContactId(*id)])).await,
+            Self::Identifier(kind, value) => repair_identifier(database, kind, value).await,
+            // The tables do not say which contact was meant, or why the merge was undone.
             Self::Merge(_) => Ok(Vec::new()),
         }
     }
 }
 
-/// The owner's identity first: a live contact of it may carry the identifier, and gets it. Contacts of other
-/// identities that carry it got it when contacts were gone through.
-async fn mend_identifier(database: &Database, kind: &str, value: &[u8]) -> Result<Vec<Repair>, StoreError> {
-    let Some(row) = database.inspect_identifier(kind, value).await? else { return Ok(Vec::new()) };
+/// Repairs the owner's identity first: one of its live contacts may carry the identifier and becomes its owner.
+///
+/// Contacts of other identities that carry the identifier got it already: `verify` checks contacts first.
+async fn repair_identifier(database: &Database, kind: &str, value: &[u8]) -> Result<Vec<Repair>, StoreError> {
+    let Some(row) = database.audit_identifier(kind, value).await? else { return Ok(Vec::new()) };
     let owner = row.owner.id;
-    let mut repairs = repair::mend(database, &BTreeSet::from([owner])).await?;
-    let left = database.inspect_identifier(kind, value).await?;
-    let is_left = left.is_some_and(|row| row.owner.id == owner && check::identifier(&row).is_some());
-    // Only the row that was seen: the service may have given the identifier a new owner by now.
+    let mut repairs = repair_contacts(database, &BTreeSet::from([owner])).await?;
+    let left = database.audit_identifier(kind, value).await?;
+    let is_left = left.is_some_and(|row| row.owner.id == owner && check_identifier(&row).is_some());
+    // Releases only the row that was read: the service may have given the identifier a new owner by now.
     if is_left && database.release(kind, value, owner).await? {
         repairs.push(Repair::Released { kind: kind.to_owned(), contact: owner.0 });
     }

@@ -6,13 +6,15 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
-use crate::harness::{Api, Backend, Process, Suite, TestDatabase};
+use crate::harness::{Api, Backend, Process, Suite, TestDatabase, register};
 
 pub fn register(suite: &mut Suite) {
-    suite.on(&[Backend::Sqlite], "abuse::garbage", garbage);
-    suite.on(&[Backend::Sqlite], "abuse::huge_bodies", huge_bodies);
-    suite.on(&[Backend::Sqlite], "abuse::ten_thousand_idle_connections", ten_thousand_idle_connections);
-    suite.on(&[Backend::Sqlite], "abuse::slow_senders", slow_senders);
+    register!(suite.on(&[Backend::Sqlite]):
+        garbage,
+        huge_bodies,
+        ten_thousand_idle_connections,
+        slow_senders,
+    );
 }
 
 /// The service's resident memory stays under this whatever anybody sends.

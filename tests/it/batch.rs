@@ -5,15 +5,17 @@ use std::collections::HashSet;
 use tokio::task::JoinSet;
 use tonic::Code;
 
-use crate::harness::{Api, Components, Event, Reply, Service, Suite, TestDatabase, query};
+use crate::harness::{Api, Components, Event, Reply, Service, Suite, TestDatabase, query, register};
 
 pub fn register(suite: &mut Suite) {
     suite.on_all("batch::the_worked_example_grpc", |database| the_worked_example(database, Api::Grpc));
     suite.on_all("batch::the_worked_example_http", |database| the_worked_example(database, Api::Http));
-    suite.on_all("batch::a_thousand_new_and_again", a_thousand_new_and_again);
-    suite.on_all("batch::later_items_build_on_earlier_ones", later_items_build_on_earlier_ones);
-    suite.on_all("batch::a_batch_needs_room_for_all", a_batch_needs_room_for_all);
-    suite.on_all("batch::overlapping_batches_end_as_components", overlapping_batches_end_as_components);
+    register!(suite.on_all():
+        a_thousand_new_and_again,
+        later_items_build_on_earlier_ones,
+        a_batch_needs_room_for_all,
+        overlapping_batches_end_as_components,
+    );
 }
 
 async fn the_worked_example(database: TestDatabase, api: Api) {

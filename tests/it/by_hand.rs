@@ -5,16 +5,17 @@ use std::time::Duration;
 use sea_orm::TransactionTrait;
 use tokio::task::JoinSet;
 
-use crate::harness::{Api, Backend, Service, Suite, TestDatabase, execute, lock_row, query};
+use crate::harness::{Api, Backend, Service, Suite, TestDatabase, execute, lock_row, query, register};
 
 pub fn register(suite: &mut Suite) {
-    suite.on_all("by_hand::a_deleted_contact_matches_nothing", a_deleted_contact_matches_nothing);
-    suite.on_all("by_hand::a_deleted_secondary_leaves_the_answers", a_deleted_secondary_leaves_the_answers);
-    suite.on_all("by_hand::the_oldest_left_replaces_a_deleted_primary", the_oldest_left_replaces_a_deleted_primary);
-    suite.on_all("by_hand::what_a_deleted_primary_shared_is_found", what_a_deleted_primary_shared_is_found);
-    suite.on_all("by_hand::what_a_deleted_secondary_shared_is_found", what_a_deleted_secondary_shared_is_found);
-    suite.on(&Backend::SERVERS, "by_hand::what_is_freed_gets_one_owner", what_is_freed_gets_one_owner);
-    suite.on(&Backend::SERVERS, "by_hand::what_is_freed_while_somebody_waits", what_is_freed_while_somebody_waits);
+    register!(suite.on_all():
+        a_deleted_contact_matches_nothing,
+        a_deleted_secondary_leaves_the_answers,
+        the_oldest_left_replaces_a_deleted_primary,
+        what_a_deleted_primary_shared_is_found,
+        what_a_deleted_secondary_shared_is_found,
+    );
+    register!(suite.on(&Backend::SERVERS): what_is_freed_gets_one_owner, what_is_freed_while_somebody_waits);
 }
 
 async fn delete(database: &TestDatabase, id: i64) {

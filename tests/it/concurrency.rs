@@ -6,13 +6,15 @@ use std::sync::Arc;
 use fastrand::Rng;
 use tokio::task::JoinSet;
 
-use crate::harness::{Api, Backend, Components, Event, Reply, Service, Suite, TestDatabase};
+use crate::harness::{Api, Backend, Components, Event, Reply, Service, Suite, TestDatabase, register};
 
 pub fn register(suite: &mut Suite) {
-    suite.on_all("concurrency::the_same_first_request_makes_one_contact", the_same_first_request_makes_one_contact);
-    suite.on_all("concurrency::one_email_makes_one_identity", one_email_makes_one_identity);
-    suite.on_all("concurrency::a_chain_of_strangers_becomes_one", a_chain_of_strangers_becomes_one);
-    suite.on(&Backend::SERVERS, "concurrency::random_requests_end_as_components", random_requests_end_as_components);
+    register!(suite.on_all():
+        the_same_first_request_makes_one_contact,
+        one_email_makes_one_identity,
+        a_chain_of_strangers_becomes_one,
+    );
+    register!(suite.on(&Backend::SERVERS): random_requests_end_as_components);
 }
 
 /// Two replicas over one database: half of the callers ask each.

@@ -6,37 +6,27 @@ use identity::store::{ConnectError, Database};
 use sea_orm::ConnectionTrait;
 use url::Url;
 
-use crate::harness::{Api, Backend, Server, Service, Suite, TestDatabase, database_settings, query};
+use crate::harness::{Api, Backend, Server, Service, Suite, TestDatabase, database_settings, query, register};
 
 pub fn register(suite: &mut Suite) {
-    suite.on(&[Backend::Mysql], "connect::caching_sha2_password_without_tls", caching_sha2_password_without_tls);
-    suite.on(&[Backend::Mysql], "connect::caching_sha2_password_with_tls", caching_sha2_password_with_tls);
-    suite.on(
-        &[Backend::Mysql],
-        "connect::a_server_that_demands_tls_is_explained",
+    register!(suite.on(&[Backend::Mysql]):
+        caching_sha2_password_without_tls,
+        caching_sha2_password_with_tls,
         a_server_that_demands_tls_is_explained,
     );
-    suite.on(&Backend::SERVERS, "connect::a_wrong_password_is_explained", a_wrong_password_is_explained);
-    suite.on(&Backend::SERVERS, "connect::a_missing_database_is_explained", a_missing_database_is_explained);
-    suite.on(
-        &Backend::SERVERS,
-        "connect::a_server_that_is_not_there_is_explained",
+    register!(suite.on(&Backend::SERVERS):
+        a_wrong_password_is_explained,
+        a_missing_database_is_explained,
         a_server_that_is_not_there_is_explained,
     );
-    suite.on(
-        &[Backend::Sqlite],
-        "connect::a_file_that_cannot_be_made_is_explained",
+    register!(suite.on(&[Backend::Sqlite]):
         a_file_that_cannot_be_made_is_explained,
+        in_memory,
+        files_are_their_owners_alone,
     );
-    suite.on(&[Backend::Sqlite], "connect::in_memory", in_memory);
-    suite.on(&[Backend::Sqlite], "connect::files_are_their_owners_alone", files_are_their_owners_alone);
-    suite.on_own_server(
-        &[Backend::Mysql, Backend::Mariadb],
-        "connect::a_server_that_commits_nothing_by_itself",
-        a_server_that_commits_nothing_by_itself,
-    );
-    suite.on_own_server(&[Backend::Mysql], "connect::a_server_that_logs_statements", a_server_that_logs_statements);
-    suite.on_own_server(&Backend::SERVERS, "connect::a_read_only_server_is_explained", a_read_only_server_is_explained);
+    register!(suite.on_own_server(&[Backend::Mysql, Backend::Mariadb]): a_server_that_commits_nothing_by_itself);
+    register!(suite.on_own_server(&[Backend::Mysql]): a_server_that_logs_statements);
+    register!(suite.on_own_server(&Backend::SERVERS): a_read_only_server_is_explained);
 }
 
 async fn connect(url: &Url) -> Result<Database, ConnectError> {

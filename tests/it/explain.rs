@@ -6,11 +6,10 @@ use identity::domain::{ContactId, Identifier, IdentifierKind, Timestamp};
 use identity::store::entity::{contact, identifier};
 use sea_orm::{ActiveValue::Set, ConnectionTrait, EntityTrait, QueryResult, Statement, TransactionTrait};
 
-use crate::harness::{Backend, Suite, TestDatabase};
+use crate::harness::{Backend, Suite, TestDatabase, register};
 
 pub fn register(suite: &mut Suite) {
-    suite.on_all("explain::hot_path_is_key_look_ups", hot_path_is_key_look_ups);
-    suite.on_all("explain::reads_are_key_look_ups_by_stale_statistics", reads_are_key_look_ups_by_stale_statistics);
+    register!(suite.on_all(): hot_path_is_key_look_ups, reads_are_key_look_ups_by_stale_statistics);
 }
 
 const CONTACTS: i64 = 100_000;
@@ -31,7 +30,7 @@ async fn reads_are_key_look_ups_by_stale_statistics(database: TestDatabase) {
     seed(&store.connection(), 0..10, 50).await;
     analyze(&database).await;
     seed(&store.connection(), 10..CONTACTS, 50).await;
-    assert_key_look_ups(&database, |name| ["find", "owners"].contains(&name)).await;
+    assert_key_look_ups(&database, |name| ["lookup", "owners"].contains(&name)).await;
 }
 
 /// As an administrator does, or the database by itself.

@@ -8,20 +8,16 @@ use tokio::task::JoinSet;
 use tonic::Code;
 
 use crate::harness::{
-    Api, Backend, Caller, Refusal, Reply, Server, Service, Suite, TestDatabase, execute, lock_row, query,
+    Api, Backend, Caller, Refusal, Reply, Server, Service, Suite, TestDatabase, execute, lock_row, query, register,
 };
 
 pub fn register(suite: &mut Suite) {
-    suite.on_own_server(
-        &[Backend::Mysql, Backend::Mariadb],
-        "faulty_rows::automatic_ids_that_jump",
-        automatic_ids_that_jump,
-    );
-    suite.on_all("faulty_rows::a_row_that_cannot_be_read", a_row_that_cannot_be_read);
-    suite.on(&[Backend::Postgres, Backend::Mysql], "faulty_rows::an_id_that_is_taken", an_id_that_is_taken);
-    suite.on(&[Backend::Postgres], "faulty_rows::a_locked_table_is_waited_for", a_locked_table_is_waited_for);
-    suite.on_all("faulty_rows::a_locked_row_is_no_lost_database", a_locked_row_is_no_lost_database);
-    suite.on(&Backend::SERVERS, "faulty_rows::a_locked_row_holds_up_nobody_else", a_locked_row_holds_up_nobody_else);
+    register!(suite.on_own_server(&[Backend::Mysql, Backend::Mariadb]): automatic_ids_that_jump);
+    register!(suite.on_all(): a_row_that_cannot_be_read);
+    register!(suite.on(&[Backend::Postgres, Backend::Mysql]): an_id_that_is_taken);
+    register!(suite.on(&[Backend::Postgres]): a_locked_table_is_waited_for);
+    register!(suite.on_all(): a_locked_row_is_no_lost_database);
+    register!(suite.on(&Backend::SERVERS): a_locked_row_holds_up_nobody_else);
 }
 
 /// Gives the contact with this e-mail moments that no calendar has.

@@ -1,4 +1,5 @@
-//! MySQL's Group Replication: what a server shows, and whom it keeps waiting, depends on what the others of its group do.
+//! MySQL's Group Replication: what a server shows, and whom it keeps waiting, depends on what the others of its group
+//! do.
 
 use std::time::{Duration, Instant};
 
@@ -7,16 +8,18 @@ use identity::store::Store;
 use sea_orm::{ConnectionTrait, DatabaseConnection};
 
 use crate::failover::connect;
-use crate::harness::{Api, Caller, Cluster, Event, Service, Suite, binary, query};
+use crate::harness::{Api, Caller, Cluster, Event, Service, Suite, binary, query, register};
 
 pub fn register(suite: &mut Suite) {
-    suite.with_servers("group_replication::a_server_that_its_group_expelled", a_server_that_its_group_expelled);
-    suite.with_servers("group_replication::a_transaction_that_was_given_up", a_transaction_that_was_given_up);
-    suite.with_servers("group_replication::a_commit_that_others_see_first", a_commit_that_others_see_first);
-    suite.with_servers("group_replication::a_group_that_gets_more_primaries", a_group_that_gets_more_primaries);
-    suite.with_servers("group_replication::a_commit_that_others_do_not_wait_for", a_commit_that_others_do_not_wait_for);
-    suite.with_servers("group_replication::what_a_deleted_contact_leaves", what_a_deleted_contact_leaves);
-    suite.with_servers("group_replication::a_repair_writes_what_it_locks", a_repair_writes_what_it_locks);
+    register!(suite.with_servers():
+        a_server_that_its_group_expelled,
+        a_transaction_that_was_given_up,
+        a_commit_that_others_see_first,
+        a_group_that_gets_more_primaries,
+        a_commit_that_others_do_not_wait_for,
+        what_a_deleted_contact_leaves,
+        a_repair_writes_what_it_locks,
+    );
 }
 
 /// Longer than any request takes.
@@ -65,8 +68,8 @@ async fn a_server_that_its_group_expelled() {
     awake.stop().await;
 }
 
-/// BEGIN waits until its server has what the others of its group acknowledged, for too long, and takes effect when nobody
-/// waits for it any more. What is read on that connection later must wait likewise.
+/// BEGIN waits until its server has what the others of its group acknowledged, for too long, and takes effect when
+/// nobody waits for it any more. What is read on that connection later must wait likewise.
 async fn a_transaction_that_was_given_up() {
     let cluster = Cluster::start(true).await;
     let service = Service::start_with(&cluster.url_of(&[0]), &[]).await;
@@ -146,8 +149,8 @@ async fn show_what_others_have_shown(cluster: &Cluster, here: Service) {
     there.1.stop().await;
 }
 
-/// While a customer's commit is under way, nobody waits for the rows of those who were only looked up with them: what another
-/// server writes to such a row can be what the commit waits for, and then neither ends any more.
+/// While a customer's commit is under way, nobody waits for the rows of those who were only looked up with them: what
+/// another server writes to such a row can be what the commit waits for, and then neither ends any more.
 async fn a_commit_that_others_do_not_wait_for() {
     let cluster = Cluster::start(true).await;
     let service = Service::start_with(&cluster.url_of(&[0]), &[]).await;

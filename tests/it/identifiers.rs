@@ -1,14 +1,11 @@
 //! Which identifiers are the same, through both apis: by the rules, and never by a database's collation.
 
-use crate::harness::{Api, Backend, Service, Suite, TestDatabase};
+use crate::harness::{Api, Backend, Service, Suite, TestDatabase, register};
 
 pub fn register(suite: &mut Suite) {
-    suite.on_all("identifiers::no_collation_joins", no_collation_joins);
-    suite.on_all("identifiers::canonical_forms_join", canonical_forms_join);
-    suite.on(&[Backend::Sqlite], "identifiers::blank_is_not_given", blank_is_not_given);
-    suite.on(&[Backend::Sqlite], "identifiers::a_bad_one_is_named", a_bad_one_is_named);
-    suite.on(&[Backend::Sqlite], "identifiers::a_region_completes_phone_numbers", a_region_completes_phone_numbers);
-    suite.on_all("identifiers::the_longest_fit", the_longest_fit);
+    register!(suite.on_all(): no_collation_joins, canonical_forms_join);
+    register!(suite.on(&[Backend::Sqlite]): blank_is_not_given, a_bad_one_is_named, a_region_completes_phone_numbers);
+    register!(suite.on_all(): the_longest_fit);
 }
 
 async fn no_collation_joins(database: TestDatabase) {

@@ -1,4 +1,4 @@
-//! The service through its apis, on every database.
+//! The service through its APIs, on every database.
 //!
 //! A test is an async function over a [`TestDatabase`](harness::TestDatabase); the harness runs it on SQLite,
 //! PostgreSQL, MariaDB and MySQL, each time in a database of its own. `scripts/test` starts the servers.
@@ -23,6 +23,7 @@ mod migrations;
 mod outage;
 mod process;
 mod replay;
+mod store_conformance;
 mod stream;
 mod verify;
 mod worked_example;
@@ -30,6 +31,7 @@ mod worked_example;
 fn main() {
     let mut suite = harness::Suite::from_env();
     worked_example::register(&mut suite);
+    store_conformance::register(&mut suite);
     identifiers::register(&mut suite);
     concurrency::register(&mut suite);
     batch::register(&mut suite);

@@ -2,14 +2,12 @@
 
 use sea_orm::ConnectionTrait;
 
-use crate::harness::{Api, Backend, Service, Suite, TestDatabase};
+use crate::harness::{Api, Backend, Service, Suite, TestDatabase, register};
 
 pub fn register(suite: &mut Suite) {
-    suite.on_all("migrations::up_down_up", up_down_up);
-    suite.on_all("migrations::many_replicas_at_once", many_replicas_at_once);
-    suite.on(&Backend::SERVERS, "migrations::one_connection_is_enough", one_connection_is_enough);
-    suite.on_all("migrations::a_half_done_step_is_done_again", a_half_done_step_is_done_again);
-    suite.on_all("migrations::a_foreign_contact_table_is_refused", a_foreign_contact_table_is_refused);
+    register!(suite.on_all(): up_down_up, many_replicas_at_once);
+    register!(suite.on(&Backend::SERVERS): one_connection_is_enough);
+    register!(suite.on_all(): a_half_done_step_is_done_again, a_foreign_contact_table_is_refused);
 }
 
 async fn up_down_up(database: TestDatabase) {

@@ -11,14 +11,15 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
-use crate::harness::{Api, Backend, Caller, Components, Event, Server, Service, Suite, TestDatabase};
+use crate::harness::{Api, Backend, Caller, Components, Event, Server, Service, Suite, TestDatabase, register};
 
 pub fn register(suite: &mut Suite) {
-    suite.on_own_server(&Backend::SERVERS, "outage::killed_and_started_again", killed_and_started_again);
-    suite.on_own_server(&Backend::SERVERS, "outage::killed_at_any_transaction_size", killed_at_any_transaction_size);
-    suite.on_own_server(&Backend::SERVERS, "outage::hung_and_gone_on", hung_and_gone_on);
-    suite.on(&Backend::SERVERS, "outage::a_locked_table_is_waited_for", a_locked_table_is_waited_for);
-    suite.on(&Backend::SERVERS, "outage::a_table_altered_under_it", a_table_altered_under_it);
+    register!(suite.on_own_server(&Backend::SERVERS):
+        killed_and_started_again,
+        killed_at_any_transaction_size,
+        hung_and_gone_on,
+    );
+    register!(suite.on(&Backend::SERVERS): a_locked_table_is_waited_for, a_table_altered_under_it);
 }
 
 /// The longest that a call may take while the database is away, and the deadline that it has.

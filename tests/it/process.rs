@@ -4,19 +4,14 @@ use std::time::{Duration, Instant};
 
 use tonic::Code;
 
-use crate::harness::{Api, Backend, Process, Suite, TestDatabase, binary};
+use crate::harness::{Api, Backend, Process, Suite, TestDatabase, binary, register};
 
 pub fn register(suite: &mut Suite) {
-    suite.on(&[Backend::Sqlite], "process::drains_on_sigterm_and_sigint", drains_on_sigterm_and_sigint);
-    suite.on_all("process::migrate_and_healthcheck", migrate_and_healthcheck);
-    suite.on(&[Backend::Sqlite], "process::the_log_has_no_personal_data", the_log_has_no_personal_data);
-    suite.on(
-        &[Backend::Postgres],
-        "process::the_log_does_without_the_databases_remarks",
-        the_log_does_without_the_databases_remarks,
-    );
-    suite.plain("process::a_database_that_is_not_there_is_one_line", a_database_that_is_not_there_is_one_line);
-    suite.plain("process::a_taken_port_is_one_line", a_taken_port_is_one_line);
+    register!(suite.on(&[Backend::Sqlite]): drains_on_sigterm_and_sigint);
+    register!(suite.on_all(): migrate_and_healthcheck);
+    register!(suite.on(&[Backend::Sqlite]): the_log_has_no_personal_data);
+    register!(suite.on(&[Backend::Postgres]): the_log_does_without_the_databases_remarks);
+    register!(suite.plain(): a_database_that_is_not_there_is_one_line, a_taken_port_is_one_line);
 }
 
 async fn drains_on_sigterm_and_sigint(database: TestDatabase) {

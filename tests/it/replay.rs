@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::task::JoinSet;
 
-use crate::harness::{Api, Backend, Checkouts, Components, Service, Suite, TestDatabase, check_variety};
+use crate::harness::{Api, Backend, Checkouts, Components, Service, Suite, TestDatabase, check_variety, register};
 
 pub fn register(suite: &mut Suite) {
-    suite.on(&[Backend::Sqlite, Backend::Mysql], "replay::a_day_of_checkouts", a_day_of_checkouts);
+    register!(suite.on(&[Backend::Sqlite, Backend::Mysql]): a_day_of_checkouts);
 }
 
 async fn a_day_of_checkouts(database: TestDatabase) {

@@ -9,15 +9,17 @@ use tokio::task::JoinSet;
 use tonic::Code;
 
 use crate::harness::{
-    Api, Backend, Checkouts, Components, Event, Process, Refusal, Reply, Service, Suite, TestDatabase,
+    Api, Backend, Checkouts, Components, Event, Process, Refusal, Reply, Service, Suite, TestDatabase, register,
 };
 
 pub fn register(suite: &mut Suite) {
-    suite.on_all("stream::ten_thousand_items", ten_thousand_items);
-    suite.on_all("stream::one_customer_in_the_order_sent", one_customer_in_the_order_sent);
-    suite.on_all("stream::a_small_queue_holds_streams_back", a_small_queue_holds_streams_back);
-    suite.on_all("stream::batches_and_streams_end_as_components", batches_and_streams_end_as_components);
-    suite.on(&[Backend::Sqlite], "stream::who_does_not_read_costs_little", who_does_not_read_costs_little);
+    register!(suite.on_all():
+        ten_thousand_items,
+        one_customer_in_the_order_sent,
+        a_small_queue_holds_streams_back,
+        batches_and_streams_end_as_components,
+    );
+    register!(suite.on(&[Backend::Sqlite]): who_does_not_read_costs_little);
 }
 
 fn assert_contains(answer: &Reply, event: &Event) {

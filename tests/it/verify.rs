@@ -1,21 +1,24 @@
-//! `identity verify`: databases broken by hand, reported and mended, alone and beside live traffic.
+//! `identity verify`: databases broken by hand, reported and repaired, alone and beside live traffic.
 
 use std::time::{Duration, Instant};
 
 use sea_orm::{DatabaseConnection, DbBackend};
 use serde_json::{Value, json};
 
-use crate::harness::{Api, Checkouts, Components, Event, Service, Suite, TestDatabase, binary, execute, query};
+use crate::harness::{
+    Api, Checkouts, Components, Event, Service, Suite, TestDatabase, binary, execute, query, register,
+};
 
 pub fn register(suite: &mut Suite) {
-    suite.on_all("verify::a_clean_database_has_no_findings", a_clean_database_has_no_findings);
-    suite.on_all("verify::every_broken_invariant_is_found_and_mended", every_broken_invariant_is_found_and_mended);
-    suite.on_all("verify::one_identifier_in_two_hands_is_a_merge", one_identifier_in_two_hands_is_a_merge);
-    suite.on_all("verify::what_would_be_a_guess_is_left_alone", what_would_be_a_guess_is_left_alone);
-    suite
-        .on_all("verify::deleted_contacts_are_no_finding_by_themselves", deleted_contacts_are_no_finding_by_themselves);
-    suite.on_all("verify::more_than_a_page", more_than_a_page);
-    suite.on_all("verify::runs_beside_live_traffic", runs_beside_live_traffic);
+    register!(suite.on_all():
+        a_clean_database_has_no_findings,
+        every_broken_invariant_is_found_and_repaired,
+        one_identifier_in_two_hands_is_a_merge,
+        what_would_be_a_guess_is_left_alone,
+        deleted_contacts_are_no_finding_by_themselves,
+        more_than_a_page,
+        runs_beside_live_traffic,
+    );
 }
 
 /// What `identity verify --format json` says, and its exit status.
@@ -34,7 +37,7 @@ fn findings(report: &Value) -> Vec<String> {
     let strip = |finding: &Value| {
         let mut finding = finding.clone();
         let object = finding.as_object_mut().expect("an object");
-        object.remove("mended");
+        object.remove("repaired");
         object.remove("repairs");
         finding.to_string()
     };
@@ -136,7 +139,7 @@ async fn a_clean_database_has_no_findings(database: TestDatabase) {
     service.stop().await;
 }
 
-/// What is done to the tables, what is found, and who is the primary once it is mended.
+/// What is done to the tables, what is found, and who is the primary once it is repaired.
 const BROKEN: [(&str, &[&str], usize); 11] = [
     (
         r#"UPDATE "Contact" SET "linkedId" = $2 WHERE "id" = $3"#,
@@ -210,7 +213,7 @@ const BROKEN: [(&str, &[&str], usize); 11] = [
     ),
 ];
 
-async fn every_broken_invariant_is_found_and_mended(database: TestDatabase) {
+async fn every_broken_invariant_is_found_and_repaired(database: TestDatabase) {
     let customers = Customers::new(&database).await;
     let mut primary = 1;
     for (sql, expected, primary_then) in BROKEN {
@@ -220,11 +223,12 @@ async fn every_broken_invariant_is_found_and_mended(database: TestDatabase) {
         assert_eq!(customers.numbered(findings(&report)), expected, "{sql}");
         let (again, same) = verify(&database, &[]);
         assert_eq!((again, findings(&same)), (1, findings(&report)), "a report changes nothing");
-        let (status, mended) = verify(&database, &["--repair"]);
-        assert_eq!(status, 0, "{sql}: {mended}");
-        assert_eq!(mended["found"], mended["mended"], "{sql}: {mended}");
-        let repairs = mended["findings"].as_array().unwrap().iter().filter(|finding| finding.get("repairs").is_some());
-        assert!(repairs.count() > 0, "it says what it did: {mended}");
+        let (status, repaired) = verify(&database, &["--repair"]);
+        assert_eq!(status, 0, "{sql}: {repaired}");
+        assert_eq!(repaired["found"], repaired["repaired"], "{sql}: {repaired}");
+        let repairs =
+            repaired["findings"].as_array().unwrap().iter().filter(|finding| finding.get("repairs").is_some());
+        assert!(repairs.count() > 0, "it says what it did: {repaired}");
         clean(&database);
         primary = primary_then.max(primary);
         customers.is_whole(primary).await;
@@ -264,7 +268,7 @@ async fn what_would_be_a_guess_is_left_alone(database: TestDatabase) {
     customers.break_by(r#"UPDATE "ContactMerge" SET "survivorId" = 999999"#).await;
     for flags in [&[][..], &["--repair"]] {
         let (status, report) = verify(&database, flags);
-        assert_eq!((status, &report["mended"]), (1, &json!(0)), "{report}");
+        assert_eq!((status, &report["repaired"]), (1, &json!(0)), "{report}");
         assert_eq!(report["findings"][0]["finding"], "merge_of_nobody");
         assert_eq!(report["findings"][0]["contact"], 999_999);
     }
@@ -327,7 +331,7 @@ async fn more_than_a_page(database: TestDatabase) {
     service.stop().await;
 }
 
-/// Merges and links go on while it looks and mends: no false alarm, and nothing is lost.
+/// Merges and links go on while it checks and repairs: no false alarm, and nothing is lost.
 async fn runs_beside_live_traffic(database: TestDatabase) {
     let service = Service::start(&database).await;
     let stop = tokio_util::sync::CancellationToken::new();
@@ -346,7 +350,7 @@ async fn runs_beside_live_traffic(database: TestDatabase) {
     });
     let begun = Instant::now();
     let tables = database.raw().await;
-    let mut mended = 0;
+    let mut repaired = 0;
     while begun.elapsed() < Duration::from_secs(4) {
         let (status, report) = verify_beside(&database, false).await;
         assert_eq!((status, findings(&report)), (0, vec![]), "a false alarm");
@@ -358,9 +362,9 @@ async fn runs_beside_live_traffic(database: TestDatabase) {
         }
         let (status, report) = verify_beside(&database, true).await;
         assert_eq!(status, 0, "{report}");
-        mended += report["mended"].as_u64().unwrap();
+        repaired += report["repaired"].as_u64().unwrap();
     }
-    assert!(mended > 0);
+    assert!(repaired > 0);
     stop.cancel();
     let sent = load.await.unwrap();
     clean(&database);

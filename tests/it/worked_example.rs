@@ -62,7 +62,8 @@ async fn line_by_line(database: TestDatabase, api: Api) {
 
 /// The rows as the systems that this one replaces read them, with plain SQL.
 async fn contacts(tables: &DatabaseConnection) -> Vec<String> {
-    let sql = r#"SELECT "id", "linkedId", "linkPrecedence", "createdAt", "updatedAt", "deletedAt" FROM "Contact" ORDER BY "id""#;
+    let sql = r#"SELECT "id", "linkedId", "linkPrecedence", "createdAt", "updatedAt", "deletedAt"
+        FROM "Contact" ORDER BY "id""#;
     let rows = query(tables, sql).await;
     let show = |row: &sea_orm::QueryResult| {
         let id: i64 = row.try_get_by_index(0).unwrap();

@@ -3,29 +3,29 @@ use std::time::{Duration, Instant};
 use futures::future::join_all;
 use identity::domain::{Answer, Identifier, Outcome};
 use identity::resolver::{Identify, IdentifyError, Resolver};
-use identity::settings::Queue;
+use identity::settings::QueueSettings;
 use tokio::time;
 
 use crate::faulty_store::{Fault, FaultyStore, Step, observation};
 
 fn start(store: &FaultyStore) -> Resolver {
-    Resolver::start(store.clone(), Queue { queue_limit: 1000, transaction_size: 256 })
+    Resolver::start(store.clone(), QueueSettings { queue_limit: 1000, transaction_size: 256 })
 }
 
 fn deadline() -> Instant {
     (time::Instant::now() + Duration::from_secs(10)).into_std()
 }
 
-/// A fault of every step of one kind that is about `poison@x` in whatever form.
+/// A fault of every step of one kind with an identifier that contains `poison`.
 fn poisoned(at: Step, fault: Fault) -> FaultyStore {
     FaultyStore::new(move |step, identifiers, _| {
         (step == at && identifiers.iter().any(|one| one.value().contains("poison"))).then_some(fault)
     })
 }
 
-/// Forty requests at once, so that they share statements; the e-mails are of the n-th, and every eighth
-/// carries the poison. What becomes of each.
-async fn beside_each_other(resolver: &Resolver, emails: impl Fn(usize) -> Vec<String>) -> Vec<(bool, Outcome)> {
+/// Sends forty requests at once, so that they share statements. `emails` returns the e-mails of the n-th request. Every
+/// eighth request carries the poison. Returns whether each answered request was poisoned, and its outcome.
+async fn send_together(resolver: &Resolver, emails: impl Fn(usize) -> Vec<String>) -> Vec<(bool, Outcome)> {
     let calls = (0..40).map(|n| {
         let mut emails = emails(n);
         let is_poisoned = n % 8 == 0;
@@ -51,7 +51,7 @@ async fn a_read_that_fails_or_panics_fails_one_request() {
         let resolver = start(&store);
         // More often than there are lanes.
         for _ in 0..10 {
-            let answered = beside_each_other(&resolver, |n| vec![format!("known{n}@x")]).await;
+            let answered = send_together(&resolver, |n| vec![format!("known{n}@x")]).await;
             assert!(answered.iter().all(|(_, outcome)| *outcome == Outcome::Matched));
         }
         // Five of forty are found in halves: at most 2 * 5 * log2(40) statements, and the first.
@@ -65,7 +65,7 @@ async fn a_transaction_that_fails_or_panics_fails_one_request() {
         let store = poisoned(Step::Apply, fault);
         let resolver = start(&store);
         for round in 0..10 {
-            let answered = beside_each_other(&resolver, |n| vec![format!("new{n}.{round}@x")]).await;
+            let answered = send_together(&resolver, |n| vec![format!("new{n}.{round}@x")]).await;
             assert!(answered.iter().all(|(_, outcome)| *outcome == Outcome::Created));
         }
     }
@@ -116,7 +116,7 @@ async fn an_identity_that_never_stays_is_not_chased_without_a_pause() {
     assert!(store.count(Step::Find) < 1000, "it pauses: {} transactions", store.count(Step::Find));
 }
 
-/// Taken for gone, it would leave what it carries to others.
+/// If the deleted contact counted as gone, other identities could take its identifiers.
 #[tokio::test(start_paused = true)]
 async fn a_deleted_contact_that_a_read_leaves_out_is_no_gone_one() {
     let store = FaultyStore::torn();

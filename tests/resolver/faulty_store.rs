@@ -10,7 +10,7 @@ use tokio::time::sleep;
 /// How long every statement takes.
 const LATENCY: Duration = Duration::from_millis(1);
 
-/// What the resolver asks of the store.
+/// A call of the resolver to the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
     Ping,
@@ -21,7 +21,7 @@ pub(crate) enum Step {
     Apply,
 }
 
-/// What becomes of it.
+/// How such a call fails.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Fault {
     Panic,
@@ -30,22 +30,23 @@ pub(crate) enum Fault {
     IdTaken,
 }
 
-/// Decides by the step, the identifiers that it is about, and how many steps of this kind were before.
+/// Chooses the fault by the step, its identifiers, and the number of earlier steps of the same kind.
 type Faults = dyn Fn(Step, &[Identifier], usize) -> Option<Fault> + Send + Sync;
 
-/// A store that knows one contact per e-mail address `knownN@x`, forgets what is written, and fails as it is told.
+/// A store with one contact for each e-mail address `knownN@x`. It forgets writes and fails as planned.
 #[derive(Clone)]
 pub(crate) struct FaultyStore {
     faults: Arc<Faults>,
     counts: Arc<[AtomicUsize; 4]>,
     last_id: Arc<AtomicI64>,
-    /// Whether, in a transaction, every identity is another each time one looks.
+    /// Whether each read in a transaction finds another identity.
     is_restless: bool,
-    /// Whether every identity is linked to a deleted contact, which reads leave out until there were two in a transaction.
+    /// Whether every identity is linked to a deleted contact, which reads leave out until there were two in a
+    /// transaction.
     is_torn: bool,
 }
 
-/// The id of the contact that such an identity is linked to is so much higher.
+/// Added to the id of a contact, it gives the id of the deleted contact that it is linked to.
 const DELETED: i64 = 1_000;
 
 impl FaultyStore {
@@ -62,7 +63,7 @@ impl FaultyStore {
         Self { is_torn: true, ..Self::new(|_, _, _| None) }
     }
 
-    /// How many steps of this kind there were.
+    /// Returns how many steps of this kind there were.
     pub(crate) fn count(&self, step: Step) -> usize {
         self.counts[step as usize].load(Ordering::Relaxed)
     }
@@ -70,10 +71,10 @@ impl FaultyStore {
     async fn step(&self, step: Step, identifiers: &[Identifier]) -> Result<(), StoreError> {
         sleep(LATENCY).await;
         let before = self.counts[step as usize].fetch_add(1, Ordering::Relaxed);
-        let cause = || Cause::new("as told");
+        let cause = || Cause::new("as planned");
         match (self.faults)(step, identifiers, before) {
             None => Ok(()),
-            Some(Fault::Panic) => panic!("as told"),
+            Some(Fault::Panic) => panic!("as planned"),
             Some(Fault::LostRace) => Err(StoreError::LostRace(cause())),
             Some(Fault::Rejected) => Err(StoreError::Rejected(cause())),
             Some(Fault::IdTaken) => Err(StoreError::IdTaken(cause())),
@@ -85,12 +86,9 @@ impl FaultyStore {
             let number = identifier.value().strip_prefix("known")?.strip_suffix("@x")?;
             Some((number.parse::<i64>().unwrap(), identifier.clone()))
         });
-        let contact = |(id, identifier): (i64, Identifier)| Contact {
-            id: ContactId(id + offset),
-            identifiers: [identifier].into(),
-            created_at: Timestamp(id),
-            updated_at: Timestamp(id),
-            link: if self.is_torn { Link::SecondaryOf(ContactId(id + DELETED)) } else { Link::Primary },
+        let contact = |(id, identifier): (i64, Identifier)| {
+            let link = if self.is_torn { Link::SecondaryOf(ContactId(id + DELETED)) } else { Link::Primary };
+            Contact::new(ContactId(id + offset), [identifier], Timestamp(id), link)
         };
         let has_deleted = self.is_torn && self.count(Step::Find) > 1;
         let deleted =
@@ -119,7 +117,7 @@ impl Store for FaultyStore {
         Ok(BTreeSet::new())
     }
 
-    /// One after the other, so that the tests know which comes when.
+    /// One writer, so that the tests know the order of transactions.
     fn writers(&self) -> usize {
         1
     }
@@ -140,7 +138,8 @@ impl Transaction for FaultyTransaction {
         false
     }
 
-    /// Each was written when [`FaultyStore::known`] says, or by somebody else since, unless it was deleted.
+    /// Returns the `updatedAt` of [`FaultyStore::known`], or a later one in a restless store; `None` for deleted
+    /// contacts.
     async fn lock_contacts(
         &mut self,
         contacts: &BTreeSet<ContactId>,

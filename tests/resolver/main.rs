@@ -1,5 +1,5 @@
-//! The resolver over a store that fails as it is told, on a clock that leaps: what one request's fault does
-//! to the others. How it does over real databases is in `tests/it`.
+//! The resolver over a store with planned faults and a paused clock: a fault of one request must not harm the others.
+//! `tests/it` tests the resolver over real databases.
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 

@@ -1,4 +1,4 @@
-//! What is printed: help, the version, the example file; and what never is.
+//! What the binary prints and what documents the settings: help, version, example file, `docs/configuration.md`.
 
 use std::collections::BTreeSet;
 
@@ -56,6 +56,30 @@ fn help_lists_every_setting_within_80_columns() {
 fn the_version_is_the_packages() {
     let output = Bench::new().run(&["-V"], &[]);
     assert_eq!(String::from_utf8_lossy(&output.stdout), concat!("identity ", env!("CARGO_PKG_VERSION"), "\n"));
+}
+
+#[test]
+fn the_documentation_lists_every_setting_with_its_default() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/configuration.md");
+    let text = std::fs::read_to_string(path).expect("docs/configuration.md");
+    let code = |cell: &str| cell.strip_prefix('`').and_then(|cell| cell.strip_suffix('`')).map(str::to_owned);
+    // A row of a setting: | `--flag` | `VARIABLE` | `default`, or nothing | text |
+    let rows: BTreeSet<_> = text
+        .lines()
+        .filter(|line| line.starts_with("| `--"))
+        .map(|line| {
+            let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+            let [_, flag, variable, default, text, ..] = cells[..] else { panic!("too few cells: {line}") };
+            assert!(!text.is_empty(), "no text: {line}");
+            (code(flag).expect(line), code(variable).expect(line), code(default))
+        })
+        .collect();
+    let expected: BTreeSet<_> = listed().into_values().collect();
+    let missing: Vec<_> = expected.difference(&rows).collect();
+    assert!(missing.is_empty(), "docs/configuration.md lacks these rows: {missing:#?}");
+    let config = ("--config".to_owned(), "IDENTITY_CONFIG".to_owned(), None);
+    let unknown: Vec<_> = rows.difference(&expected).filter(|row| **row != config).collect();
+    assert!(unknown.is_empty(), "docs/configuration.md has rows that match no setting: {unknown:#?}");
 }
 
 #[test]

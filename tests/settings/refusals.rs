@@ -35,7 +35,7 @@ fn a_value_of_the_wrong_type_is_named() {
 }
 
 #[test]
-fn a_file_that_is_none_is_named() {
+fn a_file_that_is_not_toml_is_named() {
     let bench = Bench::new();
     assert!(bench.refusal(&["--config", "none.toml"], &[]).starts_with("--config: cannot read none.toml: "));
     let named = bench.refusal(&[], &[("IDENTITY_CONFIG", "none.toml")]);
@@ -45,10 +45,10 @@ fn a_file_that_is_none_is_named() {
         ("config = 'x'", "config (identity.toml): there is no such setting"),
         ("help = true", "help (identity.toml): there is no such setting"),
         ("[database]\nurl = 'hunter2'", "database (identity.toml): there is no such setting"),
-        ("\nport = 1\ndb_password = 'hunter2", "identity.toml: line 3 is no valid TOML"),
-        ("db_password = hunter2", "identity.toml: line 1 is no valid TOML"),
-        ("db_password = 'a'\ndb_password = 'hunter2'", "identity.toml: line 2 is no valid TOML"),
-        ("mysql://root:hunter2@db/x", "identity.toml: line 1 is no valid TOML"),
+        ("\nport = 1\ndb_password = 'hunter2", "identity.toml: line 3 is not valid TOML"),
+        ("db_password = hunter2", "identity.toml: line 1 is not valid TOML"),
+        ("db_password = 'a'\ndb_password = 'hunter2'", "identity.toml: line 2 is not valid TOML"),
+        ("mysql://root:hunter2@db/x", "identity.toml: line 1 is not valid TOML"),
     ] {
         bench.file(toml);
         let named = bench.refusal(&[], &[]);

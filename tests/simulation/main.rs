@@ -14,6 +14,7 @@ mod conditions;
 mod database;
 mod schedule;
 mod store;
+mod store_conformance;
 mod tables;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -4,7 +4,7 @@ use std::time::Duration;
 use fastrand::Rng;
 use identity::domain::{Answer, Identifier, IdentifierKind, Observation};
 use identity::resolver::{Identify, IdentifyError, Resolver};
-use identity::settings::Queue;
+use identity::settings::QueueSettings;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -162,7 +162,7 @@ impl Schedule {
         let store = self.store.of_replica(number);
         let resolver = Resolver::start(
             store.clone(),
-            Queue { queue_limit: self.conditions.queue, transaction_size: self.conditions.transaction_size },
+            QueueSettings { queue_limit: self.conditions.queue, transaction_size: self.conditions.transaction_size },
         );
         Replica { resolver, store, crashed: CancellationToken::new() }
     }

@@ -59,7 +59,11 @@ async fn bad_items_are_answered_beside_the_good_ones() {
         r#"{"requests":[{"email":"Doc@b.co"},{"email":"nobody","phoneNumber":"call me"},[1],{"phone_number":2}]}"#;
     let (status, answer) = post(&server, body).await;
     assert_eq!(status, 200);
-    let contact = |emails: &[&str], phones: &[&str]| json!({"primaryContactId": 1, "emails": emails, "phoneNumbers": phones, "secondaryContactIds": [23]});
+    let contact = |emails: &[&str], phones: &[&str]| {
+        json!({
+            "primaryContactId": 1, "emails": emails, "phoneNumbers": phones, "secondaryContactIds": [23],
+        })
+    };
     let response = |contact: Value| json!({"response": {"contact": contact, "outcome": "linked"}});
     let results = answer["results"].as_array().unwrap();
     assert_eq!(results[0], response(contact(&["doc@b.co", "mcfly@hillvalley.edu"], &[])));

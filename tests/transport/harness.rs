@@ -63,13 +63,7 @@ impl Identify for Scripted {
 
 /// Contact 1 with what was asked, and a secondary 23.
 fn answer(outcome: Outcome, observation: &Observation) -> Answer {
-    let contact = |id, link, identifiers: &[Identifier]| Contact {
-        id: ContactId(id),
-        identifiers: identifiers.into(),
-        created_at: Timestamp(id),
-        updated_at: Timestamp(id),
-        link,
-    };
+    let contact = |id, link, identifiers: &[Identifier]| Contact::new(ContactId(id), identifiers, Timestamp(id), link);
     let other = Identifier::from_stored(IdentifierKind::Email, "mcfly@hillvalley.edu");
     let contacts = vec![
         contact(1, Link::Primary, observation.identifiers()),

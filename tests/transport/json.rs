@@ -45,7 +45,10 @@ async fn the_answer_is_exactly_the_contact() {
         assert_eq!(response.headers()["content-type"], "application/json");
         assert_eq!(
             response.text().await.unwrap(),
-            r#"{"contact":{"primaryContactId":1,"emails":["doc@hillvalley.edu","mcfly@hillvalley.edu"],"phoneNumbers":["123456"],"secondaryContactIds":[23]}}"#
+            concat!(
+                r#"{"contact":{"primaryContactId":1,"emails":["doc@hillvalley.edu","mcfly@hillvalley.edu"],"#,
+                r#""phoneNumbers":["123456"],"secondaryContactIds":[23]}}"#
+            )
         );
     }
 }

@@ -1,4 +1,4 @@
-//! The apis as callers see them: real clients, real sockets, and a resolver that does as it is told.
+//! The APIs as callers see them: real clients, real sockets, and a resolver that does as scripted.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod batch;

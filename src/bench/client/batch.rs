@@ -1,22 +1,23 @@
 use tonic::Code;
 use tonic::transport::Channel;
 
-use super::{Answer, Client, Target};
+use super::api_client::{ApiClient, CallResult};
+use super::service_address::ServiceAddress;
 use crate::proto::identity::v1::batch_identify_result::Result as Found;
 use crate::proto::identity::v1::identity_service_client::IdentityServiceClient;
 use crate::proto::identity::v1::{BatchIdentifyRequest, IdentifyRequest};
 
-/// One unary call for all requests that a caller asks at once.
+/// Sends all requests of a caller in one unary call of BatchIdentify.
 #[derive(Debug)]
-pub(in crate::bench) struct Batch(IdentityServiceClient<Channel>);
+pub(in crate::bench) struct BatchClient(IdentityServiceClient<Channel>);
 
-impl Client for Batch {
-    async fn open(target: &Target, callers: u32) -> anyhow::Result<Vec<Self>> {
-        let channels = target.channels(callers).await?;
+impl ApiClient for BatchClient {
+    async fn open(address: &ServiceAddress, callers: u32) -> anyhow::Result<Vec<Self>> {
+        let channels = address.channels(callers).await?;
         Ok(channels.into_iter().map(|channel| Self(IdentityServiceClient::new(channel))).collect())
     }
 
-    async fn ask(&mut self, requests: Vec<IdentifyRequest>) -> Vec<Answer> {
+    async fn send(&mut self, requests: Vec<IdentifyRequest>) -> Vec<CallResult> {
         let count = requests.len();
         match self.0.batch_identify(BatchIdentifyRequest { requests }).await {
             Ok(answer) => {
@@ -25,7 +26,7 @@ impl Client for Batch {
                     Some(Found::Error(status)) => Err(status.code.into()),
                     None => Err(Code::Unknown),
                 });
-                // A missing answer is none.
+                // A missing answer counts as an error.
                 results.chain(std::iter::repeat(Err(Code::Unknown))).take(count).collect()
             }
             Err(status) => vec![Err(status.code()); count],

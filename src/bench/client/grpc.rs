@@ -1,20 +1,21 @@
 use tonic::transport::Channel;
 
-use super::{Answer, Client, Target};
+use super::api_client::{ApiClient, CallResult};
+use super::service_address::ServiceAddress;
 use crate::proto::identity::v1::IdentifyRequest;
 use crate::proto::identity::v1::identity_service_client::IdentityServiceClient;
 
-/// A unary call for each request.
+/// Sends each request in a unary call.
 #[derive(Debug)]
-pub(in crate::bench) struct Grpc(IdentityServiceClient<Channel>);
+pub(in crate::bench) struct GrpcClient(IdentityServiceClient<Channel>);
 
-impl Client for Grpc {
-    async fn open(target: &Target, callers: u32) -> anyhow::Result<Vec<Self>> {
-        let channels = target.channels(callers).await?;
+impl ApiClient for GrpcClient {
+    async fn open(address: &ServiceAddress, callers: u32) -> anyhow::Result<Vec<Self>> {
+        let channels = address.channels(callers).await?;
         Ok(channels.into_iter().map(|channel| Self(IdentityServiceClient::new(channel))).collect())
     }
 
-    async fn ask(&mut self, requests: Vec<IdentifyRequest>) -> Vec<Answer> {
+    async fn send(&mut self, requests: Vec<IdentifyRequest>) -> Vec<CallResult> {
         let mut answers = Vec::with_capacity(requests.len());
         for request in requests {
             let answer = self.0.identify(request).await;

@@ -2,21 +2,21 @@ use tonic::transport::Channel;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
 
-use super::{Answer, Client, Target};
+use super::api_client::{ApiClient, CallResult};
+use super::service_address::ServiceAddress;
 use crate::proto::identity::v1::{IdentifyRequest, Outcome};
 
-/// Asks for the health of the service instead: a unary call that does nothing, which is what every other
-/// one costs too.
+/// Calls the health service instead of Identify. That call does no work, so it measures the cost of any call.
 #[derive(Debug)]
-pub(in crate::bench) struct Health(HealthClient<Channel>);
+pub(in crate::bench) struct HealthCheckClient(HealthClient<Channel>);
 
-impl Client for Health {
-    async fn open(target: &Target, callers: u32) -> anyhow::Result<Vec<Self>> {
-        let channels = target.channels(callers).await?;
+impl ApiClient for HealthCheckClient {
+    async fn open(address: &ServiceAddress, callers: u32) -> anyhow::Result<Vec<Self>> {
+        let channels = address.channels(callers).await?;
         Ok(channels.into_iter().map(|channel| Self(HealthClient::new(channel))).collect())
     }
 
-    async fn ask(&mut self, requests: Vec<IdentifyRequest>) -> Vec<Answer> {
+    async fn send(&mut self, requests: Vec<IdentifyRequest>) -> Vec<CallResult> {
         let mut answers = Vec::with_capacity(requests.len());
         for _ in requests {
             let answer = self.0.check(HealthCheckRequest::default()).await;

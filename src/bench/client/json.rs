@@ -8,47 +8,48 @@ use hyper_util::rt::TokioIo;
 use serde::{Deserialize, Serialize};
 use tonic::Code;
 
-use super::{Answer, Client, Target};
+use super::api_client::{ApiClient, CallResult};
+use super::service_address::ServiceAddress;
 use crate::proto::identity::v1::{IdentifyRequest, Outcome};
 
-/// JSON over HTTP/1.1, on a connection of the caller's own that is kept open.
+/// Sends JSON over HTTP/1.1. Each caller keeps its own connection open.
 #[derive(Debug)]
-pub(in crate::bench) struct Json {
-    target: Target,
+pub(in crate::bench) struct JsonClient {
+    address: ServiceAddress,
     host: HeaderValue,
     connection: Option<SendRequest<Full<Bytes>>>,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Body<'a> {
+struct JsonRequest<'a> {
     email: Option<&'a str>,
     phone_number: Option<&'a str>,
 }
 
 #[derive(Deserialize)]
-struct Failure {
+struct JsonError {
     code: i32,
 }
 
-impl Client for Json {
-    async fn open(target: &Target, callers: u32) -> anyhow::Result<Vec<Self>> {
+impl ApiClient for JsonClient {
+    async fn open(address: &ServiceAddress, callers: u32) -> anyhow::Result<Vec<Self>> {
         let mut clients = Vec::new();
         for _ in 0..callers {
-            let connection = connect(target).await;
+            let connection = connect(address).await;
             let connection =
-                connection.with_context(|| format!("cannot reach the service at {} (HTTP)", target.http))?;
-            let host = HeaderValue::try_from(target.http.to_string())?;
-            clients.push(Self { target: target.clone(), host, connection: Some(connection) });
+                connection.with_context(|| format!("cannot reach the service at {} (HTTP)", address.http()))?;
+            let host = HeaderValue::try_from(address.http().to_string())?;
+            clients.push(Self { address: address.clone(), host, connection: Some(connection) });
         }
         Ok(clients)
     }
 
-    async fn ask(&mut self, requests: Vec<IdentifyRequest>) -> Vec<Answer> {
+    async fn send(&mut self, requests: Vec<IdentifyRequest>) -> Vec<CallResult> {
         let mut answers = Vec::with_capacity(requests.len());
         for request in requests {
             let answer = self.post(&request).await;
-            // What HTTP has no code for is a connection that is gone.
+            // An error without an HTTP answer means that the connection is gone.
             answers.push(answer.unwrap_or_else(|_| {
                 self.connection = None;
                 Err(Code::Unavailable)
@@ -58,13 +59,13 @@ impl Client for Json {
     }
 }
 
-impl Json {
-    async fn post(&mut self, request: &IdentifyRequest) -> anyhow::Result<Answer> {
+impl JsonClient {
+    async fn post(&mut self, request: &IdentifyRequest) -> anyhow::Result<CallResult> {
         let connection = match &mut self.connection {
             Some(connection) => connection,
-            gone => gone.insert(connect(&self.target).await?),
+            gone => gone.insert(connect(&self.address).await?),
         };
-        let body = Body { email: request.email.as_deref(), phone_number: request.phone_number.as_deref() };
+        let body = JsonRequest { email: request.email.as_deref(), phone_number: request.phone_number.as_deref() };
         let post = Request::post("/identify")
             .header(HOST, &self.host)
             .header(CONTENT_TYPE, "application/json")
@@ -75,7 +76,7 @@ impl Json {
         let body = response.into_body().collect().await?.to_bytes();
         Ok(match outcome {
             Some(outcome) => Ok(outcome),
-            None => Err(serde_json::from_slice(&body).map_or(Code::Unknown, |Failure { code }| code.into())),
+            None => Err(serde_json::from_slice(&body).map_or(Code::Unknown, |JsonError { code }| code.into())),
         })
     }
 }
@@ -90,8 +91,8 @@ fn outcome(header: &HeaderValue) -> Option<Outcome> {
     }
 }
 
-async fn connect(target: &Target) -> anyhow::Result<SendRequest<Full<Bytes>>> {
-    let (sender, connection) = handshake(TokioIo::new(target.http().await?)).await?;
-    tokio::spawn(connection); // Its error is that of the request in flight too.
+async fn connect(address: &ServiceAddress) -> anyhow::Result<SendRequest<Full<Bytes>>> {
+    let (sender, connection) = handshake(TokioIo::new(address.connect_http().await?)).await?;
+    tokio::spawn(connection); // The request in flight gets the same error.
     Ok(sender)
 }

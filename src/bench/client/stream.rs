@@ -7,72 +7,76 @@ use tokio_stream::wrappers::UnboundedReceiverStream;
 use tonic::transport::Channel;
 use tonic::{Code, Status, Streaming};
 
-use super::{Answer, Client, Target};
+use super::api_client::{ApiClient, CallResult};
+use super::service_address::ServiceAddress;
 use crate::proto::identity::v1::identity_service_client::IdentityServiceClient;
 use crate::proto::identity::v1::stream_identify_response::Result as Found;
 use crate::proto::identity::v1::{IdentifyRequest, StreamIdentifyRequest, StreamIdentifyResponse};
 
-/// A place in a stream, which the callers of a connection share. It stays open: what one of them asks goes
-/// out at once, whether the others have their answers or not.
+/// Sends requests on a stream of StreamIdentify, which all callers of a connection share.
+///
+/// The stream stays open. A caller sends at once, also while other callers wait for their answers.
 #[derive(Debug)]
-pub(in crate::bench) struct Stream(Arc<Mutex<Line>>);
+pub(in crate::bench) struct StreamClient(Arc<Mutex<SharedConnection>>);
 
-/// A connection, and its stream once somebody asked.
+/// A connection and its stream. A caller opens the stream with the first request.
 #[derive(Debug)]
-struct Line {
+struct SharedConnection {
     client: IdentityServiceClient<Channel>,
-    open: Option<Open>,
+    open: Option<OpenStream>,
 }
 
 /// A stream that takes requests.
 #[derive(Debug)]
-struct Open {
+struct OpenStream {
     requests: mpsc::UnboundedSender<StreamIdentifyRequest>,
     waiting: Waiting,
     /// The correlation id of the next request.
     next: u64,
 }
 
-/// Who waits for which answer, by correlation id; `None` once the stream has ended.
-type Waiting = Arc<Lock<Option<HashMap<u64, oneshot::Sender<Answer>>>>>;
+/// The callers that wait, by correlation id. `None` after the end of the stream.
+type Waiting = Arc<Lock<Option<HashMap<u64, oneshot::Sender<CallResult>>>>>;
 
-impl Client for Stream {
-    async fn open(target: &Target, callers: u32) -> anyhow::Result<Vec<Self>> {
-        let channels = target.connect(callers).await?;
-        let line = |channel| Arc::new(Mutex::new(Line { client: IdentityServiceClient::new(channel), open: None }));
+impl ApiClient for StreamClient {
+    async fn open(address: &ServiceAddress, callers: u32) -> anyhow::Result<Vec<Self>> {
+        let channels = address.connect_grpc(callers).await?;
+        let line = |channel| {
+            Arc::new(Mutex::new(SharedConnection { client: IdentityServiceClient::new(channel), open: None }))
+        };
         let lines: Vec<_> = channels.into_iter().map(line).collect();
         Ok(lines.into_iter().cycle().take(usize::try_from(callers)?).map(Self).collect())
     }
 
-    async fn ask(&mut self, requests: Vec<IdentifyRequest>) -> Vec<Answer> {
+    async fn send(&mut self, requests: Vec<IdentifyRequest>) -> Vec<CallResult> {
         let count = requests.len();
-        let answers = match self.0.lock().await.ask(requests).await {
+        let answers = match self.0.lock().await.send_all(requests).await {
             Ok(answers) => answers,
             Err(status) => return vec![Err(status.code()); count],
         };
-        // An answer that nobody sends any more went with its stream.
+        // The answer is lost if its stream ended.
         join_all(answers).await.into_iter().map(|answer| answer.unwrap_or(Err(Code::Unavailable))).collect()
     }
 }
 
-impl Line {
+impl SharedConnection {
     /// Sends the requests, on a new stream if there is none.
-    async fn ask(&mut self, requests: Vec<IdentifyRequest>) -> Result<Vec<oneshot::Receiver<Answer>>, Status> {
-        let open = match self.open.take().filter(Open::is_open) {
+    async fn send_all(&mut self, requests: Vec<IdentifyRequest>) -> Result<Vec<oneshot::Receiver<CallResult>>, Status> {
+        let open = match self.open.take().filter(OpenStream::is_open) {
             Some(open) => open,
-            None => Open::open(&mut self.client).await?,
+            None => OpenStream::open(&mut self.client).await?,
         };
         let open = self.open.insert(open);
         Ok(requests.into_iter().map(|request| open.send(request)).collect())
     }
 }
 
-impl Open {
+impl OpenStream {
     async fn open(client: &mut IdentityServiceClient<Channel>) -> Result<Self, Status> {
-        let (requests, asked) = mpsc::unbounded_channel();
-        let answers = client.stream_identify(UnboundedReceiverStream::new(asked)).await?.into_inner();
+        let (requests, receiver) = mpsc::unbounded_channel();
+        let answers = client.stream_identify(UnboundedReceiverStream::new(receiver)).await?.into_inner();
         let waiting = Waiting::new(Lock::new(Some(HashMap::new())));
-        tokio::spawn(hand_out(answers, Arc::clone(&waiting)));
+        tokio::spawn(deliver_answers(answers, Arc::clone(&waiting)));
         Ok(Self { requests, waiting, next: 0 })
     }
 
@@ -80,7 +84,7 @@ impl Open {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner).is_some()
     }
 
-    fn send(&mut self, request: IdentifyRequest) -> oneshot::Receiver<Answer> {
+    fn send(&mut self, request: IdentifyRequest) -> oneshot::Receiver<CallResult> {
         let (give, answer) = oneshot::channel();
         if let Some(waiting) = &mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner) {
             waiting.insert(self.next, give);
@@ -93,22 +97,22 @@ impl Open {
     }
 }
 
-/// Gives everybody his answer; when the stream ends, its status to all who still wait.
-async fn hand_out(mut answers: Streaming<StreamIdentifyResponse>, waiting: Waiting) {
+/// Delivers each answer to its caller. When the stream ends, its status goes to all callers that still wait.
+async fn deliver_answers(mut answers: Streaming<StreamIdentifyResponse>, waiting: Waiting) {
     let end = loop {
         match answers.message().await {
-            Ok(Some(answer)) => hand_over(answer, &waiting),
+            Ok(Some(answer)) => deliver_answer(answer, &waiting),
             Ok(None) => break Code::Unavailable,
             Err(status) => break status.code(),
         }
     };
     let left = waiting.lock().unwrap_or_else(PoisonError::into_inner).take();
     for waits in left.into_iter().flat_map(HashMap::into_values) {
-        let _ = waits.send(Err(end)); // Or nobody waits any more.
+        let _ = waits.send(Err(end)); // The caller may be gone.
     }
 }
 
-fn hand_over(answer: StreamIdentifyResponse, waiting: &Waiting) {
+fn deliver_answer(answer: StreamIdentifyResponse, waiting: &Waiting) {
     let waits = answer
         .correlation_id
         .parse()
@@ -120,6 +124,6 @@ fn hand_over(answer: StreamIdentifyResponse, waiting: &Waiting) {
         None => Err(Code::Unknown),
     };
     if let Some(waits) = waits {
-        let _ = waits.send(found); // Or nobody waits any more.
+        let _ = waits.send(found); // The caller may be gone.
     }
 }

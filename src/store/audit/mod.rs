@@ -1,36 +1,39 @@
 //! Rows as they are, broken or not, each with the rows that it points at: for `identity verify`.
 //!
-//! Each list is one statement, so one consistent read: what a transaction changes together is seen
-//! together, and no change under way looks like damage.
+//! Each list is one statement, so one consistent read: it shows all changes of a transaction or none, and no change
+//! under way looks like damage.
 
 use std::collections::BTreeMap;
 
-use sea_orm::{ConnectionTrait, DbBackend, EntityTrait, PaginatorTrait, QueryResult, Statement, Value};
+use sea_orm::{ConnectionTrait, EntityTrait, PaginatorTrait, QueryResult, Value};
 
+use super::database::Database;
 use super::entity::identifier;
-use super::{Database, MAX_LOOKUP, StoreError, dialect};
+use super::error::StoreError;
+use super::sql::{Engine, contact_column};
+use super::traits::MAX_LOOKUP;
 use crate::domain::{Identifier, IdentifierKind};
 
-mod row;
+mod rows;
 
-pub use row::{ContactRow, FoundOwner, IdentifierRow, MergeRow, Merged, Owner, StoredContact, Target};
-use row::{contact_row, identifier_row, merged, stored};
+pub use rows::{ContactRow, FoundOwner, IdentifierRow, MergeRow, Merged, Owner, StoredContact, Target};
+use rows::{EMAIL_OWNER, FOUND, PHONE_OWNER, aliased};
 
 /// The longest value that `Identifier` has room for, in bytes.
 pub const MAX_VALUE_BYTES: usize = 255;
 
-/// Which rows of a table with an id.
+/// A selection of the rows of a table with ids.
 #[derive(Clone, Copy, Debug)]
 pub enum Rows {
-    /// So many, by id, from the one after this.
+    /// The next rows after this id, at most so many.
     After(i64, u64),
-    /// That of this id.
+    /// The row with this id.
     Only(i64),
 }
 
 impl Rows {
-    /// The table's rows in question, for a FROM clause.
-    fn of(self, table: &str) -> String {
+    /// The selected rows of the table, for a FROM clause.
+    fn as_from_clause(self, table: &str) -> String {
         match self {
             Self::After(id, limit) => {
                 format!(r#"(SELECT * FROM "{table}" WHERE "id" > {id} ORDER BY "id" LIMIT {limit})"#)
@@ -41,44 +44,25 @@ impl Rows {
 }
 
 impl Database {
-    /// Contacts, by id.
+    /// Returns contacts, by id.
     ///
     /// # Errors
     /// As every read.
-    pub async fn inspect_contacts(&self, rows: Rows) -> Result<Vec<ContactRow>, StoreError> {
-        let backend = self.connection().get_database_backend();
-        let owner = |kind: IdentifierKind, i: &str, o: &str| {
-            let value = dialect::bytes_of(backend, &format!(r#"c."{}""#, column(kind)));
-            format!(
-                r#"LEFT JOIN "Identifier" {i} ON {i}."kind" = '{}' AND {i}."value" = {value}
-                LEFT JOIN "Contact" {o} ON {o}."id" = {i}."contactId""#,
-                kind.name()
-            )
-        };
-        let sql = format!(
-            r#"SELECT {}, p."id", p."linkedId", p."createdAt", p."deletedAt",
-            e."contactId", eo."id", eo."linkedId", eo."deletedAt", eo."email",
-            f."contactId", fo."id", fo."linkedId", fo."deletedAt", fo."phoneNumber"
-            FROM {} c LEFT JOIN "Contact" p ON p."id" = c."linkedId" {} {} ORDER BY c."id""#,
-            stored_columns(backend),
-            rows.of("Contact"),
-            owner(IdentifierKind::Email, "e", "eo"),
-            owner(IdentifierKind::Phone, "f", "fo"),
-        );
-        self.all(sql, vec![], contact_row).await
+    pub async fn audit_contacts(&self, rows: Rows) -> Result<Vec<ContactRow>, StoreError> {
+        self.query_rows(contacts_sql(self.engine(), rows), vec![], ContactRow::from_row).await
     }
 
-    /// The greatest id of a contact; 0 without any.
+    /// Returns the greatest id of a contact; 0 without any.
     ///
     /// # Errors
     /// As every read.
     pub async fn last_contact(&self) -> Result<i64, StoreError> {
         let sql = r#"SELECT COALESCE(MAX("id"), 0) FROM "Contact""#.to_owned();
-        let last: Vec<i64> = self.all(sql, vec![], |row| Ok(row.try_get_by_index(0)?)).await?;
+        let last: Vec<i64> = self.query_rows(sql, vec![], |row| Ok(row.try_get_by_index(0)?)).await?;
         Ok(last.first().copied().unwrap_or_default())
     }
 
-    /// How many rows `Identifier` has. Reads an index from end to end, however long that takes.
+    /// Returns how many rows `Identifier` has. Reads an index from end to end, however long that takes.
     ///
     /// # Errors
     /// As every read.
@@ -86,21 +70,21 @@ impl Database {
         Ok(identifier::Entity::find().count(&self.connection()).await?)
     }
 
-    /// The first kind of identifier in the table behind this one.
+    /// Returns the first kind of identifier in the table after this one.
     ///
     /// # Errors
     /// As every read.
     pub async fn next_kind(&self, kind: &str) -> Result<Option<String>, StoreError> {
         let sql = r#"SELECT "kind" FROM "Identifier" WHERE "kind" > ? ORDER BY "kind" LIMIT 1"#.to_owned();
-        let kinds: Vec<String> = self.all(sql, vec![kind.into()], |row| Ok(row.try_get_by_index(0)?)).await?;
+        let kinds: Vec<String> = self.query_rows(sql, vec![kind.into()], |row| Ok(row.try_get_by_index(0)?)).await?;
         Ok(kinds.into_iter().next())
     }
 
-    /// Identifiers of a kind, by value, behind the one given.
+    /// Returns identifiers of a kind, by value, after the given one.
     ///
     /// # Errors
     /// As every read.
-    pub async fn inspect_identifiers(
+    pub async fn audit_identifiers(
         &self,
         kind: &str,
         after: Option<&[u8]>,
@@ -112,85 +96,70 @@ impl Database {
         };
         let rows =
             format!(r#"(SELECT * FROM "Identifier" WHERE "kind" = ? {behind} ORDER BY "kind", "value" LIMIT {limit})"#);
-        self.all(identifiers_sql(&rows), params, identifier_row).await
+        self.query_rows(identifiers_sql(&rows), params, IdentifierRow::from_row).await
     }
 
-    /// One identifier, if it still has a row.
+    /// Returns one identifier, if it still has a row.
     ///
     /// # Errors
     /// As every read.
-    pub async fn inspect_identifier(&self, kind: &str, value: &[u8]) -> Result<Option<IdentifierRow>, StoreError> {
+    pub async fn audit_identifier(&self, kind: &str, value: &[u8]) -> Result<Option<IdentifierRow>, StoreError> {
         let rows = r#"(SELECT * FROM "Identifier" WHERE "kind" = ? AND "value" = ?)"#;
         let params = vec![kind.into(), value.to_vec().into()];
-        let found = self.all(identifiers_sql(rows), params, identifier_row).await?;
+        let found = self.query_rows(identifiers_sql(rows), params, IdentifierRow::from_row).await?;
         Ok(found.into_iter().next())
     }
 
-    /// Merges, by id.
+    /// Returns merges, by id.
     ///
     /// # Errors
     /// As every read.
-    pub async fn inspect_merges(&self, rows: Rows) -> Result<Vec<MergeRow>, StoreError> {
-        let sql = format!(
-            r#"SELECT m."id", m."survivorId", s."id", s."linkedId", s."deletedAt",
-            m."absorbedId", a."id", a."linkedId", a."deletedAt"
-            FROM {} m LEFT JOIN "Contact" s ON s."id" = m."survivorId"
-            LEFT JOIN "Contact" a ON a."id" = m."absorbedId" ORDER BY m."id""#,
-            rows.of("ContactMerge")
-        );
-        let read = |row: &QueryResult| {
-            Ok(MergeRow { id: row.try_get_by_index(0)?, survivor: merged(row, 1)?, absorbed: merged(row, 5)? })
-        };
-        self.all(sql, vec![], read).await
+    pub async fn audit_merges(&self, rows: Rows) -> Result<Vec<MergeRow>, StoreError> {
+        self.query_rows(merges_sql(rows), vec![], MergeRow::from_row).await
     }
 
-    /// Every row of a query.
-    async fn all<T>(
+    /// Runs a query and reads every row.
+    async fn query_rows<T>(
         &self,
         sql: String,
         params: Vec<Value>,
         read: impl Fn(&QueryResult) -> Result<T, StoreError>,
     ) -> Result<Vec<T>, StoreError> {
         let lease = self.pool.lease().await?;
-        let statement = dialect::statement(lease.connection().get_database_backend(), sql, params);
+        let statement = lease.engine().statement(sql, params);
         let rows = lease.bounded(lease.connection().query_all_raw(statement)).await?;
         rows.iter().map(read).collect()
     }
 }
 
-/// Contacts that have one of these ids, or whose link names one.
-pub(super) async fn linked(connection: &impl ConnectionTrait, ids: &[i64]) -> Result<Vec<StoredContact>, StoreError> {
-    let backend = connection.get_database_backend();
+/// Returns the contacts that have one of these ids or link to one.
+pub(super) async fn query_linked(
+    connection: &impl ConnectionTrait,
+    engine: Engine,
+    ids: &[i64],
+) -> Result<Vec<StoredContact>, StoreError> {
     let mut found = Vec::new();
     for some in ids.chunks(MAX_LOOKUP) {
-        let list = some.iter().map(i64::to_string).collect::<Vec<_>>().join(", ");
         for (column, index) in [("id", "PRIMARY"), ("linkedId", "Contact_linkedId")] {
-            let columns = stored_columns(backend);
-            // `linkedId` is null on most rows, which MySQL takes for a reason to scan.
-            let force = if backend == DbBackend::MySql { format!("FORCE INDEX ({index})") } else { String::new() };
-            let sql = format!(r#"SELECT {columns} FROM "Contact" c {force} WHERE c."{column}" IN ({list})"#);
-            let statement: Statement = dialect::statement(backend, sql, vec![]);
+            let statement = engine.statement(linked_sql(engine, some, column, index), vec![]);
             for row in &connection.query_all_raw(statement).await? {
-                found.push(stored(row)?);
+                found.push(StoredContact::from_row(row)?);
             }
         }
     }
     Ok(found)
 }
 
-/// Who owns these identifiers, as far as somebody does.
-pub(super) async fn owners(
+/// Returns the owner of each of these identifiers that has one.
+pub(super) async fn query_owners(
     connection: &impl ConnectionTrait,
+    engine: Engine,
     identifiers: &[Identifier],
 ) -> Result<BTreeMap<Identifier, Owner>, StoreError> {
-    let backend = connection.get_database_backend();
     let mut found = BTreeMap::new();
     for some in identifiers.chunks(MAX_LOOKUP) {
-        let (owned, params) = dialect::owned_rows(backend, some);
-        let sql = format!("SELECT {IDENTIFIER_COLUMNS} FROM {owned}");
-        let statement = Statement::from_sql_and_values(backend, dialect::quoted(backend, sql), params);
-        for row in &connection.query_all_raw(statement).await? {
-            let row = identifier_row(row)?;
+        for row in &connection.query_all_raw(engine.owned_rows_with(&identifier_columns(), some)).await? {
+            let row = IdentifierRow::from_row(row)?;
             let is_it = |one: &&Identifier| one.kind().name() == row.kind && one.value().as_bytes() == row.value;
             if let Some(identifier) = some.iter().find(is_it) {
                 found.insert(identifier.clone(), row.owner);
@@ -200,28 +169,71 @@ pub(super) async fn owners(
     Ok(found)
 }
 
-/// The columns that [`identifier_row`] reads: of an `Identifier` row `i` and the contact `o` that it names.
-const IDENTIFIER_COLUMNS: &str =
-    r#"i."kind", i."value", i."contactId", o."id", o."linkedId", o."deletedAt", o."email", o."phoneNumber""#;
-
-/// The columns that [`stored`] reads, of a table `c`.
-fn stored_columns(backend: DbBackend) -> String {
-    let precedence = dialect::text_of(backend, r#"c."linkPrecedence""#);
+/// The statement of [`Database::audit_contacts`].
+pub(super) fn contacts_sql(engine: Engine, rows: Rows) -> String {
+    let join_owner = |kind: IdentifierKind, identifier: &str, owner: &str| {
+        let value = engine.bytes_of(&format!(r#"c."{}""#, contact_column(kind)));
+        format!(
+            r#"LEFT JOIN "Identifier" {identifier} ON {identifier}."kind" = '{}' AND {identifier}."value" = {value}
+                LEFT JOIN "Contact" {owner} ON {owner}."id" = {identifier}."contactId""#,
+            kind.name()
+        )
+    };
+    let owner_columns = |(identifier, owner): (&str, &str), held: &str| {
+        [aliased(identifier, &["contactId"]), aliased(owner, &FOUND), aliased(owner, &[held])].join(", ")
+    };
     format!(
-        r#"c."id", c."email", c."phoneNumber", c."linkedId", {precedence}, c."createdAt", c."updatedAt", c."deletedAt""#
+        r#"SELECT {}, {}, {}, {}
+            FROM {} c LEFT JOIN "Contact" p ON p."id" = c."linkedId" {} {} ORDER BY c."id""#,
+        stored_columns(engine),
+        aliased("p", &["id", "linkedId", "createdAt", "deletedAt"]),
+        owner_columns(EMAIL_OWNER, contact_column(IdentifierKind::Email)),
+        owner_columns(PHONE_OWNER, contact_column(IdentifierKind::Phone)),
+        rows.as_from_clause("Contact"),
+        join_owner(IdentifierKind::Email, EMAIL_OWNER.0, EMAIL_OWNER.1),
+        join_owner(IdentifierKind::Phone, PHONE_OWNER.0, PHONE_OWNER.1),
     )
 }
 
-fn column(kind: IdentifierKind) -> &'static str {
-    match kind {
-        IdentifierKind::Email => "email",
-        IdentifierKind::Phone => "phoneNumber",
-    }
+/// The statement of [`Database::audit_merges`].
+pub(super) fn merges_sql(rows: Rows) -> String {
+    format!(
+        r#"SELECT {}, {}, {}
+            FROM {} m LEFT JOIN "Contact" s ON s."id" = m."survivorId"
+            LEFT JOIN "Contact" a ON a."id" = m."absorbedId" ORDER BY m."id""#,
+        aliased("m", &["id", "survivorId", "absorbedId"]),
+        aliased("s", &FOUND),
+        aliased("a", &FOUND),
+        rows.as_from_clause("ContactMerge")
+    )
 }
 
-fn identifiers_sql(rows: &str) -> String {
+/// A statement of [`query_linked`].
+pub(super) fn linked_sql(engine: Engine, ids: &[i64], column: &str, index: &str) -> String {
+    let list = ids.iter().map(i64::to_string).collect::<Vec<_>>().join(", ");
+    // `linkedId` is null on most rows, which MySQL takes for a reason to scan.
+    let (columns, force) = (stored_columns(engine), engine.force_index(index));
+    format!(r#"SELECT {columns} FROM "Contact" c {force} WHERE c."{column}" IN ({list})"#)
+}
+
+/// The columns of an [`IdentifierRow`]: of the row `i` and of the contact `o` that it names.
+pub(super) fn identifier_columns() -> String {
+    let identifier = aliased("i", &["kind", "value", "contactId"]);
+    [identifier, aliased("o", &FOUND), aliased("o", &["email", "phoneNumber"])].join(", ")
+}
+
+/// The columns of a [`StoredContact`], of a table `c`.
+fn stored_columns(engine: Engine) -> String {
+    let columns = ["id", "email", "phoneNumber", "linkedId", "createdAt", "updatedAt", "deletedAt"];
+    let precedence = engine.text_of(r#"c."linkPrecedence""#);
+    format!(r#"{}, {precedence} AS "c_linkPrecedence""#, aliased("c", &columns))
+}
+
+/// The statement of [`Database::audit_identifiers`], for these rows.
+pub(super) fn identifiers_sql(rows: &str) -> String {
     format!(
-        r#"SELECT {IDENTIFIER_COLUMNS}
-        FROM {rows} i LEFT JOIN "Contact" o ON o."id" = i."contactId" ORDER BY i."kind", i."value""#
+        r#"SELECT {}
+        FROM {rows} i LEFT JOIN "Contact" o ON o."id" = i."contactId" ORDER BY i."kind", i."value""#,
+        identifier_columns()
     )
 }

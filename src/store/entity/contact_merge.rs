@@ -17,7 +17,7 @@ pub struct CauseIdentifier {
 /// The identifiers that one observation carried and that different identities owned until then. A JSON
 /// array in the table.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, FromJsonQueryResult)]
-pub struct Cause(pub Vec<CauseIdentifier>);
+pub struct MergeCause(pub Vec<CauseIdentifier>);
 
 /// A row: one identity taken in by another.
 #[sea_orm::model]
@@ -34,7 +34,7 @@ pub struct Model {
     #[sea_orm(column_name = "absorbedId")]
     pub absorbed_id: i64,
     /// Why.
-    pub cause: Cause,
+    pub cause: MergeCause,
     /// When. UTC, with microseconds.
     #[sea_orm(column_name = "createdAt")]
     pub created_at: NaiveDateTime,

@@ -1,4 +1,5 @@
-//! The tables as SeaORM entities. They stop at the store: the layers above know the domain's types.
+//! The tables as SeaORM entities. The resolver and the APIs above know the types of the domain only. The seed of the
+//! load generator and the tests use entities too.
 
 pub mod contact;
 pub mod contact_merge;

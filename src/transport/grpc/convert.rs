@@ -1,4 +1,4 @@
-//! Answers and faults as messages.
+//! Answers and errors as messages.
 
 use prost::Message;
 use tonic_types::pb::Status;
@@ -7,7 +7,9 @@ use crate::domain::{Answer, ContactId, IdentifierKind, Identity, Outcome};
 use crate::proto::identity::v1 as pb;
 use crate::proto::identity::v1::batch_identify_result::Result as OfBatch;
 use crate::proto::identity::v1::stream_identify_response::Result as OfStream;
-use crate::transport::{ApiError, ItemResult, Naming};
+use crate::transport::batch::ItemResult;
+use crate::transport::errors::ApiError;
+use crate::transport::parse::FieldNames;
 
 /// The message of an answer.
 pub(super) fn response(answer: &Answer) -> pb::IdentifyResponse {
@@ -16,25 +18,25 @@ pub(super) fn response(answer: &Answer) -> pb::IdentifyResponse {
     response
 }
 
-/// What became of an item of a batch.
-pub(super) fn of_batch(result: &ItemResult) -> OfBatch {
+/// The result of an item of a batch.
+pub(super) fn batch_item(result: &ItemResult) -> OfBatch {
     match result {
         Ok(answer) => OfBatch::Response(response(answer)),
-        Err(fault) => OfBatch::Error(error(fault)),
+        Err(error) => OfBatch::Error(status_message(error)),
     }
 }
 
-/// What became of an item of a stream.
-pub(super) fn of_stream(result: &ItemResult) -> OfStream {
+/// The result of an item of a stream.
+pub(super) fn stream_item(result: &ItemResult) -> OfStream {
     match result {
         Ok(answer) => OfStream::Response(response(answer)),
-        Err(fault) => OfStream::Error(error(fault)),
+        Err(error) => OfStream::Error(status_message(error)),
     }
 }
 
-/// The status that the fault would end a call with, as a message.
-fn error(fault: &ApiError) -> Status {
-    let status = fault.status(Naming::Proto);
+/// The status with which the error would end a call, as a message.
+fn status_message(error: &ApiError) -> Status {
+    let status = error.status(FieldNames::Proto);
     // The details that travel with a status are just this message.
     Status::decode(status.details()).unwrap_or_else(|_| Status {
         code: status.code().into(),

@@ -1,3 +1,5 @@
+//! Services of libraries whose streams must end at the shutdown.
+
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -11,9 +13,11 @@ use tonic::body::Body;
 use tonic::server::NamedService;
 use tower::Service;
 
-use crate::transport::{ApiError, Naming, Readiness};
+use crate::transport::errors::ApiError;
+use crate::transport::parse::FieldNames;
+use crate::transport::readiness::Readiness;
 
-/// A service whose streams end when the server shuts down: an open one would hold the shutdown up.
+/// A service whose streams end when the server shuts down: an open stream would block the shutdown.
 #[derive(Clone, Debug)]
 pub(super) struct EndOnShutdown<S> {
     inner: S,
@@ -44,20 +48,21 @@ where
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let (asked, told) = (self.readiness.clone().drained().boxed(), self.readiness.clone().drained().boxed());
-        // The questions end too: whoever reads them would hold on to the stream, and so to the connection.
-        let request = request.map(|body| Body::new(Ending { body, drained: Some(asked), is_answer: false }));
+        let shutdown = || self.readiness.clone().shutdown().boxed();
+        let (end_of_requests, end_of_answers) = (shutdown(), shutdown());
+        // The requests end too: a service that waits for more of them would keep the stream and its connection open.
+        let request = request.map(|body| Body::new(Ending { body, shutdown: Some(end_of_requests), is_answer: false }));
         let response = self.inner.call(request);
-        let end = |body| Body::new(Ending { body, drained: Some(told), is_answer: true });
+        let end = |body| Body::new(Ending { body, shutdown: Some(end_of_answers), is_answer: true });
         async { Ok(response.await?.map(end)) }.boxed()
     }
 }
 
-/// A stream of messages that ends once `drained` resolves: answers with UNAVAILABLE.
+/// A stream of messages that ends at the shutdown. Answers end with UNAVAILABLE.
 struct Ending {
     body: Body,
-    /// `None` once the end is told.
-    drained: Option<BoxFuture<'static, ()>>,
+    /// `None` once the stream has ended.
+    shutdown: Option<BoxFuture<'static, ()>>,
     is_answer: bool,
 }
 
@@ -66,16 +71,16 @@ impl HttpBody for Ending {
     type Error = Status;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        let Some(drained) = &mut self.drained else { return Poll::Ready(None) };
-        if drained.poll_unpin(cx).is_pending() {
+        let Some(shutdown) = &mut self.shutdown else { return Poll::Ready(None) };
+        if shutdown.poll_unpin(cx).is_pending() {
             return Pin::new(&mut self.body).poll_frame(cx);
         }
-        self.drained = None;
+        self.shutdown = None;
         if !self.is_answer {
             return Poll::Ready(None);
         }
         let mut end = HeaderMap::new();
-        let told = ApiError::NotReady.status(Naming::Proto).add_header(&mut end);
-        Poll::Ready(Some(told.map(|()| Frame::trailers(end))))
+        let added = ApiError::NotReady.status(FieldNames::Proto).add_header(&mut end);
+        Poll::Ready(Some(added.map(|()| Frame::trailers(end))))
     }
 }

@@ -1,28 +1,31 @@
+//! Errors as gRPC responses.
+
 use axum::body::Body;
 use http::{HeaderMap, Response};
 use tonic::{Code, Status};
 
-use crate::transport::{ApiError, Naming};
+use crate::transport::errors::ApiError;
+use crate::transport::parse::FieldNames;
 
-/// A fault as this API tells it.
-pub fn reply(fault: &ApiError) -> Response<Body> {
-    fault.status(Naming::Proto).into_http()
+/// Returns the error as a gRPC response.
+pub fn error_response(error: &ApiError) -> Response<Body> {
+    error.status(FieldNames::Proto).into_http()
 }
 
-/// What tonic refused before a handler saw it, as a fault of ours; `None` for every other answer.
+/// Returns our error for a request that tonic refused before a handler saw it; `None` for every other response.
 ///
-/// Those answers have no details. Two codes would mislead: bytes that are no message are INTERNAL (so a
-/// caller's fault would look like ours), and ones that are too many OUT_OF_RANGE. A compression that the
-/// service does not know keeps tonic's answer, which clients understand.
-pub fn restate(headers: &HeaderMap, limit: usize) -> Option<ApiError> {
+/// tonic's responses have no details, and two of its codes mislead. It answers INTERNAL to bytes that are no message,
+/// so that a mistake of the caller would look like ours, and OUT_OF_RANGE to a message that is too large. An unknown
+/// compression keeps tonic's response, which clients understand.
+pub fn replace_tonic_error(headers: &HeaderMap, limit: usize) -> Option<ApiError> {
     if headers.contains_key("grpc-status-details-bin") {
         return None;
     }
-    fault_of(&Status::from_header_map(headers)?, limit)
+    error_from_tonic(&Status::from_header_map(headers)?, limit)
 }
 
-/// The same for a status that is not sent yet: a stream's messages are decoded one by one.
-pub(super) fn fault_of(status: &Status, limit: usize) -> Option<ApiError> {
+/// The same for a status of a stream, whose messages are decoded one by one.
+pub(super) fn error_from_tonic(status: &Status, limit: usize) -> Option<ApiError> {
     match status.code() {
         Code::Unimplemented if status.message().is_empty() => Some(ApiError::UnknownMethod),
         Code::OutOfRange => Some(ApiError::TooLarge { limit }),

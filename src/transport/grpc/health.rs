@@ -1,3 +1,5 @@
+//! `grpc.health.v1.Health`.
+
 use std::pin::Pin;
 
 use futures::{Stream, StreamExt, stream};
@@ -5,11 +7,11 @@ use tonic::{Request, Response, Status};
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse, health_server};
 
-use crate::transport::Readiness;
+use crate::transport::readiness::Readiness;
 
 /// `grpc.health.v1.Health`: NOT_SERVING while the database cannot be reached, and during shutdown.
 ///
-/// Not the one of `tonic_health`, whose Watch streams stay open for ever and so block a graceful shutdown.
+/// Not the service of `tonic_health`: its Watch streams never end, and so block a graceful shutdown.
 #[derive(Debug)]
 pub(super) struct Health {
     readiness: Readiness,
@@ -47,7 +49,7 @@ impl health_server::Health for Health {
         } else {
             // By the protocol the stream stays open, in case the service comes.
             let unknown = stream::iter([Ok(response(ServingStatus::ServiceUnknown))]);
-            Box::pin(unknown.chain(stream::pending()).take_until(readiness.drained()))
+            Box::pin(unknown.chain(stream::pending()).take_until(readiness.shutdown()))
         };
         Ok(Response::new(statuses))
     }

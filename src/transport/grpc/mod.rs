@@ -1,12 +1,14 @@
 //! The gRPC API: `identity.v1`, health and reflection.
 
+mod by_method;
 mod convert;
 mod end_on_shutdown;
 mod errors;
 mod health;
-mod message_limit;
+mod identity_api;
 mod service;
 mod services;
+mod settings;
 mod stream;
 
 use std::sync::Arc;
@@ -14,48 +16,34 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 use tonic_health::pb::health_server::HealthServer;
 
-pub use self::errors::{reply, restate};
+use self::by_method::ByMethod;
+pub use self::errors::{error_response, replace_tonic_error};
 use self::health::Health;
-use self::message_limit::ByMethod;
-pub use self::message_limit::message_limit;
-use self::service::IdentityApi;
+use self::identity_api::IdentityApi;
+pub use self::services::DescriptorError;
 use self::services::Services;
-pub use self::services::StartError;
+pub use self::settings::GrpcSettings;
 use crate::proto::FILE_DESCRIPTOR_SET;
 use crate::proto::identity::v1::identity_service_server::{IdentityServiceServer, SERVICE_NAME};
-use crate::resolver;
-use crate::settings::{Identify, Limits};
-use crate::transport::{Readiness, RouteTable, batch_body_limit};
+use crate::resolver::Identify;
+use crate::transport::batch_size::batch_body_limit;
+use crate::transport::readiness::Readiness;
+use crate::transport::routes::RouteTable;
 
-/// The settings of the gRPC API.
-#[derive(Clone, Copy, Debug)]
-pub struct GrpcSettings {
-    /// What identifiers mean.
-    pub identify: Identify,
-    /// Bounds on callers.
-    pub limits: Limits,
-    /// Whether callers may ask for the API's description.
-    pub reflection: bool,
-    /// Maximum items under way of all streams together; more wait.
-    pub stream_items: usize,
-}
-
-/// The API's services over `resolver`.
+/// Returns the services of the API over a resolver.
 ///
 /// # Errors
-/// [`StartError`] when a descriptor set cannot be read: a fault of the build.
-pub fn routes<R: resolver::Identify>(
+/// [`DescriptorError`] if a descriptor set cannot be read: a bug in the build.
+pub fn routes<R: Identify>(
     resolver: R,
     readiness: Readiness,
     settings: GrpcSettings,
-) -> Result<RouteTable, StartError> {
+) -> Result<RouteTable, DescriptorError> {
     let stream_places = Arc::new(Semaphore::new(settings.stream_items.clamp(1, Semaphore::MAX_PERMITS)));
     let api = Arc::new(IdentityApi { resolver, settings, readiness: readiness.clone(), stream_places });
     let with_limit = |bytes| IdentityServiceServer::from_arc(Arc::clone(&api)).max_decoding_message_size(bytes);
-    let identity = ByMethod {
-        single: with_limit(settings.limits.http_body_limit),
-        batch: with_limit(batch_body_limit(settings.limits.http_body_limit)),
-    };
+    let single = settings.limits.http_body_limit;
+    let identity = ByMethod { single: with_limit(single), batch: with_limit(batch_body_limit(single)) };
     let health = HealthServer::new(Health::new(readiness.clone(), &[SERVICE_NAME]));
 
     let mut services = Services::default();

@@ -1,3 +1,5 @@
+//! The services of the gRPC API, with reflection.
+
 use std::collections::HashMap;
 use std::convert::Infallible;
 
@@ -11,12 +13,13 @@ use tonic_reflection::server::Builder as Reflection;
 use tower::Service;
 
 use super::end_on_shutdown::EndOnShutdown;
-use crate::transport::{Readiness, Route, RouteTable};
+use crate::transport::readiness::Readiness;
+use crate::transport::routes::{Route, RouteTable};
 
-/// The API cannot be built: a descriptor set is broken.
+/// The API cannot be built, because a descriptor set is broken.
 #[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// Reflection refused it.
+pub enum DescriptorError {
+    /// Reflection refuses it.
     #[error("the API's descriptors cannot be reflected")]
     Reflection(#[from] tonic_reflection::server::Error),
     /// It cannot be decoded.
@@ -24,7 +27,7 @@ pub enum StartError {
     Descriptors(#[from] prost_reflect::DescriptorError),
 }
 
-/// Services, each with its descriptors, so that neither reflection nor the log can forget one.
+/// Services, each with its descriptors, so that reflection and the log know all of them.
 #[derive(Default)]
 pub(super) struct Services {
     routes: Routes,
@@ -33,7 +36,7 @@ pub(super) struct Services {
 }
 
 impl Services {
-    /// Serves `service`, which `descriptors` describe.
+    /// Adds a service and its descriptors.
     pub(super) fn add<S>(&mut self, service: S, descriptors: &'static [u8])
     where
         S: Service<Request<Body>, Error = Infallible> + NamedService + Clone + Send + Sync + 'static,
@@ -44,7 +47,7 @@ impl Services {
         self.descriptors.push(descriptors);
     }
 
-    /// The same for one that machines ask every few seconds.
+    /// Adds a service that machines call every few seconds.
     pub(super) fn add_probe<S>(&mut self, service: S, descriptors: &'static [u8])
     where
         S: Service<Request<Body>, Error = Infallible> + NamedService + Clone + Send + Sync + 'static,
@@ -55,8 +58,8 @@ impl Services {
         self.add(service, descriptors);
     }
 
-    /// All of them, with reflection when `reflection` says how long its streams may stay open.
-    pub(super) fn into_routes(mut self, reflection: Option<Readiness>) -> Result<RouteTable, StartError> {
+    /// Returns the services, with reflection if `reflection` says when its streams must end.
+    pub(super) fn into_routes(mut self, reflection: Option<Readiness>) -> Result<RouteTable, DescriptorError> {
         if let Some(readiness) = reflection {
             self.add_reflection(&readiness)?;
         }
@@ -74,8 +77,8 @@ impl Services {
         Ok(RouteTable { router: self.routes.prepare().into_axum_router(), routes })
     }
 
-    /// Both versions: tools of today ask for v1, those of yesterday only for v1alpha.
-    fn add_reflection(&mut self, readiness: &Readiness) -> Result<(), StartError> {
+    /// Adds both versions: older tools know only v1alpha.
+    fn add_reflection(&mut self, readiness: &Readiness) -> Result<(), DescriptorError> {
         use tonic_reflection::pb::{v1, v1alpha};
 
         self.descriptors.extend([v1::FILE_DESCRIPTOR_SET, v1alpha::FILE_DESCRIPTOR_SET]);

@@ -1,3 +1,5 @@
+//! `StreamIdentify`: one open stream.
+
 use std::collections::VecDeque;
 use std::future::pending;
 use std::pin::Pin;
@@ -10,29 +12,34 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::sleep_until;
 use tonic::{Request, Status, Streaming};
 
-use super::errors::fault_of;
-use super::service::{IdentityApi, observation};
-use super::{GrpcSettings, convert};
+use super::convert;
+use super::errors::error_from_tonic;
+use super::identity_api::{IdentityApi, observation};
+use super::settings::GrpcSettings;
 use crate::domain::Observation;
 use crate::proto::identity::v1 as pb;
 use crate::resolver::{Answers, Identify, IdentifyError};
-use crate::transport::{ApiError, Deadlines, IdentifierOrder, ItemResult, Naming, OpenTally, OrderedGroup};
+use crate::transport::batch::{ItemResult, StreamItemCounts};
+use crate::transport::deadline::Deadlines;
+use crate::transport::errors::ApiError;
+use crate::transport::ordering::{IdentifierOrder, OrderedGroup};
+use crate::transport::parse::FieldNames;
 
-/// The most items of one stream that are under way: enough to fill a few transactions, and what a client
-/// that does not read can make the service hold.
+/// Maximum items under way of one stream. It is enough to fill a few transactions, and bounds what a client that does
+/// not read makes the service hold.
 const WINDOW: usize = 1_024;
 
 /// The answers of a stream.
 pub(super) type AnswerStream = Pin<Box<dyn Stream<Item = Result<pb::StreamIdentifyResponse, Status>> + Send>>;
 
-/// Answers a stream for as long as it lasts.
+/// Returns the answers of a stream.
 ///
-/// Nothing runs but when an answer is asked for, so a client that does not take its answers stops the
-/// reading of its requests; and when it goes away, all that is under way goes with it.
-pub(super) fn answer<R: Identify>(
+/// The work advances only when an answer is polled. So the requests of a client that does not take its answers are not
+/// read, and when the client goes away, everything under way is dropped.
+pub(super) fn answer_stream<R: Identify>(
     api: &IdentityApi<R>,
     request: Request<Streaming<pb::StreamIdentifyRequest>>,
-    tally: OpenTally,
+    counts: StreamItemCounts,
 ) -> AnswerStream {
     let deadline = request.extensions().get().and_then(|deadlines: &Deadlines| deadlines.asked);
     let expired = async move {
@@ -41,22 +48,22 @@ pub(super) fn answer<R: Identify>(
             None => pending().await,
         }
     };
-    let talk = StreamState {
+    let state = StreamState {
         resolver: api.resolver.clone(),
         settings: api.settings,
         places: Arc::clone(&api.stream_places),
         requests: request.into_inner(),
         end: None,
-        drained: api.readiness.clone().drained().boxed(),
+        shutdown: api.readiness.clone().shutdown().boxed(),
         expired: expired.boxed(),
         admission: None,
         order: IdentifierOrder::default(),
-        runs: FuturesUnordered::new(),
+        groups: FuturesUnordered::new(),
         under_way: 0,
         answers: VecDeque::new(),
-        tally,
+        counts,
     };
-    unfold(Box::new(talk), |mut talk| async { talk.next().await.map(|next| (next, talk)) }).boxed()
+    unfold(Box::new(state), |mut state| async { state.next().await.map(|next| (next, state)) }).boxed()
 }
 
 /// An item under way.
@@ -65,27 +72,27 @@ struct Item {
     _place: OwnedSemaphorePermit,
 }
 
-/// What became of a run.
+/// A group that is done.
 type Done = (OrderedGroup<Item>, Answers);
 
-/// A stream that is open.
+/// An open stream.
 struct StreamState<R> {
     resolver: R,
     settings: GrpcSettings,
     places: Arc<Semaphore>,
     requests: Streaming<pb::StreamIdentifyRequest>,
-    /// Once no more requests are read: what the stream ends with when all that is under way is answered.
+    /// Set when no more requests are read: how the stream ends once everything under way is answered.
     end: Option<Result<(), Status>>,
-    drained: BoxFuture<'static, ()>,
+    shutdown: BoxFuture<'static, ()>,
     expired: BoxFuture<'static, ()>,
-    /// An item that waits for its place. Nothing is read meanwhile.
+    /// An item that waits for a place. Nothing is read meanwhile.
     admission: Option<BoxFuture<'static, (Observation, Item)>>,
     order: IdentifierOrder<Item>,
-    runs: FuturesUnordered<BoxFuture<'static, Done>>,
+    groups: FuturesUnordered<BoxFuture<'static, Done>>,
     under_way: usize,
-    /// Ready to be sent.
+    /// Answers that are ready to send.
     answers: VecDeque<pb::StreamIdentifyResponse>,
-    tally: OpenTally,
+    counts: StreamItemCounts,
 }
 
 impl<R: Identify> StreamState<R> {
@@ -96,6 +103,7 @@ impl<R: Identify> StreamState<R> {
                 return Some(Ok(answer));
             }
             let is_open = self.end.is_none();
+            let may_read = is_open && self.admission.is_none() && self.under_way < WINDOW;
             if !is_open && self.under_way == 0 {
                 return self.end.replace(Ok(())).and_then(Result::err).map(Err);
             }
@@ -105,39 +113,37 @@ impl<R: Identify> StreamState<R> {
                     self.under_way = 0;
                     self.end = Some(Err(status(&IdentifyError::DeadlineExceeded.into())));
                 }
-                () = &mut self.drained, if is_open => {
+                () = &mut self.shutdown, if is_open => {
                     self.admission = None;
                     self.end = Some(Err(status(&ApiError::NotReady)));
                 }
-                Some(done) = self.runs.next(), if !self.runs.is_empty() => self.finish(done),
+                Some(done) = self.groups.next(), if !self.groups.is_empty() => self.finish(done),
                 (observation, item) = admitted(&mut self.admission), if self.admission.is_some() => {
                     self.admission = None;
                     self.take(observation, item);
                 }
-                request = self.requests.message(), if is_open && self.admission.is_none() && self.under_way < WINDOW => {
-                    self.read(request);
-                }
+                request = self.requests.message(), if may_read => self.read(request),
             }
         }
     }
 
-    /// A message came, or the end of them.
+    /// Handles a message, or the end of the messages.
     fn read(&mut self, request: Result<Option<pb::StreamIdentifyRequest>, Status>) {
         match request {
             Ok(Some(request)) => self.admit(request),
             Ok(None) => self.end = Some(Ok(())),
-            Err(error) => {
-                let fault = fault_of(&error, self.settings.limits.http_body_limit);
-                self.end = Some(Err(fault.as_ref().map_or(error, status)));
+            Err(tonic_error) => {
+                let error = error_from_tonic(&tonic_error, self.settings.limits.http_body_limit);
+                self.end = Some(Err(error.as_ref().map_or(tonic_error, status)));
             }
         }
     }
 
-    /// Takes up a request as soon as there is a place for it; a bad one is answered at once.
+    /// Starts a request as soon as there is a place for it. An invalid one is answered at once.
     fn admit(&mut self, request: pb::StreamIdentifyRequest) {
         let pb::StreamIdentifyRequest { correlation_id, request } = request;
-        match observation(&request.unwrap_or_default(), self.settings.identify.phone_region) {
-            Err(fault) => self.answer(correlation_id, &Err(fault)),
+        match observation(&request.unwrap_or_default(), &self.settings) {
+            Err(error) => self.answer(correlation_id, &Err(error)),
             Ok(observation) => match Arc::clone(&self.places).try_acquire_owned() {
                 Ok(place) => self.take(observation, Item { correlation_id, _place: place }),
                 Err(_) => {
@@ -145,7 +151,7 @@ impl<R: Identify> StreamState<R> {
                     self.admission = Some(Box::pin(async move {
                         match places.acquire_owned().await {
                             Ok(place) => (observation, Item { correlation_id, _place: place }),
-                            Err(_) => pending().await, // Closed never.
+                            Err(_) => pending().await, // Never closed.
                         }
                     }));
                 }
@@ -155,36 +161,37 @@ impl<R: Identify> StreamState<R> {
 
     fn take(&mut self, observation: Observation, item: Item) {
         self.under_way += 1;
-        let run = self.order.push(observation, item);
-        self.start(run);
+        let group = self.order.push(observation, item);
+        self.start(group);
     }
 
-    fn start(&mut self, run: Option<OrderedGroup<Item>>) {
-        let Some(run) = run else { return };
+    fn start(&mut self, group: Option<OrderedGroup<Item>>) {
+        let Some(group) = group else { return };
         let (resolver, timeout) = (self.resolver.clone(), self.settings.limits.request_timeout);
-        self.runs.push(Box::pin(async move {
-            let observations = run.iter().map(|(observation, _)| observation.clone()).collect();
+        self.groups.push(Box::pin(async move {
+            let observations = group.iter().map(|(observation, _)| observation.clone()).collect();
             let answers = resolver.identify_in_turn(observations, timeout).await;
-            (run, answers)
+            (group, answers)
         }));
     }
 
-    fn finish(&mut self, (run, answers): Done) {
-        let next = self.order.done(run.iter().map(|(observation, _)| observation));
+    fn finish(&mut self, (group, answers): Done) {
+        let next = self.order.finish(group.iter().map(|(observation, _)| observation));
         self.start(next);
-        self.under_way -= run.len();
-        for ((_, item), answer) in run.into_iter().zip(answers) {
+        self.under_way -= group.len();
+        for ((_, item), answer) in group.into_iter().zip(answers) {
             self.answer(item.correlation_id, &answer.map_err(ApiError::from));
         }
     }
 
     fn answer(&mut self, correlation_id: String, result: &ItemResult) {
-        self.tally.count(result.is_ok());
-        self.answers.push_back(pb::StreamIdentifyResponse { correlation_id, result: Some(convert::of_stream(result)) });
+        self.counts.count(result.is_ok());
+        self.answers
+            .push_back(pb::StreamIdentifyResponse { correlation_id, result: Some(convert::stream_item(result)) });
     }
 }
 
-/// The item that waits, once it has its place.
+/// Returns the waiting item once it has a place.
 async fn admitted(admission: &mut Option<BoxFuture<'static, (Observation, Item)>>) -> (Observation, Item) {
     match admission {
         Some(admission) => admission.await,
@@ -192,6 +199,6 @@ async fn admitted(admission: &mut Option<BoxFuture<'static, (Observation, Item)>
     }
 }
 
-fn status(fault: &ApiError) -> Status {
-    fault.status(Naming::Proto)
+fn status(error: &ApiError) -> Status {
+    error.status(FieldNames::Proto)
 }

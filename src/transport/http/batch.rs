@@ -1,19 +1,22 @@
+//! `BatchIdentify` as JSON.
+
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::HttpSettings;
 use super::body;
-use super::errors::{ErrorBody, JSON, reply};
+use super::errors::{ErrorBody, JSON, error_response};
 use super::request::{IdentifyFields, batch_items};
 use super::response::{self, Body};
+use super::settings::{HttpSettings, deadline};
 use crate::domain::Observation;
 use crate::resolver::{Identify, IdentifyError};
 use crate::settings::Spelling;
-use crate::transport::{
-    ApiError, BatchSize, Deadlines, ItemResult, Naming, Tally, batch_body_limit, identify_batch, parse,
-};
+use crate::transport::batch::{ItemCounts, ItemResult, identify_batch};
+use crate::transport::batch_size::{BatchSize, batch_body_limit};
+use crate::transport::errors::ApiError;
+use crate::transport::parse::{FieldNames, parse};
 
 /// `identity.v1.IdentityService/BatchIdentify` as JSON.
 #[derive(Debug)]
@@ -37,14 +40,11 @@ enum ResultBody<'a> {
 
 impl<R: Identify> BatchHandler<R> {
     pub(super) async fn call(&self, request: Request) -> Response {
-        self.answer(request).await.unwrap_or_else(|fault| reply(&fault))
+        self.answer(request).await.unwrap_or_else(|error| error_response(&error))
     }
 
     async fn answer(&self, request: Request) -> Result<Response, ApiError> {
-        // The server sets a deadline on every call; without one this is a fault of the wiring.
-        let Some(&Deadlines { call: deadline, .. }) = request.extensions().get() else {
-            return Err(IdentifyError::Internal.into());
-        };
+        let deadline = deadline(&request)?;
         let limit = batch_body_limit(self.settings.limits.http_body_limit);
         let body = body::read(request.into_body(), limit, self.settings.body_timeout).await?;
         let items = batch_items(&body)?;
@@ -54,7 +54,7 @@ impl<R: Identify> BatchHandler<R> {
 
         let body = json(&results, self.settings.identify.primary_id_field).map_err(|_| IdentifyError::Internal)?;
         let mut response = ([JSON], body).into_response();
-        response.extensions_mut().insert(Tally::of(&results));
+        response.extensions_mut().insert(ItemCounts::from_results(&results));
         Ok(response)
     }
 
@@ -67,8 +67,8 @@ impl<R: Identify> BatchHandler<R> {
 
 fn json(results: &[ItemResult], spelling: Spelling) -> Result<Vec<u8>, serde_json::Error> {
     let results = results.iter().map(|result| match result {
-        Ok(answer) => ResultBody::Response(response::of_batch(answer, spelling)),
-        Err(fault) => ResultBody::Error(ErrorBody::of(&fault.status(Naming::Json))),
+        Ok(answer) => ResultBody::Response(response::batch_item(answer, spelling)),
+        Err(error) => ResultBody::Error(ErrorBody::from_status(&error.status(FieldNames::Json))),
     });
     serde_json::to_vec(&Results { results: results.collect() })
 }

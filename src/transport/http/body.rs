@@ -1,3 +1,5 @@
+//! Reading the body of a request, bounded in bytes and time.
+
 use std::time::Duration;
 
 use axum::body::Body;
@@ -6,20 +8,20 @@ use http_body_util::BodyExt;
 use hyper::body::Body as _;
 use tokio::time::timeout;
 
-use crate::transport::ApiError;
+use crate::transport::errors::ApiError;
 
-/// How much of a body that is too large is read and thrown away, so that a client which sends all of it
-/// before it reads sees the 413 rather than a reset connection.
+/// How much of a body that is too large is read and thrown away. A client that sends everything before it reads sees
+/// the 413 then, not a reset connection.
 const DISCARD_LIMIT: usize = 1024 * 1024;
 
-/// How long that may take: the answer is worth a moment of a client that sends fast, no more.
+/// How long that may take.
 const DISCARD_TIME: Duration = Duration::from_secs(1);
 
-/// All of a body, of at most `limit` bytes, that arrives within `patience`.
-pub(super) async fn read(mut body: Body, limit: usize, patience: Duration) -> Result<Bytes, ApiError> {
-    let collected = timeout(patience, collect(&mut body, limit)).await.unwrap_or(Err(ApiError::TooSlow));
+/// Returns a body of at most `limit` bytes that arrives within `timeout_after`.
+pub(super) async fn read(mut body: Body, limit: usize, timeout_after: Duration) -> Result<Bytes, ApiError> {
+    let collected = timeout(timeout_after, collect(&mut body, limit)).await.unwrap_or(Err(ApiError::TooSlow));
     if matches!(collected, Err(ApiError::TooLarge { .. })) {
-        // Whether it came to its end or not, the answer is the same.
+        // The answer is the same whether the body ends or not.
         let _ = timeout(DISCARD_TIME, discard(&mut body)).await;
     }
     collected
@@ -29,7 +31,7 @@ async fn collect(body: &mut Body, limit: usize) -> Result<Bytes, ApiError> {
     if body.size_hint().lower() > limit as u64 {
         return Err(ApiError::TooLarge { limit });
     }
-    // Nearly every body is one frame, which is then used as it came.
+    // Nearly every body is one frame, which is used without a copy.
     let mut first = Bytes::new();
     let mut rest = BytesMut::new();
     while let Some(frame) = body.frame().await {
@@ -65,7 +67,7 @@ mod tests {
 
     use super::*;
 
-    const PATIENCE: Duration = Duration::from_secs(60);
+    const LONG: Duration = Duration::from_secs(60);
 
     fn chunks(chunks: &'static [&'static str]) -> Body {
         Body::from_stream(stream::iter(chunks.iter().map(Ok::<_, std::io::Error>)).map(|c| c.map(|c| Bytes::from(*c))))
@@ -73,19 +75,19 @@ mod tests {
 
     #[tokio::test]
     async fn joins_what_comes_in_pieces() {
-        assert_eq!(read(chunks(&["ab", "cd", "", "e"]), 5, PATIENCE).await.unwrap(), "abcde");
-        assert_eq!(read(chunks(&[]), 5, PATIENCE).await.unwrap(), "");
+        assert_eq!(read(chunks(&["ab", "cd", "", "e"]), 5, LONG).await.unwrap(), "abcde");
+        assert_eq!(read(chunks(&[]), 5, LONG).await.unwrap(), "");
     }
 
     #[tokio::test]
     async fn the_limit_holds_with_and_without_a_declared_length() {
         for body in [Body::from("abcdef"), chunks(&["abc", "def"]), chunks(&["abcdef"])] {
-            assert_eq!(read(body, 5, PATIENCE).await, Err(ApiError::TooLarge { limit: 5 }));
+            assert_eq!(read(body, 5, LONG).await, Err(ApiError::TooLarge { limit: 5 }));
         }
     }
 
     #[tokio::test]
-    async fn what_is_too_large_is_told_so_even_when_the_rest_is_slow() {
+    async fn a_body_that_is_too_large_is_refused_also_if_the_rest_is_slow() {
         let body = Body::from_stream(stream::iter([Ok::<_, std::io::Error>("abcdef")]).chain(stream::pending()));
         assert_eq!(read(body, 5, Duration::from_millis(10)).await, Err(ApiError::TooLarge { limit: 5 }));
     }

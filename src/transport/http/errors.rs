@@ -1,3 +1,5 @@
+//! Errors as JSON responses.
+
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -8,30 +10,31 @@ use serde::Serialize;
 use tonic::{Code, Status};
 use tonic_types::{ErrorInfo, StatusExt};
 
-use crate::transport::{ApiError, Naming};
+use crate::transport::errors::ApiError;
+use crate::transport::parse::FieldNames;
 
-/// The content type of everything this API says.
+/// The content type of every response of this API.
 pub(super) const JSON: (HeaderName, HeaderValue) = (CONTENT_TYPE, HeaderValue::from_static("application/json"));
 
-/// A fault as this API tells it: the status of the gRPC API, in proto3 JSON.
-pub fn reply(fault: &ApiError) -> Response {
-    let status = fault.status(Naming::Json);
+/// Returns the error as a JSON response: the status of the gRPC API, in proto3 JSON.
+pub fn error_response(error: &ApiError) -> Response {
+    let status = error.status(FieldNames::Json);
     let retry = status.get_error_details().retry_info().and_then(|info| info.retry_delay);
-    // Serialising strings and numbers cannot fail; an empty body is the worst that could come of it.
-    let body = serde_json::to_vec(&ErrorBody::of(&status)).unwrap_or_default();
+    // Strings and numbers can always be serialised.
+    let body = serde_json::to_vec(&ErrorBody::from_status(&status)).unwrap_or_default();
 
-    let mut response = (http_status(fault, &status), [JSON], body).into_response();
+    let mut response = (http_status(error, &status), [JSON], body).into_response();
     if let Some(delay) = retry {
-        // In whole seconds, and never 0: that would say "at once".
+        // In whole seconds, and never 0, which would mean "at once".
         response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(delay.as_secs_f64().ceil().max(1.0) as u64));
     }
     response.extensions_mut().insert(status.code());
     response
 }
 
-/// The status of grpc-gateway for the code, but where HTTP has a better one of its own.
-fn http_status(fault: &ApiError, status: &Status) -> StatusCode {
-    match fault {
+/// The HTTP status of an error: that of grpc-gateway for its code, unless HTTP has a more exact one.
+fn http_status(error: &ApiError, status: &Status) -> StatusCode {
+    match error {
         ApiError::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
         ApiError::TooSlow => StatusCode::REQUEST_TIMEOUT,
         ApiError::WrongHttpMethod => StatusCode::METHOD_NOT_ALLOWED,
@@ -42,12 +45,12 @@ fn http_status(fault: &ApiError, status: &Status) -> StatusCode {
         | ApiError::UnknownMethod
         | ApiError::UnknownPath
         | ApiError::NotReady
-        | ApiError::Identify(_) => of_code(status.code()),
+        | ApiError::Identify(_) => http_status_of_code(status.code()),
     }
 }
 
 /// `HTTPStatusFromCode` of grpc-gateway.
-fn of_code(code: Code) -> StatusCode {
+fn http_status_of_code(code: Code) -> StatusCode {
     match code {
         Code::Ok => StatusCode::OK,
         // 499, "client closed request", has no name.
@@ -74,7 +77,7 @@ pub(super) struct ErrorBody {
 }
 
 impl ErrorBody {
-    pub(super) fn of(status: &Status) -> Self {
+    pub(super) fn from_status(status: &Status) -> Self {
         let details = status.get_error_details();
         let info = details.error_info().cloned();
         let violations = details.bad_request().map(|request| request.field_violations.iter().map(Into::into).collect());

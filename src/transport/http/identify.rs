@@ -1,15 +1,19 @@
+//! `Identify` as JSON.
+
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderName, HeaderValue};
 
-use super::HttpSettings;
-use super::errors::{JSON, reply};
+use super::errors::{JSON, error_response};
 use super::request::IdentifyFields;
+use super::settings::{HttpSettings, deadline};
 use super::{body, response};
 use crate::resolver::{Identify, IdentifyError};
-use crate::transport::{ApiError, Deadlines, outcome_name, parse};
+use crate::transport::errors::ApiError;
+use crate::transport::parse::parse;
+use crate::transport::routes::outcome_name;
 
-/// The header that carries the outcome.
+/// The response header with the outcome.
 const OUTCOME: HeaderName = HeaderName::from_static("identity-outcome");
 
 /// `identity.v1.IdentityService/Identify` as JSON.
@@ -21,14 +25,11 @@ pub(super) struct IdentifyHandler<R> {
 
 impl<R: Identify> IdentifyHandler<R> {
     pub(super) async fn call(&self, request: Request) -> Response {
-        self.answer(request).await.unwrap_or_else(|fault| reply(&fault))
+        self.answer(request).await.unwrap_or_else(|error| error_response(&error))
     }
 
     async fn answer(&self, request: Request) -> Result<Response, ApiError> {
-        // The server sets a deadline on every call; without one this is a fault of the wiring.
-        let Some(&Deadlines { call: deadline, .. }) = request.extensions().get() else {
-            return Err(IdentifyError::Internal.into());
-        };
+        let deadline = deadline(&request)?;
         let body =
             body::read(request.into_body(), self.settings.limits.http_body_limit, self.settings.body_timeout).await?;
         let fields = IdentifyFields::read(&body)?;

@@ -1,50 +1,44 @@
-//! The JSON API: a gateway in the manner of grpc-gateway, driven by the `google.api.http` options of
-//! the proto, in the same process.
+//! The JSON API: a gateway in the manner of grpc-gateway, driven by the `google.api.http` options of the proto, in the
+//! same process.
 
 mod batch;
-mod response;
-
 mod body;
 mod errors;
 mod gateway;
 mod identify;
 mod probes;
 mod request;
+mod response;
+mod settings;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use self::batch::BatchHandler;
-pub use self::errors::reply;
+pub use self::errors::error_response;
 pub use self::gateway::BindingError;
 use self::gateway::Gateway;
-pub use self::gateway::StartError;
+pub use self::gateway::GatewayError;
 use self::identify::IdentifyHandler;
+use self::settings::HttpSettings;
 use crate::proto::FILE_DESCRIPTOR_SET;
 use crate::resolver;
-use crate::settings::{Identify, Limits};
-use crate::transport::{ApiError, Readiness, RouteTable};
+use crate::settings::{IdentifierSettings, LimitSettings};
+use crate::transport::errors::ApiError;
+use crate::transport::readiness::Readiness;
+use crate::transport::routes::RouteTable;
 
-/// What the handlers of the JSON API share.
-#[derive(Clone, Copy, Debug)]
-struct HttpSettings {
-    identify: Identify,
-    limits: Limits,
-    /// How long a body may take to arrive.
-    body_timeout: Duration,
-}
-
-/// The API's paths over `resolver`.
+/// Returns the paths of the API over a resolver.
 ///
 /// # Errors
-/// [`StartError`] when the proto asks for a path that nothing here serves: a fault of the build.
+/// [`GatewayError`] if the proto has a path that nothing here serves: a bug in the build.
 pub fn routes<R: resolver::Identify>(
     resolver: R,
     readiness: Readiness,
-    identify: Identify,
-    limits: Limits,
+    identify: IdentifierSettings,
+    limits: LimitSettings,
     body_timeout: Duration,
-) -> Result<RouteTable, StartError> {
+) -> Result<RouteTable, GatewayError> {
     let settings = HttpSettings { identify, limits, body_timeout };
     let identify = Arc::new(IdentifyHandler { resolver: resolver.clone(), settings });
     let batch = Arc::new(BatchHandler { resolver, settings });
@@ -58,9 +52,9 @@ pub fn routes<R: resolver::Identify>(
         async move { batch.call(request).await }
     });
     let RouteTable { router, routes } = probes::add(gateway.into_routes(FILE_DESCRIPTOR_SET)?, readiness);
-    // Last: the answer to a wrong method goes to the paths that are there.
+    // Last, because the answer to a wrong method is for the existing paths.
     let router = router
-        .fallback(async || reply(&ApiError::UnknownPath))
-        .method_not_allowed_fallback(async || reply(&ApiError::WrongHttpMethod));
+        .fallback(async || error_response(&ApiError::UnknownPath))
+        .method_not_allowed_fallback(async || error_response(&ApiError::WrongHttpMethod));
     Ok(RouteTable { router, routes })
 }

@@ -1,18 +1,21 @@
+//! The JSON of a request.
+
 use std::borrow::Cow;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::transport::{ApiError, Field, Problem, Violation};
+use crate::transport::errors::ApiError;
+use crate::transport::parse::{Field, Problem, Violation};
 
-/// What the body of `Identify` says: JSON text or, for the phone number, a run of digits.
+/// The fields of the body of `Identify`: a JSON string or, for the phone number, also a JSON number of digits alone.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct IdentifyFields<'a> {
     pub(super) email: Option<Cow<'a, str>>,
     pub(super) phone_number: Option<Cow<'a, str>>,
 }
 
-/// Values are kept as they were written: a number may have more digits than any integer type.
+/// Values are kept as they were written: a number can have more digits than any integer type.
 #[derive(Deserialize)]
 struct IdentifyBody<'a> {
     #[serde(borrow, default)]
@@ -30,19 +33,19 @@ impl<'a> IdentifyFields<'a> {
     /// [`ApiError::Malformed`], with the place but never the text, or [`ApiError::Invalid`] with all fields
     /// whose JSON type is wrong.
     pub(super) fn read(body: &'a [u8]) -> Result<Self, ApiError> {
-        Self::of(object(body)?)
+        Self::from_body(object(body)?)
     }
 
-    /// Reads an item of a batch, likewise.
+    /// Reads the fields of an item of a batch.
     pub(super) fn read_item(item: &'a RawValue) -> Result<Self, ApiError> {
         if !item.get().starts_with('{') {
             return Err(malformed("the item is not a JSON object"));
         }
-        // It is JSON already, so this is the only thing that can be wrong with it.
-        Self::of(serde_json::from_str(item.get()).map_err(|_| malformed("the item has a field twice"))?)
+        // It is valid JSON, so only this can be wrong.
+        Self::from_body(serde_json::from_str(item.get()).map_err(|_| malformed("the item has a field twice"))?)
     }
 
-    fn of(body: IdentifyBody<'a>) -> Result<Self, ApiError> {
+    fn from_body(body: IdentifyBody<'a>) -> Result<Self, ApiError> {
         let email = body.email.map(RawValue::get).map(text).transpose();
         let email = email.map_err(|problem| Violation { field: Field::Email, problem });
         let phone_number = match (body.phone_number, body.phone_number_as_in_proto) {
@@ -65,7 +68,7 @@ struct BatchBody<'a> {
     requests: Option<&'a RawValue>,
 }
 
-/// The items in the body of a batch, whatever they are. Absent and `null` are the same as none.
+/// Returns the items in the body of a batch, of whatever JSON type. Absent and `null` mean no items.
 ///
 /// # Errors
 /// [`ApiError::Malformed`], as [`IdentifyFields::read`].
@@ -75,13 +78,13 @@ pub(super) fn batch_items(body: &[u8]) -> Result<Vec<&RawValue>, ApiError> {
     items.unwrap_or(Ok(Vec::new())).map_err(|_| malformed("requests must be a list"))
 }
 
-/// What some editors and languages put before text in UTF-8. RFC 8259 leaves it to who reads to ignore it.
+/// Some editors and languages write it before text in UTF-8. RFC 8259 lets a parser ignore it.
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
-/// A body that is a JSON object.
+/// Parses a body that must be a JSON object.
 fn object<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, ApiError> {
     let body = body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body);
-    // Checked here, since serde would take `["a@b.co", "1"]` for an object in the order of its fields.
+    // serde would accept `["a@b.co", "1"]` as an object with its fields in order.
     match body.iter().find(|byte| !byte.is_ascii_whitespace()) {
         None => Err(malformed("the body is empty, where a JSON object is expected")),
         Some(b'{') => serde_json::from_slice(body).map_err(|error| not_json(&error)),
@@ -89,7 +92,7 @@ fn object<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, ApiError> {
     }
 }
 
-/// A JSON string.
+/// Parses a JSON string.
 fn text(json: &str) -> Result<Cow<'_, str>, Problem> {
     let Some(inner) = json.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) else {
         return Err(Problem::NotText);
@@ -101,7 +104,7 @@ fn text(json: &str) -> Result<Cow<'_, str>, Problem> {
     }
 }
 
-/// A JSON string, or a JSON number that is only digits.
+/// Parses a JSON string, or a JSON number of digits alone.
 fn text_or_digits(json: &str) -> Result<Cow<'_, str>, Problem> {
     if json.starts_with('"') {
         text(json)
@@ -116,11 +119,11 @@ fn malformed(message: &str) -> ApiError {
     ApiError::Malformed(message.to_owned())
 }
 
-/// Tells the place alone: serde's own message quotes the body, which is personal data.
+/// Names the position alone: serde's own message quotes the body, which is personal data.
 fn not_json(error: &serde_json::Error) -> ApiError {
     let what = match error.classify() {
         serde_json::error::Category::Eof => "the JSON of the body ends too early",
-        // The only thing the shape of the fields can be wrong in.
+        // The types of the fields accept everything else.
         serde_json::error::Category::Data => "the body has a field twice",
         serde_json::error::Category::Syntax | serde_json::error::Category::Io => "the body is not valid JSON",
     };
@@ -141,8 +144,8 @@ mod tests {
     }
 
     fn violations(body: &str) -> Vec<(Field, Problem)> {
-        let fault = read(body).unwrap_err();
-        let ApiError::Invalid(violations) = fault else { panic!("{body}: {fault:?}") };
+        let error = read(body).unwrap_err();
+        let ApiError::Invalid(violations) = error else { panic!("{body}: {error:?}") };
         violations.into_iter().map(|violation| (violation.field, violation.problem)).collect()
     }
 
@@ -196,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_object_is_malformed_and_never_quoted() {
+    fn a_body_that_is_no_object_is_malformed_and_never_quoted() {
         for body in [
             "",
             " \n",
@@ -215,17 +218,17 @@ mod tests {
             r#"{"phoneNumber":+1}"#,
             "{\"email\":\"a\nb\"}",
         ] {
-            let fault = read(body).unwrap_err();
-            let ApiError::Malformed(message) = fault else { panic!("{body}: {fault:?}") };
+            let error = read(body).unwrap_err();
+            let ApiError::Malformed(message) = error else { panic!("{body}: {error:?}") };
             assert!(!message.contains("doc"), "{message}");
         }
         assert!(matches!(IdentifyFields::read(b"{\"email\":\"\xff@b.co\"}"), Err(ApiError::Malformed(_))));
     }
 
     #[test]
-    fn the_place_is_told() {
-        let fault = read("{\n  \"email\": ?\n}").unwrap_err();
-        assert_eq!(fault, ApiError::Malformed("the body is not valid JSON, at line 2 column 12".to_owned()));
+    fn the_position_is_named() {
+        let error = read("{\n  \"email\": ?\n}").unwrap_err();
+        assert_eq!(error, ApiError::Malformed("the body is not valid JSON, at line 2 column 12".to_owned()));
     }
 
     #[test]

@@ -1,22 +1,24 @@
+//! The JSON of an answer.
+
 use serde::Serialize;
 
 use crate::domain::{Answer, ContactId, IdentifierKind, Identity};
 use crate::settings::Spelling;
-use crate::transport::outcome_name;
+use crate::transport::routes::outcome_name;
 
-/// The body of an answer: exactly these fields, always, ids as JSON numbers. Not proto3 JSON, which
-/// would make strings of the ids: the clients of this API expect numbers.
+/// The body of an answer: always exactly these fields, with ids as JSON numbers. It is not proto3 JSON, whose ids are
+/// strings: the clients of this API expect numbers.
 #[derive(Serialize)]
 pub(super) struct Body<'a> {
-    contact: Contact<'a>,
-    /// In a batch alone: a single answer has it in a header.
+    contact: ContactBody<'a>,
+    /// In a batch only. A single answer has it in a header.
     #[serde(skip_serializing_if = "Option::is_none")]
     outcome: Option<&'static str>,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Contact<'a> {
+struct ContactBody<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     primary_contact_id: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -26,7 +28,7 @@ struct Contact<'a> {
     secondary_contact_ids: Vec<i64>,
 }
 
-impl<'a> Contact<'a> {
+impl<'a> ContactBody<'a> {
     fn new(identity: &'a Identity, spelling: Spelling) -> Self {
         let ContactId(primary) = identity.primary().id;
         Self {
@@ -41,12 +43,12 @@ impl<'a> Contact<'a> {
 
 /// The identity as JSON.
 pub(super) fn json(identity: &Identity, spelling: Spelling) -> Result<Vec<u8>, serde_json::Error> {
-    serde_json::to_vec(&Body { contact: Contact::new(identity, spelling), outcome: None })
+    serde_json::to_vec(&Body { contact: ContactBody::new(identity, spelling), outcome: None })
 }
 
 /// The answer to an item of a batch.
-pub(super) fn of_batch(answer: &Answer, spelling: Spelling) -> Body<'_> {
-    Body { contact: Contact::new(&answer.identity, spelling), outcome: Some(outcome_name(answer.outcome)) }
+pub(super) fn batch_item(answer: &Answer, spelling: Spelling) -> Body<'_> {
+    Body { contact: ContactBody::new(&answer.identity, spelling), outcome: Some(outcome_name(answer.outcome)) }
 }
 
 #[cfg(test)]
@@ -55,12 +57,8 @@ mod tests {
     use crate::domain::{Contact, Identifier, Link, Timestamp};
 
     fn spelled(spelling: Spelling) -> String {
-        let contact = |id: i64, link, kind, value: &str| Contact {
-            id: ContactId(id),
-            identifiers: [Identifier::from_stored(kind, value)].into(),
-            created_at: Timestamp(id),
-            updated_at: Timestamp(id),
-            link,
+        let contact = |id: i64, link, kind, value: &str| {
+            Contact::new(ContactId(id), [Identifier::from_stored(kind, value)], Timestamp(id), link)
         };
         let contacts = vec![
             contact(1, Link::Primary, IdentifierKind::Email, "a@b.co"),
@@ -70,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_field_is_spelled_as_wished_and_every_field_is_there() {
+    fn the_first_field_is_spelled_as_set_and_every_field_is_there() {
         let rest = r#""emails":["a@b.co","\"@b.co"],"phoneNumbers":[],"secondaryContactIds":[9007199254740993]}}"#;
         for (spelling, first) in [
             (Spelling::Correct, r#""primaryContactId":1"#),

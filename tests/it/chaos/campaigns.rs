@@ -3,20 +3,20 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Campaign, Disk, Fleet, Proxy};
-use crate::harness::{Backend, Cluster, Server, Suite, TestDatabase};
+use super::{Campaign, Disk, Fleet};
+use crate::harness::{Backend, Cluster, Proxy, Server, Suite, TestDatabase, register};
 
 pub fn register(suite: &mut Suite) {
     let both = [Backend::Sqlite, Backend::Mysql];
-    suite.on(&both, "chaos::replicas_are_killed", replicas_are_killed);
-    suite.on_own_server(&[Backend::Mysql], "chaos::the_database_is_killed", the_database_is_killed);
-    suite.on(&[Backend::Mysql], "chaos::connections_are_cut_and_delayed", connections_are_cut_and_delayed);
-    suite.on(&both, "chaos::replicas_are_terminated", replicas_are_terminated);
+    register!(suite.on(&both): replicas_are_killed);
+    register!(suite.on_own_server(&[Backend::Mysql]): the_database_is_killed);
+    register!(suite.on(&[Backend::Mysql]): connections_are_cut_and_delayed);
+    register!(suite.on(&both): replicas_are_terminated);
     suite.with_servers("chaos::a_primary_of_a_cluster_is_killed", || a_server_of_a_cluster_is_killed(false));
     suite
         .with_servers("chaos::a_server_of_a_multi_primary_cluster_is_killed", || a_server_of_a_cluster_is_killed(true));
-    suite.on_with(faketime().map(drop), &both, "chaos::a_clock_is_wrong", a_clock_is_wrong);
-    suite.on_with(Disk::missing(), &[Backend::Sqlite], "chaos::the_disk_is_full", the_disk_is_full);
+    register!(suite.on_with(faketime().map(drop), &both): a_clock_is_wrong);
+    register!(suite.on_with(Disk::missing(), &[Backend::Sqlite]): the_disk_is_full);
 }
 
 /// What every replica gets.
@@ -24,12 +24,6 @@ fn settings(url: &str) -> Vec<(&'static str, String)> {
     let fixed = [("RUST_LOG", "warn,identity::commands::serve=info"), ("DATABASE_TIMEOUT", "2s")];
     let url = [("DATABASE_URL", url.to_owned())];
     fixed.map(|(name, value)| (name, value.to_owned())).into_iter().chain(url).collect()
-}
-
-/// Host and port of a database.
-pub fn address(url: &str) -> String {
-    let url = url::Url::parse(url).expect("a URL");
-    format!("{}:{}", url.host_str().expect("a host"), url.port().expect("a port"))
 }
 
 /// kill -9 of a replica in the middle of load, again and again.
@@ -66,9 +60,8 @@ async fn the_database_is_killed(mut server: Server) {
 
 /// Every replica has a line of its own to the database.
 async fn connections_are_cut_and_delayed(database: TestDatabase) {
-    let server = address(&database.url);
-    let lines = [Proxy::start(server.clone()).await, Proxy::start(server).await];
-    let fleet = Fleet::start(lines.iter().map(|line| settings(&line.url(&database.url))).collect()).await;
+    let lines = [Proxy::start(&database.url).await, Proxy::start(&database.url).await];
+    let fleet = Fleet::start(lines.iter().map(|line| settings(&line.url)).collect()).await;
     let name = "connections cut and delayed";
     let mut campaign = Campaign::begin(name, database.backend.name(), &database.url, fleet).await;
     while campaign.goes_on() {
@@ -108,9 +101,9 @@ const SURELY_ACCEPTED: Duration = Duration::from_millis(250);
 async fn replicas_are_terminated(database: TestDatabase) {
     let (mut url, mut slow_line) = (database.url.clone(), None);
     if database.backend == Backend::Mysql {
-        let line = Proxy::start(address(&url)).await;
+        let line = Proxy::start(&url).await;
         line.delay(Duration::from_millis(15));
-        url = line.url(&url);
+        url.clone_from(&line.url);
         slow_line = Some(line);
     }
     let fleet = Fleet::start(vec![settings(&url), settings(&url)]).await;
@@ -186,9 +179,9 @@ async fn the_disk_is_full(_: TestDatabase) {
 /// kill -9 of a server of a MySQL Group Replication cluster, again and again: of the primary, or, where every
 /// server is one, of any. It comes back into the group each time.
 ///
-/// Every replica has a list of addresses of its own. Where every server is a primary, two replicas must not end up with the
-/// same one for good, as nothing could be seen there that another server has and this one has not: so each has one address
-/// that the other has not.
+/// Every replica has a list of addresses of its own. Where every server is a primary, two replicas must not end up with
+/// the same one for good, as nothing could be seen there that another server has and this one has not: so each has one
+/// address that the other has not.
 async fn a_server_of_a_cluster_is_killed(multi_primary: bool) {
     let cluster = Cluster::start(multi_primary).await;
     cluster.prepare().await;

@@ -7,18 +7,16 @@ mod campaigns;
 mod disk;
 mod fleet;
 mod load;
-mod proxy;
 mod report;
 
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 
-pub use campaigns::{address, register};
+pub use campaigns::register;
 pub use disk::Disk;
 pub use fleet::Fleet;
 pub use load::{Ended, Load};
-pub use proxy::Proxy;
 pub use report::Campaign;
 
 /// The longest that the service may take to serve again, once its database does.

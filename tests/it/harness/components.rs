@@ -1,6 +1,7 @@
 //! What the tables must hold: the connected components of the events, and nothing else.
 //!
-//! Brute force, and ignorant of primaries, links and merges as the service keeps them.
+//! Brute force, without primaries, links and merges. It shares no code with the planner's model (`domain::model`), the
+//! history checker or the simulation's checker: what checks the service must not share its mistakes.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 

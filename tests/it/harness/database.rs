@@ -105,9 +105,9 @@ impl TestDatabase {
 }
 
 /// The settings of a database at this URL.
-pub fn database_settings(url: &str, connections: u32, timeout: Duration) -> settings::Database {
+pub fn database_settings(url: &str, connections: u32, timeout: Duration) -> settings::DatabaseSettings {
     let settings = Settings::from_flags(["--database-url", url]).expect("valid settings");
-    settings::Database { connections, timeout, ..settings.database }
+    settings::DatabaseSettings { connections, timeout, ..settings.database }
 }
 
 /// A query written for PostgreSQL and SQLite; names are quoted as the database wants.

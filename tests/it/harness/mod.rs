@@ -20,4 +20,5 @@ pub use process::{Process, binary};
 pub use proxy::Proxy;
 pub use server::Server;
 pub use service::Service;
-pub use suite::Suite;
+pub(crate) use suite::register;
+pub use suite::{Suite, test_name};

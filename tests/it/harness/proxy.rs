@@ -1,74 +1,150 @@
 //! A network between the service and its database that a test can break.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 use url::Url;
 
-/// Passes connections on to a database server.
-pub struct Proxy {
-    /// The database's URL, but for its address, which is the proxy's.
-    pub url: String,
-    target: Arc<watch::Sender<SocketAddr>>,
-    /// How often [`Proxy::swallow`] was called.
-    swallowed: Arc<watch::Sender<u32>>,
+/// The current state of the network.
+#[derive(Clone, Debug)]
+struct Line {
+    /// Where new connections lead.
+    target: SocketAddr,
+    /// How long each piece of data waits, in either direction.
+    delay: Duration,
+    /// New connections are closed at once.
+    is_down: bool,
+    /// Answers of the database are dropped.
+    loses_answers: bool,
+    /// Ends the connections that are open now.
+    cut: CancellationToken,
+    /// Makes the connections that are open now swallow everything.
+    swallow: CancellationToken,
 }
 
+/// Passes connections on to a database server. Clones are the same proxy.
+#[derive(Clone)]
+pub struct Proxy {
+    line: Arc<Mutex<Line>>,
+    /// The URL of the database with the address of the proxy.
+    pub url: String,
+}
+
+/// The address in the URL of a database.
 fn address(url: &str) -> SocketAddr {
     let url = Url::parse(url).expect("a URL");
     format!("{}:{}", url.host_str().expect("a host"), url.port().expect("a port")).parse().expect("an address")
 }
 
 impl Proxy {
+    /// A proxy before the server at this URL.
     pub async fn start(database: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let mut url = Url::parse(database).expect("a URL");
+        url.set_host(Some("127.0.0.1")).expect("a host");
         url.set_port(Some(listener.local_addr().expect("bound").port())).expect("a port");
-        let target = Arc::new(watch::Sender::new(address(database)));
-        let swallowed = Arc::new(watch::Sender::new(0));
-        let proxy = Self { url: url.into(), target: Arc::clone(&target), swallowed: Arc::clone(&swallowed) };
+        let line = Arc::new(Mutex::new(Line {
+            target: address(database),
+            delay: Duration::ZERO,
+            is_down: false,
+            loses_answers: false,
+            cut: CancellationToken::new(),
+            swallow: CancellationToken::new(),
+        }));
+        let proxy = Self { line: Arc::clone(&line), url: url.into() };
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                let to = *target.borrow();
-                if let Ok(server) = TcpStream::connect(to).await {
-                    tokio::spawn(pass(client, server, swallowed.subscribe()));
+                let now = line.lock().expect("the line").clone();
+                if !now.is_down
+                    && let Ok(server) = TcpStream::connect(now.target).await
+                {
+                    forward(client, server, &line, &now);
                 }
             }
         });
         proxy
     }
 
-    /// From here on new connections go there; those that are open stay.
+    /// Lets new connections lead to the server at this URL. Open ones stay.
     pub fn redirect(&self, database: &str) {
-        self.target.send_replace(address(database));
+        self.line().target = address(database);
     }
 
-    /// From here on nothing comes through the connections that are open, and neither end is told: a machine
-    /// that lost its power, a firewall that forgot them. New ones work.
+    /// Delays each piece of data, in either direction.
+    pub fn delay(&self, delay: Duration) {
+        self.line().delay = delay;
+    }
+
+    /// Ends every open connection, in the middle of whatever it does.
+    pub fn cut(&self) {
+        std::mem::take(&mut self.line().cut).cancel();
+    }
+
+    /// Cuts, and lets no new connection through until [`Proxy::up`].
+    pub fn down(&self) {
+        self.line().is_down = true;
+        self.cut();
+    }
+
+    /// Lets new connections through again.
+    pub fn up(&self) {
+        self.line().is_down = false;
+    }
+
+    /// Lets statements arrive and drops their answers, until it is called with `false`.
+    pub fn lose_answers(&self, loses: bool) {
+        self.line().loses_answers = loses;
+    }
+
+    /// Lets nothing through the open connections any more, and closes none of them: a machine that lost its power, a
+    /// firewall that forgot them. New connections work.
     pub fn swallow(&self) {
-        self.swallowed.send_modify(|count| *count += 1);
+        std::mem::take(&mut self.line().swallow).cancel();
+    }
+
+    fn line(&self) -> std::sync::MutexGuard<'_, Line> {
+        self.line.lock().expect("the line")
     }
 }
 
-async fn pass(client: TcpStream, server: TcpStream, mut swallowed: watch::Receiver<u32>) {
-    swallowed.mark_unchanged();
-    let (mut from_client, mut to_client) = client.into_split();
-    let (mut from_server, mut to_server) = server.into_split();
-    let there = async { tokio::io::copy(&mut from_client, &mut to_server).await.map(drop) };
-    let back = async { tokio::io::copy(&mut from_server, &mut to_client).await.map(drop) };
-    tokio::select! {
-        _ = there => {}
-        _ = back => {}
-        Ok(()) = swallowed.changed() => {
-            // What arrives is read, so that the sender notices nothing.
-            let mut nothing = [0; 4096];
-            while from_client.read(&mut nothing).await.is_ok_and(|length| length > 0) {}
-            std::future::pending::<()>().await;
+fn forward(client: TcpStream, server: TcpStream, line: &Arc<Mutex<Line>>, now: &Line) {
+    let _ = (client.set_nodelay(true), server.set_nodelay(true));
+    let (from_client, to_client) = client.into_split();
+    let (from_server, to_server) = server.into_split();
+    // When one direction ends, the other ends too.
+    let end = now.cut.child_token();
+    for (mut from, mut to, is_answer) in [(from_client, to_server, false), (from_server, to_client, true)] {
+        let (line, end, swallow) = (Arc::clone(line), end.clone(), now.swallow.clone());
+        tokio::spawn(async move {
+            tokio::select! {
+                () = end.cancelled() => {}
+                () = copy(&mut from, &mut to, is_answer, &line) => {}
+                () = swallow.cancelled() => {
+                    // What arrives is read, so that the sender notices nothing.
+                    let mut nothing = [0; 4096];
+                    while from.read(&mut nothing).await.is_ok_and(|length| length > 0) {}
+                    std::future::pending::<()>().await;
+                }
+            }
+            end.cancel();
+        });
+    }
+}
+
+async fn copy(from: &mut OwnedReadHalf, to: &mut OwnedWriteHalf, is_answer: bool, line: &Mutex<Line>) {
+    let mut buffer = vec![0; 16 * 1024];
+    while let Ok(size @ 1..) = from.read(&mut buffer).await {
+        let now = line.lock().expect("the line").clone();
+        if !now.delay.is_zero() {
+            tokio::time::sleep(now.delay).await;
+        }
+        if !(is_answer && now.loses_answers) && to.write_all(&buffer[..size]).await.is_err() {
+            return;
         }
     }
-    let _ = to_client.shutdown().await;
-    let _ = to_server.shutdown().await;
 }

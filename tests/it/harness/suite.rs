@@ -13,6 +13,23 @@ fn time_limit() -> Duration {
     Duration::from_secs(seconds.unwrap_or(240))
 }
 
+/// Registers tests under the names of their functions: `register!(suite.on(&Backend::SERVERS): one, another);`.
+macro_rules! register {
+    (@one $suite:ident $method:ident ($($argument:expr),*) $test:ident) => {
+        $suite.$method($($argument,)* &$crate::harness::test_name(module_path!(), stringify!($test)), $test);
+    };
+    ($suite:ident . $method:ident $arguments:tt : $($test:ident),+ $(,)?) => {
+        $( $crate::harness::register!(@one $suite $method $arguments $test); )+
+    };
+}
+pub(crate) use register;
+
+/// The name of a test: the file or folder of `tests/it` that it is in, and its function.
+pub fn test_name(module_path: &str, function: &str) -> String {
+    let module = module_path.split("::").nth(1).unwrap_or(module_path);
+    format!("{module}::{function}")
+}
+
 /// All tests, as they are registered.
 pub struct Suite {
     trials: Vec<Trial>,

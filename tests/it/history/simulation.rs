@@ -7,16 +7,17 @@ use fastrand::Rng;
 
 use super::{Call, Key, Seen, check};
 use crate::harness::Suite;
+use crate::harness::register;
 
 pub fn register(suite: &mut Suite) {
-    suite.plain("history::a_right_service_is_never_refused", a_right_service_is_never_refused);
+    register!(suite.plain(): a_right_service_is_never_refused);
     suite.plain("history::stale_reads_are_refused", || async { always_refused(Fault::Stale) });
     suite.plain("history::a_lost_write_is_refused", || async { always_refused(Fault::Lost) });
     suite.plain("history::two_primaries_are_refused", || async { always_refused(Fault::TwoPrimaries) });
     suite.plain("history::joined_strangers_are_refused", || async { always_refused(Fault::Strangers) });
     suite.plain("history::half_a_merge_is_refused", || async { always_refused(Fault::HalfMerge) });
     suite.plain("history::a_younger_primary_is_refused", || async { always_refused(Fault::YoungerPrimary) });
-    suite.plain("history::what_is_wrong_is_named", what_is_wrong_is_named);
+    register!(suite.plain(): what_is_wrong_is_named);
 }
 
 /// How a service is broken, in some of its requests.

@@ -65,8 +65,8 @@ impl State {
         }
     }
 
-    /// Of a commit that is not shown yet at the server of this transaction, and has that lock: whether it was made there.
-    /// One that was made at another server takes precedence of this transaction.
+    /// Of a commit that is not shown yet at the server of this transaction, and has that lock: whether it was made
+    /// there. One that was made at another server takes precedence of this transaction.
     fn late_here(&mut self, transaction: TransactionId, lock: &Lock) -> Result<Option<bool>, StoreError> {
         let replica = self.of(transaction)?.replica;
         let late = self.behind.get(&replica).into_iter().flat_map(|behind| &behind.to_be_shown);

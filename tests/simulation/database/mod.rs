@@ -223,8 +223,8 @@ impl State {
         self.open.get_mut(&transaction).ok_or_else(unavailable)
     }
 
-    /// Whether a replica's server has yet to show what was committed at another one. Who reads there waits for that, and
-    /// not for what was committed at that server itself.
+    /// Whether a replica's server has yet to show what was committed at another one. Who reads there waits for that,
+    /// and not for what was committed at that server itself.
     pub(crate) fn lacks_what_others_did(&self, replica: usize) -> bool {
         self.behind.get(&replica).is_some_and(|behind| behind.to_be_shown.iter().any(|late| !late.is_own))
     }

@@ -1,3 +1,5 @@
+//! Reads the `google.api.http` rules of the proto.
+
 use std::borrow::Cow;
 
 use http::Method;
@@ -12,16 +14,16 @@ pub(super) struct Binding {
     pub(super) path: String,
 }
 
-/// The proto's `google.api.http` options cannot be served.
+/// The `google.api.http` options of the proto cannot be served.
 #[derive(Debug, thiserror::Error)]
 pub enum BindingError {
     /// The descriptor set cannot be decoded.
     #[error("the API's descriptors cannot be read")]
     Descriptors(#[from] prost_reflect::DescriptorError),
-    /// It lacks the extension `google.api.http`, without which it cannot hold a binding.
+    /// It lacks the extension `google.api.http`.
     #[error("the API's descriptors lack google.api.http")]
     NoExtension,
-    /// A rule of another form than this gateway serves: a standard method, a literal path, all of the
+    /// A rule of a form that this gateway does not serve. It serves standard methods with a literal path and the
     /// request in the body.
     #[error("the http rule of {rpc} is of a form that the gateway does not serve")]
     Unsupported {
@@ -30,7 +32,7 @@ pub enum BindingError {
     },
 }
 
-/// Every binding of the descriptor set, in the order of the proto.
+/// Returns every binding of the descriptor set, in the order of the proto.
 pub(super) fn read(descriptors: &[u8]) -> Result<Vec<Binding>, BindingError> {
     let pool = DescriptorPool::decode(descriptors)?;
     let http = pool.get_extension_by_name("google.api.http").ok_or(BindingError::NoExtension)?;
@@ -57,7 +59,7 @@ fn name(method: &MethodDescriptor) -> String {
     format!("{}/{}", method.parent_service().full_name(), method.name())
 }
 
-/// Method and path of a rule whose RPC gets all of its request from the body.
+/// The method and path of a rule whose RPC gets its request from the body.
 fn pattern(rule: &DynamicMessage) -> Option<(Method, String)> {
     let oneof = rule.descriptor().oneofs().find(|oneof| oneof.name() == "pattern")?;
     let chosen = oneof.fields().find(|field| rule.has_field(field))?;

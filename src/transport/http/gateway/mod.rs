@@ -1,3 +1,5 @@
+//! Joins the `google.api.http` rules of the proto with handlers.
+
 mod bindings;
 
 use std::collections::HashMap;
@@ -10,11 +12,11 @@ use http::Method;
 
 use self::bindings::Binding;
 pub use self::bindings::BindingError;
-use crate::transport::{Route, RouteTable};
+use crate::transport::routes::{Route, RouteTable};
 
-/// The API cannot be built: proto and code do not fit together.
+/// The API cannot be built, because proto and code do not match.
 #[derive(Debug, thiserror::Error)]
-pub enum StartError {
+pub enum GatewayError {
     /// The options cannot be read.
     #[error(transparent)]
     Binding(#[from] BindingError),
@@ -24,13 +26,13 @@ pub enum StartError {
         /// The RPC.
         rpc: String,
     },
-    /// There is a handler for an RPC to which the proto gives no path.
+    /// There is a handler for an RPC without a path in the proto.
     #[error("{rpc} has a handler but no http rule")]
     NoRule {
         /// The RPC.
         rpc: &'static str,
     },
-    /// Two rules claim one method of one path, or one that cannot be routed.
+    /// Two rules have the same method and path, or a path cannot be routed.
     #[error("the gateway cannot serve {method} {path}")]
     Path {
         /// The HTTP method.
@@ -42,14 +44,14 @@ pub enum StartError {
 
 type Mount = Box<dyn Fn(MethodFilter) -> MethodRouter>;
 
-/// Joins the paths of the proto with the code that serves them, by the name of the RPC.
+/// Joins the paths of the proto with their handlers, by the name of the RPC.
 #[derive(Default)]
 pub(super) struct Gateway {
     handlers: HashMap<&'static str, Mount>,
 }
 
 impl Gateway {
-    /// Serves the RPC `package.Service/Method` on whatever paths the proto gives it.
+    /// Adds the handler of the RPC `package.Service/Method`, for all its paths in the proto.
     pub(super) fn handle<H, F>(&mut self, rpc: &'static str, handler: H)
     where
         H: Fn(Request) -> F + Clone + Send + Sync + 'static,
@@ -58,22 +60,22 @@ impl Gateway {
         self.handlers.insert(rpc, Box::new(move |method| on(method, handler.clone())));
     }
 
-    /// All paths of the proto.
-    pub(super) fn into_routes(self, descriptors: &[u8]) -> Result<RouteTable, StartError> {
+    /// Returns the handlers of all paths in the proto.
+    pub(super) fn into_routes(self, descriptors: &[u8]) -> Result<RouteTable, GatewayError> {
         let bindings = bindings::read(descriptors)?;
         if let Some(rpc) = self.handlers.keys().find(|rpc| !bindings.iter().any(|binding| binding.rpc == **rpc)) {
-            return Err(StartError::NoRule { rpc });
+            return Err(GatewayError::NoRule { rpc });
         }
         let mut router = Router::new();
         let mut seen = Vec::new();
         let mut routes = HashMap::new();
         for Binding { rpc, method, path } in bindings {
-            let Some(mount) = self.handlers.get(&*rpc) else { return Err(StartError::NoHandler { rpc }) };
+            let Some(mount) = self.handlers.get(&*rpc) else { return Err(GatewayError::NoHandler { rpc }) };
             let filter = MethodFilter::try_from(method.clone());
             let binding = (method, path);
             let (Ok(filter), false) = (filter, seen.contains(&binding)) else {
                 let (method, path) = binding;
-                return Err(StartError::Path { method, path });
+                return Err(GatewayError::Path { method, path });
             };
             router = router.route(&binding.1, mount(filter));
             let route = Route { rpc_method: Some(rpc), http_route: Some(binding.1.clone()), is_probe: false };
@@ -89,7 +91,7 @@ mod tests {
     use super::*;
     use crate::proto::FILE_DESCRIPTOR_SET;
 
-    fn start(rpcs: &[&'static str]) -> Result<RouteTable, StartError> {
+    fn start(rpcs: &[&'static str]) -> Result<RouteTable, GatewayError> {
         let mut gateway = Gateway::default();
         for rpc in rpcs {
             gateway.handle(rpc, async |_| Response::default());
@@ -99,7 +101,7 @@ mod tests {
 
     #[test]
     fn a_rule_without_a_handler_is_an_error() {
-        assert!(matches!(start(&[]), Err(StartError::NoHandler { rpc }) if rpc.ends_with("/Identify")));
+        assert!(matches!(start(&[]), Err(GatewayError::NoHandler { rpc }) if rpc.ends_with("/Identify")));
     }
 
     #[test]
@@ -109,7 +111,7 @@ mod tests {
             "identity.v1.IdentityService/BatchIdentify",
             "identity.v1.IdentityService/Forgotten",
         ];
-        assert!(matches!(start(&rpcs), Err(StartError::NoRule { rpc }) if rpc == rpcs[2]));
+        assert!(matches!(start(&rpcs), Err(GatewayError::NoRule { rpc }) if rpc == rpcs[2]));
         assert_eq!(start(&rpcs[..2]).unwrap().routes.len(), 3);
     }
 }

@@ -1,0 +1,16 @@
+//! The layers of [`stack`](super::stack), one file each. All are tower services with named futures, so that a layer
+//! costs no allocation.
+
+mod access_log;
+mod call_limit;
+mod catch_panic;
+mod deadline;
+mod error_response;
+mod request_id;
+
+pub(super) use access_log::AccessLog;
+pub(super) use call_limit::CallLimit;
+pub(super) use catch_panic::CatchPanic;
+pub(super) use deadline::DeadlineLimit;
+pub(super) use error_response::ErrorResponse;
+pub(super) use request_id::AssignRequestId;

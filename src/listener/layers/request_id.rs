@@ -1,0 +1,78 @@
+//! Ids of requests.
+
+use std::collections::HashMap;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Instant;
+
+use http::{HeaderValue, Request, Response};
+use pin_project_lite::pin_project;
+use tower::Service;
+
+use crate::listener::api::Api;
+use crate::listener::call::Call;
+use crate::transport::request_id::RequestId;
+use crate::transport::routes::Route;
+
+/// Gives each request its [`Call`], and each response the header `x-request-id`.
+#[derive(Clone)]
+pub(crate) struct AssignRequestId<S> {
+    inner: S,
+    api: Api,
+    routes: Arc<HashMap<String, Arc<Route>>>,
+}
+
+impl<S> AssignRequestId<S> {
+    pub(crate) fn new(inner: S, api: Api, routes: Arc<HashMap<String, Arc<Route>>>) -> Self {
+        Self { inner, api, routes }
+    }
+}
+
+impl<S, B, R> Service<Request<B>> for AssignRequestId<S>
+where
+    S: Service<Request<B>, Response = Response<R>>,
+{
+    type Response = Response<R>;
+    type Error = S::Error;
+    type Future = ResponseFuture<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        let received = Instant::now();
+        let id = RequestId::from_headers(request.headers());
+        let header = id.to_header();
+        let route = self.routes.get(request.uri().path()).cloned();
+        request.extensions_mut().insert(Call { api: self.api, id, route, received });
+        ResponseFuture { inner: self.inner.call(request), header: Some(header) }
+    }
+}
+
+pin_project! {
+    /// The response, with the header.
+    pub(crate) struct ResponseFuture<F> {
+        #[pin]
+        inner: F,
+        // `None` once it is given away.
+        header: Option<HeaderValue>,
+    }
+}
+
+impl<F, R, E> Future for ResponseFuture<F>
+where
+    F: Future<Output = Result<Response<R>, E>>,
+{
+    type Output = Result<Response<R>, E>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let mut response = ready!(this.inner.poll(cx))?;
+        if let Some(header) = this.header.take() {
+            response.headers_mut().insert(RequestId::HEADER, header);
+        }
+        Poll::Ready(Ok(response))
+    }
+}

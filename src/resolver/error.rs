@@ -1,0 +1,34 @@
+use crate::store::StoreError;
+
+/// Why an observation got no answer.
+///
+/// The service stored either all of the observation or nothing of it, so a caller may always try again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum IdentifyError {
+    /// The queue is full. The service did not start the request.
+    #[error("too many requests are waiting")]
+    Overloaded,
+    /// The service cannot reach the database, or it is shutting down.
+    #[error("the database cannot be reached")]
+    Unavailable,
+    /// The caller's deadline passed before there was an answer.
+    #[error("the deadline passed before there was an answer")]
+    DeadlineExceeded,
+    /// The database gave a new row an id that another row has. This repeats until an operator raises the database's
+    /// counter of automatic ids above the ids in use.
+    #[error("the database's automatic ids are behind those in use: an operator must raise them")]
+    IdTaken,
+    /// The service or its tables have a fault. The log has the cause.
+    #[error("the request could not be handled")]
+    Internal,
+}
+
+impl From<&StoreError> for IdentifyError {
+    fn from(error: &StoreError) -> Self {
+        match error {
+            StoreError::Unavailable(_) | StoreError::TimedOut(_) => Self::Unavailable,
+            StoreError::IdTaken(_) => Self::IdTaken,
+            StoreError::LostRace(_) | StoreError::DuplicateKey(_) | StoreError::Rejected(_) => Self::Internal,
+        }
+    }
+}

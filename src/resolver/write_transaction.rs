@@ -1,0 +1,172 @@
+//! One writing transaction and its lock protocol.
+//!
+//! A transaction handles one job or hundreds:
+//!
+//! 1. **Lock** the root rows of the identities concerned, in id order. The read before the transaction found them.
+//! 2. **Read again**, under the locks, each identity whose root row was written since that read. If this finds an
+//!    identity that is not locked, the transaction starts over and locks its root too.
+//! 3. **Plan** in memory: [`plan`] has the rules.
+//! 4. **Write** the plan and commit.
+//!
+//! The transaction does not read again the identifiers that had no owner at the first read. If one has an owner by now,
+//! the insert of its row fails with a duplicate key. After that, and after each other failure, everything is read
+//! again.
+//!
+//! # Why no change can be lost
+//!
+//! - Only the holder of the root's lock changes an identity. Each change writes the root row, with a later `updatedAt`.
+//!   So an identity with the same `updatedAt` is unchanged. Database engines that check write sets instead of locks see
+//!   the conflict too.
+//! - An operator who deletes a contact by SQL need not write the root row. A deleted root counts as changed. The
+//!   identifiers of a deleted secondary are only taken from it under its root's lock, and that is a change.
+//! - The primary key protects an identifier without an owner. Two transactions that bring the same new identifier
+//!   cannot both commit: one gets a duplicate key and starts over.
+//! - All transactions lock in the same order: roots by id, then identifiers sorted. So they wait instead of
+//!   deadlocking. If the database reports a deadlock all the same, one transaction starts over.
+//!
+//! # One of several primaries (MySQL Group Replication)
+//!
+//! - This server may lack a commit that another server has shown already. So nobody gets an answer there without these
+//!   locks or keys ([`LookupResult`](crate::store::LookupResult)): the missing commit still holds them.
+//! - A transaction that writes must not lock a row that it does not write ([`Transaction::must_write_what_it_locks`]).
+//!   If it would, it answers the jobs that need no write from what it read under its locks. The other jobs start over
+//!   without those locks. If all jobs need a write, it writes all locked rows.
+//!
+//! # A read without a root
+//!
+//! A read that lacks the root of an identity proves nothing about that identity. It is read again with the root locked.
+//! If the lock finds the root but the read does not, the transaction starts over. If neither finds it, the root is gone
+//! and the oldest contact stands in for it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::job::Job;
+use crate::domain::{Answer, ContactId, Identifier, Identity, Observation, Snapshot, Timestamp, plan};
+use crate::store::{Cause, Store, StoreError, Transaction};
+
+/// What a transaction starts from.
+pub(super) struct TransactionInput {
+    /// The root rows to lock.
+    pub(super) roots: BTreeSet<ContactId>,
+    /// Identities from an earlier read. They are current if their root rows were not written since.
+    pub(super) read_before: Vec<Arc<Identity>>,
+    /// The identifiers whose owners must be known. Those without an owner in `read_before` are read under the locks.
+    pub(super) identifiers: Vec<Identifier>,
+    /// Whether an identifier turned out to have a row although no identity seemed to own it.
+    pub(super) is_after_duplicate: bool,
+}
+
+/// A committed transaction.
+pub(super) struct Committed {
+    /// One answer for each job, in order.
+    pub(super) answers: Vec<Answer>,
+    pub(super) new_identifiers: Vec<Identifier>,
+}
+
+/// Why a transaction did not commit.
+pub(super) enum TransactionError {
+    /// It concerns identities that it had not locked. Holds all roots to lock.
+    RootsChanged(BTreeSet<ContactId>),
+    /// It would write only some of the rows that it locked, on a database that requires all of them to be written.
+    PartlyUnchanged {
+        /// For each job that needs no write: its identity, as read under the locks.
+        unchanged: Vec<Option<Arc<Identity>>>,
+        /// The roots to lock for the other jobs.
+        changing: BTreeSet<ContactId>,
+    },
+    /// The connection broke during the commit, so nobody knows whether it happened. It must not start over: callers
+    /// would get MATCHED for what their own request brought.
+    CommitUnknown(StoreError),
+    Store(StoreError),
+}
+
+impl From<StoreError> for TransactionError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+/// Runs one transaction, from begin to commit.
+pub(super) async fn run_transaction<S: Store>(
+    store: &S,
+    jobs: &[Job],
+    input: &TransactionInput,
+) -> Result<Committed, TransactionError> {
+    let mut transaction = store.begin().await?;
+    let known = lock_and_read(&mut transaction, input).await?;
+    let newest = known.identities().iter().map(|identity| identity.version()).max();
+    if input.is_after_duplicate {
+        // Perhaps there was no race: an operator who deletes a contact by SQL leaves the rows of its identifiers.
+        let free: Vec<_> = input.identifiers.iter().filter(|identifier| !known.owns(identifier)).cloned().collect();
+        let at = transaction.now().await?.after(newest);
+        transaction.release_orphans(&free, at).await?;
+    }
+    let now = transaction.now().await?;
+    let observations: Vec<Observation> = jobs.iter().map(|job| job.observation.clone()).collect();
+    let mut plan = plan(&observations, &known, now);
+    if !plan.is_empty() && transaction.must_write_what_it_locks() {
+        let written = plan.written();
+        let is_unchanged = |identity: &&Arc<Identity>| !written.contains(&identity.root());
+        let unchanged = |one| known.matched(one).filter(is_unchanged).cloned();
+        let unchanged: Vec<_> = observations.iter().map(unchanged).collect();
+        if unchanged.iter().any(Option::is_some) {
+            return Err(TransactionError::PartlyUnchanged { unchanged, changing: &input.roots & &written });
+        }
+        // For example the root of an identity that merged since the read, or that lost an orphaned identifier.
+        plan.touch_also(&input.roots - &written, newest);
+    }
+    let ids = if plan.is_empty() { Vec::new() } else { transaction.apply(&plan).await? };
+    transaction.commit().await.map_err(|error| match error {
+        error if error.is_unavailable() && !plan.is_empty() => TransactionError::CommitUnknown(error),
+        error => TransactionError::Store(error),
+    })?;
+    let answers = plan.answers(&ids);
+    let new_identifiers = plan.new_identifiers.into_iter().map(|(identifier, _)| identifier).collect();
+    Ok(Committed { answers, new_identifiers })
+}
+
+/// Locks the roots and returns every identity that the transaction may concern. Reads only what may have changed.
+async fn lock_and_read(
+    transaction: &mut impl Transaction,
+    input: &TransactionInput,
+) -> Result<Snapshot, TransactionError> {
+    let mut updated_at = BTreeMap::new();
+    if !input.roots.is_empty() {
+        updated_at = transaction.lock_contacts(&input.roots).await?;
+    }
+    let mut identities = unchanged(&input.read_before, &updated_at);
+    let known = Snapshot::from_shared(identities.values().cloned().collect());
+    let missing: Vec<_> = input.identifiers.iter().filter(|identifier| !known.owns(identifier)).cloned().collect();
+    if missing.is_empty() {
+        return Ok(known);
+    }
+    for identity in transaction.find_identities(&missing).await? {
+        identities.insert(identity.root(), Arc::new(identity));
+    }
+    let concerned = roots_to_lock(identities.values());
+    if !transaction.is_exclusive() && !concerned.is_subset(&input.roots) {
+        return Err(TransactionError::RootsChanged(concerned));
+    }
+    let mut missing_roots = identities.values().filter_map(|identity| identity.missing_root());
+    if missing_roots.any(|root| updated_at.contains_key(&root)) {
+        return Err(StoreError::LostRace(Cause::new("a row was not read")).into());
+    }
+    Ok(Snapshot::from_shared(identities.into_values().collect()))
+}
+
+/// Returns the rows to lock for these identities. This includes roots that the read did not find.
+pub(super) fn roots_to_lock<'a>(identities: impl IntoIterator<Item = &'a Arc<Identity>>) -> BTreeSet<ContactId> {
+    identities.into_iter().flat_map(|identity| [Some(identity.root()), identity.missing_root()]).flatten().collect()
+}
+
+/// Returns the identities whose root row was not written since they were read, each once.
+fn unchanged(
+    read_before: &[Arc<Identity>],
+    updated_at: &BTreeMap<ContactId, Option<Timestamp>>,
+) -> BTreeMap<ContactId, Arc<Identity>> {
+    let is_unchanged = |identity: &&Arc<Identity>| {
+        identity.missing_root().is_none() && updated_at.get(&identity.root()) == Some(&Some(identity.version()))
+    };
+    read_before.iter().filter(is_unchanged).map(|identity| (identity.root(), Arc::clone(identity))).collect()
+}

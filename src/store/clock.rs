@@ -1,0 +1,45 @@
+//! The database's clock.
+
+use chrono::Utc;
+use sea_orm::{ConnectionTrait, QueryResult};
+
+use super::error::{Cause, StoreError};
+use super::rows::{check_is_primary, moment};
+use super::sql::Engine;
+use crate::domain::Timestamp;
+
+/// The time of the database's clock, and the step from one automatic id of a statement to the next.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Clock {
+    pub(super) now: Timestamp,
+    /// 0 if the ids of one statement do not rise evenly.
+    pub(super) id_step: i64,
+}
+
+impl Clock {
+    /// The clock in a row that has [`Engine::clock_columns`] from this position on. Fails if the server is no primary.
+    pub(super) fn from_row(engine: Engine, row: &QueryResult, first: usize) -> Result<Self, StoreError> {
+        let now = || moment(row, first)?.ok_or_else(|| StoreError::Rejected(Cause::new("no clock")));
+        match engine {
+            Engine::Sqlite => Ok(Self::of_this_process()),
+            Engine::Postgres => Ok(Self { now: now()?, id_step: 1 }),
+            Engine::Mysql | Engine::Mariadb => {
+                check_is_primary(engine, row, first + 2)?;
+                Ok(Self { now: now()?, id_step: row.try_get_by_index::<u64>(first + 1)?.cast_signed() })
+            }
+        }
+    }
+
+    /// The clock, read by a statement of its own.
+    pub(super) async fn query(connection: &impl ConnectionTrait, engine: Engine) -> Result<Self, StoreError> {
+        let Some(columns) = engine.clock_columns() else { return Ok(Self::of_this_process()) };
+        let select = engine.statement(format!("SELECT {}", columns.join(", ")), Vec::new());
+        let row = connection.query_one_raw(select).await?;
+        Self::from_row(engine, &row.ok_or_else(|| StoreError::Rejected(Cause::new("no clock")))?, 0)
+    }
+
+    /// SQLite is in this process, and so is its clock (its own one counts milliseconds).
+    fn of_this_process() -> Self {
+        Self { now: Timestamp(Utc::now().timestamp_micros()), id_step: 1 }
+    }
+}

@@ -1,0 +1,38 @@
+//! Why there is no connection.
+
+/// Why there is no connection, in one line for the operator. Names no host, no user and no password.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConnectError {
+    /// Nothing answers there (yet).
+    #[error("the database does not answer")]
+    Unreachable,
+    /// It answers, but is a replica (yet), or is in a read-only mode.
+    #[error("the database is read-only")]
+    ReadOnly,
+    /// It answers, and belongs to a group (Group Replication) that it is not in (yet).
+    #[error("the database server has a group_replication_group_name and is not ONLINE in that group")]
+    OutsideGroup,
+    /// It answers, and refuses the connection. Another attempt does not help.
+    #[error("{0}")]
+    Refused(&'static str),
+    /// None of several servers can be used: the reason of each.
+    #[error("no database server can be used: {}", listed(.0))]
+    NoneOf(Vec<ConnectError>),
+}
+
+impl ConnectError {
+    /// Returns whether another attempt does not help.
+    pub fn is_lasting(&self) -> bool {
+        match self {
+            Self::Unreachable | Self::ReadOnly | Self::OutsideGroup => false,
+            Self::Refused(_) => true,
+            Self::NoneOf(errors) => errors.iter().all(Self::is_lasting),
+        }
+    }
+}
+
+/// Servers are named by their position in the list: host names do not belong in logs.
+fn listed(errors: &[ConnectError]) -> String {
+    let one = |(position, error): (usize, &ConnectError)| format!("{error} (server {})", position + 1);
+    errors.iter().enumerate().map(one).collect::<Vec<_>>().join("; ")
+}

@@ -1,0 +1,68 @@
+//! Reading identities by their identifiers.
+
+use sea_orm::{ConnectionTrait, QueryResult};
+
+use super::error::StoreError;
+use super::rows::{LookupRow, from_columns, identities_from_rows, moment};
+use super::sql::{Engine, OwnerColumn};
+use super::traits::MAX_LOOKUP;
+use crate::domain::{Identifier, Identity};
+
+/// Returns the identities that own any of these identifiers. A statement takes [`MAX_LOOKUP`] of them.
+pub(super) async fn query_identities(
+    connection: &impl ConnectionTrait,
+    engine: Engine,
+    identifiers: &[Identifier],
+) -> Result<Vec<Identity>, StoreError> {
+    let mut rows: Vec<LookupRow> = Vec::new();
+    for some in identifiers.chunks(MAX_LOOKUP) {
+        for row in &connection.query_all_raw(engine.lookup(some)).await? {
+            rows.push(LookupRow::from_row(engine, row)?);
+        }
+    }
+    Ok(identities_from_rows(rows))
+}
+
+/// An `Identifier` row whose contact is gone, is soft-deleted, or does not hold the identifier.
+pub(super) struct Orphan {
+    pub(super) identifier: Identifier,
+    pub(super) contact: i64,
+    /// The root of the contact, if the contact exists.
+    pub(super) root: Option<i64>,
+}
+
+/// Returns those of these identifiers that have such a row.
+pub(super) async fn query_orphans(
+    connection: &impl ConnectionTrait,
+    engine: Engine,
+    identifiers: &[Identifier],
+) -> Result<Vec<Orphan>, StoreError> {
+    let mut orphans = Vec::new();
+    for some in identifiers.chunks(MAX_LOOKUP) {
+        for row in &connection.query_all_raw(engine.owners(some)).await? {
+            orphans.extend(orphan_from_row(row, some)?);
+        }
+    }
+    Ok(orphans)
+}
+
+/// The orphan in a row of [`Engine::owners`], if the row is one.
+fn orphan_from_row(row: &QueryResult, identifiers: &[Identifier]) -> Result<Option<Orphan>, StoreError> {
+    let kind: String = row.try_get_by_index(OwnerColumn::Kind as usize)?;
+    let value: Vec<u8> = row.try_get_by_index(OwnerColumn::Value as usize)?;
+    let is_deleted = moment(row, OwnerColumn::DeletedAt as usize)?.is_some();
+    let email = row.try_get_by_index(OwnerColumn::Email as usize)?;
+    let phone = row.try_get_by_index(OwnerColumn::PhoneNumber as usize)?;
+    let owned = identifiers
+        .iter()
+        .find(|identifier| identifier.kind().name() == kind && identifier.value().as_bytes() == value);
+    let Some(identifier) = owned else { return Ok(None) };
+    if !is_deleted && from_columns(email, phone).contains(identifier) {
+        return Ok(None);
+    }
+    Ok(Some(Orphan {
+        identifier: identifier.clone(),
+        contact: row.try_get_by_index(OwnerColumn::ContactId as usize)?,
+        root: row.try_get_by_index(OwnerColumn::Root as usize)?,
+    }))
+}

@@ -1,0 +1,171 @@
+//! Between the types of the tables and those of the domain.
+
+use chrono::{DateTime, NaiveDateTime};
+use sea_orm::QueryResult;
+use sqlx::error::BoxDynError;
+use sqlx::postgres::{PgTypeInfo, PgValueRef, Postgres};
+use sqlx::{Decode, Row as _};
+
+use super::classify;
+use super::entity::contact::LinkPrecedence;
+use super::error::{Cause, StoreError};
+use super::sql::{Engine, LookupColumn};
+use crate::domain::{Contact, ContactId, Identifier, IdentifierKind, Identity, Link, Timestamp};
+
+/// A moment of a table.
+pub(super) fn from_naive(moment: NaiveDateTime) -> Timestamp {
+    Timestamp(moment.and_utc().timestamp_micros())
+}
+
+/// A moment for a table.
+pub(super) fn to_naive(moment: Timestamp) -> Result<NaiveDateTime, StoreError> {
+    DateTime::from_timestamp_micros(moment.0)
+        .map(|moment| moment.naive_utc())
+        .ok_or_else(|| rejected("a moment out of range"))
+}
+
+/// The identifiers in the columns of a contact. With [`to_columns`] and
+/// [`contact_column`](super::sql::contact_column), it is the place that knows which column holds which kind.
+pub(super) fn from_columns(email: Option<String>, phone: Option<String>) -> Vec<Identifier> {
+    let email = email.map(|value| Identifier::from_stored(IdentifierKind::Email, value));
+    let phone = phone.map(|value| Identifier::from_stored(IdentifierKind::Phone, value));
+    email.into_iter().chain(phone).collect()
+}
+
+/// The columns `email` and `phoneNumber`.
+pub(super) fn to_columns(identifiers: &[Identifier]) -> (Option<String>, Option<String>) {
+    let column = |kind| identifiers.iter().find(|identifier| identifier.kind() == kind);
+    let value = |identifier: &Identifier| identifier.value().to_owned();
+    (column(IdentifierKind::Email).map(value), column(IdentifierKind::Phone).map(value))
+}
+
+/// The column `linkPrecedence`.
+pub(super) fn precedence<Id>(link: &Link<Id>) -> LinkPrecedence {
+    match link {
+        Link::Primary => LinkPrecedence::Primary,
+        Link::SecondaryOf(_) => LinkPrecedence::Secondary,
+    }
+}
+
+/// A moment as PostgreSQL sends it: microseconds since the beginning of 2000, or an infinity.
+struct PostgresMoment(i64);
+
+impl PostgresMoment {
+    /// The beginning of 2000, in microseconds since the Unix epoch.
+    const EPOCH: i64 = 946_684_800_000_000;
+
+    fn timestamp(&self) -> Option<Timestamp> {
+        let is_finite = ![i64::MIN, i64::MAX].contains(&self.0);
+        self.0.checked_add(Self::EPOCH).filter(|_| is_finite).map(Timestamp)
+    }
+}
+
+impl sqlx::Type<Postgres> for PostgresMoment {
+    fn type_info() -> PgTypeInfo {
+        <NaiveDateTime as sqlx::Type<Postgres>>::type_info()
+    }
+}
+
+impl Decode<'_, Postgres> for PostgresMoment {
+    fn decode(value: PgValueRef<'_>) -> Result<Self, BoxDynError> {
+        <i64 as Decode<Postgres>>::decode(value).map(Self)
+    }
+}
+
+/// A column that holds a moment. PostgreSQL's are not read as `NaiveDateTime`: sqlx panics at an infinity.
+pub(super) fn moment(row: &QueryResult, index: usize) -> Result<Option<Timestamp>, StoreError> {
+    let Some(row) = row.try_as_pg_row() else {
+        return Ok(row.try_get_by_index::<Option<NaiveDateTime>>(index)?.map(from_naive));
+    };
+    let moment: Option<PostgresMoment> = row.try_get(index).map_err(|error| classify::store_error(&error))?;
+    moment.map(|moment| moment.timestamp().ok_or_else(|| rejected("an infinite moment"))).transpose()
+}
+
+fn rejected(cause: &str) -> StoreError {
+    StoreError::Rejected(Cause::new(cause))
+}
+
+/// Fails if [`Engine::read_only_column`], at this position, says that the server takes no writes: the rest of the row
+/// may be stale.
+pub(super) fn check_is_primary(engine: Engine, row: &QueryResult, position: usize) -> Result<(), StoreError> {
+    match engine {
+        Engine::Postgres | Engine::Sqlite => return Ok(()),
+        Engine::Mysql | Engine::Mariadb => {}
+    }
+    let is_read_only = match row.try_get_by_index::<i64>(position) {
+        Ok(number) => number != 0,
+        Err(_) => row.try_get_by_index::<String>(position)? != "OFF", // MariaDB 12 has words for it.
+    };
+    if is_read_only { Err(StoreError::read_only()) } else { Ok(()) }
+}
+
+/// A row of [`Engine::lookup`]: a contact, and whether it is live.
+pub(super) struct LookupRow {
+    contact: Contact,
+    is_live: bool,
+}
+
+impl LookupRow {
+    /// Reads a row. Fails if its server takes no writes.
+    pub(super) fn from_row(engine: Engine, row: &QueryResult) -> Result<Self, StoreError> {
+        let moment = |column: LookupColumn| moment(row, column as usize);
+        check_is_primary(engine, row, LookupColumn::ReadOnly as usize)?;
+        let linked: Option<i64> = row.try_get_by_index(LookupColumn::LinkedId as usize)?;
+        let email = row.try_get_by_index(LookupColumn::Email as usize)?;
+        let phone = row.try_get_by_index(LookupColumn::PhoneNumber as usize)?;
+        let contact = Contact {
+            id: ContactId(row.try_get_by_index(LookupColumn::Id as usize)?),
+            identifiers: from_columns(email, phone).into(),
+            link: linked.map_or(Link::Primary, |primary| Link::SecondaryOf(ContactId(primary))),
+            created_at: moment(LookupColumn::CreatedAt)?.ok_or_else(|| rejected("no createdAt"))?,
+            updated_at: moment(LookupColumn::UpdatedAt)?.ok_or_else(|| rejected("no updatedAt"))?,
+        };
+        Ok(Self { contact, is_live: moment(LookupColumn::DeletedAt)?.is_none() })
+    }
+
+    /// The id by which the contact's identity is found.
+    fn root(&self) -> ContactId {
+        match self.contact.link {
+            Link::Primary => self.contact.id,
+            Link::SecondaryOf(primary) => primary,
+        }
+    }
+}
+
+/// Groups contacts by identity, each contact once. An identity whose contacts are all soft-deleted is left out.
+pub(super) fn identities_from_rows(mut rows: Vec<LookupRow>) -> Vec<Identity> {
+    rows.sort_by_key(|row| (row.root(), row.contact.id));
+    rows.dedup_by_key(|row| row.contact.id);
+    let mut groups: Vec<(ContactId, Vec<Contact>, Vec<Contact>)> = Vec::new();
+    for row in rows {
+        let root = row.root();
+        match groups.last_mut() {
+            Some((same, live, deleted)) if *same == root => if row.is_live { live } else { deleted }.push(row.contact),
+            _ if row.is_live => groups.push((root, vec![row.contact], Vec::new())),
+            _ => groups.push((root, Vec::new(), vec![row.contact])),
+        }
+    }
+    groups.into_iter().filter_map(|(_, live, deleted)| Some(Identity::new(live)?.with_deleted(deleted))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use sea_orm::{ConnectionTrait, DbBackend, Statement};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_read_only_server_is_known_by_number_and_by_word() {
+        let database = sea_orm::Database::connect("sqlite::memory:").await.unwrap();
+        for (said, is_primary) in
+            [("0", true), ("'OFF'", true), ("1", false), ("'ON'", false), ("'NO_LOCK_NO_ADMIN'", false)]
+        {
+            let select = Statement::from_string(DbBackend::Sqlite, format!("SELECT 7, {said}"));
+            let row = database.query_one_raw(select).await.unwrap().unwrap();
+            for engine in [Engine::Mysql, Engine::Mariadb] {
+                assert_eq!(check_is_primary(engine, &row, 1).is_ok(), is_primary, "{said}");
+            }
+            assert!(check_is_primary(Engine::Sqlite, &row, 1).is_ok());
+        }
+    }
+}

@@ -1,0 +1,247 @@
+//! The SQL of each database: one file a database, chosen by [`Engine`] in exhaustive matches.
+//!
+//! A statement that differs by database is a method of [`Engine`]. Statements are written with `"names"` and `?`;
+//! [`Engine::statement`] turns them into what the database wants. `src/store/snapshots/` shows every statement as each
+//! database gets it.
+
+mod list;
+mod lock_wait;
+pub(super) mod mariadb;
+pub(super) mod mysql;
+pub(super) mod postgres;
+pub(super) mod sqlite;
+
+use std::time::Duration;
+
+use sea_orm::{DbBackend, Statement, Value};
+
+pub(super) use self::list::{KeyLookup, padded_ids};
+pub(super) use self::lock_wait::LockWait;
+use crate::domain::{Identifier, IdentifierKind};
+
+/// A kind of database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Engine {
+    Mysql,
+    Mariadb,
+    Postgres,
+    Sqlite,
+}
+
+/// The column of `Contact` that holds identifiers of this kind.
+pub(super) fn contact_column(kind: IdentifierKind) -> &'static str {
+    match kind {
+        IdentifierKind::Email => "email",
+        IdentifierKind::Phone => "phoneNumber",
+    }
+}
+
+/// The columns of a look-up, in order.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum LookupColumn {
+    Id,
+    Email,
+    PhoneNumber,
+    LinkedId,
+    CreatedAt,
+    UpdatedAt,
+    DeletedAt,
+    /// Only where [`Engine::read_only_column`] has one.
+    ReadOnly,
+}
+
+const LOOKUP_COLUMNS: &str =
+    r#"c."id", c."email", c."phoneNumber", c."linkedId", c."createdAt", c."updatedAt", c."deletedAt""#;
+
+/// The columns of [`Engine::owners`], in order.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum OwnerColumn {
+    Kind,
+    Value,
+    Email,
+    PhoneNumber,
+    DeletedAt,
+    ContactId,
+    Root,
+}
+
+const OWNER_COLUMNS: &str = r#"i."kind", i."value", o."email", o."phoneNumber", o."deletedAt", i."contactId""#;
+
+/// The row by which an identity is found, of the contact `o`.
+const ROOT: &str = r#"COALESCE(o."linkedId", o."id")"#;
+
+impl Engine {
+    /// SeaORM's name for the protocol and the syntax.
+    pub(super) fn backend(self) -> DbBackend {
+        match self {
+            Self::Mysql | Self::Mariadb => DbBackend::MySql,
+            Self::Postgres => DbBackend::Postgres,
+            Self::Sqlite => DbBackend::Sqlite,
+        }
+    }
+
+    /// Whether one transaction at a time writes, so that no row needs a lock.
+    pub(super) fn has_one_writer(self) -> bool {
+        match self {
+            Self::Sqlite => true,
+            Self::Mysql | Self::Mariadb | Self::Postgres => false,
+        }
+    }
+
+    /// A statement that is written with `"names"` and `?`, as this database wants it.
+    pub(super) fn statement(self, sql: String, params: Vec<Value>) -> Statement {
+        let sql = match self {
+            Self::Mysql | Self::Mariadb => mysql::with_back_quotes(&sql),
+            Self::Postgres => postgres::with_numbered_parameters(&sql),
+            Self::Sqlite => sql,
+        };
+        Statement::from_sql_and_values(self.backend(), sql, params)
+    }
+
+    /// The identities that own these identifiers: a row for each of their contacts, soft-deleted ones included.
+    ///
+    /// It is one statement, so one consistent read. Its two halves look contacts up by `id` and by `linkedId`; with an
+    /// `OR` instead, no database uses both indexes. The optimizer gets no choice: `linkedId` is null on most rows, and
+    /// statistics take null for one value that nearly all rows have.
+    pub(super) fn lookup(self, identifiers: &[Identifier]) -> Statement {
+        let KeyLookup { from, params } = self.owned_rows(identifiers);
+        let columns = match self.read_only_column() {
+            Some(read_only) => format!("{LOOKUP_COLUMNS}, {read_only}"),
+            None => LOOKUP_COLUMNS.to_owned(),
+        };
+        let contacts_by = match self {
+            Self::Mysql => mysql::contacts_by,
+            Self::Mariadb => mariadb::contacts_by,
+            Self::Postgres => postgres::contacts_by,
+            Self::Sqlite => sqlite::contacts_by,
+        };
+        let sql = format!(
+            r#"WITH roots AS (SELECT DISTINCT {ROOT} AS root FROM {from} AND o."id" IS NOT NULL)
+        {} UNION ALL {}"#,
+            contacts_by(&columns, "id", None),
+            contacts_by(&columns, "linkedId", Some("Contact_linkedId")),
+        );
+        self.with_own_parameters(sql, params)
+    }
+
+    /// The rows of these identifiers, with what the contact that they name holds, and its root. The columns are those
+    /// of [`OwnerColumn`].
+    pub(super) fn owners(self, identifiers: &[Identifier]) -> Statement {
+        let KeyLookup { from, params } = self.owned_rows(identifiers);
+        self.with_own_parameters(format!("SELECT {OWNER_COLUMNS}, {ROOT} FROM {from}"), params)
+    }
+
+    /// These columns of the rows of these identifiers `i`, each with the contact `o` that it names.
+    pub(super) fn owned_rows_with(self, columns: &str, identifiers: &[Identifier]) -> Statement {
+        let KeyLookup { from, params } = self.owned_rows(identifiers);
+        self.with_own_parameters(format!("SELECT {columns} FROM {from}"), params)
+    }
+
+    /// The `Identifier` rows `i` of these identifiers, each with the contact `o` that it names: a FROM clause with a
+    /// WHERE that more conditions may follow.
+    fn owned_rows(self, identifiers: &[Identifier]) -> KeyLookup {
+        match self {
+            Self::Mysql => mysql::owned_rows(identifiers),
+            Self::Mariadb => mariadb::owned_rows(identifiers),
+            Self::Postgres => postgres::owned_rows(identifiers),
+            Self::Sqlite => sqlite::owned_rows(identifiers),
+        }
+    }
+
+    /// A statement whose parameters are spelled as this database wants them already.
+    fn with_own_parameters(self, sql: String, params: Vec<Value>) -> Statement {
+        let sql = match self {
+            Self::Mysql | Self::Mariadb => mysql::with_back_quotes(&sql),
+            Self::Postgres | Self::Sqlite => sql,
+        };
+        Statement::from_sql_and_values(self.backend(), sql, params)
+    }
+
+    /// A column that says whether the server takes no writes (any more), to read along with rows.
+    ///
+    /// A server that is made a replica keeps its connections open and returns stale reads. PostgreSQL needs no such
+    /// column: its servers become standbys by a restart, which ends their connections.
+    pub(super) fn read_only_column(self) -> Option<&'static str> {
+        match self {
+            Self::Mysql => Some(mysql::READ_ONLY_COLUMN),
+            Self::Mariadb => Some(mariadb::READ_ONLY_COLUMN),
+            Self::Postgres | Self::Sqlite => None,
+        }
+    }
+
+    /// The columns that say what time it is and how ids rise, for any statement; `None` if the database has no clock
+    /// of its own.
+    pub(super) fn clock_columns(self) -> Option<&'static [&'static str]> {
+        match self {
+            Self::Mysql => Some(&mysql::CLOCK_COLUMNS),
+            Self::Mariadb => Some(&mariadb::CLOCK_COLUMNS),
+            Self::Postgres => Some(&postgres::CLOCK_COLUMNS),
+            Self::Sqlite => None,
+        }
+    }
+
+    /// The UTF-8 bytes of a text column.
+    pub(super) fn bytes_of(self, column: &str) -> String {
+        match self {
+            Self::Mysql | Self::Mariadb => format!("CAST({column} AS BINARY)"),
+            Self::Postgres => format!("convert_to({column}, 'UTF8')"),
+            Self::Sqlite => format!("CAST({column} AS BLOB)"),
+        }
+    }
+
+    /// An enum column as text.
+    pub(super) fn text_of(self, column: &str) -> String {
+        match self {
+            Self::Mysql | Self::Mariadb => format!("CAST({column} AS CHAR)"),
+            Self::Postgres | Self::Sqlite => format!("CAST({column} AS TEXT)"),
+        }
+    }
+
+    /// The words after a table's name that make the optimizer use an index, where it does not choose it by itself.
+    pub(super) fn force_index(self, index: &str) -> String {
+        match self {
+            Self::Mysql | Self::Mariadb => format!("FORCE INDEX ({index})"),
+            Self::Postgres | Self::Sqlite => String::new(),
+        }
+    }
+
+    /// The question whose answer is a row of [`ServerRole`](super::server_role::ServerRole), if a server of this kind
+    /// can have another role than that of a lone primary.
+    pub(super) fn role_question(self) -> Option<&'static str> {
+        match self {
+            Self::Mysql => Some(mysql::ROLE),
+            Self::Mariadb => Some(mariadb::ROLE),
+            Self::Postgres => Some(postgres::ROLE),
+            Self::Sqlite => None,
+        }
+    }
+
+    /// How long a statement may take if it can wait for a lock.
+    pub(super) fn locking_timeout(self, statement_timeout: Duration) -> Duration {
+        match self {
+            // MySQL counts lock waits in whole seconds, so a short statement timeout would end before them.
+            Self::Mysql | Self::Mariadb => {
+                statement_timeout.max(LockWait::within(statement_timeout).whole_seconds / 2 * 3)
+            }
+            Self::Postgres | Self::Sqlite => statement_timeout,
+        }
+    }
+
+    /// The statement that tries to take the migration lock, without waiting. Its row is true if the lock was free.
+    /// `None` where the write lock of a transaction is enough.
+    pub(super) fn try_migration_lock(self) -> Option<String> {
+        match self {
+            Self::Mysql | Self::Mariadb => Some(mysql::try_migration_lock()),
+            Self::Postgres => Some(postgres::try_migration_lock()),
+            Self::Sqlite => None,
+        }
+    }
+
+    /// The statement that gives the migration lock back, where the end of the transaction does not.
+    pub(super) fn release_migration_lock(self) -> Option<String> {
+        match self {
+            Self::Mysql | Self::Mariadb => Some(mysql::release_migration_lock()),
+            Self::Postgres | Self::Sqlite => None,
+        }
+    }
+}

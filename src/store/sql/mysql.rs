@@ -1,0 +1,211 @@
+//! MySQL, and what speaks as it does (TiDB, Vitess, Aurora). MariaDB has a file of its own, which says what it shares.
+
+use sea_orm::Value;
+
+use super::list::{KeyLookup, bytes, padded};
+use super::lock_wait::LockWait;
+use crate::domain::{Identifier, IdentifierKind};
+use crate::store::connect_error::ConnectError;
+use crate::store::error::{Cause, ConnectionState, StoreError};
+
+/// The question whether a server is MariaDB, which alone runs what stands in such a comment.
+pub(crate) const IS_MARIADB: &str = "SELECT 0 /*M! + 1 */";
+
+/// Two questions: whether the server takes no writes, and whether every server of its group (Group Replication) takes
+/// writes.
+///
+/// `read_only` is compared as text, because MariaDB 12 has words for it. `innodb_read_only` is set on an Aurora reader,
+/// `transaction_read_only` by that option in a configuration. The group's mode comes from a table, because not every
+/// server has that variable.
+pub(crate) const ROLE: &str = "SELECT CAST(@@global.read_only AS CHAR) NOT IN ('0', 'OFF') \
+     OR @@global.innodb_read_only /*!80000 OR @@session.transaction_read_only */, \
+     0 /*!80000 + (SELECT COUNT(*) FROM performance_schema.global_variables \
+     WHERE VARIABLE_NAME = 'group_replication_single_primary_mode' AND VARIABLE_VALUE = 'OFF') */";
+
+/// The question whether a server belongs to a group (Group Replication) that it is not ONLINE in.
+///
+/// Such a server may take writes, but the group does not get them, and its reads are stale. The answer needs the right
+/// to SELECT from that table.
+pub(crate) const IS_OUTSIDE_GROUP: &str = "SELECT @@global.group_replication_group_name <> '' AND NOT EXISTS (\
+     SELECT * FROM performance_schema.replication_group_members \
+     WHERE MEMBER_ID = @@global.server_uuid AND MEMBER_STATE = 'ONLINE')";
+
+/// The question whether a server logs statements. Under READ COMMITTED such a server refuses writes (error 1665).
+pub(crate) const LOGS_STATEMENTS: &str = "SELECT @@global.log_bin AND @@session.binlog_format = 'STATEMENT'";
+
+/// Makes a session log rows. Not every user has the right to.
+pub(crate) const LOG_ROWS: &str = "SET SESSION binlog_format = 'ROW'";
+
+/// Makes each transaction of a session wait first for all that other primaries of the group have acknowledged or shown.
+///
+/// It does not wait for a commit of its own server, which others may show earlier: see
+/// [`LookupResult`](crate::store::LookupResult).
+pub(crate) const WAIT_FOR_OTHERS: &str = "SET SESSION group_replication_consistency = \
+     IF(@@session.group_replication_consistency LIKE '%AFTER', 'BEFORE_AND_AFTER', 'BEFORE')";
+
+/// Whether the server takes no writes.
+pub(crate) const READ_ONLY_COLUMN: &str = "@@global.read_only";
+
+/// The columns of [`Clock`](crate::store::clock::Clock): the time, the step from one automatic id of a statement to the
+/// next, and [`READ_ONLY_COLUMN`].
+///
+/// The step is 0 where ids of one statement do not rise evenly: an offset that is greater than the step counts from
+/// itself on only. (A server of a group with several primaries has its `server_id` for an offset.)
+pub(crate) const CLOCK_COLUMNS: [&str; 3] = [
+    "UTC_TIMESTAMP(6)",
+    "CAST(IF(@@auto_increment_offset > @@auto_increment_increment, 0, @@auto_increment_increment) AS UNSIGNED)",
+    READ_ONLY_COLUMN,
+];
+
+/// The settings of each session.
+///
+/// READ COMMITTED: under REPEATABLE READ a look-up of a missing key locks the gap, and first sightings of two customers
+/// deadlock. `lock_wait_timeout` is for the locks of tables, which an ALTER takes.
+pub(crate) fn session(lock_wait: LockWait) -> String {
+    let seconds = lock_wait.whole_seconds.as_secs();
+    format!(
+        "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED; \
+         SET SESSION autocommit = 1, innodb_lock_wait_timeout = {seconds}, lock_wait_timeout = {seconds}"
+    )
+}
+
+/// MySQL quotes names with back quotes.
+pub(super) fn with_back_quotes(sql: &str) -> String {
+    sql.replace('"', "`")
+}
+
+/// See [`Engine::owned_rows`](super::Engine).
+pub(super) fn owned_rows(identifiers: &[Identifier]) -> KeyLookup {
+    let (is_wanted, params) = lists_by_kind(identifiers);
+    let from = format!(
+        "`Identifier` i FORCE INDEX (PRIMARY)
+            LEFT JOIN `Contact` o FORCE INDEX (PRIMARY) ON o.`id` = i.`contactId`
+            WHERE ({is_wanted})"
+    );
+    KeyLookup { from, params }
+}
+
+/// A condition with a list of values for each kind, all lists of one length. Rows of kind and value instead take MySQL
+/// a fifth more time to look up.
+fn lists_by_kind(identifiers: &[Identifier]) -> (String, Vec<Value>) {
+    let of_kind = |kind| identifiers.iter().filter(move |identifier| identifier.kind() == kind);
+    let longest = IdentifierKind::ALL.into_iter().map(|kind| of_kind(kind).count()).max();
+    let size = longest.unwrap_or_default().next_power_of_two();
+    let marks = vec!["?"; size].join(", ");
+    let (mut conditions, mut params) = (Vec::new(), Vec::new());
+    for kind in IdentifierKind::ALL {
+        let before = params.len();
+        params.extend(padded(of_kind(kind), size).map(|identifier| Value::from(bytes(identifier))));
+        if params.len() > before {
+            conditions.push(format!("i.`kind` = '{}' AND i.`value` IN ({marks})", kind.name()));
+        }
+    }
+    (conditions.join(" OR "), params)
+}
+
+/// The contacts of `roots` by this column, through an index (the primary key without one).
+pub(super) fn contacts_by(columns: &str, column: &str, index: Option<&str>) -> String {
+    let index = index.unwrap_or("PRIMARY");
+    format!(
+        r#"SELECT {columns} FROM roots STRAIGHT_JOIN "Contact" c FORCE INDEX ("{index}") ON c."{column}" = roots.root"#
+    )
+}
+
+/// The name of the migration lock. MySQL has one name space for a server, and 64 characters for a name.
+const MIGRATION_LOCK: &str = "CONCAT('identity', SHA2(DATABASE(), 224))";
+
+/// See [`Engine::try_migration_lock`](super::Engine::try_migration_lock).
+pub(super) fn try_migration_lock() -> String {
+    format!("SELECT CASE GET_LOCK({MIGRATION_LOCK}, 0) WHEN 1 THEN TRUE ELSE FALSE END")
+}
+
+/// The connection holds the lock, not the transaction.
+pub(super) fn release_migration_lock() -> String {
+    format!("DO RELEASE_LOCK({MIGRATION_LOCK})")
+}
+
+/// Whether an error means that the answer to a question is no: a right that the user lacks, or an unknown database,
+/// column, table, variable or syntax.
+pub(crate) fn is_answer_no(error: u16) -> bool {
+    matches!(error, 1044 | 1049 | 1054 | 1064 | 1109 | 1142 | 1143 | 1146 | 1193 | 1227 | 1238)
+}
+
+/// Why there is no connection.
+pub(crate) fn connect_error(number: u16) -> ConnectError {
+    match number {
+        1044 | 1142 | 1227 => ConnectError::Refused("the database user lacks a right that the service needs"),
+        1045 | 1698 => ConnectError::Refused(
+            "the database refuses the user or the password, or wants TLS of this user (ssl-mode in its URL)",
+        ),
+        1049 => ConnectError::Refused("the server has no database of that name"),
+        3159 => ConnectError::Refused("the database demands TLS: put ?ssl-mode=REQUIRED into its URL"),
+        1251 | 2059 => ConnectError::Refused("the database demands an authentication method that is not supported"),
+        _ => ConnectError::Unreachable,
+    }
+}
+
+/// What an error means. MariaDB and TiDB number alike; each has some numbers of its own.
+/// <https://dev.mysql.com/doc/mysql-errors/en/server-error-reference.html>
+pub(crate) fn store_error(number: u16) -> StoreError {
+    let connections = match number {
+        // Unknown prepared statement, or one that has to be prepared again; a table was altered.
+        1243 | 1412 | 1615 => ConnectionState::Outdated,
+        // --read-only, a read-only mode (an Aurora reader, a full disk), a read-only transaction; outside its group, or
+        // leaving it.
+        1290 | 1792 | 1836 | 3783 | 3796 | 3799 => ConnectionState::Unusable,
+        // No thread for a connection, a connection or a host refused, user or password refused, shutdown.
+        1040 | 1045 | 1053 | 1129 | 1135 | 1203 | 1226 => ConnectionState::Suspect,
+        _ => ConnectionState::Healthy,
+    };
+    let cause = Cause::with_state(connections, format!("MySQL error {number}"));
+    match number {
+        // Duplicate key.
+        1062 | 1586 => StoreError::DuplicateKey(cause),
+        // Lock wait timeout, deadlock; certification failed (Group Replication); TiDB's write conflicts; a row or
+        // a table that changed in between; a statement to be prepared again.
+        1020 | 1205 | 1213 | 1243 | 1412 | 1615 | 3101 | 3572 | 8002 | 8022 | 8028 | 9007 => {
+            StoreError::LostRace(cause)
+        }
+        // Too many connections or prepared statements, out of memory, shutdown, read-only, killed, locked for a
+        // backup, group without a majority, server outside its group or behind it, disk full; user or password
+        // refused, to a connection made while they are changed; TiDB's storage not reached or busy.
+        1021
+        | 1030
+        | 1037
+        | 1040
+        | 1041
+        | 1045
+        | 1047
+        | 1053
+        | 1077
+        | 1079
+        | 1080
+        | 1114
+        | 1129
+        | 1135
+        | 1152
+        | 1158..=1161
+        | 1180
+        | 1203
+        | 1206
+        | 1223
+        | 1226
+        | 1290
+        | 1317
+        | 1461
+        | 1792
+        | 1836
+        | 1927
+        | 3024
+        | 3098
+        | 3100
+        | 3168
+        | 3169
+        | 3170
+        | 3781..=3783
+        | 3796..=3799
+        | 4031
+        | 9001..=9005 => StoreError::Unavailable(cause),
+        _ => StoreError::Rejected(cause),
+    }
+}

@@ -1,0 +1,97 @@
+//! PostgreSQL.
+
+use super::list::{KeyLookup, bytes, kind};
+use super::lock_wait::LockWait;
+use crate::domain::Identifier;
+use crate::store::connect_error::ConnectError;
+use crate::store::error::{Cause, ConnectionState, StoreError};
+
+/// Whether the server takes no writes. It is never one of several primaries.
+pub(crate) const ROLE: &str =
+    "SELECT (pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean)::int::bigint, 0::bigint";
+
+/// Whether a transaction is open: outside of one, each statement begins its own.
+pub(crate) const IS_IN_TRANSACTION: &str = "SELECT now() <> statement_timestamp()";
+
+/// The column of [`Clock`](crate::store::clock::Clock): the time. Ids rise by one.
+pub(crate) const CLOCK_COLUMNS: [&str; 1] = ["clock_timestamp() AT TIME ZONE 'UTC'"];
+
+/// The settings of each session. Every statement of this service is a key look-up: a plan that was made while the
+/// tables were small must not stay a scan when they have grown.
+pub(crate) fn session(lock_wait: LockWait) -> String {
+    format!(
+        "SET default_transaction_isolation = 'read committed'; SET lock_timeout = '{}ms'; \
+         SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; SET jit = off",
+        lock_wait.exact.as_millis().max(1) // 0 is no limit.
+    )
+}
+
+/// PostgreSQL numbers its parameters: `$1`.
+pub(super) fn with_numbered_parameters(sql: &str) -> String {
+    let pieces = sql.split('?').enumerate();
+    pieces.map(|(number, piece)| if number == 0 { piece.to_owned() } else { format!("${number}{piece}") }).collect()
+}
+
+/// See [`Engine::owned_rows`](super::Engine). Two arrays take a list of any length.
+pub(super) fn owned_rows(identifiers: &[Identifier]) -> KeyLookup {
+    let kinds: Vec<String> = identifiers.iter().map(kind).collect();
+    let values: Vec<Vec<u8>> = identifiers.iter().map(bytes).collect();
+    // OFFSET keeps the planner from turning look-ups into a join of another order.
+    let from = r#"unnest($1::varchar[], $2::bytea[]) AS k("kind", "value"),
+            LATERAL (SELECT * FROM "Identifier" WHERE "kind" = k."kind" AND "value" = k."value" OFFSET 0) i
+            LEFT JOIN LATERAL (SELECT * FROM "Contact" WHERE "id" = i."contactId" OFFSET 0) o ON TRUE WHERE TRUE"#;
+    KeyLookup { from: from.to_owned(), params: vec![kinds.into(), values.into()] }
+}
+
+/// The contacts of `roots` by this column. The planner chooses the index: there is one for each column.
+pub(super) fn contacts_by(columns: &str, column: &str, _index: Option<&str>) -> String {
+    let contacts = format!(r#"SELECT {columns} FROM "Contact" c WHERE c."{column}" = roots.root OFFSET 0"#);
+    format!("SELECT c.* FROM roots, LATERAL ({contacts}) c")
+}
+
+/// The number of the migration lock: "identity" in ASCII.
+const MIGRATION_LOCK: i64 = 0x6964_656e_7469_7479;
+
+/// See [`Engine::try_migration_lock`](super::Engine::try_migration_lock). The end of the transaction releases it.
+pub(super) fn try_migration_lock() -> String {
+    format!("SELECT pg_try_advisory_xact_lock({MIGRATION_LOCK})")
+}
+
+/// Why there is no connection, by SQLSTATE.
+pub(crate) fn connect_error(code: &str) -> ConnectError {
+    match code {
+        "28000" | "28P01" => ConnectError::Refused("the database refuses the user or the password"),
+        "3D000" => ConnectError::Refused("the server has no database of that name"),
+        _ => ConnectError::Unreachable,
+    }
+}
+
+/// What an error means, by SQLSTATE and by the routine of the server that raised it.
+/// <https://www.postgresql.org/docs/current/errcodes-appendix.html>
+pub(crate) fn store_error(code: &str, routine: Option<&str>) -> StoreError {
+    if code == "0A000" && routine != Some("RevalidateCachedQuery") {
+        // "Feature not supported" in general. Below it means "cached plan must not change result type".
+        return StoreError::Rejected(Cause::new("SQLSTATE 0A000"));
+    }
+    let connections = match code {
+        // A cached plan from before an ALTER TABLE; a prepared statement that is gone (a connection pooler, DISCARD).
+        "0A000" | "26000" => ConnectionState::Outdated,
+        "25006" => ConnectionState::Unusable,
+        // Refused, terminated, or of unknown outcome.
+        "28000" | "28P01" | "25P03" | "25P04" | "40003" => ConnectionState::Suspect,
+        _ if code.starts_with("08") || code.starts_with("57P") => ConnectionState::Suspect,
+        _ => ConnectionState::Healthy,
+    };
+    let cause = Cause::with_state(connections, format!("SQLSTATE {code}"));
+    match code {
+        "23505" => StoreError::DuplicateKey(cause),
+        // Serialization failure, deadlock, lock timeout; a transaction that has failed already; see above.
+        "40001" | "40P01" | "55P03" | "25P02" | "0A000" | "26000" => StoreError::LostRace(cause),
+        // A read-only transaction (a standby), one that was idle or open for too long, a cancelled statement, a
+        // commit of unknown outcome; user or password refused, to a connection made while they are changed.
+        "25006" | "25P03" | "25P04" | "57014" | "40003" | "28000" | "28P01" => StoreError::Unavailable(cause),
+        // Connection exceptions, insufficient resources, operator intervention, I/O.
+        _ if ["08", "53", "57", "58"].iter().any(|class| code.starts_with(class)) => StoreError::Unavailable(cause),
+        _ => StoreError::Rejected(cause),
+    }
+}

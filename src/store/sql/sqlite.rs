@@ -1,0 +1,51 @@
+//! SQLite, embedded in this process. It has one writer at a time, and the clock of this process.
+
+use sea_orm::Value;
+
+use super::list::{KeyLookup, bytes, kind, padded};
+use crate::domain::Identifier;
+use crate::store::connect_error::ConnectError;
+use crate::store::error::{Cause, StoreError};
+
+/// See [`Engine::owned_rows`](super::Engine). An entry that fills the list up comes more than once, and so do its rows.
+pub(super) fn owned_rows(identifiers: &[Identifier]) -> KeyLookup {
+    let size = identifiers.len().next_power_of_two();
+    let row = |identifier: &Identifier| [Value::from(kind(identifier)), Value::from(bytes(identifier))];
+    // After ANALYZE the planner would rather read all identifiers of a kind: there are only two kinds.
+    let from = format!(
+        r#"(VALUES {}) k CROSS JOIN "Identifier" i INDEXED BY "sqlite_autoindex_Identifier_1"
+        ON i."kind" = k.column1 AND i."value" = k.column2
+        LEFT JOIN "Contact" o ON o."id" = i."contactId" WHERE TRUE"#,
+        vec!["(?, ?)"; size].join(", ")
+    );
+    KeyLookup { from, params: padded(identifiers.iter(), size).flat_map(row).collect() }
+}
+
+/// The contacts of `roots` by this column, through an index (the row id without one).
+pub(super) fn contacts_by(columns: &str, column: &str, index: Option<&str>) -> String {
+    let index = index.map(|index| format!(r#" INDEXED BY "{index}""#)).unwrap_or_default();
+    format!(r#"SELECT {columns} FROM roots CROSS JOIN "Contact" c{index} WHERE c."{column}" = roots.root"#)
+}
+
+/// Why there is no connection, by result code.
+pub(crate) fn connect_error(code: &str) -> ConnectError {
+    match code {
+        "14" => ConnectError::Refused("the SQLite file cannot be opened or made"),
+        "26" => ConnectError::Refused("the file is no SQLite database"),
+        _ => ConnectError::Unreachable,
+    }
+}
+
+/// What an error means, by extended result code. <https://www.sqlite.org/rescode.html>
+pub(crate) fn store_error(code: u32) -> StoreError {
+    let cause = Cause::new(format!("SQLite error {code}"));
+    match (code, code & 0xff) {
+        // Primary key, row id, unique.
+        (1555 | 2579 | 2067, _) => StoreError::DuplicateKey(cause),
+        // Busy, locked.
+        (_, 5 | 6) => StoreError::LostRace(cause),
+        // Out of memory, read-only, I/O, full, cannot open.
+        (_, 7 | 8 | 10 | 13 | 14) => StoreError::Unavailable(cause),
+        _ => StoreError::Rejected(cause),
+    }
+}

@@ -1,0 +1,155 @@
+//! Every statement of this service, for the tests: `tests/it/explain.rs` asks each database for its plan, and the
+//! snapshots show in review what a change does to a statement.
+
+use sea_orm::{Statement, StatementBuilder};
+
+use super::database::Database;
+use super::error::StoreError;
+use super::sql::Engine;
+use super::{lock, rows, write};
+use crate::domain::{ContactId, Identifier, Timestamp};
+
+impl Database {
+    /// Returns every statement of the hot path that looks rows up, by name, with these values.
+    ///
+    /// # Errors
+    /// When the moment is out of range.
+    pub fn hot_path(
+        &self,
+        identifiers: &[Identifier],
+        contacts: &[ContactId],
+        now: Timestamp,
+    ) -> Result<Vec<(&'static str, Statement)>, StoreError> {
+        hot_path(self.engine(), identifiers, contacts, now)
+    }
+}
+
+fn hot_path(
+    engine: Engine,
+    identifiers: &[Identifier],
+    contacts: &[ContactId],
+    now: Timestamp,
+) -> Result<Vec<(&'static str, Statement)>, StoreError> {
+    let ids: Vec<i64> = contacts.iter().map(|id| id.0).collect();
+    let links: Vec<(i64, i64)> = ids.iter().map(|id| (*id, ids[0])).collect();
+    let now = rows::to_naive(now)?;
+    let backend = engine.backend();
+    Ok(vec![
+        ("lookup", engine.lookup(identifiers)),
+        ("owners", engine.owners(identifiers)),
+        ("lock", StatementBuilder::build(&lock::lock_rows(engine, &ids), &backend)),
+        ("touch", StatementBuilder::build(&write::touch_rows(&ids, now), &backend)),
+        ("absorb", StatementBuilder::build(&write::absorb_rows(&links, now), &backend)),
+    ])
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Write;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::domain::{ContactRef, IdentifierKind, Link, Merge, NewContact};
+    use crate::store::audit::{self, Rows};
+    use crate::store::sql::{LockWait, mysql, postgres};
+
+    const NOW: Timestamp = Timestamp(1_700_000_000_000_000);
+
+    /// The statements of one database, each as the driver gets it.
+    fn statements(engine: Engine) -> String {
+        let email = Identifier::from_stored(IdentifierKind::Email, "a@b.co");
+        let phone = Identifier::from_stored(IdentifierKind::Phone, "123456");
+        let identifiers = [email.clone(), phone.clone(), Identifier::from_stored(IdentifierKind::Phone, "7")];
+        let ids = [ContactId(1), ContactId(2), ContactId(3)];
+        let moment = rows::to_naive(NOW).unwrap();
+        let backend = engine.backend();
+        let new_contact = NewContact {
+            identifiers: vec![email.clone(), phone.clone()].into(),
+            created_at: NOW,
+            updated_at: NOW,
+            link: Link::SecondaryOf(ContactRef::Stored(ContactId(1))),
+        };
+        let merge = Merge {
+            survivor: ContactRef::Stored(ContactId(1)),
+            absorbed: ContactRef::Stored(ContactId(2)),
+            cause: vec![email.clone(), phone.clone()],
+        };
+        let resolve = |contact| match contact {
+            ContactRef::Stored(id) => id,
+            ContactRef::Planned(_) => unreachable!("only stored contacts are given"),
+        };
+        let plain = |sql: String| engine.statement(sql, Vec::new());
+        let built = |statement: &dyn StatementBuilderObject| statement.build_for(&backend);
+        let mut all = hot_path(engine, &identifiers, &ids, NOW).unwrap();
+        all.extend([
+            ("lock free rows", built(&lock::lock_free_rows(engine, &[1, 2, 3]))),
+            ("existing rows", built(&lock::existing_rows(&[1, 2, 3]))),
+            ("insert contacts", built(&write::contact_rows(&[new_contact]).unwrap())),
+            ("insert identifiers", built(&write::identifier_rows(&[(&email, ContactId(1)), (&phone, ContactId(1))]))),
+            ("insert merges", built(&write::merge_rows(&[merge], moment, resolve))),
+            ("link", built(&write::link_rows(&[(2, 1)]))),
+            ("promote", built(&write::promote_rows(&[1], moment))),
+            ("delete identifier", built(&write::delete_owned("email", b"a@b.co", 1))),
+            ("audit contacts", plain(audit::contacts_sql(engine, Rows::After(0, 1_000)))),
+            ("audit identifiers", plain(audit::identifiers_sql(r#"(SELECT * FROM "Identifier")"#))),
+            ("audit merges", plain(audit::merges_sql(Rows::Only(1)))),
+            ("audit linked", plain(audit::linked_sql(engine, &[1, 2], "linkedId", "Contact_linkedId"))),
+            ("audit owners", engine.owned_rows_with(&audit::identifier_columns(), &identifiers)),
+        ]);
+        let lock_wait = LockWait::within(Duration::from_secs(3));
+        let session = match engine {
+            Engine::Mysql => vec![
+                ("session", mysql::session(lock_wait)),
+                ("is it MariaDB", mysql::IS_MARIADB.to_owned()),
+                ("is it outside its group", mysql::IS_OUTSIDE_GROUP.to_owned()),
+                ("logs statements", mysql::LOGS_STATEMENTS.to_owned()),
+                ("log rows", mysql::LOG_ROWS.to_owned()),
+                ("wait for others", mysql::WAIT_FOR_OTHERS.to_owned()),
+            ],
+            Engine::Mariadb => vec![("session", mysql::session(lock_wait))],
+            Engine::Postgres => vec![
+                ("session", postgres::session(lock_wait)),
+                ("is in a transaction", postgres::IS_IN_TRANSACTION.to_owned()),
+            ],
+            Engine::Sqlite => Vec::new(),
+        };
+        let texts = session.into_iter().chain([
+            ("role", engine.role_question().unwrap_or("none").to_owned()),
+            ("clock", engine.clock_columns().map_or("none".to_owned(), |columns| columns.join(", "))),
+            ("try the migration lock", engine.try_migration_lock().unwrap_or("none".to_owned())),
+            ("release the migration lock", engine.release_migration_lock().unwrap_or("none".to_owned())),
+        ]);
+        let mut text = String::new();
+        for (name, statement) in all {
+            let count = statement.values.map_or(0, |values| values.0.len());
+            writeln!(text, "-- {name} ({count} parameters)\n{}\n", statement.sql).unwrap();
+        }
+        for (name, sql) in texts {
+            writeln!(text, "-- {name}\n{sql}\n").unwrap();
+        }
+        text
+    }
+
+    /// A statement of SeaQuery, of any type.
+    trait StatementBuilderObject {
+        fn build_for(&self, backend: &sea_orm::DbBackend) -> Statement;
+    }
+
+    impl<S: StatementBuilder> StatementBuilderObject for S {
+        fn build_for(&self, backend: &sea_orm::DbBackend) -> Statement {
+            StatementBuilder::build(self, backend)
+        }
+    }
+
+    #[test]
+    fn every_statement_is_as_the_snapshots_show() {
+        for (name, engine) in [
+            ("mysql", Engine::Mysql),
+            ("mariadb", Engine::Mariadb),
+            ("postgres", Engine::Postgres),
+            ("sqlite", Engine::Sqlite),
+        ] {
+            insta::assert_snapshot!(name, statements(engine));
+        }
+    }
+}

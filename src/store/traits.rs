@@ -1,0 +1,100 @@
+//! What the resolver needs of a database. [`Database`](super::Database) implements it on real databases; the tests
+//! implement it on a simulated one, and one suite checks both (`tests/shared/store_conformance.rs`).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::error::StoreError;
+use crate::domain::{ContactId, Identifier, Identity, Plan, Timestamp};
+
+/// Maximum identifiers of one [`Store::find_identities`]: the longest list of keys that one statement has.
+///
+/// From 200 values on, MySQL estimates the cost of a list from index statistics instead of index dives
+/// (`eq_range_index_dive_limit`), and the plan can turn into a full scan.
+pub const MAX_LOOKUP: usize = 128;
+
+/// The result of a read outside a transaction.
+#[derive(Debug)]
+pub struct LookupResult {
+    /// The identities that own any of the identifiers.
+    pub identities: Vec<Identity>,
+    /// Whether the read saw every commit that any earlier read has seen.
+    ///
+    /// It is false on MySQL's Group Replication with several primaries: a commit that is not acknowledged yet can be
+    /// visible on another server first. Its locks are still held on this server. So a transaction that takes the same
+    /// locks ([`Transaction::lock_contacts`], or an insert of the same key) waits for that commit.
+    pub is_latest: bool,
+}
+
+/// A place that keeps contacts, shared by all tasks.
+pub trait Store: Clone + Send + Sync + 'static {
+    /// A writing transaction. Dropping it rolls it back.
+    type Transaction: Transaction;
+
+    /// Returns the identities that own any of these identifiers (at most [`MAX_LOOKUP`]).
+    ///
+    /// It is one consistent read. It sees every commit that was acknowledged before the call.
+    fn find_identities(
+        &self,
+        identifiers: &[Identifier],
+    ) -> impl Future<Output = Result<LookupResult, StoreError>> + Send;
+
+    /// Begins a transaction. Each of its statements sees what was committed before that statement.
+    fn begin(&self) -> impl Future<Output = Result<Self::Transaction, StoreError>> + Send;
+
+    /// Returns those of these contacts whose rows another transaction has locked. Empty on a store that locks no
+    /// single rows.
+    fn locked_by_others(
+        &self,
+        contacts: &BTreeSet<ContactId>,
+    ) -> impl Future<Output = Result<BTreeSet<ContactId>, StoreError>> + Send;
+
+    /// Returns how many transactions are worth running at once, each on a connection of its own.
+    fn writers(&self) -> usize;
+
+    /// Fails if the store cannot be reached or takes no writes.
+    fn ping(&self) -> impl Future<Output = Result<(), StoreError>> + Send;
+}
+
+/// A writing transaction.
+pub trait Transaction: Send {
+    /// Returns whether no other transaction can write at the same time, so that no row needs a lock.
+    fn is_exclusive(&self) -> bool;
+
+    /// Returns whether a transaction that writes must hold no lock on a row that it does not write.
+    ///
+    /// This is so on MySQL's Group Replication with several primaries. After a change of the group's members, a commit
+    /// waits for every transaction that the group accepted before. One of those can come from another server and wait
+    /// for a row that the commit has locked but not written. The group checks written rows only, so it cannot see this
+    /// conflict, and no commit ends on that server any more (MySQL 9.7.4; docs/reliability.md).
+    fn must_write_what_it_locks(&self) -> bool;
+
+    /// Locks these rows in id order until the transaction ends. Returns `updatedAt` for each existing row, `None` if
+    /// it is soft-deleted.
+    fn lock_contacts(
+        &mut self,
+        contacts: &BTreeSet<ContactId>,
+    ) -> impl Future<Output = Result<BTreeMap<ContactId, Option<Timestamp>>, StoreError>> + Send;
+
+    /// Returns the identities that own any of these identifiers (any number).
+    fn find_identities(
+        &mut self,
+        identifiers: &[Identifier],
+    ) -> impl Future<Output = Result<Vec<Identity>, StoreError>> + Send;
+
+    /// Deletes the `Identifier` rows of these identifiers whose contact does not hold them (any more): mostly deleted
+    /// contacts. This changes the identities of those contacts, so their root rows get `at` as `updatedAt`.
+    fn release_orphans(
+        &mut self,
+        identifiers: &[Identifier],
+        at: Timestamp,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Returns the time of the database's clock.
+    fn now(&mut self) -> impl Future<Output = Result<Timestamp, StoreError>> + Send;
+
+    /// Writes the plan. Returns the ids of its new contacts, in order.
+    fn apply(&mut self, plan: &Plan) -> impl Future<Output = Result<Vec<ContactId>, StoreError>> + Send;
+
+    /// Makes the transaction durable and visible.
+    fn commit(self) -> impl Future<Output = Result<(), StoreError>> + Send;
+}

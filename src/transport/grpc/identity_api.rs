@@ -1,0 +1,38 @@
+//! What the methods of `identity.v1.IdentityService` share.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::sync::Semaphore;
+use tonic::Request;
+
+use super::settings::GrpcSettings;
+use crate::domain::Observation;
+use crate::proto::identity::v1 as pb;
+use crate::resolver::IdentifyError;
+use crate::transport::deadline::Deadlines;
+use crate::transport::errors::ApiError;
+use crate::transport::parse::parse;
+use crate::transport::readiness::Readiness;
+
+/// What the methods of `identity.v1.IdentityService` share.
+#[derive(Debug)]
+pub(super) struct IdentityApi<R> {
+    pub(super) resolver: R,
+    pub(super) settings: GrpcSettings,
+    pub(super) readiness: Readiness,
+    /// One permit for each item under way, of all streams together.
+    pub(super) stream_places: Arc<Semaphore>,
+}
+
+/// The observation in a request.
+pub(super) fn observation(request: &pb::IdentifyRequest, settings: &GrpcSettings) -> Result<Observation, ApiError> {
+    let region = settings.identify.phone_region;
+    parse(request.email.as_deref(), request.phone_number.as_deref(), region).map_err(ApiError::Invalid)
+}
+
+/// When a call must have its answer. The listener's stack gives every call its deadlines.
+pub(super) fn deadline<T>(request: &Request<T>) -> Result<Instant, ApiError> {
+    let deadlines: Option<&Deadlines> = request.extensions().get();
+    deadlines.map(|deadlines| deadlines.call).ok_or(ApiError::Identify(IdentifyError::Internal))
+}

@@ -1,0 +1,273 @@
+//! What every store must do, whatever keeps its rows: what the resolver relies on.
+//!
+//! The suite runs on each real database (`tests/it/store_conformance.rs`) and on the simulated one
+//! (`tests/simulation/store_conformance.rs`), so that the simulation cannot drift away from reality. Each case gets an
+//! empty store. A store with one writer at a time ([`Transaction::is_exclusive`]) is excused from the cases about
+//! transactions side by side: they say so.
+
+#![allow(clippy::expect_used, reason = "tests")]
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use identity::domain::{Answer, ContactId, Identifier, IdentifierKind, Identity, Observation, Outcome, Snapshot, plan};
+use identity::store::{MAX_LOOKUP, Store, StoreError, Transaction};
+use tokio::time::timeout;
+
+/// Names every case to a macro: `for_each_case!(my_macro)`.
+macro_rules! for_each_case {
+    ($with:ident) => {
+        $with!(
+            an_empty_store_owns_nothing,
+            what_was_planned_is_found,
+            a_merge_moves_all_contacts_of_the_absorbed_identity,
+            one_lookup_takes_many_identifiers,
+            values_are_equal_by_bytes,
+            ids_rise_in_the_order_of_the_plan,
+            a_dropped_transaction_leaves_nothing,
+            an_owned_identifier_is_a_duplicate_key,
+            a_lock_returns_the_version_of_each_row_that_exists,
+            every_statement_sees_earlier_commits,
+            a_locked_row_is_waited_for,
+            rows_that_others_have_locked_are_known,
+            of_two_first_sightings_one_wins,
+            the_clock_does_not_go_back,
+        );
+    };
+}
+pub(crate) use for_each_case;
+
+/// Longer than any statement takes, and shorter than any lock timeout.
+const A_WHILE: Duration = Duration::from_millis(300);
+
+fn email(value: &str) -> Identifier {
+    Identifier::from_stored(IdentifierKind::Email, value)
+}
+
+fn phone(value: &str) -> Identifier {
+    Identifier::from_stored(IdentifierKind::Phone, value)
+}
+
+fn observation(identifiers: &[Identifier]) -> Observation {
+    Observation::new(identifiers.iter().cloned()).expect("an identifier")
+}
+
+async fn find<S: Store>(store: &S, identifiers: &[Identifier]) -> Vec<Identity> {
+    store.find_identities(identifiers).await.expect("a read").identities
+}
+
+/// Writes what these observations need, in a transaction that is not committed.
+async fn write<T: Transaction>(transaction: &mut T, observations: &[Observation]) -> Result<Vec<Answer>, StoreError> {
+    let identifiers: BTreeSet<Identifier> = observations.iter().flat_map(|one| one.identifiers().to_vec()).collect();
+    let identifiers: Vec<Identifier> = identifiers.into_iter().collect();
+    let found = transaction.find_identities(&identifiers).await?;
+    let roots: BTreeSet<ContactId> = found.iter().map(Identity::root).collect();
+    if !roots.is_empty() {
+        transaction.lock_contacts(&roots).await?;
+    }
+    let now = transaction.now().await?;
+    let plan = plan(observations, &Snapshot::new(found), now);
+    let ids = if plan.is_empty() { Vec::new() } else { transaction.apply(&plan).await? };
+    Ok(plan.answers(&ids))
+}
+
+/// The same, committed.
+async fn identify<S: Store>(store: &S, observations: &[&[Identifier]]) -> Vec<Answer> {
+    let observations: Vec<Observation> = observations.iter().map(|one| observation(one)).collect();
+    let mut transaction = store.begin().await.expect("a transaction");
+    let answers = write(&mut transaction, &observations).await.expect("a write");
+    transaction.commit().await.expect("a commit");
+    answers
+}
+
+/// What a caller sees of an identity. (The copies in answers have the versions and links of before the plan.)
+fn seen(identity: &Identity) -> (ContactId, Vec<&str>, Vec<&str>, Vec<ContactId>) {
+    let secondaries = identity.secondaries().iter().map(|contact| contact.id).collect();
+    let (emails, phones) = (identity.values(IdentifierKind::Email), identity.values(IdentifierKind::Phone));
+    (identity.primary().id, emails, phones, secondaries)
+}
+
+/// Asserts that these identifiers belong to the identities of these answers, and that each answer is what is stored.
+async fn assert_found<S: Store>(store: &S, identifiers: &[Identifier], answers: &[&Answer]) {
+    let found = find(store, identifiers).await;
+    let expected: Vec<_> = answers.iter().map(|answer| seen(&answer.identity)).collect();
+    assert_eq!(found.iter().map(seen).collect::<Vec<_>>(), expected);
+}
+
+/// Whether one transaction at a time writes.
+async fn is_exclusive<S: Store>(store: &S) -> bool {
+    store.begin().await.expect("a transaction").is_exclusive()
+}
+
+pub(crate) async fn an_empty_store_owns_nothing<S: Store>(store: &S) {
+    store.ping().await.expect("a ping");
+    let result = store.find_identities(&[email("a@x"), phone("1")]).await.expect("a read");
+    assert!(result.identities.is_empty());
+    assert!(result.is_latest, "there is one server");
+    assert!(store.writers() >= 1);
+}
+
+pub(crate) async fn what_was_planned_is_found<S: Store>(store: &S) {
+    let answers = identify(store, &[&[email("a@x"), phone("1")], &[email("b@x"), phone("1")], &[email("c@x")]]).await;
+    let outcomes: Vec<Outcome> = answers.iter().map(|answer| answer.outcome).collect();
+    assert_eq!(outcomes, [Outcome::Created, Outcome::Linked, Outcome::Created]);
+    for identifier in [email("a@x"), phone("1"), email("b@x")] {
+        assert_found(store, &[identifier], &[&answers[1]]).await;
+    }
+    assert_found(store, &[email("b@x"), email("c@x"), email("nobody@x")], &[&answers[1], &answers[2]]).await;
+}
+
+pub(crate) async fn a_merge_moves_all_contacts_of_the_absorbed_identity<S: Store>(store: &S) {
+    identify(store, &[&[email("a@x"), phone("1")]]).await;
+    identify(store, &[&[email("b@x"), phone("2")], &[email("c@x"), phone("2")]]).await;
+    let merged = identify(store, &[&[email("a@x"), phone("2")]]).await;
+    assert_eq!(merged[0].outcome, Outcome::Merged);
+    assert_eq!(merged[0].identity.contacts().len(), 3);
+    assert_found(store, &[email("c@x"), phone("1")], &[&merged[0]]).await;
+}
+
+pub(crate) async fn one_lookup_takes_many_identifiers<S: Store>(store: &S) {
+    let all: Vec<Identifier> = (0..MAX_LOOKUP).map(|n| phone(&format!("{}", 1_000 + n))).collect();
+    let observations: Vec<&[Identifier]> = all.iter().map(std::slice::from_ref).collect();
+    identify(store, &observations).await;
+    assert_eq!(find(store, &all).await.len(), MAX_LOOKUP);
+    let mut transaction = store.begin().await.expect("a transaction");
+    let more: Vec<Identifier> = all.iter().cloned().chain([phone("1"), phone("2")]).collect();
+    assert_eq!(transaction.find_identities(&more).await.expect("a read").len(), MAX_LOOKUP, "in several statements");
+}
+
+pub(crate) async fn values_are_equal_by_bytes<S: Store>(store: &S) {
+    let values = ["a@x", "A@x", "á@x", "a\u{301}@x", "a@x ", "ａ@x"];
+    for value in values {
+        assert_eq!(identify(store, &[&[email(value)]]).await[0].outcome, Outcome::Created, "{value:?}");
+    }
+    for value in values {
+        let found = find(store, &[email(value)]).await;
+        assert_eq!(found.len(), 1, "{value:?}");
+        assert_eq!(found[0].values(IdentifierKind::Email), [value]);
+    }
+    assert!(find(store, &[phone("a@x")]).await.is_empty(), "another kind is another identifier");
+}
+
+pub(crate) async fn ids_rise_in_the_order_of_the_plan<S: Store>(store: &S) {
+    let all: Vec<Identifier> = (0..300).map(|n| phone(&format!("{}", 1_000 + n))).collect();
+    let observations: Vec<&[Identifier]> = all.iter().map(std::slice::from_ref).collect();
+    let answers = identify(store, &observations).await;
+    let ids: Vec<ContactId> = answers.iter().map(|answer| answer.identity.primary().id).collect();
+    assert!(ids.is_sorted_by(|one, other| one < other), "{ids:?}");
+}
+
+pub(crate) async fn a_dropped_transaction_leaves_nothing<S: Store>(store: &S) {
+    let mut transaction = store.begin().await.expect("a transaction");
+    write(&mut transaction, &[observation(&[email("a@x")])]).await.expect("a write");
+    drop(transaction);
+    assert!(find(store, &[email("a@x")]).await.is_empty());
+    assert_eq!(identify(store, &[&[email("a@x")]]).await[0].outcome, Outcome::Created, "nothing is locked any more");
+}
+
+pub(crate) async fn an_owned_identifier_is_a_duplicate_key<S: Store>(store: &S) {
+    identify(store, &[&[email("a@x")]]).await;
+    let mut transaction = store.begin().await.expect("a transaction");
+    let now = transaction.now().await.expect("the time");
+    let blind = plan(&[observation(&[email("a@x"), phone("1")])], &Snapshot::new(Vec::new()), now);
+    let error = transaction.apply(&blind).await.expect_err("it has an owner");
+    assert!(matches!(error, StoreError::DuplicateKey(_)), "{error}");
+    drop(transaction);
+    assert!(find(store, &[phone("1")]).await.is_empty(), "nothing of the plan is left");
+}
+
+pub(crate) async fn a_lock_returns_the_version_of_each_row_that_exists<S: Store>(store: &S) {
+    identify(store, &[&[email("a@x")], &[email("b@x")]]).await;
+    let found = find(store, &[email("a@x"), email("b@x")]).await;
+    let roots: Vec<_> = found.iter().map(|identity| (identity.root(), identity.version())).collect();
+    let missing = ContactId(roots[1].0.0 + 1_000);
+    let mut transaction = store.begin().await.expect("a transaction");
+    let wanted = [missing, roots[1].0, roots[0].0].into_iter().collect();
+    let locked = transaction.lock_contacts(&wanted).await.expect("the locks");
+    assert_eq!(locked, roots.into_iter().map(|(root, version)| (root, Some(version))).collect());
+}
+
+/// Not of a store with one writer: there, nothing can be committed meanwhile.
+pub(crate) async fn every_statement_sees_earlier_commits<S: Store>(store: &S) {
+    if is_exclusive(store).await {
+        return;
+    }
+    let mut transaction = store.begin().await.expect("a transaction");
+    assert!(transaction.find_identities(&[email("a@x")]).await.expect("a read").is_empty());
+    identify(store, &[&[email("a@x")]]).await;
+    assert_eq!(transaction.find_identities(&[email("a@x")]).await.expect("a read").len(), 1);
+}
+
+/// Not of a store with one writer: it waits at the begin.
+pub(crate) async fn a_locked_row_is_waited_for<S: Store>(store: &S) {
+    if is_exclusive(store).await {
+        return;
+    }
+    let root = identify(store, &[&[email("a@x")]]).await[0].identity.root();
+    let mut first = store.begin().await.expect("a transaction");
+    first.lock_contacts(&[root].into()).await.expect("the lock");
+    let mut second = store.begin().await.expect("a transaction");
+    let roots = [root].into();
+    let mut waiting = Box::pin(second.lock_contacts(&roots));
+    assert!(timeout(A_WHILE, &mut waiting).await.is_err(), "the row is locked");
+    write(&mut first, &[observation(&[email("a@x"), phone("1")])]).await.expect("a write");
+    first.commit().await.expect("a commit");
+    let locked = waiting.await.expect("the lock");
+    let stored = find(store, &[phone("1")]).await;
+    assert_eq!(locked[&root], Some(stored[0].version()), "what the first transaction wrote");
+}
+
+/// Waits until exactly these contacts are locked. A look at the locks may itself hold free rows for a moment.
+async fn until_locked<S: Store>(store: &S, contacts: &BTreeSet<ContactId>, expected: &BTreeSet<ContactId>) {
+    for _ in 0..100 {
+        if store.locked_by_others(contacts).await.expect("an answer") == *expected {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("{expected:?} are not the locked ones");
+}
+
+/// Of a store with one writer: no row is locked.
+pub(crate) async fn rows_that_others_have_locked_are_known<S: Store>(store: &S) {
+    let answers = identify(store, &[&[email("a@x")], &[email("b@x")]]).await;
+    let [one, other] = [0, 1].map(|index| answers[index].identity.root());
+    let both = BTreeSet::from([one, other]);
+    if is_exclusive(store).await {
+        assert!(store.locked_by_others(&both).await.expect("an answer").is_empty());
+        return;
+    }
+    until_locked(store, &both, &BTreeSet::new()).await;
+    let mut transaction = store.begin().await.expect("a transaction");
+    transaction.lock_contacts(&[one].into()).await.expect("the lock");
+    until_locked(store, &both, &BTreeSet::from([one])).await;
+    transaction.commit().await.expect("a commit");
+    until_locked(store, &both, &BTreeSet::new()).await;
+}
+
+pub(crate) async fn of_two_first_sightings_one_wins<S: Store>(store: &S) {
+    let sight = async || {
+        let mut transaction = store.begin().await?;
+        write(&mut transaction, &[observation(&[email("a@x")])]).await?;
+        transaction.commit().await
+    };
+    let (one, other) = tokio::join!(sight(), sight());
+    assert!(one.is_ok() || other.is_ok());
+    for error in [one.err(), other.err()].into_iter().flatten() {
+        assert!(matches!(error, StoreError::DuplicateKey(_) | StoreError::LostRace(_)), "{error}");
+    }
+    let found = find(store, &[email("a@x")]).await;
+    assert_eq!(found.len(), 1);
+    assert_eq!(found[0].contacts().len(), 1);
+}
+
+pub(crate) async fn the_clock_does_not_go_back<S: Store>(store: &S) {
+    let mut last = None;
+    for _ in 0..3 {
+        let mut transaction = store.begin().await.expect("a transaction");
+        let now = transaction.now().await.expect("the time");
+        assert!(last <= Some(now));
+        last = Some(now);
+        transaction.commit().await.expect("a commit");
+    }
+}

@@ -1,0 +1,45 @@
+//! The suite that every store must pass, on the simulated one: as a database with row locks, and as SQLite.
+
+#[path = "../shared/store_conformance.rs"]
+mod cases;
+
+use std::time::Duration;
+
+use crate::conditions::Conditions;
+use crate::database::Database;
+use crate::store::SimulatedStore;
+
+/// A store on which nothing fails.
+fn calm(is_exclusive: bool) -> SimulatedStore {
+    let drawn = Conditions::draw(&mut fastrand::Rng::with_seed(0));
+    let calm = Conditions {
+        latency: 2,
+        faults: 0,
+        lost_races: 0,
+        is_exclusive,
+        lock_timeout: Duration::from_secs(5),
+        clock_jumps: false,
+        id_block: 1,
+        outages: 0,
+        crashes: 0,
+        shown_late: 0,
+        torn_reads: 0,
+        poison: None,
+        ..drawn
+    };
+    SimulatedStore::new(Database::new(calm, None, 0, false))
+}
+
+macro_rules! on_the_simulation {
+    ($($case:ident),+ $(,)?) => {
+        $(
+            #[tokio::test(start_paused = true)]
+            async fn $case() {
+                cases::$case(&calm(false)).await;
+                cases::$case(&calm(true)).await;
+            }
+        )+
+    };
+}
+
+cases::for_each_case!(on_the_simulation);
