@@ -42,4 +42,4 @@ pub use snapshot::Snapshot;
 ///
 /// It changes when a rule changes the stored form of a value. `docs/identifiers.md` has the rules of each
 /// version.
-pub const CANONICAL_RULES_VERSION: u32 = 1;
+pub const CANONICAL_RULES_VERSION: u32 = 2;

@@ -3,6 +3,9 @@ use std::str::FromStr;
 
 use dec_from_char::DecimalExtended;
 use rlibphonenumber::{PHONE_NUMBER_UTIL, PhoneNumber as Dialled, PhoneNumberFormat, Region as LibRegion};
+use unicode_properties::{GeneralCategory, UnicodeGeneralCategory};
+
+use super::email::is_format;
 
 /// A canonical phone number: an optional `+` and 1 to 32 ASCII digits.
 #[derive(Clone, PartialEq, Eq)]
@@ -14,6 +17,10 @@ pub enum InvalidPhoneNumber {
     /// It has other characters than digits, separators and one leading `+`.
     #[error("must be digits, with an optional + before them and separators (space - . ( ) /) between them")]
     NotDigits,
+    /// A number with a fraction of zeros, such as `4915123456781.0`: a spreadsheet or a program kept it as a
+    /// floating-point number, and its last digits may be wrong.
+    #[error("must not be a decimal number: send the digits as a string")]
+    Decimal,
     /// It has no digit, or more than [`PhoneNumber::MAX_DIGITS`].
     #[error("must have 1 to {} digits", PhoneNumber::MAX_DIGITS)]
     DigitCount,
@@ -72,9 +79,12 @@ impl PhoneNumber {
     /// # Ok::<(), InvalidPhoneNumber>(())
     /// ```
     pub fn parse(text: &str, region: Option<Region>) -> Result<Option<Self>, InvalidPhoneNumber> {
-        let text = text.trim();
+        let text = text.trim_matches(|c: char| c.is_whitespace() || is_format(c));
         if text.is_empty() {
             return Ok(None);
+        }
+        if is_decimal(text) {
+            return Err(InvalidPhoneNumber::Decimal);
         }
         let typed = strip_separators(text)?;
         Ok(Some(Self(region.and_then(|region| to_e164(&typed, region)).unwrap_or(typed))))
@@ -90,14 +100,50 @@ impl PhoneNumber {
     }
 }
 
+/// Whether a text is a run of digits, a point and zeros.
+fn is_decimal(text: &str) -> bool {
+    let is_digit = |c: char| c.normalize_decimal().is_some();
+    let Some((whole, fraction)) = text.split_once('.') else { return false };
+    let whole = whole.strip_prefix('+').unwrap_or(whole);
+    let is_zeros = !fraction.is_empty() && fraction.chars().all(|c| c.normalize_decimal() == Some('0'));
+    is_zeros && !whole.is_empty() && whole.chars().all(is_digit)
+}
+
+/// Whether a character may stand between the digits: the punctuation that libphonenumber takes
+/// (`VALID_PUNCTUATION`, but for the `x` of extensions), and every kind of space.
+fn is_separator(c: char) -> bool {
+    let is_punctuation = matches!(
+        c,
+        '-' | '.'
+            | '('
+            | ')'
+            | '['
+            | ']'
+            | '/'
+            | '~'
+            | '\u{2010}'..='\u{2015}'
+            | '\u{2053}'
+            | '\u{2212}'
+            | '\u{223c}'
+            | '\u{30fc}'
+            | '\u{ff08}'
+            | '\u{ff09}'
+            | '\u{ff0d}'..='\u{ff0f}'
+            | '\u{ff3b}'
+            | '\u{ff3d}'
+            | '\u{ff5e}'
+    );
+    is_punctuation || c == ' ' || (!c.is_ascii() && c.general_category() == GeneralCategory::SpaceSeparator)
+}
+
 /// Returns an optional `+` and ASCII digits.
 fn strip_separators(text: &str) -> Result<String, InvalidPhoneNumber> {
     let mut typed = String::with_capacity(1 + PhoneNumber::MAX_DIGITS);
     let mut digits = 0;
     for c in text.chars() {
         match c {
-            ' ' | '-' | '.' | '(' | ')' | '/' => {}
-            '+' if typed.is_empty() => typed.push('+'),
+            '+' | '\u{ff0b}' if typed.is_empty() => typed.push('+'),
+            c if is_separator(c) || is_format(c) => {}
             _ => {
                 typed.push(c.normalize_decimal().ok_or(InvalidPhoneNumber::NotDigits)?);
                 digits += 1;
@@ -137,6 +183,13 @@ mod tests {
             ("٠١٢٣٤٥", "012345"),
             ("１２３", "123"),
             ("0", "0"),
+            ("０３－１２３４－５６７８", "0312345678"),
+            ("＋49（30）123456", "+4930123456"),
+            ("030\u{a0}12\u{202f}34", "0301234"),
+            ("030\u{2011}12\u{2013}34", "0301234"),
+            ("\u{202a}+49 30 123456\u{202c}", "+4930123456"),
+            ("+49\u{200e}30\u{200b}123456", "+4930123456"),
+            ("030.123.0", "0301230"),
         ] {
             assert_eq!(canonical(text, None), stored, "{text}");
         }
@@ -183,6 +236,11 @@ mod tests {
             ("1\t2", InvalidPhoneNumber::NotDigits),
             ("½", InvalidPhoneNumber::NotDigits),
             ("Ⅷ", InvalidPhoneNumber::NotDigits),
+            ("N/A", InvalidPhoneNumber::NotDigits),
+            ("555-0100 ext 5", InvalidPhoneNumber::NotDigits),
+            ("4915123456781.0", InvalidPhoneNumber::Decimal),
+            ("+4915123456781.00", InvalidPhoneNumber::Decimal),
+            ("4.915123456781E12", InvalidPhoneNumber::NotDigits),
         ] {
             assert_eq!(PhoneNumber::parse(text, None).err(), Some(why), "{text:?}");
         }
