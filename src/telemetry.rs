@@ -31,8 +31,8 @@ pub enum TelemetryError {
 /// what a caller sent.
 ///
 /// Without a format it is text on a terminal and JSON elsewhere. SQL is logged only if the filter names its target,
-/// `sqlx::query`. PostgreSQL's notices are logged only at debug level. Colours need a terminal, and `NO_COLOR` unset or
-/// empty.
+/// `sqlx::query`. PostgreSQL's notices are logged only if the filter shows debug lines or names
+/// their target. Colours need a terminal, and `NO_COLOR` unset or empty.
 ///
 /// # Errors
 /// [`TelemetryError`] if the process logs already.

@@ -1,5 +1,5 @@
-//! Any e-mail address, against the grammar of another parser: both take the same addresses, but for comments, which this
-//! service refuses, and for dots, which it accepts anywhere in a local part.
+//! Any e-mail address, against the grammar of another parser: both take the same addresses, but for comments, which
+//! this service refuses, and for dots, which it accepts anywhere in a local part.
 
 #![no_main]
 

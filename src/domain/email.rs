@@ -276,7 +276,10 @@ mod tests {
         }
 
         #[test]
-        fn takes_every_plain_address(local in "[a-z0-9_+-]{1,6}([.][a-z0-9]{1,6}){0,3}", domain in "[a-z0-9]{1,6}([.-][a-z0-9]{1,6}){0,3}") {
+        fn takes_every_plain_address(
+            local in "[a-z0-9_+-]{1,6}([.][a-z0-9]{1,6}){0,3}",
+            domain in "[a-z0-9]{1,6}([.-][a-z0-9]{1,6}){0,3}",
+        ) {
             let address = format!("{local}@{domain}");
             prop_assert!(matches!(Email::parse(&address), Ok(Some(_))));
         }

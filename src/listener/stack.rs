@@ -32,9 +32,9 @@ pub(super) fn request_stack(
         .layer(layer_fn(move |inner| AssignRequestId::new(inner, api, Arc::clone(&routes))))
         // One line for each call; of a stream, at its end.
         .layer(layer_fn(AccessLog::new))
-        // Errors of the layers below become responses. Here authentication and metrics will stand.
+        // Errors of the layers below become responses.
         .layer(layer_fn(move |inner| ErrorResponse::new(inner, api, limits.http_body_limit)))
-        // `grpc-timeout`, or `REQUEST_TIMEOUT` without one.
+        // The shorter of `grpc-timeout` and `REQUEST_TIMEOUT`.
         .layer(layer_fn(move |inner| DeadlineLimit::new(inner, limits.request_timeout)))
         // A place among the calls under way.
         .layer(layer_fn(move |inner| CallLimit::new(inner, Arc::clone(&places))))

@@ -16,8 +16,7 @@ impl RecentIdentifiers {
     const TRANSACTIONS: usize = 8;
 
     /// Adds the new identifiers of a transaction.
-    pub(super) fn push(&self, identifiers: impl Iterator<Item = Identifier>) {
-        let identifiers = identifiers.collect();
+    pub(super) fn push(&self, identifiers: HashSet<Identifier>) {
         let mut transactions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         transactions.truncate(Self::TRANSACTIONS - 1);
         transactions.push_front(identifiers);

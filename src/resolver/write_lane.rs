@@ -82,7 +82,7 @@ impl<S: Store> WriteLane<S> {
             }
             match catch_panic(run_transaction(&self.store, &jobs, &input)).await {
                 Ok(Committed { answers, new_identifiers }) => {
-                    self.recent.push(new_identifiers.into_iter());
+                    self.recent.push(new_identifiers);
                     self.database.record_reachable();
                     jobs.into_iter().zip(answers).for_each(|(job, answer)| job.reply(Ok(answer)));
                     return Vec::new();
@@ -105,7 +105,7 @@ impl<S: Store> WriteLane<S> {
                     if failures > 0 {
                         let blocked = self.take_blocked(&mut jobs, &input.roots).await;
                         if !blocked.is_empty() {
-                            // Jobs of the rest that turn out to be blocked come first: they are older.
+                            // Jobs of the rest that turn out to be blocked come first, in case they share a key.
                             let mut all_blocked = Box::pin(self.resolve(jobs)).await;
                             all_blocked.extend(blocked);
                             return all_blocked;

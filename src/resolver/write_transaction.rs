@@ -38,7 +38,7 @@
 //! If the lock finds the root but the read does not, the transaction starts over. If neither finds it, the root is gone
 //! and the oldest contact stands in for it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use super::job::Job;
@@ -61,7 +61,7 @@ pub(super) struct TransactionInput {
 pub(super) struct Committed {
     /// One answer for each job, in order.
     pub(super) answers: Vec<Answer>,
-    pub(super) new_identifiers: Vec<Identifier>,
+    pub(super) new_identifiers: HashSet<Identifier>,
 }
 
 /// Why a transaction did not commit.

@@ -9,7 +9,7 @@ use tokio::time::timeout;
 
 use super::connect_error::ConnectError;
 use super::server_role::ServerRole;
-use super::sql::{Engine, postgres};
+use super::sql::postgres;
 
 /// The longest time, on a busy machine, until the connection of an abandoned statement comes back.
 const RETURNED_WITHIN: Duration = Duration::from_secs(5);
@@ -40,7 +40,7 @@ impl ServerFindings {
     }
 
     /// Whether a connection that comes back now can be that of an abandoned statement.
-    fn may_be_abandoned(&self) -> bool {
+    pub(super) fn may_be_abandoned(&self) -> bool {
         self.abandoned().is_some_and(|at| at.elapsed() < RETURNED_WITHIN)
     }
 
@@ -53,21 +53,18 @@ impl ServerFindings {
 /// to another server.
 #[derive(Clone)]
 pub(super) struct ConnectionSetup {
-    pub(super) engine: Engine,
     /// The statements that set the session up.
     pub(super) session: String,
     /// The role that the server had when the pool was made.
     pub(super) role: ServerRole,
     pub(super) findings: Arc<ServerFindings>,
-    /// How long a statement may take.
-    pub(super) limit: Duration,
 }
 
 impl ConnectionSetup {
     /// Sets up a new connection to MySQL or MariaDB.
     pub(super) async fn on_connect_mysql(self, connection: &mut MySqlConnection) -> Result<(), sqlx::Error> {
         connection.execute(AssertSqlSafe(self.session)).await?;
-        match ServerRole::query_mysql(self.engine, connection).await {
+        match ServerRole::query_mysql(connection).await {
             Ok(role) if role == self.role => {}
             Err(ConnectError::Unreachable) => {
                 return Err(sqlx::Error::Io(std::io::Error::other("the role is unknown")));
@@ -85,43 +82,38 @@ impl ConnectionSetup {
         }
         Ok(())
     }
+}
 
-    /// Whether a connection to MySQL or MariaDB can go back to the pool.
-    ///
-    /// The BEGIN of an abandoned statement may have taken effect. sqlx 0.9.0 does not know of that transaction, so it
-    /// is rolled back here: a later read in it need not be up to date under Group Replication's `BEFORE`.
-    pub(super) async fn on_release_mysql(
-        &self,
-        connection: &mut MySqlConnection,
-        may_be_abandoned: bool,
-    ) -> Result<bool, sqlx::Error> {
-        let rolled_back = async |connection: &mut MySqlConnection| {
-            matches!(timeout(self.limit, connection.execute("ROLLBACK")).await, Ok(Ok(_)))
+/// Whether a connection to MySQL or MariaDB can go back to the pool. `limit` is how long a statement may take.
+///
+/// The BEGIN of an abandoned statement may have taken effect. sqlx 0.9.0 does not know of that transaction, so it is
+/// rolled back here: a later read in it need not be up to date under Group Replication's `BEFORE`.
+pub(super) async fn on_release_mysql(
+    connection: &mut MySqlConnection,
+    may_be_abandoned: bool,
+    limit: Duration,
+) -> Result<bool, sqlx::Error> {
+    let rolled_back = async |connection: &mut MySqlConnection| {
+        matches!(timeout(limit, connection.execute("ROLLBACK")).await, Ok(Ok(_)))
+    };
+    Ok(is_drained(connection, limit).await? && (!may_be_abandoned || rolled_back(connection).await))
+}
+
+/// Whether a connection to PostgreSQL can go back to the pool. A transaction that stays open keeps PostgreSQL from
+/// removing old rows. It warns about a ROLLBACK without a transaction, so it is asked first.
+pub(super) async fn on_release_postgres(
+    connection: &mut PgConnection,
+    may_be_abandoned: bool,
+    limit: Duration,
+) -> Result<bool, sqlx::Error> {
+    let rolled_back = async |connection: &mut PgConnection| {
+        let roll_back = async {
+            let is_open: bool = connection.fetch_one(postgres::IS_IN_TRANSACTION).await?.try_get(0)?;
+            if is_open { connection.execute("ROLLBACK").await.map(drop) } else { Ok(()) }
         };
-        Ok(is_drained(connection, self.limit).await? && (!may_be_abandoned || rolled_back(connection).await))
-    }
-
-    /// Whether a connection to PostgreSQL can go back to the pool. A transaction that stays open keeps PostgreSQL from
-    /// removing old rows. It warns about a ROLLBACK without a transaction, so it is asked first.
-    pub(super) async fn on_release_postgres(
-        &self,
-        connection: &mut PgConnection,
-        may_be_abandoned: bool,
-    ) -> Result<bool, sqlx::Error> {
-        let rolled_back = async |connection: &mut PgConnection| {
-            let roll_back = async {
-                let is_open: bool = connection.fetch_one(postgres::IS_IN_TRANSACTION).await?.try_get(0)?;
-                if is_open { connection.execute("ROLLBACK").await.map(drop) } else { Ok(()) }
-            };
-            matches!(timeout(self.limit, roll_back).await, Ok(Ok(())))
-        };
-        Ok(is_drained(connection, self.limit).await? && (!may_be_abandoned || rolled_back(connection).await))
-    }
-
-    /// Whether a connection that comes back now can be that of an abandoned statement.
-    pub(super) fn may_be_abandoned(&self) -> bool {
-        self.findings.may_be_abandoned()
-    }
+        matches!(timeout(limit, roll_back).await, Ok(Ok(())))
+    };
+    Ok(is_drained(connection, limit).await? && (!may_be_abandoned || rolled_back(connection).await))
 }
 
 /// Whether an SQLite connection can go back to the pool.

@@ -15,7 +15,9 @@ use tokio::time::{sleep, timeout};
 
 use super::classify;
 use super::connect_error::ConnectError;
-use super::connection_setup::{ConnectionSetup, ServerFindings, on_release_sqlite};
+use super::connection_setup::{
+    ConnectionSetup, ServerFindings, on_release_mysql, on_release_postgres, on_release_sqlite,
+};
 use super::server_role::{ServerRole, query_yes_or_no};
 use super::sql::{Engine, LockWait, mysql, postgres};
 
@@ -108,7 +110,7 @@ impl Connector {
     async fn pool(&self, Checked { engine, role, session }: Checked) -> Result<Connected, ConnectError> {
         let limit = self.statement_timeout;
         let findings = Arc::new(ServerFindings::default());
-        let setup = ConnectionSetup { engine, session, role, findings: Arc::clone(&findings), limit };
+        let setup = ConnectionSetup { session, role, findings: Arc::clone(&findings) };
         let url = self.url.expose_secret();
         let mut options = sea_orm::ConnectOptions::new(url);
         options
@@ -120,8 +122,8 @@ impl Connector {
             .sqlx_logging(false)
             .record_stmt_in_spans(false);
         match engine {
-            Engine::Mysql | Engine::Mariadb => set_mysql_hooks(&mut options, setup),
-            Engine::Postgres => set_postgres_hooks(&mut options, setup),
+            Engine::Mysql | Engine::Mariadb => set_mysql_hooks(&mut options, setup, limit),
+            Engine::Postgres => set_postgres_hooks(&mut options, setup, limit),
             Engine::Sqlite => set_sqlite_options(&mut options, limit, self.lock_wait.exact),
         }
         if is_in_memory(url) {
@@ -139,31 +141,27 @@ impl Connector {
     }
 }
 
-fn set_mysql_hooks(options: &mut sea_orm::ConnectOptions, setup: ConnectionSetup) {
+fn set_mysql_hooks(options: &mut sea_orm::ConnectOptions, setup: ConnectionSetup, limit: Duration) {
     options.map_sqlx_mysql_opts(|mysql| mysql.statement_cache_capacity(PREPARED_STATEMENTS));
     options.map_sqlx_mysql_pool_opts(move |pool| {
-        let (on_connect, on_release) = (setup.clone(), setup.clone());
+        let (on_connect, findings) = (setup.clone(), Arc::clone(&setup.findings));
         pool.after_connect(move |connection, _| {
             let setup = on_connect.clone();
             Box::pin(async move { setup.on_connect_mysql(connection).await })
         })
-        .after_release(move |connection, _| {
-            let (setup, may_be_abandoned) = (on_release.clone(), on_release.may_be_abandoned());
-            Box::pin(async move { setup.on_release_mysql(connection, may_be_abandoned).await })
-        })
+        .after_release(move |connection, _| Box::pin(on_release_mysql(connection, findings.may_be_abandoned(), limit)))
     });
 }
 
-fn set_postgres_hooks(options: &mut sea_orm::ConnectOptions, setup: ConnectionSetup) {
+fn set_postgres_hooks(options: &mut sea_orm::ConnectOptions, setup: ConnectionSetup, limit: Duration) {
     options.map_sqlx_postgres_pool_opts(move |pool| {
-        let (on_connect, on_release) = (setup.clone(), setup.clone());
+        let (on_connect, findings) = (setup.clone(), Arc::clone(&setup.findings));
         pool.after_connect(move |connection, _| {
             let setup = on_connect.clone();
             Box::pin(async move { setup.on_connect_postgres(connection).await })
         })
         .after_release(move |connection, _| {
-            let (setup, may_be_abandoned) = (on_release.clone(), on_release.may_be_abandoned());
-            Box::pin(async move { setup.on_release_postgres(connection, may_be_abandoned).await })
+            Box::pin(on_release_postgres(connection, findings.may_be_abandoned(), limit))
         })
     });
 }
@@ -197,7 +195,7 @@ async fn prepare_mysql(connection: &mut MySqlConnection, session: String) -> Res
     connection.execute(AssertSqlSafe(session.clone())).await.map_err(connect_error)?;
     let [is_mariadb] = query_yes_or_no(connection, mysql::IS_MARIADB).await?;
     let engine = if is_mariadb { Engine::Mariadb } else { Engine::Mysql };
-    let role = ServerRole::query_mysql(engine, connection).await?;
+    let role = ServerRole::query_mysql(connection).await?;
     if role == ServerRole::OneOfSeveral {
         connection.execute(mysql::WAIT_FOR_OTHERS).await.map_err(connect_error)?;
         return Ok(Checked { engine, role, session: format!("{session}; {}", mysql::WAIT_FOR_OTHERS) });

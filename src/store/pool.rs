@@ -108,7 +108,7 @@ impl Pool {
         lease.takes_writes().map(|()| lease)
     }
 
-    /// Fails if the server has another role than when its connections were made.
+    /// Fails if the server does not answer, or has another role than when its connections were made.
     pub(super) async fn check_role(&self) -> Result<(), StoreError> {
         let lease = self.current();
         match lease.check_role().await {

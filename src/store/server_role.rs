@@ -6,7 +6,7 @@ use sqlx::{Executor, MySqlConnection, PgConnection, Row};
 
 use super::classify;
 use super::connect_error::ConnectError;
-use super::sql::{Engine, mysql, postgres};
+use super::sql::{mysql, postgres};
 
 /// The role of a server among those that can have the database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,27 +20,22 @@ pub(super) enum ServerRole {
 }
 
 impl ServerRole {
-    /// The role in the answer to [`Engine::role_question`].
+    /// The role in the answer to [`Engine::role_question`](super::sql::Engine::role_question).
     pub(super) fn from_row(row: &QueryResult) -> Self {
         let is_yes = |position| row.try_get_by_index::<i64>(position).is_ok_and(|number| number == 1);
         Self::from_answers(is_yes(0), is_yes(1))
     }
 
-    /// The role of a MySQL or MariaDB server, or why it must not be used.
-    pub(super) async fn query_mysql(engine: Engine, connection: &mut MySqlConnection) -> Result<Self, ConnectError> {
-        let Some(question) = engine.role_question() else { return Ok(Self::Primary) };
-        let [is_read_only, is_one_of_several] = query_yes_or_no(connection, question).await?;
+    /// The role of a MySQL or MariaDB server, or why it must not be used. It asks the same of both, because the server
+    /// behind an address can change.
+    pub(super) async fn query_mysql(connection: &mut MySqlConnection) -> Result<Self, ConnectError> {
+        let [is_read_only, is_one_of_several] = query_yes_or_no(connection, mysql::ROLE).await?;
         let role = Self::from_answers(is_read_only, is_one_of_several);
         if role == Self::Replica {
             return Err(ConnectError::ReadOnly);
         }
-        match engine {
-            Engine::Mysql => {
-                let [is_outside_group] = query_yes_or_no(connection, mysql::IS_OUTSIDE_GROUP).await?;
-                if is_outside_group { Err(ConnectError::OutsideGroup) } else { Ok(role) }
-            }
-            Engine::Mariadb | Engine::Postgres | Engine::Sqlite => Ok(role),
-        }
+        let [is_outside_group] = query_yes_or_no(connection, mysql::IS_OUTSIDE_GROUP).await?;
+        if is_outside_group { Err(ConnectError::OutsideGroup) } else { Ok(role) }
     }
 
     /// The role of a PostgreSQL server.

@@ -23,11 +23,16 @@ pub struct Deadlines {
 }
 
 impl Deadlines {
+    /// Returns when the call with these extensions must have its answer; `None` if nothing gave it deadlines.
+    pub(crate) fn of_call(extensions: &http::Extensions) -> Option<Instant> {
+        extensions.get().map(|deadlines: &Self| deadlines.call)
+    }
+
     /// Reads `grpc-timeout`, which JSON callers may send too. `received` is when the call came in; `longest` is the
     /// longest a call may take, and what a caller without `grpc-timeout` gets.
     ///
-    /// Both moments are a little (a tenth, at most 100 ms) before the caller's own timer, which includes the
-    /// network both ways: the caller shall see our status, not a call that it gave up itself.
+    /// With `grpc-timeout`, both moments are a little (a tenth, at most 100 ms) before the caller's own timer, which
+    /// includes the network both ways: the caller shall see our status, not a call that it gave up itself.
     ///
     /// # Errors
     /// [`MalformedTimeout`]. To ignore it would let the caller wait longer than it wants to.

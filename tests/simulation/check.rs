@@ -270,8 +270,8 @@ fn check_writers(answers: &[Known]) -> Result<()> {
     Ok(())
 }
 
-/// No answer says that a contact was there already if its request brought it: a contact came with a request whose answer
-/// says so, or with one that got no answer.
+/// No answer says that a contact was there already if its request brought it: a contact came with a request whose
+/// answer says so, or with one that got no answer.
 fn check_bringers(run: &Run) -> Result<()> {
     let may_have_brought = |item: &&Item| match &item.fate {
         Fate::Answered(answer) => answer.outcome != Outcome::Matched,

@@ -33,8 +33,8 @@ pub(crate) struct Conditions {
     /// How often, on average, all of the database is out of reach, or a replica crashes.
     pub(crate) outages: u64,
     pub(crate) crashes: u64,
-    /// The longest, in milliseconds, until the replica that made a commit sees it and is answered, which the others see at
-    /// once: each is at a server of its own, and all of them take writes. 0: there is one server.
+    /// The longest, in milliseconds, until the replica that made a commit sees it and is answered, which the others see
+    /// at once: each is at a server of its own, and all of them take writes. 0: there is one server.
     pub(crate) shown_late: u64,
     /// Of a thousand identities that are read, so many come without the primary's row.
     pub(crate) torn_reads: u32,

@@ -1,5 +1,5 @@
-//! The layers of [`stack`](super::stack), one file each. All are tower services with named futures, so that a layer
-//! costs no allocation.
+//! The layers of [`stack`](super::stack), one file each. All are tower services with named futures, so that no
+//! layer boxes a future.
 
 mod access_log;
 mod call_limit;

@@ -14,11 +14,13 @@ pub(crate) const IS_MARIADB: &str = "SELECT 0 /*M! + 1 */";
 /// Two questions: whether the server takes no writes, and whether every server of its group (Group Replication) takes
 /// writes.
 ///
-/// `read_only` is compared as text, because MariaDB 12 has words for it. `innodb_read_only` is set on an Aurora reader,
-/// `transaction_read_only` by that option in a configuration. The group's mode comes from a table, because not every
-/// server has that variable.
+/// MariaDB is asked the same, because the server behind an address can change. `read_only` is compared as text, because
+/// MariaDB 12 has words for it. `innodb_read_only` is set on an Aurora reader. The variable in the comments, of which
+/// each server reads its own, is set by `transaction_read_only` in a configuration. The group's mode comes from a
+/// table, because not every server has that variable.
 pub(crate) const ROLE: &str = "SELECT CAST(@@global.read_only AS CHAR) NOT IN ('0', 'OFF') \
-     OR @@global.innodb_read_only /*!80000 OR @@session.transaction_read_only */, \
+     OR @@global.innodb_read_only \
+     /*!80000 OR @@session.transaction_read_only */ /*M!100000 OR @@session.tx_read_only */, \
      0 /*!80000 + (SELECT COUNT(*) FROM performance_schema.global_variables \
      WHERE VARIABLE_NAME = 'group_replication_single_primary_mode' AND VARIABLE_VALUE = 'OFF') */";
 

@@ -33,6 +33,5 @@ pub(super) fn observation(request: &pb::IdentifyRequest, settings: &GrpcSettings
 
 /// When a call must have its answer. The listener's stack gives every call its deadlines.
 pub(super) fn deadline<T>(request: &Request<T>) -> Result<Instant, ApiError> {
-    let deadlines: Option<&Deadlines> = request.extensions().get();
-    deadlines.map(|deadlines| deadlines.call).ok_or(ApiError::Identify(IdentifyError::Internal))
+    Deadlines::of_call(request.extensions()).ok_or(ApiError::Identify(IdentifyError::Internal))
 }

@@ -52,7 +52,9 @@ impl<R: Identify> IdentityService for IdentityApi<R> {
 impl<R: Identify> IdentityApi<R> {
     async fn answer(&self, request: Request<pb::IdentifyRequest>) -> Result<Answer, ApiError> {
         let deadline = deadline(&request)?;
-        Ok(self.resolver.identify(observation(request.get_ref(), &self.settings)?, deadline).await?)
+        // The request and its headers are dropped before the wait.
+        let observation = observation(&request.into_inner(), &self.settings)?;
+        Ok(self.resolver.identify(observation, deadline).await?)
     }
 
     async fn answer_batch(&self, request: Request<pb::BatchIdentifyRequest>) -> Result<Vec<ItemResult>, ApiError> {

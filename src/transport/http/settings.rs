@@ -20,6 +20,5 @@ pub(super) struct HttpSettings {
 
 /// When a call must have its answer. The listener's stack gives every call its deadlines.
 pub(super) fn deadline(request: &Request) -> Result<Instant, ApiError> {
-    let deadlines: Option<&Deadlines> = request.extensions().get();
-    deadlines.map(|deadlines| deadlines.call).ok_or(ApiError::Identify(IdentifyError::Internal))
+    Deadlines::of_call(request.extensions()).ok_or(ApiError::Identify(IdentifyError::Internal))
 }
