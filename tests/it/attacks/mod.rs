@@ -36,5 +36,6 @@ fn duration() -> Duration {
 
 /// The service, with room for the attacks to build up what they attack.
 async fn start(database: &TestDatabase) -> Process {
-    Process::start(&[("DATABASE_URL", &database.url), ("RUST_LOG", "warn"), ("MAX_CONTACTS", "20000")]).await
+    let log = ("RUST_LOG", "warn,identity::commands=info"); // The harness reads the addresses from the log.
+    Process::start(&[("DATABASE_URL", &database.url), log, ("MAX_CONTACTS", "20000")]).await
 }
