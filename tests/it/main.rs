@@ -7,6 +7,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, clippy::print_stdout, reason = "tests")]
 
 mod abuse;
+mod attacks;
 mod batch;
 mod changed_by_sql;
 mod chaos;
@@ -50,5 +51,6 @@ fn main() {
     verify::register(&mut suite);
     history::register(&mut suite);
     chaos::register(&mut suite);
+    attacks::register(&mut suite);
     suite.run();
 }
