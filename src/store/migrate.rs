@@ -157,7 +157,11 @@ impl Database {
         Err(MigrateError::Locked)
     }
 
-    async fn unlock_migrations(&self, lock: DatabaseTransaction, done: Result<(), MigrateError>) -> Result<(), MigrateError> {
+    async fn unlock_migrations(
+        &self,
+        lock: DatabaseTransaction,
+        done: Result<(), MigrateError>,
+    ) -> Result<(), MigrateError> {
         if let Some(release) = self.engine().release_migration_lock() {
             lock.execute_unprepared(&release).await?;
         }

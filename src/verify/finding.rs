@@ -142,12 +142,17 @@ impl fmt::Display for Finding {
                 write!(f, "contact {contact}: its {kind} is not canonical, so no request finds it")
             }
             Self::Malformed { contact, kind } => {
-                write!(f, "contact {contact}: its {kind} is malformed, which cannot be repaired: correct it or set NULL")
+                write!(
+                    f,
+                    "contact {contact}: its {kind} is malformed, which cannot be repaired: correct it or set NULL"
+                )
             }
             Self::NoIdentifier { contact } => {
                 write!(f, "contact {contact} carries no identifier, which cannot be repaired: set its deletedAt")
             }
-            Self::NotOwned { contact, kind } => write!(f, "contact {contact}: no contact of its identity owns its {kind}"),
+            Self::NotOwned { contact, kind } => {
+                write!(f, "contact {contact}: no contact of its identity owns its {kind}")
+            }
             Self::OwnedTwice { contact, kind, owner } => {
                 write!(f, "contact {contact}: its {kind} is owned by another identity, through contact {owner}")
             }

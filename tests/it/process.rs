@@ -34,6 +34,7 @@ async fn migrate_and_healthcheck(database: TestDatabase) {
         (done.status.code(), text(&done.stdout), text(&done.stderr))
     };
     let anywhere = "127.0.0.1:0";
+    database.raw().await.close().await.unwrap(); // An empty database, also where it is a file.
     let pending = run(&["migrate", "status"], anywhere);
     assert_eq!((pending.0, pending.1.matches("pending").count()), (Some(0), 3), "{pending:?}");
     let refused = run(&["serve", "--migrate", "false"], anywhere);

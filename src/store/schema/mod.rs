@@ -20,7 +20,7 @@ use sea_orm::{ConnectionTrait, DbErr};
 use super::sql::Engine;
 pub(super) use catalogue::Catalogue;
 use compare::{Strictness, differences};
-use expected::{CONTACT, Table, TABLES};
+use expected::{CONTACT, TABLES, Table};
 
 /// Why the tables are not taken for this service's. One line for the operator: it names tables and columns, no data.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
