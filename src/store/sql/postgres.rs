@@ -35,7 +35,8 @@ pub(super) const TABLES: &str = "SELECT c.relname::text, has_table_privilege(c.o
 pub(super) const COLUMNS: &str = "SELECT a.attname::text, \
      CASE WHEN t.typtype = 'e' THEN t.typname || ' (' || \
      (SELECT string_agg(e.enumlabel::text, ', ' ORDER BY e.enumsortorder) FROM pg_catalog.pg_enum e \
-     WHERE e.enumtypid = t.oid) || ')' ELSE format_type(a.atttypid, a.atttypmod) END, (NOT a.attnotnull)::int::bigint, a.atthasdef::int::bigint, (a.attidentity <> '' \
+     WHERE e.enumtypid = t.oid) || ')' ELSE format_type(a.atttypid, a.atttypmod) END, \
+     (NOT a.attnotnull)::int::bigint, a.atthasdef::int::bigint, (a.attidentity <> '' \
      OR coalesce(pg_get_expr(d.adbin, d.adrelid), '') LIKE 'nextval(%')::int::bigint \
      FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
      JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped \
