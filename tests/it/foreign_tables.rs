@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use sea_orm::{ConnectionTrait, DatabaseConnection, Statement};
 
-use crate::harness::{Api, Backend, Service, Suite, TestDatabase, binary, execute, query, register};
+use crate::harness::{Api, Backend, Server, Service, Suite, TestDatabase, binary, execute, query, register};
 
 pub fn register(suite: &mut Suite) {
     register!(suite.on_all():
@@ -16,6 +16,7 @@ pub fn register(suite: &mut Suite) {
         every_earlier_version_is_upgraded,
         rows_are_not_deleted_without_yes,
     );
+    register!(suite.on_own_server(&[Backend::Mariadb]): a_server_that_folds_the_names_of_tables);
     register!(suite.on(&[Backend::Sqlite]): commands_that_read_create_no_file, an_existing_file_stays_as_it_is);
 }
 
@@ -106,6 +107,26 @@ async fn contacts_of_another_system_are_not_overlooked(database: TestDatabase) {
     service.stop().await;
     add_customer(&tables, "contacts").await;
     accepted(&database);
+    tables.close().await.unwrap();
+}
+
+/// There our own table is `contact`.
+async fn a_server_that_folds_the_names_of_tables(mut server: Server) {
+    server.kill();
+    server.start_again_with(&["--lower-case-table-names=1"]);
+    assert_eq!(run(&server.url, &["migrate", "up"]), (0, String::new()));
+    assert_eq!(run(&server.url, &["migrate", "up"]), (0, String::new()));
+    let service = Service::start_with(&server.url, &[]).await;
+    service.caller().identify(Api::Grpc, Some("a@x.de"), None).await.unwrap();
+    service.stop().await;
+    assert_eq!(run(&server.url, &["migrate", "up"]), (0, String::new()));
+    assert_eq!(run(&server.url, &["verify"]), (0, String::new()));
+    let (status, line) = run(&server.url, &["migrate", "down", "--all"]);
+    assert_eq!((status, line.contains("--yes")), (1, true), "{line}");
+    let tables = sea_orm::Database::connect(&server.url).await.unwrap();
+    execute(&tables, r#"ALTER TABLE "contact" DROP COLUMN "deletedAt""#).await;
+    let (status, line) = run(&server.url, &["serve"]);
+    assert_eq!((status, line.contains("a table contact that is not")), (3, true), "{line}");
     tables.close().await.unwrap();
 }
 
