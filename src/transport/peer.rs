@@ -4,8 +4,8 @@ use std::net::{IpAddr, Ipv6Addr};
 
 /// The address of the peer of a connection, without its port. The listener puts it into the extensions of each request.
 ///
-/// Of an IPv6 address only the network (/64) is kept: one host usually has all addresses of its network. An IPv4 address
-/// that is mapped into IPv6 counts as the IPv4 address. It is for counting, never for a log or an answer.
+/// Of an IPv6 address only the network (/64) is kept: one host usually has all addresses of its network. An IPv4
+/// address that is mapped into IPv6 counts as the IPv4 address. It is for counting, never for a log or an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct PeerAddr(IpAddr);
 
