@@ -1,5 +1,6 @@
 //! The gRPC API: `identity.v1`, health and reflection.
 
+mod answer_buffer;
 mod bounded_streams;
 mod by_method;
 mod convert;
@@ -10,6 +11,7 @@ mod service;
 mod services;
 mod settings;
 mod stream;
+mod stream_driver;
 
 use std::sync::Arc;
 
