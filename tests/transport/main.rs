@@ -4,9 +4,12 @@
 mod batch;
 mod drain;
 mod grpc;
+mod gzip;
 mod harness;
 mod health;
+mod ignored;
 mod json;
 mod limits;
 mod log;
+mod pages;
 mod stream;

@@ -14,16 +14,17 @@ use tonic::{Request, Status, Streaming};
 
 use super::convert;
 use super::errors::error_from_tonic;
-use super::identity_api::{IdentityApi, observation};
+use super::identity_api::{IdentityApi, parsed};
 use super::settings::GrpcSettings;
 use crate::domain::Observation;
 use crate::proto::identity::v1 as pb;
 use crate::resolver::{Answers, Identify, IdentifyError};
+use crate::transport::answered::Answered;
 use crate::transport::batch::{ItemResult, StreamItemCounts};
 use crate::transport::deadline::Deadlines;
 use crate::transport::errors::ApiError;
 use crate::transport::ordering::{IdentifierOrder, OrderedGroup};
-use crate::transport::parse::FieldNames;
+use crate::transport::parse::{FieldNames, Parsed, Violation};
 
 /// Maximum items under way of one stream. It is enough to fill a few transactions, and bounds what a client that does
 /// not read makes the service hold.
@@ -69,6 +70,7 @@ pub(super) fn answer_stream<R: Identify>(
 /// An item under way.
 struct Item {
     correlation_id: String,
+    ignored: Vec<Violation>,
     _place: OwnedSemaphorePermit,
 }
 
@@ -142,15 +144,15 @@ impl<R: Identify> StreamState<R> {
     /// Starts a request as soon as there is a place for it. An invalid one is answered at once.
     fn admit(&mut self, request: pb::StreamIdentifyRequest) {
         let pb::StreamIdentifyRequest { correlation_id, request } = request;
-        match observation(&request.unwrap_or_default(), &self.settings) {
+        match parsed(&request.unwrap_or_default(), &self.settings) {
             Err(error) => self.answer(correlation_id, &Err(error)),
-            Ok(observation) => match Arc::clone(&self.places).try_acquire_owned() {
-                Ok(place) => self.take(observation, Item { correlation_id, _place: place }),
+            Ok(Parsed { observation, ignored }) => match Arc::clone(&self.places).try_acquire_owned() {
+                Ok(place) => self.take(observation, Item { correlation_id, ignored, _place: place }),
                 Err(_) => {
                     let places = Arc::clone(&self.places);
                     self.admission = Some(Box::pin(async move {
                         match places.acquire_owned().await {
-                            Ok(place) => (observation, Item { correlation_id, _place: place }),
+                            Ok(place) => (observation, Item { correlation_id, ignored, _place: place }),
                             Err(_) => pending().await, // Never closed.
                         }
                     }));
@@ -179,8 +181,9 @@ impl<R: Identify> StreamState<R> {
         let next = self.order.finish(group.iter().map(|(observation, _)| observation));
         self.start(next);
         self.under_way -= group.len();
-        for ((_, item), answer) in group.into_iter().zip(answers) {
-            self.answer(item.correlation_id, &answer.map_err(ApiError::from));
+        for ((_, Item { correlation_id, ignored, _place }), answer) in group.into_iter().zip(answers) {
+            let result = answer.map(|answer| Answered { answer, ignored }).map_err(ApiError::from);
+            self.answer(correlation_id, &result);
         }
     }
 
