@@ -19,7 +19,7 @@ const OPENAPI: &str = include_str!("../../../docs/openapi.yaml");
 
 /// Adds `GET /` (name, version and where the documentation is) and `GET /openapi.yaml`.
 pub(super) fn add(routes: &mut RouteTable) {
-    let route = |path: &str, is_probe| Route { rpc_method: None, http_route: Some(path.to_owned()), is_probe };
+    let route = |path: &str, is_probe| Route { http_route: Some(path.to_owned()), is_probe, ..Route::default() };
     // Some load balancers ask for `/` every few seconds.
     routes.add("/", get(async || ([JSON], ABOUT)), &route("/", true));
     routes.add("/openapi.yaml", get(openapi), &route("/openapi.yaml", false));

@@ -13,7 +13,7 @@ use crate::transport::routes::{Route, RouteTable};
 ///
 /// They have no RPC, because gRPC has its own health protocol.
 pub(super) fn add(routes: &mut RouteTable, readiness: Readiness) {
-    let route = |path: &str| Route { rpc_method: None, http_route: Some(path.to_owned()), is_probe: true };
+    let route = |path: &str| Route { http_route: Some(path.to_owned()), is_probe: true, ..Route::default() };
     for path in ["/healthz", "/health"] {
         routes.add(path, get(async || ok()), &route("/healthz"));
     }

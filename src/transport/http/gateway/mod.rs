@@ -80,7 +80,7 @@ impl Gateway {
                 let (method, path) = binding;
                 return Err(GatewayError::Path { method, path });
             };
-            let route = Route { rpc_method: Some(rpc), http_route: Some(binding.1.clone()), is_probe: false };
+            let route = Route { rpc_method: Some(rpc), http_route: Some(binding.1.clone()), ..Route::default() };
             table.add(&binding.1, mount(filter), &route);
             seen.push(binding);
         }
