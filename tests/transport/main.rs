@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod batch;
+mod connections;
 mod drain;
 mod grpc;
 mod gzip;
@@ -12,4 +13,6 @@ mod json;
 mod limits;
 mod log;
 mod pages;
+mod raw;
 mod stream;
+mod unsent;

@@ -1,9 +1,10 @@
 //! The gRPC API: `identity.v1`, health and reflection.
 
+mod answer_buffer;
+mod bounded_streams;
 mod by_method;
 mod compression;
 mod convert;
-mod end_on_shutdown;
 mod errors;
 mod health;
 mod identity_api;
@@ -12,6 +13,7 @@ mod service;
 mod services;
 mod settings;
 mod stream;
+mod stream_driver;
 
 use std::sync::Arc;
 
@@ -19,6 +21,7 @@ use tokio::sync::Semaphore;
 use tonic::codec::CompressionEncoding;
 use tonic_health::pb::health_server::HealthServer;
 
+use self::bounded_streams::{BoundedStreams, StreamBounds};
 use self::by_method::ByMethod;
 pub use self::errors::{error_response, replace_tonic_error};
 use self::health::Health;
@@ -51,10 +54,12 @@ pub fn routes<R: Identify>(
     };
     let single = settings.limits.http_body_limit;
     let identity = ByMethod { single: with_limit(single), batch: with_limit(batch_body_limit(single)) };
+    let bounds = StreamBounds::new(settings.probe_streams);
     let health = HealthServer::new(Health::new(readiness.clone(), &[SERVICE_NAME]));
+    let health = BoundedStreams::new(health, bounds.clone());
 
     let mut services = Services::new(single);
     services.add(identity, FILE_DESCRIPTOR_SET);
     services.add_probe(health, tonic_health::pb::FILE_DESCRIPTOR_SET);
-    services.into_routes(settings.reflection.then_some(readiness))
+    services.into_routes(settings.reflection.then(|| bounds.end_on_shutdown(readiness)))
 }

@@ -46,6 +46,8 @@ fn http_status(error: &ApiError, status: &Status) -> StatusCode {
         ApiError::TooSlow => StatusCode::REQUEST_TIMEOUT,
         ApiError::ContentType | ApiError::Encoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
         ApiError::WrongHttpMethod => StatusCode::METHOD_NOT_ALLOWED,
+        // Not the fault of this caller.
+        ApiError::ConnectionsFull => StatusCode::SERVICE_UNAVAILABLE,
         ApiError::Invalid(_)
         | ApiError::BatchSize(_)
         | ApiError::Malformed(_)
@@ -54,6 +56,8 @@ fn http_status(error: &ApiError, status: &Status) -> StatusCode {
         | ApiError::UnknownMethod
         | ApiError::UnknownPath
         | ApiError::NotReady
+        | ApiError::StreamsFull
+        | ApiError::ConnectionTooOld
         | ApiError::Identify(_) => http_status_of_code(status.code()),
     }
 }
