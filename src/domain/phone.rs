@@ -15,10 +15,7 @@ pub struct PhoneNumber(String);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidPhoneNumber {
     /// It has other characters than digits, separators and one leading `+`.
-    #[error(
-        "must be digits, with an optional + before them and separators (spaces, dashes, dots, brackets, slashes) \
-         between them"
-    )]
+    #[error("must be digits, with + before them and spaces, dashes, dots, brackets or slashes between them, if any")]
     NotDigits,
     /// A number with a fraction of zeros, such as `4915123456781.0`: a spreadsheet or a program kept it as a
     /// floating-point number, and its last digits may be wrong.
@@ -103,13 +100,15 @@ impl PhoneNumber {
     }
 }
 
-/// Whether a text is a run of digits, a point and zeros.
+/// Whether a text is a run of digits, a point and zeros, whatever format characters are between them.
 fn is_decimal(text: &str) -> bool {
-    let is_digit = |c: char| c.normalize_decimal().is_some();
-    let Some((whole, fraction)) = text.split_once('.') else { return false };
-    let whole = whole.strip_prefix('+').unwrap_or(whole);
-    let is_zeros = !fraction.is_empty() && fraction.chars().all(|c| c.normalize_decimal() == Some('0'));
-    is_zeros && !whole.is_empty() && whole.chars().all(is_digit)
+    let Some((whole, fraction)) = text.split_once(['.', '\u{ff0e}']) else { return false };
+    let whole = whole.strip_prefix(['+', '\u{ff0b}']).unwrap_or(whole);
+    let is_run = |text: &str, is_digit: fn(char) -> bool| {
+        let mut characters = text.chars().filter(|c| !is_format(*c)).peekable();
+        characters.peek().is_some() && characters.all(is_digit)
+    };
+    is_run(fraction, |c| c.normalize_decimal() == Some('0')) && is_run(whole, |c| c.normalize_decimal().is_some())
 }
 
 /// Whether a character may stand between the digits: the punctuation that libphonenumber takes
@@ -243,6 +242,9 @@ mod tests {
             ("555-0100 ext 5", InvalidPhoneNumber::NotDigits),
             ("4915123456781.0", InvalidPhoneNumber::Decimal),
             ("+4915123456781.00", InvalidPhoneNumber::Decimal),
+            ("4915123456781\u{200e}.0", InvalidPhoneNumber::Decimal),
+            ("\u{202a}4915123456781.0\u{202c}", InvalidPhoneNumber::Decimal),
+            ("４９１５１２３４５６７８１．０", InvalidPhoneNumber::Decimal),
             ("4.915123456781E12", InvalidPhoneNumber::NotDigits),
         ] {
             assert_eq!(PhoneNumber::parse(text, None).err(), Some(why), "{text:?}");

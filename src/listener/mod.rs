@@ -41,7 +41,7 @@ use self::unsent_memory::UnsentMemory;
 use crate::resolver::Identify;
 use crate::settings::Settings;
 use crate::transport::grpc::{self, GrpcSettings};
-use crate::transport::http;
+use crate::transport::http::{self, OriginRules};
 use crate::transport::readiness::Readiness;
 
 /// The bound sockets of the two APIs.
@@ -110,13 +110,14 @@ pub async fn serve<R: Identify>(
     let tasks = TaskTracker::new();
     let cut = CancellationToken::new();
     let _cut_when_dropped = cut.clone().drop_guard();
-    let run = |listener, api: Api, routes| {
-        let stack = request_stack(api, routes, *limits, fixed);
+    let run = |listener, api: Api, routes, origins| {
+        let stack = request_stack(api, routes, *limits, fixed, origins);
         let served = Connections::new(api, stack, connection, *limits, shutdown.clone(), Arc::clone(&memory));
         let (tasks, cut, shutdown) = (tasks.clone(), cut.clone(), shutdown.clone());
         Acceptor { api, served, caps, tasks, shutdown, cut }.run(listener)
     };
-    tokio::join!(run(listeners.grpc, Api::Grpc, grpc), run(listeners.http, Api::Http, http));
+    let origins = Some(OriginRules::new(listen));
+    tokio::join!(run(listeners.grpc, Api::Grpc, grpc, None), run(listeners.http, Api::Http, http, origins));
 
     tasks.close();
     if timeout(limits.drain_timeout, tasks.wait()).await.is_err() {

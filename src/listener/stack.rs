@@ -13,8 +13,9 @@ use tower::layer::layer_fn;
 use super::api::Api;
 use super::connection::RequestService;
 use super::fixed_limits::FixedLimits;
-use super::layers::{AccessLog, AssignRequestId, CallLimit, CatchPanic, DeadlineLimit, ErrorResponse};
+use super::layers::{AccessLog, AssignRequestId, CallLimit, CatchPanic, DeadlineLimit, ErrorResponse, OriginCheck};
 use crate::settings::LimitSettings;
+use crate::transport::http::OriginRules;
 use crate::transport::routes::{Route, RouteTable};
 
 /// What every call of an API passes, from top to bottom. Dropping its future drops the work.
@@ -23,6 +24,7 @@ pub(super) fn request_stack(
     RouteTable { router, routes }: RouteTable,
     limits: LimitSettings,
     fixed: FixedLimits,
+    origins: Option<OriginRules>,
 ) -> impl RequestService {
     let routes: HashMap<String, Arc<Route>> = routes.into_iter().map(|(path, route)| (path, Arc::new(route))).collect();
     let routes = Arc::new(routes);
@@ -32,6 +34,8 @@ pub(super) fn request_stack(
         .layer(layer_fn(move |inner| AssignRequestId::new(inner, api, Arc::clone(&routes))))
         // One line for each call; of a stream, at its end.
         .layer(layer_fn(AccessLog::new))
+        // Web pages of other sites are refused; those that are allowed may read every answer.
+        .layer(layer_fn(move |inner| OriginCheck::new(inner, api, origins.clone())))
         // Errors of the layers below become responses.
         .layer(layer_fn(move |inner| ErrorResponse::new(inner, api, limits.http_body_limit)))
         // The shorter of `grpc-timeout` and `REQUEST_TIMEOUT`.

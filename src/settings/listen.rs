@@ -1,4 +1,5 @@
 use super::address::ListenAddr;
+use super::origin::{AllowedOrigins, HostNames};
 use super::sources::Sources;
 use super::value;
 
@@ -9,6 +10,10 @@ pub struct ListenSettings {
     pub grpc_addr: ListenAddr,
     /// Address of the JSON API. Default `127.0.0.1:3000`.
     pub http_addr: ListenAddr,
+    /// Origins whose web pages may call the JSON API. Default none.
+    pub http_allowed_origins: AllowedOrigins,
+    /// Host names under which web pages of the service's own origin reach the JSON API. Default none.
+    pub http_host_names: HostNames,
     /// Whether the service answers gRPC reflection. Default true.
     pub reflection: bool,
 }
@@ -31,6 +36,16 @@ pub(super) struct ListenArgs {
     #[arg(long, env, value_parser = value::whole::<u16, 0, 65535>())]
     port: Option<u16>,
 
+    /// Origins whose web pages may call the JSON API, such as https://shop.example, with commas between them; pages of
+    /// other origins are refused
+    #[arg(long, env, value_name = "ORIGINS", value_parser = value::from_str::<AllowedOrigins>())]
+    http_allowed_origins: Option<AllowedOrigins>,
+
+    /// Host names of the JSON API, with commas between them; web pages from there may call it, as those from its IP
+    /// addresses and from localhost
+    #[arg(long, env, value_name = "NAMES", value_parser = value::from_str::<HostNames>())]
+    http_host_names: Option<HostNames>,
+
     /// Whether the service answers gRPC reflection
     #[arg(long, env, value_name = "BOOL", default_value = "true", value_parser = value::boolean())]
     #[arg(action = clap::ArgAction::Set)]
@@ -40,11 +55,17 @@ pub(super) struct ListenArgs {
 impl ListenArgs {
     /// Returns the section, with `--port` put into the HTTP address.
     pub(super) fn resolve(self, sources: &Sources) -> ListenSettings {
-        let Self { grpc_addr, http_addr, port, reflection } = self;
+        let Self { grpc_addr, http_addr, port, http_allowed_origins, http_host_names, reflection } = self;
         let http_addr = match port {
             Some(port) if sources.origin("port") > sources.origin("http_addr") => http_addr.with_port(port),
             _ => http_addr,
         };
-        ListenSettings { grpc_addr, http_addr, reflection }
+        ListenSettings {
+            grpc_addr,
+            http_addr,
+            http_allowed_origins: http_allowed_origins.unwrap_or_default(),
+            http_host_names: http_host_names.unwrap_or_default(),
+            reflection,
+        }
     }
 }

@@ -3,13 +3,15 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use super::answered::Answered;
 use super::batch_size::BatchSize;
 use super::errors::ApiError;
+use super::parse::Parsed;
 use crate::domain::{Answer, Observation};
 use crate::resolver::{Identify, IdentifyError};
 
 /// The result of an item.
-pub type ItemResult = Result<Answer, ApiError>;
+pub type ItemResult = Result<Answered, ApiError>;
 
 /// How many items a call had, for the log. It is an extension of the response.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -59,11 +61,12 @@ impl StreamItemCounts {
 /// could be done is one failed call, so that a caller's retry logic sees it.
 pub async fn identify_batch<R: Identify>(
     resolver: &R,
-    items: Vec<Result<Observation, ApiError>>,
+    items: Vec<Result<Parsed, ApiError>>,
     deadline: Instant,
 ) -> Result<Vec<ItemResult>, ApiError> {
     BatchSize::check(items.len())?;
-    let observations: Vec<Observation> = items.iter().filter_map(|item| item.as_ref().ok().cloned()).collect();
+    let observations: Vec<Observation> =
+        items.iter().filter_map(|item| Some(item.as_ref().ok()?.observation.clone())).collect();
     let answers =
         if observations.is_empty() { Vec::new() } else { resolver.identify_all(observations, deadline).await? };
     if let Some(error) = common_error(&answers) {
@@ -72,7 +75,8 @@ pub async fn identify_batch<R: Identify>(
     let mut answers = answers.into_iter();
     // There is one for each observation. A missing one would be a bug.
     let mut next = || answers.next().unwrap_or(Err(IdentifyError::Internal)).map_err(ApiError::from);
-    Ok(items.into_iter().map(|item| item.and_then(|_| next())).collect())
+    let mut answered = |parsed: Parsed| next().map(|answer| Answered { answer, ignored: parsed.ignored });
+    Ok(items.into_iter().map(|item| item.and_then(&mut answered)).collect())
 }
 
 /// The error, if all answers are the same error.

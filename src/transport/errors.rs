@@ -41,6 +41,15 @@ pub enum ApiError {
     /// The body took too long to arrive.
     #[error("the body of the request did not arrive in time")]
     TooSlow,
+    /// A body whose content type is not JSON.
+    #[error("the body must have the content type application/json, or none")]
+    ContentType,
+    /// A compression that the service does not know.
+    #[error("the encoding of the request is not known: the service takes gzip, or none")]
+    Encoding,
+    /// A web page of an origin that may not call the service.
+    #[error("web pages of this origin may not call the service")]
+    Origin,
     /// A `grpc-timeout` header that cannot be parsed.
     #[error(transparent)]
     Timeout(#[from] MalformedTimeout),
@@ -103,6 +112,9 @@ impl ApiError {
             Self::Malformed(_) => (Code::InvalidArgument, "REQUEST_MALFORMED", None),
             Self::TooLarge { .. } => (Code::InvalidArgument, "REQUEST_TOO_LARGE", None),
             Self::TooSlow => (Code::DeadlineExceeded, "REQUEST_TOO_SLOW", None),
+            Self::ContentType => (Code::InvalidArgument, "CONTENT_TYPE_UNKNOWN", None),
+            Self::Encoding => (Code::Unimplemented, "ENCODING_UNKNOWN", None),
+            Self::Origin => (Code::PermissionDenied, "ORIGIN_NOT_ALLOWED", None),
             Self::Timeout(MalformedTimeout) => (Code::InvalidArgument, "TIMEOUT_MALFORMED", None),
             Self::UnknownMethod => (Code::Unimplemented, "METHOD_UNKNOWN", None),
             Self::UnknownPath => (Code::NotFound, "PATH_UNKNOWN", None),
@@ -134,6 +146,9 @@ impl ApiError {
             Self::BatchSize(_) => HashMap::from([("limit_items".to_owned(), MAX_BATCH_ITEMS.to_string())]),
             Self::Malformed(_)
             | Self::TooSlow
+            | Self::ContentType
+            | Self::Encoding
+            | Self::Origin
             | Self::Timeout(_)
             | Self::UnknownMethod
             | Self::UnknownPath
@@ -171,6 +186,9 @@ mod tests {
             ApiError::Malformed("no JSON".into()),
             ApiError::TooLarge { limit: 7 },
             ApiError::TooSlow,
+            ApiError::ContentType,
+            ApiError::Encoding,
+            ApiError::Origin,
             ApiError::Timeout(MalformedTimeout),
             ApiError::UnknownMethod,
             ApiError::UnknownPath,

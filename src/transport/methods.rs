@@ -5,9 +5,17 @@ use super::batch_size::batch_body_limit;
 /// The RPC whose messages may be large.
 const BATCH_IDENTIFY: &str = "/identity.v1.IdentityService/BatchIdentify";
 
+/// The RPC whose answers are many small messages.
+const STREAM_IDENTIFY: &str = "/identity.v1.IdentityService/StreamIdentify";
+
 /// Whether the gRPC method at `path` takes a batch, and so larger messages than others.
 pub(crate) fn takes_batch(path: &str) -> bool {
     path == BATCH_IDENTIFY
+}
+
+/// Whether the gRPC method at `path` answers a stream of messages.
+pub(crate) fn answers_a_stream(path: &str) -> bool {
+    path == STREAM_IDENTIFY
 }
 
 /// The largest message of the gRPC method at `path`, in bytes, if one of a single request may have `body_limit`.
@@ -23,8 +31,11 @@ mod tests {
     #[test]
     fn the_methods_are_in_the_proto() {
         let pool = prost_reflect::DescriptorPool::decode(FILE_DESCRIPTOR_SET).unwrap();
-        let (service, method) = BATCH_IDENTIFY[1..].split_once('/').unwrap();
-        let service = pool.get_service_by_name(service).unwrap();
-        assert!(service.methods().any(|of| of.name() == method));
+        for path in [BATCH_IDENTIFY, STREAM_IDENTIFY] {
+            let (service, method) = path[1..].split_once('/').unwrap();
+            let service = pool.get_service_by_name(service).unwrap();
+            let method = service.methods().find(|of| of.name() == method).unwrap();
+            assert_eq!(method.is_server_streaming(), answers_a_stream(path));
+        }
     }
 }

@@ -15,12 +15,14 @@
 //!
 //! Reflection, the log and the deadline need nothing: they are made from the descriptors.
 
+pub mod answered;
 pub mod batch;
 pub mod batch_size;
 pub mod connection;
 pub mod deadline;
 pub mod errors;
 pub mod grpc;
+pub(crate) mod gunzip;
 pub mod http;
 pub(crate) mod methods;
 pub mod ordering;

@@ -1,6 +1,9 @@
 //! From the fields of a request to an observation.
 
-use crate::domain::{Email, InvalidEmail, InvalidPhoneNumber, Observation, PhoneNumber, Region};
+use crate::domain::{
+    Email, Identifier, IdentifierKind, InvalidEmail, InvalidPhoneNumber, NoIdentifier, Observation, PhoneNumber,
+};
+use crate::settings::{IdentifierSettings, InvalidIdentifiers};
 
 /// A field of a request, one for each kind of identifier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,7 +27,15 @@ impl Field {
     /// Every field that carries an identifier.
     pub const ALL: [Self; 2] = [Self::Email, Self::PhoneNumber];
 
-    /// The field's name at a API.
+    /// The kind of identifier that the field carries.
+    pub fn kind(self) -> IdentifierKind {
+        match self {
+            Self::Email => IdentifierKind::Email,
+            Self::PhoneNumber => IdentifierKind::Phone,
+        }
+    }
+
+    /// The field's name at an API.
     pub fn name(self, names: FieldNames) -> &'static str {
         match (self, names) {
             (Self::Email, _) => "email",
@@ -66,63 +77,120 @@ pub struct Violation {
     pub problem: Problem,
 }
 
-/// Returns the observation in a request. Absent, empty and blank all mean "not given". `region` is the one whose
-/// dialling rules complete a phone number.
+/// The text of a field, `None` if it is absent, or what is wrong with it already.
+pub type FieldText<'a> = Result<Option<&'a str>, Problem>;
+
+/// What a request says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Parsed {
+    /// Its well-formed identifiers.
+    pub observation: Observation,
+    /// The malformed ones beside them, which the service leaves out; see [`InvalidIdentifiers::Ignore`].
+    pub ignored: Vec<Violation>,
+}
+
+/// Returns what a request says. Absent, empty and blank all mean "not given".
 ///
 /// # Errors
 /// At most one [`Violation`] for each field, and at least one in all.
 pub fn parse(
-    email: Option<&str>,
-    phone_number: Option<&str>,
-    region: Option<Region>,
-) -> Result<Observation, Vec<Violation>> {
-    let email = email.map_or(Ok(None), Email::parse);
-    let phone_number = phone_number.map_or(Ok(None), |text| PhoneNumber::parse(text, region));
-    match (email, phone_number) {
-        (Ok(email), Ok(phone_number)) => {
-            let identifiers = email.map(Into::into).into_iter().chain(phone_number.map(Into::into));
-            Observation::new(identifiers)
-                .map_err(|_| Field::ALL.map(|field| Violation { field, problem: Problem::Missing }).into())
+    email: FieldText<'_>,
+    phone_number: FieldText<'_>,
+    settings: &IdentifierSettings,
+) -> Result<Parsed, Vec<Violation>> {
+    let email = email.and_then(|text| Ok(text.map_or(Ok(None), Email::parse)?));
+    let phone_number = phone_number
+        .and_then(|text| Ok(text.map_or(Ok(None), |text| PhoneNumber::parse(text, settings.phone_region))?));
+    let mut violations = Vec::new();
+    let mut well_formed = |field, parsed: Result<Option<Identifier>, Problem>| {
+        parsed.unwrap_or_else(|problem| {
+            violations.push(Violation { field, problem });
+            None
+        })
+    };
+    let email = well_formed(Field::Email, email.map(|email| email.map(Into::into)));
+    let phone_number = well_formed(Field::PhoneNumber, phone_number.map(|number| number.map(Into::into)));
+    if !violations.is_empty() && settings.invalid_identifiers == InvalidIdentifiers::Refuse {
+        return Err(violations);
+    }
+    match Observation::new(email.into_iter().chain(phone_number)) {
+        Ok(observation) => Ok(Parsed { observation, ignored: violations }),
+        Err(NoIdentifier) if violations.is_empty() => {
+            Err(Field::ALL.map(|field| Violation { field, problem: Problem::Missing }).into())
         }
-        (email, phone_number) => {
-            let email = email.err().map(|error| Violation { field: Field::Email, problem: error.into() });
-            let phone_number =
-                phone_number.err().map(|error| Violation { field: Field::PhoneNumber, problem: error.into() });
-            Err(email.into_iter().chain(phone_number).collect())
-        }
+        Err(NoIdentifier) => Err(violations),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings::Settings;
 
-    fn fields(email: Option<&str>, phone_number: Option<&str>) -> Vec<Field> {
-        parse(email, phone_number, None).unwrap_err().into_iter().map(|violation| violation.field).collect()
+    fn settings(rule: &str) -> IdentifierSettings {
+        Settings::from_flags(["--invalid-identifiers", rule]).unwrap().identify
+    }
+
+    fn refused(email: Option<&str>, phone_number: Option<&str>) -> Vec<Violation> {
+        parse(Ok(email), Ok(phone_number), &settings("refuse")).unwrap_err()
+    }
+
+    fn fields(violations: &[Violation]) -> Vec<Field> {
+        violations.iter().map(|violation| violation.field).collect()
     }
 
     #[test]
     fn either_identifier_is_enough() {
+        let number_of = |email, phone| {
+            let parsed = parse(Ok(email), Ok(phone), &settings("refuse")).unwrap();
+            assert_eq!(parsed.ignored, []);
+            parsed.observation.identifiers().len()
+        };
         for (email, phone) in
             [(Some("a@b.co"), None), (None, Some("1")), (Some("a@b.co"), Some(" ")), (Some(""), Some("1"))]
         {
-            assert_eq!(parse(email, phone, None).unwrap().identifiers().len(), 1);
+            assert_eq!(number_of(email, phone), 1);
         }
-        assert_eq!(parse(Some("a@b.co"), Some("1"), None).unwrap().identifiers().len(), 2);
+        assert_eq!(number_of(Some("a@b.co"), Some("1")), 2);
     }
 
     #[test]
     fn neither_names_both_fields() {
         for (email, phone) in [(None, None), (Some(" "), None), (Some(""), Some("\t"))] {
-            let violations = parse(email, phone, None).unwrap_err();
-            assert_eq!(violations, Field::ALL.map(|field| Violation { field, problem: Problem::Missing }));
+            for rule in ["refuse", "ignore"] {
+                let violations = parse(Ok(email), Ok(phone), &settings(rule)).unwrap_err();
+                assert_eq!(violations, Field::ALL.map(|field| Violation { field, problem: Problem::Missing }));
+            }
         }
     }
 
     #[test]
     fn everything_wrong_is_reported_at_once() {
-        assert_eq!(fields(Some("nobody"), Some("call me")), Field::ALL);
-        assert_eq!(fields(Some("nobody"), None), [Field::Email]);
-        assert_eq!(fields(Some("a@b.co"), Some("call me")), [Field::PhoneNumber]);
+        assert_eq!(fields(&refused(Some("nobody"), Some("call me"))), Field::ALL);
+        assert_eq!(fields(&refused(Some("nobody"), None)), [Field::Email]);
+        assert_eq!(fields(&refused(Some("a@b.co"), Some("call me"))), [Field::PhoneNumber]);
+        let violations = parse(Err(Problem::NotText), Ok(Some("call me")), &settings("refuse")).unwrap_err();
+        assert_eq!(fields(&violations), Field::ALL);
+    }
+
+    #[test]
+    fn a_malformed_one_beside_a_good_one_can_be_left_out() {
+        let ignore = settings("ignore");
+        for (email, phone, left_out) in [
+            (Ok(Some("a@b.co")), Ok(Some("N/A")), Field::PhoneNumber),
+            (Ok(Some("a@b.co")), Err(Problem::NotTextOrInteger), Field::PhoneNumber),
+            (Ok(Some("nobody")), Ok(Some("1")), Field::Email),
+        ] {
+            let parsed = parse(email, phone, &ignore).unwrap();
+            assert_eq!(parsed.observation.identifiers().len(), 1);
+            assert_eq!(fields(&parsed.ignored), [left_out]);
+        }
+        for (email, phone, wrong) in [
+            (Some("nobody"), Some("N/A"), &Field::ALL[..]),
+            (Some("nobody"), Some(" "), &[Field::Email]),
+            (None, Some("N/A"), &[Field::PhoneNumber]),
+        ] {
+            assert_eq!(fields(&parse(Ok(email), Ok(phone), &ignore).unwrap_err()), wrong);
+        }
     }
 }

@@ -1,13 +1,15 @@
 //! The paths of an API, with what the log calls them.
 
 use std::collections::HashMap;
+use std::mem;
 
+use axum::routing::MethodRouter;
 use tonic::Code;
 
 use crate::domain::Outcome;
 
 /// The handlers and paths of an API.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct RouteTable {
     /// The handlers. The log reads the extensions of a response: an [`Outcome`], the
     /// [`ItemCounts`](super::batch::ItemCounts) of a batch, the [`StreamItemCounts`](super::batch::StreamItemCounts) of
@@ -15,6 +17,29 @@ pub struct RouteTable {
     pub router: axum::Router,
     /// Every path of the handlers. Other paths are never logged: they can hold anything.
     pub routes: HashMap<String, Route>,
+}
+
+impl RouteTable {
+    /// Adds a path of the JSON API, in every spelling that clients have for it.
+    pub(crate) fn add(&mut self, path: &str, handler: MethodRouter, route: &Route) {
+        for spelling in spellings(path) {
+            self.router = mem::take(&mut self.router).route(&spelling, handler.clone());
+            self.routes.insert(spelling, route.clone());
+        }
+    }
+}
+
+/// The spellings of a path: as it is, with the `:` of a verb encoded, and with a slash at its end.
+fn spellings(path: &str) -> Vec<String> {
+    let mut all = vec![path.to_owned()];
+    if path.contains(':') {
+        all.extend(["%3A", "%3a"].map(|colon| path.replace(':', colon)));
+    }
+    if !path.ends_with('/') {
+        let slashed: Vec<_> = all.iter().map(|path| format!("{path}/")).collect();
+        all.extend(slashed);
+    }
+    all
 }
 
 /// What the log says about a path.
@@ -60,5 +85,18 @@ pub fn code_name(code: Code) -> &'static str {
         Code::Unavailable => "UNAVAILABLE",
         Code::DataLoss => "DATA_LOSS",
         Code::Unauthenticated => "UNAUTHENTICATED",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_has_few_spellings() {
+        assert_eq!(spellings("/"), ["/"]);
+        assert_eq!(spellings("/identify"), ["/identify", "/identify/"]);
+        let batch = ["/identify:batch", "/identify%3Abatch", "/identify%3abatch"];
+        assert_eq!(spellings("/identify:batch"), [batch, batch.map(|path| format!("{path}/").leak() as &str)].concat());
     }
 }

@@ -4,7 +4,12 @@ use crate::harness::{Api, Backend, Service, Suite, TestDatabase, register};
 
 pub fn register(suite: &mut Suite) {
     register!(suite.on_all(): no_collation_joins, canonical_forms_join);
-    register!(suite.on(&[Backend::Sqlite]): blank_is_not_given, a_bad_one_is_named, a_region_completes_phone_numbers);
+    register!(suite.on(&[Backend::Sqlite]):
+        blank_is_not_given,
+        a_bad_one_is_named,
+        a_bad_one_can_be_left_out,
+        a_region_completes_phone_numbers,
+    );
     register!(suite.on_all(): the_longest_fit);
 }
 
@@ -104,6 +109,19 @@ async fn a_bad_one_is_named(database: TestDatabase) {
             assert!(!format!("{refusal:?}").contains("secret"), "{refusal:?}");
             assert!(!refusal.retry, "a retry does not help");
         }
+    }
+    service.stop().await;
+}
+
+async fn a_bad_one_can_be_left_out(database: TestDatabase) {
+    let service = Service::start_with(&database.url, &["--invalid-identifiers", "ignore"]).await;
+    let caller = service.caller();
+    let first = caller.identify(Api::Grpc, Some("a@b.co"), Some("N/A")).await.unwrap();
+    assert_eq!((first.outcome, first.phones.len()), ("created", 0));
+    let again = caller.identify(Api::Http, Some("a@b.co"), Some("555-0100 ext 5")).await.unwrap();
+    assert_eq!((again.outcome, again.primary), ("matched", first.primary));
+    for api in Api::BOTH {
+        assert_eq!(caller.identify(api, Some("no"), Some("N/A")).await.unwrap_err().code, tonic::Code::InvalidArgument);
     }
     service.stop().await;
 }

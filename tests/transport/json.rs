@@ -66,14 +66,74 @@ async fn the_first_field_is_spelled_as_set() {
 }
 
 #[tokio::test]
-async fn the_alias_and_odd_content_types_work() {
+async fn every_spelling_of_a_path_works() {
     let server = Server::start(OK).await;
-    for (path, content_type) in
-        [("/contact/identify", "application/json"), ("/identify", "text/plain; charset=utf-8"), ("/identify?x=1", "x")]
+    for path in ["/identify", "/contact/identify", "/identify?x=1", "/identify/", "/contact/identify/"] {
+        let call = Client::new().post(server.url(path)).body(r#"{"email":"a@b.co"}"#).send().await.unwrap();
+        assert_eq!(call.status(), 200, "{path}");
+    }
+    for path in ["/identify:batch", "/identify%3Abatch", "/identify%3abatch", "/identify:batch/", "/identify%3Abatch/"]
     {
-        let call =
-            Client::new().post(server.url(path)).header("content-type", content_type).body(r#"{"email":"a@b.co"}"#);
-        assert_eq!(call.send().await.unwrap().status(), 200);
+        let call = Client::new().post(server.url(path)).body(r#"{"requests":[{"email":"a@b.co"}]}"#);
+        assert_eq!(call.send().await.unwrap().status(), 200, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_is_no_json_by_its_content_type_is_415() {
+    let server = Server::start(OK).await;
+    let call = async |path: &str, content_type: &str, body: &'static str| {
+        let call = Client::new().post(server.url(path)).header("content-type", content_type).body(body);
+        call.send().await.unwrap()
+    };
+    for json in ["application/json", "text/plain; charset=utf-8", "application/vnd.shop+json", "text/json"] {
+        assert_eq!(call("/identify", json, r#"{"email":"a@b.co"}"#).await.status(), 200, "{json}");
+    }
+    for (content_type, body) in [
+        ("application/x-www-form-urlencoded", "email=a%40b.co&phoneNumber=1"),
+        ("application/x-www-form-urlencoded", r#"{"email":"a@b.co"}"#),
+        ("multipart/form-data; boundary=x", "--x\r\n\r\n--x--"),
+        ("application/xml", "<email>a@b.co</email>"),
+    ] {
+        for path in ["/identify", "/contact/identify", "/identify:batch"] {
+            let response = call(path, content_type, body).await;
+            assert_eq!(response.headers()["accept"], "application/json");
+            assert_eq!(refused(response).await, refusal(415, 3, "CONTENT_TYPE_UNKNOWN"), "{content_type}");
+        }
+    }
+    assert_eq!(server.resolver.begun.load(std::sync::atomic::Ordering::SeqCst), 4);
+}
+
+#[tokio::test]
+async fn the_number_0_is_no_phone_number() {
+    let server = Server::start(OK).await;
+    let missing = server.post(r#"{"phoneNumber":0}"#).await;
+    assert_eq!(refused(missing).await, refusal(400, 3, "IDENTIFIER_MISSING"));
+    let (_, answer) = status_and_body(server.post(r#"{"email":"a@b.co","phoneNumber":0}"#).await).await;
+    assert_eq!(answer["contact"]["phoneNumbers"], json!([]));
+}
+
+#[tokio::test]
+async fn the_root_says_what_this_is() {
+    let server = Server::start(OK).await;
+    let (status, about) = status_and_body(reqwest::get(server.url("/")).await.unwrap()).await;
+    assert_eq!(status, 200);
+    assert_eq!(about["name"], "identity");
+    assert_eq!(about["version"], env!("CARGO_PKG_VERSION"));
+    let documentation = reqwest::get(server.url(about["documentation"].as_str().unwrap())).await.unwrap();
+    assert_eq!(documentation.headers()["content-type"], "application/yaml");
+    assert!(documentation.text().await.unwrap().starts_with("openapi: 3"));
+}
+
+#[tokio::test]
+async fn the_probes_have_short_names_and_take_head() {
+    let server = Server::start(OK).await;
+    for path in ["/healthz", "/health", "/healthz/", "/health/", "/readyz", "/readyz/"] {
+        let (status, body) = status_and_body(reqwest::get(server.url(path)).await.unwrap()).await;
+        assert_eq!((status, body), (200, json!({"status": "ok"})), "{path}");
+    }
+    for path in ["/", "/healthz", "/health", "/readyz", "/openapi.yaml"] {
+        assert_eq!(Client::new().head(server.url(path)).send().await.unwrap().status(), 200, "{path}");
     }
 }
 
@@ -131,15 +191,19 @@ async fn every_failure_of_the_resolver_has_its_status() {
 async fn unknown_paths_and_wrong_methods_have_the_shape() {
     let server = Server::start(OK).await;
     let call = async |method: Method, path: &str| Client::new().request(method, server.url(path)).send().await.unwrap();
-    for path in
-        ["/", "/identify/", "/identify:", "/identify:all", "/nope", "/identity.v1.IdentityService/Identify", "/%ff"]
+    for path in ["/identify//", "/identify:", "/identify:all", "/nope", "/identity.v1.IdentityService/Identify", "/%ff"]
     {
         assert_eq!(refused(call(Method::POST, path).await).await, refusal(404, 5, "PATH_UNKNOWN"), "{path}");
     }
     for (method, path, allow) in [
         (Method::GET, "/identify", "POST"),
         (Method::DELETE, "/contact/identify", "POST"),
+        (Method::GET, "/identify/", "POST"),
+        (Method::OPTIONS, "/identify", "POST"),
         (Method::GET, "/identify:batch", "POST"),
+        (Method::GET, "/identify%3Abatch", "POST"),
+        (Method::POST, "/", "GET,HEAD"),
+        (Method::POST, "/health", "GET,HEAD"),
         (Method::POST, "/healthz", "GET,HEAD"),
         (Method::PUT, "/readyz", "GET,HEAD"),
     ] {
@@ -147,6 +211,8 @@ async fn unknown_paths_and_wrong_methods_have_the_shape() {
         assert_eq!(response.headers()["allow"], allow);
         assert_eq!(refused(response).await, refusal(405, 12, "HTTP_METHOD_NOT_ALLOWED"));
     }
+    let head = call(Method::HEAD, "/identify").await;
+    assert_eq!((head.status().as_u16(), &head.headers()["allow"]), (405, &"POST".parse().unwrap()));
 }
 
 #[tokio::test]

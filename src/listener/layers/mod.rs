@@ -6,6 +6,7 @@ mod call_limit;
 mod catch_panic;
 mod deadline;
 mod error_response;
+mod origin_check;
 mod request_id;
 
 pub(super) use access_log::AccessLog;
@@ -13,4 +14,5 @@ pub(super) use call_limit::CallLimit;
 pub(super) use catch_panic::CatchPanic;
 pub(super) use deadline::DeadlineLimit;
 pub(super) use error_response::ErrorResponse;
+pub(super) use origin_check::OriginCheck;
 pub(super) use request_id::AssignRequestId;

@@ -6,6 +6,7 @@ use http::Request;
 use tonic::server::NamedService;
 use tower::Service;
 
+use super::errors::ACCEPT_ENCODING;
 use crate::transport::methods;
 
 /// Two instances of one service, because tonic has one message limit for all methods of a service. Calls go to `batch`
@@ -30,7 +31,11 @@ impl<S: Service<Request<B>>, B> Service<Request<B>> for ByMethod<S> {
         self.batch.poll_ready(cx)
     }
 
-    fn call(&mut self, request: Request<B>) -> S::Future {
+    fn call(&mut self, mut request: Request<B>) -> S::Future {
+        if methods::answers_a_stream(request.uri().path()) {
+            // tonic would compress each answer by itself, for more time than its few bytes are worth.
+            request.headers_mut().remove(ACCEPT_ENCODING);
+        }
         let service = if methods::takes_batch(request.uri().path()) { &mut self.batch } else { &mut self.single };
         service.call(request)
     }

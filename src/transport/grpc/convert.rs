@@ -3,19 +3,22 @@
 use prost::Message;
 use tonic_types::pb::Status;
 
-use crate::domain::{Answer, ContactId, IdentifierKind, Identity, Outcome};
+use crate::domain::{ContactId, IdentifierKind, Identity, Outcome};
 use crate::proto::identity::v1 as pb;
 use crate::proto::identity::v1::batch_identify_result::Result as OfBatch;
 use crate::proto::identity::v1::stream_identify_response::Result as OfStream;
+use crate::transport::answered::Answered;
 use crate::transport::batch::ItemResult;
 use crate::transport::errors::ApiError;
-use crate::transport::parse::FieldNames;
+use crate::transport::parse::{FieldNames, Violation};
 
 /// The message of an answer.
-pub(super) fn response(answer: &Answer) -> pb::IdentifyResponse {
-    let mut response = pb::IdentifyResponse { contact: Some(identity(&answer.identity)), ..Default::default() };
-    response.set_outcome(outcome(answer.outcome));
-    response
+pub(super) fn response(Answered { answer, ignored }: &Answered) -> pb::IdentifyResponse {
+    pb::IdentifyResponse {
+        contact: Some(identity(&answer.identity)),
+        outcome: outcome(answer.outcome).into(),
+        ignored: ignored.iter().map(malformed).collect(),
+    }
 }
 
 /// The result of an item of a batch.
@@ -43,6 +46,13 @@ fn status_message(error: &ApiError) -> Status {
         message: status.message().to_owned(),
         details: Vec::new(),
     })
+}
+
+/// An identifier that was left out. Its value is not quoted: it is personal data, and the caller has it.
+fn malformed(violation: &Violation) -> pb::Ignored {
+    let identifier = pb::Identifier { kind: violation.field.kind().name().to_owned(), value: String::new() };
+    let reason = pb::IgnoredReason::Malformed.into();
+    pb::Ignored { identifier: Some(identifier), reason, primary_contact_id: 0 }
 }
 
 fn identity(identity: &Identity) -> pb::Identity {

@@ -7,12 +7,11 @@ use tokio::sync::Semaphore;
 use tonic::Request;
 
 use super::settings::GrpcSettings;
-use crate::domain::Observation;
 use crate::proto::identity::v1 as pb;
 use crate::resolver::IdentifyError;
 use crate::transport::deadline::Deadlines;
 use crate::transport::errors::ApiError;
-use crate::transport::parse::parse;
+use crate::transport::parse::{Parsed, parse};
 use crate::transport::readiness::Readiness;
 
 /// What the methods of `identity.v1.IdentityService` share.
@@ -25,10 +24,10 @@ pub(super) struct IdentityApi<R> {
     pub(super) stream_places: Arc<Semaphore>,
 }
 
-/// The observation in a request.
-pub(super) fn observation(request: &pb::IdentifyRequest, settings: &GrpcSettings) -> Result<Observation, ApiError> {
-    let region = settings.identify.phone_region;
-    parse(request.email.as_deref(), request.phone_number.as_deref(), region).map_err(ApiError::Invalid)
+/// What a request says.
+pub(super) fn parsed(request: &pb::IdentifyRequest, settings: &GrpcSettings) -> Result<Parsed, ApiError> {
+    let (email, phone_number) = (request.email.as_deref(), request.phone_number.as_deref());
+    parse(Ok(email), Ok(phone_number), &settings.identify).map_err(ApiError::Invalid)
 }
 
 /// When a call must have its answer. The listener's stack gives every call its deadlines.

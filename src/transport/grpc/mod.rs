@@ -3,10 +3,12 @@
 mod answer_buffer;
 mod bounded_streams;
 mod by_method;
+mod compression;
 mod convert;
 mod errors;
 mod health;
 mod identity_api;
+mod inflate;
 mod service;
 mod services;
 mod settings;
@@ -16,6 +18,7 @@ mod stream_driver;
 use std::sync::Arc;
 
 use tokio::sync::Semaphore;
+use tonic::codec::CompressionEncoding;
 use tonic_health::pb::health_server::HealthServer;
 
 use self::bounded_streams::{BoundedStreams, StreamBounds};
@@ -44,14 +47,18 @@ pub fn routes<R: Identify>(
 ) -> Result<RouteTable, DescriptorError> {
     let stream_places = Arc::new(Semaphore::new(settings.stream_items.clamp(1, Semaphore::MAX_PERMITS)));
     let api = Arc::new(IdentityApi { resolver, settings, readiness: readiness.clone(), stream_places });
-    let with_limit = |bytes| IdentityServiceServer::from_arc(Arc::clone(&api)).max_decoding_message_size(bytes);
+    let with_limit = |bytes| {
+        IdentityServiceServer::from_arc(Arc::clone(&api))
+            .max_decoding_message_size(bytes)
+            .send_compressed(CompressionEncoding::Gzip)
+    };
     let single = settings.limits.http_body_limit;
     let identity = ByMethod { single: with_limit(single), batch: with_limit(batch_body_limit(single)) };
     let bounds = StreamBounds::new(settings.probe_streams);
     let health = HealthServer::new(Health::new(readiness.clone(), &[SERVICE_NAME]));
     let health = BoundedStreams::new(health, bounds.clone());
 
-    let mut services = Services::default();
+    let mut services = Services::new(single);
     services.add(identity, FILE_DESCRIPTOR_SET);
     services.add_probe(health, tonic_health::pb::FILE_DESCRIPTOR_SET);
     services.into_routes(settings.reflection.then(|| bounds.end_on_shutdown(readiness)))

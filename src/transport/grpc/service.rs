@@ -2,24 +2,27 @@
 
 use tonic::{Request, Response, Status, Streaming};
 
+use super::compression::{accepts_compression, compress_if_worthwhile};
 use super::convert;
-use super::identity_api::{IdentityApi, deadline, observation};
+use super::identity_api::{IdentityApi, deadline, parsed};
 use super::stream::{self, AnswerStream};
-use crate::domain::Answer;
 use crate::proto::identity::v1 as pb;
 use crate::proto::identity::v1::identity_service_server::IdentityService;
 use crate::resolver::Identify;
+use crate::transport::answered::Answered;
 use crate::transport::batch::{ItemCounts, ItemResult, StreamItemCounts, identify_batch};
 use crate::transport::batch_size::BatchSize;
 use crate::transport::errors::ApiError;
-use crate::transport::parse::FieldNames;
+use crate::transport::parse::{FieldNames, Parsed};
 
 #[tonic::async_trait]
 impl<R: Identify> IdentityService for IdentityApi<R> {
     async fn identify(&self, request: Request<pb::IdentifyRequest>) -> Result<Response<pb::IdentifyResponse>, Status> {
-        let answer = self.answer(request).await.map_err(|error| error.status(FieldNames::Proto))?;
-        let mut response = Response::new(convert::response(&answer));
-        response.extensions_mut().insert(answer.outcome);
+        let accepts_compression = accepts_compression(request.metadata());
+        let answered = self.answer(request).await.map_err(|error| error.status(FieldNames::Proto))?;
+        let mut response = Response::new(convert::response(&answered));
+        response.extensions_mut().insert(answered.answer.outcome);
+        compress_if_worthwhile(&mut response, accepts_compression);
         Ok(response)
     }
 
@@ -27,12 +30,14 @@ impl<R: Identify> IdentityService for IdentityApi<R> {
         &self,
         request: Request<pb::BatchIdentifyRequest>,
     ) -> Result<Response<pb::BatchIdentifyResponse>, Status> {
+        let accepts_compression = accepts_compression(request.metadata());
         let results = self.answer_batch(request).await.map_err(|error| error.status(FieldNames::Proto))?;
         let counts = ItemCounts::from_results(&results);
         let results =
             results.iter().map(|result| pb::BatchIdentifyResult { result: Some(convert::batch_item(result)) });
         let mut response = Response::new(pb::BatchIdentifyResponse { results: results.collect() });
         response.extensions_mut().insert(counts);
+        compress_if_worthwhile(&mut response, accepts_compression);
         Ok(response)
     }
 
@@ -50,18 +55,18 @@ impl<R: Identify> IdentityService for IdentityApi<R> {
 }
 
 impl<R: Identify> IdentityApi<R> {
-    async fn answer(&self, request: Request<pb::IdentifyRequest>) -> Result<Answer, ApiError> {
+    async fn answer(&self, request: Request<pb::IdentifyRequest>) -> Result<Answered, ApiError> {
         let deadline = deadline(&request)?;
         // The request and its headers are dropped before the wait.
-        let observation = observation(&request.into_inner(), &self.settings)?;
-        Ok(self.resolver.identify(observation, deadline).await?)
+        let Parsed { observation, ignored } = parsed(&request.into_inner(), &self.settings)?;
+        Ok(Answered { answer: self.resolver.identify(observation, deadline).await?, ignored })
     }
 
     async fn answer_batch(&self, request: Request<pb::BatchIdentifyRequest>) -> Result<Vec<ItemResult>, ApiError> {
         let deadline = deadline(&request)?;
         let requests = request.into_inner().requests;
         BatchSize::check(requests.len())?; // Before the work of reading them.
-        let items = requests.iter().map(|request| observation(request, &self.settings)).collect();
+        let items = requests.iter().map(|request| parsed(request, &self.settings)).collect();
         identify_batch(&self.resolver, items, deadline).await
     }
 }

@@ -3,8 +3,7 @@
 use std::collections::HashMap;
 use std::convert::Infallible;
 
-use axum::response::IntoResponse;
-use http::Request;
+use http::{Request, Response};
 use prost_reflect::DescriptorPool;
 use tonic::body::Body;
 use tonic::server::NamedService;
@@ -13,6 +12,7 @@ use tonic_reflection::server::Builder as Reflection;
 use tower::Service;
 
 use super::bounded_streams::{BoundedStreams, StreamBounds};
+use super::inflate::Inflate;
 use crate::transport::routes::{Route, RouteTable};
 
 /// The API cannot be built, because a descriptor set is broken.
@@ -26,31 +26,36 @@ pub enum DescriptorError {
     Descriptors(#[from] prost_reflect::DescriptorError),
 }
 
-/// Services, each with its descriptors, so that reflection and the log know all of them.
-#[derive(Default)]
+/// Services, each with its descriptors, so that reflection and the log know all of them. All take gzip.
 pub(super) struct Services {
     routes: Routes,
     descriptors: Vec<&'static [u8]>,
     probes: Vec<&'static str>,
+    /// The largest message of a single request, in bytes.
+    body_limit: usize,
 }
 
 impl Services {
+    pub(super) fn new(body_limit: usize) -> Self {
+        Self { routes: Routes::default(), descriptors: Vec::new(), probes: Vec::new(), body_limit }
+    }
+
     /// Adds a service and its descriptors.
     pub(super) fn add<S>(&mut self, service: S, descriptors: &'static [u8])
     where
-        S: Service<Request<Body>, Error = Infallible> + NamedService + Clone + Send + Sync + 'static,
-        S::Response: IntoResponse,
+        S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
+        S: NamedService + Clone + Send + Sync + 'static,
         S::Future: Send + 'static,
     {
-        self.routes = std::mem::take(&mut self.routes).add_service(service);
+        self.routes = std::mem::take(&mut self.routes).add_service(Inflate::new(service, self.body_limit));
         self.descriptors.push(descriptors);
     }
 
     /// Adds a service that machines call every few seconds.
     pub(super) fn add_probe<S>(&mut self, service: S, descriptors: &'static [u8])
     where
-        S: Service<Request<Body>, Error = Infallible> + NamedService + Clone + Send + Sync + 'static,
-        S::Response: IntoResponse,
+        S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
+        S: NamedService + Clone + Send + Sync + 'static,
         S::Future: Send + 'static,
     {
         self.probes.push(S::NAME);
@@ -88,8 +93,8 @@ impl Services {
         };
         let (v1, v1alpha) = (all().build_v1()?, all().build_v1alpha()?);
         self.routes = std::mem::take(&mut self.routes)
-            .add_service(BoundedStreams::new(v1, bounds.clone()))
-            .add_service(BoundedStreams::new(v1alpha, bounds.clone()));
+            .add_service(Inflate::new(BoundedStreams::new(v1, bounds.clone()), self.body_limit))
+            .add_service(Inflate::new(BoundedStreams::new(v1alpha, bounds.clone()), self.body_limit));
         Ok(())
     }
 }

@@ -13,17 +13,18 @@ use tonic::{Request, Status, Streaming};
 
 use super::answer_buffer::AnswerSender;
 use super::errors::error_from_tonic;
-use super::identity_api::{IdentityApi, observation};
+use super::identity_api::{IdentityApi, parsed};
 use super::settings::GrpcSettings;
 use crate::domain::Identity;
 use crate::proto::identity::v1 as pb;
 use crate::resolver::{Answers, Identify, IdentifyError};
+use crate::transport::answered::Answered;
 use crate::transport::batch::{ItemResult, StreamItemCounts};
 use crate::transport::connection::ConnectionStreams;
 use crate::transport::deadline::Deadlines;
 use crate::transport::errors::ApiError;
 use crate::transport::ordering::{IdentifierOrder, OrderedGroup};
-use crate::transport::parse::FieldNames;
+use crate::transport::parse::{FieldNames, Parsed, Violation};
 
 /// Maximum items of one stream that are under way or whose answers wait: enough to fill a few transactions.
 const WINDOW: usize = 1_024;
@@ -35,11 +36,18 @@ const FIRST_WINDOW: usize = 64;
 /// If waiting answers hold so many contacts, nothing more is started: an identity can have thousands of them.
 const WAITING_CONTACTS: usize = 4_096;
 
+/// An item that is being resolved.
+struct Item {
+    correlation_id: String,
+    /// What was left out of the item.
+    ignored: Vec<Violation>,
+}
+
 /// A group that is done.
-type Done = (OrderedGroup<String>, Answers);
+type Done = (OrderedGroup<Item>, Answers);
 
 /// A group with its permits, which may be fewer than its items if there are not so many at all.
-type Admitted = (OrderedGroup<String>, OwnedSemaphorePermit);
+type Admitted = (OrderedGroup<Item>, OwnedSemaphorePermit);
 
 /// The work of one stream: reads items, resolves them in order, and hands the answers over.
 pub(super) struct StreamDriver<R> {
@@ -52,9 +60,9 @@ pub(super) struct StreamDriver<R> {
     end: Option<Result<(), Status>>,
     shutdown: BoxFuture<'static, ApiError>,
     expired: BoxFuture<'static, ()>,
-    order: IdentifierOrder<String>,
+    order: IdentifierOrder<Item>,
     /// Groups that wait for the client to take answers, or for the group in `admission`.
-    ready: VecDeque<OrderedGroup<String>>,
+    ready: VecDeque<OrderedGroup<Item>>,
     /// A group that waits for permits. Nothing is read meanwhile.
     admission: Option<BoxFuture<'static, Admitted>>,
     groups: FuturesUnordered<BoxFuture<'static, Done>>,
@@ -150,11 +158,11 @@ impl<R: Identify> StreamDriver<R> {
     /// Takes an item. An invalid one is answered at once.
     fn take(&mut self, request: pb::StreamIdentifyRequest) {
         let pb::StreamIdentifyRequest { correlation_id, request } = request;
-        match observation(&request.unwrap_or_default(), &self.settings) {
+        match parsed(&request.unwrap_or_default(), &self.settings) {
             Err(error) => self.answer(correlation_id, Err(error)),
-            Ok(observation) => {
+            Ok(Parsed { observation, ignored }) => {
                 self.under_way += 1;
-                self.ready.extend(self.order.push(observation, correlation_id));
+                self.ready.extend(self.order.push(observation, Item { correlation_id, ignored }));
             }
         }
     }
@@ -193,15 +201,16 @@ impl<R: Identify> StreamDriver<R> {
     fn finish(&mut self, (group, answers): Done) {
         self.ready.extend(self.order.finish(group.iter().map(|(observation, _)| observation)));
         self.under_way -= group.len();
-        for ((_, correlation_id), answer) in group.into_iter().zip(answers) {
-            self.answer(correlation_id, answer.map_err(ApiError::from));
+        for ((_, Item { correlation_id, ignored }), answer) in group.into_iter().zip(answers) {
+            let result = answer.map(|answer| Answered { answer, ignored }).map_err(ApiError::from);
+            self.answer(correlation_id, result);
         }
     }
 
     fn answer(&mut self, correlation_id: String, result: ItemResult) {
         self.counts.count(result.is_ok());
         let contacts = match &result {
-            Ok(answer) if self.latest.as_ptr() != Arc::as_ptr(&answer.identity) => {
+            Ok(Answered { answer, .. }) if self.latest.as_ptr() != Arc::as_ptr(&answer.identity) => {
                 self.latest = Arc::downgrade(&answer.identity);
                 answer.identity.contacts().len()
             }

@@ -10,13 +10,12 @@ use super::errors::{ErrorBody, JSON, error_response};
 use super::request::{IdentifyFields, batch_items};
 use super::response::{self, Body};
 use super::settings::{HttpSettings, deadline};
-use crate::domain::Observation;
 use crate::resolver::{Identify, IdentifyError};
 use crate::settings::Spelling;
 use crate::transport::batch::{ItemCounts, ItemResult, identify_batch};
 use crate::transport::batch_size::{BatchSize, batch_body_limit};
 use crate::transport::errors::ApiError;
-use crate::transport::parse::{FieldNames, parse};
+use crate::transport::parse::{FieldNames, Parsed};
 
 /// `identity.v1.IdentityService/BatchIdentify` as JSON.
 #[derive(Debug)]
@@ -46,10 +45,10 @@ impl<R: Identify> BatchHandler<R> {
     async fn answer(&self, request: Request) -> Result<Response, ApiError> {
         let deadline = deadline(&request)?;
         let limit = batch_body_limit(self.settings.limits.http_body_limit);
-        let body = body::read(request.into_body(), limit, self.settings.body_timeout).await?;
+        let body = body::read(request, limit, self.settings.body_timeout).await?;
         let items = batch_items(&body)?;
         BatchSize::check(items.len())?; // Before the work of reading them.
-        let items = items.into_iter().map(|item| self.observation(item)).collect();
+        let items = items.into_iter().map(|item| self.parsed(item)).collect();
         let results = identify_batch(&self.resolver, items, deadline).await?;
 
         let body = json(&results, self.settings.identify.primary_id_field).map_err(|_| IdentifyError::Internal)?;
@@ -58,16 +57,14 @@ impl<R: Identify> BatchHandler<R> {
         Ok(response)
     }
 
-    fn observation(&self, item: &RawValue) -> Result<Observation, ApiError> {
-        let fields = IdentifyFields::read_item(item)?;
-        parse(fields.email.as_deref(), fields.phone_number.as_deref(), self.settings.identify.phone_region)
-            .map_err(ApiError::Invalid)
+    fn parsed(&self, item: &RawValue) -> Result<Parsed, ApiError> {
+        IdentifyFields::read_item(item)?.parse(&self.settings.identify)
     }
 }
 
 fn json(results: &[ItemResult], spelling: Spelling) -> Result<Vec<u8>, serde_json::Error> {
     let results = results.iter().map(|result| match result {
-        Ok(answer) => ResultBody::Response(response::batch_item(answer, spelling)),
+        Ok(answered) => ResultBody::Response(response::batch_item(answered, spelling)),
         Err(error) => ResultBody::Error(ErrorBody::from_status(&error.status(FieldNames::Json))),
     });
     serde_json::to_vec(&Results { results: results.collect() })

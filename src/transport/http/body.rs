@@ -3,28 +3,40 @@
 use std::time::Duration;
 
 use axum::body::Body;
+use axum::extract::Request;
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use hyper::body::Body as _;
 use tokio::time::timeout;
 
+use super::content::Encoding;
+use super::gzip;
 use crate::transport::errors::ApiError;
 
-/// How much of a body that is too large is read and thrown away. A client that sends everything before it reads sees
-/// the 413 then, not a reset connection.
+/// How much of a body that is refused is read and thrown away. A client that sends everything before it reads sees
+/// the answer then, not a reset connection.
 const DISCARD_LIMIT: usize = 1024 * 1024;
 
 /// How long that may take.
 const DISCARD_TIME: Duration = Duration::from_secs(1);
 
-/// Returns a body of at most `limit` bytes that arrives within `timeout_after`.
-pub(super) async fn read(mut body: Body, limit: usize, timeout_after: Duration) -> Result<Bytes, ApiError> {
-    let collected = timeout(timeout_after, collect(&mut body, limit)).await.unwrap_or(Err(ApiError::TooSlow));
-    if matches!(collected, Err(ApiError::TooLarge { .. })) {
+/// Returns the JSON text of a request: at most `limit` bytes, before and after decompression, that arrive within
+/// `timeout_after`.
+pub(super) async fn read(request: Request, limit: usize, timeout_after: Duration) -> Result<Bytes, ApiError> {
+    let encoding = Encoding::of_json(request.headers());
+    let mut body = request.into_body();
+    let collected = match encoding {
+        Ok(_) => timeout(timeout_after, collect(&mut body, limit)).await.unwrap_or(Err(ApiError::TooSlow)),
+        Err(ref error) => Err(error.clone()),
+    };
+    if matches!(collected, Err(ApiError::TooLarge { .. } | ApiError::ContentType | ApiError::Encoding)) {
         // The answer is the same whether the body ends or not.
         let _ = timeout(DISCARD_TIME, discard(&mut body)).await;
     }
-    collected
+    match encoding? {
+        Encoding::Identity => collected,
+        Encoding::Gzip => gzip::decompress(&collected?, limit).await,
+    }
 }
 
 async fn collect(body: &mut Body, limit: usize) -> Result<Bytes, ApiError> {
@@ -69,32 +81,36 @@ mod tests {
 
     const LONG: Duration = Duration::from_secs(60);
 
+    async fn read_body(body: Body, limit: usize, timeout_after: Duration) -> Result<Bytes, ApiError> {
+        read(Request::new(body), limit, timeout_after).await
+    }
+
     fn chunks(chunks: &'static [&'static str]) -> Body {
         Body::from_stream(stream::iter(chunks.iter().map(Ok::<_, std::io::Error>)).map(|c| c.map(|c| Bytes::from(*c))))
     }
 
     #[tokio::test]
     async fn joins_what_comes_in_pieces() {
-        assert_eq!(read(chunks(&["ab", "cd", "", "e"]), 5, LONG).await.unwrap(), "abcde");
-        assert_eq!(read(chunks(&[]), 5, LONG).await.unwrap(), "");
+        assert_eq!(read_body(chunks(&["ab", "cd", "", "e"]), 5, LONG).await.unwrap(), "abcde");
+        assert_eq!(read_body(chunks(&[]), 5, LONG).await.unwrap(), "");
     }
 
     #[tokio::test]
     async fn the_limit_holds_with_and_without_a_declared_length() {
         for body in [Body::from("abcdef"), chunks(&["abc", "def"]), chunks(&["abcdef"])] {
-            assert_eq!(read(body, 5, LONG).await, Err(ApiError::TooLarge { limit: 5 }));
+            assert_eq!(read_body(body, 5, LONG).await, Err(ApiError::TooLarge { limit: 5 }));
         }
     }
 
     #[tokio::test]
     async fn a_body_that_is_too_large_is_refused_also_if_the_rest_is_slow() {
         let body = Body::from_stream(stream::iter([Ok::<_, std::io::Error>("abcdef")]).chain(stream::pending()));
-        assert_eq!(read(body, 5, Duration::from_millis(10)).await, Err(ApiError::TooLarge { limit: 5 }));
+        assert_eq!(read_body(body, 5, Duration::from_millis(10)).await, Err(ApiError::TooLarge { limit: 5 }));
     }
 
     #[tokio::test]
     async fn a_body_that_stops_is_given_up() {
         let body = Body::from_stream(stream::pending::<Result<Bytes, std::io::Error>>());
-        assert_eq!(read(body, 5, Duration::from_millis(10)).await, Err(ApiError::TooSlow));
+        assert_eq!(read_body(body, 5, Duration::from_millis(10)).await, Err(ApiError::TooSlow));
     }
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use axum::response::{IntoResponse, Response};
-use http::header::{CONTENT_TYPE, RETRY_AFTER};
+use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderName, HeaderValue, StatusCode};
 use serde::Serialize;
 use tonic::{Code, Status};
@@ -28,6 +28,13 @@ pub fn error_response(error: &ApiError) -> Response {
         // In whole seconds, and never 0, which would mean "at once".
         response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(delay.as_secs_f64().ceil().max(1.0) as u64));
     }
+    // What the caller may send instead (RFC 9110).
+    if *error == ApiError::ContentType {
+        response.headers_mut().insert(ACCEPT, JSON.1);
+    }
+    if *error == ApiError::Encoding {
+        response.headers_mut().insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
+    }
     response.extensions_mut().insert(status.code());
     response
 }
@@ -37,12 +44,14 @@ fn http_status(error: &ApiError, status: &Status) -> StatusCode {
     match error {
         ApiError::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
         ApiError::TooSlow => StatusCode::REQUEST_TIMEOUT,
+        ApiError::ContentType | ApiError::Encoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
         ApiError::WrongHttpMethod => StatusCode::METHOD_NOT_ALLOWED,
         // Not the fault of this caller.
         ApiError::ConnectionsFull => StatusCode::SERVICE_UNAVAILABLE,
         ApiError::Invalid(_)
         | ApiError::BatchSize(_)
         | ApiError::Malformed(_)
+        | ApiError::Origin
         | ApiError::Timeout(_)
         | ApiError::UnknownMethod
         | ApiError::UnknownPath

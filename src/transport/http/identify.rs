@@ -10,11 +10,14 @@ use super::settings::{HttpSettings, deadline};
 use super::{body, response};
 use crate::resolver::{Identify, IdentifyError};
 use crate::transport::errors::ApiError;
-use crate::transport::parse::parse;
+use crate::transport::parse::{FieldNames, Parsed};
 use crate::transport::routes::outcome_name;
 
 /// The response header with the outcome.
 const OUTCOME: HeaderName = HeaderName::from_static("identity-outcome");
+
+/// The response header with the fields that were left out.
+const IGNORED: HeaderName = HeaderName::from_static("identity-ignored");
 
 /// `identity.v1.IdentityService/Identify` as JSON.
 #[derive(Debug)]
@@ -30,18 +33,19 @@ impl<R: Identify> IdentifyHandler<R> {
 
     async fn answer(&self, request: Request) -> Result<Response, ApiError> {
         let deadline = deadline(&request)?;
-        let body =
-            body::read(request.into_body(), self.settings.limits.http_body_limit, self.settings.body_timeout).await?;
-        let fields = IdentifyFields::read(&body)?;
-        let observation =
-            parse(fields.email.as_deref(), fields.phone_number.as_deref(), self.settings.identify.phone_region)
-                .map_err(ApiError::Invalid)?;
+        let body = body::read(request, self.settings.limits.http_body_limit, self.settings.body_timeout).await?;
+        let Parsed { observation, ignored } = IdentifyFields::read(&body)?.parse(&self.settings.identify)?;
         let answer = self.resolver.identify(observation, deadline).await?;
 
         let body = response::json(&answer.identity, self.settings.identify.primary_id_field)
             .map_err(|_| IdentifyError::Internal)?;
         let outcome = (OUTCOME, HeaderValue::from_static(outcome_name(answer.outcome)));
         let mut response = ([JSON, outcome], body).into_response();
+        if !ignored.is_empty() {
+            let fields: Vec<_> = ignored.iter().map(|violation| violation.field.name(FieldNames::Json)).collect();
+            let fields = HeaderValue::try_from(fields.join(",")).map_err(|_| IdentifyError::Internal)?;
+            response.headers_mut().insert(IGNORED, fields);
+        }
         response.extensions_mut().insert(answer.outcome);
         Ok(response)
     }

@@ -1,11 +1,15 @@
 //! The JSON API: a gateway in the manner of grpc-gateway, driven by the `google.api.http` options of the proto, in the
 //! same process.
 
+mod about;
 mod batch;
 mod body;
+mod content;
 mod errors;
 mod gateway;
+mod gzip;
 mod identify;
+mod origin;
 mod probes;
 mod request;
 mod response;
@@ -20,6 +24,7 @@ pub use self::gateway::BindingError;
 use self::gateway::Gateway;
 pub use self::gateway::GatewayError;
 use self::identify::IdentifyHandler;
+pub use self::origin::{OriginRules, OriginVerdict, permit, share};
 use self::settings::HttpSettings;
 use crate::proto::FILE_DESCRIPTOR_SET;
 use crate::resolver;
@@ -51,7 +56,10 @@ pub fn routes<R: resolver::Identify>(
         let batch = Arc::clone(&batch);
         async move { batch.call(request).await }
     });
-    let RouteTable { router, routes } = probes::add(gateway.into_routes(FILE_DESCRIPTOR_SET)?, readiness);
+    let mut table = gateway.into_routes(FILE_DESCRIPTOR_SET)?;
+    probes::add(&mut table, readiness);
+    about::add(&mut table);
+    let RouteTable { router, routes } = table;
     // Last, because the answer to a wrong method is for the existing paths.
     let router = router
         .fallback(async || error_response(&ApiError::UnknownPath))

@@ -8,21 +8,17 @@ use crate::transport::errors::ApiError;
 use crate::transport::readiness::Readiness;
 use crate::transport::routes::{Route, RouteTable};
 
-/// Adds `GET /healthz` (the process runs) and `GET /readyz` (the database was reachable when it was checked last, and
-/// the service is not shutting down).
+/// Adds `GET /healthz`, also as `/health` (the process runs), and `GET /readyz` (the database was reachable when it was
+/// checked last, and the service is not shutting down).
 ///
 /// They have no RPC, because gRPC has its own health protocol.
-pub(super) fn add(routes: RouteTable, readiness: Readiness) -> RouteTable {
-    let RouteTable { mut router, mut routes } = routes;
-    router = router.route("/healthz", get(async || ok())).route(
-        "/readyz",
-        get(async move || if readiness.is_ready() { ok() } else { error_response(&ApiError::NotReady) }),
-    );
-    for path in ["/healthz", "/readyz"] {
-        let route = Route { rpc_method: None, http_route: Some(path.to_owned()), is_probe: true, is_stream: false };
-        routes.insert(path.to_owned(), route);
+pub(super) fn add(routes: &mut RouteTable, readiness: Readiness) {
+    let route = |path: &str| Route { http_route: Some(path.to_owned()), is_probe: true, ..Route::default() };
+    for path in ["/healthz", "/health"] {
+        routes.add(path, get(async || ok()), &route("/healthz"));
     }
-    RouteTable { router, routes }
+    let ready = async move || if readiness.is_ready() { ok() } else { error_response(&ApiError::NotReady) };
+    routes.add("/readyz", get(ready), &route("/readyz"));
 }
 
 fn ok() -> Response {

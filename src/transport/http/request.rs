@@ -5,14 +5,16 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use crate::settings::IdentifierSettings;
 use crate::transport::errors::ApiError;
-use crate::transport::parse::{Field, Problem, Violation};
+use crate::transport::parse::{Parsed, Problem, parse};
 
 /// The fields of the body of `Identify`: a JSON string or, for the phone number, also a JSON number of digits alone.
+/// Each is absent, a text, or of a wrong JSON type.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct IdentifyFields<'a> {
-    pub(super) email: Option<Cow<'a, str>>,
-    pub(super) phone_number: Option<Cow<'a, str>>,
+    email: Result<Option<Cow<'a, str>>, Problem>,
+    phone_number: Result<Option<Cow<'a, str>>, Problem>,
 }
 
 /// Values are kept as they were written: a number can have more digits than any integer type.
@@ -30,10 +32,9 @@ impl<'a> IdentifyFields<'a> {
     /// Reads a body. Unknown fields are ignored; `null` is the same as absent.
     ///
     /// # Errors
-    /// [`ApiError::Malformed`], with the place but never the text, or [`ApiError::Invalid`] with all fields
-    /// whose JSON type is wrong.
+    /// [`ApiError::Malformed`], with the place but never the text.
     pub(super) fn read(body: &'a [u8]) -> Result<Self, ApiError> {
-        Self::from_body(object(body)?)
+        Ok(Self::from_body(object(body)?))
     }
 
     /// Reads the fields of an item of a batch.
@@ -42,23 +43,26 @@ impl<'a> IdentifyFields<'a> {
             return Err(malformed("the item is not a JSON object"));
         }
         // It is valid JSON, so only this can be wrong.
-        Self::from_body(serde_json::from_str(item.get()).map_err(|_| malformed("the item has a field twice"))?)
+        let body = serde_json::from_str(item.get()).map_err(|_| malformed("the item has a field twice"))?;
+        Ok(Self::from_body(body))
     }
 
-    fn from_body(body: IdentifyBody<'a>) -> Result<Self, ApiError> {
-        let email = body.email.map(RawValue::get).map(text).transpose();
-        let email = email.map_err(|problem| Violation { field: Field::Email, problem });
+    /// Returns what the request says.
+    ///
+    /// # Errors
+    /// [`ApiError::Invalid`] names all malformed fields.
+    pub(super) fn parse(&self, settings: &IdentifierSettings) -> Result<Parsed, ApiError> {
+        let email = self.email.as_ref().map(Option::as_deref).map_err(|problem| *problem);
+        let phone_number = self.phone_number.as_ref().map(Option::as_deref).map_err(|problem| *problem);
+        parse(email, phone_number, settings).map_err(ApiError::Invalid)
+    }
+
+    fn from_body(body: IdentifyBody<'a>) -> Self {
         let phone_number = match (body.phone_number, body.phone_number_as_in_proto) {
             (Some(_), Some(_)) => Err(Problem::GivenTwice),
-            (given, None) | (None, given) => given.map(RawValue::get).map(text_or_digits).transpose(),
+            (given, None) | (None, given) => given.map_or(Ok(None), |json| text_or_digits(json.get())),
         };
-        let phone_number = phone_number.map_err(|problem| Violation { field: Field::PhoneNumber, problem });
-        match (email, phone_number) {
-            (Ok(email), Ok(phone_number)) => Ok(Self { email, phone_number }),
-            (email, phone_number) => {
-                Err(ApiError::Invalid(email.err().into_iter().chain(phone_number.err()).collect()))
-            }
-        }
+        Self { email: body.email.map(|json| text(json.get())).transpose(), phone_number }
     }
 }
 
@@ -105,11 +109,16 @@ fn text(json: &str) -> Result<Cow<'_, str>, Problem> {
 }
 
 /// Parses a JSON string, or a JSON number of digits alone.
-fn text_or_digits(json: &str) -> Result<Cow<'_, str>, Problem> {
+///
+/// The number 0 means "not given": programs send it for a number that they do not have. As a phone number, it would
+/// join all customers whose number is missing.
+fn text_or_digits(json: &str) -> Result<Option<Cow<'_, str>>, Problem> {
     if json.starts_with('"') {
-        text(json)
+        text(json).map(Some)
+    } else if json == "0" {
+        Ok(None)
     } else if json.bytes().all(|byte| byte.is_ascii_digit()) {
-        Ok(Cow::Borrowed(json))
+        Ok(Some(Cow::Borrowed(json)))
     } else {
         Err(Problem::NotTextOrInteger)
     }
@@ -134,19 +143,16 @@ fn not_json(error: &serde_json::Error) -> ApiError {
 mod tests {
     use super::*;
 
-    fn read(body: &str) -> Result<(Option<String>, Option<String>), ApiError> {
+    type Text = Result<Option<String>, Problem>;
+
+    fn read(body: &str) -> Result<(Text, Text), ApiError> {
         let owned = |text: Option<Cow<'_, str>>| text.map(Cow::into_owned);
-        IdentifyFields::read(body.as_bytes()).map(|fields| (owned(fields.email), owned(fields.phone_number)))
+        let fields = IdentifyFields::read(body.as_bytes())?;
+        Ok((fields.email.map(owned), fields.phone_number.map(owned)))
     }
 
     fn phone(body: &str) -> Option<String> {
-        read(body).unwrap().1
-    }
-
-    fn violations(body: &str) -> Vec<(Field, Problem)> {
-        let error = read(body).unwrap_err();
-        let ApiError::Invalid(violations) = error else { panic!("{body}: {error:?}") };
-        violations.into_iter().map(|violation| (violation.field, violation.problem)).collect()
+        read(body).unwrap().1.unwrap()
     }
 
     #[test]
@@ -157,29 +163,35 @@ mod tests {
         assert_eq!(phone(r#"{"phone_number":123456}"#).unwrap(), "123456");
         assert_eq!(phone(r#"{"phone_number":"1","phoneNumber":null}"#).unwrap(), "1");
         assert_eq!(phone(&format!(r#"{{"phoneNumber":{forty}}}"#)).unwrap(), forty);
-        assert_eq!(phone(r#"{"phoneNumber":0}"#).unwrap(), "0");
+        assert_eq!(phone(r#"{"phoneNumber":"0"}"#).unwrap(), "0");
     }
 
     #[test]
-    fn anything_else_is_refused_by_the_name_of_the_field() {
-        for value in ["-1", "1.5", "1e5", "1E5", "-0", "true", "false", "{}", "[1]", r#"{"a":1}"#] {
+    fn the_number_0_is_not_given() {
+        for body in [r#"{"phoneNumber":0}"#, r#"{"phone_number": 0 }"#] {
+            assert_eq!(phone(body), None, "{body}");
+        }
+    }
+
+    #[test]
+    fn any_other_type_is_wrong() {
+        for value in ["-1", "1.5", "0.0", "1e5", "1E5", "-0", "true", "false", "{}", "[1]", r#"{"a":1}"#] {
             let body = format!(r#"{{"phoneNumber":{value}}}"#);
-            assert_eq!(violations(&body), [(Field::PhoneNumber, Problem::NotTextOrInteger)], "{body}");
+            assert_eq!(read(&body), Ok((Ok(None), Err(Problem::NotTextOrInteger))), "{body}");
         }
-        for value in ["1", "true", "{}", "[]", r#""\ud800""#] {
+        for value in ["0", "1", "true", "{}", "[]", r#""\ud800""#] {
             let body = format!(r#"{{"email":{value}}}"#);
-            assert_eq!(violations(&body), [(Field::Email, Problem::NotText)], "{body}");
+            assert_eq!(read(&body), Ok((Err(Problem::NotText), Ok(None))), "{body}");
         }
-        let both = [(Field::Email, Problem::NotText), (Field::PhoneNumber, Problem::NotTextOrInteger)];
-        assert_eq!(violations(r#"{"email":1,"phoneNumber":-1}"#), both);
-        let twice = [(Field::PhoneNumber, Problem::GivenTwice)];
-        assert_eq!(violations(r#"{"phoneNumber":1,"phone_number":1}"#), twice);
+        let both = Ok((Err(Problem::NotText), Err(Problem::NotTextOrInteger)));
+        assert_eq!(read(r#"{"email":1,"phoneNumber":-1}"#), both);
+        assert_eq!(read(r#"{"phoneNumber":1,"phone_number":1}"#), Ok((Ok(None), Err(Problem::GivenTwice))));
     }
 
     #[test]
     fn absent_and_null_are_not_given_and_unknown_fields_are_ignored() {
         for body in ["{}", r#"{"email":null,"phoneNumber":null}"#, r#" {"x":{"y":[1,{}]},"Email":"a@b.co"} "#] {
-            assert_eq!(read(body).unwrap(), (None, None), "{body}");
+            assert_eq!(read(body), Ok((Ok(None), Ok(None))), "{body}");
         }
     }
 
@@ -195,7 +207,7 @@ mod tests {
     #[test]
     fn escapes_are_read() {
         let (email, _) = read(r#"{"email":"jos\u00e9\u0040b.co"}"#).unwrap();
-        assert_eq!(email.unwrap(), "josé@b.co");
+        assert_eq!(email, Ok(Some("josé@b.co".to_owned())));
     }
 
     #[test]
@@ -235,14 +247,14 @@ mod tests {
     fn a_batch_is_a_list_of_items_each_right_or_wrong_by_itself() {
         let body = br#" {"requests":[{"phoneNumber":1}, [1], null, {"email":"a","email":"a"}, {"email":1}], "x":1}"#;
         let read: Vec<_> = batch_items(body).unwrap().into_iter().map(IdentifyFields::read_item).collect();
-        assert_eq!(read[0].as_ref().unwrap().phone_number.as_deref(), Some("1"));
+        assert_eq!(read[0].as_ref().unwrap().phone_number, Ok(Some("1".into())));
         let malformed = |text: &str| Err(ApiError::Malformed(text.to_owned()));
         assert_eq!(
             read[1..3],
             [malformed("the item is not a JSON object"), malformed("the item is not a JSON object")]
         );
         assert_eq!(read[3], malformed("the item has a field twice"));
-        assert!(matches!(read[4], Err(ApiError::Invalid(_))));
+        assert_eq!(read[4].as_ref().unwrap().email, Err(Problem::NotText));
         for none in ["{}", r#"{"requests":null}"#, r#"{"requests":[]}"#] {
             assert!(batch_items(none.as_bytes()).unwrap().is_empty(), "{none}");
         }
@@ -259,6 +271,6 @@ mod tests {
         let deep = format!(r#"{{"x":{}{}}}"#, "[".repeat(30_000), "]".repeat(30_000));
         let _ = read(&deep);
         let email = format!(r#"{{"email":{}{}}}"#, "[".repeat(30_000), "]".repeat(30_000));
-        assert!(read(&email).is_err());
+        assert!(!matches!(read(&email), Ok((Ok(_), _))));
     }
 }

@@ -2,8 +2,10 @@
 
 use serde::Serialize;
 
-use crate::domain::{Answer, ContactId, IdentifierKind, Identity};
+use crate::domain::{ContactId, IdentifierKind, Identity};
 use crate::settings::Spelling;
+use crate::transport::answered::Answered;
+use crate::transport::parse::FieldNames;
 use crate::transport::routes::outcome_name;
 
 /// The body of an answer: always exactly these fields, with ids as JSON numbers. It is not proto3 JSON, whose ids are
@@ -14,6 +16,9 @@ pub(super) struct Body<'a> {
     /// In a batch only. A single answer has it in a header.
     #[serde(skip_serializing_if = "Option::is_none")]
     outcome: Option<&'static str>,
+    /// The fields that were left out. In a batch only, and only if there are any.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    ignored: Vec<&'static str>,
 }
 
 #[derive(Serialize)]
@@ -43,12 +48,16 @@ impl<'a> ContactBody<'a> {
 
 /// The identity as JSON.
 pub(super) fn json(identity: &Identity, spelling: Spelling) -> Result<Vec<u8>, serde_json::Error> {
-    serde_json::to_vec(&Body { contact: ContactBody::new(identity, spelling), outcome: None })
+    serde_json::to_vec(&Body { contact: ContactBody::new(identity, spelling), outcome: None, ignored: Vec::new() })
 }
 
 /// The answer to an item of a batch.
-pub(super) fn batch_item(answer: &Answer, spelling: Spelling) -> Body<'_> {
-    Body { contact: ContactBody::new(&answer.identity, spelling), outcome: Some(outcome_name(answer.outcome)) }
+pub(super) fn batch_item(Answered { answer, ignored }: &Answered, spelling: Spelling) -> Body<'_> {
+    Body {
+        contact: ContactBody::new(&answer.identity, spelling),
+        outcome: Some(outcome_name(answer.outcome)),
+        ignored: ignored.iter().map(|violation| violation.field.name(FieldNames::Json)).collect(),
+    }
 }
 
 #[cfg(test)]

@@ -4,7 +4,6 @@ mod bindings;
 
 use std::collections::HashMap;
 
-use axum::Router;
 use axum::extract::Request;
 use axum::response::Response;
 use axum::routing::{MethodFilter, MethodRouter, on};
@@ -12,6 +11,7 @@ use http::Method;
 
 use self::bindings::Binding;
 pub use self::bindings::BindingError;
+use crate::transport::http::gzip;
 use crate::transport::routes::{Route, RouteTable};
 
 /// The API cannot be built, because proto and code do not match.
@@ -57,7 +57,11 @@ impl Gateway {
         H: Fn(Request) -> F + Clone + Send + Sync + 'static,
         F: Future<Output = Response> + Send + 'static,
     {
-        self.handlers.insert(rpc, Box::new(move |method| on(method, handler.clone())));
+        let compressed = move |request: Request| {
+            let is_accepted = gzip::is_accepted(request.headers());
+            gzip::negotiate(is_accepted, handler(request))
+        };
+        self.handlers.insert(rpc, Box::new(move |method| on(method, compressed.clone())));
     }
 
     /// Returns the handlers of all paths in the proto.
@@ -66,9 +70,8 @@ impl Gateway {
         if let Some(rpc) = self.handlers.keys().find(|rpc| !bindings.iter().any(|binding| binding.rpc == **rpc)) {
             return Err(GatewayError::NoRule { rpc });
         }
-        let mut router = Router::new();
+        let mut table = RouteTable::default();
         let mut seen = Vec::new();
-        let mut routes = HashMap::new();
         for Binding { rpc, method, path } in bindings {
             let Some(mount) = self.handlers.get(&*rpc) else { return Err(GatewayError::NoHandler { rpc }) };
             let filter = MethodFilter::try_from(method.clone());
@@ -77,12 +80,11 @@ impl Gateway {
                 let (method, path) = binding;
                 return Err(GatewayError::Path { method, path });
             };
-            router = router.route(&binding.1, mount(filter));
             let route = Route { rpc_method: Some(rpc), http_route: Some(binding.1.clone()), ..Route::default() };
-            routes.insert(binding.1.clone(), route);
+            table.add(&binding.1, mount(filter), &route);
             seen.push(binding);
         }
-        Ok(RouteTable { router, routes })
+        Ok(table)
     }
 }
 
@@ -112,6 +114,10 @@ mod tests {
             "identity.v1.IdentityService/Forgotten",
         ];
         assert!(matches!(start(&rpcs), Err(GatewayError::NoRule { rpc }) if rpc == rpcs[2]));
-        assert_eq!(start(&rpcs[..2]).unwrap().routes.len(), 3);
+        let RouteTable { routes, .. } = start(&rpcs[..2]).unwrap();
+        let mut paths: Vec<_> = routes.values().filter_map(|route| route.http_route.as_deref()).collect();
+        paths.sort_unstable();
+        paths.dedup();
+        assert_eq!(paths, ["/contact/identify", "/identify", "/identify:batch"]);
     }
 }

@@ -1,0 +1,97 @@
+//! Web pages of other sites.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use axum::body::Body;
+use http::{HeaderValue, Request, Response, StatusCode};
+use pin_project_lite::pin_project;
+use tower::Service;
+
+use crate::listener::api::Api;
+use crate::transport::errors::ApiError;
+use crate::transport::http::{OriginRules, OriginVerdict, permit, share};
+
+/// Refuses requests of web pages that may not call the service, and lets other pages read the answers (CORS).
+///
+/// It stands above the layers whose errors a page shall be able to read, such as 429.
+#[derive(Clone)]
+pub(crate) struct OriginCheck<S> {
+    inner: S,
+    api: Api,
+    /// `None` on the gRPC API. A browser cannot speak gRPC: it has no HTTP/2 without TLS, and the port takes nothing
+    /// else. A proxy that translates for browsers has rules of its own.
+    rules: Option<OriginRules>,
+}
+
+impl<S> OriginCheck<S> {
+    pub(crate) fn new(inner: S, api: Api, rules: Option<OriginRules>) -> Self {
+        Self { inner, api, rules }
+    }
+}
+
+impl<S, B> Service<Request<B>> for OriginCheck<S>
+where
+    S: Service<Request<B>, Response = Response<Body>>,
+{
+    type Response = Response<Body>;
+    type Error = S::Error;
+    type Future = ResponseFuture<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        match self.rules.as_ref().map_or(OriginVerdict::Pass, |rules| rules.judge(&request)) {
+            OriginVerdict::Pass => ResponseFuture::Running { inner: self.inner.call(request), reader: None },
+            OriginVerdict::Share(origin) => {
+                ResponseFuture::Running { inner: self.inner.call(request), reader: Some(origin) }
+            }
+            OriginVerdict::Preflight(origin, asked) => {
+                let mut response = Response::new(Body::empty());
+                *response.status_mut() = StatusCode::NO_CONTENT;
+                permit(response.headers_mut(), origin, asked);
+                ResponseFuture::Done { response: Some(response) }
+            }
+            OriginVerdict::Refuse => {
+                ResponseFuture::Done { response: Some(self.api.error_response(&ApiError::Origin)) }
+            }
+        }
+    }
+}
+
+pin_project! {
+    /// The response, with the headers that let a page read it.
+    #[project = ResponseProjection]
+    pub(crate) enum ResponseFuture<F> {
+        Done { response: Option<Response<Body>> },
+        Running {
+            #[pin]
+            inner: F,
+            // The page that may read the response.
+            reader: Option<HeaderValue>,
+        },
+    }
+}
+
+impl<F, E> Future for ResponseFuture<F>
+where
+    F: Future<Output = Result<Response<Body>, E>>,
+{
+    type Output = Result<Response<Body>, E>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.project() {
+            // A future is not polled again after its end.
+            ResponseProjection::Done { response } => Poll::Ready(Ok(response.take().unwrap_or_default())),
+            ResponseProjection::Running { inner, reader } => {
+                let mut response = ready!(inner.poll(cx))?;
+                if let Some(origin) = reader.take() {
+                    share(response.headers_mut(), origin);
+                }
+                Poll::Ready(Ok(response))
+            }
+        }
+    }
+}

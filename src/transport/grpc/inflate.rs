@@ -1,0 +1,244 @@
+//! Compressed requests.
+
+use std::mem;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use http::{HeaderName, Request, Response};
+use hyper::body::{Body as HttpBody, Frame};
+use tonic::Status;
+use tonic::body::Body;
+use tonic::server::NamedService;
+use tower::Service;
+
+use crate::transport::errors::ApiError;
+use crate::transport::gunzip::{Gunzip, PIECE};
+use crate::transport::methods;
+use crate::transport::parse::FieldNames;
+
+/// How the messages of a request are compressed.
+const ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
+
+/// The size of what stands before each message: a flag (whether it is compressed) and four bytes with its size.
+const PREFIX: usize = 5;
+
+/// Decompresses the messages of a request, in pieces, and hands them to the service as if they had come so.
+#[derive(Clone, Debug)]
+pub(super) struct Inflate<S> {
+    inner: S,
+    /// The largest message of a single request, in bytes.
+    body_limit: usize,
+}
+
+impl<S> Inflate<S> {
+    pub(super) fn new(inner: S, body_limit: usize) -> Self {
+        Self { inner, body_limit }
+    }
+}
+
+impl<S: NamedService> NamedService for Inflate<S> {
+    const NAME: &'static str = S::NAME;
+}
+
+impl<S: Service<Request<Body>, Response = Response<Body>>> Service<Request<Body>> for Inflate<S> {
+    type Response = Response<Body>;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
+        // tonic refuses any other encoding.
+        if request.headers().get(ENCODING).is_some_and(|encoding| encoding == "gzip") {
+            request.headers_mut().remove(ENCODING);
+            let limit = methods::message_limit(request.uri().path(), self.body_limit);
+            request = request.map(|body| Body::new(Inflated::new(body, limit)));
+        }
+        self.inner.call(request)
+    }
+}
+
+/// The body of a request whose messages may be compressed. It comes out with plain messages.
+struct Inflated {
+    body: Body,
+    /// What was read from the body and is not handled yet.
+    unread: BytesMut,
+    place: Place,
+    limit: usize,
+    /// Whether other tasks had their turn since the last piece.
+    has_rested: bool,
+}
+
+/// Where in the body the next bytes are.
+enum Place {
+    /// Before a message.
+    Prefix,
+    /// In a plain message, of which so many bytes are left.
+    Plain(usize),
+    /// In a compressed message, of which so many bytes are left.
+    Compressed(Box<Gunzip>, usize),
+}
+
+impl Inflated {
+    fn new(body: Body, limit: usize) -> Self {
+        Self { body, unread: BytesMut::new(), place: Place::Prefix, limit, has_rested: true }
+    }
+
+    /// Handles what was read. Returns bytes of plain messages, or nothing if it needs more of the body.
+    fn next(&mut self) -> Result<Bytes, ApiError> {
+        loop {
+            match &mut self.place {
+                Place::Prefix => {
+                    if self.unread.len() < PREFIX {
+                        return Ok(Bytes::new());
+                    }
+                    let prefix = self.unread.split_to(PREFIX).freeze();
+                    let size = (&prefix[1..]).get_u32() as usize;
+                    if prefix[0] != 1 {
+                        // tonic refuses unknown flags, and sizes above the limit.
+                        self.place = Place::Plain(size);
+                        return Ok(prefix);
+                    }
+                    if size > self.limit {
+                        return Err(ApiError::TooLarge { limit: self.limit });
+                    }
+                    self.place = Place::Compressed(Box::new(Gunzip::new(self.limit)), size);
+                }
+                Place::Plain(0) => self.place = Place::Prefix,
+                Place::Plain(left) => {
+                    let bytes = self.unread.split_to(self.unread.len().min(*left));
+                    *left -= bytes.len();
+                    return Ok(bytes.freeze());
+                }
+                Place::Compressed(text, left) if *left > 0 => {
+                    let piece = self.unread.split_to(self.unread.len().min(*left).min(PIECE));
+                    *left -= piece.len();
+                    text.read(&piece)?;
+                    self.has_rested = piece.is_empty();
+                    return Ok(Bytes::new());
+                }
+                Place::Compressed(..) => {
+                    if let Place::Compressed(text, _) = mem::replace(&mut self.place, Place::Prefix) {
+                        return Ok(plain_message(&text.finish()?));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Whether the body may end here.
+    fn is_between_messages(&self) -> bool {
+        self.unread.is_empty() && matches!(self.place, Place::Prefix | Place::Plain(0))
+    }
+}
+
+/// A message with its prefix.
+fn plain_message(text: &[u8]) -> Bytes {
+    let mut bytes = BytesMut::with_capacity(PREFIX + text.len());
+    bytes.put_u8(0);
+    // The limit of a message is far below 4 GiB.
+    bytes.put_u32(u32::try_from(text.len()).unwrap_or(u32::MAX));
+    bytes.put_slice(text);
+    bytes.freeze()
+}
+
+impl HttpBody for Inflated {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let this = self.get_mut();
+        let refuse = |error: &ApiError| Poll::Ready(Some(Err(error.status(FieldNames::Proto))));
+        loop {
+            if !mem::replace(&mut this.has_rested, true) {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            match this.next() {
+                Err(error) => return refuse(&error),
+                Ok(bytes) if !bytes.is_empty() => return Poll::Ready(Some(Ok(Frame::data(bytes)))),
+                Ok(_) if !this.has_rested => continue,
+                Ok(_) => {}
+            }
+            match ready!(Pin::new(&mut this.body).poll_frame(cx)?) {
+                Some(frame) => match frame.into_data() {
+                    Ok(data) => this.unread.extend_from_slice(&data),
+                    Err(trailers) => return Poll::Ready(Some(Ok(trailers))),
+                },
+                None if this.is_between_messages() => return Poll::Ready(None),
+                None => return refuse(&ApiError::Malformed("the request ends within a message".to_owned())),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::io::Write;
+
+    use flate2::Compression;
+    use flate2::write::GzEncoder;
+    use futures::stream;
+    use http_body_util::{BodyExt, StreamBody};
+    use tonic_types::StatusExt;
+
+    use super::*;
+
+    const LIMIT: usize = 200_000;
+
+    fn message(flag: u8, text: &[u8]) -> Vec<u8> {
+        [&[flag][..], &(text.len() as u32).to_be_bytes(), text].concat()
+    }
+
+    fn gzip(text: &[u8]) -> Vec<u8> {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+        encoder.write_all(text).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    async fn inflate(bytes: &[u8], frame: usize) -> Result<Bytes, Status> {
+        let frames: Vec<_> = bytes.chunks(frame).map(|data| Frame::data(Bytes::copy_from_slice(data))).collect();
+        let body = StreamBody::new(stream::iter(frames.into_iter().map(Ok::<_, Infallible>)));
+        Ok(Inflated::new(Body::new(body), LIMIT).collect().await?.to_bytes())
+    }
+
+    #[tokio::test]
+    async fn messages_come_out_plain_however_they_are_cut_into_frames() {
+        let noise: Vec<u8> = (0..LIMIT).map(|_| fastrand::u8(..)).collect();
+        let texts = [&b"doc"[..], b"", &noise[..100_000], &[7; LIMIT], b"1885"];
+        let plain: Vec<u8> = texts.iter().flat_map(|text| message(0, text)).collect();
+        let is_compressed = |index: usize, pattern: usize| pattern >> index & 1 == 1;
+        for pattern in [0b00000, 0b11111, 0b01010, 0b10101] {
+            let one = |(index, text): (usize, &&[u8])| {
+                if is_compressed(index, pattern) { message(1, &gzip(text)) } else { message(0, text) }
+            };
+            let sent: Vec<u8> = texts.iter().enumerate().flat_map(one).collect();
+            for frame in [1, 6, 4_096, 16_384, sent.len()] {
+                assert!(inflate(&sent, frame).await.unwrap() == plain, "{pattern} {frame}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_too_large_or_broken_is_refused() {
+        let whole = message(1, &gzip(b"doc"));
+        for (sent, reason) in [
+            (message(1, &gzip(&[7; LIMIT + 1])), "REQUEST_TOO_LARGE"),
+            (message(1, &[0; LIMIT + 1]), "REQUEST_TOO_LARGE"),
+            (message(1, b"doc"), "REQUEST_MALFORMED"),
+            (message(1, b""), "REQUEST_MALFORMED"),
+            (whole[..whole.len() - 1].to_vec(), "REQUEST_MALFORMED"),
+            (whole[..3].to_vec(), "REQUEST_MALFORMED"),
+            (message(0, b"doc")[..7].to_vec(), "REQUEST_MALFORMED"),
+        ] {
+            for frame in [1, sent.len()] {
+                let status = inflate(&sent, frame).await.unwrap_err();
+                assert_eq!(status.get_error_details().error_info().unwrap().reason, reason, "{frame}");
+            }
+        }
+    }
+}
