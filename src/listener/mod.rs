@@ -25,7 +25,7 @@ use self::connection::Connections;
 use self::file_limit::{connection_cap, raise_file_limit};
 pub use self::fixed_limits::{ConnectionLimits, FixedLimits};
 use self::stack::request_stack;
-use crate::resolver::Identify;
+use crate::resolver::{DatabaseState, Identify};
 use crate::settings::Settings;
 use crate::transport::grpc::{self, GrpcSettings};
 use crate::transport::http;
@@ -64,7 +64,7 @@ pub async fn serve<R: Identify>(
     resolver: R,
     settings: &Settings,
     fixed: FixedLimits,
-    database: watch::Receiver<bool>,
+    database: watch::Receiver<DatabaseState>,
     shutdown: CancellationToken,
 ) -> Result<(), StartError> {
     let readiness = Readiness::new(database, shutdown.clone());

@@ -16,7 +16,14 @@ pub enum MigrateError {
     Locked,
     /// The database refuses. The text is for operators: it names tables, but no data.
     #[error("the database could not be migrated: {0}")]
-    Database(#[from] DbErr),
+    Database(DbErr),
+}
+
+/// The text has all of the cause, so the cause is no source: an operator would read it twice.
+impl From<DbErr> for MigrateError {
+    fn from(error: DbErr) -> Self {
+        Self::Database(error)
+    }
 }
 
 /// A migration, and whether the database has it.
@@ -44,7 +51,13 @@ impl Database {
             return Ok(()); // The usual start needs no lock.
         }
         let lock = self.lock_migrations().await?;
-        let done = Migrator::up(&lock, None).await;
+        let done = async {
+            if let Some(create) = self.engine().create_migrations_table() {
+                lock.execute_unprepared(create).await?;
+            }
+            Migrator::up(&lock, None).await
+        };
+        let done = done.await;
         self.unlock_migrations(lock, done).await
     }
 

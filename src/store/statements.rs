@@ -51,6 +51,7 @@ mod tests {
     use super::*;
     use crate::domain::{ContactRef, IdentifierKind, Link, Merge, NewContact};
     use crate::store::audit::{self, Rows};
+    use crate::store::probe;
     use crate::store::sql::{LockWait, mysql, postgres};
 
     const NOW: Timestamp = Timestamp(1_700_000_000_000_000);
@@ -116,6 +117,7 @@ mod tests {
         let texts = session.into_iter().chain([
             ("role", engine.role_question().unwrap_or("none").to_owned()),
             ("clock", engine.clock_columns().map_or("none".to_owned(), |columns| columns.join(", "))),
+            ("probe", probe::writes(engine)),
             ("try the migration lock", engine.try_migration_lock().unwrap_or("none".to_owned())),
             ("release the migration lock", engine.release_migration_lock().unwrap_or("none".to_owned())),
         ]);

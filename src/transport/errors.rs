@@ -10,6 +10,7 @@ use super::batch_size::{BatchSize, MAX_BATCH_ITEMS};
 use super::deadline::MalformedTimeout;
 use super::parse::{Field, FieldNames, Problem, Violation};
 use crate::resolver::IdentifyError;
+use crate::store::Outage;
 
 /// The `domain` of every `google.rpc.ErrorInfo` of this service.
 pub const DOMAIN: &str = "identity.v1";
@@ -56,6 +57,9 @@ pub enum ApiError {
     /// The service is not ready to take calls.
     #[error("the service is not ready: the database cannot be reached, or the service is shutting down")]
     NotReady,
+    /// The service is not ready to take calls, because the database cannot be used.
+    #[error("the service is not ready: {0}")]
+    DatabaseUnusable(Outage),
     /// An error of the resolver.
     #[error(transparent)]
     Identify(#[from] IdentifyError),
@@ -98,7 +102,7 @@ impl ApiError {
             Self::UnknownMethod => (Code::Unimplemented, "METHOD_UNKNOWN", None),
             Self::UnknownPath => (Code::NotFound, "PATH_UNKNOWN", None),
             Self::WrongHttpMethod => (Code::Unimplemented, "HTTP_METHOD_NOT_ALLOWED", None),
-            Self::NotReady => (Code::Unavailable, "NOT_READY", Some(UNAVAILABLE_RETRY)),
+            Self::NotReady | Self::DatabaseUnusable(_) => (Code::Unavailable, "NOT_READY", Some(UNAVAILABLE_RETRY)),
             Self::Identify(IdentifyError::Overloaded) => {
                 (Code::ResourceExhausted, "OVERLOADED", Some(OVERLOADED_RETRY))
             }
@@ -127,6 +131,7 @@ impl ApiError {
             | Self::UnknownPath
             | Self::WrongHttpMethod
             | Self::NotReady
+            | Self::DatabaseUnusable(_)
             | Self::Identify(_) => HashMap::new(),
         }
     }
@@ -161,6 +166,7 @@ mod tests {
             ApiError::UnknownPath,
             ApiError::WrongHttpMethod,
             ApiError::NotReady,
+            ApiError::DatabaseUnusable(Outage::Schema),
             ApiError::Identify(IdentifyError::Overloaded),
             ApiError::Identify(IdentifyError::Unavailable),
             ApiError::Identify(IdentifyError::DeadlineExceeded),

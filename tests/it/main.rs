@@ -22,7 +22,9 @@ mod identifiers;
 mod migrations;
 mod outage;
 mod process;
+mod readiness;
 mod replay;
+mod server_defaults;
 mod store_conformance;
 mod stream;
 mod verify;
@@ -41,6 +43,8 @@ fn main() {
     faulty_rows::register(&mut suite);
     outage::register(&mut suite);
     failover::register(&mut suite);
+    readiness::register(&mut suite);
+    server_defaults::register(&mut suite);
     group_replication::register(&mut suite);
     connect::register(&mut suite);
     migrations::register(&mut suite);

@@ -8,15 +8,19 @@ use crate::transport::errors::ApiError;
 use crate::transport::readiness::Readiness;
 use crate::transport::routes::{Route, RouteTable};
 
-/// Adds `GET /healthz` (the process runs) and `GET /readyz` (the database was reachable when it was checked last, and
-/// the service is not shutting down).
+/// Adds `GET /healthz` (the process runs) and `GET /readyz` (the database could be used when it was asked last, and
+/// the service is not shutting down; else the reason).
 ///
 /// They have no RPC, because gRPC has its own health protocol.
 pub(super) fn add(routes: RouteTable, readiness: Readiness) -> RouteTable {
     let RouteTable { mut router, mut routes } = routes;
     router = router.route("/healthz", get(async || ok())).route(
         "/readyz",
-        get(async move || if readiness.is_ready() { ok() } else { error_response(&ApiError::NotReady) }),
+        get(async move || match readiness.outage() {
+            _ if readiness.is_ready() => ok(),
+            Some(outage) => error_response(&ApiError::DatabaseUnusable(outage)),
+            None => error_response(&ApiError::NotReady),
+        }),
     );
     for path in ["/healthz", "/readyz"] {
         let route = Route { rpc_method: None, http_route: Some(path.to_owned()), is_probe: true };
