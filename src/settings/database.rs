@@ -132,8 +132,8 @@ impl Place {
 
     /// Decides between the URL and its parts.
     ///
-    /// Platforms set variables on their own: `DB_PORT` comes from a Kubernetes service `db`, and some set all of them
-    /// beside `DATABASE_URL`. So in the environment the URL wins, but for a part that has the prefix when the URL has not.
+    /// Some platforms set all of the variables. So in the environment the URL wins over the parts, unless one of them
+    /// has the prefix and the URL has not.
     ///
     /// # Errors
     /// When both are given elsewhere: then a person gave them, and means one of them.

@@ -84,7 +84,7 @@ pub(super) fn parse(text: &str) -> Result<SecretString, String> {
         "postgres" | "postgresql" => POSTGRES,
         _ => return Err("must start with mysql://, mariadb://, postgres://, postgresql:// or sqlite://".to_owned()),
     };
-    // A URL ends its user and password at the first of these, so the rest of the password would count as something else.
+    // A URL ends its user and password at the first of these: the rest of a password would be a port or a path.
     if text.contains('#') || servers::split_around_hosts(text).2.contains('@') {
         return Err(ENCODE.to_owned());
     }

@@ -14,7 +14,8 @@ const VERSIONS: &str = r#"SELECT "version" FROM "seaql_migrations""#;
 const WRITES: [&str; 5] = [
     r#"UPDATE "Contact" SET "linkedId" = "linkedId", "linkPrecedence" = "linkPrecedence", "updatedAt" = "updatedAt"
        WHERE "id" = -1"#,
-    r#"INSERT INTO "Contact" ("phoneNumber", "email", "linkedId", "linkPrecedence", "createdAt", "updatedAt", "deletedAt")
+    r#"INSERT INTO "Contact"
+       ("phoneNumber", "email", "linkedId", "linkPrecedence", "createdAt", "updatedAt", "deletedAt")
        SELECT "phoneNumber", "email", "linkedId", "linkPrecedence", "createdAt", "updatedAt", "deletedAt"
        FROM "Contact" WHERE "id" = -1"#,
     r#"INSERT INTO "Identifier" ("kind", "value", "contactId")

@@ -21,6 +21,7 @@ mod history;
 mod identifiers;
 mod migrations;
 mod outage;
+mod pooler;
 mod process;
 mod readiness;
 mod replay;
@@ -45,6 +46,7 @@ fn main() {
     failover::register(&mut suite);
     readiness::register(&mut suite);
     server_defaults::register(&mut suite);
+    pooler::register(&mut suite);
     group_replication::register(&mut suite);
     connect::register(&mut suite);
     migrations::register(&mut suite);

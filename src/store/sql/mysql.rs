@@ -217,8 +217,9 @@ pub(crate) fn store_error(number: u16) -> StoreError {
             StoreError::LostRace(cause)
         }
         // Too many connections or prepared statements, out of memory, shutdown, read-only, killed, a time-out of the
-        // server's own, locked for a backup, group without a majority, server outside its group or behind it, disk full; user or password
-        // refused, to a connection made while they are changed; TiDB's storage not reached or busy.
+        // server's own, locked for a backup, group without a majority, server outside its group or behind it, disk
+        // full; user or password refused, to a connection made while they are changed; TiDB's storage not reached or
+        // busy.
         1021
         | 1030
         | 1037

@@ -31,7 +31,8 @@ pub(crate) const IS_MARKED: &str = "SELECT coalesce(current_setting('identity.se
 pub(crate) fn session(lock_wait: LockWait) -> String {
     format!(
         "SET default_transaction_isolation = 'read committed'; SET lock_timeout = '{}ms'; \
-         SET enable_indexscan = on; SET enable_nestloop = on; SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; SET jit = off",
+         SET enable_indexscan = on; SET enable_nestloop = on; SET enable_seqscan = off; SET enable_hashjoin = off; \
+         SET enable_mergejoin = off; SET jit = off",
         lock_wait.exact.as_millis().max(1) // 0 is no limit.
     )
 }
@@ -88,8 +89,8 @@ pub(crate) fn connect_error(code: &str, message: &str) -> ConnectError {
 }
 
 /// What the service says of a pooler in transaction mode.
-pub(crate) const POOLER: &str = "a pooler in transaction mode stands before the database, in which settings of a session \
-     and prepared statements do not hold: set pool_mode = session for this database, or connect to the server itself";
+pub(crate) const POOLER: &str = "a pooler in transaction mode stands before the database, in which settings of a session and prepared statements \
+     do not hold: set pool_mode = session for this database, or connect to the server itself";
 
 /// What an error means, by SQLSTATE and by the routine of the server that raised it.
 /// <https://www.postgresql.org/docs/current/errcodes-appendix.html>
