@@ -30,15 +30,17 @@ impl From<DbErr> for StoreError {
 /// What an error of a new connection means for the statement that needed one: whatever it is, another server may do.
 fn refused_connection(error: &sqlx::Error) -> StoreError {
     let refusal = connect_error(error);
-    let is_of_a_server = match error {
-        sqlx::Error::Database(error) => error.try_downcast_ref::<SqliteError>().is_none(),
-        _ => refusal != ConnectError::Unreachable,
+    let database_error = error.as_database_error();
+    let is_of_a_server = match database_error {
+        Some(error) => error.try_downcast_ref::<SqliteError>().is_none(),
+        None => refusal != ConnectError::Unreachable,
     };
     if !is_of_a_server {
         return store_error(error);
     }
-    let code = error.as_database_error().and_then(|error| error.code()).unwrap_or_default();
-    let cause = Cause::with_state(ConnectionState::Refused, format!("the connection was refused ({code})"));
+    let connections = if refusal == ConnectError::Full { ConnectionState::Suspect } else { ConnectionState::Refused };
+    let code = database_error.and_then(|error| error.code()).unwrap_or_default();
+    let cause = Cause::with_state(connections, format!("the connection was refused ({code})"));
     StoreError::Unavailable(cause.because_of(refusal.outage()))
 }
 

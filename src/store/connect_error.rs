@@ -14,6 +14,9 @@ pub enum ConnectError {
     /// It answers, and belongs to a group (Group Replication) that it is not in (yet).
     #[error("the database server has a group_replication_group_name and is not ONLINE in that group")]
     OutsideGroup,
+    /// It answers, and has as many connections as it may have. Those that there are can be used.
+    #[error("the database server has no connection left for this user")]
+    Full,
     /// It answers, and refuses the connection for now.
     #[error("{0}")]
     NotNow(&'static str),
@@ -29,7 +32,7 @@ impl ConnectError {
     /// Returns whether another attempt does not help.
     pub fn is_lasting(&self) -> bool {
         match self {
-            Self::Unreachable | Self::ReadOnly | Self::OutsideGroup | Self::NotNow(_) => false,
+            Self::Unreachable | Self::ReadOnly | Self::OutsideGroup | Self::Full | Self::NotNow(_) => false,
             Self::Refused(_) => true,
             Self::NoneOf(errors) => errors.iter().all(Self::is_lasting),
         }
@@ -41,6 +44,7 @@ impl ConnectError {
             Self::Unreachable => Outage::Unreachable,
             Self::ReadOnly => Outage::ReadOnly,
             Self::OutsideGroup => Outage::Refused("the database server is not in its group"),
+            Self::Full => Outage::Refused("the database server has no connection left for this user"),
             Self::NotNow(reason) | Self::Refused(reason) => Outage::Refused(reason),
             Self::NoneOf(_) => Outage::Refused("no database server can be used"),
         }

@@ -3,6 +3,7 @@
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use sea_orm::{DatabaseConnection, DbErr, RuntimeErr};
@@ -48,6 +49,8 @@ pub(super) struct Connector {
     max_connections: u32,
     statement_timeout: Duration,
     lock_wait: LockWait,
+    /// Whether no pooler in transaction mode was found here. It is asked once: a failover must be fast.
+    is_direct: AtomicBool,
 }
 
 /// What is known of a server before its pool is made.
@@ -60,7 +63,8 @@ struct Checked {
 
 impl Connector {
     pub(super) fn new(url: SecretString, max_connections: u32, statement_timeout: Duration) -> Self {
-        Self { url, max_connections, statement_timeout, lock_wait: LockWait::within(statement_timeout) }
+        let lock_wait = LockWait::within(statement_timeout);
+        Self { url, max_connections, statement_timeout, lock_wait, is_direct: AtomicBool::new(false) }
     }
 
     pub(super) fn is_sqlite(&self) -> bool {
@@ -80,7 +84,7 @@ impl Connector {
             if url.starts_with("mysql:") {
                 check_mysql(url, self.lock_wait).await
             } else {
-                check_postgres(url, self.lock_wait).await
+                check_postgres(url, self.lock_wait, &self.is_direct).await
             }
         };
         let checked = timeout(self.statement_timeout, Box::pin(check)).await;
@@ -210,7 +214,7 @@ async fn prepare_mysql(connection: &mut MySqlConnection, session: String) -> Res
 }
 
 /// Checks a PostgreSQL server.
-async fn check_postgres(url: &str, lock_wait: LockWait) -> Result<Checked, ConnectError> {
+async fn check_postgres(url: &str, lock_wait: LockWait, is_direct: &AtomicBool) -> Result<Checked, ConnectError> {
     let connect_error = |error: sqlx::Error| classify::connect_error(&error);
     let options: PgConnectOptions = url.parse().map_err(connect_error)?;
     let options = driver_options::complete_postgres(options).disable_statement_logging();
@@ -218,12 +222,15 @@ async fn check_postgres(url: &str, lock_wait: LockWait) -> Result<Checked, Conne
     let checked = check_database(&mut connection).await;
     close(connection);
     let role = checked?;
-    // A pooler in transaction mode gives the session of the connection before.
-    let mut next = options.connect().await.map_err(connect_error)?;
-    let is_marked = query_bool(&mut next, postgres::IS_MARKED).await;
-    close(next);
-    if is_marked? {
-        return Err(ConnectError::Refused(postgres::POOLER));
+    if !is_direct.load(Relaxed) {
+        // A pooler in transaction mode gives the session of the connection before.
+        let mut next = options.connect().await.map_err(connect_error)?;
+        let is_marked = query_bool(&mut next, postgres::IS_MARKED).await;
+        close(next);
+        if is_marked? {
+            return Err(ConnectError::Refused(postgres::POOLER));
+        }
+        is_direct.store(true, Relaxed);
     }
     Ok(Checked { engine: Engine::Postgres, role, session: postgres::session(lock_wait) })
 }

@@ -87,7 +87,7 @@ async fn session_mode(database: TestDatabase) {
 async fn transaction_mode_is_explained(database: TestDatabase) {
     let pooler = Pooler::start(&database, "transaction").await;
     for _ in 0..3 {
-        let refusal = connect(&pooler.url, Duration::from_secs(10)).await.err().expect("refused");
+        let refusal = connect(&pooler.url, Duration::from_secs(10)).await.expect_err("refused");
         assert!(refusal.is_lasting() && refusal.to_string().contains("pool_mode = session"), "{refusal}");
     }
 }

@@ -30,7 +30,7 @@ async fn an_ipv6_address(database: TestDatabase) {
 async fn refusal(database: &TestDatabase, query: &str) -> ConnectError {
     let mut url = Url::parse(&database.url).unwrap();
     url.set_query(Some(query));
-    connect(url.as_str(), SOON).await.err().expect(query)
+    connect(url.as_str(), SOON).await.expect_err(query)
 }
 
 async fn a_certificate_file_that_is_not_there(database: TestDatabase) {

@@ -151,7 +151,7 @@ pub(crate) fn is_answer_no(error: u16) -> bool {
 /// Why there is no connection. MariaDB has a number of its own for a locked account.
 pub(crate) fn connect_error(number: u16) -> ConnectError {
     match number {
-        1040 | 1203 | 1226 => ConnectError::NotNow("the database server has no connection left for this user"),
+        1040 | 1203 | 1226 => ConnectError::Full,
         1053 | 1077 | 1079 => ConnectError::NotNow("the database server shuts down"),
         3032 => ConnectError::NotNow("the database server is in offline mode"),
         1044 | 1142 | 1143 | 1227 => ConnectError::Refused("the database user lacks a right that the service needs"),
@@ -182,6 +182,7 @@ fn outage(number: u16) -> Option<Outage> {
             ConnectError::Unreachable
             | ConnectError::ReadOnly
             | ConnectError::OutsideGroup
+            | ConnectError::Full
             | ConnectError::NoneOf(_) => None,
         },
         _ => None,

@@ -77,7 +77,7 @@ pub(crate) fn connect_error(code: &str, message: &str) -> ConnectError {
         "3D000" => ConnectError::Refused("the server has no database of that name"),
         "42501" => ConnectError::Refused("the database user lacks the right to connect (CONNECT)"),
         "55000" => ConnectError::Refused("the database does not take connections (ALLOW_CONNECTIONS)"),
-        "53300" => ConnectError::NotNow("the database server has no connection left for this user"),
+        "53300" => ConnectError::Full,
         "57P03" | "57P01" | "57P02" => ConnectError::NotNow("the database server starts or shuts down"),
         // So a pooler refuses what it does not pass on.
         "08P01" if message.contains("startup parameter") => ConnectError::Refused(
