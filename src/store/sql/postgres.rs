@@ -89,9 +89,9 @@ pub(crate) fn connect_error(code: &str, message: &str) -> ConnectError {
 }
 
 /// What the service says of a pooler in transaction mode.
-pub(crate) const POOLER: &str =
-    "a pooler in transaction mode stands before the database, in which settings of a session and prepared statements \
-     do not hold: set pool_mode = session for this database, or connect to the server itself";
+pub(crate) const POOLER: &str = "a pooler in transaction mode stands before the database, in which settings of a \
+     session and prepared statements do not hold: set pool_mode = session for this database, or connect to the server \
+     itself";
 
 /// What an error means, by SQLSTATE and by the routine of the server that raised it.
 /// <https://www.postgresql.org/docs/current/errcodes-appendix.html>
