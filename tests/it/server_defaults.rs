@@ -101,6 +101,12 @@ async fn defaults_that_would_cut_or_refuse(server: Server) {
     assert_eq!(caller.identify(Api::Http, Some("other@x.de"), Some("1")).await.unwrap().outcome, "merged");
     let answer = caller.identify(Api::Grpc, None, Some("1")).await.unwrap();
     assert_eq!((answer.emails.len(), answer.phones.len(), answer.secondaries.len()), (6, 2, 5), "{answer:?}");
+    // For the question of this test, on a new connection.
+    let usual =
+        "SET GLOBAL sql_big_selects = 1, max_join_size = DEFAULT, sql_select_limit = DEFAULT, sql_mode = DEFAULT";
+    admin.execute_unprepared(usual).await.unwrap();
+    admin.close().await.unwrap();
+    let admin = sea_orm::Database::connect(&server.url).await.unwrap();
     let engines =
         "SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = 'identity' AND engine = 'InnoDB'";
     assert_eq!(query(&admin, engines).await[0].try_get_by_index::<i64>(0).unwrap(), 4);
