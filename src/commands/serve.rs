@@ -1,5 +1,6 @@
 //! `identity serve`: binds the addresses, connects to the database, migrates it, serves, and drains.
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 
 use anyhow::{Context, bail};
@@ -10,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::listener::{self, FixedLimits, Listeners};
 use crate::resolver::Resolver;
 use crate::settings::{ListenAddr, Settings};
-use crate::store::Database;
+use crate::store::{Database, Store};
 
 /// A service that is ready to serve: its addresses are bound and its database is connected and migrated.
 #[derive(Debug)]
@@ -39,7 +40,8 @@ impl App {
         } else {
             database.check_schema().await?;
         }
-        let resolver = Resolver::start(database, settings.queue);
+        let ping = database.ping().await;
+        let resolver = Resolver::start_after(ping, database, settings.queue);
         let listeners = Listeners { grpc, http };
         Ok(Self { listeners, settings: settings.clone(), resolver, grpc_addr, http_addr })
     }
@@ -59,9 +61,9 @@ impl App {
     /// # Errors
     /// When an API cannot be built from the proto.
     pub async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
-        let reachable = self.resolver.reachable();
+        let database = self.resolver.database_state();
         let Self { listeners, resolver, settings, .. } = self;
-        listener::serve(listeners, resolver, &settings, FixedLimits::default(), reachable, shutdown).await?;
+        listener::serve(listeners, resolver, &settings, FixedLimits::default(), database, shutdown).await?;
         Ok(())
     }
 }
@@ -104,6 +106,12 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
 }
 
 async fn bind(address: &ListenAddr, setting: &str) -> anyhow::Result<TcpListener> {
-    let bound = TcpListener::bind((address.host(), address.port())).await;
+    let mut bound = TcpListener::bind((address.host(), address.port())).await;
+    if let Err(error) = &bound
+        && ![ErrorKind::AddrInUse, ErrorKind::PermissionDenied].contains(&error.kind())
+        && let Some(ipv4) = address.without_ipv6()
+    {
+        bound = TcpListener::bind((ipv4.host(), ipv4.port())).await;
+    }
     bound.with_context(|| format!("cannot listen at {address} ({setting})"))
 }

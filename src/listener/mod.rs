@@ -38,7 +38,7 @@ use self::file_limit::{connection_cap, raise_file_limit};
 pub use self::fixed_limits::{ConnectionLimits, FixedLimits};
 use self::stack::request_stack;
 use self::unsent_memory::UnsentMemory;
-use crate::resolver::Identify;
+use crate::resolver::{DatabaseState, Identify};
 use crate::settings::Settings;
 use crate::transport::grpc::{self, GrpcSettings};
 use crate::transport::http::{self, OriginRules};
@@ -77,7 +77,7 @@ pub async fn serve<R: Identify>(
     resolver: R,
     settings: &Settings,
     fixed: FixedLimits,
-    database: watch::Receiver<bool>,
+    database: watch::Receiver<DatabaseState>,
     shutdown: CancellationToken,
 ) -> Result<(), StartError> {
     let readiness = Readiness::new(database, shutdown.clone());

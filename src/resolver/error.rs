@@ -8,8 +8,8 @@ pub enum IdentifyError {
     /// The queue is full. The service did not start the request.
     #[error("too many requests are waiting")]
     Overloaded,
-    /// The service cannot reach the database, or it is shutting down.
-    #[error("the database cannot be reached")]
+    /// The service cannot use the database, or it is shutting down.
+    #[error("the database cannot be reached, or cannot be used now")]
     Unavailable,
     /// The caller's deadline passed before there was an answer.
     #[error("the deadline passed before there was an answer")]

@@ -28,7 +28,7 @@ use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, mpsc, watch};
 
 use crate::domain::{Answer, Observation};
 use crate::settings::QueueSettings;
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 
 mod admission;
 mod backoff;
@@ -46,6 +46,7 @@ mod write_lane;
 mod write_queue;
 mod write_transaction;
 
+pub use database_health::DatabaseState;
 pub use error::IdentifyError;
 pub use identify::{Answers, Identify};
 
@@ -83,9 +84,17 @@ pub struct Resolver {
 impl Resolver {
     /// Starts the lanes over a store, on the current tokio runtime.
     pub fn start<S: Store>(store: S, settings: QueueSettings) -> Self {
+        Self::start_after(Ok(()), store, settings)
+    }
+
+    /// Starts the lanes over a store that was pinged, so that the first probe hears the truth.
+    pub fn start_after<S: Store>(ping: Result<(), StoreError>, store: S, settings: QueueSettings) -> Self {
         let (to_read, read_queue) = mpsc::unbounded_channel();
         let (to_write, write_queue) = mpsc::unbounded_channel();
         let database = DatabaseHealth::new();
+        if let Err(error) = ping {
+            database.record_unreachable(&error);
+        }
         let read_queue = Arc::new(Mutex::new(ReadQueue::new(read_queue)));
         let read_lane = || ReadLane {
             store: store.clone(),
@@ -115,8 +124,8 @@ impl Resolver {
         Self { to_read, to_batch, admission: Admission::new(settings.queue_limit), database }
     }
 
-    /// Returns a receiver that says whether the database can be reached.
-    pub fn reachable(&self) -> watch::Receiver<bool> {
+    /// Returns a receiver that says whether the database can be used.
+    pub fn database_state(&self) -> watch::Receiver<DatabaseState> {
         self.database.subscribe()
     }
 }
@@ -190,7 +199,7 @@ impl Resolver {
 async fn ping_database<S: Store>(store: S, database: DatabaseHealth, resolver: mpsc::WeakUnboundedSender<Job>) {
     while resolver.upgrade().is_some() {
         match catch_panic(store.ping()).await {
-            Ok(()) => database.record_reachable(),
+            Ok(()) => database.record_usable(),
             Err(error) => database.record_unreachable(&error),
         }
         tokio::time::sleep(PING_INTERVAL).await;

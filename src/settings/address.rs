@@ -28,6 +28,17 @@ impl ListenAddr {
         self.port
     }
 
+    /// Returns the address of every interface, IPv6 and IPv4.
+    pub(super) fn at_all_addresses(port: u16) -> Self {
+        Self { host: Ipv6Addr::UNSPECIFIED.to_string(), port }
+    }
+
+    /// Returns the address of every IPv4 interface in place of every interface: not every machine has IPv6.
+    pub fn without_ipv6(&self) -> Option<Self> {
+        let is_any = self.host.parse() == Ok(IpAddr::V6(Ipv6Addr::UNSPECIFIED));
+        is_any.then(|| Self { host: Ipv4Addr::UNSPECIFIED.to_string(), port: self.port })
+    }
+
     /// Returns the same host with another port.
     pub(super) fn with_port(self, port: u16) -> Self {
         Self { port, ..self }

@@ -4,11 +4,10 @@ use std::time::Duration;
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use secrecy::{ExposeSecret, SecretString};
-use url::Url;
 
 use super::error::InvalidSetting;
-use super::sources::Sources;
-use super::{address, servers, value};
+use super::sources::{Origin, Sources};
+use super::{address, database_url, servers, value};
 
 /// The database and its time-outs.
 #[derive(Clone, Debug)]
@@ -43,11 +42,11 @@ pub(super) struct DatabaseArgs {
     /// mariadb:// and postgresql:// work too. With several hosts, HOST:PORT,HOST:PORT, the service uses the first
     /// one that accepts writes
     #[arg(long, env, value_name = "URL", default_value = "sqlite://identity.db?mode=rwc")]
-    #[arg(value_parser = value::Parser::new(database_url))]
+    #[arg(value_parser = value::Parser::new(database_url::parse))]
     database_url: SecretString,
 
     /// Host of a MySQL database, or several hosts with commas between them. Any --db-… setting replaces
-    /// --database-url; giving both is an error
+    /// --database-url; giving both is an error, except in the environment, where DATABASE_URL wins
     #[arg(long, env, value_name = "HOST", default_value = "127.0.0.1", value_parser = value::Parser::new(hosts))]
     db_host: String,
 
@@ -86,21 +85,14 @@ pub(super) struct DatabaseArgs {
 }
 
 impl DatabaseArgs {
-    const PARTS: [&str; 5] = ["db_host", "db_port", "db_user", "db_password", "db_name"];
-
     /// Returns the section: the URL as given, or one made of its parts.
     ///
     /// # Errors
-    /// When both the URL and a part of it are given.
+    /// When both the URL and a part of it are given, and not both by the environment.
     pub(super) fn resolve(self, sources: &Sources) -> Result<DatabaseSettings, InvalidSetting> {
-        let part = Self::PARTS.into_iter().find(|id| sources.is_given(id));
-        let url = match part {
-            None => self.database_url,
-            Some(part) if sources.is_given("database_url") => {
-                let reason = format!("cannot be given together with {}", sources.name_in_source(part));
-                return Err(InvalidSetting::new(sources.name_in_source("database_url"), reason));
-            }
-            Some(_) => self.composed_url(),
+        let url = match Place::decide(sources)? {
+            Place::Url => self.database_url,
+            Place::Parts => self.composed_url(),
         };
         Ok(DatabaseSettings {
             servers: servers::split_hosts(url.expose_secret()).into_iter().map(SecretString::from).collect(),
@@ -126,24 +118,53 @@ impl DatabaseArgs {
     }
 }
 
-fn database_url(text: &str) -> Result<SecretString, String> {
-    let scheme = text.split_once(':').map_or("", |(scheme, _)| scheme);
-    match scheme {
-        "sqlite" => return Ok(text.into()),
-        "mysql" | "mariadb" | "postgres" | "postgresql" => {}
-        _ => return Err("must start with mysql://, mariadb://, postgres://, postgresql:// or sqlite://".to_owned()),
-    }
-    for server in servers::split_hosts(text) {
-        // The parser's errors are fixed sentences. They do not contain the URL.
-        let url = Url::parse(&server).map_err(|error| format!("is not a valid URL: {error}"))?;
-        if url.host_str().is_none_or(str::is_empty) {
-            return Err(format!("names no host: {scheme}://USER:PASSWORD@HOST:PORT/NAME"));
+/// Which settings say where the database is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// `database_url`.
+    Url,
+    /// `db_host` and the others.
+    Parts,
+}
+
+impl Place {
+    const PARTS: [&str; 5] = ["db_host", "db_port", "db_user", "db_password", "db_name"];
+
+    /// Decides between the URL and its parts.
+    ///
+    /// Some platforms set all of the variables. So in the environment the URL wins over the parts, unless one of them
+    /// has the prefix and the URL has not.
+    ///
+    /// # Errors
+    /// When both are given elsewhere: then a person gave them, and means one of them.
+    fn decide(sources: &Sources) -> Result<Self, InvalidSetting> {
+        let given = Self::PARTS.into_iter().filter(|id| sources.is_given(id));
+        let url = sources.origin("database_url");
+        // Of parts from one place the first is named.
+        match given.rev().max_by_key(|id| sources.origin(id)).map(|id| (id, sources.origin(id))) {
+            None => Ok(Self::Url),
+            Some(_) if url == Origin::Default => Ok(Self::Parts),
+            Some((_, part)) if part.is_environment() && url.is_environment() => {
+                Ok(if part > url { Self::Parts } else { Self::Url })
+            }
+            Some((part, _)) => {
+                let reason = format!("cannot be given together with {}", sources.name_in_source(part));
+                Err(InvalidSetting::new(sources.name_in_source("database_url"), reason))
+            }
         }
     }
-    Ok(match text.strip_prefix("mariadb:") {
-        Some(rest) => format!("mysql:{rest}").into(),
-        None => text.into(),
-    })
+
+    /// Returns the setting that is in force in place of this one and its verb, if there is one.
+    pub(super) fn instead_of(key: &str, sources: &Sources) -> Option<String> {
+        let is_url = key == "database_url";
+        if !sources.is_given(key) || !(is_url || Self::PARTS.contains(&key)) {
+            return None;
+        }
+        match Self::decide(sources).ok()? {
+            Self::Url => (!is_url).then(|| format!("{} is", sources.name_in_source("database_url"))),
+            Self::Parts => is_url.then(|| "the db_… settings are".to_owned()),
+        }
+    }
 }
 
 fn hosts(text: &str) -> Result<String, String> {
@@ -165,18 +186,4 @@ fn host(text: &str) -> Result<String, String> {
 
 fn not_empty(text: &str) -> Result<String, String> {
     if text.is_empty() { Err("must not be empty".to_owned()) } else { Ok(text.to_owned()) }
-}
-
-/// Returns the URL without its password and its parameters, some of which are secret too.
-pub(super) fn without_secrets(url: &str) -> String {
-    if url.starts_with("sqlite:") {
-        return url.to_owned();
-    }
-    let first = servers::split_hosts(url).swap_remove(0);
-    let Ok(mut shown) = Url::parse(&first) else { return String::new() };
-    shown.set_query(None);
-    shown.set_fragment(None);
-    // This fails only for a URL without a host, which has no password.
-    let _ = shown.set_password(None);
-    servers::with_hosts_of(shown.as_str(), url)
 }

@@ -31,8 +31,8 @@ pub(super) struct ListenArgs {
     #[arg(value_parser = value::from_str::<ListenAddr>())]
     http_addr: ListenAddr,
 
-    /// Port of the JSON API, for platforms that choose it; the host is that of --http-addr. An --http-addr from the
-    /// same source (flag, environment, file) or from a stronger one wins
+    /// Port of the JSON API on all addresses, for platforms that choose it. If --http-addr is given, its host stays; an
+    /// --http-addr from the same source (flag, environment, file) or from a stronger one wins
     #[arg(long, env, value_parser = value::whole::<u16, 0, 65535>())]
     port: Option<u16>,
 
@@ -57,6 +57,8 @@ impl ListenArgs {
     pub(super) fn resolve(self, sources: &Sources) -> ListenSettings {
         let Self { grpc_addr, http_addr, port, http_allowed_origins, http_host_names, reflection } = self;
         let http_addr = match port {
+            // A platform reaches the service from outside of its container.
+            Some(port) if !sources.is_given("http_addr") => ListenAddr::at_all_addresses(port),
             Some(port) if sources.origin("port") > sources.origin("http_addr") => http_addr.with_port(port),
             _ => http_addr,
         };

@@ -8,7 +8,7 @@ use clap::{Command, Error};
 
 use super::error::{InvalidSetting, Stop};
 use super::file::File;
-use super::sources::Sources;
+use super::sources::{PREFIX, Sources};
 use super::value;
 
 /// Parses a command line and returns all values with their sources.
@@ -33,12 +33,29 @@ pub(super) fn parse(command: Command, args: impl IntoIterator<Item = OsString>) 
 
 fn prepare(command: Command) -> Command {
     command.mut_args(|arg| {
-        // Deployments pass variables on with `${X:-}`, so an empty variable counts as not set.
-        let is_empty = arg.get_env().and_then(std::env::var_os).is_some_and(|value| value.is_empty());
         // `global`: a setting may stand before or after the subcommand. `hide_env_values`: the help text must not show
         // a password from the environment.
         let arg = arg.global(true).hide_env_values(true);
-        if is_empty { arg.env(None::<&str>) } else { arg }
+        let Some(variable) = arg.get_env().map(|variable| variable.to_string_lossy().into_owned()) else { return arg };
+        let prefixed = format!("{PREFIX}{variable}");
+        if !variable.starts_with(PREFIX) && is_set(&prefixed) {
+            arg.env(prefixed)
+        } else if is_set(&variable) || std::env::var_os(&variable).is_none() {
+            arg
+        } else {
+            arg.env(None::<&str>)
+        }
+    })
+}
+
+/// Returns whether a variable has a value for a setting.
+///
+/// Deployments pass variables on with `${X:-}`, so an empty variable counts as not set. For each service, here `db` or
+/// `identity`, Kubernetes sets `DB_PORT=tcp://10.0.0.5:3306` or `IDENTITY_PORT=tcp://…` in every container.
+fn is_set(variable: &str) -> bool {
+    std::env::var_os(variable).is_some_and(|value| {
+        let is_service_link = variable.ends_with("PORT") && value.to_string_lossy().contains("://");
+        !value.is_empty() && !is_service_link
     })
 }
 

@@ -4,7 +4,8 @@ use std::fmt::Write;
 
 use clap::Arg;
 
-use super::database::without_secrets;
+use super::database::Place;
+use super::database_url::without_secrets;
 use super::file::{TomlType, is_setting};
 use super::sections::Settings;
 use super::sources::{Origin, Sources};
@@ -18,10 +19,14 @@ pub(super) fn report(settings: &Settings, sources: &Sources) -> String {
         let key = arg.get_id().as_str();
         let source = match sources.origin(key) {
             Origin::Default => "default".to_owned(),
-            Origin::Flag | Origin::Environment | Origin::File => sources.name_in_source(key),
+            Origin::Flag | Origin::PrefixedEnvironment | Origin::Environment | Origin::File => {
+                sources.name_in_source(key)
+            }
         };
         let raw = sources.matches.get_raw(key).and_then(|mut values| values.next_back());
+        let instead = Place::instead_of(key, sources);
         let line = match raw.map(|value| value.to_string_lossy()) {
+            _ if instead.is_some() => format!("#{key} =  # not used; {} in force", instead.unwrap_or_default()),
             None => format!("#{key} =  # not set"),
             Some(_) if key == "db_password" => format!("#{key} =  # hidden; {source}"),
             Some(value) if key == "database_url" => line(arg, &without_secrets(&value), &source),

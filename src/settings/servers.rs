@@ -13,7 +13,7 @@ pub(super) fn with_hosts_of(url: &str, other: &str) -> String {
 }
 
 /// Returns the part before the hosts, the hosts, and the part after them. A password may contain commas.
-fn split_around_hosts(url: &str) -> (&str, &str, &str) {
+pub(super) fn split_around_hosts(url: &str) -> (&str, &str, &str) {
     let authority = url.find("://").map_or(url.len(), |colon| colon + 3);
     let end = url[authority..].find(['/', '?', '#']).map_or(url.len(), |length| authority + length);
     let hosts = url[authority..end].rfind('@').map_or(authority, |at| authority + at + 1);

@@ -1,8 +1,11 @@
 use clap::parser::ValueSource;
-use clap::{ArgMatches, Command};
+use clap::{Arg, ArgMatches, Command};
 
 use super::file::File;
 use super::value;
+
+/// Every variable is also read with this prefix, and then wins: some platforms set variables such as `PORT` themselves.
+pub(super) const PREFIX: &str = "IDENTITY_";
 
 /// Where a setting's value came from. The later variant wins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -10,7 +13,16 @@ pub(super) enum Origin {
     Default,
     File,
     Environment,
+    /// A variable with the prefix `IDENTITY_`.
+    PrefixedEnvironment,
     Flag,
+}
+
+impl Origin {
+    /// Returns whether the value came from a variable.
+    pub(super) fn is_environment(self) -> bool {
+        matches!(self, Self::Environment | Self::PrefixedEnvironment)
+    }
 }
 
 /// A parsed command line, the environment and the settings file, with the origin of each value.
@@ -25,10 +37,16 @@ impl Sources {
     pub(super) fn origin(&self, id: &str) -> Origin {
         match self.matches.value_source(id) {
             Some(ValueSource::CommandLine) => Origin::Flag,
+            Some(ValueSource::EnvVariable) if self.has_prefix(id) => Origin::PrefixedEnvironment,
             Some(ValueSource::EnvVariable) => Origin::Environment,
             _ if self.file.as_ref().is_some_and(|file| file.has(id)) => Origin::File,
             _ => Origin::Default,
         }
+    }
+
+    fn has_prefix(&self, id: &str) -> bool {
+        let arg = self.command.get_arguments().find(|arg| arg.get_id() == id);
+        arg.and_then(Arg::get_env).is_some_and(|variable| variable.to_string_lossy().starts_with(PREFIX))
     }
 
     /// Returns whether the value is not the default.

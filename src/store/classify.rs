@@ -1,27 +1,56 @@
 //! From the driver's errors to ours. The files of `sql/` know what each database's codes mean.
 
+use std::io::ErrorKind;
+
 use sea_orm::{DbErr, RuntimeErr};
 use sqlx::mysql::MySqlDatabaseError;
 use sqlx::postgres::PgDatabaseError;
 use sqlx::sqlite::SqliteError;
 
 use super::connect_error::ConnectError;
-use super::error::{Cause, StoreError};
+use super::error::{Cause, ConnectionState, StoreError};
 use super::sql::{mysql, postgres, sqlite};
 
 impl From<DbErr> for StoreError {
     #[expect(clippy::wildcard_enum_match_arm, reason = "SeaORM adds errors as it likes")]
     fn from(error: DbErr) -> Self {
         match &error {
-            DbErr::Conn(runtime) | DbErr::Exec(runtime) | DbErr::Query(runtime) => match runtime {
-                RuntimeErr::SqlxError(error) => store_error(error),
-                RuntimeErr::Internal(_) => Self::Rejected(Cause::new("SeaORM")),
-            },
+            // SeaORM has this variant for the error of a new connection.
+            DbErr::Conn(RuntimeErr::SqlxError(error)) => refused_connection(error),
+            DbErr::Exec(RuntimeErr::SqlxError(error)) | DbErr::Query(RuntimeErr::SqlxError(error)) => {
+                store_error(error)
+            }
             DbErr::ConnectionAcquire(_) => Self::no_connection("no connection"),
             // Their texts can quote a value.
             _ => Self::Rejected(Cause::new("SeaORM")),
         }
     }
+}
+
+/// What an error of a new connection means for the statement that needed one: whatever it is, another server may do.
+fn refused_connection(error: &sqlx::Error) -> StoreError {
+    let refusal = connect_error(error);
+    let database_error = error.as_database_error();
+    let is_of_a_server = match database_error {
+        Some(error) => error.try_downcast_ref::<SqliteError>().is_none(),
+        None => refusal != ConnectError::Unreachable,
+    };
+    if !is_of_a_server {
+        return store_error(error);
+    }
+    let connections = if refusal == ConnectError::Full { ConnectionState::Suspect } else { ConnectionState::Refused };
+    let code = database_error.and_then(|error| error.code()).unwrap_or_default();
+    let cause = Cause::with_state(connections, format!("the connection was refused ({code})"));
+    StoreError::Unavailable(cause.because_of(refusal.outage()))
+}
+
+/// Whether an error of MySQL or MariaDB means that the answer to a question is no.
+pub(super) fn is_answer_no(error: &DbErr) -> bool {
+    let (DbErr::Query(RuntimeErr::SqlxError(error)) | DbErr::Exec(RuntimeErr::SqlxError(error))) = error else {
+        return false;
+    };
+    let error = error.as_database_error().and_then(|error| error.try_downcast_ref::<MySqlDatabaseError>());
+    error.is_some_and(|error| mysql::is_answer_no(error.number()))
 }
 
 /// What an error of a statement means.
@@ -34,7 +63,7 @@ pub(super) fn store_error(error: &sqlx::Error) -> StoreError {
             } else if let Some(error) = error.try_downcast_ref::<PgDatabaseError>() {
                 postgres::store_error(error.code(), error.routine())
             } else if error.try_downcast_ref::<SqliteError>().is_some() {
-                sqlite::store_error(error.code().and_then(|code| code.parse().ok()).unwrap_or(0))
+                sqlite::store_error(error.code().and_then(|code| code.parse().ok()).unwrap_or(0), error.message())
             } else {
                 StoreError::Rejected(Cause::new("unknown database"))
             }
@@ -57,9 +86,11 @@ pub(super) fn store_error(error: &sqlx::Error) -> StoreError {
 pub(super) fn connect_error(error: &sqlx::Error) -> ConnectError {
     match error {
         sqlx::Error::Configuration(_) => ConnectError::Refused("the database URL cannot be understood"),
-        sqlx::Error::Tls(_) => ConnectError::Refused(
-            "the TLS connection to the database failed; see ssl-mode (MySQL) or sslmode (PostgreSQL) in its URL",
-        ),
+        sqlx::Error::Tls(error) => ConnectError::Refused(tls_refusal(&error.to_string())),
+        // So sqlx 0.9.0 reports what rustls says of the server's certificate.
+        sqlx::Error::Io(error) if error.kind() == ErrorKind::InvalidData => {
+            ConnectError::Refused(tls_refusal(&error.to_string()))
+        }
         sqlx::Error::Database(error) => {
             let code = error.code().unwrap_or_default();
             if let Some(error) = error.try_downcast_ref::<MySqlDatabaseError>() {
@@ -67,21 +98,42 @@ pub(super) fn connect_error(error: &sqlx::Error) -> ConnectError {
             } else if error.try_downcast_ref::<SqliteError>().is_some() {
                 sqlite::connect_error(&code)
             } else {
-                postgres::connect_error(&code)
+                postgres::connect_error(&code, error.message())
             }
         }
         _ => ConnectError::Unreachable,
     }
 }
 
+/// What an error of TLS means. Its text can name hosts, so it is not quoted.
+fn tls_refusal(text: &str) -> &'static str {
+    let has = |words: &[&str]| words.iter().any(|word| text.contains(word));
+    if has(&["does not support TLS"]) {
+        "the database server offers no TLS, which ssl-mode (MySQL) or sslmode (PostgreSQL) in its URL demands"
+    } else if has(&["UnknownIssuer", "BadSignature"]) {
+        "the certificate of the database server is of another authority than that of ssl-ca (MySQL) or sslrootcert \
+         (PostgreSQL) in its URL"
+    } else if has(&["not valid for name", "NotValidForName"]) {
+        "the certificate of the database server is for another host name than that in its URL"
+    } else if has(&["expired", "Expired", "not valid yet", "NotValidYet"]) {
+        "the certificate of the database server is expired or not valid yet"
+    } else {
+        "TLS with the database server failed; see ssl-mode (MySQL) or sslmode (PostgreSQL) in its URL"
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::error::ConnectionState;
+    use crate::store::error::Outage;
 
     /// An error with this SQLSTATE, raised where "cached plan must not change result type" is.
     fn postgres(code: &str) -> StoreError {
         postgres::store_error(code, Some("RevalidateCachedQuery"))
+    }
+
+    fn sqlite(code: u32) -> StoreError {
+        sqlite::store_error(code, "")
     }
 
     #[test]
@@ -95,8 +147,8 @@ mod tests {
             postgres("40P01"),
             postgres("25P02"),
             postgres("55P03"),
-            sqlite::store_error(5),
-            sqlite::store_error(517),
+            sqlite(5),
+            sqlite(517),
         ] {
             assert!(matches!(error, StoreError::LostRace(_)), "{error}");
         }
@@ -104,8 +156,7 @@ mod tests {
 
     #[test]
     fn duplicate_keys_have_a_variant_of_their_own() {
-        for error in [mysql::store_error(1062), postgres("23505"), sqlite::store_error(1555), sqlite::store_error(2067)]
-        {
+        for error in [mysql::store_error(1062), postgres("23505"), sqlite(1555), sqlite(2067)] {
             assert!(matches!(error, StoreError::DuplicateKey(_)), "{error}");
         }
     }
@@ -128,8 +179,8 @@ mod tests {
             postgres("08006"),
             postgres("25006"),
             postgres("53300"),
-            sqlite::store_error(13),
-            sqlite::store_error(8),
+            sqlite(13),
+            sqlite(8),
         ] {
             assert!(error.is_unavailable(), "{error}");
         }
@@ -143,8 +194,60 @@ mod tests {
 
     #[test]
     fn anything_else_is_rejected() {
-        for error in [mysql::store_error(1406), postgres("22001"), sqlite::store_error(19), sqlite::store_error(1)] {
+        for error in [mysql::store_error(1406), postgres("22001"), sqlite(19), sqlite(1)] {
             assert!(matches!(error, StoreError::Rejected(_)), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_fails_for_every_caller_is_no_fault_of_a_request() {
+        let missing = |message| sqlite::store_error(1, message);
+        let schema = [mysql::store_error(1146), mysql::store_error(1054), postgres("42P01"), postgres("42703")];
+        let schema = schema.into_iter().chain(["no such table: Contact", "no such column: email"].map(missing));
+        for error in schema {
+            assert_eq!((error.is_unavailable(), error.outage()), (true, Outage::Schema), "{error}");
+        }
+        for error in [mysql::store_error(1142), mysql::store_error(1143), mysql::store_error(1044), postgres("42501")] {
+            assert_eq!((error.is_unavailable(), error.outage()), (true, Outage::Rights), "{error}");
+        }
+        assert_eq!(mysql::store_error(1142).connections(), ConnectionState::Outdated, "a session keeps its rights");
+        assert_eq!(sqlite(8).outage(), Outage::ReadOnly);
+        assert_eq!(sqlite(1032).outage(), Outage::ReadOnly, "the file was moved");
+    }
+
+    #[test]
+    fn a_time_out_of_the_server_is_unavailable() {
+        for error in [mysql::store_error(1969), mysql::store_error(3024), postgres("57014"), postgres("25P04")] {
+            assert!(error.is_unavailable(), "{error}");
+        }
+    }
+
+    #[test]
+    fn each_refusal_of_a_connection_has_words_of_its_own() {
+        let mysql = [1040, 1045, 1049, 1129, 1130, 1820, 3032, 3118, 3159].map(mysql::connect_error);
+        let postgres = ["28P01", "28000", "3D000", "42501", "53300", "55000", "57P03"];
+        let postgres = postgres.map(|code| postgres::connect_error(code, ""));
+        for errors in [mysql.to_vec(), postgres.to_vec()] {
+            let words: std::collections::BTreeSet<_> = errors.iter().map(ToString::to_string).collect();
+            assert!(!words.contains(&ConnectError::Unreachable.to_string()), "{words:?}");
+            assert!(words.len() >= errors.len() - 1, "{words:?}"); // PostgreSQL has two codes for users.
+        }
+        assert!(!mysql::connect_error(3032).is_lasting(), "offline mode ends");
+        assert!(mysql::connect_error(3118).is_lasting());
+    }
+
+    #[test]
+    fn an_error_of_tls_says_what_is_wrong_without_names() {
+        for (text, word) in [
+            ("invalid peer certificate: UnknownIssuer", "authority"),
+            ("invalid peer certificate: certificate not valid for name \"db.local\"", "host name"),
+            ("invalid peer certificate: certificate expired: verification time 1", "expired"),
+            ("server does not support TLS", "offers no TLS"),
+            ("received fatal alert: HandshakeFailure", "TLS"),
+        ] {
+            let error = connect_error(&sqlx::Error::Io(std::io::Error::new(ErrorKind::InvalidData, text)));
+            assert!(error.is_lasting() && error.to_string().contains(word), "{error}");
+            assert!(!error.to_string().contains("db.local"));
         }
     }
 
@@ -173,13 +276,9 @@ mod tests {
 
     #[test]
     fn an_error_of_a_statement_says_nothing_of_the_connections() {
-        for error in [
-            mysql::store_error(1062),
-            mysql::store_error(1205),
-            postgres("40001"),
-            postgres("57014"),
-            sqlite::store_error(8),
-        ] {
+        for error in
+            [mysql::store_error(1062), mysql::store_error(1205), postgres("40001"), postgres("57014"), sqlite(8)]
+        {
             assert_eq!(error.connections(), ConnectionState::Healthy, "{error}");
         }
     }

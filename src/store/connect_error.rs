@@ -1,5 +1,7 @@
 //! Why there is no connection.
 
+use super::error::Outage;
+
 /// Why there is no connection, in one line for the operator. Names no host, no user and no password.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConnectError {
@@ -12,6 +14,12 @@ pub enum ConnectError {
     /// It answers, and belongs to a group (Group Replication) that it is not in (yet).
     #[error("the database server has a group_replication_group_name and is not ONLINE in that group")]
     OutsideGroup,
+    /// It answers, and has as many connections as it may have. Those that there are can be used.
+    #[error("the database server has no connection left for this user")]
+    Full,
+    /// It answers, and refuses the connection for now.
+    #[error("{0}")]
+    NotNow(&'static str),
     /// It answers, and refuses the connection. Another attempt does not help.
     #[error("{0}")]
     Refused(&'static str),
@@ -24,9 +32,21 @@ impl ConnectError {
     /// Returns whether another attempt does not help.
     pub fn is_lasting(&self) -> bool {
         match self {
-            Self::Unreachable | Self::ReadOnly | Self::OutsideGroup => false,
+            Self::Unreachable | Self::ReadOnly | Self::OutsideGroup | Self::Full | Self::NotNow(_) => false,
             Self::Refused(_) => true,
             Self::NoneOf(errors) => errors.iter().all(Self::is_lasting),
+        }
+    }
+
+    /// Returns the same for a service that runs already.
+    pub fn outage(&self) -> Outage {
+        match self {
+            Self::Unreachable => Outage::Unreachable,
+            Self::ReadOnly => Outage::ReadOnly,
+            Self::OutsideGroup => Outage::Refused("the database server is not in its group"),
+            Self::Full => Outage::Refused("the database server has no connection left for this user"),
+            Self::NotNow(reason) | Self::Refused(reason) => Outage::Refused(reason),
+            Self::NoneOf(_) => Outage::Refused("no database server can be used"),
         }
     }
 }

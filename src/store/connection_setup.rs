@@ -66,7 +66,7 @@ impl ConnectionSetup {
         connection.execute(AssertSqlSafe(self.session)).await?;
         match ServerRole::query_mysql(connection).await {
             Ok(role) if role == self.role => {}
-            Err(ConnectError::Unreachable) => {
+            Err(ConnectError::Unreachable | ConnectError::Full | ConnectError::NotNow(_)) => {
                 return Err(sqlx::Error::Io(std::io::Error::other("the role is unknown")));
             }
             Ok(_) | Err(_) => self.findings.set_unusable(),

@@ -3,6 +3,7 @@
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use sea_orm::{DatabaseConnection, DbErr, RuntimeErr};
@@ -10,26 +11,20 @@ use secrecy::{ExposeSecret, SecretString};
 use sqlx::mysql::MySqlConnectOptions;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
-use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor, MySqlConnection};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor, MySqlConnection, PgConnection, Row};
 use tokio::time::{sleep, timeout};
 
-use super::classify;
 use super::connect_error::ConnectError;
 use super::connection_setup::{
     ConnectionSetup, ServerFindings, on_release_mysql, on_release_postgres, on_release_sqlite,
 };
 use super::server_role::{ServerRole, query_yes_or_no};
 use super::sql::{Engine, LockWait, mysql, postgres};
+use super::{classify, driver_options};
 
 /// A connection that was idle for so long is tested before it is used: a database that was restarted leaves a pool of
 /// dead ones.
 const PING_IDLE_FOR: Duration = Duration::from_secs(1);
-
-/// How many prepared statements a connection to MySQL keeps: more than this service has, some 140.
-///
-/// One that makes room for another costs 40 ms: its end goes out before the new one, which then waits for the
-/// acknowledgement (Nagle's algorithm, on in sqlx 0.9.0).
-const PREPARED_STATEMENTS: usize = 200;
 
 /// How long a connection may take to close.
 pub(super) const CLOSE_WITHIN: Duration = Duration::from_secs(10);
@@ -64,6 +59,8 @@ pub(super) struct Connector {
     max_connections: u32,
     statement_timeout: Duration,
     lock_wait: LockWait,
+    /// Whether no pooler in transaction mode was found here. It is asked once: a failover must be fast.
+    is_direct: AtomicBool,
     missing_file: MissingFile,
 }
 
@@ -83,7 +80,7 @@ impl Connector {
         missing_file: MissingFile,
     ) -> Self {
         let lock_wait = LockWait::within(statement_timeout);
-        Self { url, max_connections, statement_timeout, lock_wait, missing_file }
+        Self { url, max_connections, statement_timeout, lock_wait, missing_file, is_direct: AtomicBool::new(false) }
     }
 
     pub(super) fn is_sqlite(&self) -> bool {
@@ -100,12 +97,13 @@ impl Connector {
             }
             return self.connect_sqlite().await;
         }
+        driver_options::check_files(url)?;
         // A connection of its own first: a pool tries again and again, and does not say why.
         let check = async {
             if url.starts_with("mysql:") {
                 check_mysql(url, self.lock_wait).await
             } else {
-                check_postgres(url, self.lock_wait).await
+                check_postgres(url, self.lock_wait, &self.is_direct).await
             }
         };
         let checked = timeout(self.statement_timeout, Box::pin(check)).await;
@@ -162,7 +160,7 @@ impl Connector {
 }
 
 fn set_mysql_hooks(options: &mut sea_orm::ConnectOptions, setup: ConnectionSetup, limit: Duration) {
-    options.map_sqlx_mysql_opts(|mysql| mysql.statement_cache_capacity(PREPARED_STATEMENTS));
+    options.map_sqlx_mysql_opts(driver_options::complete_mysql);
     options.map_sqlx_mysql_pool_opts(move |pool| {
         let (on_connect, findings) = (setup.clone(), Arc::clone(&setup.findings));
         pool.after_connect(move |connection, _| {
@@ -174,6 +172,7 @@ fn set_mysql_hooks(options: &mut sea_orm::ConnectOptions, setup: ConnectionSetup
 }
 
 fn set_postgres_hooks(options: &mut sea_orm::ConnectOptions, setup: ConnectionSetup, limit: Duration) {
+    options.map_sqlx_postgres_opts(driver_options::complete_postgres);
     options.map_sqlx_postgres_pool_opts(move |pool| {
         let (on_connect, findings) = (setup.clone(), Arc::clone(&setup.findings));
         pool.after_connect(move |connection, _| {
@@ -209,7 +208,7 @@ fn set_sqlite_options(
 /// Checks a MySQL or MariaDB server.
 async fn check_mysql(url: &str, lock_wait: LockWait) -> Result<Checked, ConnectError> {
     let options: MySqlConnectOptions = url.parse().map_err(|error| classify::connect_error(&error))?;
-    let connection = options.disable_statement_logging().connect().await;
+    let connection = driver_options::complete_mysql(options).disable_statement_logging().connect().await;
     let mut connection = connection.map_err(|error| classify::connect_error(&error))?;
     let checked = prepare_mysql(&mut connection, mysql::session(lock_wait)).await;
     close(connection);
@@ -240,18 +239,46 @@ async fn prepare_mysql(connection: &mut MySqlConnection, session: String) -> Res
 }
 
 /// Checks a PostgreSQL server.
-async fn check_postgres(url: &str, lock_wait: LockWait) -> Result<Checked, ConnectError> {
-    let options: PgConnectOptions = url.parse().map_err(|error| classify::connect_error(&error))?;
-    let connection = options.disable_statement_logging().connect().await;
-    let mut connection = connection.map_err(|error| classify::connect_error(&error))?;
-    let role = ServerRole::query_postgres(&mut connection).await;
+async fn check_postgres(url: &str, lock_wait: LockWait, is_direct: &AtomicBool) -> Result<Checked, ConnectError> {
+    let connect_error = |error: sqlx::Error| classify::connect_error(&error);
+    let options: PgConnectOptions = url.parse().map_err(connect_error)?;
+    let options = driver_options::complete_postgres(options).disable_statement_logging();
+    let mut connection = options.connect().await.map_err(connect_error)?;
+    let checked = check_database(&mut connection).await;
     close(connection);
-    match role.map_err(|error| classify::connect_error(&error))? {
-        ServerRole::Replica => Err(ConnectError::ReadOnly),
-        role @ (ServerRole::Primary | ServerRole::OneOfSeveral) => {
-            Ok(Checked { engine: Engine::Postgres, role, session: postgres::session(lock_wait) })
+    let role = checked?;
+    if !is_direct.load(Relaxed) {
+        // A pooler in transaction mode gives the session of the connection before.
+        let mut next = options.connect().await.map_err(connect_error)?;
+        let is_marked = query_bool(&mut next, postgres::IS_MARKED).await;
+        close(next);
+        if is_marked? {
+            return Err(ConnectError::Refused(postgres::POOLER));
         }
+        is_direct.store(true, Relaxed);
     }
+    Ok(Checked { engine: Engine::Postgres, role, session: postgres::session(lock_wait) })
+}
+
+/// Returns the role of a PostgreSQL server whose database can be used, and marks the session.
+async fn check_database(connection: &mut PgConnection) -> Result<ServerRole, ConnectError> {
+    let role = ServerRole::query_postgres(connection).await.map_err(|error| classify::connect_error(&error))?;
+    if role == ServerRole::Replica {
+        return Err(ConnectError::ReadOnly);
+    }
+    if !query_bool(connection, postgres::IS_UTF8).await? {
+        return Err(ConnectError::Refused(
+            "the encoding of the database is not UTF8, so it cannot store every address: create it with \
+             ENCODING 'UTF8' TEMPLATE template0",
+        ));
+    }
+    connection.execute(postgres::MARK_SESSION).await.map_err(|error| classify::connect_error(&error))?;
+    Ok(role)
+}
+
+async fn query_bool(connection: &mut PgConnection, question: &'static str) -> Result<bool, ConnectError> {
+    let row = connection.fetch_one(question).await.map_err(|error| classify::connect_error(&error))?;
+    row.try_get(0).map_err(|error| classify::connect_error(&error))
 }
 
 /// Closes a connection in the background. Over TLS that waits for the server, which nobody else should do.

@@ -62,7 +62,7 @@ impl Database {
                 Ok(pool) => return Ok(Self { pool }),
                 Err(error) if !error.is_lasting() && begun.elapsed() < settings.wait => {
                     if !std::mem::replace(&mut is_logged, true) {
-                        tracing::warn!(wait_s = settings.wait.as_secs(), "waiting for the database");
+                        tracing::warn!(wait_s = settings.wait.as_secs(), reason = %error, "waiting for the database");
                     }
                     sleep(CONNECT_EVERY).await;
                 }
@@ -134,7 +134,7 @@ impl Store for Database {
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
-        self.pool.check_role().await
+        self.pool.check().await
     }
 }
 

@@ -32,6 +32,41 @@ pub enum StoreError {
 pub struct Cause {
     text: String,
     connections: ConnectionState,
+    outage: Outage,
+}
+
+/// Why the database cannot be used, in words for operators. They name no host, no user and no value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Outage {
+    /// There is no answer, or no connection.
+    #[error("the database does not answer")]
+    Unreachable,
+    /// It refuses new connections.
+    #[error("{0}")]
+    Refused(&'static str),
+    /// It answers that it cannot carry statements out.
+    #[error("the database cannot carry out statements now: a shutdown, a full disk, a limit or a time-out of its own")]
+    Failing,
+    /// It takes no writes.
+    #[error("the database is read-only")]
+    ReadOnly,
+    /// Its tables are not those of this version.
+    #[error("tables of the service are missing or older than this version: run `identity migrate up`")]
+    Schema,
+    /// The user lacks a right.
+    #[error("the database user lacks a right on the tables of the service: SELECT, INSERT, UPDATE and DELETE")]
+    Rights,
+}
+
+impl Outage {
+    /// Returns whether a statement that succeeds shows that the outage is over. Some statements succeed while the
+    /// service still cannot write.
+    pub fn ends_with_an_answer(self) -> bool {
+        match self {
+            Self::Unreachable | Self::Refused(_) | Self::Failing => true,
+            Self::ReadOnly | Self::Schema | Self::Rights => false,
+        }
+    }
 }
 
 /// What an error says about the connections of the pool.
@@ -41,7 +76,9 @@ pub(super) enum ConnectionState {
     Healthy,
     /// This connection is gone or stuck, and others may be.
     Suspect,
-    /// Their prepared statements are of no use any more.
+    /// New ones are refused. Another server may take them.
+    Refused,
+    /// Their prepared statements or their rights are of no use any more: MySQL keeps the rights of a session.
     Outdated,
     /// They lead to a server that takes no writes, or that has another role than before. Their reads may be stale.
     Unusable,
@@ -60,7 +97,20 @@ impl Cause {
     }
 
     pub(super) fn with_state(connections: ConnectionState, text: impl Into<String>) -> Self {
-        Self { text: text.into(), connections }
+        let outage = match connections {
+            ConnectionState::Unusable => Outage::ReadOnly,
+            ConnectionState::Healthy
+            | ConnectionState::Suspect
+            | ConnectionState::Refused
+            | ConnectionState::Outdated => Outage::Failing,
+        };
+        Self { text: text.into(), connections, outage }
+    }
+
+    /// The same with other words for operators.
+    #[must_use]
+    pub fn because_of(self, outage: Outage) -> Self {
+        Self { outage, ..self }
     }
 }
 
@@ -68,6 +118,18 @@ impl StoreError {
     /// Returns whether the database is out of reach. Otherwise it answered with an error.
     pub fn is_unavailable(&self) -> bool {
         matches!(self, Self::Unavailable(_) | Self::TimedOut(_))
+    }
+
+    /// Returns why the database cannot be used, if the error says that it cannot.
+    pub fn outage(&self) -> Outage {
+        match self {
+            Self::TimedOut(_) => Outage::Unreachable,
+            Self::LostRace(cause)
+            | Self::DuplicateKey(cause)
+            | Self::IdTaken(cause)
+            | Self::Unavailable(cause)
+            | Self::Rejected(cause) => cause.outage,
+        }
     }
 
     /// The error of a statement that inserts rows whose only key is their automatic id.
@@ -87,7 +149,17 @@ impl StoreError {
 
     /// There is no connection, or no longer.
     pub(super) fn no_connection(reason: &str) -> Self {
-        Self::Unavailable(Cause::with_state(ConnectionState::Suspect, reason))
+        Self::Unavailable(Cause::with_state(ConnectionState::Suspect, reason).because_of(Outage::Unreachable))
+    }
+
+    /// No server can be used, for this reason.
+    pub(super) fn no_server(outage: Outage) -> Self {
+        Self::Unavailable(Cause::with_state(ConnectionState::Suspect, "no server").because_of(outage))
+    }
+
+    /// The schema is not that of this version.
+    pub(super) fn outdated_schema() -> Self {
+        Self::Unavailable(Cause::new("migrations are missing").because_of(Outage::Schema))
     }
 
     /// What the error says about the connections of the pool.

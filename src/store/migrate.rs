@@ -24,7 +24,14 @@ pub enum MigrateError {
     RowsWouldBeLost(Vec<&'static str>),
     /// The database refuses. The text is for operators: it names tables, but no data.
     #[error("the database could not be migrated: {0}")]
-    Database(#[from] DbErr),
+    Database(DbErr),
+}
+
+/// The text has all of the cause, so the cause is no source: an operator would read it twice.
+impl From<DbErr> for MigrateError {
+    fn from(error: DbErr) -> Self {
+        Self::Database(error)
+    }
 }
 
 impl From<CheckError> for MigrateError {
@@ -66,7 +73,7 @@ impl Database {
         let lock = self.lock_migrations().await?;
         // On MySQL nothing undoes what a migration does, so the check comes first.
         let done = match check(&lock, self.engine()).await {
-            Ok(()) => Migrator::up(&lock, None).await.map_err(MigrateError::from),
+            Ok(()) => apply(&lock, self.engine()).await.map_err(MigrateError::from),
             Err(error) => Err(error),
         };
         self.unlock_migrations(lock, done).await
@@ -199,6 +206,14 @@ async fn refuse_loss(lock: &DatabaseTransaction, engine: Engine, steps: Option<u
     let undone: Vec<String> = applied.into_iter().rev().take(steps).collect();
     let lost = schema::tables_with_rows(lock, engine, &undone).await?;
     if lost.is_empty() { Ok(()) } else { Err(MigrateError::RowsWouldBeLost(lost)) }
+}
+
+/// Applies every missing migration.
+async fn apply(lock: &DatabaseTransaction, engine: Engine) -> Result<(), DbErr> {
+    if let Some(create) = engine.create_migrations_table() {
+        lock.execute_unprepared(create).await?;
+    }
+    Migrator::up(lock, None).await
 }
 
 /// Tries to take the migration lock, without waiting. Returns whether it was free.

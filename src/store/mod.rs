@@ -6,7 +6,8 @@
 //! | `database` | [`Database`]: both traits on MySQL, MariaDB, PostgreSQL and SQLite |
 //! | `lookup`, `lock`, `write`, `rows` | the statements of the hot path and their rows |
 //! | `sql/` | one file a database: SQL, error codes, session settings, server role, migration lock |
-//! | `pool`, `servers`, `connector`, `server_role` | connections, and which server they lead to |
+//! | `pool`, `servers`, `connector`, `driver_options`, `server_role` | connections, and which server they lead to |
+//! | `probe` | whether the tables can be used |
 //! | `error`, `connect_error`, `classify` | errors by what can be done about them |
 //! | `migrate` | creating and changing the tables while many replicas start |
 //! | `schema/` | whether the tables are this service's |
@@ -22,12 +23,14 @@ mod connect_error;
 mod connection_setup;
 mod connector;
 mod database;
+mod driver_options;
 pub mod entity;
 mod error;
 mod lock;
 mod lookup;
 mod migrate;
 mod pool;
+mod probe;
 mod repair_ops;
 mod rows;
 mod schema;
@@ -40,7 +43,7 @@ mod write;
 
 pub use connect_error::ConnectError;
 pub use database::{Database, DatabaseTransaction};
-pub use error::{Cause, StoreError};
+pub use error::{Cause, Outage, StoreError};
 pub use migrate::{MigrateError, MigrationStatus};
 pub use schema::ForeignSchema;
 pub use traits::{LookupResult, MAX_LOOKUP, Store, Transaction};

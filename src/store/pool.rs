@@ -7,7 +7,8 @@
 //!   or another server at the same address. A server that is no longer the only primary needs other session settings.
 //! - A connection whose other end is gone without a word is waited for, and its place in the pool is lost. So is one
 //!   whose statement was abandoned, where the driver cannot know what it still has to read.
-//! - A statement that was prepared before its table was altered fails each time.
+//! - A statement that was prepared before its table was altered fails each time. So does one for which a session of
+//!   MySQL has no right, even after somebody grants it.
 //!
 //! So every statement reports how it ended, and every new connection what it leads to. When that says that the
 //! connections are of no use, a new generation of connections replaces them, to the first server that takes writes. The
@@ -23,10 +24,11 @@ use tokio::time::{sleep, timeout};
 
 use super::connect_error::ConnectError;
 use super::connector::{CLOSE_WITHIN, Connected, MissingFile};
-use super::error::{ConnectionState, StoreError};
+use super::error::{ConnectionState, Outage, StoreError};
 use super::server_role::ServerRole;
 use super::servers::Servers;
 use super::sql::Engine;
+use super::{classify, probe};
 use crate::settings;
 
 /// The pool is replaced after so many statements without an answer or a connection. A single one may be chance.
@@ -49,8 +51,8 @@ struct Shared {
     statement_timeout: Duration,
     current: watch::Sender<Arc<PoolGeneration>>,
     replacement: Mutex<Replacement>,
-    /// Whether the last attempt found no server that can be used.
-    is_lost: watch::Sender<bool>,
+    /// Why the last attempt found no server that can be used, if it did not.
+    lost: watch::Sender<Option<Outage>>,
 }
 
 /// A generation of connections, all to one server.
@@ -87,7 +89,7 @@ impl Pool {
             statement_timeout: settings.timeout,
             current: watch::Sender::new(PoolGeneration::new(connected)),
             replacement: Mutex::new(Replacement { ended: None, server }),
-            is_lost: watch::Sender::new(false),
+            lost: watch::Sender::new(None),
         })))
     }
 
@@ -101,21 +103,23 @@ impl Pool {
     /// # Errors
     /// [`StoreError::Unavailable`] if there is still no server, or if it takes no writes: its reads may be stale.
     pub(super) async fn lease(&self) -> Result<Lease, StoreError> {
-        if *self.0.is_lost.borrow() {
-            let mut is_lost = self.0.is_lost.subscribe();
-            if timeout(REPLACE_EVERY, is_lost.wait_for(|is_lost| !is_lost)).await.is_err() {
-                return Err(StoreError::no_connection("no server"));
+        let lost = *self.0.lost.borrow();
+        if let Some(outage) = lost {
+            let mut lost = self.0.lost.subscribe();
+            if timeout(REPLACE_EVERY, lost.wait_for(Option::is_none)).await.is_err() {
+                return Err(StoreError::no_server(outage));
             }
         }
         let lease = self.current();
         lease.takes_writes().map(|()| lease)
     }
 
-    /// Fails if the server does not answer, or has another role than when its connections were made.
-    pub(super) async fn check_role(&self) -> Result<(), StoreError> {
+    /// Fails if the server does not answer, has another role than when its connections were made, or has no tables that
+    /// the service can use.
+    pub(super) async fn check(&self) -> Result<(), StoreError> {
         let lease = self.current();
-        match lease.check_role().await {
-            Err(_) if lease.is_replaced() => self.current().check_role().await,
+        match lease.check().await {
+            Err(_) if lease.is_replaced() => self.current().check().await,
             answer => answer,
         }
     }
@@ -140,7 +144,7 @@ impl PoolGeneration {
         match error.connections() {
             ConnectionState::Healthy => false,
             ConnectionState::Suspect => self.count_failure() >= MAX_FAILURES,
-            ConnectionState::Outdated => true,
+            ConnectionState::Refused | ConnectionState::Outdated => true,
             ConnectionState::Unusable => {
                 self.connected.findings.set_unusable();
                 true
@@ -242,27 +246,35 @@ impl Lease {
         result
     }
 
+    async fn check(&self) -> Result<(), StoreError> {
+        self.check_role().await?;
+        self.shared.lost.send_replace(None);
+        match self.bounded_with_lock(probe::check_tables(self.connection(), self.engine())).await {
+            // Somebody has locked a table, which says nothing about the service.
+            Err(StoreError::LostRace(_)) => Ok(()),
+            checked => checked,
+        }
+    }
+
     async fn check_role(&self) -> Result<(), StoreError> {
         let keeps_its_role = async {
             let Some(question) = self.engine().role_question() else {
                 return self.connection().execute_unprepared("SELECT 1").await.map(drop).map_err(StoreError::from);
             };
             let question = self.engine().statement(question.to_owned(), Vec::new());
-            let answer = self.connection().query_one_raw(question).await;
-            match answer.map_err(StoreError::from) {
+            match self.connection().query_one_raw(question).await {
                 Ok(Some(row)) => match ServerRole::from_row(&row) {
                     ServerRole::Replica => Err(StoreError::read_only()),
                     role if role == self.generation.connected.role => Ok(()),
                     ServerRole::Primary | ServerRole::OneOfSeveral => Err(StoreError::another_role()),
                 },
                 // A server that does not know the question has no such role.
-                Ok(None) | Err(StoreError::Rejected(_)) => Ok(()),
-                Err(error) => Err(error),
+                Ok(None) => Ok(()),
+                Err(error) if classify::is_answer_no(&error) => Ok(()),
+                Err(error) => Err(error.into()),
             }
         };
-        self.bounded(keeps_its_role).await?;
-        self.shared.is_lost.send_replace(false);
-        Ok(())
+        self.bounded(keeps_its_role).await
     }
 
     fn is_replaced(&self) -> bool {
@@ -272,7 +284,7 @@ impl Lease {
     /// Replaces these connections now, or as soon as a server can be used again.
     async fn replace_or_keep_looking(&self, reason: ConnectionState) {
         if let Err(error) = self.replace(reason).await
-            && !self.shared.is_lost.send_replace(true)
+            && self.shared.lost.send_replace(Some(error.outage())).is_none()
         {
             tracing::error!(error.message = %error, "no new connections to the database");
             tokio::spawn(keep_looking(Arc::downgrade(&self.shared)));
@@ -281,7 +293,7 @@ impl Lease {
 
     /// Replaces these connections, unless that was done or tried a moment ago.
     async fn replace(&self, reason: ConnectionState) -> Result<(), ConnectError> {
-        let Shared { servers, current, replacement, is_lost, .. } = &*self.shared;
+        let Shared { servers, current, replacement, lost, .. } = &*self.shared;
         if !servers.are_remote() {
             return Ok(());
         }
@@ -290,15 +302,19 @@ impl Lease {
             return Ok(());
         }
         // A server that does not answer is tried last: cut off from its group, it may still believe to be the primary.
-        let from = replacement.server + usize::from(reason == ConnectionState::Suspect);
+        let is_doubtful = matches!(reason, ConnectionState::Suspect | ConnectionState::Refused);
+        let from = replacement.server + usize::from(is_doubtful);
         let found = servers.connect(from).await;
         replacement.ended = Some(Instant::now());
         let (server, connected) = found?;
-        tracing::info!(database.server = server + 1, "new connections to the database");
+        // Until somebody grants the right that the user lacks, this is so each second.
+        if reason != ConnectionState::Outdated || server != replacement.server {
+            tracing::info!(database.server = server + 1, "new connections to the database");
+        }
         let old = current.send_replace(PoolGeneration::new(connected));
         tokio::spawn(async move { timeout(CLOSE_WITHIN, old.connected.connection.close_by_ref()).await });
         replacement.server = server;
-        is_lost.send_replace(false);
+        lost.send_replace(None);
         Ok(())
     }
 }
@@ -307,7 +323,10 @@ impl Lease {
 async fn keep_looking(shared: Weak<Shared>) {
     loop {
         sleep(REPLACE_EVERY).await;
-        let Some(shared) = shared.upgrade().filter(|shared| *shared.is_lost.borrow()) else { return };
-        let _ = Pool(shared).current().replace(ConnectionState::Suspect).await; // The log has the first error.
+        let Some(shared) = shared.upgrade().filter(|shared| shared.lost.borrow().is_some()) else { return };
+        // The log has the first error.
+        if let Err(error) = Pool(Arc::clone(&shared)).current().replace(ConnectionState::Suspect).await {
+            shared.lost.send_replace(Some(error.outage()));
+        }
     }
 }

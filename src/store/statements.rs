@@ -52,6 +52,7 @@ mod tests {
     use super::*;
     use crate::domain::{ContactRef, IdentifierKind, Link, Merge, NewContact};
     use crate::store::audit::{self, Rows};
+    use crate::store::probe;
     use crate::store::repair_ops;
     use crate::store::sql::{LockWait, mysql, postgres};
     use crate::store::traits::MAX_LOOKUP;
@@ -120,6 +121,7 @@ mod tests {
         let texts = session.into_iter().chain([
             ("role", engine.role_question().unwrap_or("none").to_owned()),
             ("clock", engine.clock_columns().map_or("none".to_owned(), |columns| columns.join(", "))),
+            ("probe", probe::writes(engine)),
             ("try the migration lock", engine.try_migration_lock().unwrap_or("none".to_owned())),
             ("release the migration lock", engine.release_migration_lock().unwrap_or("none".to_owned())),
         ]);

@@ -51,7 +51,7 @@ pub trait Store: Clone + Send + Sync + 'static {
     /// Returns how many transactions are worth running at once, each on a connection of its own.
     fn writers(&self) -> usize;
 
-    /// Fails if the store cannot be reached or takes no writes.
+    /// Fails if the store cannot be reached, takes no writes, or has no tables that the service can use.
     fn ping(&self) -> impl Future<Output = Result<(), StoreError>> + Send;
 }
 

@@ -10,6 +10,7 @@ use super::batch_size::{BatchSize, MAX_BATCH_ITEMS};
 use super::deadline::MalformedTimeout;
 use super::parse::{Field, FieldNames, Problem, Violation};
 use crate::resolver::IdentifyError;
+use crate::store::Outage;
 
 /// The `domain` of every `google.rpc.ErrorInfo` of this service.
 pub const DOMAIN: &str = "identity.v1";
@@ -65,6 +66,9 @@ pub enum ApiError {
     /// The service is not ready to take calls.
     #[error("the service is not ready: the database cannot be reached, or the service is shutting down")]
     NotReady,
+    /// The service is not ready to take calls, because the database cannot be used.
+    #[error("the service is not ready: {0}")]
+    DatabaseUnusable(Outage),
     /// The connection is beyond the limits of connections.
     #[error("too many connections are open: beyond the limit only health is answered")]
     ConnectionsFull,
@@ -119,7 +123,7 @@ impl ApiError {
             Self::UnknownMethod => (Code::Unimplemented, "METHOD_UNKNOWN", None),
             Self::UnknownPath => (Code::NotFound, "PATH_UNKNOWN", None),
             Self::WrongHttpMethod => (Code::Unimplemented, "HTTP_METHOD_NOT_ALLOWED", None),
-            Self::NotReady => (Code::Unavailable, "NOT_READY", Some(UNAVAILABLE_RETRY)),
+            Self::NotReady | Self::DatabaseUnusable(_) => (Code::Unavailable, "NOT_READY", Some(UNAVAILABLE_RETRY)),
             Self::ConnectionsFull => (Code::ResourceExhausted, "CONNECTIONS_FULL", Some(UNAVAILABLE_RETRY)),
             Self::StreamsFull => (Code::ResourceExhausted, "STREAMS_FULL", Some(UNAVAILABLE_RETRY)),
             Self::ConnectionTooOld => (Code::Unavailable, "CONNECTION_TOO_OLD", Some(OVERLOADED_RETRY)),
@@ -154,6 +158,7 @@ impl ApiError {
             | Self::UnknownPath
             | Self::WrongHttpMethod
             | Self::NotReady
+            | Self::DatabaseUnusable(_)
             | Self::ConnectionsFull
             | Self::StreamsFull
             | Self::ConnectionTooOld
@@ -194,6 +199,7 @@ mod tests {
             ApiError::UnknownPath,
             ApiError::WrongHttpMethod,
             ApiError::NotReady,
+            ApiError::DatabaseUnusable(Outage::Schema),
             ApiError::ConnectionsFull,
             ApiError::StreamsFull,
             ApiError::ConnectionTooOld,

@@ -5,22 +5,33 @@ use futures::stream::unfold;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-/// Whether the service can take calls: the database is reachable, and it is not shutting down.
+use crate::resolver::DatabaseState;
+use crate::store::Outage;
+
+/// Whether the service can take calls: the database can be used, and the service is not shutting down.
 #[derive(Clone, Debug)]
 pub struct Readiness {
-    database: watch::Receiver<bool>,
+    database: watch::Receiver<DatabaseState>,
     drain: CancellationToken,
 }
 
 impl Readiness {
-    /// Follows `database`, which says whether the database can be reached, and `drain`, which ends all readiness.
-    pub fn new(database: watch::Receiver<bool>, drain: CancellationToken) -> Self {
+    /// Follows `database`, which says whether the database can be used, and `drain`, which ends all readiness.
+    pub fn new(database: watch::Receiver<DatabaseState>, drain: CancellationToken) -> Self {
         Self { database, drain }
     }
 
     /// Returns whether the service is ready now.
     pub fn is_ready(&self) -> bool {
-        !self.drain.is_cancelled() && *self.database.borrow()
+        !self.drain.is_cancelled() && self.database.borrow().is_usable()
+    }
+
+    /// Returns why the database cannot be used, if it cannot.
+    pub fn outage(&self) -> Option<Outage> {
+        match *self.database.borrow() {
+            DatabaseState::Usable => None,
+            DatabaseState::Unusable(outage) => Some(outage),
+        }
     }
 
     /// Resolves when the service begins to shut down.
@@ -37,7 +48,7 @@ impl Readiness {
                 if readiness.drain.is_cancelled() {
                     return (last != Some(false)).then_some((false, None));
                 }
-                let now = *readiness.database.borrow_and_update();
+                let now = readiness.database.borrow_and_update().is_usable();
                 if last != Some(now) {
                     return Some((now, Some((readiness, Some(now)))));
                 }
@@ -63,17 +74,19 @@ mod tests {
 
     #[tokio::test]
     async fn follows_the_database_and_ends_with_the_drain() {
-        let (database, receiver) = watch::channel(false);
+        let away = DatabaseState::Unusable(Outage::Unreachable);
+        let (database, receiver) = watch::channel(away);
         let drain = CancellationToken::new();
         let readiness = Readiness::new(receiver, drain.clone());
         let mut changes = pin!(readiness.clone().changes());
 
         assert_eq!(changes.next().await, Some(false));
         assert!(changes.next().now_or_never().is_none());
-        database.send_replace(true);
+        assert_eq!(readiness.outage(), Some(Outage::Unreachable));
+        database.send_replace(DatabaseState::Usable);
         assert!(readiness.is_ready());
         assert_eq!(changes.next().await, Some(true));
-        database.send_replace(true);
+        database.send_replace(DatabaseState::Usable);
         assert!(changes.next().now_or_never().is_none());
         drop(database);
         assert!(changes.next().now_or_never().is_none());

@@ -142,10 +142,10 @@ async fn a_taken_id_fails_those_that_need_a_new_one() {
 async fn health_outlives_a_panic() {
     let store = FaultyStore::new(|step, _, before| (step == Step::Ping && before == 2).then_some(Fault::Panic));
     let resolver = start(&store);
-    let mut reachable = resolver.reachable();
+    let mut state = resolver.database_state();
     let turns = async {
-        reachable.wait_for(|reachable| !reachable).await.unwrap();
-        reachable.wait_for(|reachable| *reachable).await.unwrap();
+        state.wait_for(|state| !state.is_usable()).await.unwrap();
+        state.wait_for(|state| state.is_usable()).await.unwrap();
     };
     time::timeout(Duration::from_secs(60), turns).await.unwrap();
 }

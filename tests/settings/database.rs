@@ -99,3 +99,68 @@ fn a_database_is_given_whole_or_in_parts() {
         );
     }
 }
+
+/// A password with a character that ends the user's part of a URL counts as a host, a port or a path.
+#[test]
+fn a_password_is_never_printed_however_malformed_the_url() {
+    let bench = Bench::new();
+    for odd in "/?#@:[]\\% &,;".chars() {
+        for password in [format!("12{odd}{SECRET}"), format!("{odd}{SECRET}")] {
+            for (scheme, rest) in [("mysql", "h/d"), ("mysql", "one:1,two/d"), ("postgres", "/d?host=/dir")] {
+                let url = format!("{scheme}://app:{password}@{rest}");
+                let output = bench.run(&["config"], &[("DATABASE_URL", &url)]);
+                let printed = [output.stdout, output.stderr].concat();
+                assert!(!String::from_utf8_lossy(&printed).contains(SECRET), "{url}");
+            }
+        }
+    }
+    let line = bench.refusal(&[], &[("DATABASE_URL", "mysql://app:12/ss@h/d")]);
+    assert!(line.contains("percent-encoded: %2F"), "{line}");
+}
+
+#[test]
+fn a_parameter_that_the_driver_would_ignore_is_refused_by_name() {
+    let bench = Bench::new();
+    for (url, names) in [
+        ("mysql://u@h/d?ssl_mode=VERIFY_CA&ssl_ca=/ca.pem", ["parameter ssl_mode;", "ssl-mode, sslmode, ssl-ca"]),
+        ("mariadb://u@h/d?ssl-ca=/ca.pem&sslverify=1", ["parameter sslverify;", "those of mysql"]),
+        ("mysql://u@h/d?time-zone=SYSTEM", ["parameter time-zone;", "those of mysql"]),
+        ("postgres://u@h/d?sslmode=require&connect_timeout=3", ["parameter connect_timeout;", "those of postgres"]),
+        ("postgres://u@one,two/d?target_session_attrs=read-write", ["parameter target_session_attrs;", "sslrootcert"]),
+        ("sqlite://x.db?mod=ro", ["parameter mod;", "mode, cache"]),
+        ("mysql://u@h/d?hunter2%20=1", ["an unknown parameter;", "those of mysql"]),
+        ("mysql://u@h/d?ssl-mode=verify-ca", ["for ssl-mode", "VERIFY_CA"]),
+        ("postgres://u@h/d?sslmode=VERIFY_CA", ["for sslmode", "verify-ca"]),
+        ("mysql://u@h/d?charset=latin1", ["utf8mb4", "charset"]),
+        ("postgres://u@h/d?port=hunter2", ["number", "port"]),
+    ] {
+        let line = bench.refusal(&[], &[("DATABASE_URL", url)]);
+        assert!(line.starts_with("DATABASE_URL (environment): must "), "{line}");
+        assert!(names.iter().all(|name| line.contains(name)), "{line}");
+    }
+    for url in [
+        "mysql://u@h/d?sslmode=required&sslca=/ca.pem&charset=utf8mb4&collation=utf8mb4_bin",
+        "postgres://u@h/d?ssl-mode=verify-full&ssl-root-cert=/ca.pem&application_name=shop&options[geqo]=off",
+        "sqlite://x.db?mode=ro&immutable=true",
+    ] {
+        bench.config(&[], &[("DATABASE_URL", url)]);
+    }
+}
+
+#[test]
+fn a_socket_takes_the_place_of_the_host() {
+    for (url, driver) in [
+        ("postgres://u:p@/db?host=/run/pg", "postgres://u:p@localhost/db?host=/run/pg"),
+        ("postgres:///db?host=/run/pg", "postgres://localhost/db?host=/run/pg"),
+        ("postgres://u@%2Frun%2Fpg/db", "postgres://u@%2Frun%2Fpg/db"),
+        ("mysql://u:p@/db?socket=/run/my.sock", "mysql://u:p@localhost/db?socket=/run/my.sock"),
+    ] {
+        let settings = Settings::from_flags(["--database-url", url]).expect(url);
+        assert_eq!(settings.database.url.expose_secret(), driver);
+        assert_eq!(settings.database.servers.len(), 1);
+    }
+    let report = Bench::new().config(&[], &[("DATABASE_URL", "postgres://u:hunter2@/db?host=/run/pg")]);
+    assert!(report.contains("database_url = \"postgres://u@localhost/db\""), "{report}");
+    let line = Bench::new().refusal(&[], &[("DATABASE_URL", "postgres://u:p@/db")]);
+    assert!(line.contains("URL"), "{line}");
+}

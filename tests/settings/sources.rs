@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use identity::settings::{Settings, Stop};
 
-use crate::bench::{Bench, VALUES, bare, line_of, listed};
+use crate::bench::{Bench, SECRET, VALUES, bare, line_of, listed};
 
 #[test]
 fn a_setting_has_one_name_in_three_spellings() {
@@ -73,23 +73,87 @@ fn the_report_is_a_file_with_the_same_settings() {
         report.lines().filter_map(|line| Some(line.rsplit_once("  #")?.0.to_owned())).collect::<Vec<_>>()
     };
     assert_eq!(values(&again), values(&report));
-    assert!(again.starts_with("# gRPC at 127.0.0.1:50051, JSON at 127.0.0.1:8080, database sqlite:"), "{again}");
+    assert!(again.starts_with("# gRPC at 127.0.0.1:50051, JSON at [::]:8080, database sqlite:"), "{again}");
 }
 
 #[test]
-fn port_sets_the_port_alone() {
+fn port_listens_at_all_addresses_or_where_http_addr_says() {
     let bench = Bench::new();
     let json_at = |flags: &[&str], environment: &[(&str, &str)], addr: &str| {
         let report = bench.config(flags, environment);
         assert!(report.contains(&format!(", JSON at {addr}, ")), "{report}");
     };
-    json_at(&[], &[("PORT", "8080")], "127.0.0.1:8080");
+    json_at(&[], &[], "127.0.0.1:3000");
+    json_at(&[], &[("PORT", "8080")], "[::]:8080");
+    json_at(&["--port", "0"], &[], "[::]:0");
     json_at(&[], &[("PORT", "8080"), ("HTTP_ADDR", "0.0.0.0:1")], "0.0.0.0:1");
     json_at(&["--port", "2", "--http-addr", "[::]:1"], &[("PORT", "3")], "[::]:1");
     json_at(&["--http-addr", "[::]:1"], &[("PORT", "3")], "[::]:1");
     json_at(&["--port", "2"], &[("HTTP_ADDR", "[::]:1")], "[::]:2");
     bench.file("http_addr = '0.0.0.0:1'");
     json_at(&[], &[("PORT", "8080")], "0.0.0.0:8080");
+}
+
+#[test]
+fn every_variable_has_a_prefixed_form_that_wins() {
+    for (key, one, two) in VALUES {
+        let variable = listed()[key].1.clone();
+        let prefixed = format!("IDENTITY_{variable}");
+        let bench = Bench::new();
+        bench.file(&format!("{key} = {one}"));
+        let shown = |report: &str, source: &str| assert!(line_of(report, key).ends_with(source), "{report}");
+        for (plain, source) in [(bare(one), prefixed.as_str()), ("", &prefixed), ("not a value", &prefixed)] {
+            let environment = [(variable.as_str(), plain), (prefixed.as_str(), bare(two))];
+            shown(&bench.config(&[], &environment), &format!("{source} (environment)"));
+        }
+        let environment = [(variable.as_str(), bare(two)), (prefixed.as_str(), "")];
+        shown(&bench.config(&[], &environment), &format!("{variable} (environment)"));
+        let wrong = format!("x=y={SECRET}");
+        if !["db_user", "db_password", "db_name"].contains(&key) {
+            let line = bench.refusal(&[], &[(&variable, bare(two)), (&prefixed, &wrong)]);
+            assert!(line.starts_with(&format!("{prefixed} (environment): must ")), "{line}");
+        }
+    }
+}
+
+/// Kubernetes sets `DB_PORT` for a service that is named `db`, and `IDENTITY_PORT` for one that is named `identity`.
+#[test]
+fn links_to_services_are_no_settings() {
+    let bench = Bench::new();
+    let links = [
+        ("DB_PORT", "tcp://10.0.0.5:3306"),
+        ("IDENTITY_DB_PORT", "tcp://10.0.0.5:3306"),
+        ("IDENTITY_PORT", "tcp://10.0.0.6:3000"),
+        ("PORT", "udp://10.0.0.6:3000"),
+        ("IDENTITY_PORT_3000_TCP_ADDR", "10.0.0.6"),
+        ("IDENTITY_SERVICE_HOST", "10.0.0.6"),
+    ];
+    assert_eq!(bench.config(&[], &links), bench.config(&[], &[]));
+    let with_url = [&[("DATABASE_URL", "mysql://u@h/d")][..], &links].concat();
+    assert!(bench.config(&[], &with_url).contains(", database mysql://u@h/d\n"));
+    assert!(bench.refusal(&["--db-port", "tcp://10.0.0.5:3306"], &[]).starts_with("--db-port: must be"));
+}
+
+#[test]
+fn in_the_environment_a_url_wins_over_the_parts() {
+    let bench = Bench::new();
+    let parts = [("DB_HOST", "db"), ("DB_PORT", "1"), ("DB_USER", "u"), ("DB_PASSWORD", SECRET), ("DB_NAME", "n")];
+    let url = ("DATABASE_URL", "postgres://shop@pg/x");
+    let report = bench.config(&[], &[&parts[..], &[url]].concat());
+    assert!(report.contains(", database postgres://shop@pg/x\n"), "{report}");
+    assert!(report.contains("#db_host =  # not used; DATABASE_URL (environment) is in force"), "{report}");
+
+    // What has the prefix is meant for this service.
+    let own = [("IDENTITY_DB_HOST", "own"), ("IDENTITY_DB_PASSWORD", SECRET)];
+    let report = bench.config(&[], &[&parts[..], &own, &[url]].concat());
+    assert!(report.contains(", database mysql://u@own:1/n\n"), "{report}");
+    assert!(report.contains("#database_url =  # not used; the db_… settings are in force"), "{report}");
+    let both = [&parts[..], &own, &[("IDENTITY_DATABASE_URL", "mysql://shop@my/x"), url]].concat();
+    assert!(bench.config(&[], &both).contains(", database mysql://shop@my/x\n"));
+
+    // The report is a settings file.
+    bench.file(&report);
+    assert!(bench.config(&[], &[]).contains(", database mysql://u@own:1/n\n"));
 }
 
 #[test]

@@ -8,7 +8,7 @@ use identity::domain::{
 };
 use identity::listener::{FixedLimits, Listeners, serve};
 use identity::proto::identity::v1::identity_service_client::IdentityServiceClient;
-use identity::resolver::{Identify, IdentifyError};
+use identity::resolver::{DatabaseState, Identify, IdentifyError};
 use identity::settings::Settings;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -83,7 +83,7 @@ pub(crate) struct Server {
     pub(crate) grpc: SocketAddr,
     pub(crate) http: SocketAddr,
     pub(crate) resolver: Scripted,
-    pub(crate) database: watch::Sender<bool>,
+    pub(crate) database: watch::Sender<DatabaseState>,
     pub(crate) shutdown: CancellationToken,
     pub(crate) task: JoinHandle<()>,
 }
@@ -105,7 +105,7 @@ impl Server {
         };
         let (grpc, http) = (listeners.grpc.local_addr().unwrap(), listeners.http.local_addr().unwrap());
         let resolver = Scripted { script, begun: Arc::default(), dropped: Arc::default() };
-        let (database, reachable) = watch::channel(true);
+        let (database, reachable) = watch::channel(DatabaseState::Usable);
         let shutdown = CancellationToken::new();
         let (served, token) = (resolver.clone(), shutdown.clone());
         let task = tokio::spawn(async move {

@@ -2,6 +2,8 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use identity::domain::Outcome;
+use identity::resolver::DatabaseState;
+use identity::store::Outage;
 use tonic::Code;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
@@ -11,6 +13,8 @@ use crate::harness::{Script, Server};
 
 const OK: Script = Script::Answer(Outcome::Matched);
 
+const AWAY: DatabaseState = DatabaseState::Unusable(Outage::Unreachable);
+
 fn of(service: &str) -> HealthCheckRequest {
     HealthCheckRequest { service: service.to_owned() }
 }
@@ -19,12 +23,12 @@ fn of(service: &str) -> HealthCheckRequest {
 async fn check_follows_the_database() {
     let server = Server::start(OK).await;
     let mut health = HealthClient::new(server.channel().await);
-    for (reachable, status, ready) in [
-        (true, ServingStatus::Serving, 200),
-        (false, ServingStatus::NotServing, 503),
-        (true, ServingStatus::Serving, 200),
+    for (state, status, ready) in [
+        (DatabaseState::Usable, ServingStatus::Serving, 200),
+        (AWAY, ServingStatus::NotServing, 503),
+        (DatabaseState::Usable, ServingStatus::Serving, 200),
     ] {
-        server.database.send_replace(reachable);
+        server.database.send_replace(state);
         for service in ["", "identity.v1.IdentityService"] {
             assert_eq!(health.check(of(service)).await.unwrap().get_ref().status(), status);
         }
@@ -36,6 +40,23 @@ async fn check_follows_the_database() {
 }
 
 #[tokio::test]
+async fn readyz_says_why_the_database_cannot_be_used() {
+    let server = Server::start(OK).await;
+    for (outage, words) in [
+        (Outage::Schema, "run `identity migrate up`"),
+        (Outage::Rights, "lacks a right"),
+        (Outage::ReadOnly, "read-only"),
+        (Outage::Refused("the database server is in offline mode"), "offline mode"),
+    ] {
+        server.database.send_replace(DatabaseState::Unusable(outage));
+        let answer = reqwest::get(server.url("/readyz")).await.unwrap();
+        assert_eq!(answer.status(), 503);
+        let body = answer.text().await.unwrap();
+        assert!(body.contains(words) && body.contains("NOT_READY"), "{body}");
+    }
+}
+
+#[tokio::test]
 async fn watch_tells_every_change_and_ends_with_the_drain() {
     let server = Server::start(OK).await;
     let mut health = HealthClient::new(server.channel().await);
@@ -44,9 +65,9 @@ async fn watch_tells_every_change_and_ends_with_the_drain() {
     let mut next = async || watch.next().await.map(|status| status.unwrap().status());
 
     assert_eq!(next().await, Some(ServingStatus::Serving));
-    server.database.send_replace(false);
+    server.database.send_replace(AWAY);
     assert_eq!(next().await, Some(ServingStatus::NotServing));
-    server.database.send_replace(true);
+    server.database.send_replace(DatabaseState::Usable);
     assert_eq!(next().await, Some(ServingStatus::Serving));
     assert_eq!(unknown.next().await.unwrap().unwrap().status(), ServingStatus::ServiceUnknown);
 

@@ -1,8 +1,9 @@
 use std::time::Duration;
 
 use identity::domain::Outcome;
-use identity::resolver::IdentifyError;
+use identity::resolver::{DatabaseState, IdentifyError};
 use identity::settings::Spelling;
+use identity::store::Outage;
 use reqwest::{Client, Method, Response};
 use serde_json::{Value, json};
 
@@ -239,7 +240,7 @@ async fn the_timeout_header_is_honoured() {
 #[tokio::test]
 async fn readyz_refuses_in_the_shape() {
     let server = Server::start(OK).await;
-    server.database.send_replace(false);
+    server.database.send_replace(DatabaseState::Unusable(Outage::Unreachable));
     let response = reqwest::get(server.url("/readyz")).await.unwrap();
     assert_eq!(refused(response).await, refusal(503, 14, "NOT_READY"));
 }

@@ -266,6 +266,14 @@ impl Engine {
         }
     }
 
+    /// The statement that makes SeaORM's table of the migrations, where SeaORM's own can fail.
+    pub(super) fn create_migrations_table(self) -> Option<&'static str> {
+        match self {
+            Self::Mysql | Self::Mariadb => Some(mysql::CREATE_MIGRATIONS_TABLE),
+            Self::Postgres | Self::Sqlite => None,
+        }
+    }
+
     /// The statement that gives the migration lock back, where the end of the transaction does not.
     pub(super) fn release_migration_lock(self) -> Option<String> {
         match self {

@@ -6,7 +6,7 @@ use super::list::{KeyLookup, bytes, padded};
 use super::lock_wait::LockWait;
 use crate::domain::{Identifier, IdentifierKind};
 use crate::store::connect_error::ConnectError;
-use crate::store::error::{Cause, ConnectionState, StoreError};
+use crate::store::error::{Cause, ConnectionState, Outage, StoreError};
 
 /// The question whether a server is MariaDB, which alone runs what stands in such a comment.
 pub(crate) const IS_MARIADB: &str = "SELECT 0 /*M! + 1 */";
@@ -59,15 +59,25 @@ pub(crate) const CLOCK_COLUMNS: [&str; 3] = [
     READ_ONLY_COLUMN,
 ];
 
-/// The settings of each session.
+/// The settings of each session: what the service relies on, whatever the server's defaults are.
 ///
-/// READ COMMITTED: under REPEATABLE READ a look-up of a missing key locks the gap, and first sightings of two customers
-/// deadlock. `lock_wait_timeout` is for the locks of tables, which an ALTER takes.
+/// - `sql_mode` comes first: MariaDB reads what follows by it (`ORACLE`). Without STRICT a value that does not fit
+///   would be cut.
+/// - READ COMMITTED: under REPEATABLE READ a look-up of a missing key locks the gap, and first sightings of two
+///   customers deadlock. No transaction begins by the end of another (`completion_type`).
+/// - `lock_wait_timeout` is for the locks of tables, which an ALTER takes.
+/// - No answer is cut (`sql_select_limit`), no statement refused for the rows that it might read or change
+///   (`sql_big_selects`, `sql_safe_updates`), and no list too long for index dives (`eq_range_index_dive_limit`).
+/// - `default_storage_engine` is for the table of the migrations.
 pub(crate) fn session(lock_wait: LockWait) -> String {
     let seconds = lock_wait.whole_seconds.as_secs();
     format!(
-        "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED; \
-         SET SESSION autocommit = 1, innodb_lock_wait_timeout = {seconds}, lock_wait_timeout = {seconds}"
+        "SET SESSION sql_mode = 'STRICT_TRANS_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION'; \
+         SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED; \
+         SET SESSION autocommit = 1, completion_type = 0, innodb_lock_wait_timeout = {seconds}, \
+         lock_wait_timeout = {seconds}, sql_select_limit = 18446744073709551615, sql_big_selects = 1, \
+         sql_safe_updates = 0, sql_auto_is_null = 0, unique_checks = 1, eq_range_index_dive_limit = 200, \
+         default_storage_engine = InnoDB"
     )
 }
 
@@ -129,6 +139,12 @@ pub(super) fn contacts_by(columns: &str, column: &str, index: Option<&str>) -> S
     )
 }
 
+/// Makes the table of the migrations. SeaORM's own statement takes the server's storage engine and row format, in which
+/// a key can be too short for a name.
+pub(super) const CREATE_MIGRATIONS_TABLE: &str = "CREATE TABLE IF NOT EXISTS `seaql_migrations` (\
+     `version` varchar(255) NOT NULL PRIMARY KEY, `applied_at` bigint NOT NULL) \
+     ENGINE = InnoDB ROW_FORMAT = DYNAMIC CHARACTER SET utf8mb4 COLLATE utf8mb4_bin";
+
 /// The name of the migration lock. MySQL has one name space for a server, and 64 characters for a name.
 const MIGRATION_LOCK: &str = "CONCAT('identity', SHA2(DATABASE(), 224))";
 
@@ -148,17 +164,44 @@ pub(crate) fn is_answer_no(error: u16) -> bool {
     matches!(error, 1044 | 1049 | 1054 | 1064 | 1109 | 1142 | 1143 | 1146 | 1193 | 1227 | 1238)
 }
 
-/// Why there is no connection.
+/// Why there is no connection. MariaDB has a number of its own for a locked account.
 pub(crate) fn connect_error(number: u16) -> ConnectError {
     match number {
-        1044 | 1142 | 1227 => ConnectError::Refused("the database user lacks a right that the service needs"),
+        1040 | 1203 | 1226 => ConnectError::Full,
+        1053 | 1077 | 1079 => ConnectError::NotNow("the database server shuts down"),
+        3032 => ConnectError::NotNow("the database server is in offline mode"),
+        1044 | 1142 | 1143 | 1227 => ConnectError::Refused("the database user lacks a right that the service needs"),
         1045 | 1698 => ConnectError::Refused(
             "the database refuses the user or the password, or wants TLS of this user (ssl-mode in its URL)",
         ),
         1049 => ConnectError::Refused("the server has no database of that name"),
+        1129 => ConnectError::Refused("the database server blocks this host after many errors: FLUSH HOSTS ends that"),
+        1130 => ConnectError::Refused("the database server allows no connection from this host"),
+        1820 | 1862 => ConnectError::Refused("the password of the database user is expired"),
+        3118 | 4151 => ConnectError::Refused("the account of the database user is locked"),
         3159 => ConnectError::Refused("the database demands TLS: put ?ssl-mode=REQUIRED into its URL"),
         1251 | 2059 => ConnectError::Refused("the database demands an authentication method that is not supported"),
         _ => ConnectError::Unreachable,
+    }
+}
+
+/// What an error says of all statements, if it does.
+fn outage(number: u16) -> Option<Outage> {
+    match number {
+        // No database selected, unknown database; unknown column, table or table space.
+        1046 | 1049 | 1051 | 1054 | 1109 | 1146 | 1812 | 1932 => Some(Outage::Schema),
+        // Database, user, table, column, a right for all.
+        1044 | 1142 | 1143 | 1227 | 1370 => Some(Outage::Rights),
+        1290 | 1792 | 1836 => Some(Outage::ReadOnly),
+        1045 | 1820 | 1862 | 3032 | 3118 | 4151 => match connect_error(number) {
+            ConnectError::NotNow(words) | ConnectError::Refused(words) => Some(Outage::Refused(words)),
+            ConnectError::Unreachable
+            | ConnectError::ReadOnly
+            | ConnectError::OutsideGroup
+            | ConnectError::Full
+            | ConnectError::NoneOf(_) => None,
+        },
+        _ => None,
     }
 }
 
@@ -166,16 +209,22 @@ pub(crate) fn connect_error(number: u16) -> ConnectError {
 /// <https://dev.mysql.com/doc/mysql-errors/en/server-error-reference.html>
 pub(crate) fn store_error(number: u16) -> StoreError {
     let connections = match number {
-        // Unknown prepared statement, or one that has to be prepared again; a table was altered.
-        1243 | 1412 | 1615 => ConnectionState::Outdated,
+        // Unknown prepared statement, or one that has to be prepared again; a table was altered. A right that the
+        // session does not have: another one may, since rights were granted.
+        1243 | 1412 | 1615 | 1044 | 1142 | 1143 | 1227 | 1370 => ConnectionState::Outdated,
         // --read-only, a read-only mode (an Aurora reader, a full disk), a read-only transaction; outside its group, or
         // leaving it.
         1290 | 1792 | 1836 | 3783 | 3796 | 3799 => ConnectionState::Unusable,
+        // Offline mode; an account that is locked, or whose password is expired.
+        1820 | 1862 | 3032 | 3118 | 4151 => ConnectionState::Refused,
         // No thread for a connection, a connection or a host refused, user or password refused, shutdown.
-        1040 | 1045 | 1053 | 1129 | 1135 | 1203 | 1226 => ConnectionState::Suspect,
+        1040 | 1045 | 1053 | 1129 | 1130 | 1135 | 1203 | 1226 => ConnectionState::Suspect,
         _ => ConnectionState::Healthy,
     };
     let cause = Cause::with_state(connections, format!("MySQL error {number}"));
+    if let Some(outage) = outage(number) {
+        return StoreError::Unavailable(cause.because_of(outage));
+    }
     match number {
         // Duplicate key.
         1062 | 1586 => StoreError::DuplicateKey(cause),
@@ -184,9 +233,10 @@ pub(crate) fn store_error(number: u16) -> StoreError {
         1020 | 1205 | 1213 | 1243 | 1412 | 1615 | 3101 | 3572 | 8002 | 8022 | 8028 | 9007 => {
             StoreError::LostRace(cause)
         }
-        // Too many connections or prepared statements, out of memory, shutdown, read-only, killed, locked for a
-        // backup, group without a majority, server outside its group or behind it, disk full; user or password
-        // refused, to a connection made while they are changed; TiDB's storage not reached or busy.
+        // Too many connections or prepared statements, out of memory, shutdown, read-only, killed, a time-out of the
+        // server's own, locked for a backup, group without a majority, server outside its group or behind it, disk
+        // full; user or password refused, to a connection made while they are changed; TiDB's storage not reached or
+        // busy.
         1021
         | 1030
         | 1037
@@ -200,6 +250,7 @@ pub(crate) fn store_error(number: u16) -> StoreError {
         | 1080
         | 1114
         | 1129
+        | 1130
         | 1135
         | 1152
         | 1158..=1161
@@ -214,6 +265,7 @@ pub(crate) fn store_error(number: u16) -> StoreError {
         | 1792
         | 1836
         | 1927
+        | 1969
         | 3024
         | 3098
         | 3100

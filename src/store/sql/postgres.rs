@@ -4,7 +4,7 @@ use super::list::{KeyLookup, bytes, kind};
 use super::lock_wait::LockWait;
 use crate::domain::Identifier;
 use crate::store::connect_error::ConnectError;
-use crate::store::error::{Cause, ConnectionState, StoreError};
+use crate::store::error::{Cause, ConnectionState, Outage, StoreError};
 
 /// Whether the server takes no writes. It is never one of several primaries.
 pub(crate) const ROLE: &str =
@@ -16,12 +16,23 @@ pub(crate) const IS_IN_TRANSACTION: &str = "SELECT now() <> statement_timestamp(
 /// The column of [`Clock`](crate::store::clock::Clock): the time. Ids rise by one.
 pub(crate) const CLOCK_COLUMNS: [&str; 1] = ["clock_timestamp() AT TIME ZONE 'UTC'"];
 
+/// Whether the database keeps every character: in another encoding some addresses cannot be stored.
+pub(crate) const IS_UTF8: &str = "SELECT current_setting('server_encoding') = 'UTF8'";
+
+/// Marks a session. The next connection must not have the mark: see [`IS_MARKED`].
+pub(crate) const MARK_SESSION: &str = "SET identity.session = 'marked'";
+
+/// Whether this new connection has the session of another one: so a pooler gives it in its transaction mode, in which
+/// settings of a session and prepared statements do not hold.
+pub(crate) const IS_MARKED: &str = "SELECT coalesce(current_setting('identity.session', true), '') = 'marked'";
+
 /// The settings of each session. Every statement of this service is a key look-up: a plan that was made while the
 /// tables were small must not stay a scan when they have grown.
 pub(crate) fn session(lock_wait: LockWait) -> String {
     format!(
         "SET default_transaction_isolation = 'read committed'; SET lock_timeout = '{}ms'; \
-         SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; SET jit = off",
+         SET enable_indexscan = on; SET enable_nestloop = on; SET enable_seqscan = off; SET enable_hashjoin = off; \
+         SET enable_mergejoin = off; SET jit = off",
         lock_wait.exact.as_millis().max(1) // 0 is no limit.
     )
 }
@@ -83,14 +94,30 @@ pub(super) fn try_migration_lock() -> String {
     format!("SELECT pg_try_advisory_xact_lock({MIGRATION_LOCK})")
 }
 
-/// Why there is no connection, by SQLSTATE.
-pub(crate) fn connect_error(code: &str) -> ConnectError {
+/// Why there is no connection, by SQLSTATE. The message is compared, not quoted.
+pub(crate) fn connect_error(code: &str, message: &str) -> ConnectError {
     match code {
-        "28000" | "28P01" => ConnectError::Refused("the database refuses the user or the password"),
+        "28000" | "28P01" => ConnectError::Refused(
+            "the database refuses the user or the password, or allows no connection from this host (pg_hba.conf)",
+        ),
         "3D000" => ConnectError::Refused("the server has no database of that name"),
+        "42501" => ConnectError::Refused("the database user lacks the right to connect (CONNECT)"),
+        "55000" => ConnectError::Refused("the database does not take connections (ALLOW_CONNECTIONS)"),
+        "53300" => ConnectError::Full,
+        "57P03" | "57P01" | "57P02" => ConnectError::NotNow("the database server starts or shuts down"),
+        // So a pooler refuses what it does not pass on.
+        "08P01" if message.contains("startup parameter") => ConnectError::Refused(
+            "a pooler before the database refuses a parameter of the connection; see ignore_startup_parameters",
+        ),
+        "42P05" | "26000" => ConnectError::Refused(POOLER),
         _ => ConnectError::Unreachable,
     }
 }
+
+/// What the service says of a pooler in transaction mode.
+pub(crate) const POOLER: &str = "a pooler in transaction mode stands before the database, in which settings of a \
+     session and prepared statements do not hold: set pool_mode = session for this database, or connect to the server \
+     itself";
 
 /// What an error means, by SQLSTATE and by the routine of the server that raised it.
 /// <https://www.postgresql.org/docs/current/errcodes-appendix.html>
@@ -109,6 +136,17 @@ pub(crate) fn store_error(code: &str, routine: Option<&str>) -> StoreError {
         _ => ConnectionState::Healthy,
     };
     let cause = Cause::with_state(connections, format!("SQLSTATE {code}"));
+    let outage = match code {
+        // Unknown schema, table or column.
+        "3F000" | "42P01" | "42703" => Some(Outage::Schema),
+        "42501" => Some(Outage::Rights),
+        "25006" => Some(Outage::ReadOnly),
+        "42P05" => Some(Outage::Refused(POOLER)),
+        _ => None,
+    };
+    if let Some(outage) = outage {
+        return StoreError::Unavailable(cause.because_of(outage));
+    }
     match code {
         "23505" => StoreError::DuplicateKey(cause),
         // Serialization failure, deadlock, lock timeout; a transaction that has failed already; see above.

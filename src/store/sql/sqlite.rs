@@ -5,7 +5,7 @@ use sea_orm::Value;
 use super::list::{KeyLookup, bytes, kind, padded};
 use crate::domain::Identifier;
 use crate::store::connect_error::ConnectError;
-use crate::store::error::{Cause, StoreError};
+use crate::store::error::{Cause, Outage, StoreError};
 
 /// See [`Engine::owned_rows`](super::Engine). An entry that fills the list up comes more than once, and so do its rows.
 pub(super) fn owned_rows(identifiers: &[Identifier]) -> KeyLookup {
@@ -50,16 +50,21 @@ pub(crate) fn connect_error(code: &str) -> ConnectError {
     }
 }
 
-/// What an error means, by extended result code. <https://www.sqlite.org/rescode.html>
-pub(crate) fn store_error(code: u32) -> StoreError {
+/// What an error means, by extended result code. The message is compared, not quoted: unknown tables and columns have
+/// no code of their own. <https://www.sqlite.org/rescode.html>
+pub(crate) fn store_error(code: u32, message: &str) -> StoreError {
     let cause = Cause::new(format!("SQLite error {code}"));
     match (code, code & 0xff) {
+        (1, _) if ["no such table", "no such column", "no such index"].iter().any(|text| message.starts_with(text)) => {
+            StoreError::Unavailable(cause.because_of(Outage::Schema))
+        }
+        (_, 8) => StoreError::Unavailable(cause.because_of(Outage::ReadOnly)),
         // Primary key, row id, unique.
         (1555 | 2579 | 2067, _) => StoreError::DuplicateKey(cause),
         // Busy, locked.
         (_, 5 | 6) => StoreError::LostRace(cause),
-        // Out of memory, read-only, I/O, full, cannot open.
-        (_, 7 | 8 | 10 | 13 | 14) => StoreError::Unavailable(cause),
+        // Out of memory, I/O, full, cannot open.
+        (_, 7 | 10 | 13 | 14) => StoreError::Unavailable(cause),
         _ => StoreError::Rejected(cause),
     }
 }

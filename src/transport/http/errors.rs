@@ -56,6 +56,7 @@ fn http_status(error: &ApiError, status: &Status) -> StatusCode {
         | ApiError::UnknownMethod
         | ApiError::UnknownPath
         | ApiError::NotReady
+        | ApiError::DatabaseUnusable(_)
         | ApiError::StreamsFull
         | ApiError::ConnectionTooOld
         | ApiError::Identify(_) => http_status_of_code(status.code()),

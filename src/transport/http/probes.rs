@@ -8,8 +8,8 @@ use crate::transport::errors::ApiError;
 use crate::transport::readiness::Readiness;
 use crate::transport::routes::{Route, RouteTable};
 
-/// Adds `GET /healthz`, also as `/health` (the process runs), and `GET /readyz` (the database was reachable when it was
-/// checked last, and the service is not shutting down).
+/// Adds `GET /healthz`, also as `/health` (the process runs), and `GET /readyz` (the database could be used when it was
+/// asked last, and the service is not shutting down; else the reason).
 ///
 /// They have no RPC, because gRPC has its own health protocol.
 pub(super) fn add(routes: &mut RouteTable, readiness: Readiness) {
@@ -17,7 +17,11 @@ pub(super) fn add(routes: &mut RouteTable, readiness: Readiness) {
     for path in ["/healthz", "/health"] {
         routes.add(path, get(async || ok()), &route("/healthz"));
     }
-    let ready = async move || if readiness.is_ready() { ok() } else { error_response(&ApiError::NotReady) };
+    let ready = async move || match readiness.outage() {
+        _ if readiness.is_ready() => ok(),
+        Some(outage) => error_response(&ApiError::DatabaseUnusable(outage)),
+        None => error_response(&ApiError::NotReady),
+    };
     routes.add("/readyz", get(ready), &route("/readyz"));
 }
 

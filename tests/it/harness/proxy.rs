@@ -44,9 +44,14 @@ fn address(url: &str) -> SocketAddr {
 impl Proxy {
     /// A proxy before the server at this URL.
     pub async fn start(database: &str) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        Self::start_at("127.0.0.1", database).await
+    }
+
+    /// The same at this host, as it stands in a URL.
+    pub async fn start_at(host: &str, database: &str) -> Self {
+        let listener = TcpListener::bind(format!("{host}:0")).await.expect("a port");
         let mut url = Url::parse(database).expect("a URL");
-        url.set_host(Some("127.0.0.1")).expect("a host");
+        url.set_host(Some(host)).expect("a host");
         url.set_port(Some(listener.local_addr().expect("bound").port())).expect("a port");
         let line = Arc::new(Mutex::new(Line {
             target: address(database),

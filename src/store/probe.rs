@@ -1,0 +1,56 @@
+//! Whether the tables are those of this version, and whether the user may read and write them.
+
+use migration::{Migrator, MigratorTrait};
+use sea_orm::{ConnectionTrait, DatabaseConnection};
+
+use super::error::StoreError;
+use super::sql::Engine;
+
+/// The migrations that the database has.
+const VERSIONS: &str = r#"SELECT "version" FROM "seaql_migrations""#;
+
+/// Statements that need what the hot path needs: every table, every column, and every right. They find no row, so they
+/// change and lock none.
+const WRITES: [&str; 5] = [
+    r#"UPDATE "Contact" SET "linkedId" = "linkedId", "linkPrecedence" = "linkPrecedence", "updatedAt" = "updatedAt"
+       WHERE "id" = -1"#,
+    r#"INSERT INTO "Contact"
+       ("phoneNumber", "email", "linkedId", "linkPrecedence", "createdAt", "updatedAt", "deletedAt")
+       SELECT "phoneNumber", "email", "linkedId", "linkPrecedence", "createdAt", "updatedAt", "deletedAt"
+       FROM "Contact" WHERE "id" = -1"#,
+    r#"INSERT INTO "Identifier" ("kind", "value", "contactId")
+       SELECT "kind", "value", "contactId" FROM "Identifier" WHERE "kind" = '' AND "value" = ''"#,
+    r#"DELETE FROM "Identifier" WHERE "kind" = '' AND "value" = ''"#,
+    r#"INSERT INTO "ContactMerge" ("survivorId", "absorbedId", "cause", "createdAt")
+       SELECT "survivorId", "absorbedId", "cause", "createdAt" FROM "ContactMerge" WHERE "id" = -1"#,
+];
+
+/// The same on SQLite, which has no rights of users: one statement that needs the write lock is enough.
+const SQLITE: [&str; 3] = [
+    r#"SELECT "kind", "value", "contactId" FROM "Identifier" WHERE "kind" = '' AND "value" = ''"#,
+    r#"SELECT "survivorId", "absorbedId", "cause", "createdAt" FROM "ContactMerge" WHERE "id" = -1"#,
+    r#"UPDATE "Contact" SET "phoneNumber" = "phoneNumber", "email" = "email", "linkedId" = "linkedId",
+       "linkPrecedence" = "linkPrecedence", "createdAt" = "createdAt", "updatedAt" = "updatedAt",
+       "deletedAt" = "deletedAt" WHERE "id" = -1"#,
+];
+
+/// Fails if a table is missing or older than this version, or if the user lacks a right on it. It is two statements,
+/// for each second.
+pub(super) async fn check_tables(connection: &DatabaseConnection, engine: Engine) -> Result<(), StoreError> {
+    let rows = connection.query_all_raw(engine.statement(VERSIONS.to_owned(), Vec::new())).await?;
+    let applied: Vec<String> = rows.iter().map(|row| row.try_get_by_index(0)).collect::<Result<_, _>>()?;
+    if Migrator::migrations().iter().any(|migration| !applied.iter().any(|version| version == migration.name())) {
+        return Err(StoreError::outdated_schema());
+    }
+    connection.execute_unprepared(&writes(engine)).await?;
+    Ok(())
+}
+
+/// All of them in one text: one round trip.
+pub(super) fn writes(engine: Engine) -> String {
+    let statements = match engine {
+        Engine::Mysql | Engine::Mariadb | Engine::Postgres => WRITES.join("; "),
+        Engine::Sqlite => SQLITE.join("; "),
+    };
+    engine.statement(statements, Vec::new()).sql
+}
