@@ -15,7 +15,7 @@ mod stack;
 
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -51,8 +51,8 @@ pub enum StartError {
     Http(#[from] http::GatewayError),
 }
 
-/// Serves both APIs until `shutdown`, then drains: health says NOT_SERVING, no connection is accepted, calls under way
-/// finish, and connections that are left after `DRAIN_TIMEOUT` are closed.
+/// Serves both APIs until `shutdown`, then drains: health says NOT_SERVING; after `DRAIN_DELAY` no connection is
+/// accepted; calls under way finish, and connections that are left after `DRAIN_TIMEOUT` are closed.
 ///
 /// `database` says whether the database can be reached; health and `/readyz` follow it. Dropping the future closes
 /// everything at once.
@@ -67,7 +67,8 @@ pub async fn serve<R: Identify>(
     database: watch::Receiver<bool>,
     shutdown: CancellationToken,
 ) -> Result<(), StartError> {
-    let readiness = Readiness::new(database, shutdown.clone());
+    let closing = CancellationToken::new();
+    let readiness = Readiness::new(database, shutdown.clone(), closing.clone());
     let Settings { listen, identify, limits, queue, .. } = settings;
     // Half of the queue at most: streams always have more to send, and must leave room for single calls.
     let stream_items = (queue.queue_limit / 2).max(1);
@@ -89,11 +90,16 @@ pub async fn serve<R: Identify>(
     let _cut_when_dropped = cut.clone().drop_guard();
     let run = |listener, api: Api, routes| {
         let stack = request_stack(api, routes, *limits, fixed);
-        let served = Connections::new(api, stack, connection, shutdown.clone());
-        let (tasks, cut, shutdown) = (tasks.clone(), cut.clone(), shutdown.clone());
+        let served = Connections::new(api, stack, connection, closing.clone());
+        let (tasks, cut, shutdown) = (tasks.clone(), cut.clone(), closing.clone());
         Acceptor { api, served, connections, tasks, shutdown, cut }.run(listener)
     };
-    tokio::join!(run(listeners.grpc, Api::Grpc, grpc), run(listeners.http, Api::Http, http));
+    let close = async {
+        shutdown.cancelled().await;
+        sleep(limits.drain_delay).await;
+        closing.cancel();
+    };
+    tokio::join!(close, run(listeners.grpc, Api::Grpc, grpc), run(listeners.http, Api::Http, http));
 
     tasks.close();
     if timeout(limits.drain_timeout, tasks.wait()).await.is_err() {

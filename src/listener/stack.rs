@@ -30,8 +30,8 @@ pub(super) fn request_stack(
     ServiceBuilder::new()
         // An id for the log and for `x-request-id`.
         .layer(layer_fn(move |inner| AssignRequestId::new(inner, api, Arc::clone(&routes))))
-        // One line for each call; of a stream, at its end.
-        .layer(layer_fn(AccessLog::new))
+        // One line for each call; of a stream, at its end. Floods of failures are sampled.
+        .layer(layer_fn(move |inner| AccessLog::new(inner, api)))
         // Errors of the layers below become responses.
         .layer(layer_fn(move |inner| ErrorResponse::new(inner, api, limits.http_body_limit)))
         // The shorter of `grpc-timeout` and `REQUEST_TIMEOUT`.

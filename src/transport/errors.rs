@@ -53,9 +53,12 @@ pub enum ApiError {
     /// The HTTP path exists, but not for this method.
     #[error("the path does not take this HTTP method")]
     WrongHttpMethod,
-    /// The service is not ready to take calls.
-    #[error("the service is not ready: the database cannot be reached, or the service is shutting down")]
+    /// The service is not ready to take calls, because of the database.
+    #[error("the service is not ready: the database cannot be reached")]
     NotReady,
+    /// The service ends: another connection leads to another replica.
+    #[error("the service is shutting down")]
+    ShuttingDown,
     /// An error of the resolver.
     #[error(transparent)]
     Identify(#[from] IdentifyError),
@@ -99,6 +102,7 @@ impl ApiError {
             Self::UnknownPath => (Code::NotFound, "PATH_UNKNOWN", None),
             Self::WrongHttpMethod => (Code::Unimplemented, "HTTP_METHOD_NOT_ALLOWED", None),
             Self::NotReady => (Code::Unavailable, "NOT_READY", Some(UNAVAILABLE_RETRY)),
+            Self::ShuttingDown => (Code::Unavailable, "SHUTTING_DOWN", Some(UNAVAILABLE_RETRY)),
             Self::Identify(IdentifyError::Overloaded) => {
                 (Code::ResourceExhausted, "OVERLOADED", Some(OVERLOADED_RETRY))
             }
@@ -127,6 +131,7 @@ impl ApiError {
             | Self::UnknownPath
             | Self::WrongHttpMethod
             | Self::NotReady
+            | Self::ShuttingDown
             | Self::Identify(_) => HashMap::new(),
         }
     }
@@ -161,6 +166,7 @@ mod tests {
             ApiError::UnknownPath,
             ApiError::WrongHttpMethod,
             ApiError::NotReady,
+            ApiError::ShuttingDown,
             ApiError::Identify(IdentifyError::Overloaded),
             ApiError::Identify(IdentifyError::Unavailable),
             ApiError::Identify(IdentifyError::DeadlineExceeded),

@@ -48,7 +48,7 @@ where
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let shutdown = || self.readiness.clone().shutdown().boxed();
+        let shutdown = || self.readiness.clone().closing().boxed();
         let (end_of_requests, end_of_answers) = (shutdown(), shutdown());
         // The requests end too: a service that waits for more of them would keep the stream and its connection open.
         let request = request.map(|body| Body::new(Ending { body, shutdown: Some(end_of_requests), is_answer: false }));
@@ -80,7 +80,7 @@ impl HttpBody for Ending {
             return Poll::Ready(None);
         }
         let mut end = HeaderMap::new();
-        let added = ApiError::NotReady.status(FieldNames::Proto).add_header(&mut end);
+        let added = ApiError::ShuttingDown.status(FieldNames::Proto).add_header(&mut end);
         Poll::Ready(Some(added.map(|()| Frame::trailers(end))))
     }
 }

@@ -54,7 +54,7 @@ pub(super) fn answer_stream<R: Identify>(
         places: Arc::clone(&api.stream_places),
         requests: request.into_inner(),
         end: None,
-        shutdown: api.readiness.clone().shutdown().boxed(),
+        shutdown: api.readiness.clone().closing().boxed(),
         expired: expired.boxed(),
         admission: None,
         order: IdentifierOrder::default(),
@@ -115,7 +115,7 @@ impl<R: Identify> StreamState<R> {
                 }
                 () = &mut self.shutdown, if is_open => {
                     self.admission = None;
-                    self.end = Some(Err(status(&ApiError::NotReady)));
+                    self.end = Some(Err(status(&ApiError::ShuttingDown)));
                 }
                 Some(done) = self.groups.next(), if !self.groups.is_empty() => self.finish(done),
                 (observation, item) = admitted(&mut self.admission), if self.admission.is_some() => {

@@ -16,7 +16,15 @@ pub(super) fn add(routes: RouteTable, readiness: Readiness) -> RouteTable {
     let RouteTable { mut router, mut routes } = routes;
     router = router.route("/healthz", get(async || ok())).route(
         "/readyz",
-        get(async move || if readiness.is_ready() { ok() } else { error_response(&ApiError::NotReady) }),
+        get(async move || {
+            if readiness.is_ready() {
+                ok()
+            } else if readiness.is_shutting_down() {
+                error_response(&ApiError::ShuttingDown)
+            } else {
+                error_response(&ApiError::NotReady)
+            }
+        }),
     );
     for path in ["/healthz", "/readyz"] {
         let route = Route { rpc_method: None, http_route: Some(path.to_owned()), is_probe: true };
