@@ -29,7 +29,7 @@ fn main() -> ExitCode {
         Ok(signals) => signals,
         Err(error) => {
             telemetry::print_fatal(&format!("signals cannot be handled: {error}"));
-            return ExitCode::FAILURE;
+            return ExitCode::from(commands::FAILURE);
         }
     };
     let invocation = match commands::parse(std::env::args_os()) {
@@ -48,7 +48,7 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             telemetry::print_fatal(&commands::one_line(&error));
-            ExitCode::FAILURE
+            commands::exit_status(&error)
         }
     }
 }

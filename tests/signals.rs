@@ -93,7 +93,7 @@ fn a_drain_has_a_limit_when_the_runtime_is_blocked() {
     let mut running = Running::start("process_with_a_short_limit", Stdio::null());
     running.until("blocked");
     running.signal("-TERM");
-    assert_eq!(running.end(), Some(1));
+    assert_eq!(running.end(), Some(3));
 }
 
 #[test]
@@ -111,7 +111,7 @@ fn a_second_signal_ends_a_blocked_process() {
         running.signal(first);
         running.until("draining");
         running.signal(second);
-        assert_eq!(running.end(), Some(1));
+        assert_eq!(running.end(), Some(3));
     }
 }
 

@@ -21,6 +21,7 @@ use clap::{Args, FromArgMatches, Subcommand};
 #[cfg(feature = "bench")]
 use crate::bench::BenchCommand;
 use crate::settings::{self, Settings, SettingsArgs, Stop};
+use crate::store::MigrateError;
 use crate::telemetry;
 pub use migrate::{DownArgs, MigrateCommand};
 pub use one_line::one_line;
@@ -34,8 +35,9 @@ Every setting is a flag (before or after the command), an environment variable (
 settings file. A flag wins over the environment, and the environment wins over the file. An empty variable counts \
 as not set. A TIME has a unit: 500ms, 10s, 1m 30s.
 
-Exit status: 0 success, 1 failure, 2 wrong setting or command line. After SIGTERM 143 and after SIGINT 130; `serve` \
-drains instead, and then exits with 0.";
+Exit status: 0 success; 1 findings (verify), no health (healthcheck), or a decision that is yours (migrate down \
+without --yes); 2 wrong setting or command line; 3 failure. After SIGTERM 143 and after SIGINT 130; `serve` drains \
+instead, and then exits with 0.";
 
 /// A parsed command line.
 #[derive(Debug)]
@@ -58,7 +60,8 @@ pub enum Command {
     Migrate(MigrateCommand),
     /// Check a running service: exit 0 if the gRPC address answers SERVING
     Healthcheck(healthcheck::HealthcheckArgs),
-    /// Check the database and report every broken invariant: exit 0 if there is none, 1 if there is one
+    /// Check the database and report every broken invariant: exit 0 if there is none, 1 if there is one, 3 if the
+    /// check failed
     Verify(VerifyArgs),
     /// Measure a running service
     #[cfg(feature = "bench")]
@@ -88,6 +91,19 @@ pub fn clap_command() -> clap::Command {
     SettingsArgs::augment_args(command).version(env!("CARGO_PKG_VERSION")).about(ABOUT).after_long_help(SETTINGS)
 }
 
+/// The exit status of findings, of a service that is not healthy, and of a command that needs a decision.
+const FINDINGS: u8 = 1;
+
+/// The exit status of a failure.
+pub const FAILURE: u8 = 3;
+
+/// Returns the exit status that stands for an error of [`run`].
+pub fn exit_status(error: &anyhow::Error) -> ExitCode {
+    let needs_decision = matches!(error.downcast_ref(), Some(MigrateError::RowsWouldBeLost(_)));
+    let is_finding = needs_decision || error.is::<healthcheck::Unhealthy>();
+    ExitCode::from(if is_finding { FINDINGS } else { FAILURE })
+}
+
 /// Runs the command. Returns the exit status: success, or 1 if findings of `verify` remain.
 ///
 /// # Errors
@@ -111,8 +127,8 @@ pub fn run(Invocation { command, settings, report }: Invocation, signals: &Signa
         }
         Command::Verify(args) => {
             telemetry::init(&settings.logging)?;
-            if !block_on(verify::verify(&settings.database, args))?? {
-                return Ok(ExitCode::FAILURE);
+            if !block_on(verify::verify(&settings, args))?? {
+                return Ok(ExitCode::from(FINDINGS));
             }
         }
     }

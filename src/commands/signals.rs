@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::telemetry;
 
 /// Exit status when a drain was broken off: by a second signal, or at its limit.
-const BROKEN_OFF: i32 = 1;
+const BROKEN_OFF: i32 = 3;
 
 /// Exit status of a process that a signal ended, without the number of the signal. Shells report the same.
 const SIGNALLED: i32 = 128;

@@ -59,6 +59,15 @@ pub enum ApiError {
     /// The service ends: another connection leads to another replica.
     #[error("the service is shutting down")]
     ShuttingDown,
+    /// The connection is beyond the limits of connections.
+    #[error("too many connections are open: beyond the limit only health is answered")]
+    ConnectionsFull,
+    /// Too many health or reflection streams.
+    #[error("too many health and reflection streams are open")]
+    StreamsFull,
+    /// The connection has reached its maximum age.
+    #[error("the connection has reached its maximum age: open the stream again, on a new connection")]
+    ConnectionTooOld,
     /// An error of the resolver.
     #[error(transparent)]
     Identify(#[from] IdentifyError),
@@ -103,6 +112,9 @@ impl ApiError {
             Self::WrongHttpMethod => (Code::Unimplemented, "HTTP_METHOD_NOT_ALLOWED", None),
             Self::NotReady => (Code::Unavailable, "NOT_READY", Some(UNAVAILABLE_RETRY)),
             Self::ShuttingDown => (Code::Unavailable, "SHUTTING_DOWN", Some(UNAVAILABLE_RETRY)),
+            Self::ConnectionsFull => (Code::ResourceExhausted, "CONNECTIONS_FULL", Some(UNAVAILABLE_RETRY)),
+            Self::StreamsFull => (Code::ResourceExhausted, "STREAMS_FULL", Some(UNAVAILABLE_RETRY)),
+            Self::ConnectionTooOld => (Code::Unavailable, "CONNECTION_TOO_OLD", Some(OVERLOADED_RETRY)),
             Self::Identify(IdentifyError::Overloaded) => {
                 (Code::ResourceExhausted, "OVERLOADED", Some(OVERLOADED_RETRY))
             }
@@ -132,6 +144,9 @@ impl ApiError {
             | Self::WrongHttpMethod
             | Self::NotReady
             | Self::ShuttingDown
+            | Self::ConnectionsFull
+            | Self::StreamsFull
+            | Self::ConnectionTooOld
             | Self::Identify(_) => HashMap::new(),
         }
     }
@@ -167,6 +182,9 @@ mod tests {
             ApiError::WrongHttpMethod,
             ApiError::NotReady,
             ApiError::ShuttingDown,
+            ApiError::ConnectionsFull,
+            ApiError::StreamsFull,
+            ApiError::ConnectionTooOld,
             ApiError::Identify(IdentifyError::Overloaded),
             ApiError::Identify(IdentifyError::Unavailable),
             ApiError::Identify(IdentifyError::DeadlineExceeded),

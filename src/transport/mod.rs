@@ -17,6 +17,7 @@
 
 pub mod batch;
 pub mod batch_size;
+pub mod connection;
 pub mod deadline;
 pub mod errors;
 pub mod grpc;
@@ -24,6 +25,7 @@ pub mod http;
 pub(crate) mod methods;
 pub mod ordering;
 pub mod parse;
+pub mod peer;
 pub mod readiness;
 pub mod request_id;
 pub mod routes;

@@ -111,7 +111,7 @@ async fn a_fatal_error_is_json_if_the_log_is() {
     let nowhere = [("DATABASE_URL", "mysql://root:secret@127.0.0.1:1/identity"), ("DATABASE_WAIT", "0s")];
     let (status, line) = fatal(&[&nowhere[..], &[("LOG_FORMAT", "json")]].concat());
     let parsed: Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("not one line of JSON: {line}"));
-    assert_eq!((status, &parsed["level"]), (Some(1), &"ERROR".into()), "{line}");
+    assert_eq!((status, &parsed["level"]), (Some(3), &"ERROR".into()), "{line}");
     assert!(parsed["message"].as_str().is_some_and(|text| text.contains("does not answer")), "{line}");
     assert!(parsed["timestamp"].is_string(), "{line}");
 
@@ -131,7 +131,7 @@ async fn a_wrong_password_is_said_once(database: TestDatabase) {
     let url = url.as_str().replace(&server, &format!("{server},{server},{server}"));
     for format in ["text", "json"] {
         let (status, line) = fatal(&[("DATABASE_URL", url.as_str()), ("LOG_FORMAT", format), ("DATABASE_WAIT", "0s")]);
-        assert_eq!((status, line.lines().count()), (Some(1), 1), "{line}");
+        assert_eq!((status, line.lines().count()), (Some(3), 1), "{line}");
         for word in ["password", "denied", "authentication", "refuses"] {
             assert!(line.matches(word).count() <= 1, "{word} is said again: {line}");
         }

@@ -124,7 +124,7 @@ async fn the_drain_delay_is_for_new_calls() {
     }
     assert!(process.is_alive());
     process.signal("-TERM");
-    assert_eq!(process.end().await.code(), Some(1), "the second signal");
+    assert_eq!(process.end().await.code(), Some(3), "the second signal");
 
     let variables = [("DATABASE_URL", "sqlite::memory:"), ("DRAIN_DELAY", "50ms")];
     let mut process = Process::start(&variables).await;
