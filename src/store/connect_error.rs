@@ -31,8 +31,8 @@ impl ConnectError {
     }
 }
 
-/// Returns each reason once, with its servers. Servers are named by their position in the list: host names do not belong
-/// in logs.
+/// Returns each reason once, with its servers. Servers are named by their position in the list: host names do not
+/// belong in logs.
 fn listed(errors: &[ConnectError]) -> String {
     let mut reasons: Vec<(&ConnectError, String)> = Vec::new();
     for (error, position) in errors.iter().zip(1..) {
