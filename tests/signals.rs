@@ -2,7 +2,7 @@
 //!
 //! Each test starts this binary again, for a test whose name begins with `process_`, as a process of its own.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "tests")]
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "tests")]
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
