@@ -1,16 +1,37 @@
 //! The binary `identity`.
 
-use std::fmt::Display;
-use std::io::{self, Write};
 use std::process::ExitCode;
+use std::time::Duration;
 
-use identity::commands;
+use identity::commands::{self, Signals};
 use identity::settings::Stop;
+use identity::telemetry;
 
 /// Exit status of a wrong setting or command line.
 const USAGE: u8 = 2;
 
+/// How long the last lines of the log may take. A reader that is stalled must not keep the process.
+const LAST_LINES: Duration = Duration::from_secs(1);
+
+/// Writes the last lines of the log, also after a panic.
+struct FlushLog;
+
+impl Drop for FlushLog {
+    fn drop(&mut self) {
+        telemetry::flush(LAST_LINES);
+    }
+}
+
 fn main() -> ExitCode {
+    let _flush = FlushLog;
+    // First of all: process 1 of a container would never end otherwise.
+    let signals = match Signals::handle() {
+        Ok(signals) => signals,
+        Err(error) => {
+            telemetry::print_fatal(&format!("signals cannot be handled: {error}"));
+            return ExitCode::from(commands::FAILURE);
+        }
+    };
     let invocation = match commands::parse(std::env::args_os()) {
         Ok(invocation) => invocation,
         Err(Stop::Help(help)) => {
@@ -19,22 +40,15 @@ fn main() -> ExitCode {
             return ExitCode::SUCCESS;
         }
         Err(stop @ (Stop::Invalid(_) | Stop::Usage(_))) => {
-            print_error(stop);
+            telemetry::print_fatal(&stop.to_string());
             return ExitCode::from(USAGE);
         }
     };
-    match commands::run(invocation) {
+    match commands::run(invocation, &signals) {
         Ok(code) => code,
         Err(error) => {
-            print_error(format_args!("{error:#}"));
+            telemetry::print_fatal(&commands::one_line(&error));
             commands::exit_status(&error)
         }
     }
-}
-
-/// Prints the reason on one line of stderr.
-fn print_error(reason: impl Display) {
-    let line = reason.to_string().replace('\n', " ");
-    // A failure to write to stderr cannot be reported.
-    let _ = writeln!(io::stderr(), "identity: {line}");
 }

@@ -42,7 +42,9 @@ impl Service {
 
 async fn identity(arguments: &[&str]) -> Output {
     let arguments: Vec<String> = arguments.iter().map(|&argument| argument.to_owned()).collect();
-    let run = move || Command::new(env!("CARGO_BIN_EXE_identity")).env_clear().args(arguments).output();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_identity"));
+    command.env_clear().env("LOG_FORMAT", "text").args(arguments);
+    let run = move || command.output();
     tokio::task::spawn_blocking(run).await.unwrap().unwrap()
 }
 

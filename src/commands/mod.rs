@@ -7,7 +7,9 @@ mod bench;
 mod config;
 pub mod healthcheck;
 mod migrate;
+mod one_line;
 pub mod serve;
+mod signals;
 mod verify;
 
 use std::ffi::OsString;
@@ -22,6 +24,8 @@ use crate::settings::{self, Settings, SettingsArgs, Stop};
 use crate::store::MigrateError;
 use crate::telemetry;
 pub use migrate::{DownArgs, MigrateCommand};
+pub use one_line::one_line;
+pub use signals::Signals;
 pub use verify::VerifyArgs;
 
 const ABOUT: &str = "Finds the customer that a checkout event belongs to, over gRPC and JSON";
@@ -32,7 +36,8 @@ settings file. A flag wins over the environment, and the environment wins over t
 as not set. A TIME has a unit: 500ms, 10s, 1m 30s.
 
 Exit status: 0 success; 1 findings (verify), no health (healthcheck), or a decision that is yours (migrate down \
-without --yes); 2 wrong setting or command line; 3 failure.";
+without --yes); 2 wrong setting or command line; 3 failure. After SIGTERM 143 and after SIGINT 130; `serve` drains \
+instead, and then exits with 0.";
 
 /// A parsed command line.
 #[derive(Debug)]
@@ -90,7 +95,7 @@ pub fn clap_command() -> clap::Command {
 const FINDINGS: u8 = 1;
 
 /// The exit status of a failure.
-const FAILURE: u8 = 3;
+pub const FAILURE: u8 = 3;
 
 /// Returns the exit status that stands for an error of [`run`].
 pub fn exit_status(error: &anyhow::Error) -> ExitCode {
@@ -103,7 +108,7 @@ pub fn exit_status(error: &anyhow::Error) -> ExitCode {
 ///
 /// # Errors
 /// One line for the operator.
-pub fn run(Invocation { command, settings, report }: Invocation) -> anyhow::Result<ExitCode> {
+pub fn run(Invocation { command, settings, report }: Invocation, signals: &Signals) -> anyhow::Result<ExitCode> {
     match command {
         Command::Config => config::config(&report)?,
         #[cfg(feature = "bench")]
@@ -114,7 +119,7 @@ pub fn run(Invocation { command, settings, report }: Invocation) -> anyhow::Resu
         Command::Healthcheck(args) => block_on(healthcheck::healthcheck(&settings.listen.grpc_addr, args.timeout))??,
         Command::Serve => {
             telemetry::init(&settings.logging)?;
-            block_on(serve::serve(settings))??;
+            block_on(serve::serve(settings, signals))??;
         }
         Command::Migrate(command) => {
             telemetry::init(&settings.logging)?;

@@ -2,12 +2,13 @@
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+use super::signals::Signals;
 use crate::listener::{self, FixedLimits, Listeners};
 use crate::resolver::Resolver;
 use crate::settings::{ListenAddr, Settings};
@@ -68,28 +69,17 @@ impl App {
     }
 }
 
-/// Serves until SIGTERM or SIGINT, then drains and returns. A second signal ends the process at once.
+/// How long a process may take to end after its drain: connections are cut, and tasks see it.
+const END_WITHIN: Duration = Duration::from_secs(5);
+
+/// Serves until SIGTERM or SIGINT, then drains and returns. A second signal ends the process at once, and so does a
+/// drain that goes on for 5 s longer than the settings allow.
 ///
 /// # Errors
 /// One line for the operator.
-pub async fn serve(settings: Settings) -> anyhow::Result<()> {
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    let shutdown = CancellationToken::new();
-    let stop = shutdown.clone();
-    let mut next_signal = async move || {
-        tokio::select! {
-            _ = terminate.recv() => "SIGTERM",
-            _ = interrupt.recv() => "SIGINT",
-        }
-    };
-    tokio::spawn(async move {
-        let first = next_signal().await;
-        tracing::info!(signal = first, "draining");
-        stop.cancel();
-        let second = next_signal().await;
-        tracing::warn!(signal = second, "second signal: the process ends without draining");
-        std::process::exit(1);
-    });
+pub async fn serve(settings: Settings, signals: &Signals) -> anyhow::Result<()> {
+    let limit = settings.limits.drain_delay + settings.limits.drain_timeout + END_WITHIN;
+    let shutdown = signals.drain_within(limit).context("signals cannot be handled")?;
     let app = tokio::select! {
         app = App::start(&settings) => app?,
         () = shutdown.cancelled() => return Ok(()), // There are no connections yet.

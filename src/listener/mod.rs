@@ -27,7 +27,7 @@ use std::sync::Arc;
 
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -64,8 +64,8 @@ pub enum StartError {
     Http(#[from] http::GatewayError),
 }
 
-/// Serves both APIs until `shutdown`, then drains: health says NOT_SERVING, no connection is accepted, calls under way
-/// finish, and connections that are left after `DRAIN_TIMEOUT` are closed.
+/// Serves both APIs until `shutdown`, then drains: health says NOT_SERVING; after `DRAIN_DELAY` no connection is
+/// accepted; calls under way finish, and connections that are left after `DRAIN_TIMEOUT` are closed.
 ///
 /// `database` says whether the database can be reached; health and `/readyz` follow it. Dropping the future closes
 /// everything at once.
@@ -80,7 +80,8 @@ pub async fn serve<R: Identify>(
     database: watch::Receiver<DatabaseState>,
     shutdown: CancellationToken,
 ) -> Result<(), StartError> {
-    let readiness = Readiness::new(database, shutdown.clone());
+    let closing = CancellationToken::new();
+    let readiness = Readiness::new(database, shutdown.clone(), closing.clone());
     let Settings { listen, identify, limits, queue, .. } = settings;
     // Half of the queue at most: streams always have more to send, and must leave room for single calls.
     let stream_items = (queue.queue_limit / 2).max(1);
@@ -112,12 +113,17 @@ pub async fn serve<R: Identify>(
     let _cut_when_dropped = cut.clone().drop_guard();
     let run = |listener, api: Api, routes, origins| {
         let stack = request_stack(api, routes, *limits, fixed, origins);
-        let served = Connections::new(api, stack, connection, *limits, shutdown.clone(), Arc::clone(&memory));
-        let (tasks, cut, shutdown) = (tasks.clone(), cut.clone(), shutdown.clone());
+        let served = Connections::new(api, stack, connection, *limits, closing.clone(), Arc::clone(&memory));
+        let (tasks, cut, shutdown) = (tasks.clone(), cut.clone(), closing.clone());
         Acceptor { api, served, caps, tasks, shutdown, cut }.run(listener)
     };
+    let close = async {
+        shutdown.cancelled().await;
+        sleep(limits.drain_delay).await;
+        closing.cancel();
+    };
     let origins = Some(OriginRules::new(listen));
-    tokio::join!(run(listeners.grpc, Api::Grpc, grpc, None), run(listeners.http, Api::Http, http, origins));
+    tokio::join!(close, run(listeners.grpc, Api::Grpc, grpc, None), run(listeners.http, Api::Http, http, origins));
 
     tasks.close();
     if timeout(limits.drain_timeout, tasks.wait()).await.is_err() {

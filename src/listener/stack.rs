@@ -32,8 +32,8 @@ pub(super) fn request_stack(
     ServiceBuilder::new()
         // An id for the log and for `x-request-id`.
         .layer(layer_fn(move |inner| AssignRequestId::new(inner, api, Arc::clone(&routes))))
-        // One line for each call; of a stream, at its end.
-        .layer(layer_fn(AccessLog::new))
+        // One line for each call; of a stream, at its end. Floods of failures are sampled.
+        .layer(layer_fn(move |inner| AccessLog::new(inner, api)))
         // Web pages of other sites are refused; those that are allowed may read every answer.
         .layer(layer_fn(move |inner| OriginCheck::new(inner, api, origins.clone())))
         // Errors of the layers below become responses.

@@ -15,7 +15,11 @@ pub struct LimitSettings {
     #[arg(long, env, value_name = "TIME", default_value = "10s", value_parser = value::timeout())]
     pub request_timeout: Duration,
 
-    /// How long calls in flight may take after SIGTERM or SIGINT
+    /// How long the service still takes new calls after SIGTERM or SIGINT, while health already says NOT_SERVING
+    #[arg(long, env, value_name = "TIME", default_value = "0s", value_parser = value::duration())]
+    pub drain_delay: Duration,
+
+    /// How long calls in flight may take after SIGTERM or SIGINT and the drain delay
     #[arg(long, env, value_name = "TIME", default_value = "10s", value_parser = value::duration())]
     pub drain_timeout: Duration,
 

@@ -1,6 +1,7 @@
 use std::str::FromStr;
 
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 
 use super::value;
 
@@ -42,11 +43,32 @@ impl FromStr for LogFormat {
 }
 
 fn filter(text: &str) -> Result<String, String> {
-    match EnvFilter::try_new(text) {
-        Ok(_) => Ok(text.to_owned()),
-        Err(_) => {
-            Err("must be a level (off, error, warn, info, debug, trace) or TARGET=LEVEL, with commas between"
-                .to_owned())
+    let mut directives = text.split(',').filter(|directive| !directive.is_empty());
+    if directives.all(names_a_level) && EnvFilter::try_new(text).is_ok() {
+        return Ok(text.to_owned());
+    }
+    Err("must be a level (off, error, warn, info, debug, trace) or TARGET=LEVEL, with commas between".to_owned())
+}
+
+/// Returns whether a directive says a level. Without one it would be the name of a target: a typo in a level would turn
+/// the log off.
+fn names_a_level(directive: &str) -> bool {
+    let level = directive.rsplit_once('=').map_or(directive, |(_, level)| level);
+    level.parse::<LevelFilter>().is_ok() && !level.is_empty()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_directive_names_a_level() {
+        let span = "x[span{a=1}]=trace";
+        for right in ["info", "WARN", "off", "info,sqlx::query=debug", "warn,h2=off,", span, "3"] {
+            assert_eq!(filter(right).as_deref(), Ok(right), "{right}");
+        }
+        for wrong in ["verbose", "info,sqlx", "sqlx=", "sqlx=loud", "x[span{a=info}]", "x[span{a=info}]=", "=x"] {
+            assert!(filter(wrong).is_err(), "{wrong}");
         }
     }
 }

@@ -51,8 +51,35 @@ impl ConnectError {
     }
 }
 
-/// Servers are named by their position in the list: host names do not belong in logs.
+/// Returns each reason once, with its servers. Servers are named by their position in the list: host names do not
+/// belong in logs.
 fn listed(errors: &[ConnectError]) -> String {
-    let one = |(position, error): (usize, &ConnectError)| format!("{error} (server {})", position + 1);
-    errors.iter().enumerate().map(one).collect::<Vec<_>>().join("; ")
+    let mut reasons: Vec<(&ConnectError, String)> = Vec::new();
+    for (error, position) in errors.iter().zip(1..) {
+        match reasons.iter_mut().find(|(reason, _)| *reason == error) {
+            Some((_, servers)) => *servers = format!("{servers}, {position}"),
+            None => reasons.push((error, format!("{position}"))),
+        }
+    }
+    let one = |(error, servers): (_, String)| {
+        let noun = if servers.contains(',') { "servers" } else { "server" };
+        format!("{error} ({noun} {servers})")
+    };
+    reasons.into_iter().map(one).collect::<Vec<_>>().join("; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_of_several_servers_is_said_once() {
+        let refused = ConnectError::Refused("the database refuses the user");
+        let all = ConnectError::NoneOf(vec![refused.clone(), ConnectError::Unreachable, refused.clone(), refused]);
+        assert_eq!(
+            all.to_string(),
+            "no database server can be used: the database refuses the user (servers 1, 3, 4); \
+             the database does not answer (server 2)"
+        );
+    }
 }

@@ -63,12 +63,12 @@ pub enum ApiError {
     /// The HTTP path exists, but not for this method.
     #[error("the path does not take this HTTP method")]
     WrongHttpMethod,
-    /// The service is not ready to take calls.
-    #[error("the service is not ready: the database cannot be reached, or the service is shutting down")]
-    NotReady,
     /// The service is not ready to take calls, because the database cannot be used.
     #[error("the service is not ready: {0}")]
     DatabaseUnusable(Outage),
+    /// The service ends: another connection leads to another replica.
+    #[error("the service is shutting down")]
+    ShuttingDown,
     /// The connection is beyond the limits of connections.
     #[error("too many connections are open: beyond the limit only health is answered")]
     ConnectionsFull,
@@ -123,7 +123,8 @@ impl ApiError {
             Self::UnknownMethod => (Code::Unimplemented, "METHOD_UNKNOWN", None),
             Self::UnknownPath => (Code::NotFound, "PATH_UNKNOWN", None),
             Self::WrongHttpMethod => (Code::Unimplemented, "HTTP_METHOD_NOT_ALLOWED", None),
-            Self::NotReady | Self::DatabaseUnusable(_) => (Code::Unavailable, "NOT_READY", Some(UNAVAILABLE_RETRY)),
+            Self::DatabaseUnusable(_) => (Code::Unavailable, "NOT_READY", Some(UNAVAILABLE_RETRY)),
+            Self::ShuttingDown => (Code::Unavailable, "SHUTTING_DOWN", Some(UNAVAILABLE_RETRY)),
             Self::ConnectionsFull => (Code::ResourceExhausted, "CONNECTIONS_FULL", Some(UNAVAILABLE_RETRY)),
             Self::StreamsFull => (Code::ResourceExhausted, "STREAMS_FULL", Some(UNAVAILABLE_RETRY)),
             Self::ConnectionTooOld => (Code::Unavailable, "CONNECTION_TOO_OLD", Some(OVERLOADED_RETRY)),
@@ -157,8 +158,8 @@ impl ApiError {
             | Self::UnknownMethod
             | Self::UnknownPath
             | Self::WrongHttpMethod
-            | Self::NotReady
             | Self::DatabaseUnusable(_)
+            | Self::ShuttingDown
             | Self::ConnectionsFull
             | Self::StreamsFull
             | Self::ConnectionTooOld
@@ -198,8 +199,8 @@ mod tests {
             ApiError::UnknownMethod,
             ApiError::UnknownPath,
             ApiError::WrongHttpMethod,
-            ApiError::NotReady,
             ApiError::DatabaseUnusable(Outage::Schema),
+            ApiError::ShuttingDown,
             ApiError::ConnectionsFull,
             ApiError::StreamsFull,
             ApiError::ConnectionTooOld,

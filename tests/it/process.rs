@@ -58,7 +58,7 @@ async fn migrate_and_healthcheck(database: TestDatabase) {
 
 async fn the_log_has_no_personal_data(database: TestDatabase) {
     let variables = [("DATABASE_URL", database.url.as_str()), ("RUST_LOG", "trace,h2=off,hyper=off,tower=off")];
-    let process = Process::start(&variables).await;
+    let mut process = Process::start(&variables).await;
     let caller = process.caller();
     for api in Api::BOTH {
         caller.identify(api, Some("secret-a@x.de"), Some("5550001")).await.unwrap();
@@ -66,7 +66,9 @@ async fn the_log_has_no_personal_data(database: TestDatabase) {
         let bad = caller.identify(api, Some("secret-c"), Some("5550002x")).await.unwrap_err();
         assert_eq!(bad.code, Code::InvalidArgument);
     }
-    let log = process.log();
+    process.signal("-TERM");
+    process.end().await;
+    let log = process.log_at_its_end();
     for personal in ["secret", "555000", "INSERT", "SELECT"] {
         assert!(!log.contains(personal), "{personal} in the log:\n{log}");
     }

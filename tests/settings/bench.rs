@@ -8,7 +8,7 @@ use tempfile::TempDir;
 pub(crate) const SECRET: &str = "hunter2";
 
 /// Two values of each setting that differ from each other and from the default.
-pub(crate) const VALUES: [(&str, &str, &str); 30] = [
+pub(crate) const VALUES: [(&str, &str, &str); 31] = [
     ("database_url", "'sqlite://one.db'", "'postgres://two/db'"),
     ("db_host", "'one'", "'10.0.0.2'"),
     ("db_port", "1", "2"),
@@ -30,6 +30,7 @@ pub(crate) const VALUES: [(&str, &str, &str); 30] = [
     ("primary_id_field", "'both'", "'primaryContatctId'"),
     ("http_body_limit", "1", "2"),
     ("request_timeout", "'1s'", "'2s'"),
+    ("drain_delay", "'1s'", "'2s'"),
     ("drain_timeout", "'0s'", "'2s'"),
     ("send_timeout", "'1s'", "'2s'"),
     ("max_connections", "1", "2"),

@@ -117,7 +117,8 @@ async fn both_reflections_list_everything_and_end_with_the_drain() {
     assert_eq!(names, all);
 
     server.shutdown.cancel();
-    assert_eq!(open.next().await.unwrap().unwrap_err().code(), Code::Unavailable);
+    let end = open.next().await.unwrap().unwrap_err();
+    assert_eq!((end.code(), end.message()), (Code::Unavailable, "the service is shutting down"));
     tokio::time::timeout(Duration::from_secs(2), server.task).await.unwrap().unwrap();
 }
 

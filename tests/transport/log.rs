@@ -1,5 +1,6 @@
 use std::io;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use futures::StreamExt;
 use identity::domain::Outcome;
@@ -7,7 +8,7 @@ use identity::proto::identity::v1::{BatchIdentifyRequest, IdentifyRequest, Strea
 use serde_json::json;
 use tracing::instrument::WithSubscriber;
 
-use crate::harness::{Script, Server};
+use crate::harness::{Script, Server, until};
 
 #[derive(Clone, Default)]
 struct Lines(Arc<Mutex<Vec<u8>>>);
@@ -21,6 +22,49 @@ impl io::Write for Lines {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
+}
+
+impl Lines {
+    /// The lines that are events with this message.
+    fn with_message(&self, message: &str) -> Vec<serde_json::Value> {
+        let log = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
+        let lines = log.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+        lines.filter(|line| line["fields"]["message"] == message).collect()
+    }
+}
+
+#[test]
+fn a_flood_of_reset_calls_is_sampled_and_counted() {
+    const RESETS: usize = 1_000;
+    let lines = Lines::default();
+    let writer = lines.clone();
+    let subscriber = tracing_subscriber::fmt().json().with_writer(move || writer.clone()).finish();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let _guard = tracing::subscriber::set_default(subscriber);
+    runtime.block_on(
+        async {
+            let server = Server::start(Script::Slow(Duration::from_secs(3_600))).await;
+            let client = server.client().await;
+            let mut calls = tokio::task::JoinSet::new();
+            for _ in 0..RESETS {
+                let mut client = client.clone();
+                let call = IdentifyRequest { email: Some("a@b.co".into()), phone_number: None };
+                calls.spawn(async move { client.identify(call).await });
+            }
+            server.until_begun(RESETS).await;
+            calls.shutdown().await;
+            let written = || lines.with_message("call").len();
+            let left_out = || {
+                let reports = lines.with_message("failed calls left out of the log");
+                reports.iter().map(|line| line["fields"]["calls"].as_u64().unwrap()).sum::<u64>()
+            };
+            until(|| written() + usize::try_from(left_out()).unwrap() == RESETS).await;
+            assert!(written() >= 100 && left_out() > 0, "{} written, {} left out", written(), left_out());
+            let report = &lines.with_message("failed calls left out of the log")[0]["fields"];
+            assert_eq!((&report["api"], &report["rpc.grpc.status_code"]), (&json!("grpc"), &json!("CANCELLED")));
+        }
+        .with_current_subscriber(),
+    );
 }
 
 #[test]

@@ -181,7 +181,7 @@ async fn a_drain_answers_what_was_taken_up_and_says_unavailable() {
         assert_ne!(talk.next_id().await, "c3");
     }
     let status = talk.next().await.unwrap().unwrap_err();
-    assert_eq!(status.code(), Code::Unavailable);
+    assert_eq!((status.code(), status.message()), (Code::Unavailable, "the service is shutting down"));
     assert!(status.get_error_details().retry_info().is_some());
     assert_eq!(server.resolver.begun.load(Ordering::SeqCst), 3);
     timeout(Duration::from_secs(2), server.task).await.unwrap().unwrap();

@@ -1,6 +1,7 @@
 //! One log line for each call.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use axum::body::Body;
@@ -11,6 +12,7 @@ use pin_project_lite::pin_project;
 use tonic::{Code, Status};
 use tower::Service;
 
+use super::failure_sample::FailureSample;
 use crate::domain::Outcome;
 use crate::listener::api::Api;
 use crate::listener::call::Call;
@@ -18,15 +20,16 @@ use crate::transport::batch::{ItemCounts, StreamItemCounts};
 use crate::transport::routes::{code_name, outcome_name};
 
 /// Writes one line for each call: when it has its answer (a stream: when it ends) or, if that never comes, when its
-/// caller goes away. No personal data: neither fields nor unknown paths.
+/// caller goes away. No personal data: neither fields nor unknown paths. A flood of failed calls is sampled.
 #[derive(Clone)]
 pub(crate) struct AccessLog<S> {
     inner: S,
+    failures: Arc<FailureSample>,
 }
 
 impl<S> AccessLog<S> {
-    pub(crate) fn new(inner: S) -> Self {
-        Self { inner }
+    pub(crate) fn new(inner: S, api: Api) -> Self {
+        Self { inner, failures: FailureSample::new(api) }
     }
 }
 
@@ -43,7 +46,7 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let line = request.extensions().get().map(|call: &Call| LogLine::new(call.clone()));
+        let line = request.extensions().get().map(|call: &Call| LogLine::new(call.clone(), Arc::clone(&self.failures)));
         ResponseFuture { inner: self.inner.call(request), line }
     }
 }
@@ -80,6 +83,7 @@ where
 /// The line of a call that is under way. Dropped before it is written, it says CANCELLED.
 struct LogLine {
     call: Call,
+    failures: Arc<FailureSample>,
     /// Of a stream.
     counts: Option<StreamItemCounts>,
     is_written: bool,
@@ -114,8 +118,8 @@ struct End {
 }
 
 impl LogLine {
-    fn new(call: Call) -> Self {
-        Self { call, counts: None, is_written: false }
+    fn new(call: Call, failures: Arc<FailureSample>) -> Self {
+        Self { call, failures, counts: None, is_written: false }
     }
 
     /// The stream has come to its end.
@@ -139,7 +143,7 @@ impl LogLine {
         self.is_written = true;
         if self.call.route.as_ref().is_some_and(|route| route.is_probe) {
             event!(tracing::Level::DEBUG, self, end);
-        } else {
+        } else if self.failures.is_logged(end.code) {
             event!(tracing::Level::INFO, self, end);
         }
     }

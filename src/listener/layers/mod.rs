@@ -6,6 +6,7 @@ mod call_limit;
 mod catch_panic;
 mod deadline;
 mod error_response;
+mod failure_sample;
 mod origin_check;
 mod request_id;
 

@@ -50,13 +50,13 @@ impl StreamBounds {
         let (readiness, old) = (self.readiness.clone(), ConnectionStreams::ended(Some(connection.clone())));
         let shutdown = async {
             match readiness {
-                Some(readiness) => readiness.shutdown().await,
+                Some(readiness) => readiness.closing().await,
                 None => std::future::pending().await,
             }
         };
         Box::pin(async {
             tokio::select! {
-                () = shutdown => ApiError::NotReady,
+                () = shutdown => ApiError::ShuttingDown,
                 () = old => ApiError::ConnectionTooOld,
             }
         })

@@ -49,7 +49,7 @@ impl health_server::Health for Health {
         } else {
             // By the protocol the stream stays open, in case the service comes.
             let unknown = stream::iter([Ok(response(ServingStatus::ServiceUnknown))]);
-            Box::pin(unknown.chain(stream::pending()).take_until(readiness.shutdown()))
+            Box::pin(unknown.chain(stream::pending()).take_until(readiness.closing()))
         };
         Ok(Response::new(statuses))
     }

@@ -88,10 +88,10 @@ impl<R: Identify> StreamDriver<R> {
             }
         };
         let old = ConnectionStreams::ended(request.extensions().get().cloned());
-        let shutdown = api.readiness.clone().shutdown();
+        let shutdown = api.readiness.clone().closing();
         let shutdown = async {
             tokio::select! {
-                () = shutdown => ApiError::NotReady,
+                () = shutdown => ApiError::ShuttingDown,
                 () = old => ApiError::ConnectionTooOld,
             }
         };

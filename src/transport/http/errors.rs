@@ -55,8 +55,8 @@ fn http_status(error: &ApiError, status: &Status) -> StatusCode {
         | ApiError::Timeout(_)
         | ApiError::UnknownMethod
         | ApiError::UnknownPath
-        | ApiError::NotReady
         | ApiError::DatabaseUnusable(_)
+        | ApiError::ShuttingDown
         | ApiError::StreamsFull
         | ApiError::ConnectionTooOld
         | ApiError::Identify(_) => http_status_of_code(status.code()),

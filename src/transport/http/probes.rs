@@ -18,9 +18,9 @@ pub(super) fn add(routes: &mut RouteTable, readiness: Readiness) {
         routes.add(path, get(async || ok()), &route("/healthz"));
     }
     let ready = async move || match readiness.outage() {
-        _ if readiness.is_ready() => ok(),
+        _ if readiness.is_shutting_down() => error_response(&ApiError::ShuttingDown),
         Some(outage) => error_response(&ApiError::DatabaseUnusable(outage)),
-        None => error_response(&ApiError::NotReady),
+        None => ok(),
     };
     routes.add("/readyz", get(ready), &route("/readyz"));
 }

@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::Caller;
@@ -13,6 +14,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub struct Process {
     child: Child,
     log: Arc<Mutex<Vec<String>>>,
+    log_reader: Option<JoinHandle<()>>,
     pub grpc: SocketAddr,
     pub http: SocketAddr,
 }
@@ -36,7 +38,7 @@ impl Process {
         let mut child = command.stderr(Stdio::piped()).spawn().expect("the binary runs");
         let log = Arc::new(Mutex::new(Vec::new()));
         let stderr = BufReader::new(child.stderr.take().expect("piped"));
-        std::thread::spawn({
+        let log_reader = std::thread::spawn({
             let log = Arc::clone(&log);
             move || stderr.lines().map_while(Result::ok).for_each(|line| log.lock().expect("the log").push(line))
         });
@@ -53,12 +55,39 @@ impl Process {
             }
         }
         let (grpc, http) = (grpc.expect("bound"), http.expect("bound"));
-        let process = Self { child, log, grpc, http };
+        let process = Self { child, log, log_reader: Some(log_reader), grpc, http };
         while process.caller().get("/readyz").await != 200 {
             assert!(begun.elapsed() < PATIENCE, "not ready: {:?}", process.log());
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
         process
+    }
+
+    /// Starts it with a log that goes elsewhere, and waits until it is ready.
+    pub async fn start_with_log_to(log: impl Fn() -> Stdio, variables: &[(&str, &str)]) -> Self {
+        // Its log does not say the ports, so they are chosen here. Another process may take one meanwhile.
+        'ports: for _ in 0..5 {
+            let [grpc, http] = [(); 2].map(|()| {
+                let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+                free.local_addr().expect("bound")
+            });
+            let begun = Instant::now();
+            let mut command = binary();
+            command.envs([("GRPC_ADDR", grpc.to_string()), ("HTTP_ADDR", http.to_string())]);
+            command.env("LOG_FORMAT", "json").envs(variables.iter().copied());
+            let child = command.stderr(log()).spawn().expect("the binary runs");
+            let mut process = Self { child, log: Arc::default(), log_reader: None, grpc, http };
+            let ready = format!("http://{http}/readyz");
+            while !reqwest::get(&ready).await.is_ok_and(|answer| answer.status() == 200) {
+                assert!(begun.elapsed() < PATIENCE, "not ready");
+                if !process.is_alive() {
+                    continue 'ports;
+                }
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+            return process;
+        }
+        panic!("it ends at its start, on any port");
     }
 
     pub fn caller(&self) -> Caller {
@@ -67,6 +96,12 @@ impl Process {
 
     pub fn log(&self) -> String {
         self.log.lock().expect("the log").join("\n")
+    }
+
+    /// The log of a process that has ended.
+    pub fn log_at_its_end(&mut self) -> String {
+        self.log_reader.take().expect("a log that is read").join().expect("the reader of the log");
+        self.log()
     }
 
     pub fn signal(&self, signal: &str) {

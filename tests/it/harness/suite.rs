@@ -117,6 +117,25 @@ impl Suite {
         self.trials.push(Trial::test(name, move || block_on(test())));
     }
 
+    /// Registers a test that needs something of the machine, but no database server.
+    pub fn plain_with<F: Future<Output = ()> + 'static>(
+        &mut self,
+        has: fn() -> Result<(), String>,
+        name: &str,
+        test: fn() -> F,
+    ) {
+        let missing = has();
+        if let (Err(missing), false) = (&missing, self.require_all) {
+            eprintln!("not run: {name}: {missing}");
+        }
+        let is_missing = missing.is_err();
+        let run = move || {
+            missing?;
+            block_on(test())
+        };
+        self.trials.push(Trial::test(name, run).with_ignored_flag(is_missing && !self.require_all));
+    }
+
     /// Runs them and exits.
     pub fn run(self) {
         let arguments = Arguments::from_args();

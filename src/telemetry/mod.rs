@@ -1,13 +1,38 @@
 //! The log. It goes to stderr, because stdout is for the output of commands. Times are UTC, in RFC 3339 with
 //! microseconds.
+//!
+//! The log never harms the service: threads that log put their lines into a queue with a limit (`queue`), and a thread
+//! of its own writes them (`writer`). If the reader of the log is slow or gone, lines are lost and counted.
 
-use std::io::{self, IsTerminal};
+mod line;
+mod queue;
+mod sampler;
+mod writer;
 
+use std::io::{self, IsTerminal, Write};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use tracing::Level;
 use tracing_subscriber::filter::{LevelFilter, ParseError};
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 use tracing_subscriber::{EnvFilter, fmt};
 
+use self::line::{Field, LineStyle};
+use self::queue::LineQueue;
+pub use self::sampler::{SAMPLE_TIME, Sampled, Sampler};
 use crate::settings::{LogFormat, LogSettings};
+
+/// Room for lines that wait to be written, in bytes: some 10,000 lines.
+const QUEUE_BYTES: usize = 4 * 1024 * 1024;
+
+/// The log of this process, once it is started.
+static LOG: OnceLock<Log> = OnceLock::new();
+
+struct Log {
+    queue: Arc<LineQueue>,
+    style: LineStyle,
+}
 
 /// Targets under which sqlx logs SQL, at warn level when a statement is slow.
 const SQL: [&str; 2] = ["sqlx::query", "sqlx::explain"];
@@ -25,6 +50,9 @@ pub enum TelemetryError {
     /// The process logs already.
     #[error("cannot start the log")]
     Init(#[from] TryInitError),
+    /// The thread that writes cannot be started.
+    #[error("cannot start the thread of the log")]
+    Thread(#[from] io::Error),
 }
 
 /// Starts the log of the process, once. Panics go to the log too: their place, but not their message, which may quote
@@ -34,24 +62,62 @@ pub enum TelemetryError {
 /// `sqlx::query`. PostgreSQL's notices are logged only if the filter shows debug lines or names
 /// their target. Colours need a terminal, and `NO_COLOR` unset or empty.
 ///
+/// [`flush`] must be called before the process ends.
+///
 /// # Errors
-/// [`TelemetryError`] if the process logs already.
+/// [`TelemetryError`] if the process logs already, or cannot start a thread.
 pub fn init(logging: &LogSettings) -> Result<(), TelemetryError> {
     let terminal = io::stderr().is_terminal();
+    let format = logging.format.unwrap_or(if terminal { LogFormat::Text } else { LogFormat::Json });
+    let style = LineStyle::new(format);
+    let queue = Arc::new(LineQueue::new(QUEUE_BYTES));
     let filter = filter(&logging.filter)?;
-    let lines = fmt().with_writer(io::stderr).with_env_filter(filter);
-    match logging.format.unwrap_or(if terminal { LogFormat::Text } else { LogFormat::Json }) {
+    let shows_panics = filter.max_level_hint() != Some(LevelFilter::OFF);
+    // Its own errors would go to stderr by a macro that panics when stderr is gone.
+    let lines = fmt().with_writer(Arc::clone(&queue)).log_internal_errors(false).with_env_filter(filter);
+    match format {
         LogFormat::Text => {
             let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
             lines.with_ansi(terminal && !plain).finish().try_init()?;
         }
         LogFormat::Json => lines.json().flatten_event(true).with_span_list(false).finish().try_init()?,
     }
-    std::panic::set_hook(Box::new(|panic| {
-        let at = panic.location().map(ToString::to_string);
-        tracing::error!(panic.location = at.as_deref().unwrap_or("unknown"), "a panic");
+    writer::start(Arc::clone(&queue), style)?;
+    let log = LOG.get_or_init(|| Log { queue, style });
+    // Not by `tracing`: a panic within this hook, as in the destructor of a thread, would end the process.
+    std::panic::set_hook(Box::new(move |panic| {
+        if shows_panics {
+            let at = panic.location().map(ToString::to_string);
+            let at = at.as_deref().unwrap_or("unknown");
+            let line = log.style.line(Level::ERROR, "a panic", &[("panic.location", Field::Text(at))]);
+            log.queue.push(line.as_bytes());
+        }
     }));
     Ok(())
+}
+
+/// Waits until the log is written, but not longer than `within`: its reader may be stalled. If lines were lost, the
+/// last line says how many.
+pub fn flush(within: Duration) {
+    if let Some(log) = LOG.get() {
+        log.queue.flush(within);
+    }
+}
+
+/// Prints the reason why the process ends, as one line: in the format of the log, or, before the log is started, as
+/// JSON if `LOG_FORMAT` says so.
+pub fn print_fatal(reason: &str) {
+    let reason: String = reason.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    match LOG.get() {
+        Some(log) => log.queue.push(log.style.fatal(&reason).as_bytes()),
+        None => {
+            let asks_for_json = |name| std::env::var_os(name).is_some_and(|value| value == "json");
+            let is_json = ["LOG_FORMAT", "IDENTITY_LOG_FORMAT"].into_iter().any(asks_for_json);
+            let style = LineStyle::new(if is_json { LogFormat::Json } else { LogFormat::Text });
+            // A failure to write to stderr cannot be reported.
+            let _ = io::stderr().write_all(style.fatal(&reason).as_bytes());
+        }
+    }
 }
 
 fn filter(text: &str) -> Result<EnvFilter, ParseError> {

@@ -1,0 +1,78 @@
+//! Floods of failed calls: a client that resets its calls makes a line for each with little effort.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::runtime::Handle;
+use tokio::time::sleep;
+use tonic::Code;
+
+use crate::listener::api::Api;
+use crate::telemetry::{SAMPLE_TIME, Sampled, Sampler};
+use crate::transport::routes::code_name;
+
+/// Lines of each code that are written in a second.
+const LINES_A_SECOND: u32 = 100;
+
+/// How many codes there are.
+const CODES: u8 = 17;
+
+/// Decides which failed calls of an API are logged: the first ones of each code and second. One line says how many
+/// were left out.
+#[derive(Debug)]
+pub(super) struct FailureSample {
+    api: Api,
+    sampler: Sampler,
+}
+
+impl FailureSample {
+    pub(super) fn new(api: Api) -> Arc<Self> {
+        Arc::new(Self { api, sampler: Sampler::new(usize::from(CODES), LINES_A_SECOND) })
+    }
+
+    /// Returns whether a call that ended with this code is logged.
+    pub(super) fn is_logged(self: &Arc<Self>, code: Code) -> bool {
+        if code == Code::Ok || !tracing::enabled!(tracing::Level::INFO) {
+            return true;
+        }
+        match self.sampler.sample(code as usize, Instant::now()) {
+            Sampled::Written => true,
+            Sampled::LeftOut { is_first } => {
+                if is_first {
+                    self.report_later(code);
+                }
+                false
+            }
+        }
+    }
+
+    /// Reports after the second. Without a runtime, which is then shutting down, `drop` reports.
+    fn report_later(self: &Arc<Self>, code: Code) {
+        let Ok(runtime) = Handle::try_current() else { return };
+        let sample = Arc::downgrade(self);
+        runtime.spawn(async move {
+            sleep(SAMPLE_TIME).await;
+            if let Some(sample) = sample.upgrade() {
+                sample.report(code);
+            }
+        });
+    }
+
+    fn report(&self, code: Code) {
+        let calls = self.sampler.take_left_out(code as usize);
+        if calls > 0 {
+            tracing::info!(
+                api = self.api.name(),
+                rpc.grpc.status_code = code_name(code),
+                calls,
+                "failed calls left out of the log"
+            );
+        }
+    }
+}
+
+impl Drop for FailureSample {
+    fn drop(&mut self) {
+        (0..CODES).for_each(|code| self.report(Code::from_i32(code.into())));
+    }
+}

@@ -1,0 +1,139 @@
+//! The log never harms the service: its reader may be gone, stalled, or a full disk. And fatal errors are one line.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, PipeReader};
+use std::process::Stdio;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::harness::{Api, Backend, Process, Suite, TestDatabase, binary, register};
+
+pub fn register(suite: &mut Suite) {
+    register!(suite.plain():
+        a_reader_that_goes_away_ends_nothing,
+        a_full_disk_ends_nothing,
+        a_stalled_reader_holds_up_neither_calls_nor_the_end,
+        a_slow_reader_learns_how_many_lines_were_lost,
+        a_fatal_error_is_json_if_the_log_is,
+    );
+    register!(suite.on(&Backend::SERVERS): a_wrong_password_is_said_once);
+}
+
+/// More lines than a pipe and the queue of the log hold, in few calls.
+const LOUD: (&str, &str) = ("RUST_LOG", "trace");
+
+const MEMORY: (&str, &str) = ("DATABASE_URL", "sqlite::memory:");
+
+/// Starts the service with a log that goes through a pipe, which the test may read.
+async fn start_with_pipe(variables: &[(&str, &str)]) -> (Process, PipeReader) {
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    let log = move || Stdio::from(writer.try_clone().expect("another writer"));
+    (Process::start_with_log_to(log, variables).await, reader)
+}
+
+async fn call(process: &Process, calls: usize) {
+    let caller = process.caller();
+    for number in 0..calls {
+        let email = format!("{number}@x.de");
+        for api in Api::BOTH {
+            let call = caller.identify(api, Some(&email), None);
+            tokio::time::timeout(Duration::from_secs(30), call).await.expect("an answer in time").expect("an answer");
+        }
+    }
+}
+
+async fn drains(process: &mut Process) {
+    process.signal("-TERM");
+    let status = process.end().await;
+    assert_eq!(status.code(), Some(0), "{status}");
+}
+
+async fn a_reader_that_goes_away_ends_nothing() {
+    let (mut process, reader) = start_with_pipe(&[MEMORY]).await;
+    call(&process, 1).await;
+    drop(reader);
+    call(&process, 5).await;
+    // The thread of the log has met the broken pipe by then.
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    call(&process, 5).await;
+    drains(&mut process).await;
+}
+
+async fn a_full_disk_ends_nothing() {
+    let full = || Stdio::from(File::options().write(true).open("/dev/full").expect("/dev/full"));
+    let mut process = Process::start_with_log_to(full, &[MEMORY]).await;
+    call(&process, 5).await;
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    call(&process, 5).await;
+    drains(&mut process).await;
+}
+
+async fn a_stalled_reader_holds_up_neither_calls_nor_the_end() {
+    let (mut process, _reader) = start_with_pipe(&[MEMORY]).await;
+    call(&process, 300).await; // A pipe takes some 170 lines.
+    drains(&mut process).await;
+}
+
+async fn a_slow_reader_learns_how_many_lines_were_lost() {
+    let (mut process, reader) = start_with_pipe(&[MEMORY, LOUD]).await;
+    // Nothing is read. The log of a call takes some 10 KiB at this level, and the queue 4 MiB.
+    call(&process, 600).await;
+    let (send, mut lines) = tokio::sync::mpsc::unbounded_channel();
+    std::thread::spawn(move || {
+        BufReader::new(reader).lines().map_while(Result::ok).for_each(|line| {
+            let line: Value = serde_json::from_str(&line).expect("a line of JSON");
+            let _ = send.send(line);
+        });
+    });
+    let lost = loop {
+        let line = lines.recv().await.expect("a report");
+        if line["message"] == "lines of the log were lost" {
+            break line["lost_lines_total"].as_u64().expect("a number");
+        }
+    };
+    assert!(lost > 0);
+    drains(&mut process).await;
+    let mut last = Value::Null;
+    while let Some(line) = lines.recv().await {
+        last = line;
+    }
+    assert_eq!(last["message"], "lines of the log were lost", "{last}");
+    assert!(last["lost_lines_total"].as_u64().is_some_and(|total| total >= lost), "{last}");
+}
+
+fn fatal(variables: &[(&str, &str)]) -> (Option<i32>, String) {
+    let done = binary().envs(variables.iter().copied()).output().expect("the binary runs");
+    (done.status.code(), String::from_utf8(done.stderr).expect("UTF-8"))
+}
+
+async fn a_fatal_error_is_json_if_the_log_is() {
+    let nowhere = [("DATABASE_URL", "mysql://root:secret@127.0.0.1:1/identity"), ("DATABASE_WAIT", "0s")];
+    let (status, line) = fatal(&[&nowhere[..], &[("LOG_FORMAT", "json")]].concat());
+    let parsed: Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("not one line of JSON: {line}"));
+    assert_eq!((status, &parsed["level"]), (Some(3), &"ERROR".into()), "{line}");
+    assert!(parsed["message"].as_str().is_some_and(|text| text.contains("does not answer")), "{line}");
+    assert!(parsed["timestamp"].is_string(), "{line}");
+
+    let (_, line) = fatal(&[&nowhere[..], &[("LOG_FORMAT", "text")]].concat());
+    assert!(line.starts_with("identity: the database does not answer") && line.lines().count() == 1, "{line}");
+
+    let (status, line) = fatal(&[("LOG_FORMAT", "json"), ("QUEUE_LIMIT", "none")]);
+    let parsed: Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("not one line of JSON: {line}"));
+    assert_eq!(status, Some(2));
+    assert!(parsed["message"].as_str().is_some_and(|text| text.starts_with("QUEUE_LIMIT (environment)")), "{line}");
+}
+
+async fn a_wrong_password_is_said_once(database: TestDatabase) {
+    let mut url = url::Url::parse(&database.url).expect("a URL");
+    url.set_password(Some("not the secret")).expect("a URL with a password");
+    let server = format!("{}:{}", url.host_str().expect("a host"), url.port().expect("a port"));
+    let url = url.as_str().replace(&server, &format!("{server},{server},{server}"));
+    for format in ["text", "json"] {
+        let (status, line) = fatal(&[("DATABASE_URL", url.as_str()), ("LOG_FORMAT", format), ("DATABASE_WAIT", "0s")]);
+        assert_eq!((status, line.lines().count()), (Some(3), 1), "{line}");
+        for word in ["password", "denied", "authentication", "refuses"] {
+            assert!(line.matches(word).count() <= 1, "{word} is said again: {line}");
+        }
+    }
+}
