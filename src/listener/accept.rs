@@ -12,6 +12,7 @@ use tokio_util::task::TaskTracker;
 
 use super::api::Api;
 use super::connection::{Connections, RequestService};
+use crate::transport::peer::PeerAddr;
 
 /// The pause after an error that an immediate retry would repeat, such as "too many open files".
 const PAUSE: Duration = Duration::from_millis(200);
@@ -39,8 +40,8 @@ impl<S: RequestService> Acceptor<S> {
             let place = Arc::clone(&places).acquire_owned().await.ok();
             (place, accept(&listener, api).await)
         };
-        while let Some((place, stream)) = self.shutdown.run_until_cancelled(next()).await {
-            let (connection, cut) = (self.served.serve(stream), self.cut.clone());
+        while let Some((place, (stream, peer))) = self.shutdown.run_until_cancelled(next()).await {
+            let (connection, cut) = (self.served.serve(stream, peer), self.cut.clone());
             self.tasks.spawn(async move {
                 cut.run_until_cancelled_owned(connection).await;
                 drop(place);
@@ -50,11 +51,11 @@ impl<S: RequestService> Acceptor<S> {
 }
 
 /// Returns the next connection, however long errors last. A series of errors is logged once.
-async fn accept(listener: &TcpListener, api: &str) -> TcpStream {
+async fn accept(listener: &TcpListener, api: &str) -> (TcpStream, PeerAddr) {
     let mut is_logged = false;
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => return stream,
+            Ok((stream, address)) => return (stream, PeerAddr::new(address.ip())),
             Err(error) if concerns_one_connection(&error) => {}
             Err(error) => {
                 if !std::mem::replace(&mut is_logged, true) {

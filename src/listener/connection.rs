@@ -18,6 +18,7 @@ use tower::Service;
 use super::api::Api;
 use super::fixed_limits::ConnectionLimits;
 use super::header_timeout::{HeaderClock, HeaderTimeout};
+use crate::transport::peer::PeerAddr;
 
 /// HTTP/1: the buffer for a header, and for a body that waits to be read, in bytes.
 const BUFFER: usize = 64 * 1024;
@@ -94,7 +95,7 @@ impl<S: RequestService> Connections<S> {
     }
 
     /// Serves one connection until either side closes it. After the shutdown began it takes no new call.
-    pub(super) fn serve(&self, stream: TcpStream) -> impl Future<Output = ()> + Send + 'static {
+    pub(super) fn serve(&self, stream: TcpStream, peer: PeerAddr) -> impl Future<Output = ()> + Send + 'static {
         let (api, stack) = (self.api, self.stack.clone());
         let (builder, shutdown) = (Arc::clone(&self.builder), self.shutdown.clone());
         let ConnectionLimits { head, idle, .. } = self.limits;
@@ -108,7 +109,8 @@ impl<S: RequestService> Connections<S> {
             stream.set_write_timeout(Some(idle));
             let clock = Arc::new(HeaderClock::default());
             let io = TokioIo::new(HeaderTimeout::new(Box::pin(stream), head, Arc::clone(&clock)));
-            let service = service_fn(move |request| {
+            let service = service_fn(move |mut request: Request<Incoming>| {
+                request.extensions_mut().insert(peer);
                 let (mut stack, busy) = (stack.clone(), HeaderClock::busy(&clock));
                 async move {
                     // Every layer is always ready.

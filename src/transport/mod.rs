@@ -24,6 +24,7 @@ pub mod http;
 pub(crate) mod methods;
 pub mod ordering;
 pub mod parse;
+pub mod peer;
 pub mod readiness;
 pub mod request_id;
 pub mod routes;
