@@ -164,8 +164,7 @@ impl Tables {
         let answers = plan.answers(&ids);
         assert_eq!(plan.is_empty(), answers.iter().all(|answer| answer.outcome == Outcome::Matched));
         let written = before.iter().filter(|row| !self.contacts.contains(row)).map(|row| row.id);
-        let is_moved =
-            |row: &&Contact| plan.moves.iter().any(|moved| row.link == Link::SecondaryOf(moved.from));
+        let is_moved = |row: &&Contact| plan.moves.iter().any(|moved| row.link == Link::SecondaryOf(moved.from));
         let moved = before.iter().filter(is_moved).map(|row| row.id);
         assert_eq!(plan.written().into_iter().chain(moved).collect::<BTreeSet<_>>(), written.collect());
         answers

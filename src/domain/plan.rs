@@ -51,7 +51,7 @@ pub struct Relink {
     pub link: Link<ContactRef>,
 }
 
-/// All rows that are linked to one row, to be linked to another: a merge moves an identity however many contacts it has.
+/// All rows that are linked to one row, to be linked to another. A merge moves an identity however large it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Move {
     /// The old root. Every row that is linked to it moves, deleted contacts included.

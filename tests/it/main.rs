@@ -23,6 +23,7 @@ mod migrations;
 mod outage;
 mod process;
 mod replay;
+mod slow_data;
 mod store_conformance;
 mod stream;
 mod verify;
@@ -37,6 +38,7 @@ fn main() {
     batch::register(&mut suite);
     stream::register(&mut suite);
     replay::register(&mut suite);
+    slow_data::register(&mut suite);
     changed_by_sql::register(&mut suite);
     faulty_rows::register(&mut suite);
     outage::register(&mut suite);

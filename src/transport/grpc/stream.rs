@@ -24,6 +24,7 @@ use crate::transport::deadline::Deadlines;
 use crate::transport::errors::ApiError;
 use crate::transport::ordering::{IdentifierOrder, OrderedGroup};
 use crate::transport::parse::FieldNames;
+use crate::transport::peer::caller;
 
 /// Maximum items under way of one stream. It is enough to fill a few transactions, and bounds what a client that does
 /// not read makes the service hold.
@@ -49,7 +50,7 @@ pub(super) fn answer_stream<R: Identify>(
         }
     };
     let state = StreamState {
-        resolver: api.resolver.clone(),
+        resolver: api.resolver.for_caller(caller(request.extensions())),
         settings: api.settings,
         places: Arc::clone(&api.stream_places),
         requests: request.into_inner(),

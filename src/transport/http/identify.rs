@@ -11,6 +11,7 @@ use super::{body, response};
 use crate::resolver::{Identify, IdentifyError};
 use crate::transport::errors::ApiError;
 use crate::transport::parse::parse;
+use crate::transport::peer::caller;
 use crate::transport::routes::outcome_name;
 
 /// The response header with the outcome.
@@ -30,13 +31,14 @@ impl<R: Identify> IdentifyHandler<R> {
 
     async fn answer(&self, request: Request) -> Result<Response, ApiError> {
         let deadline = deadline(&request)?;
+        let resolver = self.resolver.for_caller(caller(request.extensions()));
         let body =
             body::read(request.into_body(), self.settings.limits.http_body_limit, self.settings.body_timeout).await?;
         let fields = IdentifyFields::read(&body)?;
         let observation =
             parse(fields.email.as_deref(), fields.phone_number.as_deref(), self.settings.identify.phone_region)
                 .map_err(ApiError::Invalid)?;
-        let answer = self.resolver.identify(observation, deadline).await?;
+        let answer = resolver.identify(observation, deadline).await?;
 
         let body = response::json(&answer.identity, self.settings.identify.primary_id_field)
             .map_err(|_| IdentifyError::Internal)?;
