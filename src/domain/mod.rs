@@ -7,12 +7,14 @@
 //! | --- | --- |
 //! | `email`, `phone` | canonical identifiers: which texts are the same e-mail address or phone number |
 //! | `identifier` | a kind and a canonical value, and how to add a kind |
+//! | `canonical` | what the rules say of a value that is stored already |
 //! | `observation` | the identifiers of one checkout event |
 //! | `contact`, `identity` | a row of table `Contact`, and all contacts of one customer |
 //! | `snapshot` | identities from one read, and who owns which identifier |
 //! | `planner`, `plan` | what observations do to identities, and the result |
 //! | `model`, `properties` | tests: the planner against a brute-force model |
 
+mod canonical;
 mod contact;
 mod email;
 mod identifier;
@@ -28,6 +30,7 @@ pub mod model;
 #[cfg(test)]
 mod properties;
 
+pub use canonical::StoredForm;
 pub use contact::{Contact, ContactId, ContactRef, Link, Timestamp};
 pub use email::{Email, InvalidEmail};
 pub use identifier::{Identifier, IdentifierKind};

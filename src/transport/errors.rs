@@ -56,6 +56,15 @@ pub enum ApiError {
     /// The service is not ready to take calls.
     #[error("the service is not ready: the database cannot be reached, or the service is shutting down")]
     NotReady,
+    /// The connection is beyond the limits of connections.
+    #[error("too many connections are open: beyond the limit only health is answered")]
+    ConnectionsFull,
+    /// Too many health or reflection streams.
+    #[error("too many health and reflection streams are open")]
+    StreamsFull,
+    /// The connection has reached its maximum age.
+    #[error("the connection has reached its maximum age: open the stream again, on a new connection")]
+    ConnectionTooOld,
     /// An error of the resolver.
     #[error(transparent)]
     Identify(#[from] IdentifyError),
@@ -99,6 +108,9 @@ impl ApiError {
             Self::UnknownPath => (Code::NotFound, "PATH_UNKNOWN", None),
             Self::WrongHttpMethod => (Code::Unimplemented, "HTTP_METHOD_NOT_ALLOWED", None),
             Self::NotReady => (Code::Unavailable, "NOT_READY", Some(UNAVAILABLE_RETRY)),
+            Self::ConnectionsFull => (Code::ResourceExhausted, "CONNECTIONS_FULL", Some(UNAVAILABLE_RETRY)),
+            Self::StreamsFull => (Code::ResourceExhausted, "STREAMS_FULL", Some(UNAVAILABLE_RETRY)),
+            Self::ConnectionTooOld => (Code::Unavailable, "CONNECTION_TOO_OLD", Some(OVERLOADED_RETRY)),
             Self::Identify(IdentifyError::Overloaded) => {
                 (Code::ResourceExhausted, "OVERLOADED", Some(OVERLOADED_RETRY))
             }
@@ -127,6 +139,9 @@ impl ApiError {
             | Self::UnknownPath
             | Self::WrongHttpMethod
             | Self::NotReady
+            | Self::ConnectionsFull
+            | Self::StreamsFull
+            | Self::ConnectionTooOld
             | Self::Identify(_) => HashMap::new(),
         }
     }
@@ -161,6 +176,9 @@ mod tests {
             ApiError::UnknownPath,
             ApiError::WrongHttpMethod,
             ApiError::NotReady,
+            ApiError::ConnectionsFull,
+            ApiError::StreamsFull,
+            ApiError::ConnectionTooOld,
             ApiError::Identify(IdentifyError::Overloaded),
             ApiError::Identify(IdentifyError::Unavailable),
             ApiError::Identify(IdentifyError::DeadlineExceeded),

@@ -17,6 +17,7 @@
 
 pub mod batch;
 pub mod batch_size;
+pub mod connection;
 pub mod deadline;
 pub mod errors;
 pub mod grpc;

@@ -1,8 +1,9 @@
 //! The gRPC API: `identity.v1`, health and reflection.
 
+mod answer_buffer;
+mod bounded_streams;
 mod by_method;
 mod convert;
-mod end_on_shutdown;
 mod errors;
 mod health;
 mod identity_api;
@@ -10,12 +11,14 @@ mod service;
 mod services;
 mod settings;
 mod stream;
+mod stream_driver;
 
 use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 use tonic_health::pb::health_server::HealthServer;
 
+use self::bounded_streams::{BoundedStreams, StreamBounds};
 use self::by_method::ByMethod;
 pub use self::errors::{error_response, replace_tonic_error};
 use self::health::Health;
@@ -44,10 +47,12 @@ pub fn routes<R: Identify>(
     let with_limit = |bytes| IdentityServiceServer::from_arc(Arc::clone(&api)).max_decoding_message_size(bytes);
     let single = settings.limits.http_body_limit;
     let identity = ByMethod { single: with_limit(single), batch: with_limit(batch_body_limit(single)) };
+    let bounds = StreamBounds::new(settings.probe_streams);
     let health = HealthServer::new(Health::new(readiness.clone(), &[SERVICE_NAME]));
+    let health = BoundedStreams::new(health, bounds.clone());
 
     let mut services = Services::default();
     services.add(identity, FILE_DESCRIPTOR_SET);
     services.add_probe(health, tonic_health::pb::FILE_DESCRIPTOR_SET);
-    services.into_routes(settings.reflection.then_some(readiness))
+    services.into_routes(settings.reflection.then(|| bounds.end_on_shutdown(readiness)))
 }
