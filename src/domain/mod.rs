@@ -37,7 +37,7 @@ pub use identifier::{Identifier, IdentifierKind};
 pub use identity::Identity;
 pub use observation::{NoIdentifier, Observation};
 pub use phone::{InvalidPhoneNumber, PhoneNumber, Region, UnknownRegion};
-pub use plan::{Answer, Merge, NewContact, Outcome, Plan, Relink};
+pub use plan::{Answer, Merge, Move, NewContact, Outcome, Plan, Relink};
 pub use planner::plan;
 pub use snapshot::Snapshot;
 

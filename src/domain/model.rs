@@ -131,9 +131,15 @@ impl Tables {
             assert_eq!(self.identifiers.insert(identifier.clone(), resolve(*owner)), None, "owned twice");
         }
         for row in &mut self.contacts {
+            let is_moved = |moved: &&Move| row.link == Link::SecondaryOf(moved.from);
+            if let Some(moved) = plan.moves.iter().find(is_moved) {
+                row.link = Link::SecondaryOf(resolve(moved.to));
+                assert!(plan.updated_at > row.updated_at);
+                row.updated_at = plan.updated_at;
+            }
             if let Some(relink) = plan.relinks.iter().find(|relink| relink.contact == row.id) {
                 row.link = resolve_link(relink.link);
-                assert!(plan.updated_at > row.updated_at);
+                assert!(plan.updated_at >= row.updated_at);
                 row.updated_at = plan.updated_at;
             }
             if plan.touched.contains(&row.id) {
@@ -158,7 +164,9 @@ impl Tables {
         let answers = plan.answers(&ids);
         assert_eq!(plan.is_empty(), answers.iter().all(|answer| answer.outcome == Outcome::Matched));
         let written = before.iter().filter(|row| !self.contacts.contains(row)).map(|row| row.id);
-        assert_eq!(plan.written(), written.collect());
+        let is_moved = |row: &&Contact| plan.moves.iter().any(|moved| row.link == Link::SecondaryOf(moved.from));
+        let moved = before.iter().filter(is_moved).map(|row| row.id);
+        assert_eq!(plan.written().into_iter().chain(moved).collect::<BTreeSet<_>>(), written.collect());
         answers
     }
 

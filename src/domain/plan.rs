@@ -51,6 +51,15 @@ pub struct Relink {
     pub link: Link<ContactRef>,
 }
 
+/// All rows that are linked to one row, to be linked to another. A merge moves an identity however large it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Move {
+    /// The old root. Every row that is linked to it moves, deleted contacts included.
+    pub from: ContactId,
+    /// The primary that they are linked to from now on.
+    pub to: ContactRef,
+}
+
 /// A merge to record. Without this record, nothing would show why two identities became one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Merge {
@@ -70,13 +79,15 @@ pub struct Plan {
     /// Identifiers that get an owner, with the contact that brought them. They are sorted, so that all transactions
     /// lock them in the same order.
     pub new_identifiers: Vec<(Identifier, ContactRef)>,
-    /// Stored contacts whose link changes, including deleted contacts.
+    /// Roots whose secondaries all move to another primary, by root. The store carries these out before the relinks.
+    pub moves: Vec<Move>,
+    /// Stored contacts whose link changes by themselves, including deleted contacts. One of them may be moved before.
     pub relinks: Vec<Relink>,
     /// Merges to record, in order.
     pub merges: Vec<Merge>,
     /// Stored primaries whose identity changes but whose link does not.
     pub touched: Vec<ContactId>,
-    /// The `updatedAt` of every relinked or touched row. It is later than the one that it replaces.
+    /// The `updatedAt` of every moved, relinked or touched row. It is later than the one that it replaces.
     pub updated_at: Timestamp,
     /// One answer for each observation, in order.
     pub(super) answers: Vec<Answer<ContactRef>>,
@@ -88,7 +99,8 @@ impl Plan {
         self.new_contacts.is_empty() && self.relinks.is_empty() && self.merges.is_empty()
     }
 
-    /// Returns the stored contacts whose rows it writes. These include the root of every identity that it changes.
+    /// Returns the stored contacts whose rows it writes, but for those that it moves. These include the root of every
+    /// identity that it changes.
     pub fn written(&self) -> BTreeSet<ContactId> {
         self.relinks.iter().map(|relink| relink.contact).chain(self.touched.iter().copied()).collect()
     }
@@ -108,7 +120,16 @@ impl Plan {
         touched: Vec<ContactId>,
         updated_at: Timestamp,
     ) -> Self {
-        Self { new_contacts: Vec::new(), new_identifiers, relinks, merges, touched, updated_at, answers: Vec::new() }
+        Self {
+            new_contacts: Vec::new(),
+            new_identifiers,
+            moves: Vec::new(),
+            relinks,
+            merges,
+            touched,
+            updated_at,
+            answers: Vec::new(),
+        }
     }
 
     /// Returns the answers. `ids` are the ids of the new contacts, in the order of [`Plan::new_contacts`].

@@ -1,13 +1,13 @@
 //! The rules: what each observation does to the identities.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::contact::{Contact, ContactRef, Link, Timestamp};
 use super::identifier::Identifier;
 use super::identity::Identity;
 use super::observation::Observation;
-use super::plan::{Answer, Merge, NewContact, Outcome, Plan, Relink};
+use super::plan::{Answer, Merge, Move, NewContact, Outcome, Plan, Relink};
 use super::snapshot::Snapshot;
 
 /// Plans a list of observations, exactly as if they came one at a time in this order.
@@ -212,6 +212,7 @@ impl Planner {
         let newest_write = contacts().map(|contact| contact.updated_at.max(contact.created_at)).max();
         let updated_at = self.clock.now.after(newest_write);
 
+        let mut moves = BTreeMap::new();
         let mut relinks = Vec::new();
         let mut touched = Vec::new();
         for identity in &changed {
@@ -219,7 +220,13 @@ impl Planner {
             for contact in identity.rows() {
                 let link = if contact.id == primary.id { Link::Primary } else { Link::SecondaryOf(primary.id) };
                 match contact.id {
-                    ContactRef::Stored(id) if contact.link != link => relinks.push(Relink { contact: id, link }),
+                    ContactRef::Stored(id) if contact.link != link => match (contact.link, link) {
+                        // The identity has all rows that are linked to its root: they move together.
+                        (Link::SecondaryOf(ContactRef::Stored(from)), Link::SecondaryOf(to)) => {
+                            moves.insert(from, to);
+                        }
+                        _ => relinks.push(Relink { contact: id, link }),
+                    },
                     ContactRef::Stored(id) if contact.id == primary.id => touched.push(id),
                     ContactRef::Stored(_) => {}
                     ContactRef::Planned(index) => {
@@ -238,6 +245,7 @@ impl Planner {
         Plan {
             new_contacts: self.new_contacts,
             new_identifiers: self.new_identifiers,
+            moves: moves.into_iter().map(|(from, to)| Move { from, to }).collect(),
             relinks,
             merges: self.merges,
             touched,

@@ -40,6 +40,11 @@ impl Snapshot {
         owners.all(|owner| owner == Some(first)).then(|| &self.identities[*first])
     }
 
+    /// Returns the identity that owns the identifier.
+    pub fn owner_of(&self, identifier: &Identifier) -> Option<&Arc<Identity>> {
+        self.owners.get(identifier).map(|owner| &self.identities[*owner])
+    }
+
     /// Returns whether an identity owns the identifier.
     pub fn owns(&self, identifier: &Identifier) -> bool {
         self.owners.contains_key(identifier)

@@ -1,43 +1,150 @@
-//! Admission: how many requests may be in the service at once.
+//! Admission: which requests may be in the service at once.
+//!
+//! [`QueueDelay`] says how many, [`FairShare`] whose. Both are plain rules; this file holds them for all tasks.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Notify;
+use tokio::time::Instant;
 
+use super::caller::Caller;
 use super::error::IdentifyError;
+use super::fair_share::{FairShare, Way};
+use super::queue_delay::QueueDelay;
+use crate::settings::QueueSettings;
 
-/// One permit for each request in the service, which limits all queues together.
+/// Gives places in the service to requests, which limits all queues together. Clones share it.
 #[derive(Clone, Debug)]
-pub(super) struct Admission {
-    permits: Arc<Semaphore>,
-    limit: usize,
+pub(super) struct Admission(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    places: Mutex<Places>,
+    /// Wakes the first of those that wait when a place is free.
+    freed: Notify,
+    /// Held by the first of those that wait. The others wait for it, in order.
+    first: tokio::sync::Mutex<()>,
+}
+
+#[derive(Debug)]
+struct Places {
+    delay: QueueDelay,
+    share: FairShare,
 }
 
 impl Admission {
-    pub(super) fn new(limit: usize) -> Self {
-        Self { permits: Arc::new(Semaphore::new(limit)), limit }
+    pub(super) fn new(settings: &QueueSettings) -> Self {
+        let now = Instant::now();
+        let delay = QueueDelay::new(settings.queue_limit, settings.max_queue_wait, now);
+        let places = Mutex::new(Places { delay, share: FairShare::new(now) });
+        Self(Arc::new(Shared { places, freed: Notify::new(), first: tokio::sync::Mutex::default() }))
     }
 
-    /// Returns the permits for so many requests.
+    /// Returns the places for so many requests of a caller.
     ///
     /// # Errors
-    /// [`IdentifyError::Overloaded`] when there are not enough permits.
-    pub(super) fn try_admit(&self, requests: usize) -> Result<OwnedSemaphorePermit, IdentifyError> {
-        let permits = Arc::clone(&self.permits).try_acquire_many_owned(self.permits_for(requests));
-        permits.map_err(|_| IdentifyError::Overloaded)
+    /// [`IdentifyError::Overloaded`] when there is no room for them, or when they would wait for too long.
+    pub(super) fn try_admit(
+        &self,
+        caller: Caller,
+        requests: usize,
+        deadline: std::time::Instant,
+    ) -> Result<Permit, IdentifyError> {
+        let now = Instant::now();
+        let patience = deadline.saturating_duration_since(now.into_std());
+        let places = &mut *self.places();
+        let is_too_late = places.delay.would_wait_too_long(places.share.held(), patience);
+        if is_too_late || !places.try_enter(caller, requests, Way::Call, now) {
+            places.delay.record_refusal(now);
+            return Err(IdentifyError::Overloaded);
+        }
+        Ok(self.permit(caller, requests, Way::Call))
     }
 
-    /// Waits for the permits for so many requests. Waiting callers get their permits in order.
-    ///
-    /// # Errors
-    /// None in practice: nothing closes the semaphore.
-    pub(super) async fn admit(&self, requests: usize) -> Result<OwnedSemaphorePermit, IdentifyError> {
-        let permits = Arc::clone(&self.permits).acquire_many_owned(self.permits_for(requests));
-        permits.await.map_err(|_| IdentifyError::Internal)
+    /// Waits for the places for so many requests of a caller. Those that wait get their places in order.
+    pub(super) async fn admit(&self, caller: Caller, requests: usize) -> Permit {
+        let _first = self.0.first.lock().await;
+        loop {
+            let freed = self.0.freed.notified();
+            let is_in = self.places().try_enter(caller, requests, Way::Stream, Instant::now());
+            if is_in {
+                return self.permit(caller, requests, Way::Stream);
+            }
+            freed.await;
+        }
     }
 
-    /// One permit for each request. A batch that is larger than the limit takes all permits.
-    fn permits_for(&self, requests: usize) -> u32 {
-        u32::try_from(requests.min(self.limit)).unwrap_or(u32::MAX)
+    /// Records that a group of requests leaves its queue now. `queued` is since when each has been there. The oldest
+    /// tells: the others may have come while the group was gathered.
+    pub(super) fn record_waits(&self, queued: impl Iterator<Item = Instant>) {
+        if let Some(oldest) = queued.min() {
+            let now = Instant::now();
+            let places = &mut *self.places();
+            places.delay.record_wait(now, now.saturating_duration_since(oldest), places.share.held());
+        }
+    }
+
+    fn permit(&self, caller: Caller, items: usize, way: Way) -> Permit {
+        Permit { admission: self.clone(), caller, items, way, is_answered: false }
+    }
+
+    fn places(&self) -> MutexGuard<'_, Places> {
+        self.0.places.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Places {
+    fn try_enter(&mut self, caller: Caller, requests: usize, way: Way, now: Instant) -> bool {
+        let limits = (self.delay.limit(now), self.delay.rate());
+        self.share.try_enter(caller, requests, way, limits, now)
+    }
+}
+
+/// Places in the service. Dropping it gives them back.
+#[derive(Debug)]
+pub(super) struct Permit {
+    admission: Admission,
+    caller: Caller,
+    items: usize,
+    way: Way,
+    is_answered: bool,
+}
+
+impl Permit {
+    /// Takes one place off, if it has any.
+    pub(super) fn split_one(&mut self) -> Self {
+        let items = self.items.min(1);
+        self.items -= items;
+        self.admission.permit(self.caller, items, self.way)
+    }
+
+    /// Records that the request has its answer.
+    pub(super) fn set_answered(&mut self) {
+        self.is_answered = true;
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        if self.items == 0 {
+            return;
+        }
+        let places = &mut *self.admission.places();
+        places.share.leave(self.caller, self.items, self.way);
+        if self.is_answered {
+            places.delay.record_answer(Instant::now());
+        }
+        self.admission.0.freed.notify_one();
+    }
+}
+
+#[cfg(test)]
+impl Permit {
+    /// A place in a service of its own, for tests of the queues.
+    pub(super) fn for_test() -> Self {
+        let patience = std::time::Duration::from_secs(1);
+        let settings = QueueSettings { queue_limit: 1, transaction_size: 1, max_queue_wait: patience };
+        let permit = Admission::new(&settings).try_admit(Caller::Unknown, 1, (Instant::now() + patience).into_std());
+        permit.unwrap_or_else(|_| unreachable!("the service is empty"))
     }
 }

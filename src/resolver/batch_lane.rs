@@ -12,8 +12,9 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Instant;
 
-use tokio::sync::{Mutex, OwnedSemaphorePermit, mpsc};
+use tokio::sync::{Mutex, mpsc};
 
+use super::admission::Permit;
 use super::job::{BatchId, Job, ReplyReceiver};
 use super::panic_guard::Worker;
 use super::read_lane::ReadLane;
@@ -23,18 +24,15 @@ use crate::store::Store;
 
 /// Returns the jobs of a batch and the receivers of their replies.
 ///
-/// Each job gets one permit and returns it when it is done. If the batch is longer than the permits, its first jobs get
-/// them.
+/// Each job gets one place and gives it back when it is done.
 pub(super) fn batch_jobs(
     observations: Vec<Observation>,
     deadline: Instant,
-    mut permits: OwnedSemaphorePermit,
+    mut permits: Permit,
 ) -> (Vec<Job>, Vec<ReplyReceiver>) {
     let batch = Some(BatchId::next());
     let job = |observation| {
-        let size = permits.num_permits().min(1);
-        let permit = permits.split(size).unwrap_or_else(|| unreachable!("no more permits than there are"));
-        let (mut job, reply) = Job::new(observation, deadline, permit);
+        let (mut job, reply) = Job::new(observation, deadline, permits.split_one());
         job.batch = batch;
         (job, reply)
     };
@@ -63,7 +61,12 @@ impl<S: Store> BatchLane<S> {
 
     async fn resolve(&self, jobs: Vec<Job>) {
         let mut pending = PendingIdentifiers::default();
-        let mut jobs = jobs.into_iter().peekable();
+        let large = &self.reader.large;
+        let of_large = |mut job: Job| {
+            job.large = job.large.or_else(|| large.find(job.identifiers())); // Perhaps by an earlier group.
+            job
+        };
+        let mut jobs = jobs.into_iter().map(of_large).peekable();
         while let Some(first) = jobs.next() {
             let mut group = LookupGroup::new(first);
             while let Some(job) = jobs.next_if(|job| group.has_room_for(job)) {

@@ -5,13 +5,14 @@ use crate::store::StoreError;
 /// The service stored either all of the observation or nothing of it, so a caller may always try again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum IdentifyError {
-    /// The queue is full. The service did not start the request.
+    /// There is no room for the request, or it would wait for too long. The service did not start it.
     #[error("too many requests are waiting")]
     Overloaded,
     /// The service cannot use the database, or it is shutting down.
     #[error("the database cannot be reached, or cannot be used now")]
     Unavailable,
-    /// The caller's deadline passed before there was an answer.
+    /// The caller's deadline passed before there was an answer, or the database answers others but takes too long for
+    /// this identity.
     #[error("the deadline passed before there was an answer")]
     DeadlineExceeded,
     /// The database gave a new row an id that another row has. This repeats until an operator raises the database's
@@ -27,6 +28,7 @@ impl From<&StoreError> for IdentifyError {
     fn from(error: &StoreError) -> Self {
         match error {
             StoreError::Unavailable(_) | StoreError::TimedOut(_) => Self::Unavailable,
+            StoreError::TooSlow(_) => Self::DeadlineExceeded,
             StoreError::IdTaken(_) => Self::IdTaken,
             StoreError::LostRace(_) | StoreError::DuplicateKey(_) | StoreError::Rejected(_) => Self::Internal,
         }

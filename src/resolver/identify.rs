@@ -1,5 +1,6 @@
 use std::time::{Duration, Instant};
 
+use super::caller::Caller;
 use super::deadline::deadline_after;
 use super::error::IdentifyError;
 use crate::domain::{Answer, Observation};
@@ -9,6 +10,11 @@ pub type Answers = Vec<Result<Answer, IdentifyError>>;
 
 /// The use case of the service. It is a trait so that tests of the APIs can replace the resolver.
 pub trait Identify: Clone + Send + Sync + 'static {
+    /// Returns the same use case for the requests of one caller, who gets a fair share of a busy service.
+    fn for_caller(&self, _caller: Caller) -> Self {
+        self.clone()
+    }
+
     /// Finds or creates the identity that the observation belongs to, before the deadline.
     ///
     /// # Errors
@@ -24,7 +30,8 @@ pub trait Identify: Clone + Send + Sync + 'static {
     /// Observations that share an identifier or an identity are handled in the order of the batch.
     ///
     /// # Errors
-    /// [`IdentifyError::Overloaded`] when the queue has no room for all observations. Then it starts none.
+    /// [`IdentifyError::Overloaded`] when there is no room, or when the batch would wait for too long. Then it starts
+    /// none.
     fn identify_all(
         &self,
         observations: Vec<Observation>,

@@ -2,10 +2,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::sync::oneshot;
 
+use super::admission::Permit;
 use super::deadline::has_passed;
 use super::error::IdentifyError;
+use super::large_identities::LargeRoot;
 use crate::domain::{Answer, Identifier, Identity, Observation, Outcome};
 use crate::store::StoreError;
 
@@ -21,7 +23,11 @@ pub(super) struct Job {
     pub(super) owned: Vec<Identifier>,
     /// The batch that it belongs to.
     pub(super) batch: Option<BatchId>,
-    pub(super) _permit: OwnedSemaphorePermit,
+    /// The large identity that it is about, as far as known. It shares no statement with jobs about others.
+    pub(super) large: Option<LargeRoot>,
+    /// Since when it waits in its present queue.
+    pub(super) queued: tokio::time::Instant,
+    permit: Permit,
 }
 
 /// Identifies a caller's batch. The order of its jobs matters.
@@ -41,14 +47,11 @@ pub(super) type ReplyReceiver = oneshot::Receiver<Result<Answer, IdentifyError>>
 
 impl Job {
     /// Returns a new job, and the receiver of its reply.
-    pub(super) fn new(
-        observation: Observation,
-        deadline: Instant,
-        permit: OwnedSemaphorePermit,
-    ) -> (Self, ReplyReceiver) {
+    pub(super) fn new(observation: Observation, deadline: Instant, permit: Permit) -> (Self, ReplyReceiver) {
         let (reply, receiver) = oneshot::channel();
-        let (owners, owned, batch) = Default::default();
-        (Self { observation, deadline, reply, owners, owned, batch, _permit: permit }, receiver)
+        let (owners, owned, batch, large) = Default::default();
+        let queued = tokio::time::Instant::now();
+        (Self { observation, deadline, reply, owners, owned, batch, large, queued, permit }, receiver)
     }
 
     /// Returns whether the caller still waits. A job without a waiting caller must not cost a statement.
@@ -61,7 +64,10 @@ impl Job {
     }
 
     /// Sends the reply.
-    pub(super) fn reply(self, result: Result<Answer, IdentifyError>) {
+    pub(super) fn reply(mut self, result: Result<Answer, IdentifyError>) {
+        if result.is_ok() {
+            self.permit.set_answered();
+        }
         let _ = self.reply.send(result); // The caller may be gone.
     }
 
@@ -69,6 +75,12 @@ impl Job {
     pub(super) fn reply_matched(self, identity: &Arc<Identity>) {
         self.reply(Ok(Answer { outcome: Outcome::Matched, identity: Arc::clone(identity) }));
     }
+}
+
+/// Returns since when each of these jobs waits in its queue. A job of a batch also waits for the jobs before it, so it
+/// says nothing about the queue and is left out.
+pub(super) fn queued(jobs: &[Job]) -> impl Iterator<Item = tokio::time::Instant> {
+    jobs.iter().filter(|job| job.batch.is_none()).map(|job| job.queued)
 }
 
 /// Sends the same error to all jobs.

@@ -11,10 +11,12 @@
 //! | file | what it holds |
 //! | --- | --- |
 //! | `identify` | the trait that the APIs call |
-//! | `admission` | the limit for requests in the service |
+//! | `admission` | which requests get into the service, by two rules: |
+//! | `queue_delay`, `fair_share` | how many, by how long they wait; and whose |
+//! | `large_identities` | which jobs must not share a statement with others |
 //! | `read_queue`, `read_lane` | groups of requests, and the look-up that answers known customers |
 //! | `batch_lane` | the look-up of batches, whose order matters |
-//! | `write_queue` | which requests may run side by side |
+//! | `write_queue`, `key_reservation` | which requests may run side by side |
 //! | `write_lane` | retries, splits and lock waits |
 //! | `write_transaction` | one transaction and the lock protocol |
 //!
@@ -24,7 +26,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::sync::{Mutex, Semaphore, mpsc, watch};
 
 use crate::domain::{Answer, Observation};
 use crate::settings::QueueSettings;
@@ -33,12 +35,17 @@ use crate::store::{Store, StoreError};
 mod admission;
 mod backoff;
 mod batch_lane;
+mod caller;
 mod database_health;
 mod deadline;
 mod error;
+mod fair_share;
 mod identify;
 mod job;
+mod key_reservation;
+mod large_identities;
 mod panic_guard;
+mod queue_delay;
 mod read_lane;
 mod read_queue;
 mod recent_identifiers;
@@ -46,15 +53,17 @@ mod write_lane;
 mod write_queue;
 mod write_transaction;
 
+pub use caller::Caller;
 pub use database_health::DatabaseState;
 pub use error::IdentifyError;
 pub use identify::{Answers, Identify};
 
-use admission::Admission;
+use admission::{Admission, Permit};
 use batch_lane::{BatchLane, batch_jobs};
 use database_health::DatabaseHealth;
 use deadline::{deadline_after, has_passed};
 use job::{Job, ReplyReceiver};
+use large_identities::LargeIdentities;
 use panic_guard::catch_panic;
 use read_lane::ReadLane;
 use read_queue::ReadQueue;
@@ -75,8 +84,20 @@ const PING_INTERVAL: Duration = Duration::from_secs(1);
 /// The resolver over a store. Clones share its lanes, which end with the last clone.
 #[derive(Clone, Debug)]
 pub struct Resolver {
+    lanes: Arc<Lanes>,
+    /// Whose requests it takes.
+    caller: Caller,
+}
+
+/// The ways into the lanes.
+#[derive(Debug)]
+struct Lanes {
     to_read: mpsc::UnboundedSender<Job>,
     to_batch: mpsc::UnboundedSender<Vec<Job>>,
+    /// For requests about large identities, and for batches with such requests.
+    large_to_read: mpsc::UnboundedSender<Job>,
+    large_to_batch: mpsc::UnboundedSender<Vec<Job>>,
+    large: LargeIdentities,
     admission: Admission,
     database: DatabaseHealth,
 }
@@ -89,31 +110,43 @@ impl Resolver {
 
     /// Starts the lanes over a store that was pinged, so that the first probe hears the truth.
     pub fn start_after<S: Store>(ping: Result<(), StoreError>, store: S, settings: QueueSettings) -> Self {
-        let (to_read, read_queue) = mpsc::unbounded_channel();
         let (to_write, write_queue) = mpsc::unbounded_channel();
         let database = DatabaseHealth::new();
         if let Err(error) = ping {
             database.record_unreachable(&error);
         }
-        let read_queue = Arc::new(Mutex::new(ReadQueue::new(read_queue)));
-        let read_lane = || ReadLane {
-            store: store.clone(),
-            queue: Arc::clone(&read_queue),
-            to_write: to_write.clone(),
-            database: database.clone(),
+        let admission = Admission::new(&settings);
+        let large = LargeIdentities::default();
+        let large_turn = Arc::default();
+        let start_lanes = |read_lanes: usize, batch_lanes: usize| {
+            let (to_read, read_queue) = mpsc::unbounded_channel();
+            let (to_batch, batch_queue) = mpsc::unbounded_channel();
+            let read_queue = Arc::new(Mutex::new(ReadQueue::new(read_queue)));
+            let batch_queue = Arc::new(Mutex::new(batch_queue));
+            let read_lane = || ReadLane {
+                store: store.clone(),
+                queue: Arc::clone(&read_queue),
+                to_write: to_write.clone(),
+                database: database.clone(),
+                admission: admission.clone(),
+                large: large.clone(),
+                large_turn: Arc::clone(&large_turn),
+            };
+            for _ in 0..read_lanes {
+                panic_guard::spawn(read_lane());
+            }
+            for _ in 0..batch_lanes {
+                panic_guard::spawn(BatchLane { reader: read_lane(), queue: Arc::clone(&batch_queue) });
+            }
+            (to_read, to_batch)
         };
-        for _ in 0..READ_LANES {
-            panic_guard::spawn(read_lane());
-        }
-        let (to_batch, batch_queue) = mpsc::unbounded_channel();
-        let batch_queue = Arc::new(Mutex::new(batch_queue));
-        for _ in 0..BATCH_LANES {
-            panic_guard::spawn(BatchLane { reader: read_lane(), queue: Arc::clone(&batch_queue) });
-        }
+        let (to_read, to_batch) = start_lanes(READ_LANES, BATCH_LANES);
+        let (large_to_read, large_to_batch) = start_lanes(1, 1);
         let write_lane = WriteLane {
             store: store.clone(),
             queue: Arc::new(Mutex::new(WriteQueue::new(write_queue, settings.transaction_size))),
             database: database.clone(),
+            admission: admission.clone(),
             recent: RecentIdentifiers::default(),
             lock_waits: Arc::new(Semaphore::new(MAX_LOCK_WAITS)),
         };
@@ -121,50 +154,65 @@ impl Resolver {
             panic_guard::spawn(write_lane.clone());
         }
         tokio::spawn(ping_database(store, database.clone(), to_read.downgrade()));
-        Self { to_read, to_batch, admission: Admission::new(settings.queue_limit), database }
+        let lanes = Lanes { to_read, to_batch, large_to_read, large_to_batch, large, admission, database };
+        Self { lanes: Arc::new(lanes), caller: Caller::default() }
     }
 
     /// Returns a receiver that says whether the database can be used.
     pub fn database_state(&self) -> watch::Receiver<DatabaseState> {
-        self.database.subscribe()
+        self.lanes.database.subscribe()
     }
 }
 
 impl Identify for Resolver {
+    fn for_caller(&self, caller: Caller) -> Self {
+        Self { lanes: Arc::clone(&self.lanes), caller }
+    }
+
     async fn identify(&self, observation: Observation, deadline: Instant) -> Result<Answer, IdentifyError> {
-        let permit = self.admission.try_admit(1)?;
+        let permit = self.lanes.admission.try_admit(self.caller, 1, deadline)?;
         let (job, reply) = Job::new(observation, deadline, permit);
-        let changes = self.database.changes();
-        self.to_read.send(job).map_err(|_| IdentifyError::Unavailable)?;
-        self.wait_for_reply(reply, deadline, changes).await
+        let changes = self.lanes.database.changes();
+        if !self.lanes.send(job) {
+            return Err(IdentifyError::Unavailable);
+        }
+        self.lanes.wait_for_reply(reply, deadline, changes).await
     }
 
     async fn identify_all(&self, observations: Vec<Observation>, deadline: Instant) -> Result<Answers, IdentifyError> {
-        let permits = self.admission.try_admit(observations.len())?;
-        Ok(self.resolve(observations, deadline, permits).await)
+        let permits = self.lanes.admission.try_admit(self.caller, observations.len(), deadline)?;
+        Ok(self.lanes.resolve(observations, deadline, permits).await)
     }
 
     async fn identify_in_turn(&self, observations: Vec<Observation>, timeout: Duration) -> Answers {
-        match self.admission.admit(observations.len()).await {
-            Ok(permits) => self.resolve(observations, deadline_after(timeout), permits).await,
-            Err(error) => vec![Err(error); observations.len()],
-        }
+        let permits = self.lanes.admission.admit(self.caller, observations.len()).await;
+        self.lanes.resolve(observations, deadline_after(timeout), permits).await
     }
 }
 
-impl Resolver {
+impl Lanes {
+    /// Sends a job to the read lane for its identity. Returns whether there is one.
+    fn send(&self, mut job: Job) -> bool {
+        job.large = self.large.find(job.identifiers());
+        let to_read = if job.large.is_some() { &self.large_to_read } else { &self.to_read };
+        to_read.send(job).is_ok()
+    }
+
+    /// Sends a batch to the batch lanes.
+    fn send_batch(&self, mut jobs: Vec<Job>) -> bool {
+        jobs.iter_mut().for_each(|job| job.large = self.large.find(job.identifiers()));
+        let is_any_large = jobs.iter().any(|job| job.large.is_some());
+        let to_batch = if is_any_large { &self.large_to_batch } else { &self.to_batch };
+        to_batch.send(jobs).is_ok()
+    }
+
     /// Resolves a batch. A batch of one observation has no order, so it goes with the single requests.
-    async fn resolve(
-        &self,
-        observations: Vec<Observation>,
-        deadline: Instant,
-        permits: OwnedSemaphorePermit,
-    ) -> Answers {
+    async fn resolve(&self, observations: Vec<Observation>, deadline: Instant, permits: Permit) -> Answers {
         let (mut jobs, replies) = batch_jobs(observations, deadline, permits);
         let changes = self.database.changes();
         let is_sent = match (jobs.pop(), jobs.is_empty()) {
-            (Some(job), true) => self.to_read.send(job).is_ok(),
-            (last, _) => self.to_batch.send(jobs.into_iter().chain(last).collect()).is_ok(),
+            (Some(job), true) => self.send(job),
+            (last, _) => self.send_batch(jobs.into_iter().chain(last).collect()),
         };
         let mut answers = Vec::with_capacity(replies.len());
         for reply in replies {

@@ -3,15 +3,17 @@
 use std::sync::Arc;
 
 use tokio::sync::{Mutex, mpsc};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
+use super::admission::Admission;
 use super::backoff::{MAX_UNAVAILABLE_ATTEMPTS, jittered_pause};
 use super::database_health::DatabaseHealth;
 use super::error::IdentifyError;
-use super::job::{Job, reply_error, sorted_identifiers};
+use super::job::{Job, queued, reply_error, sorted_identifiers};
+use super::large_identities::{LargeIdentities, LargeRoot, is_large};
 use super::panic_guard::{Worker, catch_panic};
 use super::read_queue::{ReadQueue, ReadyLookup};
-use crate::domain::{Identity, Observation, Snapshot};
+use crate::domain::{Identifier, Identity, Observation, Snapshot};
 use crate::store::{LookupResult, Store, StoreError};
 
 /// One of the lanes that share a read queue. It runs one look-up at a time.
@@ -20,6 +22,10 @@ pub(super) struct ReadLane<S> {
     pub(super) queue: Arc<Mutex<ReadQueue>>,
     pub(super) to_write: mpsc::UnboundedSender<Job>,
     pub(super) database: DatabaseHealth,
+    pub(super) admission: Admission,
+    pub(super) large: LargeIdentities,
+    /// Held for each look-up of a large identity: one at a time.
+    pub(super) large_turn: Arc<Mutex<()>>,
 }
 
 /// The result of a look-up for a group of jobs.
@@ -42,6 +48,9 @@ impl ReadResult {
 impl<S: Store> Worker for ReadLane<S> {
     async fn run(&mut self) {
         while let Some(lookup) = self.next().await {
+            if lookup.group.large().is_none() {
+                self.admission.record_waits(queued(&lookup.group.jobs));
+            }
             self.read(lookup.group.jobs, |_, _| true).await;
             drop(lookup.turn);
         }
@@ -57,12 +66,22 @@ impl<S: Store> ReadLane<S> {
     ///
     /// It answers a job if one identity owns all of its identifiers, the read has the latest state, and `may_answer`
     /// agrees. The other jobs go to the write lanes in order. When the database rejects the statement, the group is
-    /// halved until the faulty job is alone, so that it does not fail its neighbours.
+    /// halved until the faulty job is alone, so that it does not fail its neighbours. When the statement is too slow,
+    /// each job is looked up alone: halves would each be as slow.
     pub(super) async fn read(&self, jobs: Vec<Job>, mut may_answer: impl FnMut(&Job, Option<&Identity>) -> bool) {
         let mut groups = vec![jobs];
+        let mut too_slow = None;
         while let Some(mut jobs) = groups.pop() {
+            if let Some(error) = &too_slow
+                && jobs.iter().all(|job| self.large.find(job.identifiers()).is_some())
+            {
+                reply_error(jobs, error); // About the identity that was too slow a moment ago.
+                continue;
+            }
+            let large = jobs.first().and_then(|job| job.large);
             match self.look_up(&mut jobs).await {
                 Ok(result) => {
+                    self.note_large(&jobs, large, &result.snapshot);
                     for job in jobs {
                         let matched = result.matched(&job.observation);
                         let may_answer = may_answer(&job, matched.map(Arc::as_ref));
@@ -73,6 +92,13 @@ impl<S: Store> ReadLane<S> {
                     }
                 }
                 Err(error) if error.is_unavailable() => reply_error(jobs, &error),
+                Err(error @ StoreError::TooSlow(_)) if jobs.len() == 1 || large.is_some() => {
+                    tracing::warn!(error.message = %error, "a read took too long");
+                    jobs.iter().for_each(|job| self.large.note_slow(job.identifiers()));
+                    reply_error(jobs, &error);
+                    too_slow = Some(error);
+                }
+                Err(StoreError::TooSlow(_)) => groups.extend(jobs.into_iter().rev().map(|job| vec![job])),
                 Err(_) if jobs.len() > 1 => {
                     let second = jobs.split_off(jobs.len() / 2);
                     groups.extend([second, jobs]);
@@ -85,6 +111,23 @@ impl<S: Store> ReadLane<S> {
         }
     }
 
+    /// Remembers which identities are large, and that this one is large no more.
+    fn note_large(&self, jobs: &[Job], large: Option<LargeRoot>, snapshot: &Snapshot) {
+        if jobs.is_empty() {
+            return; // Nothing was read.
+        }
+        let identities = || snapshot.identities().iter().filter(|identity| is_large(identity));
+        if let Some(root) = large.filter(|root| identities().all(|identity| identity.root() != *root)) {
+            self.large.forget(root);
+        }
+        for identity in identities() {
+            let is_owner = |owner: &Arc<Identity>| Arc::ptr_eq(owner, identity);
+            let owns = |identifier: &&Identifier| snapshot.owner_of(identifier).is_some_and(is_owner);
+            let asked: Vec<_> = jobs.iter().flat_map(Job::identifiers).filter(owns).cloned().collect();
+            self.large.note(identity, &asked);
+        }
+    }
+
     /// Drops the jobs without a waiting caller and looks the others up. Repeats the statement after a lost race.
     async fn look_up(&self, jobs: &mut Vec<Job>) -> Result<ReadResult, StoreError> {
         let (mut lost_races, mut unavailable) = (0, 0);
@@ -94,6 +137,8 @@ impl<S: Store> ReadLane<S> {
                 return Ok(ReadResult { snapshot: Snapshot::new(Vec::new()), is_latest: true });
             }
             let identifiers = sorted_identifiers(jobs, |_, _| true);
+            let is_large = jobs.iter().any(|job| job.large.is_some());
+            let _turn = if is_large { Some(self.large_turn.lock().await) } else { None };
             match catch_panic(self.store.find_identities(&identifiers)).await {
                 Ok(LookupResult { identities, is_latest }) => {
                     self.database.record_reachable();
@@ -120,6 +165,8 @@ impl<S: Store> ReadLane<S> {
         let identifiers = job.identifiers().iter();
         job.owned = identifiers.filter(|identifier| snapshot.owns(identifier)).cloned().collect();
         job.owners = snapshot.owners_of(&job.observation);
+        job.large = job.owners.iter().filter(|owner| is_large(owner)).map(|owner| owner.root()).min();
+        job.queued = Instant::now();
         if let Err(mpsc::error::SendError(job)) = self.to_write.send(job) {
             job.reply(Err(IdentifyError::Internal));
         }

@@ -11,6 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::timeout;
 
 use super::job::Job;
+use super::large_identities::LargeRoot;
 use crate::store::MAX_LOOKUP;
 
 /// Maximum time that a small group waits while another statement runs. A statement that hangs must not block the rest.
@@ -35,8 +36,14 @@ impl LookupGroup {
         self.free == 0
     }
 
+    /// Returns whether a job fits. Jobs about a large identity share a statement with nobody else.
     pub(super) fn has_room_for(&self, job: &Job) -> bool {
-        job.identifiers().len() <= self.free
+        job.identifiers().len() <= self.free && job.large == self.large()
+    }
+
+    /// Returns the large identity that it is about.
+    pub(super) fn large(&self) -> Option<LargeRoot> {
+        self.jobs.first().and_then(|first| first.large)
     }
 
     pub(super) fn push(&mut self, job: Job) {
@@ -127,13 +134,13 @@ mod tests {
     use tokio::time::{Instant, sleep};
 
     use super::*;
-    use crate::domain::{Identifier, IdentifierKind, Observation};
+    use crate::domain::{ContactId, Identifier, IdentifierKind, Observation};
+    use crate::resolver::admission::Permit;
 
     fn job(phone: usize) -> Job {
-        let permit = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
         let phone = Identifier::from_stored(IdentifierKind::Phone, phone.to_string());
         let deadline = Instant::now() + Duration::from_secs(1);
-        Job::new(Observation::new([phone]).unwrap(), deadline.into_std(), permit).0
+        Job::new(Observation::new([phone]).unwrap(), deadline.into_std(), Permit::for_test()).0
     }
 
     #[tokio::test(start_paused = true)]
@@ -164,5 +171,21 @@ mod tests {
         let gathered = gathered.0.unwrap();
         assert_eq!((gathered.group.jobs.len(), gathered.turn.is_some()), (2, true));
         assert!(begun.elapsed() < MAX_GATHER_TIME);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn jobs_about_a_large_identity_share_a_statement_with_each_other_only() {
+        let (send, arriving) = mpsc::unbounded_channel();
+        let mut queue = ReadQueue::new(arriving);
+        for (phone, root) in [(1, 7), (2, 7), (3, 8), (4, 7)] {
+            let mut job = job(phone);
+            job.large = Some(ContactId(root));
+            send.send(job).unwrap();
+        }
+        let mut sizes = Vec::new();
+        for _ in 0..3 {
+            sizes.push(queue.next().await.unwrap().group.jobs.len());
+        }
+        assert_eq!(sizes, [2, 1, 1]);
     }
 }

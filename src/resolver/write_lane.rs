@@ -14,12 +14,14 @@ use std::time::Duration;
 use tokio::sync::{Mutex, Semaphore};
 use tokio::time::sleep;
 
+use super::admission::Admission;
 use super::backoff::{MAX_UNAVAILABLE_ATTEMPTS, jittered_pause};
 use super::database_health::DatabaseHealth;
-use super::job::{Job, reply_error, sorted_identifiers};
+use super::job::{Job, queued, reply_error, sorted_identifiers};
+use super::key_reservation::{Key, KeyReservation, keys_of};
 use super::panic_guard::{Worker, catch_panic};
 use super::recent_identifiers::RecentIdentifiers;
-use super::write_queue::{Key, KeyReservation, WriteQueue, keys_of};
+use super::write_queue::WriteQueue;
 use super::write_transaction::{Committed, TransactionError, TransactionInput, roots_to_lock, run_transaction};
 use crate::domain::{ContactId, Identity};
 use crate::store::{Store, StoreError};
@@ -43,6 +45,7 @@ pub(super) struct WriteLane<S> {
     pub(super) store: S,
     pub(super) queue: Arc<Mutex<WriteQueue>>,
     pub(super) database: DatabaseHealth,
+    pub(super) admission: Admission,
     pub(super) recent: RecentIdentifiers,
     /// Has [`MAX_LOCK_WAITS`] permits.
     pub(super) lock_waits: Arc<Semaphore>,
@@ -53,6 +56,9 @@ impl<S: Store> Worker for WriteLane<S> {
         loop {
             let next = self.queue.lock().await.next().await;
             let Some((jobs, mut reservation)) = next else { return };
+            if !reservation.is_large() {
+                self.admission.record_waits(queued(&jobs));
+            }
             let blocked = self.resolve(jobs).await;
             if !blocked.is_empty() {
                 let of_blocked = reservation.split_off(&blocked);
@@ -121,6 +127,14 @@ impl<S: Store> WriteLane<S> {
                 Err(TransactionError::Store(error @ (StoreError::Rejected(_) | StoreError::IdTaken(_)))) => {
                     return self.resolve_halves(jobs, &error).await;
                 }
+                // Jobs about one large identity are slow together.
+                Err(TransactionError::Store(error @ StoreError::TooSlow(_)))
+                    if jobs.len() == 1 || jobs.iter().any(|job| job.large.is_some()) =>
+                {
+                    tracing::warn!(error.message = %error, "a transaction took too long");
+                    return fail(jobs, &error);
+                }
+                Err(TransactionError::Store(StoreError::TooSlow(_))) => return self.resolve_each(jobs).await,
                 Err(TransactionError::Store(error @ (StoreError::Unavailable(_) | StoreError::TimedOut(_)))) => {
                     unavailable += 1;
                     if unavailable == MAX_UNAVAILABLE_ATTEMPTS || !self.database.is_reachable() {
@@ -151,6 +165,19 @@ impl<S: Store> WriteLane<S> {
         let behind = take_behind(blocked.iter().flat_map(keys_of).collect(), &mut second);
         blocked.extend(Box::pin(self.resolve(second)).await);
         blocked.extend(behind);
+        blocked
+    }
+
+    /// Resolves each job by itself, in order: one of them is too slow, and halves would each be as slow. Returns the
+    /// blocked jobs.
+    async fn resolve_each(&self, jobs: Vec<Job>) -> Vec<Job> {
+        let mut blocked = Vec::new();
+        for job in jobs {
+            let mut alone = vec![job];
+            let behind = take_behind(blocked.iter().flat_map(keys_of).collect(), &mut alone);
+            blocked.extend(Box::pin(self.resolve(alone)).await);
+            blocked.extend(behind);
+        }
         blocked
     }
 

@@ -5,6 +5,9 @@
 //! shares a key with a running group or with an earlier waiting job. All other waiting jobs go to the next free lane
 //! together.
 //!
+//! A group is about one large identity, or about none. The transaction of a large one takes long, and delays nobody
+//! else. One such group runs at a time, and does not count as a running lane.
+//!
 //! A second lane starts when there are enough jobs for two, or when the first lane takes long. Jobs that a locked row
 //! blocks leave their lane. They keep a reservation of their own, so they delay only the jobs that share a key with
 //! them.
@@ -15,9 +18,9 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use super::job::{BatchId, Job};
-use crate::domain::{ContactId, Identifier};
-
+use super::job::Job;
+use super::key_reservation::{Holder, Key, KeyReservation, Released, keys_of};
+use super::large_identities::LargeRoot;
 /// Minimum jobs for a transaction beside a running one. Fewer jobs wait for its end.
 ///
 /// Lanes side by side make smaller groups. Besides, a MySQL commit beside another one sometimes takes 100 ms
@@ -35,7 +38,10 @@ pub(super) struct WriteQueue {
     /// Reservations that ended.
     released: mpsc::UnboundedReceiver<Released>,
     release: mpsc::UnboundedSender<Released>,
+    /// Without the one that has a large identity.
     running_lanes: usize,
+    /// Whether a group about a large identity runs.
+    is_large_running: bool,
     /// The keys of all reservations.
     reserved: HashSet<Key>,
     /// Jobs that must wait, in order.
@@ -43,51 +49,11 @@ pub(super) struct WriteQueue {
     waiting_keys: HashSet<Key>,
 }
 
-/// Something that two jobs can share.
-#[derive(Clone, PartialEq, Eq, Hash)]
-pub(super) enum Key {
-    Identifier(Identifier),
-    Root(ContactId),
-    /// The order of a batch also holds between customers who are about to become one.
-    Batch(BatchId),
-}
-
-/// While it exists, no other lane gets a job with one of these keys. Dropping it releases the keys, also when a lane
-/// panics.
-pub(super) struct KeyReservation {
-    keys: Vec<Key>,
-    /// Whether it belongs to a running lane, not to blocked jobs beside it.
-    is_lane: bool,
-    release: mpsc::UnboundedSender<Released>,
-}
-
-/// A reservation that ended.
-struct Released {
-    keys: Vec<Key>,
-    is_lane: bool,
-}
-
-impl KeyReservation {
-    /// Moves the keys of these jobs to a reservation of their own, which does not count as a running lane.
-    pub(super) fn split_off(&mut self, jobs: &[Job]) -> Self {
-        let moved: HashSet<Key> = jobs.iter().flat_map(keys_of).collect();
-        self.keys.retain(|key| !moved.contains(key));
-        Self { keys: moved.into_iter().collect(), is_lane: false, release: self.release.clone() }
-    }
-}
-
-impl Drop for KeyReservation {
-    fn drop(&mut self) {
-        let keys = std::mem::take(&mut self.keys);
-        let _ = self.release.send(Released { keys, is_lane: self.is_lane }); // Without a queue, no job waits.
-    }
-}
-
 impl WriteQueue {
     pub(super) fn new(arriving: mpsc::UnboundedReceiver<Job>, max_jobs: usize) -> Self {
         let (release, released) = mpsc::unbounded_channel();
-        let (running_lanes, reserved, waiting, waiting_keys) = Default::default();
-        Self { max_jobs, arriving, released, release, running_lanes, reserved, waiting, waiting_keys }
+        let (running_lanes, is_large_running, reserved, waiting, waiting_keys) = Default::default();
+        Self { max_jobs, arriving, released, release, running_lanes, is_large_running, reserved, waiting, waiting_keys }
     }
 
     /// Returns the jobs for one transaction and their reservation. Returns `None` when the resolver is gone.
@@ -102,7 +68,8 @@ impl WriteQueue {
             self.wait(&mut group).await?;
         }
         let gather = async {
-            while self.running_lanes > 0 && group.len() < MIN_JOBS_FOR_ANOTHER_LANE.min(self.max_jobs) {
+            let is_large = large_root(&group).is_some();
+            while !is_large && self.running_lanes > 0 && group.len() < MIN_JOBS_FOR_ANOTHER_LANE.min(self.max_jobs) {
                 self.wait(&mut group).await?;
             }
             Some(())
@@ -147,7 +114,11 @@ impl WriteQueue {
     }
 
     fn release(&mut self, released: &Released) {
-        self.running_lanes -= usize::from(released.is_lane);
+        match released.holder {
+            Holder::Lane => self.running_lanes -= 1,
+            Holder::LargeLane => self.is_large_running = false,
+            Holder::Blocked => {}
+        }
         for key in &released.keys {
             self.reserved.remove(key);
         }
@@ -156,7 +127,7 @@ impl WriteQueue {
     /// Adds a job to the group or, if it must wait, to the waiting jobs.
     fn place(&mut self, job: Job, group: &mut Vec<Job>) {
         let is_taken = |key| self.reserved.contains(&key) || self.waiting_keys.contains(&key);
-        if group.len() == self.max_jobs || keys_of(&job).any(is_taken) {
+        if group.len() == self.max_jobs || !self.may_join(&job, group) || keys_of(&job).any(is_taken) {
             self.waiting_keys.extend(keys_of(&job));
             self.waiting.push_back(job);
         } else {
@@ -164,38 +135,54 @@ impl WriteQueue {
         }
     }
 
+    /// Returns whether a job may share a transaction with this group, by the size of its identity.
+    ///
+    /// A job of the same batch may share that of a large identity: otherwise a batch that is about large and small ones
+    /// in turn would need a transaction for each item.
+    fn may_join(&self, job: &Job, group: &[Job]) -> bool {
+        match (group.first(), large_root(group)) {
+            (None, _) => job.large.is_none() || !self.is_large_running,
+            (Some(_), None) => job.large.is_none(),
+            (Some(first), Some(root)) => job.large == Some(root) || (job.batch.is_some() && job.batch == first.batch),
+        }
+    }
+
     fn reserve(&mut self, group: Vec<Job>) -> (Vec<Job>, KeyReservation) {
         let keys: Vec<Key> = group.iter().flat_map(keys_of).collect();
-        self.running_lanes += 1;
+        let holder = if large_root(&group).is_some() { Holder::LargeLane } else { Holder::Lane };
+        match holder {
+            Holder::LargeLane => self.is_large_running = true,
+            Holder::Lane | Holder::Blocked => self.running_lanes += 1,
+        }
         self.reserved.extend(keys.iter().cloned());
-        (group, KeyReservation { keys, is_lane: true, release: self.release.clone() })
+        (group, KeyReservation::new(keys, holder, self.release.clone()))
     }
 }
 
-/// Returns the keys of a job: its identifiers, the roots of its owners, and its batch.
-pub(super) fn keys_of(job: &Job) -> impl Iterator<Item = Key> {
-    let identifiers = job.identifiers().iter().cloned().map(Key::Identifier);
-    identifiers.chain(job.owners.iter().map(|owner| Key::Root(owner.root()))).chain(job.batch.map(Key::Batch))
+/// Returns the large identity that a group is about. The first job of a group decides it.
+fn large_root(group: &[Job]) -> Option<LargeRoot> {
+    group.first().and_then(|first| first.large)
 }
 
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
 
-    use tokio::sync::Semaphore;
     use tokio::time::{Instant, sleep};
 
     use super::*;
-    use crate::domain::{Contact, IdentifierKind, Identity, Link, Observation, Timestamp};
+    use crate::domain::{Contact, ContactId, Identifier, IdentifierKind, Identity, Link, Observation, Timestamp};
+    use crate::resolver::admission::Permit;
+    use crate::resolver::job::BatchId;
 
     const MAX_JOBS: usize = 256;
 
     /// A job about a phone number, and the identities that own it.
     fn job(phone: usize, roots: &[i64], batch: Option<BatchId>) -> Job {
-        let permit = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
         let phone = Identifier::from_stored(IdentifierKind::Phone, phone.to_string());
         let observation = Observation::new([phone]).unwrap();
-        let (mut job, _) = Job::new(observation, (Instant::now() + Duration::from_secs(1)).into_std(), permit);
+        let deadline = (Instant::now() + Duration::from_secs(1)).into_std();
+        let (mut job, _) = Job::new(observation, deadline, Permit::for_test());
         job.owners = roots.iter().map(|id| Arc::new(customer(*id))).collect();
         job.batch = batch;
         job
@@ -292,6 +279,49 @@ mod tests {
         assert!(timeout(MAX_GATHER_TIME * 2, write_queue.next()).await.is_err());
         drop(part);
         assert_eq!(phones(&write_queue.next().await.unwrap().0), ["1"]);
+    }
+
+    /// A job about a phone number and a large identity.
+    fn large(phone: usize, root: i64, batch: Option<BatchId>) -> Job {
+        let mut job = job(phone, &[root], batch);
+        job.large = Some(ContactId(root));
+        job
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn jobs_about_a_large_identity_are_in_a_transaction_of_their_own_beside_the_others() {
+        let (send, arriving) = mpsc::unbounded_channel();
+        let mut write_queue = WriteQueue::new(arriving, MAX_JOBS);
+        for job in [large(1, 7, None), job(2, &[], None), large(3, 8, None), large(4, 7, None)] {
+            send.send(job).unwrap();
+        }
+        let begun = Instant::now();
+        let (first, first_lane) = write_queue.next().await.unwrap();
+        assert_eq!((phones(&first), first_lane.is_large()), (vec!["1", "4"], true));
+        let (second, second_lane) = write_queue.next().await.unwrap();
+        assert_eq!((phones(&second), second_lane.is_large()), (vec!["2"], false));
+        send.send(job(5, &[], None)).unwrap();
+        drop(second_lane);
+        let (third, third_lane) = write_queue.next().await.unwrap();
+        assert_eq!((phones(&third), begun.elapsed()), (vec!["5"], Duration::ZERO), "it waits for no large one");
+        assert!(timeout(MAX_GATHER_TIME * 2, write_queue.next()).await.is_err(), "one large one at a time");
+        drop((first_lane, third_lane));
+        assert_eq!(phones(&write_queue.next().await.unwrap().0), ["3"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_batch_about_large_and_small_identities_in_turn_needs_few_transactions() {
+        let (send, arriving) = mpsc::unbounded_channel();
+        let mut write_queue = WriteQueue::new(arriving, MAX_JOBS);
+        let batch = Some(BatchId::next());
+        for phone in 0..20 {
+            let item = if phone % 2 == 0 { job(phone, &[], batch) } else { large(phone, 7, batch) };
+            send.send(item).unwrap();
+        }
+        let (first, reservation) = write_queue.next().await.unwrap();
+        assert_eq!(first.len(), 1);
+        drop(reservation);
+        assert_eq!(write_queue.next().await.unwrap().0.len(), 19);
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,14 +1,21 @@
+use std::time::Duration;
+
 use super::value;
 
 /// The limits of the request queue and of one transaction.
 #[derive(Clone, Copy, Debug, clap::Args)]
 #[command(next_help_heading = "Limits")]
 pub struct QueueSettings {
-    /// Maximum queued requests; each batch or stream item counts as one. Above it, calls fail with
-    /// RESOURCE_EXHAUSTED; streams use at most half of it and wait instead
+    /// Maximum queued requests; each batch or stream item counts as one. Above it, callers with more than their share
+    /// get RESOURCE_EXHAUSTED; streams use at most half of it and wait instead
     #[arg(long, env, value_name = "COUNT", default_value = "4096")]
     #[arg(value_parser = value::whole::<usize, 1, 1_000_000>())]
     pub queue_limit: usize,
+
+    /// The longest that a request may have to wait in the queue. What would wait longer, or past its deadline, is
+    /// refused at once; under lasting load, what would wait longer than a twentieth of it
+    #[arg(long, env, value_name = "TIME", default_value = "1s", value_parser = value::timeout())]
+    pub max_queue_wait: Duration,
 
     /// Maximum requests in one transaction. Smaller transactions are slower; some databases prefer them
     #[arg(long, env, value_name = "COUNT", default_value = "256")]

@@ -1,6 +1,6 @@
 //! What happens on each connection of a pool: when it is made, and when it comes back to the pool.
 
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex as Lock, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -21,6 +21,7 @@ pub(super) struct ServerFindings {
     is_unusable: AtomicBool,
     /// When a statement was abandoned last, because its answer did not come in time.
     abandoned: Lock<Option<Instant>>,
+    connections_made: AtomicU64,
 }
 
 impl ServerFindings {
@@ -37,6 +38,11 @@ impl ServerFindings {
     /// To be called before the future of a statement that took too long is dropped: dropping it returns the connection.
     pub(super) fn abandon_statement(&self) {
         *self.abandoned() = Some(Instant::now());
+    }
+
+    /// How many connections the pool has made so far.
+    pub(super) fn connections_made(&self) -> u64 {
+        self.connections_made.load(Relaxed)
     }
 
     /// Whether a connection that comes back now can be that of an abandoned statement.
@@ -63,6 +69,7 @@ pub(super) struct ConnectionSetup {
 impl ConnectionSetup {
     /// Sets up a new connection to MySQL or MariaDB.
     pub(super) async fn on_connect_mysql(self, connection: &mut MySqlConnection) -> Result<(), sqlx::Error> {
+        self.findings.connections_made.fetch_add(1, Relaxed);
         connection.execute(AssertSqlSafe(self.session)).await?;
         match ServerRole::query_mysql(connection).await {
             Ok(role) if role == self.role => {}
@@ -76,6 +83,7 @@ impl ConnectionSetup {
 
     /// Sets up a new connection to PostgreSQL.
     pub(super) async fn on_connect_postgres(self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+        self.findings.connections_made.fetch_add(1, Relaxed);
         connection.execute(AssertSqlSafe(self.session)).await?;
         if ServerRole::query_postgres(connection).await? == ServerRole::Replica {
             self.findings.set_unusable();

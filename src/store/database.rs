@@ -116,7 +116,7 @@ impl Store for Database {
 
     async fn begin(&self) -> Result<DatabaseTransaction, StoreError> {
         let lease = self.pool.lease().await?;
-        let transaction = lease.bounded(lease.connection().begin_with_options(self.begin_options())).await?;
+        let transaction = lease.bounded_question(lease.connection().begin_with_options(self.begin_options())).await?;
         Ok(DatabaseTransaction { transaction, lease, clock: None })
     }
 

@@ -22,6 +22,10 @@ pub enum StoreError {
     /// No answer within the time that one statement may take.
     #[error("unavailable: no answer within {} ms", .0.as_millis())]
     TimedOut(Duration),
+    /// No answer within the time that one statement may take, from a database that answers others. The statement is
+    /// slow because of its data, so another attempt does not help.
+    #[error("the database answers others, but not this statement within {} ms", .0.as_millis())]
+    TooSlow(Duration),
     /// The database refuses the statement. Another attempt does not help.
     #[error("rejected: {0}")]
     Rejected(Cause),
@@ -124,6 +128,7 @@ impl StoreError {
     pub fn outage(&self) -> Outage {
         match self {
             Self::TimedOut(_) => Outage::Unreachable,
+            Self::TooSlow(_) => Outage::Failing,
             Self::LostRace(cause)
             | Self::DuplicateKey(cause)
             | Self::IdTaken(cause)
@@ -166,6 +171,7 @@ impl StoreError {
     pub(super) fn connections(&self) -> ConnectionState {
         match self {
             Self::TimedOut(_) => ConnectionState::Suspect,
+            Self::TooSlow(_) => ConnectionState::Healthy,
             Self::LostRace(cause)
             | Self::DuplicateKey(cause)
             | Self::IdTaken(cause)

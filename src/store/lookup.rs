@@ -1,12 +1,16 @@
 //! Reading identities by their identifiers.
 
 use sea_orm::{ConnectionTrait, QueryResult};
+use tokio::task::yield_now;
 
 use super::error::StoreError;
 use super::rows::{LookupRow, from_columns, identities_from_rows, moment};
 use super::sql::{Engine, OwnerColumn};
 use super::traits::MAX_LOOKUP;
 use crate::domain::{Identifier, Identity};
+
+/// After so many rows of one result, other tasks get a turn: an identity can have any number of contacts.
+const ROWS_AT_ONCE: usize = 256;
 
 /// Returns the identities that own any of these identifiers. A statement takes [`MAX_LOOKUP`] of them.
 pub(super) async fn query_identities(
@@ -16,8 +20,13 @@ pub(super) async fn query_identities(
 ) -> Result<Vec<Identity>, StoreError> {
     let mut rows: Vec<LookupRow> = Vec::new();
     for some in identifiers.chunks(MAX_LOOKUP) {
-        for row in &connection.query_all_raw(engine.lookup(some)).await? {
-            rows.push(LookupRow::from_row(engine, row)?);
+        for some_rows in connection.query_all_raw(engine.lookup(some)).await?.chunks(ROWS_AT_ONCE) {
+            if !rows.is_empty() {
+                yield_now().await;
+            }
+            for row in some_rows {
+                rows.push(LookupRow::from_row(engine, row)?);
+            }
         }
     }
     Ok(identities_from_rows(rows))

@@ -41,6 +41,9 @@ const FORGET_FAILURES_AFTER: Duration = Duration::from_secs(60);
 /// The shortest time between two attempts to replace the pool: connecting must not overload a slow database.
 const REPLACE_EVERY: Duration = Duration::from_secs(1);
 
+/// How soon a database answers a question that says whether it answers at all.
+const ANSWERS_WITHIN: Duration = Duration::from_millis(500);
+
 /// Hands out connections. Clones share them.
 #[derive(Clone, Debug)]
 pub(super) struct Pool(Arc<Shared>);
@@ -183,6 +186,16 @@ impl Lease {
         self.read_within(self.shared.statement_timeout, work).await
     }
 
+    /// The same for work that is as short as a question to the server, whatever the tables hold: without an answer in
+    /// time, the server is out of reach.
+    pub(super) async fn bounded_question<T>(
+        &self,
+        work: impl Future<Output = Result<T, impl Into<StoreError>>>,
+    ) -> Result<T, StoreError> {
+        let answer = self.within(self.shared.statement_timeout, work).await;
+        self.conclude(answer.and_then(|answer| self.takes_writes().map(|()| answer))).await
+    }
+
     /// The same for work that may have to wait for a lock.
     pub(super) async fn bounded_with_lock<T>(
         &self,
@@ -196,7 +209,8 @@ impl Lease {
         &self,
         commit: impl Future<Output = Result<(), impl Into<StoreError>>>,
     ) -> Result<(), StoreError> {
-        self.within(self.shared.statement_timeout, commit).await
+        let committed = self.within(self.shared.statement_timeout, commit).await;
+        self.conclude(committed).await
     }
 
     async fn read_within<T>(
@@ -204,9 +218,24 @@ impl Lease {
         limit: Duration,
         work: impl Future<Output = Result<T, impl Into<StoreError>>>,
     ) -> Result<T, StoreError> {
-        let read = self.within(limit, work).await?;
+        let mut read = self.within(limit, work).await;
+        if matches!(read, Err(StoreError::TimedOut(_))) && Box::pin(self.answers_others()).await {
+            read = Err(StoreError::TooSlow(limit));
+        }
         // The read may be stale.
-        self.conclude(self.takes_writes().map(|()| read)).await
+        self.conclude(read.and_then(|read| self.takes_writes().map(|()| read))).await
+    }
+
+    /// Returns whether the database answers others while a statement has no answer. Then the statement is slow because
+    /// of its data, or waits for a lock, and the connections are all right.
+    ///
+    /// Only an old connection proves it: a new one may lead to another server at the same address. It proves nothing
+    /// about one of several servers that take writes, which waits for its group.
+    async fn answers_others(&self) -> bool {
+        let connected = &self.generation.connected;
+        let made = connected.findings.connections_made();
+        let question = timeout(ANSWERS_WITHIN, self.connection().execute_unprepared("SELECT 1")).await;
+        matches!(question, Ok(Ok(_))) && connected.findings.connections_made() == made && !self.is_one_of_several()
     }
 
     async fn within<T>(
@@ -214,20 +243,15 @@ impl Lease {
         limit: Duration,
         work: impl Future<Output = Result<T, impl Into<StoreError>>>,
     ) -> Result<T, StoreError> {
-        let result = match self.takes_writes() {
-            Ok(()) => {
-                let mut work = pin!(work);
-                match timeout(limit, work.as_mut()).await {
-                    Ok(result) => result.map_err(Into::into),
-                    Err(_) => {
-                        self.generation.connected.findings.abandon_statement();
-                        Err(StoreError::TimedOut(limit))
-                    }
-                }
+        self.takes_writes()?;
+        let mut work = pin!(work);
+        match timeout(limit, work.as_mut()).await {
+            Ok(result) => result.map_err(Into::into),
+            Err(_) => {
+                self.generation.connected.findings.abandon_statement();
+                Err(StoreError::TimedOut(limit))
             }
-            Err(read_only) => Err(read_only),
-        };
-        self.conclude(result).await
+        }
     }
 
     /// Fails if the server is known to take no writes.
@@ -251,7 +275,7 @@ impl Lease {
         self.shared.lost.send_replace(None);
         match self.bounded_with_lock(probe::check_tables(self.connection(), self.engine())).await {
             // Somebody has locked a table, which says nothing about the service.
-            Err(StoreError::LostRace(_)) => Ok(()),
+            Err(StoreError::LostRace(_) | StoreError::TooSlow(_)) => Ok(()),
             checked => checked,
         }
     }
@@ -274,7 +298,7 @@ impl Lease {
                 Err(error) => Err(error.into()),
             }
         };
-        self.bounded(keeps_its_role).await
+        self.bounded_question(keeps_its_role).await
     }
 
     fn is_replaced(&self) -> bool {

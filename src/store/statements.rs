@@ -39,6 +39,7 @@ fn hot_path(
         ("owners", engine.owners(identifiers)),
         ("lock", StatementBuilder::build(&lock::lock_rows(engine, &ids), &backend)),
         ("touch", StatementBuilder::build(&write::touch_rows(&ids, now), &backend)),
+        ("move secondaries", engine.move_secondaries(&links, now)),
         ("absorb", StatementBuilder::build(&write::absorb_rows(&links, now), &backend)),
     ])
 }

@@ -30,6 +30,7 @@ pub(super) async fn apply(
     let owned = plan.new_identifiers.iter().map(|(identifier, owner)| (identifier, resolve(*owner))).collect();
     insert_identifiers(connection, owned).await?;
     link_new(connection, plan, &ids).await?;
+    move_secondaries(connection, engine, plan, resolve).await?;
     relink(connection, plan, resolve).await?;
     insert_merges(connection, plan, resolve).await?;
     touch(connection, &plan.touched, plan.updated_at).await?;
@@ -146,6 +147,21 @@ async fn link_new(connection: &impl ConnectionTrait, plan: &Plan, ids: &[Contact
 /// Links each first to the second.
 pub(super) fn link_rows(links: &[(i64, i64)]) -> UpdateStatement {
     contact::Entity::update_many().set_links(links).into_query()
+}
+
+/// Links all secondaries of each root that moves to another one.
+async fn move_secondaries(
+    connection: &impl ConnectionTrait,
+    engine: Engine,
+    plan: &Plan,
+    resolve: impl Fn(ContactRef) -> ContactId,
+) -> Result<(), StoreError> {
+    let updated_at = to_naive(plan.updated_at)?;
+    let moves: Vec<(i64, i64)> = plan.moves.iter().map(|moved| (moved.from.0, resolve(moved.to).0)).collect();
+    for piece in pieces(&moves) {
+        connection.execute_raw(engine.move_secondaries(piece, updated_at)).await?;
+    }
+    Ok(())
 }
 
 async fn relink(

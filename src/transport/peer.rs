@@ -2,6 +2,8 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
+use crate::resolver::Caller;
+
 /// The address of the peer of a connection, without its port. The listener puts it into the extensions of each request.
 ///
 /// Of an IPv6 address only the network (/64) is kept: one host usually has all addresses of its network. An IPv4
@@ -17,6 +19,11 @@ impl PeerAddr {
             IpAddr::V6(address) => Self(IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64))),
         }
     }
+}
+
+/// Returns the caller of a request with these extensions.
+pub(crate) fn caller(extensions: &http::Extensions) -> Caller {
+    extensions.get().map_or(Caller::Unknown, |peer: &PeerAddr| Caller::Address(peer.0))
 }
 
 #[cfg(test)]

@@ -30,6 +30,7 @@ mod readiness;
 mod replay;
 mod server_defaults;
 mod shutdown;
+mod slow_data;
 mod store_conformance;
 mod stored_values;
 mod stream;
@@ -45,6 +46,7 @@ fn main() {
     batch::register(&mut suite);
     stream::register(&mut suite);
     replay::register(&mut suite);
+    slow_data::register(&mut suite);
     changed_by_sql::register(&mut suite);
     faulty_rows::register(&mut suite);
     outage::register(&mut suite);

@@ -8,11 +8,15 @@ use tokio::time;
 
 use crate::faulty_store::{Fault, FaultyStore, Step, observation};
 
-fn start(store: &FaultyStore) -> Resolver {
-    Resolver::start(store.clone(), QueueSettings { queue_limit: 1000, transaction_size: 256 })
+pub(crate) fn queue_settings(queue_limit: usize) -> QueueSettings {
+    QueueSettings { queue_limit, transaction_size: 256, max_queue_wait: Duration::from_secs(1) }
 }
 
-fn deadline() -> Instant {
+fn start(store: &FaultyStore) -> Resolver {
+    Resolver::start(store.clone(), queue_settings(1000))
+}
+
+pub(crate) fn deadline() -> Instant {
     (time::Instant::now() + Duration::from_secs(10)).into_std()
 }
 

@@ -7,8 +7,14 @@ use identity::domain::{Contact, ContactId, Identifier, IdentifierKind, Identity,
 use identity::store::{Cause, LookupResult, Store, StoreError, Transaction};
 use tokio::time::sleep;
 
-/// How long every statement takes.
+/// How long every statement takes, unless it is about a large identity.
 const LATENCY: Duration = Duration::from_millis(1);
+
+/// The contacts of an identity `largeN@x`.
+pub(crate) const LARGE: i64 = 600;
+
+/// The id of the first contact of `large0@x`.
+const FIRST_LARGE: i64 = 900;
 
 /// A call of the resolver to the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,12 +34,15 @@ pub(crate) enum Fault {
     LostRace,
     Rejected,
     IdTaken,
+    Unavailable,
+    TooSlow,
 }
 
 /// Chooses the fault by the step, its identifiers, and the number of earlier steps of the same kind.
 type Faults = dyn Fn(Step, &[Identifier], usize) -> Option<Fault> + Send + Sync;
 
-/// A store with one contact for each e-mail address `knownN@x`. It forgets writes and fails as planned.
+/// A store with one contact for each e-mail address `knownN@x`, and an identity of many contacts for each `largeN@x`.
+/// It forgets writes and fails as planned.
 #[derive(Clone)]
 pub(crate) struct FaultyStore {
     faults: Arc<Faults>,
@@ -44,6 +53,12 @@ pub(crate) struct FaultyStore {
     /// Whether every identity is linked to a deleted contact, which reads leave out until there were two in a
     /// transaction.
     is_torn: bool,
+    latency: Duration,
+    /// How long a statement about a large identity takes.
+    large_latency: Duration,
+    /// How many statements were about a large identity and about others.
+    mixed: Arc<AtomicUsize>,
+    writers: usize,
 }
 
 /// Added to the id of a contact, it gives the id of the deleted contact that it is linked to.
@@ -52,7 +67,37 @@ const DELETED: i64 = 1_000;
 impl FaultyStore {
     pub(crate) fn new(faults: impl Fn(Step, &[Identifier], usize) -> Option<Fault> + Send + Sync + 'static) -> Self {
         let last_id = Arc::new(AtomicI64::new(1_000_000));
-        Self { faults: Arc::new(faults), counts: Arc::default(), last_id, is_restless: false, is_torn: false }
+        Self {
+            faults: Arc::new(faults),
+            counts: Arc::default(),
+            last_id,
+            is_restless: false,
+            is_torn: false,
+            latency: LATENCY,
+            large_latency: LATENCY,
+            mixed: Arc::default(),
+            writers: 1,
+        }
+    }
+
+    /// Returns a store whose statements take so long, and those about a large identity so long.
+    pub(crate) fn slow(latency: Duration, large_latency: Duration) -> Self {
+        Self { latency, large_latency, ..Self::new(|_, _, _| None) }
+    }
+
+    /// Sets how long every statement takes.
+    pub(crate) fn set_latency(&mut self, latency: Duration) {
+        (self.latency, self.large_latency) = (latency, latency);
+    }
+
+    /// Returns the same store with so many writers.
+    pub(crate) fn with_writers(self, writers: usize) -> Self {
+        Self { writers, ..self }
+    }
+
+    /// Returns how many statements were about a large identity and about others.
+    pub(crate) fn mixed(&self) -> usize {
+        self.mixed.load(Ordering::Relaxed)
     }
 
     pub(crate) fn restless() -> Self {
@@ -69,7 +114,9 @@ impl FaultyStore {
     }
 
     async fn step(&self, step: Step, identifiers: &[Identifier]) -> Result<(), StoreError> {
-        sleep(LATENCY).await;
+        let large = identifiers.iter().filter(|identifier| identifier.value().contains("large")).count();
+        self.mixed.fetch_add(usize::from(large > 0 && large < identifiers.len()), Ordering::Relaxed);
+        sleep(if large > 0 { self.large_latency } else { self.latency }).await;
         let before = self.counts[step as usize].fetch_add(1, Ordering::Relaxed);
         let cause = || Cause::new("as planned");
         match (self.faults)(step, identifiers, before) {
@@ -78,6 +125,8 @@ impl FaultyStore {
             Some(Fault::LostRace) => Err(StoreError::LostRace(cause())),
             Some(Fault::Rejected) => Err(StoreError::Rejected(cause())),
             Some(Fault::IdTaken) => Err(StoreError::IdTaken(cause())),
+            Some(Fault::Unavailable) => Err(StoreError::Unavailable(cause())),
+            Some(Fault::TooSlow) => Err(StoreError::TooSlow(self.large_latency)),
         }
     }
 
@@ -97,7 +146,8 @@ impl FaultyStore {
             let deleted = has_deleted.then(|| deleted(&live)).into_iter().collect();
             Identity::new(vec![live]).unwrap().with_deleted(deleted)
         };
-        ids.map(|known| identity(contact(known))).collect()
+        let large = identifiers.iter().filter_map(large_identity);
+        ids.map(|known| identity(contact(known))).chain(large).collect()
     }
 }
 
@@ -117,9 +167,9 @@ impl Store for FaultyStore {
         Ok(BTreeSet::new())
     }
 
-    /// One writer, so that the tests know the order of transactions.
+    /// One writer unless a test says otherwise, so that the tests know the order of transactions.
     fn writers(&self) -> usize {
-        1
+        self.writers
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
@@ -175,6 +225,19 @@ impl Transaction for FaultyTransaction {
     async fn commit(self) -> Result<(), StoreError> {
         Ok(())
     }
+}
+
+/// The large identity that owns an identifier.
+fn large_identity(identifier: &Identifier) -> Option<Identity> {
+    let number: i64 = identifier.value().strip_prefix("large")?.strip_suffix("@x")?.parse().unwrap();
+    let root = ContactId(FIRST_LARGE + number);
+    let primary = Contact::new(root, [identifier.clone()], Timestamp(root.0), Link::Primary);
+    let secondary = |n: i64| {
+        let id = ContactId(root.0 * 10_000 + n);
+        let other = Identifier::from_stored(IdentifierKind::Phone, id.0.to_string());
+        Contact::new(id, [identifier.clone(), other], Timestamp(id.0), Link::SecondaryOf(root))
+    };
+    Identity::new(std::iter::once(primary).chain((1..LARGE).map(secondary)).collect())
 }
 
 pub(crate) fn observation(emails: &[&str]) -> Observation {

@@ -3,5 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod admission;
 mod faults;
 mod faulty_store;
+mod large_identities;

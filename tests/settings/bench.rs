@@ -8,7 +8,7 @@ use tempfile::TempDir;
 pub(crate) const SECRET: &str = "hunter2";
 
 /// Two values of each setting that differ from each other and from the default.
-pub(crate) const VALUES: [(&str, &str, &str); 31] = [
+pub(crate) const VALUES: [(&str, &str, &str); 32] = [
     ("database_url", "'sqlite://one.db'", "'postgres://two/db'"),
     ("db_host", "'one'", "'10.0.0.2'"),
     ("db_port", "1", "2"),
@@ -37,6 +37,7 @@ pub(crate) const VALUES: [(&str, &str, &str); 31] = [
     ("max_connections_per_peer", "1", "2"),
     ("max_connection_age", "'1s'", "'2s'"),
     ("queue_limit", "1", "2"),
+    ("max_queue_wait", "'2s'", "'100ms'"),
     ("transaction_size", "1", "256"),
     ("log", "'warn'", "'debug,identity=trace'"),
     ("log_format", "'text'", "'json'"),

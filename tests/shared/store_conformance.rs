@@ -7,10 +7,12 @@
 
 #![allow(clippy::expect_used, reason = "tests")]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use identity::domain::{Answer, ContactId, Identifier, IdentifierKind, Identity, Observation, Outcome, Snapshot, plan};
+use identity::domain::{
+    Answer, ContactId, Identifier, IdentifierKind, Identity, Link, Observation, Outcome, Snapshot, plan,
+};
 use identity::store::{MAX_LOOKUP, Store, StoreError, Transaction};
 use tokio::time::timeout;
 
@@ -21,6 +23,8 @@ macro_rules! for_each_case {
             an_empty_store_owns_nothing,
             what_was_planned_is_found,
             a_merge_moves_all_contacts_of_the_absorbed_identity,
+            a_merge_of_several_identities_moves_each_to_its_own_primary,
+            a_moved_row_is_written_and_no_other,
             one_lookup_takes_many_identifiers,
             values_are_equal_by_bytes,
             ids_rise_in_the_order_of_the_plan,
@@ -124,6 +128,39 @@ pub(crate) async fn a_merge_moves_all_contacts_of_the_absorbed_identity<S: Store
     assert_eq!(merged[0].outcome, Outcome::Merged);
     assert_eq!(merged[0].identity.contacts().len(), 3);
     assert_found(store, &[email("c@x"), phone("1")], &[&merged[0]]).await;
+}
+
+pub(crate) async fn a_merge_of_several_identities_moves_each_to_its_own_primary<S: Store>(store: &S) {
+    let family = |name: &str| -> Vec<[Identifier; 2]> {
+        (0..5).map(|n| [email(&format!("{name}{n}@x")), phone(&format!("1{}", name.len()))]).collect()
+    };
+    for name in ["a", "bb", "ccc", "dddd", "eeeee"] {
+        let family = family(name);
+        identify(store, &family.iter().map(<[Identifier; 2]>::as_slice).collect::<Vec<_>>()).await;
+    }
+    // In one plan: two join the first, and one another.
+    let joins = [["a0@x", "ccc4@x"], ["bb2@x", "dddd3@x"], ["eeeee1@x", "a3@x"]].map(|pair| pair.map(email));
+    let merged = identify(store, &[&joins[0], &joins[1], &joins[2]]).await;
+    assert!(merged.iter().all(|answer| answer.outcome == Outcome::Merged));
+    assert_found(store, &[email("ccc1@x"), email("dddd1@x")], &[&merged[2], &merged[1]]).await;
+    assert_found(store, &[email("eeeee4@x"), email("bb1@x")], &[&merged[2], &merged[1]]).await;
+}
+
+pub(crate) async fn a_moved_row_is_written_and_no_other<S: Store>(store: &S) {
+    identify(store, &[&[email("a@x"), phone("1")], &[email("b@x"), phone("1")]]).await;
+    identify(store, &[&[email("c@x"), phone("2")], &[email("d@x"), phone("2")], &[email("e@x"), phone("2")]]).await;
+    let versions = async || {
+        let found = find(store, &[phone("1"), phone("2")]).await;
+        let rows = found.iter().flat_map(|identity| identity.contacts().to_vec());
+        rows.map(|row| (row.id, (row.updated_at, row.link))).collect::<BTreeMap<_, _>>()
+    };
+    let before = versions().await;
+    identify(store, &[&[email("b@x"), email("e@x")]]).await;
+    let after = versions().await;
+    let written: Vec<bool> = before.iter().map(|(id, row)| after[id].0 > row.0).collect();
+    assert_eq!(written, [true, false, true, true, true], "both roots and those that moved");
+    let root = *before.keys().next().expect("a row");
+    assert!(after.iter().all(|(id, (_, link))| *id == root || *link == Link::SecondaryOf(root)));
 }
 
 pub(crate) async fn one_lookup_takes_many_identifiers<S: Store>(store: &S) {

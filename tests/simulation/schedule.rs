@@ -162,7 +162,11 @@ impl Schedule {
         let store = self.store.of_replica(number);
         let resolver = Resolver::start(
             store.clone(),
-            QueueSettings { queue_limit: self.conditions.queue, transaction_size: self.conditions.transaction_size },
+            QueueSettings {
+                queue_limit: self.conditions.queue,
+                transaction_size: self.conditions.transaction_size,
+                max_queue_wait: Duration::from_secs(1),
+            },
         );
         Replica { resolver, store, crashed: CancellationToken::new() }
     }

@@ -244,6 +244,14 @@ impl SimulatedTransaction {
     }
 
     async fn relink(&self, plan: &Plan, ids: &[ContactId]) -> Result<(), StoreError> {
+        for moved in &plan.moves {
+            let to = Link::SecondaryOf(resolve(moved.to, ids));
+            let linked = self.store.database.lock().linked_to(moved.from);
+            for contact in linked {
+                self.take(Lock::Row(contact)).await?;
+                self.change(Change::Link(contact, to, plan.updated_at))?;
+            }
+        }
         for relink in &plan.relinks {
             self.take(Lock::Row(relink.contact)).await?;
             self.change(Change::Link(relink.contact, resolve_link(relink.link, ids), plan.updated_at))?;

@@ -1,6 +1,6 @@
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use identity::domain::{
@@ -8,7 +8,7 @@ use identity::domain::{
 };
 use identity::listener::{FixedLimits, Listeners, serve};
 use identity::proto::identity::v1::identity_service_client::IdentityServiceClient;
-use identity::resolver::{DatabaseState, Identify, IdentifyError};
+use identity::resolver::{Caller, DatabaseState, Identify, IdentifyError};
 use identity::settings::Settings;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -34,6 +34,8 @@ pub(crate) struct Scripted {
     /// Calls that began, and ones that were given up.
     pub(crate) begun: Arc<AtomicUsize>,
     pub(crate) dropped: Arc<AtomicUsize>,
+    /// The caller of each request.
+    pub(crate) callers: Arc<Mutex<Vec<Caller>>>,
 }
 
 struct CountDrop(Arc<AtomicUsize>);
@@ -45,6 +47,11 @@ impl Drop for CountDrop {
 }
 
 impl Identify for Scripted {
+    fn for_caller(&self, caller: Caller) -> Self {
+        self.callers.lock().unwrap().push(caller);
+        self.clone()
+    }
+
     async fn identify(&self, observation: Observation, _deadline: Instant) -> Result<Answer, IdentifyError> {
         self.begun.fetch_add(1, Ordering::SeqCst);
         match self.script {
@@ -104,7 +111,7 @@ impl Server {
             http: TcpListener::bind("127.0.0.1:0").await.unwrap(),
         };
         let (grpc, http) = (listeners.grpc.local_addr().unwrap(), listeners.http.local_addr().unwrap());
-        let resolver = Scripted { script, begun: Arc::default(), dropped: Arc::default() };
+        let resolver = Scripted { script, begun: Arc::default(), dropped: Arc::default(), callers: Arc::default() };
         let (database, reachable) = watch::channel(DatabaseState::Usable);
         let shutdown = CancellationToken::new();
         let (served, token) = (resolver.clone(), shutdown.clone());

@@ -2,7 +2,8 @@ use std::time::{Duration, Instant};
 
 use crate::harness::ServerSettings;
 use identity::domain::Outcome;
-use identity::proto::identity::v1::IdentifyRequest;
+use identity::proto::identity::v1::{BatchIdentifyRequest, IdentifyRequest, StreamIdentifyRequest};
+use identity::resolver::Caller;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
@@ -141,6 +142,25 @@ async fn a_call_whose_body_never_comes_ends_at_its_deadline() {
         .unwrap();
     let answer = timeout(Duration::from_secs(2), sender.send_request(call)).await.unwrap().unwrap();
     assert_eq!(answer.headers()["grpc-status"], "4");
+}
+
+/// Each caller gets a fair share of a busy service.
+#[tokio::test]
+async fn every_request_names_the_address_of_its_caller() {
+    let server = Server::start(OK).await;
+    let mut client = server.client().await;
+    let request = IdentifyRequest { email: Some("a@b.co".into()), phone_number: None };
+    client.identify(request.clone()).await.unwrap();
+    client.batch_identify(BatchIdentifyRequest { requests: vec![request.clone(); 2] }).await.unwrap();
+    let item = StreamIdentifyRequest { request: Some(request), ..Default::default() };
+    let mut answers = client.stream_identify(futures::stream::iter([item])).await.unwrap().into_inner();
+    assert!(answers.message().await.unwrap().is_some());
+    assert_eq!(server.post(BODY).await.status(), 200);
+    let batch = format!(r#"{{"requests":[{BODY}]}}"#);
+    let batch = reqwest::Client::new().post(server.url("/identify:batch")).body(batch).send().await.unwrap();
+    assert_eq!(batch.status(), 200);
+    let callers = server.resolver.callers.lock().unwrap();
+    assert_eq!(*callers, [Caller::Address(std::net::Ipv4Addr::LOCALHOST.into()); 5]);
 }
 
 #[tokio::test]

@@ -13,6 +13,7 @@ pub(super) mod sqlite;
 
 use std::time::Duration;
 
+use chrono::NaiveDateTime;
 use sea_orm::{DbBackend, Statement, Value};
 
 pub(super) use self::list::{KeyLookup, padded_ids};
@@ -129,6 +130,26 @@ impl Engine {
     pub(super) fn owners(self, identifiers: &[Identifier]) -> Statement {
         let KeyLookup { from, params } = self.owned_rows(identifiers);
         self.with_own_parameters(format!("SELECT {OWNER_COLUMNS}, {ROOT} FROM {from}"), params)
+    }
+
+    /// Links all rows that are linked to the first of each pair to the second, however many they are.
+    ///
+    /// The optimizer gets no choice here either.
+    pub(super) fn move_secondaries(self, moves: &[(i64, i64)], updated_at: NaiveDateTime) -> Statement {
+        let index = match self {
+            Self::Mysql | Self::Mariadb => r#" FORCE INDEX ("Contact_linkedId")"#,
+            Self::Sqlite => r#" INDEXED BY "Contact_linkedId""#,
+            Self::Postgres => "",
+        };
+        let cases = vec!["WHEN ? THEN ?"; moves.len()].join(" ");
+        let roots = vec!["?"; moves.len()].join(", ");
+        let sql = format!(
+            r#"UPDATE "Contact"{index} SET "linkedId" = CASE "linkedId" {cases} END,
+        "linkPrecedence" = 'secondary', "updatedAt" = ? WHERE "linkedId" IN ({roots})"#
+        );
+        let cases = moves.iter().flat_map(|(from, to)| [Value::from(*from), Value::from(*to)]);
+        let roots = moves.iter().map(|(from, _)| Value::from(*from));
+        self.statement(sql, cases.chain([Value::from(updated_at)]).chain(roots).collect())
     }
 
     /// These columns of the rows of these identifiers `i`, each with the contact `o` that it names.

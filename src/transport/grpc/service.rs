@@ -14,6 +14,7 @@ use crate::transport::batch::{ItemCounts, ItemResult, StreamItemCounts, identify
 use crate::transport::batch_size::BatchSize;
 use crate::transport::errors::ApiError;
 use crate::transport::parse::{FieldNames, Parsed};
+use crate::transport::peer::caller;
 
 #[tonic::async_trait]
 impl<R: Identify> IdentityService for IdentityApi<R> {
@@ -57,16 +58,18 @@ impl<R: Identify> IdentityService for IdentityApi<R> {
 impl<R: Identify> IdentityApi<R> {
     async fn answer(&self, request: Request<pb::IdentifyRequest>) -> Result<Answered, ApiError> {
         let deadline = deadline(&request)?;
+        let resolver = self.resolver.for_caller(caller(request.extensions()));
         // The request and its headers are dropped before the wait.
         let Parsed { observation, ignored } = parsed(&request.into_inner(), &self.settings)?;
-        Ok(Answered { answer: self.resolver.identify(observation, deadline).await?, ignored })
+        Ok(Answered { answer: resolver.identify(observation, deadline).await?, ignored })
     }
 
     async fn answer_batch(&self, request: Request<pb::BatchIdentifyRequest>) -> Result<Vec<ItemResult>, ApiError> {
         let deadline = deadline(&request)?;
+        let resolver = self.resolver.for_caller(caller(request.extensions()));
         let requests = request.into_inner().requests;
         BatchSize::check(requests.len())?; // Before the work of reading them.
         let items = requests.iter().map(|request| parsed(request, &self.settings)).collect();
-        identify_batch(&self.resolver, items, deadline).await
+        identify_batch(&resolver, items, deadline).await
     }
 }

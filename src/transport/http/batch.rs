@@ -16,6 +16,7 @@ use crate::transport::batch::{ItemCounts, ItemResult, identify_batch};
 use crate::transport::batch_size::{BatchSize, batch_body_limit};
 use crate::transport::errors::ApiError;
 use crate::transport::parse::{FieldNames, Parsed};
+use crate::transport::peer::caller;
 
 /// `identity.v1.IdentityService/BatchIdentify` as JSON.
 #[derive(Debug)]
@@ -44,12 +45,13 @@ impl<R: Identify> BatchHandler<R> {
 
     async fn answer(&self, request: Request) -> Result<Response, ApiError> {
         let deadline = deadline(&request)?;
+        let resolver = self.resolver.for_caller(caller(request.extensions()));
         let limit = batch_body_limit(self.settings.limits.http_body_limit);
         let body = body::read(request, limit, self.settings.body_timeout).await?;
         let items = batch_items(&body)?;
         BatchSize::check(items.len())?; // Before the work of reading them.
         let items = items.into_iter().map(|item| self.parsed(item)).collect();
-        let results = identify_batch(&self.resolver, items, deadline).await?;
+        let results = identify_batch(&resolver, items, deadline).await?;
 
         let body = json(&results, self.settings.identify.primary_id_field).map_err(|_| IdentifyError::Internal)?;
         let mut response = ([JSON], body).into_response();

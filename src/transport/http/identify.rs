@@ -11,6 +11,7 @@ use super::{body, response};
 use crate::resolver::{Identify, IdentifyError};
 use crate::transport::errors::ApiError;
 use crate::transport::parse::{FieldNames, Parsed};
+use crate::transport::peer::caller;
 use crate::transport::routes::outcome_name;
 
 /// The response header with the outcome.
@@ -33,9 +34,10 @@ impl<R: Identify> IdentifyHandler<R> {
 
     async fn answer(&self, request: Request) -> Result<Response, ApiError> {
         let deadline = deadline(&request)?;
+        let resolver = self.resolver.for_caller(caller(request.extensions()));
         let body = body::read(request, self.settings.limits.http_body_limit, self.settings.body_timeout).await?;
         let Parsed { observation, ignored } = IdentifyFields::read(&body)?.parse(&self.settings.identify)?;
-        let answer = self.resolver.identify(observation, deadline).await?;
+        let answer = resolver.identify(observation, deadline).await?;
 
         let body = response::json(&answer.identity, self.settings.identify.primary_id_field)
             .map_err(|_| IdentifyError::Internal)?;

@@ -307,6 +307,12 @@ impl State {
         Ok(contacts.iter().filter_map(|id| Some((*id, Some(tables.contacts.get(id)?.updated_at)))).collect())
     }
 
+    /// The committed rows that are linked to this one. (The lock of the root keeps others from adding any.)
+    pub(crate) fn linked_to(&self, root: ContactId) -> Vec<ContactId> {
+        let is_linked = |row: &&Contact| row.link == Link::SecondaryOf(root);
+        self.committed.contacts.values().filter(is_linked).map(|row| row.id).collect()
+    }
+
     /// Commits it; how long until it is to be ended. Another server shows it at once, or after what it needs there.
     pub(crate) fn commit(&mut self, transaction: TransactionId) -> Result<Duration, StoreError> {
         let open = self.of(transaction)?;

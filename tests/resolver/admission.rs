@@ -1,0 +1,181 @@
+use std::net::Ipv4Addr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures::future::join_all;
+use identity::resolver::{Caller, Identify, IdentifyError, Resolver};
+use tokio::time::{Instant, sleep};
+
+use crate::faults::{deadline, queue_settings};
+use crate::faulty_store::{Fault, FaultyStore, Step, observation};
+
+/// How long every statement of the store takes: it answers some 5,000 known customers a second.
+const STATEMENT: Duration = Duration::from_millis(100);
+
+/// The default of `QUEUE_LIMIT`.
+const QUEUE_LIMIT: usize = 4_096;
+
+fn slow_store() -> FaultyStore {
+    FaultyStore::slow(STATEMENT, STATEMENT)
+}
+
+fn start(store: &FaultyStore) -> Resolver {
+    Resolver::start(store.clone(), queue_settings(QUEUE_LIMIT))
+}
+
+fn caller(number: u32) -> Caller {
+    Caller::Address(Ipv4Addr::from_bits(number).into())
+}
+
+/// What became of a call, when it began and how long it took.
+#[derive(Clone, Copy, Debug)]
+struct Call {
+    began: Duration,
+    took: Duration,
+    is_refused: bool,
+}
+
+/// Callers that ask again as soon as they have an answer, and half a second after a refusal.
+async fn load(resolver: &Resolver, callers: usize, time: Duration) -> Vec<Call> {
+    let calls = Arc::new(Mutex::new(Vec::new()));
+    let begun = Instant::now();
+    let one = |number: usize| {
+        let (resolver, calls) = (resolver.clone(), Arc::clone(&calls));
+        async move {
+            while begun.elapsed() < time {
+                let began = begun.elapsed();
+                let result = resolver.identify(observation(&[&format!("known{number}@x")]), deadline()).await;
+                let is_refused = result.is_err();
+                if let Err(error) = result {
+                    assert_eq!(error, IdentifyError::Overloaded);
+                }
+                calls.lock().unwrap().push(Call { began, took: begun.elapsed() - began, is_refused });
+                if is_refused {
+                    sleep(Duration::from_millis(500)).await;
+                }
+            }
+        }
+    };
+    join_all((0..callers).map(one)).await;
+    let calls = calls.lock().unwrap();
+    calls.clone()
+}
+
+/// The time within which 99 of 100 answers came, after the first second.
+fn p99(calls: &[Call]) -> Duration {
+    let settled = calls.iter().filter(|call| !call.is_refused && call.began > Duration::from_secs(1));
+    let mut times: Vec<Duration> = settled.map(|call| call.took).collect();
+    times.sort();
+    times[times.len() * 99 / 100]
+}
+
+#[tokio::test(start_paused = true)]
+async fn callers_past_what_there_is_room_for_are_refused_at_once_and_the_others_do_not_wait() {
+    let store = || FaultyStore::slow(Duration::from_millis(25), STATEMENT); // 20,000 customers a second.
+    let half = load(&start(&store()), 256, Duration::from_secs(4)).await;
+    assert!(half.iter().all(|call| !call.is_refused));
+    let many = load(&start(&store()), 5_000, Duration::from_secs(4)).await;
+    // Without more room than is answered in time, 4,096 would wait for 200 ms.
+    assert!(p99(&many) <= p99(&half) + Duration::from_millis(75), "{:?}, {:?}", p99(&many), p99(&half));
+    let refused: Vec<Call> = many.iter().filter(|call| call.is_refused).copied().collect();
+    assert!(refused.len() > 10_000 && refused.iter().all(|call| call.took.is_zero()));
+    let answered = |calls: &[Call]| calls.iter().filter(|call| !call.is_refused).count();
+    assert!(answered(&many) > answered(&half), "as many are answered as ever");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_burst_after_idle_is_answered() {
+    let resolver = start(&slow_store());
+    for _ in 0..3 {
+        let emails: Vec<String> = (0..2_000).map(|number| format!("known{number}@x")).collect();
+        let burst = emails.iter().map(|email| resolver.identify(observation(&[email]), deadline()));
+        assert!(join_all(burst).await.iter().all(Result::is_ok));
+        sleep(Duration::from_secs(5)).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn during_an_outage_nobody_is_refused_as_in_overload() {
+    let is_read = |step| step == Step::Read || step == Step::Ping;
+    let mut store = FaultyStore::new(move |step, _, _| is_read(step).then_some(Fault::Unavailable));
+    store.set_latency(Duration::from_secs(3));
+    let resolver = start(&store);
+    for _ in 0..5 {
+        let emails: Vec<String> = (0..700).map(|number| format!("known{number}@x")).collect();
+        let calls = emails.iter().map(|email| resolver.identify(observation(&[email]), deadline()));
+        assert!(join_all(calls).await.iter().all(|answer| answer.as_ref().err() == Some(&IdentifyError::Unavailable)));
+    }
+}
+
+/// Whether a caller that asks for one customer at a time gets every answer beside this load of another caller.
+async fn is_served_beside(resolver: &Resolver, load: impl Future<Output = ()>) {
+    let quiet = resolver.for_caller(caller(2));
+    let asks = async {
+        for number in 0..20 {
+            sleep(STATEMENT).await;
+            let begun = Instant::now();
+            let answer = quiet.identify(observation(&[&format!("known{number}@x")]), deadline()).await;
+            assert!(answer.is_ok(), "call {number}: {answer:?}");
+            // Once the queue is known to be long.
+            assert!(number < 10 || begun.elapsed() <= STATEMENT * 6, "call {number}: {:?}", begun.elapsed());
+        }
+    };
+    tokio::select! { () = asks => {}, () = load => panic!("the load ended") }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_with_many_connections_leaves_room_for_another() {
+    let resolver = start(&slow_store());
+    let greedy = resolver.for_caller(caller(1));
+    is_served_beside(&resolver, async {
+        load(&greedy, 10_000, Duration::from_secs(60)).await;
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn batches_and_streams_leave_room_for_single_requests() {
+    let resolver = start(&slow_store());
+    let greedy = resolver.for_caller(caller(1));
+    let batch = |number: usize, in_turn: bool| {
+        let greedy = greedy.clone();
+        async move {
+            loop {
+                let emails = (0..512).map(|n| format!("known{}@x", number * 512 + n)); // Eight of them fill the queue.
+                let batch = emails.map(|email| observation(&[&email])).collect();
+                if in_turn {
+                    greedy.identify_in_turn(batch, Duration::from_secs(10)).await;
+                } else if greedy.identify_all(batch, deadline()).await.is_err() {
+                    sleep(Duration::from_millis(100)).await;
+                }
+            }
+        }
+    };
+    is_served_beside(&resolver, async {
+        join_all((0..32).map(|number| batch(number, number % 2 == 0))).await;
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_gets_its_turn_beside_single_requests() {
+    let resolver = start(&slow_store());
+    let (singles, batches) = (resolver.for_caller(caller(1)), resolver.for_caller(caller(2)));
+    let batch = async {
+        sleep(Duration::from_secs(2)).await; // The queue is full, and the limit low.
+        let begun = Instant::now();
+        loop {
+            let batch = (0..1_000).map(|n| observation(&[&format!("known{n}@x")])).collect();
+            match batches.identify_all(batch, deadline()).await {
+                Ok(answers) => break assert!(answers.iter().all(Result::is_ok)),
+                Err(error) => assert_eq!(error, IdentifyError::Overloaded),
+            }
+            assert!(begun.elapsed() < Duration::from_secs(5));
+            sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::select! {
+        () = batch => {}
+        _ = load(&singles, 5_000, Duration::from_secs(60)) => panic!("the load ended"),
+    }
+}

@@ -1,0 +1,133 @@
+use std::time::Duration;
+
+use futures::future::join_all;
+use identity::domain::{Identifier, Outcome};
+use identity::resolver::{Identify, IdentifyError, Resolver};
+use tokio::time::{Instant, sleep};
+
+use crate::faults::{deadline, queue_settings};
+use crate::faulty_store::{Fault, FaultyStore, LARGE, Step, observation};
+
+/// How long a statement about a large identity takes.
+const SLOW: Duration = Duration::from_millis(200);
+
+/// How long a call may take that waits for no such statement. Every other statement takes 1 ms.
+const FAST: Duration = Duration::from_millis(30);
+
+fn start(store: &FaultyStore) -> Resolver {
+    Resolver::start(store.clone(), queue_settings(1_000))
+}
+
+fn store() -> FaultyStore {
+    FaultyStore::slow(Duration::from_millis(1), SLOW)
+}
+
+/// Asks for these e-mails again and again, each caller at other times.
+async fn ask_again(resolver: &Resolver, number: u64, emails: &[&str], outcome: Outcome) {
+    loop {
+        sleep(Duration::from_millis(3 * number + 1)).await;
+        let answer = resolver.identify(observation(emails), deadline()).await.unwrap();
+        assert_eq!((answer.outcome, answer.identity.contacts().len() >= LARGE as usize), (outcome, true));
+    }
+}
+
+/// Returns the longest that others waited, who ask for known customers and bring new ones, after the first moments.
+async fn worst_of_others(resolver: &Resolver) -> Duration {
+    let mut worst = Duration::ZERO;
+    for number in 0..100 {
+        let begun = Instant::now();
+        let emails = [format!("known{number}@x"), format!("new{number}@x")];
+        let known = resolver.identify(observation(&[&emails[0]]), deadline());
+        let new = resolver.identify(observation(&[&emails[1]]), deadline());
+        let (known, new) = tokio::join!(known, new);
+        assert_eq!((known.unwrap().outcome, new.unwrap().outcome), (Outcome::Matched, Outcome::Created));
+        if number > 5 {
+            worst = worst.max(begun.elapsed());
+        }
+        sleep(Duration::from_millis(7)).await;
+    }
+    worst
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_for_a_large_identity_do_not_slow_their_neighbours() {
+    let store = store();
+    let resolver = start(&store);
+    let heavy = join_all((0..16).map(|number| ask_again(&resolver, number, &["large1@x"], Outcome::Matched)));
+    let worst = tokio::select! { worst = worst_of_others(&resolver) => worst, _ = heavy => unreachable!() };
+    assert!(worst <= FAST, "{worst:?}");
+    assert!(store.mixed() <= 1, "only before it was known: {}", store.mixed());
+}
+
+/// The store has two writers here, as a server has.
+#[tokio::test(start_paused = true)]
+async fn requests_that_add_to_a_large_identity_do_not_slow_their_neighbours() {
+    let store = store().with_writers(2);
+    let resolver = start(&store);
+    let heavy = join_all((0..16).map(async |number: u64| {
+        ask_again(&resolver, number, &["large1@x", &format!("newlarge{number}@x")], Outcome::Linked).await;
+    }));
+    let worst = tokio::select! { worst = worst_of_others(&resolver) => worst, _ = heavy => unreachable!() };
+    assert!(worst <= FAST, "{worst:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_about_a_large_identity_does_not_slow_other_batches() {
+    let resolver = start(&store());
+    resolver.identify(observation(&["large1@x"]), deadline()).await.unwrap();
+    let heavy = join_all((0..8).map(async |_| {
+        loop {
+            let batch = (0..500).map(|_| observation(&["large1@x"])).collect();
+            resolver.identify_all(batch, deadline()).await.ok();
+            sleep(Duration::from_millis(1)).await;
+        }
+    }));
+    let others = async {
+        for round in 0..20 {
+            let batch = (0..50).map(|n| observation(&[&format!("known{}@x", round * 50 + n)])).collect();
+            let begun = Instant::now();
+            let answers = resolver.identify_all(batch, deadline()).await;
+            if let Ok(answers) = answers {
+                assert!(answers.iter().all(Result::is_ok));
+                assert!(begun.elapsed() <= FAST, "{:?}", begun.elapsed());
+            }
+            sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::select! { () = others => {}, _ = heavy => unreachable!() }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_transaction_that_takes_too_long_fails_alone() {
+    let is_huge = |step: Step, all: &[Identifier]| step == Step::Apply && all.iter().any(|one| one.value() == "huge@x");
+    let store = FaultyStore::new(move |step, all, _| is_huge(step, all).then_some(Fault::TooSlow));
+    let resolver = start(&store);
+    let emails: Vec<String> = (0..40).map(|n| if n == 7 { "huge@x".to_owned() } else { format!("new{n}@x") }).collect();
+    let calls = emails.iter().map(|email| resolver.identify(observation(&[email]), deadline()));
+    for (email, answer) in emails.iter().zip(join_all(calls).await) {
+        assert_eq!(answer.err(), (email == "huge@x").then_some(IdentifyError::DeadlineExceeded));
+    }
+    assert!(resolver.database_state().borrow().is_usable());
+}
+
+/// It is slow because of its data: that is no reason to believe that the database is out of reach.
+#[tokio::test(start_paused = true)]
+async fn a_statement_that_takes_too_long_fails_alone() {
+    let is_huge =
+        |step: Step, all: &[Identifier]| step == Step::Read && all.iter().any(|one| one.value() == "large1@x");
+    let store = FaultyStore::new(move |step, all, _| is_huge(step, all).then_some(Fault::TooSlow));
+    let resolver = start(&store);
+    let mut state = resolver.database_state();
+    for round in 0..10 {
+        let emails: Vec<String> = (0..40).map(|n| format!("known{n}@x")).collect();
+        let others = emails.iter().map(|email| resolver.identify(observation(&[email]), deadline()));
+        let huge = resolver.identify(observation(&["large1@x"]), deadline());
+        let (huge, others) = tokio::join!(huge, join_all(others));
+        assert_eq!(huge.unwrap_err(), IdentifyError::DeadlineExceeded);
+        assert!(others.iter().all(Result::is_ok), "{round}");
+    }
+    assert!(state.borrow_and_update().is_usable());
+    assert!(!state.has_changed().unwrap(), "it could be reached all the time");
+    // The first time each of the forty goes alone. After that it goes alone.
+    assert!(store.count(Step::Read) <= 42 + 10 * 3, "{}", store.count(Step::Read));
+}
