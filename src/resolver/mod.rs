@@ -47,7 +47,7 @@ mod write_queue;
 mod write_transaction;
 
 pub use error::IdentifyError;
-pub use identify::{Answers, Identify};
+pub use identify::{Admitted, Answers, Identify};
 
 use admission::Admission;
 use batch_lane::{BatchLane, batch_jobs};
@@ -107,6 +107,7 @@ impl Resolver {
             database: database.clone(),
             recent: RecentIdentifiers::default(),
             lock_waits: Arc::new(Semaphore::new(MAX_LOCK_WAITS)),
+            max_contacts: settings.max_contacts,
         };
         for _ in 0..store.writers() {
             panic_guard::spawn(write_lane.clone());
@@ -130,9 +131,20 @@ impl Identify for Resolver {
         self.wait_for_reply(reply, deadline, changes).await
     }
 
-    async fn identify_all(&self, observations: Vec<Observation>, deadline: Instant) -> Result<Answers, IdentifyError> {
-        let permits = self.admission.try_admit(observations.len())?;
-        Ok(self.resolve(observations, deadline, permits).await)
+    async fn admit(&self, observations: usize, _deadline: Instant) -> Result<Admitted, IdentifyError> {
+        Ok(Admitted(Some(self.admission.try_admit(observations)?)))
+    }
+
+    async fn identify_admitted(
+        &self,
+        admitted: Admitted,
+        observations: Vec<Observation>,
+        deadline: Instant,
+    ) -> Answers {
+        match admitted {
+            Admitted(Some(permits)) => self.resolve(observations, deadline, permits).await,
+            Admitted(None) => vec![Err(IdentifyError::Internal); observations.len()], // Not from this resolver.
+        }
     }
 
     async fn identify_in_turn(&self, observations: Vec<Observation>, timeout: Duration) -> Answers {

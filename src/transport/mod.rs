@@ -16,14 +16,17 @@
 //! Reflection, the log and the deadline need nothing: they are made from the descriptors.
 
 pub mod batch;
+mod batch_answer;
 pub mod batch_size;
 pub mod deadline;
 pub mod errors;
 pub mod grpc;
 pub mod http;
+mod listing;
 pub(crate) mod methods;
 pub mod ordering;
 pub mod parse;
 pub mod readiness;
 pub mod request_id;
 pub mod routes;
+mod slices;

@@ -23,6 +23,7 @@ mod migrations;
 mod outage;
 mod process;
 mod replay;
+mod sizes;
 mod store_conformance;
 mod stream;
 mod verify;
@@ -35,6 +36,7 @@ fn main() {
     identifiers::register(&mut suite);
     concurrency::register(&mut suite);
     batch::register(&mut suite);
+    sizes::register(&mut suite);
     stream::register(&mut suite);
     replay::register(&mut suite);
     changed_by_sql::register(&mut suite);

@@ -9,7 +9,7 @@ use tokio::time;
 use crate::faulty_store::{Fault, FaultyStore, Step, observation};
 
 fn start(store: &FaultyStore) -> Resolver {
-    Resolver::start(store.clone(), QueueSettings { queue_limit: 1000, transaction_size: 256 })
+    Resolver::start(store.clone(), QueueSettings { queue_limit: 1000, transaction_size: 256, max_contacts: 10_000 })
 }
 
 fn deadline() -> Instant {

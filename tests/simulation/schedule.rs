@@ -162,7 +162,11 @@ impl Schedule {
         let store = self.store.of_replica(number);
         let resolver = Resolver::start(
             store.clone(),
-            QueueSettings { queue_limit: self.conditions.queue, transaction_size: self.conditions.transaction_size },
+            QueueSettings {
+                queue_limit: self.conditions.queue,
+                transaction_size: self.conditions.transaction_size,
+                max_contacts: self.conditions.max_contacts,
+            },
         );
         Replica { resolver, store, crashed: CancellationToken::new() }
     }

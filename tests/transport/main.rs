@@ -9,4 +9,5 @@ mod health;
 mod json;
 mod limits;
 mod log;
+mod sizes;
 mod stream;

@@ -1,5 +1,8 @@
 //! The gRPC API: `identity.v1`, health and reflection.
 
+mod batch;
+mod batch_request;
+mod batch_response;
 mod by_method;
 mod convert;
 mod end_on_shutdown;
@@ -16,6 +19,7 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 use tonic_health::pb::health_server::HealthServer;
 
+use self::batch::BatchService;
 use self::by_method::ByMethod;
 pub use self::errors::{error_response, replace_tonic_error};
 use self::health::Health;
@@ -41,9 +45,11 @@ pub fn routes<R: Identify>(
 ) -> Result<RouteTable, DescriptorError> {
     let stream_places = Arc::new(Semaphore::new(settings.stream_items.clamp(1, Semaphore::MAX_PERMITS)));
     let api = Arc::new(IdentityApi { resolver, settings, readiness: readiness.clone(), stream_places });
-    let with_limit = |bytes| IdentityServiceServer::from_arc(Arc::clone(&api)).max_decoding_message_size(bytes);
-    let single = settings.limits.http_body_limit;
-    let identity = ByMethod { single: with_limit(single), batch: with_limit(batch_body_limit(single)) };
+    let limit = settings.limits.http_body_limit;
+    let identity = ByMethod {
+        single: IdentityServiceServer::from_arc(Arc::clone(&api)).max_decoding_message_size(limit),
+        batch: BatchService::new(api, batch_body_limit(limit)),
+    };
     let health = HealthServer::new(Health::new(readiness.clone(), &[SERVICE_NAME]));
 
     let mut services = Services::default();

@@ -5,35 +5,31 @@ use tonic::{Request, Response, Status, Streaming};
 use super::convert;
 use super::identity_api::{IdentityApi, deadline, observation};
 use super::stream::{self, AnswerStream};
-use crate::domain::Answer;
+use crate::domain::{Answer, Outcome};
 use crate::proto::identity::v1 as pb;
 use crate::proto::identity::v1::identity_service_server::IdentityService;
 use crate::resolver::Identify;
-use crate::transport::batch::{ItemCounts, ItemResult, StreamItemCounts, identify_batch};
-use crate::transport::batch_size::BatchSize;
+use crate::transport::batch::StreamItemCounts;
 use crate::transport::errors::ApiError;
+use crate::transport::listing::{ENVELOPE, Listing};
 use crate::transport::parse::FieldNames;
+use crate::transport::slices::Slices;
 
 #[tonic::async_trait]
 impl<R: Identify> IdentityService for IdentityApi<R> {
     async fn identify(&self, request: Request<pb::IdentifyRequest>) -> Result<Response<pb::IdentifyResponse>, Status> {
-        let answer = self.answer(request).await.map_err(|error| error.status(FieldNames::Proto))?;
-        let mut response = Response::new(convert::response(&answer));
-        response.extensions_mut().insert(answer.outcome);
+        let (message, outcome) = self.answer(request).await.map_err(|error| error.status(FieldNames::Proto))?;
+        let mut response = Response::new(message);
+        response.extensions_mut().insert(outcome);
         Ok(response)
     }
 
+    /// [`BatchService`](super::batch::BatchService) serves this method. It stands here because the trait has it.
     async fn batch_identify(
         &self,
-        request: Request<pb::BatchIdentifyRequest>,
+        _: Request<pb::BatchIdentifyRequest>,
     ) -> Result<Response<pb::BatchIdentifyResponse>, Status> {
-        let results = self.answer_batch(request).await.map_err(|error| error.status(FieldNames::Proto))?;
-        let counts = ItemCounts::from_results(&results);
-        let results =
-            results.iter().map(|result| pb::BatchIdentifyResult { result: Some(convert::batch_item(result)) });
-        let mut response = Response::new(pb::BatchIdentifyResponse { results: results.collect() });
-        response.extensions_mut().insert(counts);
-        Ok(response)
+        Err(ApiError::UnknownMethod.status(FieldNames::Proto))
     }
 
     type StreamIdentifyStream = AnswerStream;
@@ -50,18 +46,13 @@ impl<R: Identify> IdentityService for IdentityApi<R> {
 }
 
 impl<R: Identify> IdentityApi<R> {
-    async fn answer(&self, request: Request<pb::IdentifyRequest>) -> Result<Answer, ApiError> {
+    async fn answer(&self, request: Request<pb::IdentifyRequest>) -> Result<(pb::IdentifyResponse, Outcome), ApiError> {
         let deadline = deadline(&request)?;
         // The request and its headers are dropped before the wait.
         let observation = observation(&request.into_inner(), &self.settings)?;
-        Ok(self.resolver.identify(observation, deadline).await?)
-    }
-
-    async fn answer_batch(&self, request: Request<pb::BatchIdentifyRequest>) -> Result<Vec<ItemResult>, ApiError> {
-        let deadline = deadline(&request)?;
-        let requests = request.into_inner().requests;
-        BatchSize::check(requests.len())?; // Before the work of reading them.
-        let items = requests.iter().map(|request| observation(request, &self.settings)).collect();
-        identify_batch(&self.resolver, items, deadline).await
+        let Answer { outcome, identity } = self.resolver.identify(observation, deadline).await?;
+        let room = self.settings.limits.answer_limit.saturating_sub(ENVELOPE);
+        let listing = Listing::in_slices(&identity, convert::SIZES, room, &mut Slices::until(deadline)).await?;
+        Ok((convert::response(outcome, &listing), outcome))
     }
 }

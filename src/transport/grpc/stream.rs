@@ -186,8 +186,8 @@ impl<R: Identify> StreamState<R> {
 
     fn answer(&mut self, correlation_id: String, result: &ItemResult) {
         self.counts.count(result.is_ok());
-        self.answers
-            .push_back(pb::StreamIdentifyResponse { correlation_id, result: Some(convert::stream_item(result)) });
+        let item = convert::stream_item(result, self.settings.limits.answer_limit, correlation_id.len());
+        self.answers.push_back(pb::StreamIdentifyResponse { result: Some(item), correlation_id });
     }
 }
 

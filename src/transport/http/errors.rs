@@ -45,6 +45,7 @@ fn http_status(error: &ApiError, status: &Status) -> StatusCode {
         | ApiError::UnknownMethod
         | ApiError::UnknownPath
         | ApiError::NotReady
+        | ApiError::AnswerTooLarge { .. }
         | ApiError::Identify(_) => http_status_of_code(status.code()),
     }
 }

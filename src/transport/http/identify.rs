@@ -8,13 +8,18 @@ use super::errors::{JSON, error_response};
 use super::request::IdentifyFields;
 use super::settings::{HttpSettings, deadline};
 use super::{body, response};
-use crate::resolver::{Identify, IdentifyError};
+use crate::resolver::Identify;
 use crate::transport::errors::ApiError;
+use crate::transport::listing::{ENVELOPE, Listing};
 use crate::transport::parse::parse;
 use crate::transport::routes::outcome_name;
+use crate::transport::slices::Slices;
 
 /// The response header with the outcome.
 const OUTCOME: HeaderName = HeaderName::from_static("identity-outcome");
+
+/// The response header of an answer that lists not all contacts: how many the identity has.
+const TRUNCATED: HeaderName = HeaderName::from_static("identity-truncated");
 
 /// `identity.v1.IdentityService/Identify` as JSON.
 #[derive(Debug)]
@@ -38,10 +43,15 @@ impl<R: Identify> IdentifyHandler<R> {
                 .map_err(ApiError::Invalid)?;
         let answer = self.resolver.identify(observation, deadline).await?;
 
-        let body = response::json(&answer.identity, self.settings.identify.primary_id_field)
-            .map_err(|_| IdentifyError::Internal)?;
+        let room = self.settings.limits.answer_limit.saturating_sub(ENVELOPE);
+        let slices = &mut Slices::until(deadline);
+        let listing = Listing::in_slices(&answer.identity, response::SIZES, room, slices).await?;
+        let body = response::json(&listing, self.settings.identify.primary_id_field);
         let outcome = (OUTCOME, HeaderValue::from_static(outcome_name(answer.outcome)));
         let mut response = ([JSON, outcome], body).into_response();
+        if listing.is_truncated {
+            response.headers_mut().insert(TRUNCATED, HeaderValue::from(listing.contact_count));
+        }
         response.extensions_mut().insert(answer.outcome);
         Ok(response)
     }

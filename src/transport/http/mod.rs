@@ -2,6 +2,7 @@
 //! same process.
 
 mod batch;
+mod batch_items;
 mod body;
 mod errors;
 mod gateway;
