@@ -27,7 +27,7 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             print_error(format_args!("{error:#}"));
-            ExitCode::FAILURE
+            commands::exit_status(&error)
         }
     }
 }

@@ -83,7 +83,7 @@ async fn every_scenario_has_its_outcomes_through_every_api() {
 async fn an_api_for_single_requests_refuses_more_in_one_call() {
     let output = identity(&["bench", "run", "--api", "json", "--per-call", "2"]).await;
     let line = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(output.status.code(), Some(3));
     assert!(line.starts_with("identity: --per-call") && line.lines().count() == 1, "{line}");
 }
 
@@ -115,6 +115,6 @@ async fn a_database_with_customers_is_not_seeded() {
     let url = format!("sqlite://{}", service.folder.path().join("identity.db").display());
     let output = identity(&["--database-url", &url, "bench", "seed", "--contacts", "1"]).await;
     let line = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(output.status.code(), Some(3));
     assert!(line.starts_with("identity: the database has contacts already") && line.lines().count() == 1, "{line}");
 }

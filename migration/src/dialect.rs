@@ -27,9 +27,3 @@ pub(crate) fn moment(backend: DbBackend, name: impl IntoIden) -> ColumnDef {
     column.custom(sql_type);
     column
 }
-
-/// Rows as the statement left them must be found by the next: this asks the tables themselves.
-pub(crate) async fn has_rows(manager: &SchemaManager<'_>, table: impl IntoTableRef) -> Result<bool, DbErr> {
-    let any = Query::select().expr(Expr::val(1)).from(table).limit(1).take();
-    Ok(manager.get_connection().query_one(&any).await?.is_some())
-}

@@ -1,7 +1,9 @@
 //! The tables of the identity service, on MySQL, MariaDB, PostgreSQL and SQLite.
 //!
 //! One table a migration: MySQL and MariaDB cannot roll DDL back, so each step must be one that can
-//! be found half done (the table there, the step not recorded) and be run again.
+//! be found half done (the table there, the step not recorded) and be run again. Whether a table that
+//! is there already is this service's is checked before, in `src/store/schema/`, which describes each
+//! table once more.
 
 use sea_orm_migration::prelude::*;
 pub use sea_orm_migration::prelude::{MigratorTrait, SchemaManager};

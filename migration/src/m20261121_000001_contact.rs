@@ -4,7 +4,7 @@ use sea_orm_migration::prelude::*;
 use sea_orm_migration::sea_orm::DbBackend;
 use sea_orm_migration::sea_query::extension::postgres::Type;
 
-use crate::dialect::{create_table, has_rows, moment};
+use crate::dialect::{create_table, moment};
 
 const PRECEDENCES: [&str; 2] = ["primary", "secondary"];
 const LINKED_ID_INDEX: &str = "Contact_linkedId";
@@ -16,13 +16,6 @@ pub(crate) struct Migration;
 impl MigrationTrait for Migration {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         let backend = manager.get_database_backend();
-        if manager.has_table("Contact").await? && has_rows(manager, Contact::Table).await? {
-            return Err(DbErr::Migration(
-                "the database has a table Contact with rows that this service did not write; \
-                 give it a database of its own"
-                    .to_owned(),
-            ));
-        }
         if backend == DbBackend::Postgres && !has_precedence_type(manager).await? {
             let create = Type::create().as_enum(Contact::LinkPrecedenceType).values(PRECEDENCES).to_owned();
             manager.create_type(create).await?;

@@ -12,7 +12,7 @@ use crate::store::Database;
 pub enum MigrateCommand {
     /// Apply every missing migration
     Up,
-    /// Undo the latest migrations; this deletes the data of their tables
+    /// Undo the latest migrations; this deletes their tables, and needs --yes if there are rows in them
     Down(DownArgs),
     /// List the migrations and whether each is applied
     Status,
@@ -27,6 +27,9 @@ pub struct DownArgs {
     /// Undo all migrations
     #[arg(long, conflicts_with = "steps")]
     all: bool,
+    /// Delete tables that have rows too
+    #[arg(long)]
+    yes: bool,
 }
 
 impl DownArgs {
@@ -41,10 +44,14 @@ impl DownArgs {
 /// # Errors
 /// One line for the operator.
 pub async fn migrate(database: &DatabaseSettings, command: MigrateCommand) -> anyhow::Result<()> {
-    let database = Database::wait_and_connect(database).await?;
+    let database = match command {
+        MigrateCommand::Up => Database::wait_and_connect(database).await?,
+        MigrateCommand::Down(_) | MigrateCommand::Status => Database::wait_and_connect_existing(database).await?,
+    };
     match command {
         MigrateCommand::Up => database.migrate_up().await?,
-        MigrateCommand::Down(down) => database.migrate_down(down.limit()).await?,
+        MigrateCommand::Down(down) if down.yes => database.migrate_down(down.limit()).await?,
+        MigrateCommand::Down(down) => database.migrate_down_without_loss(down.limit()).await?,
         MigrateCommand::Status => {}
     }
     let mut out = std::io::stdout();

@@ -19,6 +19,7 @@ use clap::{Args, FromArgMatches, Subcommand};
 #[cfg(feature = "bench")]
 use crate::bench::BenchCommand;
 use crate::settings::{self, Settings, SettingsArgs, Stop};
+use crate::store::MigrateError;
 use crate::telemetry;
 pub use migrate::{DownArgs, MigrateCommand};
 pub use verify::VerifyArgs;
@@ -30,7 +31,8 @@ Every setting is a flag (before or after the command), an environment variable (
 settings file. A flag wins over the environment, and the environment wins over the file. An empty variable counts \
 as not set. A TIME has a unit: 500ms, 10s, 1m 30s.
 
-Exit status: 0 success, 1 failure, 2 wrong setting or command line.";
+Exit status: 0 success; 1 findings (verify), no health (healthcheck), or a decision that is yours (migrate down \
+without --yes); 2 wrong setting or command line; 3 failure.";
 
 /// A parsed command line.
 #[derive(Debug)]
@@ -53,7 +55,8 @@ pub enum Command {
     Migrate(MigrateCommand),
     /// Check a running service: exit 0 if the gRPC address answers SERVING
     Healthcheck(healthcheck::HealthcheckArgs),
-    /// Check the database and report every broken invariant: exit 0 if there is none, 1 if there is one
+    /// Check the database and report every broken invariant: exit 0 if there is none, 1 if there is one, 3 if the
+    /// check failed
     Verify(VerifyArgs),
     /// Measure a running service
     #[cfg(feature = "bench")]
@@ -83,6 +86,19 @@ pub fn clap_command() -> clap::Command {
     SettingsArgs::augment_args(command).version(env!("CARGO_PKG_VERSION")).about(ABOUT).after_long_help(SETTINGS)
 }
 
+/// The exit status of findings, of a service that is not healthy, and of a command that needs a decision.
+const FINDINGS: u8 = 1;
+
+/// The exit status of a failure.
+const FAILURE: u8 = 3;
+
+/// Returns the exit status that stands for an error of [`run`].
+pub fn exit_status(error: &anyhow::Error) -> ExitCode {
+    let needs_decision = matches!(error.downcast_ref(), Some(MigrateError::RowsWouldBeLost(_)));
+    let is_finding = needs_decision || error.is::<healthcheck::Unhealthy>();
+    ExitCode::from(if is_finding { FINDINGS } else { FAILURE })
+}
+
 /// Runs the command. Returns the exit status: success, or 1 if findings of `verify` remain.
 ///
 /// # Errors
@@ -106,8 +122,8 @@ pub fn run(Invocation { command, settings, report }: Invocation) -> anyhow::Resu
         }
         Command::Verify(args) => {
             telemetry::init(&settings.logging)?;
-            if !block_on(verify::verify(&settings.database, args))?? {
-                return Ok(ExitCode::FAILURE);
+            if !block_on(verify::verify(&settings, args))?? {
+                return Ok(ExitCode::from(FINDINGS));
             }
         }
     }

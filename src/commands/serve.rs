@@ -36,6 +36,8 @@ impl App {
             database.migrate_up().await?;
         } else if !database.is_migrated().await? {
             bail!("the database lacks migrations and MIGRATE is false: run `identity migrate up`");
+        } else {
+            database.check_schema().await?;
         }
         let resolver = Resolver::start(database, settings.queue);
         let listeners = Listeners { grpc, http };

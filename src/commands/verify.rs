@@ -4,9 +4,9 @@
 use anyhow::ensure;
 use clap::Args;
 
-use crate::settings::DatabaseSettings;
+use crate::settings::Settings;
 use crate::store::Database;
-use crate::verify::{self, FindingFormat};
+use crate::verify::{self, FindingFormat, VerifyMode};
 
 /// The arguments of `identity verify`.
 #[derive(Clone, Copy, Debug, Args)]
@@ -15,17 +15,32 @@ pub struct VerifyArgs {
     #[arg(long)]
     pub repair: bool,
 
+    /// Print what --repair would do, joins of identities first; change nothing
+    #[arg(long, conflicts_with = "repair")]
+    pub plan: bool,
+
     /// How findings are printed
     #[arg(long, value_enum, default_value = "text")]
     pub format: FindingFormat,
+}
+
+impl VerifyArgs {
+    fn mode(self) -> VerifyMode {
+        match (self.repair, self.plan) {
+            (true, _) => VerifyMode::Repair,
+            (false, true) => VerifyMode::Plan,
+            (false, false) => VerifyMode::Report,
+        }
+    }
 }
 
 /// Checks all tables and prints the findings. Returns whether nothing is wrong, or everything was repaired.
 ///
 /// # Errors
 /// One line for the operator.
-pub async fn verify(database: &DatabaseSettings, args: VerifyArgs) -> anyhow::Result<bool> {
-    let database = Database::wait_and_connect(database).await?;
+pub async fn verify(settings: &Settings, args: VerifyArgs) -> anyhow::Result<bool> {
+    let database = Database::wait_and_connect_existing(&settings.database).await?;
     ensure!(database.is_migrated().await?, "the database lacks migrations: run `identity migrate up`");
-    verify::verify(database, args.repair, args.format).await
+    database.check_tables().await?;
+    verify::verify(database, settings.identify.phone_region, args.mode(), args.format).await
 }

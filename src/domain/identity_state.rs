@@ -83,6 +83,11 @@ impl IdentityState {
         distinct_values(self.contacts(), self.contact_count, kind)
     }
 
+    /// Returns the list of contacts that this state has in memory. Other states may share it.
+    pub fn list(&self) -> &Arc<Identity> {
+        &self.identity
+    }
+
     /// Returns the key of this state.
     pub fn key(&self) -> StateKey {
         let shown = self.shown.as_ref().map(|shown| (shown.places.clone(), shown.step));

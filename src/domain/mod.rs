@@ -7,6 +7,7 @@
 //! | --- | --- |
 //! | `email`, `phone` | canonical identifiers: which texts are the same e-mail address or phone number |
 //! | `identifier` | a kind and a canonical value, and how to add a kind |
+//! | `canonical` | what the rules say of a value that is stored already |
 //! | `observation` | the identifiers of one checkout event |
 //! | `contact`, `identity` | a row of table `Contact`, and all contacts of one customer |
 //! | `snapshot` | identities from one read, and who owns which identifier |
@@ -14,6 +15,7 @@
 //! | `identity_state` | an identity as an answer shows it |
 //! | `model`, `properties` | tests: the planner against a brute-force model |
 
+mod canonical;
 mod contact;
 mod draft;
 mod email;
@@ -31,6 +33,7 @@ pub mod model;
 #[cfg(test)]
 mod properties;
 
+pub use canonical::StoredForm;
 pub use contact::{Contact, ContactId, ContactRef, Link, Timestamp};
 pub use email::{Email, InvalidEmail};
 pub use identifier::{Identifier, IdentifierKind};

@@ -15,7 +15,7 @@ pub struct PhoneNumber(String);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidPhoneNumber {
     /// It has other characters than digits, separators and one leading `+`.
-    #[error("must be digits, with an optional + before them and separators (space - . ( ) /) between them")]
+    #[error("must be digits, with an optional + before them and separators (spaces, dashes, dots, brackets, slashes) between them")]
     NotDigits,
     /// A number with a fraction of zeros, such as `4915123456781.0`: a spreadsheet or a program kept it as a
     /// floating-point number, and its last digits may be wrong.

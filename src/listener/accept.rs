@@ -12,9 +12,24 @@ use tokio_util::task::TaskTracker;
 
 use super::api::Api;
 use super::connection::{Connections, RequestService};
+use super::peers::Peers;
+use super::reserve::Reserve;
+use super::sampled::Sampled;
+use crate::transport::peer::PeerAddr;
 
 /// The pause after an error that an immediate retry would repeat, such as "too many open files".
 const PAUSE: Duration = Duration::from_millis(200);
+
+/// How many connections an API takes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ConnectionCaps {
+    /// At a time.
+    pub(super) all: usize,
+    /// Of one peer.
+    pub(super) per_peer: usize,
+    /// Beyond the other two, for health only.
+    pub(super) reserve: usize,
+}
 
 /// Accepts the connections of one API.
 ///
@@ -22,8 +37,7 @@ const PAUSE: Duration = Duration::from_millis(200);
 pub(super) struct Acceptor<S> {
     pub(super) api: Api,
     pub(super) served: Connections<S>,
-    /// Maximum connections at a time.
-    pub(super) connections: usize,
+    pub(super) caps: ConnectionCaps,
     pub(super) tasks: TaskTracker,
     pub(super) shutdown: CancellationToken,
     pub(super) cut: CancellationToken,
@@ -31,30 +45,50 @@ pub(super) struct Acceptor<S> {
 
 impl<S: RequestService> Acceptor<S> {
     /// Runs until the shutdown begins, and closes the listener.
+    ///
+    /// A connection beyond the limits is accepted all the same, into the reserve. A health check that waits in the
+    /// backlog would look as if the process were dead.
     pub(super) async fn run(self, listener: TcpListener) {
         let api = self.api.name();
-        let places = Arc::new(Semaphore::new(self.connections));
-        let next = async || {
-            // The semaphore is never closed.
-            let place = Arc::clone(&places).acquire_owned().await.ok();
-            (place, accept(&listener, api).await)
-        };
-        while let Some((place, stream)) = self.shutdown.run_until_cancelled(next()).await {
-            let (connection, cut) = (self.served.serve(stream), self.cut.clone());
+        let places = Arc::new(Semaphore::new(self.caps.all));
+        let peers = Peers::new(self.caps.per_peer);
+        let reserve = Reserve::new(self.caps.reserve);
+        let beyond = Sampled::new();
+        while let Some((stream, peer)) = self.shutdown.run_until_cancelled(accept(&listener, api)).await {
+            let cut = self.cut.clone();
+            let of_peer = peers.enter(peer);
+            let place = of_peer.is_some().then(|| Arc::clone(&places).try_acquire_owned().ok()).flatten();
+            if let Some(place) = place {
+                let connection = self.served.serve(stream, peer, false);
+                self.tasks.spawn(async move {
+                    cut.run_until_cancelled_owned(connection).await;
+                    drop((place, of_peer));
+                });
+                continue;
+            }
+            if let Some(connections) = beyond.count() {
+                let limit = if of_peer.is_some() { "MAX_CONNECTIONS" } else { "MAX_CONNECTIONS_PER_PEER" };
+                tracing::warn!(api, connections, limit, "connections beyond the limit get answers about health alone");
+            }
+            let connection = self.served.serve(stream, peer, true);
+            let place = reserve.enter();
             self.tasks.spawn(async move {
-                cut.run_until_cancelled_owned(connection).await;
-                drop(place);
+                tokio::select! {
+                    () = connection => {}
+                    () = place.replaced() => {}
+                    () = cut.cancelled() => {}
+                }
             });
         }
     }
 }
 
 /// Returns the next connection, however long errors last. A series of errors is logged once.
-async fn accept(listener: &TcpListener, api: &str) -> TcpStream {
+async fn accept(listener: &TcpListener, api: &str) -> (TcpStream, PeerAddr) {
     let mut is_logged = false;
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => return stream,
+            Ok((stream, address)) => return (stream, PeerAddr::new(address.ip())),
             Err(error) if concerns_one_connection(&error) => {}
             Err(error) => {
                 if !std::mem::replace(&mut is_logged, true) {

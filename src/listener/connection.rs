@@ -3,21 +3,33 @@
 use std::convert::Infallible;
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
-use http::{Request, Response};
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use http::header::CONNECTION;
+use http::{HeaderValue, Request, Response, Version};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use tokio::net::TcpStream;
+use tokio::time::sleep;
 use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 use tower::Service;
 
 use super::api::Api;
+use super::call_task::{CallExecutor, current_call};
+use super::connection_state::ConnectionState;
 use super::fixed_limits::ConnectionLimits;
 use super::header_timeout::{HeaderClock, HeaderTimeout};
+use super::sampled::Sampled;
+use super::sent_body::SentBody;
+use super::unsent_memory::UnsentMemory;
+use crate::settings::LimitSettings;
+use crate::transport::peer::PeerAddr;
 
 /// HTTP/1: the buffer for a header, and for a body that waits to be read, in bytes.
 const BUFFER: usize = 64 * 1024;
@@ -49,9 +61,12 @@ const LOCAL_RESETS: usize = 256;
 pub(super) struct Connections<S> {
     api: Api,
     stack: S,
-    builder: Arc<Builder<TokioExecutor>>,
     limits: ConnectionLimits,
+    settings: LimitSettings,
     shutdown: CancellationToken,
+    memory: Arc<UnsentMemory>,
+    resets: Arc<Sampled>,
+    cuts: Arc<Sampled>,
 }
 
 /// What answers the requests of a connection.
@@ -65,70 +80,216 @@ impl<S> RequestService for S where
 {
 }
 
+/// Why a connection is to end.
+enum End {
+    Shutdown,
+    /// `MAX_CONNECTION_AGE`
+    Age,
+    /// A connection beyond the limits has had its call.
+    ReserveUsed,
+    /// The peer does not take its answers.
+    Stalled,
+}
+
 impl<S: RequestService> Connections<S> {
-    pub(super) fn new(api: Api, stack: S, limits: ConnectionLimits, shutdown: CancellationToken) -> Self {
-        let mut builder = Builder::new(TokioExecutor::new());
-        builder
-            .http1()
-            .timer(TokioTimer::new())
-            // hyper counts the wait for the next request as a part of its header. `HeaderTimeout` tells them apart.
-            .header_read_timeout(limits.idle)
-            .max_buf_size(BUFFER);
-        builder
-            .http2()
-            .timer(TokioTimer::new())
-            .keep_alive_interval(limits.ping_every)
-            .keep_alive_timeout(limits.ping_timeout)
-            .max_concurrent_streams(STREAMS)
-            .initial_stream_window_size(STREAM_WINDOW)
-            .initial_connection_window_size(CONNECTION_WINDOW)
-            .max_send_buf_size(SEND_BUFFER)
-            .max_header_list_size(HEADER_LIST)
-            .max_pending_accept_reset_streams(PENDING_RESETS)
-            .max_local_error_reset_streams(LOCAL_RESETS);
-        let builder = match api {
-            Api::Grpc => builder.http2_only(),
-            Api::Http => builder,
-        };
-        Self { api, stack, builder: Arc::new(builder), limits, shutdown }
+    pub(super) fn new(
+        api: Api,
+        stack: S,
+        limits: ConnectionLimits,
+        settings: LimitSettings,
+        shutdown: CancellationToken,
+        memory: Arc<UnsentMemory>,
+    ) -> Self {
+        let sampled = || Arc::new(Sampled::new());
+        Self { api, stack, limits, settings, shutdown, memory, resets: sampled(), cuts: sampled() }
     }
 
     /// Serves one connection until either side closes it. After the shutdown began it takes no new call.
-    pub(super) fn serve(&self, stream: TcpStream) -> impl Future<Output = ()> + Send + 'static {
+    ///
+    /// On a connection of the reserve only health is answered, once, and within the time for a header.
+    pub(super) fn serve(
+        &self,
+        stream: TcpStream,
+        peer: PeerAddr,
+        is_reserve: bool,
+    ) -> impl Future<Output = ()> + Send + 'static {
         let (api, stack) = (self.api, self.stack.clone());
-        let (builder, shutdown) = (Arc::clone(&self.builder), self.shutdown.clone());
-        let ConnectionLimits { head, idle, .. } = self.limits;
+        let state = Arc::new(ConnectionState::new(is_reserve, self.limits.probe_streams, Arc::clone(&self.memory)));
+        let executor = CallExecutor {
+            connection: Arc::clone(&state),
+            send_timeout: self.settings.send_timeout,
+            resets: Arc::clone(&self.resets),
+        };
+        let builder = http_builder(api, &self.limits, executor);
+        let lifetime = Lifetime {
+            state: Arc::clone(&state),
+            limits: self.limits,
+            settings: self.settings,
+            shutdown: self.shutdown.clone(),
+        };
+        let cuts = Arc::clone(&self.cuts);
         async move {
             // Nagle's algorithm would only delay answers: each is written at once.
             if let Err(error) = stream.set_nodelay(true) {
                 tracing::debug!(%error, "TCP_NODELAY cannot be set");
             }
             let mut stream = TimeoutStream::new(stream);
-            stream.set_read_timeout(Some(idle));
-            stream.set_write_timeout(Some(idle));
+            stream.set_read_timeout(Some(lifetime.limits.idle));
+            stream.set_write_timeout(Some(lifetime.settings.send_timeout));
             let clock = Arc::new(HeaderClock::default());
-            let io = TokioIo::new(HeaderTimeout::new(Box::pin(stream), head, Arc::clone(&clock)));
-            let service = service_fn(move |request| {
+            // On the JSON port load balancers open connections in advance.
+            let speaks_first = api == Api::Grpc || is_reserve;
+            let io = HeaderTimeout::new(Box::pin(stream), lifetime.limits.head, speaks_first, Arc::clone(&clock));
+            let service = service_fn(move |mut request: Request<Incoming>| {
                 let (mut stack, busy) = (stack.clone(), HeaderClock::busy(&clock));
+                let state = Arc::clone(&state);
                 async move {
+                    let is_http1 = request.version() < Version::HTTP_2;
+                    let call = current_call(&state);
+                    request.extensions_mut().insert(peer);
+                    request.extensions_mut().insert(Arc::clone(&call));
                     // Every layer is always ready.
-                    let response = stack.call(request).await;
+                    let mut response = stack.call(request).await?;
+                    if is_http1 && (is_reserve || state.is_old()) {
+                        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                    }
                     drop(busy);
-                    response
+                    Ok::<_, Infallible>(response.map(|body| SentBody::new(body, call)))
                 }
             });
-            let mut connection = pin!(builder.serve_connection(io, service));
-            let result = tokio::select! {
-                result = &mut connection => result,
-                () = shutdown.cancelled() => {
-                    connection.as_mut().graceful_shutdown();
-                    connection.await
-                }
+            let mut connection = pin!(builder.serve_connection(TokioIo::new(io), service));
+            // Polled only when it is woken itself, not with each call.
+            let mut lifetime_end = FuturesUnordered::from_iter([lifetime.end()]);
+            let end = tokio::select! {
+                biased;
+                result = &mut connection => return log_end(api, result),
+                Some(end) = lifetime_end.next() => end,
             };
-            if let Err(error) = result {
-                // Garbage, resets and timeouts are normal on an open port.
-                tracing::debug!(api = api.name(), %error, "connection ended");
+            let is_cut = match end {
+                // Nothing would be lost: it has no call, or its peer takes nothing.
+                End::Shutdown => !lifetime.state.has_called(),
+                End::Stalled => true,
+                End::Age | End::ReserveUsed => false,
+            };
+            if is_cut {
+                return log_cut(api, &end, &cuts);
+            }
+            if matches!(end, End::Age) && lifetime.state.has_called() && !lifetime.state.is_http2() {
+                // The next answer says `Connection: close`. A client that sends its next request now must not lose it.
+                lifetime.state.set_old();
+                tokio::select! {
+                    biased;
+                    result = &mut connection => return log_end(api, result),
+                    () = sleep(lifetime.limits.age_grace) => {}
+                    () = lifetime.shutdown.cancelled() => {}
+                }
+            }
+            connection.as_mut().graceful_shutdown();
+            tokio::select! {
+                biased;
+                result = &mut connection => log_end(api, result),
+                () = lifetime.closed(&end) => log_cut(api, &end, &cuts),
             }
         }
+    }
+}
+
+/// How long a connection may last.
+struct Lifetime {
+    state: Arc<ConnectionState>,
+    limits: ConnectionLimits,
+    settings: LimitSettings,
+    shutdown: CancellationToken,
+}
+
+impl Lifetime {
+    /// Resolves when the connection is to end.
+    async fn end(&self) -> End {
+        let reserve_used = async {
+            match self.state.is_reserve {
+                true => self.state.called().await,
+                false => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            () = self.shutdown.cancelled() => End::Shutdown,
+            () = sleep(self.age()), if !self.settings.max_connection_age.is_zero() => End::Age,
+            () = self.state.stalled(self.settings.send_timeout) => End::Stalled,
+            () = reserve_used => End::ReserveUsed,
+        }
+    }
+
+    /// `MAX_CONNECTION_AGE`, up to a tenth shorter or longer, so that connections that began together do not end
+    /// together.
+    fn age(&self) -> Duration {
+        self.settings.max_connection_age.mul_f64(0.9 + 0.2 * fastrand::f64())
+    }
+
+    /// Resolves when a connection that takes no new calls is to be cut, because it does not close by itself.
+    async fn closed(&self, end: &End) {
+        let streams_end = async {
+            match end {
+                End::Age => {
+                    sleep(self.limits.age_grace).await;
+                    self.state.streams.end.cancel();
+                    sleep(self.limits.age_grace.max(self.settings.request_timeout)).await;
+                }
+                End::ReserveUsed => sleep(self.limits.head).await,
+                End::Shutdown | End::Stalled => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = streams_end => {}
+            () = self.state.stalled(self.settings.send_timeout) => {}
+            // Its client does not answer the good-bye.
+            () = self.state.idle_for(self.limits.close_grace) => {}
+        }
+    }
+}
+
+/// The HTTP of a connection.
+fn http_builder(api: Api, limits: &ConnectionLimits, executor: CallExecutor) -> Builder<CallExecutor> {
+    let mut builder = Builder::new(executor);
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        // hyper counts the wait for the next request as a part of its header. `HeaderTimeout` tells them apart.
+        .header_read_timeout(limits.idle)
+        .max_buf_size(BUFFER);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(limits.ping_every)
+        .keep_alive_timeout(limits.ping_timeout)
+        .max_concurrent_streams(STREAMS)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_send_buf_size(SEND_BUFFER)
+        .max_header_list_size(HEADER_LIST)
+        .max_pending_accept_reset_streams(PENDING_RESETS)
+        .max_local_error_reset_streams(LOCAL_RESETS);
+    match api {
+        Api::Grpc => builder.http2_only(),
+        Api::Http => builder,
+    }
+}
+
+fn log_end<E: std::fmt::Display>(api: Api, result: Result<(), E>) {
+    if let Err(error) = result {
+        // Garbage, resets and timeouts are normal on an open port.
+        tracing::debug!(api = api.name(), %error, "connection ended");
+    }
+}
+
+fn log_cut(api: Api, end: &End, cuts: &Sampled) {
+    match end {
+        End::Stalled => {
+            if let Some(connections) = cuts.count() {
+                let api = api.name();
+                tracing::warn!(api, connections, "connections were cut: their peers did not take the answers");
+            }
+        }
+        End::Shutdown | End::Age | End::ReserveUsed => tracing::debug!(api = api.name(), "connection cut"),
     }
 }

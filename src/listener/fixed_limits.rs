@@ -11,6 +11,13 @@ pub struct FixedLimits {
     /// Maximum calls under way on each API; more are refused with RESOURCE_EXHAUSTED. Times the body limit, it bounds
     /// the memory that requests take.
     pub max_calls: usize,
+    /// Bytes of answers that may wait to be sent. Above it, peers that take nothing are given up after a second, and
+    /// calls are refused: first on connections that hold much of it, at twice as many bytes on all.
+    pub unsent_bytes: usize,
+    /// Maximum health and reflection streams that are open at once.
+    pub probe_streams: usize,
+    /// Connections of each API beyond the limits, on which only health is answered.
+    pub reserve: usize,
     /// The limits of a single connection.
     pub connection: ConnectionLimits,
 }
@@ -18,7 +25,8 @@ pub struct FixedLimits {
 /// The limits of a single connection.
 #[derive(Clone, Copy, Debug)]
 pub struct ConnectionLimits {
-    /// How long the header of an HTTP/1 request may take, from its first byte.
+    /// How long the header of an HTTP/1 request may take, from its first byte. On the gRPC port: how long a new client
+    /// may take until it has sent the preface and the SETTINGS of HTTP/2.
     pub head: Duration,
     /// How long a connection may be idle, in either direction, before it is closed.
     ///
@@ -30,11 +38,24 @@ pub struct ConnectionLimits {
     pub ping_every: Duration,
     /// How long the reply to a ping may take.
     pub ping_timeout: Duration,
+    /// Maximum health and reflection streams that one connection has open.
+    pub probe_streams: usize,
+    /// How long a connection without calls may stay open after it was told to close.
+    pub close_grace: Duration,
+    /// How long the streams of a connection go on after `MAX_CONNECTION_AGE`.
+    pub age_grace: Duration,
 }
 
 impl Default for FixedLimits {
     fn default() -> Self {
-        Self { body_timeout: Duration::from_secs(5), max_calls: 16_384, connection: ConnectionLimits::default() }
+        Self {
+            body_timeout: Duration::from_secs(5),
+            max_calls: 16_384,
+            unsent_bytes: 64 * 1024 * 1024,
+            probe_streams: 1_000,
+            reserve: 16,
+            connection: ConnectionLimits::default(),
+        }
     }
 }
 
@@ -45,6 +66,9 @@ impl Default for ConnectionLimits {
             idle: Duration::from_secs(75),
             ping_every: Duration::from_secs(30),
             ping_timeout: Duration::from_secs(20),
+            probe_streams: 16,
+            close_grace: Duration::from_secs(1),
+            age_grace: Duration::from_secs(10),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A timeout for the header of an HTTP/1 request.
+//! A timeout for the header of an HTTP/1 request, and for the preface of HTTP/2.
 
 use std::io;
 use std::pin::Pin;
@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
+
+use super::preface::Greeting;
 
 const IDLE: u8 = 0;
 const HEAD: u8 = 1;
@@ -45,36 +47,40 @@ impl Drop for Busy {
     }
 }
 
-/// Fails a read when the header of an HTTP/1 request takes longer than allowed, counted from its first byte.
+/// Fails a read when the header of an HTTP/1 request, or the preface and SETTINGS of HTTP/2, take longer than allowed.
+/// The time counts from the first byte or, if the client has to speak at once, from the start.
 ///
 /// Why not hyper's own timeout: it also runs while no request is under way (hyper#1628). A short one would close idle
-/// connections that load balancers keep for the next request. HTTP/2 needs none: it has pings.
+/// connections that load balancers keep for the next request. HTTP/2 needs none later: it has pings.
 #[derive(Debug)]
 pub(super) struct HeaderTimeout<S> {
     inner: S,
     limit: Duration,
     clock: Arc<HeaderClock>,
     timer: Pin<Box<Sleep>>,
-    /// `None` before the first byte, then whether the connection is HTTP/1.
-    is_http1: Option<bool>,
+    greeting: Greeting,
 }
 
 impl<S> HeaderTimeout<S> {
-    pub(super) fn new(inner: S, limit: Duration, clock: Arc<HeaderClock>) -> Self {
-        Self { inner, limit, clock, timer: Box::pin(sleep_until(Instant::now())), is_http1: None }
+    /// `speaks_first`: whether the client has to send something at once.
+    pub(super) fn new(inner: S, limit: Duration, speaks_first: bool, clock: Arc<HeaderClock>) -> Self {
+        let timer = Box::pin(sleep_until(Instant::now() + limit));
+        if speaks_first {
+            clock.begins();
+        }
+        Self { inner, limit, clock, timer, greeting: Greeting::new() }
     }
 
     /// Handles bytes that arrived.
     fn arrived(&mut self, bytes: &[u8]) {
-        // The start of HTTP/2's preface, which clients send in one piece. HTTP/1 has no such method.
-        let is_http1 = *self.is_http1.get_or_insert_with(|| !bytes.starts_with(b"PRI"));
-        if is_http1 && self.clock.begins() {
+        self.greeting.read(bytes);
+        if !self.greeting.is_http2() && self.clock.begins() {
             self.timer.as_mut().reset(Instant::now() + self.limit);
         }
     }
 
     fn is_late(&mut self, cx: &mut Context<'_>) -> bool {
-        self.is_http1 == Some(true) && self.clock.is_at_head() && self.timer.as_mut().poll(cx).is_ready()
+        !self.greeting.is_http2() && self.clock.is_at_head() && self.timer.as_mut().poll(cx).is_ready()
     }
 }
 

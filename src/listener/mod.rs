@@ -1,17 +1,29 @@
 //! Sockets, connections, drain, and the stack of layers that each request passes.
 //!
 //! A connection comes in through `accept` (how many at a time), is served by `connection` (HTTP limits, timeouts), and
-//! each of its requests passes `stack`, from top to bottom, to a handler of [`transport`](crate::transport).
+//! each of its requests passes `stack`, from top to bottom, to a handler of [`transport`](crate::transport). The answer
+//! goes back through `sent_body`, which knows what the peer has not taken yet.
 
 mod accept;
 mod api;
 mod call;
+mod call_task;
 mod connection;
+mod connection_state;
 mod file_limit;
 mod fixed_limits;
 mod header_timeout;
 mod layers;
+mod outgoing;
+mod peers;
+mod preface;
+mod reserve;
+mod sampled;
+mod sent_body;
 mod stack;
+mod unsent_memory;
+
+use std::sync::Arc;
 
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -19,12 +31,13 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use self::accept::Acceptor;
+use self::accept::{Acceptor, ConnectionCaps};
 use self::api::Api;
 use self::connection::Connections;
 use self::file_limit::{connection_cap, raise_file_limit};
 pub use self::fixed_limits::{ConnectionLimits, FixedLimits};
 use self::stack::request_stack;
+use self::unsent_memory::UnsentMemory;
 use crate::resolver::Identify;
 use crate::settings::Settings;
 use crate::transport::grpc::{self, GrpcSettings};
@@ -74,24 +87,34 @@ pub async fn serve<R: Identify>(
     let grpc = grpc::routes(
         resolver.clone(),
         readiness.clone(),
-        GrpcSettings { identify: *identify, limits: *limits, reflection: listen.reflection, stream_items },
+        GrpcSettings {
+            identify: *identify,
+            limits: *limits,
+            reflection: listen.reflection,
+            stream_items,
+            probe_streams: fixed.probe_streams,
+        },
     )?;
     let http = http::routes(resolver, readiness, *identify, *limits, fixed.body_timeout)?;
 
     let connections = connection_cap(limits.max_connections, raise_file_limit());
+    // One peer leaves a quarter for the others, unless the operator knows better: a load balancer can be the only peer.
+    let per_peer = limits.max_connections_per_peer.unwrap_or(connections - connections / 4);
+    let caps = ConnectionCaps { all: connections, per_peer, reserve: fixed.reserve };
     let connection = ConnectionLimits {
         // A caller that waits for its answer sends nothing.
         idle: fixed.connection.idle.max(2 * limits.request_timeout),
         ..fixed.connection
     };
+    let memory = Arc::new(UnsentMemory::new(fixed.unsent_bytes));
     let tasks = TaskTracker::new();
     let cut = CancellationToken::new();
     let _cut_when_dropped = cut.clone().drop_guard();
     let run = |listener, api: Api, routes| {
         let stack = request_stack(api, routes, *limits, fixed);
-        let served = Connections::new(api, stack, connection, shutdown.clone());
+        let served = Connections::new(api, stack, connection, *limits, shutdown.clone(), Arc::clone(&memory));
         let (tasks, cut, shutdown) = (tasks.clone(), cut.clone(), shutdown.clone());
-        Acceptor { api, served, connections, tasks, shutdown, cut }.run(listener)
+        Acceptor { api, served, caps, tasks, shutdown, cut }.run(listener)
     };
     tokio::join!(run(listeners.grpc, Api::Grpc, grpc), run(listeners.http, Api::Http, http));
 

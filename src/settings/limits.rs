@@ -25,8 +25,22 @@ pub struct LimitSettings {
     #[arg(long, env, value_name = "TIME", default_value = "10s", value_parser = value::duration())]
     pub drain_timeout: Duration,
 
+    /// How long a client may take nothing of an answer before the call is reset or its connection is closed
+    #[arg(long, env, value_name = "TIME", default_value = "30s", value_parser = value::timeout())]
+    pub send_timeout: Duration,
+
     /// Maximum client connections, for gRPC and for HTTP each
     #[arg(long, env, value_name = "COUNT", default_value = "10000")]
     #[arg(value_parser = value::whole::<usize, 1, 1_000_000>())]
     pub max_connections: usize,
+
+    /// Maximum connections of one client address (IPv6: of its /64), for gRPC and for HTTP each; without it, three
+    /// quarters of --max-connections
+    #[arg(long, env, value_name = "COUNT", value_parser = value::whole::<usize, 1, 1_000_000>())]
+    pub max_connections_per_peer: Option<usize>,
+
+    /// Age at which a connection is closed gracefully, a tenth more or less; 0s is never. Behind a layer-4 load
+    /// balancer it spreads HTTP/2 clients over new replicas
+    #[arg(long, env, value_name = "TIME", default_value = "0s", value_parser = value::duration())]
+    pub max_connection_age: Duration,
 }

@@ -47,6 +47,16 @@ pub(super) struct Connected {
     pub(super) findings: Arc<ServerFindings>,
 }
 
+/// What to do about an SQLite file that does not exist.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum MissingFile {
+    /// Creates it.
+    Create,
+    /// Fails: a command that only reads must not leave a file where the operator mistyped a path. The file that exists
+    /// stays as it is too, without another journal mode.
+    Refuse,
+}
+
 /// Connects to a server that can have the database.
 #[derive(Debug)]
 pub(super) struct Connector {
@@ -54,6 +64,7 @@ pub(super) struct Connector {
     max_connections: u32,
     statement_timeout: Duration,
     lock_wait: LockWait,
+    missing_file: MissingFile,
 }
 
 /// What is known of a server before its pool is made.
@@ -65,8 +76,14 @@ struct Checked {
 }
 
 impl Connector {
-    pub(super) fn new(url: SecretString, max_connections: u32, statement_timeout: Duration) -> Self {
-        Self { url, max_connections, statement_timeout, lock_wait: LockWait::within(statement_timeout) }
+    pub(super) fn new(
+        url: SecretString,
+        max_connections: u32,
+        statement_timeout: Duration,
+        missing_file: MissingFile,
+    ) -> Self {
+        let lock_wait = LockWait::within(statement_timeout);
+        Self { url, max_connections, statement_timeout, lock_wait, missing_file }
     }
 
     pub(super) fn is_sqlite(&self) -> bool {
@@ -77,7 +94,10 @@ impl Connector {
     pub(super) async fn connect(&self) -> Result<Connected, ConnectError> {
         let url = self.url.expose_secret();
         if self.is_sqlite() {
-            create_private_file(url)?;
+            match self.missing_file {
+                MissingFile::Create => create_private_file(url)?,
+                MissingFile::Refuse => require_file(url)?,
+            }
             return self.connect_sqlite().await;
         }
         // A connection of its own first: a pool tries again and again, and does not say why.
@@ -124,7 +144,7 @@ impl Connector {
         match engine {
             Engine::Mysql | Engine::Mariadb => set_mysql_hooks(&mut options, setup, limit),
             Engine::Postgres => set_postgres_hooks(&mut options, setup, limit),
-            Engine::Sqlite => set_sqlite_options(&mut options, limit, self.lock_wait.exact),
+            Engine::Sqlite => set_sqlite_options(&mut options, limit, self.lock_wait.exact, self.missing_file),
         }
         if is_in_memory(url) {
             // Each connection would be a database of its own, and gone with it.
@@ -166,17 +186,23 @@ fn set_postgres_hooks(options: &mut sea_orm::ConnectOptions, setup: ConnectionSe
     });
 }
 
-fn set_sqlite_options(options: &mut sea_orm::ConnectOptions, limit: Duration, lock_wait: Duration) {
+fn set_sqlite_options(
+    options: &mut sea_orm::ConnectOptions,
+    limit: Duration,
+    lock_wait: Duration,
+    missing_file: MissingFile,
+) {
     options.map_sqlx_sqlite_pool_opts(move |pool| {
         pool.after_release(move |connection, _| Box::pin(on_release_sqlite(connection, limit)))
     });
     options.map_sqlx_sqlite_opts(move |sqlite| {
-        // Readers beside the writer, and every commit on disk before it is answered.
-        sqlite
-            .create_if_missing(true)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full)
-            .busy_timeout(lock_wait)
+        // Every commit is on disk before it is answered.
+        let sqlite = sqlite.synchronous(SqliteSynchronous::Full).busy_timeout(lock_wait);
+        match missing_file {
+            // Readers beside the writer.
+            MissingFile::Create => sqlite.create_if_missing(true).journal_mode(SqliteJournalMode::Wal),
+            MissingFile::Refuse => sqlite.create_if_missing(false),
+        }
     });
 }
 
@@ -246,4 +272,13 @@ fn create_private_file(url: &str) -> Result<(), ConnectError> {
         let _ = OpenOptions::new().write(true).create_new(true).mode(0o600).open(options.get_filename());
     }
     Ok(())
+}
+
+/// Fails if an SQLite file does not exist.
+fn require_file(url: &str) -> Result<(), ConnectError> {
+    let options: SqliteConnectOptions = url.parse().map_err(|error| classify::connect_error(&error))?;
+    if is_in_memory(url) || options.get_filename().exists() {
+        return Ok(());
+    }
+    Err(ConnectError::Refused("there is no SQLite file at the path in DATABASE_URL, and this command makes none"))
 }

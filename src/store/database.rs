@@ -8,6 +8,7 @@ use tokio::time::sleep;
 
 use super::clock::Clock;
 use super::connect_error::ConnectError;
+use super::connector::MissingFile;
 use super::error::StoreError;
 use super::pool::{Lease, Pool};
 use super::sql::Engine;
@@ -26,12 +27,12 @@ pub struct Database {
 const CONNECT_EVERY: Duration = Duration::from_millis(500);
 
 impl Database {
-    /// Connects to the first of the servers that takes writes.
+    /// Connects to the first of the servers that takes writes. An SQLite file that does not exist is created.
     ///
     /// # Errors
     /// The error is worth another attempt unless it [is lasting](ConnectError::is_lasting).
     pub async fn connect(settings: &settings::DatabaseSettings) -> Result<Self, ConnectError> {
-        Ok(Self { pool: Pool::connect(settings).await? })
+        Ok(Self { pool: Pool::connect(settings, MissingFile::Create).await? })
     }
 
     /// Connects, and tries again for up to [`settings::DatabaseSettings::wait`] while no server can be used yet.
@@ -39,17 +40,33 @@ impl Database {
     /// # Errors
     /// The last error.
     pub async fn wait_and_connect(settings: &settings::DatabaseSettings) -> Result<Self, ConnectError> {
+        Self::wait_and_connect_to(settings, MissingFile::Create).await
+    }
+
+    /// The same, but an SQLite file that does not exist is an error, and is not created.
+    ///
+    /// # Errors
+    /// The last error.
+    pub async fn wait_and_connect_existing(settings: &settings::DatabaseSettings) -> Result<Self, ConnectError> {
+        Self::wait_and_connect_to(settings, MissingFile::Refuse).await
+    }
+
+    async fn wait_and_connect_to(
+        settings: &settings::DatabaseSettings,
+        missing_file: MissingFile,
+    ) -> Result<Self, ConnectError> {
         let begun = Instant::now();
         let mut is_logged = false;
         loop {
-            match Self::connect(settings).await {
+            match Pool::connect(settings, missing_file).await {
+                Ok(pool) => return Ok(Self { pool }),
                 Err(error) if !error.is_lasting() && begun.elapsed() < settings.wait => {
                     if !std::mem::replace(&mut is_logged, true) {
                         tracing::warn!(wait_s = settings.wait.as_secs(), "waiting for the database");
                     }
                     sleep(CONNECT_EVERY).await;
                 }
-                result => return result,
+                Err(error) => return Err(error),
             }
         }
     }

@@ -1,11 +1,13 @@
 //! Creating and changing the tables, also when many replicas start at once.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use migration::{Migrator, MigratorTrait};
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr, TransactionTrait};
 
 use super::database::Database;
+use super::schema::{self, Catalogue, CheckError, ForeignSchema};
 use super::sql::Engine;
 
 /// Why the tables could not be created or changed.
@@ -14,10 +16,28 @@ pub enum MigrateError {
     /// Another process migrates the database and does not finish.
     #[error("another process has been migrating the database for {} s", LOCK_WAIT.as_secs())]
     Locked,
+    /// The tables are not this service's.
+    #[error(transparent)]
+    Foreign(#[from] ForeignSchema),
+    /// Undoing the migrations would delete rows.
+    #[error("this deletes the rows of {}: repeat it with --yes if that is what you want", .0.join(", "))]
+    RowsWouldBeLost(Vec<&'static str>),
     /// The database refuses. The text is for operators: it names tables, but no data.
     #[error("the database could not be migrated: {0}")]
     Database(#[from] DbErr),
 }
+
+impl From<CheckError> for MigrateError {
+    fn from(error: CheckError) -> Self {
+        match error {
+            CheckError::Foreign(foreign) => Self::Foreign(foreign),
+            CheckError::Database(error) => Self::Database(error),
+        }
+    }
+}
+
+/// The table in which SeaORM records the migrations.
+const MIGRATIONS_TABLE: &str = "seaql_migrations";
 
 /// A migration, and whether the database has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,14 +58,38 @@ impl Database {
     /// Applies every migration that the database does not have. Safe to call from many replicas at once.
     ///
     /// # Errors
-    /// [`MigrateError`].
+    /// [`MigrateError`]. After [`MigrateError::Foreign`] nothing has changed.
     pub async fn migrate_up(&self) -> Result<(), MigrateError> {
         if self.is_migrated().await.unwrap_or(false) {
-            return Ok(()); // The usual start needs no lock.
+            return self.check_schema().await; // The usual start needs no lock.
         }
         let lock = self.lock_migrations().await?;
-        let done = Migrator::up(&lock, None).await;
+        // On MySQL nothing undoes what a migration does, so the check comes first.
+        let done = match check(&lock, self.engine()).await {
+            Ok(()) => Migrator::up(&lock, None).await.map_err(MigrateError::from),
+            Err(error) => Err(error),
+        };
         self.unlock_migrations(lock, done).await
+    }
+
+    /// Fails unless the tables are this service's or are still to be made, and fails if another program keeps its
+    /// contacts here. Changes nothing.
+    ///
+    /// # Errors
+    /// [`MigrateError`].
+    pub async fn check_schema(&self) -> Result<(), MigrateError> {
+        check(&self.connection(), self.engine()).await
+    }
+
+    /// Fails unless the tables are this service's, whatever their rows say. Changes nothing.
+    ///
+    /// # Errors
+    /// [`MigrateError`].
+    pub async fn check_tables(&self) -> Result<(), MigrateError> {
+        let (connection, engine) = (self.connection(), self.engine());
+        let applied = applied_migrations(&connection, engine).await?;
+        schema::check_tables(&connection, engine, &applied).await?;
+        Ok(())
     }
 
     /// Undoes the last `steps` migrations, or all. The data of their tables is lost.
@@ -54,7 +98,20 @@ impl Database {
     /// [`MigrateError`].
     pub async fn migrate_down(&self, steps: Option<u32>) -> Result<(), MigrateError> {
         let lock = self.lock_migrations().await?;
-        let done = Migrator::down(&lock, steps).await;
+        let done = Migrator::down(&lock, steps).await.map_err(MigrateError::from);
+        self.unlock_migrations(lock, done).await
+    }
+
+    /// The same, but only if no row is lost.
+    ///
+    /// # Errors
+    /// [`MigrateError`]. After [`MigrateError::RowsWouldBeLost`] nothing has changed.
+    pub async fn migrate_down_without_loss(&self, steps: Option<u32>) -> Result<(), MigrateError> {
+        let lock = self.lock_migrations().await?;
+        let done = match refuse_loss(&lock, self.engine(), steps).await {
+            Ok(()) => Migrator::down(&lock, steps).await.map_err(MigrateError::from),
+            Err(error) => Err(error),
+        };
         self.unlock_migrations(lock, done).await
     }
 
@@ -63,7 +120,7 @@ impl Database {
     /// # Errors
     /// [`MigrateError`].
     pub async fn migration_status(&self) -> Result<Vec<MigrationStatus>, MigrateError> {
-        let applied = self.applied_migrations().await?;
+        let applied = applied_migrations(&self.connection(), self.engine()).await?;
         let status = |name: String| MigrationStatus { applied: applied.contains(&name), name };
         Ok(Migrator::migrations().iter().map(|migration| status(migration.name().to_owned())).collect())
     }
@@ -74,18 +131,6 @@ impl Database {
     /// [`MigrateError`].
     pub async fn is_migrated(&self) -> Result<bool, MigrateError> {
         Ok(self.migration_status().await?.iter().all(|migration| migration.applied))
-    }
-
-    async fn applied_migrations(&self) -> Result<Vec<String>, DbErr> {
-        let connection = self.connection();
-        let manager = migration::SchemaManager::new(&connection);
-        if !manager.has_table("seaql_migrations").await? {
-            return Ok(Vec::new());
-        }
-        let mut select = sea_orm::sea_query::Query::select();
-        select.column("version").from("seaql_migrations");
-        let rows = connection.query_all(&select).await?;
-        rows.iter().map(|row| row.try_get_by_index(0)).collect()
     }
 
     /// Begins a transaction that holds the migration lock: SeaORM's migrator takes none.
@@ -112,7 +157,11 @@ impl Database {
         Err(MigrateError::Locked)
     }
 
-    async fn unlock_migrations(&self, lock: DatabaseTransaction, done: Result<(), DbErr>) -> Result<(), MigrateError> {
+    async fn unlock_migrations(
+        &self,
+        lock: DatabaseTransaction,
+        done: Result<(), MigrateError>,
+    ) -> Result<(), MigrateError> {
         if let Some(release) = self.engine().release_migration_lock() {
             lock.execute_unprepared(&release).await?;
         }
@@ -120,11 +169,36 @@ impl Database {
             Ok(()) => lock.commit().await?,
             Err(error) => {
                 lock.rollback().await?;
-                return Err(error.into());
+                return Err(error);
             }
         }
         Ok(())
     }
+}
+
+/// Returns the names of the migrations that the database has.
+async fn applied_migrations(connection: &impl ConnectionTrait, engine: Engine) -> Result<BTreeSet<String>, DbErr> {
+    if Catalogue::read(connection, engine).await?.table_named(MIGRATIONS_TABLE).is_none() {
+        return Ok(BTreeSet::new());
+    }
+    let mut select = sea_orm::sea_query::Query::select();
+    select.column("version").from(MIGRATIONS_TABLE);
+    let rows = connection.query_all(&select).await?;
+    rows.iter().map(|row| row.try_get_by_index(0)).collect()
+}
+
+async fn check(connection: &impl ConnectionTrait, engine: Engine) -> Result<(), MigrateError> {
+    let applied = applied_migrations(connection, engine).await?;
+    Ok(schema::check(connection, engine, &applied).await?)
+}
+
+/// Fails if a table of the migrations to undo has rows.
+async fn refuse_loss(lock: &DatabaseTransaction, engine: Engine, steps: Option<u32>) -> Result<(), MigrateError> {
+    let applied = applied_migrations(lock, engine).await?;
+    let steps = steps.and_then(|steps| usize::try_from(steps).ok()).unwrap_or(usize::MAX);
+    let undone: Vec<String> = applied.into_iter().rev().take(steps).collect();
+    let lost = schema::tables_with_rows(lock, engine, &undone).await?;
+    if lost.is_empty() { Ok(()) } else { Err(MigrateError::RowsWouldBeLost(lost)) }
 }
 
 /// Tries to take the migration lock, without waiting. Returns whether it was free.

@@ -9,6 +9,7 @@
 //! | `pool`, `servers`, `connector`, `server_role` | connections, and which server they lead to |
 //! | `error`, `connect_error`, `classify` | errors by what can be done about them |
 //! | `migrate` | creating and changing the tables while many replicas start |
+//! | `schema/` | whether the tables are this service's |
 //! | `audit`, `repair_ops` | what `identity verify` reads and repairs |
 //!
 //! To add a database: a file in `sql/`, a variant of `Engine`, a way to connect in `connector`. The compiler then names
@@ -29,6 +30,7 @@ mod migrate;
 mod pool;
 mod repair_ops;
 mod rows;
+mod schema;
 mod server_role;
 mod servers;
 mod sql;
@@ -40,4 +42,5 @@ pub use connect_error::ConnectError;
 pub use database::{Database, DatabaseTransaction};
 pub use error::{Cause, StoreError};
 pub use migrate::{MigrateError, MigrationStatus};
+pub use schema::ForeignSchema;
 pub use traits::{LookupResult, MAX_LOOKUP, Store, Transaction};

@@ -22,7 +22,7 @@ use tokio::sync::{Mutex, watch};
 use tokio::time::{sleep, timeout};
 
 use super::connect_error::ConnectError;
-use super::connector::{CLOSE_WITHIN, Connected};
+use super::connector::{CLOSE_WITHIN, Connected, MissingFile};
 use super::error::{ConnectionState, StoreError};
 use super::server_role::ServerRole;
 use super::servers::Servers;
@@ -76,8 +76,11 @@ struct Replacement {
 }
 
 impl Pool {
-    pub(super) async fn connect(settings: &settings::DatabaseSettings) -> Result<Self, ConnectError> {
-        let servers = Servers::new(settings);
+    pub(super) async fn connect(
+        settings: &settings::DatabaseSettings,
+        missing_file: MissingFile,
+    ) -> Result<Self, ConnectError> {
+        let servers = Servers::new(settings, missing_file);
         let (server, connected) = servers.connect(0).await?;
         Ok(Self(Arc::new(Shared {
             servers,

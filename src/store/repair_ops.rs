@@ -2,15 +2,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use sea_orm::{ConnectionTrait, EntityTrait, QueryFilter, QueryTrait};
+use sea_orm::sea_query::{Alias, Query, UpdateStatement};
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryTrait};
 
 use super::audit::{self, Owner, StoredContact};
 use super::database::{Database, DatabaseTransaction};
+use super::entity::contact;
 use super::entity::identifier::{self, Column};
 use super::error::StoreError;
+use super::rows::to_naive;
+use super::sql::contact_column;
 use super::traits::{Store, Transaction};
 use super::write;
-use crate::domain::{ContactId, Identifier};
+use crate::domain::{ContactId, Identifier, IdentifierKind, Timestamp};
 
 impl DatabaseTransaction {
     /// Returns the contacts that have one of these ids or link to one, soft-deleted ones included.
@@ -46,9 +50,68 @@ impl DatabaseTransaction {
             .into_query();
         self.lease.bounded(self.transaction.execute(&update)).await.map(drop)
     }
+
+    /// Deletes the row of an identifier, if this contact still owns it.
+    ///
+    /// # Errors
+    /// As every write.
+    pub async fn disown(&mut self, identifier: &Identifier, owner: ContactId) -> Result<(), StoreError> {
+        let (kind, value) = (identifier.kind().name(), identifier.value().as_bytes());
+        self.lease.bounded(write::release_one(&self.transaction, kind, value, owner.0)).await.map(drop)
+    }
+
+    /// Replaces the value that a contact holds in the column of this kind. `None` becomes NULL.
+    ///
+    /// # Errors
+    /// As every write.
+    pub async fn rewrite(
+        &mut self,
+        contact: ContactId,
+        kind: IdentifierKind,
+        value: Option<&Identifier>,
+        updated_at: Timestamp,
+    ) -> Result<(), StoreError> {
+        let update = rewrite_row(contact, kind, value, updated_at)?;
+        self.lease.bounded(self.transaction.execute(&update)).await.map(drop)
+    }
+}
+
+/// The statement of [`DatabaseTransaction::rewrite`].
+pub(super) fn rewrite_row(
+    contact: ContactId,
+    kind: IdentifierKind,
+    value: Option<&Identifier>,
+    updated_at: Timestamp,
+) -> Result<UpdateStatement, StoreError> {
+    let mut update = Query::update();
+    update
+        .table(contact::Entity)
+        .value(Alias::new(contact_column(kind)), value.map(|value| value.value().to_owned()))
+        .value(contact::Column::UpdatedAt, to_naive(updated_at)?)
+        .and_where(contact::Column::Id.eq(contact.0));
+    Ok(update)
 }
 
 impl Database {
+    /// Returns the contacts that have one of these ids or link to one, soft-deleted ones included.
+    ///
+    /// # Errors
+    /// As every read.
+    pub async fn linked(&self, ids: &BTreeSet<ContactId>) -> Result<Vec<StoredContact>, StoreError> {
+        let ids: Vec<i64> = ids.iter().map(|id| id.0).collect();
+        let lease = self.pool.lease().await?;
+        lease.bounded(audit::query_linked(lease.connection(), lease.engine(), &ids)).await
+    }
+
+    /// Returns the owner of each of these identifiers that has one.
+    ///
+    /// # Errors
+    /// As every read.
+    pub async fn owners(&self, identifiers: &[Identifier]) -> Result<BTreeMap<Identifier, Owner>, StoreError> {
+        let lease = self.pool.lease().await?;
+        lease.bounded(audit::query_owners(lease.connection(), lease.engine(), identifiers)).await
+    }
+
     /// Deletes an `Identifier` row if it still names this contact and no live contact of its identity holds the
     /// identifier. Returns whether it did. Locks and writes the root of the identity, as every change does.
     ///

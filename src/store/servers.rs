@@ -3,7 +3,7 @@
 use secrecy::SecretString;
 
 use super::connect_error::ConnectError;
-use super::connector::{Connected, Connector};
+use super::connector::{Connected, Connector, MissingFile};
 use crate::settings;
 
 /// The servers that can have the database, in order of preference.
@@ -13,8 +13,9 @@ pub(super) struct Servers {
 }
 
 impl Servers {
-    pub(super) fn new(settings: &settings::DatabaseSettings) -> Self {
-        let connector = |url: &SecretString| Connector::new(url.clone(), settings.connections, settings.timeout);
+    pub(super) fn new(settings: &settings::DatabaseSettings, missing_file: MissingFile) -> Self {
+        let connector =
+            |url: &SecretString| Connector::new(url.clone(), settings.connections, settings.timeout, missing_file);
         Self { connectors: settings.servers.iter().map(connector).collect() }
     }
 

@@ -45,13 +45,16 @@ fn hot_path(
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
     use std::fmt::Write;
     use std::time::Duration;
 
     use super::*;
     use crate::domain::{ContactRef, IdentifierKind, Link, Merge, NewContact};
     use crate::store::audit::{self, Rows};
+    use crate::store::repair_ops;
     use crate::store::sql::{LockWait, mysql, postgres};
+    use crate::store::traits::MAX_LOOKUP;
 
     const NOW: Timestamp = Timestamp(1_700_000_000_000_000);
 
@@ -93,7 +96,8 @@ mod tests {
             ("audit contacts", plain(audit::contacts_sql(engine, Rows::After(0, 1_000)))),
             ("audit identifiers", plain(audit::identifiers_sql(r#"(SELECT * FROM "Identifier")"#))),
             ("audit merges", plain(audit::merges_sql(Rows::Only(1)))),
-            ("audit linked", plain(audit::linked_sql(engine, &[1, 2], "linkedId", "Contact_linkedId"))),
+            ("audit linked", audit::linked_rows(engine, &[1, 2, 3], "linkedId", "Contact_linkedId")),
+            ("rewrite", built(&repair_ops::rewrite_row(ContactId(1), IdentifierKind::Phone, None, NOW).unwrap())),
             ("audit owners", engine.owned_rows_with(&audit::identifier_columns(), &identifiers)),
         ]);
         let lock_wait = LockWait::within(Duration::from_secs(3));
@@ -150,6 +154,18 @@ mod tests {
             ("sqlite", Engine::Sqlite),
         ] {
             insta::assert_snapshot!(name, statements(engine));
+        }
+    }
+    /// A statement for each id, or for each length of a list, would make room for others in a connection's cache.
+    #[test]
+    fn an_audit_prepares_few_statements() {
+        let ids: Vec<i64> = (0..).take(MAX_LOOKUP).collect();
+        for engine in [Engine::Mysql, Engine::Mariadb, Engine::Postgres, Engine::Sqlite] {
+            let linked = |count: usize| audit::linked_rows(engine, &ids[..count], "id", "PRIMARY").sql;
+            let texts: BTreeSet<String> = (1..=MAX_LOOKUP).map(linked).collect();
+            assert_eq!(texts.len(), 8, "{engine:?}");
+            assert_eq!(audit::contacts_sql(engine, Rows::Only(1)), audit::contacts_sql(engine, Rows::Only(2)));
+            assert_eq!(audit::merges_sql(Rows::After(1, 9)), audit::merges_sql(Rows::After(2, 9)));
         }
     }
 }

@@ -63,6 +63,15 @@ pub enum ApiError {
         /// Maximum size of an answer, in bytes.
         limit: usize,
     },
+    /// The connection is beyond the limits of connections.
+    #[error("too many connections are open: beyond the limit only health is answered")]
+    ConnectionsFull,
+    /// Too many health or reflection streams.
+    #[error("too many health and reflection streams are open")]
+    StreamsFull,
+    /// The connection has reached its maximum age.
+    #[error("the connection has reached its maximum age: open the stream again, on a new connection")]
+    ConnectionTooOld,
     /// An error of the resolver.
     #[error(transparent)]
     Identify(#[from] IdentifyError),
@@ -111,6 +120,9 @@ impl ApiError {
             Self::Identify(IdentifyError::IdentityTooLarge(_)) => {
                 (Code::FailedPrecondition, "IDENTITY_TOO_LARGE", None)
             }
+            Self::ConnectionsFull => (Code::ResourceExhausted, "CONNECTIONS_FULL", Some(UNAVAILABLE_RETRY)),
+            Self::StreamsFull => (Code::ResourceExhausted, "STREAMS_FULL", Some(UNAVAILABLE_RETRY)),
+            Self::ConnectionTooOld => (Code::Unavailable, "CONNECTION_TOO_OLD", Some(OVERLOADED_RETRY)),
             Self::Identify(IdentifyError::Overloaded) => {
                 (Code::ResourceExhausted, "OVERLOADED", Some(OVERLOADED_RETRY))
             }
@@ -144,6 +156,9 @@ impl ApiError {
             | Self::UnknownPath
             | Self::WrongHttpMethod
             | Self::NotReady
+            | Self::ConnectionsFull
+            | Self::StreamsFull
+            | Self::ConnectionTooOld
             | Self::Identify(_) => HashMap::new(),
         }
     }
@@ -180,6 +195,9 @@ mod tests {
             ApiError::NotReady,
             ApiError::AnswerTooLarge { limit: 7 },
             ApiError::Identify(IdentityTooLarge { limit: 7 }.into()),
+            ApiError::ConnectionsFull,
+            ApiError::StreamsFull,
+            ApiError::ConnectionTooOld,
             ApiError::Identify(IdentifyError::Overloaded),
             ApiError::Identify(IdentifyError::Unavailable),
             ApiError::Identify(IdentifyError::DeadlineExceeded),

@@ -18,6 +18,7 @@
 pub mod batch;
 mod batch_answer;
 pub mod batch_size;
+pub mod connection;
 pub mod deadline;
 pub mod errors;
 pub mod grpc;
@@ -26,6 +27,7 @@ mod listing;
 pub(crate) mod methods;
 pub mod ordering;
 pub mod parse;
+pub mod peer;
 pub mod readiness;
 pub mod request_id;
 pub mod routes;

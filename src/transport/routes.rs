@@ -26,6 +26,8 @@ pub struct Route {
     pub http_route: Option<String>,
     /// Whether machines call it every few seconds, so that the log shows it at debug level only.
     pub is_probe: bool,
+    /// Whether the caller or the service sends a stream of messages.
+    pub is_stream: bool,
 }
 
 /// The name of an outcome in the log and in the header `Identity-Outcome`.

@@ -1,11 +1,11 @@
 //! The invariants. Each is decided by one row and the rows that it points at, without I/O.
 
 use super::finding::Finding;
-use crate::domain::Identifier;
+use crate::domain::{Identifier, Region, StoredForm};
 use crate::store::audit::{ContactRow, IdentifierRow, MergeRow, Owner, StoredContact};
 
-/// Returns what is wrong with a contact.
-pub(super) fn check_contact(row: &ContactRow) -> Vec<Finding> {
+/// Returns what is wrong with a contact. `region` is the phone region in force.
+pub(super) fn check_contact(row: &ContactRow, region: Option<Region>) -> Vec<Finding> {
     let contact = &row.contact;
     let mut findings = Vec::new();
     if contact.says_primary != contact.linked_to.is_none() {
@@ -13,10 +13,20 @@ pub(super) fn check_contact(row: &ContactRow) -> Vec<Finding> {
         findings.push(Finding::Precedence { contact: contact.id.0, linked_to });
     }
     findings.extend(check_link(row));
-    if !contact.is_deleted {
-        let owned =
-            row.owners.iter().filter_map(|(identifier, owner)| check_owner(contact, identifier, owner.as_ref()));
-        findings.extend(owned);
+    if contact.is_deleted {
+        return findings; // It matches nothing, whatever it carries.
+    }
+    if row.owners.is_empty() {
+        findings.push(Finding::NoIdentifier { contact: contact.id.0 });
+    }
+    for (identifier, owner) in &row.owners {
+        let (contact_id, kind) = (contact.id.0, identifier.kind().name());
+        findings.extend(match identifier.stored_form(region) {
+            StoredForm::Canonical => check_owner(contact, identifier, owner.as_ref()),
+            StoredForm::NotCanonical(_) => Some(Finding::NotCanonical { contact: contact_id, kind }),
+            StoredForm::Blank => Some(Finding::Blank { contact: contact_id, kind }),
+            StoredForm::Malformed => Some(Finding::Malformed { contact: contact_id, kind }),
+        });
     }
     findings
 }
@@ -26,10 +36,10 @@ fn check_link(row: &ContactRow) -> Option<Finding> {
     let Some(target) = &row.target else { return Some(Finding::LinkToNobody { contact, linked_to }) };
     if target.linked_to.is_some() {
         Some(Finding::LinkNotFlat { contact, linked_to })
-    } else if row.contact.is_deleted {
-        None // It may be older than its primary, which replaced it.
-    } else if target.is_deleted {
-        Some(Finding::PrimaryDeleted { contact, primary: linked_to })
+    } else if row.contact.is_deleted || target.is_deleted {
+        // A deleted contact may be older than its primary, which replaced it. A deleted primary is replaced at the
+        // next change of its identity.
+        None
     } else if (row.contact.created_at, contact) < (target.created_at, linked_to) {
         Some(Finding::PrimaryNotOldest { contact, primary: linked_to })
     } else {
@@ -37,21 +47,23 @@ fn check_link(row: &ContactRow) -> Option<Finding> {
     }
 }
 
+/// A deleted contact may own an identifier of its own identity: it leads there as well as a live one.
 fn check_owner(contact: &StoredContact, identifier: &Identifier, owner: Option<&Owner>) -> Option<Finding> {
     let (id, kind) = (contact.id.0, identifier.kind().name());
-    match owner.and_then(|owner| Some((owner.id.0, owner.rightful_root()?))) {
+    let holder = owner.and_then(|owner| Some((owner.id.0, owner.found.as_ref().filter(|found| found.carries)?)));
+    match holder {
         None => Some(Finding::NotOwned { contact: id, kind }),
-        Some((owner, root)) if root != contact.root() => Some(Finding::OwnedTwice { contact: id, kind, owner }),
-        Some(_) => None,
+        Some((_, found)) if found.root == contact.root() => None,
+        Some((_, found)) if found.is_deleted => Some(Finding::NotOwned { contact: id, kind }),
+        Some((owner, _)) => Some(Finding::OwnedTwice { contact: id, kind, owner }),
     }
 }
 
-/// Returns what is wrong with an `Identifier` row.
+/// Returns what is wrong with an `Identifier` row. What a deleted contact owns is free for the next request.
 pub(super) fn check_identifier(row: &IdentifierRow) -> Option<Finding> {
     let (kind, owner) = (row.kind.clone(), row.owner.id.0);
     match &row.owner.found {
         None => Some(Finding::OwnerMissing { kind, owner }),
-        Some(found) if found.is_deleted => Some(Finding::OwnerDeleted { kind, owner }),
         Some(found) if !found.carries => Some(Finding::OwnerWithout { kind, owner }),
         Some(_) => None,
     }

@@ -35,13 +35,6 @@ pub enum Finding {
         /// Its `linkedId`.
         linked_to: i64,
     },
-    /// A live contact whose primary is deleted, so its identity has no primary.
-    PrimaryDeleted {
-        /// The contact.
-        contact: i64,
-        /// Its `linkedId`.
-        primary: i64,
-    },
     /// A contact that is older than its primary.
     PrimaryNotOldest {
         /// The older contact.
@@ -49,7 +42,33 @@ pub enum Finding {
         /// Its primary.
         primary: i64,
     },
-    /// A live contact carries an identifier that no live contact owns.
+    /// A live contact carries a blank text (empty, or white space and format characters) in place of NULL.
+    Blank {
+        /// The contact.
+        contact: i64,
+        /// The kind of the identifier.
+        kind: &'static str,
+    },
+    /// A live contact carries a value that is not canonical by the rules in force: no request finds it.
+    NotCanonical {
+        /// The contact.
+        contact: i64,
+        /// The kind of the identifier.
+        kind: &'static str,
+    },
+    /// A live contact carries a value that is no identifier of its kind. Nothing can be made of it.
+    Malformed {
+        /// The contact.
+        contact: i64,
+        /// The kind of the identifier.
+        kind: &'static str,
+    },
+    /// A live contact carries no identifier.
+    NoIdentifier {
+        /// The contact.
+        contact: i64,
+    },
+    /// A live contact carries an identifier that no contact of its identity owns.
     NotOwned {
         /// The contact.
         contact: i64,
@@ -67,13 +86,6 @@ pub enum Finding {
     },
     /// An identifier is owned by a contact that does not exist.
     OwnerMissing {
-        /// The kind of the identifier.
-        kind: String,
-        /// The contact that its row names.
-        owner: i64,
-    },
-    /// An identifier is owned by a deleted contact.
-    OwnerDeleted {
         /// The kind of the identifier.
         kind: String,
         /// The contact that its row names.
@@ -122,21 +134,30 @@ impl fmt::Display for Finding {
             Self::LinkNotFlat { contact, linked_to } => {
                 write!(f, "contact {contact} is linked to {linked_to}, which is a secondary")
             }
-            Self::PrimaryDeleted { contact, primary } => {
-                write!(f, "contact {contact} has no primary: {primary} is deleted")
-            }
             Self::PrimaryNotOldest { contact, primary } => {
                 write!(f, "contact {contact} is older than its primary {primary}")
             }
-            Self::NotOwned { contact, kind } => write!(f, "contact {contact}: no live contact owns its {kind}"),
+            Self::Blank { contact, kind } => write!(f, "contact {contact}: its {kind} is blank"),
+            Self::NotCanonical { contact, kind } => {
+                write!(f, "contact {contact}: its {kind} is not canonical, so no request finds it")
+            }
+            Self::Malformed { contact, kind } => {
+                write!(
+                    f,
+                    "contact {contact}: its {kind} is malformed, which cannot be repaired: correct it or set NULL"
+                )
+            }
+            Self::NoIdentifier { contact } => {
+                write!(f, "contact {contact} carries no identifier, which cannot be repaired: set its deletedAt")
+            }
+            Self::NotOwned { contact, kind } => {
+                write!(f, "contact {contact}: no contact of its identity owns its {kind}")
+            }
             Self::OwnedTwice { contact, kind, owner } => {
                 write!(f, "contact {contact}: its {kind} is owned by another identity, through contact {owner}")
             }
             Self::OwnerMissing { kind, owner } => {
                 write!(f, "identifier: contact {owner} owns an identifier ({kind}) and does not exist")
-            }
-            Self::OwnerDeleted { kind, owner } => {
-                write!(f, "identifier: contact {owner} owns an identifier ({kind}) and is deleted")
             }
             Self::OwnerWithout { kind, owner } => {
                 write!(f, "identifier: contact {owner} owns an identifier ({kind}) that it does not carry")

@@ -5,32 +5,40 @@
 //! | `finding` | the kinds of broken invariants, and how to add one |
 //! | `check` | decides each invariant by one row and the rows that it points at |
 //! | `subject` | one row that may be damaged |
+//! | `connected` | the contacts that belong together, with canonical identifiers |
 //! | `repair_plan` | what a repair changes |
 //! | `repair` | the transaction of a repair, under the resolver's locks |
-//! | `report` | the output |
+//! | `preview` | what a plan of all repairs remembers |
+//! | `repairs`, `report` | the output |
 //!
 //! `verify` reads a page of rows, and the rows that they point at, in one statement. So memory is limited. Writes of a
 //! running service cause no false alarm: each damaged row is read once more before it is reported.
 
 mod check;
+mod connected;
 mod finding;
+mod preview;
 mod repair;
 mod repair_plan;
+mod repairs;
 mod report;
 mod subject;
 
+use std::collections::BTreeSet;
 use std::io::IsTerminal;
 
 use anyhow::Context;
 use indicatif::{ProgressBar, ProgressStyle};
 
 pub use finding::Finding;
-pub use repair_plan::Repair;
-pub use report::FindingFormat;
+pub use repairs::Repair;
+pub use report::{FindingFormat, VerifyMode};
 
-use crate::store::audit::Rows;
+use crate::domain::{ContactId, Region};
+use crate::store::audit::{ContactRow, Rows};
 use crate::store::{Database, StoreError};
 use check::{check_contact, check_identifier, check_merge};
+use preview::Preview;
 use report::FindingWriter;
 use subject::Subject;
 
@@ -39,11 +47,23 @@ const PAGE_SIZE: u64 = 1_000;
 
 /// Checks all tables and prints the findings. Returns whether nothing is wrong, or everything was repaired.
 ///
+/// `region` is the phone region in force: it decides which phone numbers are canonical.
+///
 /// # Errors
 /// One line for the operator.
-pub async fn verify(database: Database, is_repair: bool, format: FindingFormat) -> anyhow::Result<bool> {
-    let report = FindingWriter::begin(format).context("cannot print the findings")?;
-    let mut verification = Verification { database, is_repair, report, progress: ProgressBar::hidden() };
+pub async fn verify(
+    database: Database,
+    region: Option<Region>,
+    mode: VerifyMode,
+    format: FindingFormat,
+) -> anyhow::Result<bool> {
+    let report = FindingWriter::begin(format, mode).context("cannot print the findings")?;
+    let preview = Preview::default();
+    let mut verification =
+        Verification { database, region, mode, report, preview, progress: ProgressBar::hidden(), last_contact: None };
+    if mode == VerifyMode::Plan {
+        verification.plan_joins().await?;
+    }
     verification.check_contacts().await?;
     verification.check_identifiers().await?;
     verification.check_merges().await?;
@@ -55,25 +75,55 @@ pub async fn verify(database: Database, is_repair: bool, format: FindingFormat) 
 /// A run of `identity verify`.
 struct Verification {
     database: Database,
-    is_repair: bool,
+    region: Option<Region>,
+    mode: VerifyMode,
     report: FindingWriter,
+    preview: Preview,
     progress: ProgressBar,
+    /// The id up to which contacts were read.
+    last_contact: Option<i64>,
 }
 
 impl Verification {
-    async fn check_contacts(&mut self) -> anyhow::Result<()> {
-        let last = self.database.last_contact().await.map_err(read_error)?;
-        self.show_progress("contacts", last.unsigned_abs())?;
-        let mut after = i64::MIN;
-        loop {
-            let rows = self.database.audit_contacts(Rows::After(after, PAGE_SIZE)).await.map_err(read_error)?;
-            let Some(newest) = rows.last() else { return Ok(()) };
-            after = newest.contact.id.0;
-            self.report.counts.contacts += rows.len() as u64;
-            let suspects = rows.iter().filter(|row| !check_contact(row).is_empty());
-            self.confirm_and_report(suspects.map(|row| Subject::Contact(row.contact.id.0)).collect()).await?;
-            self.progress.set_position(after.unsigned_abs());
+    /// Prints the joins that a repair would make, before anything else: a join cannot be undone.
+    async fn plan_joins(&mut self) -> anyhow::Result<()> {
+        self.show_progress("joins", self.database.last_contact().await.map_err(read_error)?.unsigned_abs())?;
+        while let Some(rows) = self.next_contacts().await? {
+            for subject in self.suspects(&rows) {
+                let contacts = BTreeSet::from([subject]);
+                let plan = repair::plan_repair(&self.database, &contacts, self.region).await.map_err(read_error)?;
+                for join in plan.map(|plan| self.preview.joins(&plan)).unwrap_or_default() {
+                    let report = &mut self.report;
+                    let printed = self.progress.suspend(|| report.write_join(&join));
+                    printed.context("cannot print the findings")?;
+                }
+            }
         }
+        self.report.end_joins().context("cannot print the findings")
+    }
+
+    async fn check_contacts(&mut self) -> anyhow::Result<()> {
+        self.show_progress("contacts", self.database.last_contact().await.map_err(read_error)?.unsigned_abs())?;
+        while let Some(rows) = self.next_contacts().await? {
+            self.report.counts.contacts += rows.len() as u64;
+            let suspects = self.suspects(&rows);
+            self.confirm_and_report(suspects.into_iter().map(|id| Subject::Contact(id.0)).collect()).await?;
+        }
+        Ok(())
+    }
+
+    /// Returns the next page of contacts. `None` ends a pass, and the next call begins another.
+    async fn next_contacts(&mut self) -> anyhow::Result<Option<Vec<ContactRow>>> {
+        let after = self.last_contact.unwrap_or(i64::MIN);
+        let rows = self.database.audit_contacts(Rows::After(after, PAGE_SIZE)).await.map_err(read_error)?;
+        self.progress.set_position(self.last_contact.unwrap_or_default().unsigned_abs());
+        self.last_contact = rows.last().map(|newest| newest.contact.id.0);
+        Ok(self.last_contact.is_some().then_some(rows))
+    }
+
+    fn suspects(&self, rows: &[ContactRow]) -> Vec<ContactId> {
+        let suspects = rows.iter().filter(|row| !check_contact(row, self.region).is_empty());
+        suspects.map(|row| row.contact.id).collect()
     }
 
     async fn check_identifiers(&mut self) -> anyhow::Result<()> {
@@ -114,19 +164,28 @@ impl Verification {
 
     /// Reads the suspects of a page once more, then repairs (if asked to) and reports those that are still damaged.
     async fn confirm_and_report(&mut self, suspects: Vec<Subject>) -> anyhow::Result<()> {
-        let mut confirmed = Vec::new();
+        let (region, mut confirmed) = (self.region, Vec::new());
         for subject in suspects {
-            let findings = subject.findings(&self.database).await.map_err(read_error)?;
+            let findings = subject.findings(&self.database, region).await.map_err(read_error)?;
             if !findings.is_empty() {
                 confirmed.push((subject, findings));
             }
         }
-        for (subject, findings) in confirmed {
+        for (subject, mut findings) in confirmed {
             let (mut repairs, mut left) = (Vec::new(), findings.clone());
-            if self.is_repair {
-                let cannot = |error: StoreError| anyhow::anyhow!("cannot repair: {error}");
-                repairs = subject.repair(&self.database).await.map_err(cannot)?;
-                left = subject.findings(&self.database).await.map_err(read_error)?;
+            match self.mode {
+                VerifyMode::Report => {}
+                VerifyMode::Plan => {
+                    let planned = subject.plan(&self.database, region).await.map_err(read_error)?;
+                    repairs = self.preview.unprinted(planned);
+                }
+                VerifyMode::Repair => {
+                    let cannot = |error: StoreError| anyhow::anyhow!("cannot repair: {error}");
+                    repairs = subject.repair(&self.database, region).await.map_err(cannot)?;
+                    left = subject.findings(&self.database, region).await.map_err(read_error)?;
+                    // A blank value that was cleared can leave a contact without any identifier.
+                    findings.extend(left.iter().filter(|left| !findings.contains(left)).cloned().collect::<Vec<_>>());
+                }
             }
             let report = &mut self.report;
             let print = || {

@@ -3,8 +3,10 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::repair_plan::{ConnectedContacts, Repair, RepairPlan};
-use crate::domain::{ContactId, Identifier};
+use super::connected::{ConnectedContacts, Rewrite};
+use super::repair_plan::RepairPlan;
+use super::repairs::Repair;
+use crate::domain::{ContactId, Region, Timestamp};
 use crate::store::{Database, DatabaseTransaction, Store, StoreError, Transaction};
 
 /// Maximum attempts of a repair that loses races. After them, the next run of `verify` repairs it.
@@ -19,10 +21,11 @@ const MAX_PAUSE: Duration = Duration::from_millis(100);
 pub(super) async fn repair_contacts(
     database: &Database,
     contacts: &BTreeSet<ContactId>,
+    region: Option<Region>,
 ) -> Result<Vec<Repair>, StoreError> {
     let mut locked = contacts.clone();
     for _ in 0..MAX_ATTEMPTS {
-        match attempt(database, contacts, &locked).await {
+        match attempt(database, contacts, &locked, region).await {
             Ok(RepairAttempt::Done(repairs)) => return Ok(repairs),
             Ok(RepairAttempt::ContactsChanged(concerned)) => locked = concerned,
             Err(StoreError::LostRace(_) | StoreError::DuplicateKey(_)) => {
@@ -47,55 +50,48 @@ async fn attempt(
     database: &Database,
     contacts: &BTreeSet<ContactId>,
     locked: &BTreeSet<ContactId>,
+    region: Option<Region>,
 ) -> Result<RepairAttempt, StoreError> {
     let mut transaction = database.begin().await?;
     transaction.lock_contacts(locked).await?;
-    let found = connected_contacts(&mut transaction, contacts).await?;
+    let found = ConnectedContacts::read(&mut transaction, contacts, region).await?;
     let concerned: BTreeSet<ContactId> = found.contacts.keys().copied().collect();
     if !transaction.is_exclusive() && !concerned.is_subset(locked) {
         return Ok(RepairAttempt::ContactsChanged(concerned));
     }
     let now = transaction.now().await?;
-    let Some(RepairPlan { mut plan, reassigned, repairs }) = found.plan_repair(now) else {
+    let Some(mut planned) = found.plan_repair(now) else {
         return Ok(RepairAttempt::Done(Vec::new()));
     };
     if transaction.must_write_what_it_locks() {
-        plan.touch_also(locked - &plan.written(), None); // Its `updatedAt` is later than theirs already.
+        let unwritten = locked - &planned.plan.written();
+        planned.plan.touch_also(unwritten, None); // Its `updatedAt` is later than theirs already.
     }
-    transaction.apply(&plan).await?;
-    for (identifier, from, to) in &reassigned {
-        transaction.reassign(identifier, *from, *to).await?;
-    }
+    write(&mut transaction, &planned).await?;
     transaction.commit().await?;
-    Ok(RepairAttempt::Done(repairs))
+    Ok(RepairAttempt::Done(planned.repairs))
 }
 
-/// Returns all contacts that links and shared identifiers connect with these, and the owners of their identifiers.
-async fn connected_contacts(
-    transaction: &mut DatabaseTransaction,
-    contacts: &BTreeSet<ContactId>,
-) -> Result<ConnectedContacts, StoreError> {
-    let mut found = ConnectedContacts::default();
-    let (mut read, mut next) = (BTreeSet::new(), contacts.clone());
-    while !next.is_empty() {
-        read.extend(next.iter().copied());
-        let (mut connected, mut carried) = (BTreeSet::new(), BTreeSet::new());
-        for contact in transaction.linked(&next).await? {
-            connected.extend([contact.id, contact.root()]);
-            if !contact.is_deleted {
-                carried.extend(contact.identifiers.iter().cloned());
-            }
-            found.contacts.insert(contact.id, contact);
-        }
-        let unread = carried.into_iter().filter(|identifier| !found.owners.contains_key(identifier));
-        let unread: Vec<Identifier> = unread.collect();
-        if !unread.is_empty() {
-            for (identifier, owner) in transaction.owners(&unread).await? {
-                connected.extend(owner.rightful_root().map(|_| owner.id));
-                found.owners.insert(identifier, owner);
-            }
-        }
-        next = connected.difference(&read).copied().collect();
+async fn write(transaction: &mut DatabaseTransaction, planned: &RepairPlan) -> Result<(), StoreError> {
+    let RepairPlan { plan, reassigned, rewrites, released, .. } = planned;
+    for Rewrite { contact, stored, canonical } in rewrites {
+        transaction.rewrite(*contact, stored.kind(), canonical.as_ref(), plan.updated_at).await?;
     }
-    Ok(found)
+    transaction.apply(plan).await?;
+    for (identifier, from, to) in reassigned {
+        transaction.reassign(identifier, *from, *to).await?;
+    }
+    for (identifier, owner) in released {
+        transaction.disown(identifier, *owner).await?;
+    }
+    Ok(())
+}
+
+/// Returns what a repair of these contacts would write, without a lock: other transactions may change it meanwhile.
+pub(super) async fn plan_repair(
+    database: &Database,
+    contacts: &BTreeSet<ContactId>,
+    region: Option<Region>,
+) -> Result<Option<RepairPlan>, StoreError> {
+    Ok(ConnectedContacts::read(database, contacts, region).await?.plan_repair(Timestamp(0)))
 }

@@ -1,84 +1,43 @@
 //! Plans the repair of a damaged identity, without I/O.
 //!
 //! It does not guess. Contacts that are linked to each other, in any way, belong together. Live contacts that carry the
-//! same identifier belong together. The oldest live contact among them is the primary. So there is only one correct
-//! result.
+//! same identifier belong together; two values with one canonical form are the same identifier. The oldest live contact
+//! among them is the primary. So there is only one correct result.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 
-use serde::Serialize;
-
+use super::connected::{ConnectedContacts, Rewrite};
+use super::repairs::Repair;
 use crate::domain::{ContactId, ContactRef, Identifier, Link, Merge, Plan, Relink, Timestamp};
-use crate::store::audit::{MAX_VALUE_BYTES, Owner, StoredContact};
-
-/// All contacts that belong together, and the owners of the identifiers that the live ones carry.
-#[derive(Debug, Default)]
-pub(super) struct ConnectedContacts {
-    pub(super) contacts: BTreeMap<ContactId, StoredContact>,
-    pub(super) owners: BTreeMap<Identifier, Owner>,
-}
+use crate::store::audit::StoredContact;
 
 /// What a repair writes.
 #[derive(Debug)]
 pub(super) struct RepairPlan {
     pub(super) plan: Plan,
+    /// The primary of the repaired identity, and when it was created.
+    pub(super) primary: (Timestamp, ContactId),
     /// Identifiers whose row names the wrong contact, with that contact and the right one.
     pub(super) reassigned: Vec<(Identifier, ContactId, ContactId)>,
+    /// Values to replace.
+    pub(super) rewrites: Vec<Rewrite>,
+    /// Rows of replaced values, with the contact that they name.
+    pub(super) released: Vec<(Identifier, ContactId)>,
     /// The same changes, for the report.
     pub(super) repairs: Vec<Repair>,
 }
 
-/// A change that a repair made.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(tag = "repair", rename_all = "snake_case")]
-pub enum Repair {
-    /// A contact was made the primary of its identity.
-    Promoted {
-        /// The contact.
-        contact: i64,
-    },
-    /// A contact was linked to its primary.
-    Linked {
-        /// The contact.
-        contact: i64,
-        /// The primary.
-        primary: i64,
-    },
-    /// Two identities that carried the same identifier were merged, and the merge was recorded.
-    Merged {
-        /// The primary of the identity that remains.
-        survivor: i64,
-        /// The primary of the other identity.
-        absorbed: i64,
-    },
-    /// The oldest contact that carries an identifier became its owner.
-    Assigned {
-        /// The kind of the identifier.
-        kind: &'static str,
-        /// The contact.
-        contact: i64,
-    },
-    /// An identifier that no live contact carries lost its owner.
-    Released {
-        /// The kind of the identifier.
-        kind: String,
-        /// The owner.
-        contact: i64,
-    },
-}
+impl RepairPlan {
+    /// Returns the identifiers that get a new owner.
+    pub(super) fn given(&self) -> impl Iterator<Item = &Identifier> {
+        let new = self.plan.new_identifiers.iter().map(|(identifier, _)| identifier);
+        new.chain(self.reassigned.iter().map(|(identifier, ..)| identifier))
+    }
 
-impl fmt::Display for Repair {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Promoted { contact } => write!(f, "made {contact} the primary"),
-            Self::Linked { contact, primary } => write!(f, "linked {contact} to {primary}"),
-            Self::Merged { survivor, absorbed } => {
-                write!(f, "merged the identity of {absorbed} into that of {survivor}")
-            }
-            Self::Assigned { kind, contact } => write!(f, "gave the {kind} to {contact}"),
-            Self::Released { kind, contact } => write!(f, "took an identifier ({kind}) from {contact}"),
-        }
+    /// Returns whether the row of this identifier gets a new owner, or is deleted with the value that it names.
+    pub(super) fn settles(&self, kind: &str, value: &[u8]) -> bool {
+        let mut settled = self.given().chain(self.released.iter().map(|(identifier, _)| identifier));
+        settled.any(|identifier| identifier.kind().name() == kind && identifier.value().as_bytes() == value)
     }
 }
 
@@ -89,6 +48,7 @@ impl ConnectedContacts {
         let mut repairs = Vec::new();
         let relinks = self.relinks(primary, &mut repairs);
         let merges = self.merges(primary, &mut repairs);
+        let released = self.rewritten(&mut repairs);
         let (new_identifiers, reassigned) = self.assignments(&mut repairs);
         if repairs.is_empty() {
             return None;
@@ -98,11 +58,22 @@ impl ConnectedContacts {
         let newest = self.contacts.values().map(|contact| contact.updated_at).max();
         let updated_at = now.after(newest);
         let plan = Plan::from_repair(relinks, merges, new_identifiers, touched, updated_at);
-        Some(RepairPlan { plan, reassigned, repairs })
+        let (primary, rewrites) = (self.contacts[&primary].age(), self.rewrites.clone());
+        Some(RepairPlan { plan, primary, reassigned, rewrites, released, repairs })
     }
 
-    fn live(&self) -> impl Iterator<Item = &StoredContact> {
-        self.contacts.values().filter(|contact| !contact.is_deleted)
+    /// Returns the `Identifier` rows of the replaced values that name one of these contacts.
+    fn rewritten(&self, repairs: &mut Vec<Repair>) -> Vec<(Identifier, ContactId)> {
+        repairs.extend(self.rewrites.iter().map(|rewrite| {
+            let (contact, kind) = (rewrite.contact.0, rewrite.stored.kind().name());
+            match rewrite.canonical {
+                Some(_) => Repair::MadeCanonical { kind, contact },
+                None => Repair::Cleared { kind, contact },
+            }
+        }));
+        let stored: BTreeSet<&Identifier> = self.rewrites.iter().map(|rewrite| &rewrite.stored).collect();
+        let owned = stored.into_iter().filter_map(|stored| Some((stored.clone(), self.owners.get(stored)?.id)));
+        owned.filter(|(_, owner)| self.contacts.contains_key(owner)).collect()
     }
 
     /// Returns the oldest live contact. Without live contacts: the oldest without a link, or else the oldest.
@@ -200,9 +171,8 @@ impl ConnectedContacts {
         let (mut new, mut reassigned) = (Vec::new(), Vec::new());
         for (identifier, contact) in oldest {
             match self.owners.get(identifier) {
-                Some(owner) if owner.rightful_root().is_some() => continue,
+                Some(owner) if self.is_rightful(identifier, owner) => continue,
                 Some(owner) => reassigned.push((identifier.clone(), owner.id, contact.id)),
-                None if identifier.value().len() > MAX_VALUE_BYTES => continue, // Too long for an owner.
                 None => new.push((identifier.clone(), ContactRef::Stored(contact.id))),
             }
             repairs.push(Repair::Assigned { kind: identifier.kind().name(), contact: contact.id.0 });
@@ -215,17 +185,27 @@ impl ConnectedContacts {
 mod tests {
     use super::*;
     use crate::domain::IdentifierKind;
-    use crate::store::audit::FoundOwner;
+    use crate::store::audit::{FoundOwner, Owner};
 
-    fn email(value: &str) -> Identifier {
+    /// A canonical address.
+    fn email(name: &str) -> Identifier {
+        stored(&format!("{name}@x.de"))
+    }
+
+    fn stored(value: &str) -> Identifier {
         Identifier::from_stored(IdentifierKind::Email, value)
     }
 
     /// A live contact whose age is its id, with this identifier and this link.
-    fn contact(id: i64, value: &str, linked_to: Option<i64>) -> StoredContact {
+    fn contact(id: i64, name: &str, linked_to: Option<i64>) -> StoredContact {
+        holder(id, email(name), linked_to)
+    }
+
+    /// The same with any value.
+    fn holder(id: i64, identifier: Identifier, linked_to: Option<i64>) -> StoredContact {
         StoredContact {
             id: ContactId(id),
-            identifiers: vec![email(value)],
+            identifiers: vec![identifier],
             linked_to: linked_to.map(ContactId),
             says_primary: linked_to.is_none(),
             created_at: Timestamp(id),
@@ -242,7 +222,7 @@ mod tests {
     fn connected(contacts: &[StoredContact]) -> ConnectedContacts {
         let mut found = ConnectedContacts::default();
         for contact in contacts {
-            found.contacts.insert(contact.id, contact.clone());
+            found.insert(contact.clone(), None);
             for identifier in contact.identifiers.iter().filter(|_| !contact.is_deleted) {
                 let row = FoundOwner { root: contact.root(), is_deleted: false, carries: true };
                 found.owners.entry(identifier.clone()).or_insert(Owner { id: contact.id, found: Some(row) });
@@ -253,7 +233,7 @@ mod tests {
 
     fn repairs(contacts: &ConnectedContacts) -> Vec<String> {
         let planned = contacts.plan_repair(Timestamp(100));
-        planned.map(|planned| planned.repairs.iter().map(Repair::to_string).collect()).unwrap_or_default()
+        planned.map(|planned| planned.repairs.iter().map(Repair::done).collect()).unwrap_or_default()
     }
 
     #[test]
@@ -304,5 +284,46 @@ mod tests {
         shared.owners.insert(email("b"), Owner { id: ContactId(7), found: None });
         let planned = shared.plan_repair(Timestamp(100)).expect("work");
         assert_eq!(planned.reassigned, [(email("b"), ContactId(7), ContactId(2))]);
+    }
+    #[test]
+    fn a_blank_value_is_cleared_and_joins_nobody() {
+        // The row of the blank value names contact 1.
+        let strangers = connected(&[holder(1, stored(""), None), holder(2, stored(" "), None)]);
+        assert!(strangers.contacts.values().all(|contact| contact.identifiers.is_empty()));
+        let mut one = ConnectedContacts::default();
+        one.insert(holder(1, stored(""), None), None);
+        one.owners = strangers.owners;
+        let planned = one.plan_repair(Timestamp(100)).expect("work");
+        assert_eq!(planned.repairs, [Repair::Cleared { kind: "email", contact: 1 }]);
+        assert_eq!(planned.released, [(stored(""), ContactId(1))]);
+        assert_eq!(planned.rewrites, [Rewrite { contact: ContactId(1), stored: stored(""), canonical: None }]);
+        assert!(planned.plan.merges.is_empty() && planned.plan.new_identifiers.is_empty());
+    }
+
+    #[test]
+    fn a_value_becomes_canonical_and_its_row_follows() {
+        let planned = connected(&[holder(1, stored("A@X.de "), None)]).plan_repair(Timestamp(100)).expect("work");
+        let expected =
+            [Repair::MadeCanonical { kind: "email", contact: 1 }, Repair::Assigned { kind: "email", contact: 1 }];
+        assert_eq!(planned.repairs, expected);
+        assert_eq!(planned.plan.new_identifiers, [(email("a"), ContactRef::Stored(ContactId(1)))]);
+        assert_eq!(planned.released, [(stored("A@X.de "), ContactId(1))]);
+        assert_eq!((planned.plan.touched, planned.primary), (vec![ContactId(1)], (Timestamp(1), ContactId(1))));
+    }
+
+    #[test]
+    fn two_values_with_one_canonical_form_are_one_identifier() {
+        let two = connected(&[holder(1, stored("A@X.de"), None), contact(2, "a", None)]);
+        let planned = two.plan_repair(Timestamp(100)).expect("work");
+        assert_eq!(planned.plan.merges.len(), 1);
+        assert_eq!(planned.plan.merges[0].cause, [email("a")]);
+        assert!(planned.repairs.contains(&Repair::Merged { survivor: 1, absorbed: 2 }));
+        assert!(planned.reassigned.is_empty(), "2 owns it already");
+    }
+
+    #[test]
+    fn a_malformed_value_is_left_alone() {
+        let left = connected(&[holder(1, stored("new123"), None), holder(2, stored("new123"), Some(1))]);
+        assert_eq!(repairs(&left), Vec::<String>::new());
     }
 }

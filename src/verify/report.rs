@@ -6,7 +6,7 @@ use clap::ValueEnum;
 use serde::Serialize;
 
 use super::finding::Finding;
-use super::repair_plan::Repair;
+use super::repairs::Repair;
 
 /// How findings are printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -15,6 +15,17 @@ pub enum FindingFormat {
     Text,
     /// One JSON object
     Json,
+}
+
+/// What `verify` does about findings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum VerifyMode {
+    /// Reports them.
+    Report,
+    /// Reports what [`VerifyMode::Repair`] would do, joins first. Changes nothing.
+    Plan,
+    /// Repairs them.
+    Repair,
 }
 
 /// How many rows were checked, and how many invariants were broken.
@@ -30,12 +41,16 @@ pub(super) struct Counts {
     pub(super) found: u64,
     /// Broken invariants that were repaired.
     pub(super) repaired: u64,
+    /// With `--plan`: identities that would be joined with an older one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) joins_planned: Option<u64>,
 }
 
 /// Writes findings to stdout and counts them.
 #[derive(Debug)]
 pub(super) struct FindingWriter {
     format: FindingFormat,
+    mode: VerifyMode,
     pub(super) counts: Counts,
 }
 
@@ -51,21 +66,45 @@ struct JsonFinding<'a> {
 
 impl FindingWriter {
     /// Prints the start of the output.
-    pub(super) fn begin(format: FindingFormat) -> io::Result<Self> {
+    pub(super) fn begin(format: FindingFormat, mode: VerifyMode) -> io::Result<Self> {
         if format == FindingFormat::Json {
-            write!(io::stdout(), "{{\"findings\":[")?;
+            let first = if mode == VerifyMode::Plan { "joins" } else { "findings" };
+            write!(io::stdout(), "{{\"{first}\":[")?;
         }
-        Ok(Self { format, counts: Counts::default() })
+        let joins_planned = (mode == VerifyMode::Plan).then_some(0);
+        Ok(Self { format, mode, counts: Counts { joins_planned, ..Counts::default() } })
     }
 
-    /// Prints a finding, whether it was repaired, and the changes of the repair.
+    /// Prints a join that a repair would make.
+    pub(super) fn write_join(&mut self, join: &Repair) -> io::Result<()> {
+        let count = self.counts.joins_planned.get_or_insert_default();
+        match self.format {
+            FindingFormat::Text => writeln!(io::stdout(), "{}", join.planned())?,
+            FindingFormat::Json => {
+                write!(io::stdout(), "{}\n{}", if *count == 0 { "" } else { "," }, serde_json::to_string(join)?)?;
+            }
+        }
+        *count += 1;
+        Ok(())
+    }
+
+    /// Prints what stands between the joins of a plan and its findings.
+    pub(super) fn end_joins(&mut self) -> io::Result<()> {
+        match self.format {
+            FindingFormat::Text => Ok(()),
+            FindingFormat::Json => write!(io::stdout(), "\n],\"findings\":["),
+        }
+    }
+
+    /// Prints a finding, whether it was repaired, and the changes of the repair, made or planned.
     pub(super) fn write_finding(&mut self, finding: &Finding, repaired: bool, repairs: &[Repair]) -> io::Result<()> {
         let mut out = io::stdout().lock();
         match self.format {
             FindingFormat::Text => {
                 writeln!(out, "{finding}{}", if repaired { " (repaired)" } else { "" })?;
                 for repair in repairs {
-                    writeln!(out, "  {repair}")?;
+                    let is_planned = self.mode == VerifyMode::Plan;
+                    writeln!(out, "  {}", if is_planned { repair.planned() } else { repair.done() })?;
                 }
             }
             FindingFormat::Json => {
@@ -80,15 +119,16 @@ impl FindingWriter {
 
     /// Prints the counts and the end of the output. Returns the counts.
     pub(super) fn end(self) -> io::Result<Counts> {
-        let Counts { contacts, identifiers, merges, found, repaired } = self.counts;
+        let Counts { contacts, identifiers, merges, found, repaired, joins_planned } = self.counts;
         let mut out = io::stdout().lock();
         match self.format {
             FindingFormat::Text => {
                 let what = if found == 1 { "finding" } else { "findings" };
-                let repaired = if repaired > 0 { format!(", {repaired} repaired") } else { String::new() };
+                let mut done = if repaired > 0 { format!(", {repaired} repaired") } else { String::new() };
+                done.extend(joins_planned.map(|joins| format!(", joins planned: {joins}")));
                 writeln!(
                     out,
-                    "{found} {what}{repaired}, in {contacts} contacts, {identifiers} identifiers and {merges} merges"
+                    "{found} {what}{done}, in {contacts} contacts, {identifiers} identifiers and {merges} merges"
                 )?;
             }
             FindingFormat::Json => {

@@ -7,6 +7,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, clippy::print_stdout, reason = "tests")]
 
 mod abuse;
+mod attacks;
 mod batch;
 mod changed_by_sql;
 mod chaos;
@@ -15,6 +16,7 @@ mod connect;
 mod explain;
 mod failover;
 mod faulty_rows;
+mod foreign_tables;
 mod group_replication;
 mod harness;
 mod history;
@@ -25,6 +27,7 @@ mod process;
 mod replay;
 mod sizes;
 mod store_conformance;
+mod stored_values;
 mod stream;
 mod verify;
 mod worked_example;
@@ -50,7 +53,10 @@ fn main() {
     process::register(&mut suite);
     abuse::register(&mut suite);
     verify::register(&mut suite);
+    stored_values::register(&mut suite);
+    foreign_tables::register(&mut suite);
     history::register(&mut suite);
     chaos::register(&mut suite);
+    attacks::register(&mut suite);
     suite.run();
 }

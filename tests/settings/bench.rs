@@ -8,7 +8,7 @@ use tempfile::TempDir;
 pub(crate) const SECRET: &str = "hunter2";
 
 /// Two values of each setting that differ from each other and from the default.
-pub(crate) const VALUES: [(&str, &str, &str); 26] = [
+pub(crate) const VALUES: [(&str, &str, &str); 29] = [
     ("database_url", "'sqlite://one.db'", "'postgres://two/db'"),
     ("db_host", "'one'", "'10.0.0.2'"),
     ("db_port", "1", "2"),
@@ -29,7 +29,10 @@ pub(crate) const VALUES: [(&str, &str, &str); 26] = [
     ("answer_limit", "1048576", "1073741824"),
     ("request_timeout", "'1s'", "'2s'"),
     ("drain_timeout", "'0s'", "'2s'"),
+    ("send_timeout", "'1s'", "'2s'"),
     ("max_connections", "1", "2"),
+    ("max_connections_per_peer", "1", "2"),
+    ("max_connection_age", "'1s'", "'2s'"),
     ("queue_limit", "1", "2"),
     ("transaction_size", "1", "256"),
     ("max_contacts", "1", "1000000000"),

@@ -177,6 +177,15 @@ pub(crate) async fn until(mut holds: impl FnMut() -> bool) {
     }
 }
 
+/// The same for something that takes time to find out.
+pub(crate) async fn until_async(mut holds: impl AsyncFnMut() -> bool) {
+    let start = Instant::now();
+    while !holds().await {
+        assert!(start.elapsed() < Duration::from_secs(10), "waited in vain");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
 /// Sends bytes, and all that comes back until the server closes, which must be within 5 s.
 pub(crate) async fn talk(address: SocketAddr, bytes: &[u8]) -> Vec<u8> {
     let mut stream = TcpStream::connect(address).await.unwrap();

@@ -48,11 +48,11 @@ async fn garbage_closes_the_connection_and_nothing_else() {
 #[tokio::test]
 async fn silence_closes_the_connection() {
     let server = Server::with(OK, impatient).await;
-    for api in [server.grpc, server.http] {
+    // On the gRPC port a client has to speak first.
+    for (api, time) in [(server.grpc, 300), (server.http, 900)] {
         let start = Instant::now();
-        assert!(!text(&talk(server.http, b"").await).contains("200"));
         talk(api, b"").await;
-        assert!(start.elapsed() >= Duration::from_millis(900));
+        assert!(start.elapsed() >= Duration::from_millis(time));
     }
 }
 
@@ -141,18 +141,6 @@ async fn a_call_whose_body_never_comes_ends_at_its_deadline() {
         .unwrap();
     let answer = timeout(Duration::from_secs(2), sender.send_request(call)).await.unwrap().unwrap();
     assert_eq!(answer.headers()["grpc-status"], "4");
-}
-
-#[tokio::test]
-async fn past_the_most_connections_the_next_waits_for_one_to_close() {
-    let server = Server::with(OK, |options| options.settings.limits.max_connections = 1).await;
-    let first = TcpStream::connect(server.http).await.unwrap();
-    sleep(Duration::from_millis(50)).await;
-    let waiting = tokio::spawn(reqwest::get(server.url("/healthz")));
-    sleep(Duration::from_millis(200)).await;
-    assert!(!waiting.is_finished());
-    drop(first);
-    assert_eq!(timeout(Duration::from_secs(2), waiting).await.unwrap().unwrap().unwrap().status(), 200);
 }
 
 #[tokio::test]

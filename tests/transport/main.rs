@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod batch;
+mod connections;
 mod drain;
 mod grpc;
 mod harness;
@@ -9,5 +10,7 @@ mod health;
 mod json;
 mod limits;
 mod log;
+mod raw;
 mod sizes;
 mod stream;
+mod unsent;

@@ -2,22 +2,23 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
-use axum::body::Body;
-use bytes::Bytes;
 use http::{Request, Response};
-use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use pin_project_lite::pin_project;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 use tower::Service;
 
+use crate::listener::call::Call;
+use crate::listener::outgoing::Outgoing;
 use crate::resolver::IdentifyError;
-use crate::transport::batch::StreamItemCounts;
 use crate::transport::errors::ApiError;
 
-/// Gives each call a place among those under way, and refuses what has none with RESOURCE_EXHAUSTED. A stream keeps its
-/// place until its end.
+/// Gives each call a place among those under way, and refuses what has none with RESOURCE_EXHAUSTED. A call keeps its
+/// place until its answer is sent. Calls are refused, too, while answers that wait to be sent take too much memory.
+///
+/// Health needs no place: its streams have a limit of their own, and a full service has to say that it lives. On a
+/// connection of the reserve only health is answered.
 #[derive(Clone)]
 pub(crate) struct CallLimit<S> {
     inner: S,
@@ -28,13 +29,31 @@ impl<S> CallLimit<S> {
     pub(crate) fn new(inner: S, places: Arc<Semaphore>) -> Self {
         Self { inner, places }
     }
+
+    /// Gives the call its place.
+    fn admit<B>(&self, request: &Request<B>) -> Result<(), ApiError> {
+        let extensions = request.extensions();
+        let is_probe = extensions.get().and_then(|call: &Call| call.route.as_ref()).is_some_and(|route| route.is_probe);
+        if is_probe {
+            return Ok(());
+        }
+        let outgoing: &Arc<Outgoing> = extensions.get().ok_or(IdentifyError::Internal)?;
+        if outgoing.connection.is_reserve {
+            return Err(ApiError::ConnectionsFull);
+        }
+        if !outgoing.connection.has_room_for_call() {
+            return Err(IdentifyError::Overloaded.into());
+        }
+        outgoing.keep(Arc::clone(&self.places).try_acquire_owned().map_err(|_| IdentifyError::Overloaded)?);
+        Ok(())
+    }
 }
 
-impl<S, B> Service<Request<B>> for CallLimit<S>
+impl<S, B, R> Service<Request<B>> for CallLimit<S>
 where
-    S: Service<Request<B>, Response = Response<Body>, Error = ApiError>,
+    S: Service<Request<B>, Response = Response<R>, Error = ApiError>,
 {
-    type Response = Response<Body>;
+    type Response = Response<R>;
     type Error = ApiError;
     type Future = ResponseFuture<S::Future>;
 
@@ -43,67 +62,34 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        match Arc::clone(&self.places).try_acquire_owned() {
-            Ok(place) => ResponseFuture::Running { inner: self.inner.call(request), place: Some(place) },
-            Err(_) => ResponseFuture::Refused,
+        match self.admit(&request) {
+            Ok(()) => ResponseFuture::Running { inner: self.inner.call(request) },
+            Err(error) => ResponseFuture::Refused { error: Some(error) },
         }
     }
 }
 
 pin_project! {
-    /// The response, with the place kept for as long as it takes.
+    /// The response, or why there is no place.
     #[project = ResponseProjection]
     pub(crate) enum ResponseFuture<F> {
-        Refused,
-        Running {
-            #[pin]
-            inner: F,
-            // `None` once it is given away.
-            place: Option<OwnedSemaphorePermit>,
-        },
+        Refused { error: Option<ApiError> },
+        Running { #[pin] inner: F },
     }
 }
 
-impl<F> Future for ResponseFuture<F>
+impl<F, R> Future for ResponseFuture<F>
 where
-    F: Future<Output = Result<Response<Body>, ApiError>>,
+    F: Future<Output = Result<R, ApiError>>,
 {
-    type Output = Result<Response<Body>, ApiError>;
+    type Output = Result<R, ApiError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.project() {
-            ResponseProjection::Refused => Poll::Ready(Err(IdentifyError::Overloaded.into())),
-            ResponseProjection::Running { inner, place } => {
-                let response = ready!(inner.poll(cx))?;
-                let place = place.take();
-                if response.extensions().get::<StreamItemCounts>().is_none() {
-                    return Poll::Ready(Ok(response));
-                }
-                Poll::Ready(Ok(response.map(|body| Body::new(BodyWithPlace { body, _place: place }))))
+            ResponseProjection::Refused { error } => {
+                Poll::Ready(Err(error.take().unwrap_or_else(|| IdentifyError::Internal.into())))
             }
+            ResponseProjection::Running { inner } => inner.poll(cx),
         }
-    }
-}
-
-/// The answers of a stream, which keep its place.
-struct BodyWithPlace {
-    body: Body,
-    _place: Option<OwnedSemaphorePermit>,
-}
-
-impl HttpBody for BodyWithPlace {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }

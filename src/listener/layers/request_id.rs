@@ -12,10 +12,12 @@ use tower::Service;
 
 use crate::listener::api::Api;
 use crate::listener::call::Call;
+use crate::listener::outgoing::Outgoing;
 use crate::transport::request_id::RequestId;
 use crate::transport::routes::Route;
 
-/// Gives each request its [`Call`], and each response the header `x-request-id`.
+/// Gives each request its [`Call`], and each response the header `x-request-id`. The request of a stream also gets what
+/// the streams of its connection share.
 #[derive(Clone)]
 pub(crate) struct AssignRequestId<S> {
     inner: S,
@@ -46,7 +48,13 @@ where
         let id = RequestId::from_headers(request.headers());
         let header = id.to_header();
         let route = self.routes.get(request.uri().path()).cloned();
-        request.extensions_mut().insert(Call { api: self.api, id, route, received });
+        let is_stream = route.as_ref().is_some_and(|route| route.is_stream);
+        let extensions = request.extensions_mut();
+        if is_stream && let Some(outgoing) = extensions.get::<Arc<Outgoing>>() {
+            let streams = outgoing.connection.streams.clone();
+            extensions.insert(streams);
+        }
+        extensions.insert(Call { api: self.api, id, route, received });
         ResponseFuture { inner: self.inner.call(request), header: Some(header) }
     }
 }

@@ -227,6 +227,35 @@ impl Engine {
         }
     }
 
+    /// The tables of the database: name, whether its rows may be read, and whether the case of names does not matter.
+    pub(super) fn tables_sql(self) -> &'static str {
+        match self {
+            Self::Mysql | Self::Mariadb => mysql::TABLES,
+            Self::Postgres => postgres::TABLES,
+            Self::Sqlite => sqlite::TABLES,
+        }
+    }
+
+    /// The columns of a table, in order: name, type, whether it can be null, has a default, is numbered. Each
+    /// parameter is the name of the table.
+    pub(super) fn columns_sql(self) -> &'static str {
+        match self {
+            Self::Mysql | Self::Mariadb => mysql::COLUMNS,
+            Self::Postgres => postgres::COLUMNS,
+            Self::Sqlite => sqlite::COLUMNS,
+        }
+    }
+
+    /// The columns of the indexes of a table, by index: name of the index, whether it is unique, whether it is the
+    /// primary key, name of the column. Each parameter is the name of the table.
+    pub(super) fn indexes_sql(self) -> &'static str {
+        match self {
+            Self::Mysql | Self::Mariadb => mysql::INDEXES,
+            Self::Postgres => postgres::INDEXES,
+            Self::Sqlite => sqlite::INDEXES,
+        }
+    }
+
     /// The statement that tries to take the migration lock, without waiting. Its row is true if the lock was free.
     /// `None` where the write lock of a transaction is enough.
     pub(super) fn try_migration_lock(self) -> Option<String> {

@@ -71,6 +71,22 @@ pub(crate) fn session(lock_wait: LockWait) -> String {
     )
 }
 
+/// See [`Engine::tables_sql`](super::Engine::tables_sql). MySQL can fold the names of tables, by a setting.
+pub(super) const TABLES: &str = "SELECT CAST(TABLE_NAME AS CHAR), 1, CAST(@@lower_case_table_names <> 0 AS SIGNED) \
+     FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE() AND TABLE_TYPE = 'BASE TABLE' ORDER BY TABLE_NAME";
+
+/// See [`Engine::columns_sql`](super::Engine::columns_sql).
+pub(super) const COLUMNS: &str = "SELECT CAST(COLUMN_NAME AS CHAR), \
+     CAST(CONCAT_WS(' ', COLUMN_TYPE, CHARACTER_SET_NAME) AS CHAR), CAST(IS_NULLABLE = 'YES' AS SIGNED), \
+     CAST(COLUMN_DEFAULT IS NOT NULL OR EXTRA <> '' AS SIGNED), CAST(EXTRA LIKE '%auto_increment%' AS SIGNED) \
+     FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = ? ORDER BY ORDINAL_POSITION";
+
+/// See [`Engine::indexes_sql`](super::Engine::indexes_sql).
+pub(super) const INDEXES: &str = "SELECT CAST(INDEX_NAME AS CHAR), CAST(NON_UNIQUE = 0 AS SIGNED), \
+     CAST(INDEX_NAME = 'PRIMARY' AS SIGNED), CAST(COLUMN_NAME AS CHAR) \
+     FROM information_schema.STATISTICS WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = ? \
+     ORDER BY INDEX_NAME, SEQ_IN_INDEX";
+
 /// MySQL quotes names with back quotes.
 pub(super) fn with_back_quotes(sql: &str) -> String {
     sql.replace('"', "`")

@@ -26,6 +26,32 @@ pub(crate) fn session(lock_wait: LockWait) -> String {
     )
 }
 
+/// See [`Engine::tables_sql`](super::Engine::tables_sql).
+pub(super) const TABLES: &str = "SELECT c.relname::text, has_table_privilege(c.oid, 'SELECT')::int::bigint, 0::bigint \
+     FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+     WHERE n.nspname = current_schema() AND c.relkind IN ('r', 'p') ORDER BY c.relname";
+
+/// See [`Engine::columns_sql`](super::Engine::columns_sql). The type of an enum has its values beside its name.
+pub(super) const COLUMNS: &str = "SELECT a.attname::text, \
+     CASE WHEN t.typtype = 'e' THEN t.typname || ' (' || \
+     (SELECT string_agg(e.enumlabel::text, ', ' ORDER BY e.enumsortorder) FROM pg_catalog.pg_enum e \
+     WHERE e.enumtypid = t.oid) || ')' ELSE format_type(a.atttypid, a.atttypmod) END, \
+     (NOT a.attnotnull)::int::bigint, a.atthasdef::int::bigint, (a.attidentity <> '' \
+     OR coalesce(pg_get_expr(d.adbin, d.adrelid), '') LIKE 'nextval(%')::int::bigint \
+     FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+     JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped \
+     JOIN pg_catalog.pg_type t ON t.oid = a.atttypid \
+     LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum \
+     WHERE n.nspname = current_schema() AND c.relname = ? ORDER BY a.attnum";
+
+/// See [`Engine::indexes_sql`](super::Engine::indexes_sql).
+pub(super) const INDEXES: &str = "SELECT i.relname::text, x.indisunique::int::bigint, x.indisprimary::int::bigint, \
+     a.attname::text FROM pg_catalog.pg_index x JOIN pg_catalog.pg_class c ON c.oid = x.indrelid \
+     JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace JOIN pg_catalog.pg_class i ON i.oid = x.indexrelid \
+     CROSS JOIN LATERAL unnest(x.indkey) WITH ORDINALITY AS k(attnum, position) \
+     LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum = k.attnum \
+     WHERE n.nspname = current_schema() AND c.relname = ? ORDER BY i.relname, k.position";
+
 /// PostgreSQL numbers its parameters: `$1`.
 pub(super) fn with_numbered_parameters(sql: &str) -> String {
     let pieces = sql.split('?').enumerate();

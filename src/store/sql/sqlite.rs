@@ -27,6 +27,20 @@ pub(super) fn contacts_by(columns: &str, column: &str, index: Option<&str>) -> S
     format!(r#"SELECT {columns} FROM roots CROSS JOIN "Contact" c{index} WHERE c."{column}" = roots.root"#)
 }
 
+/// See [`Engine::tables_sql`](super::Engine::tables_sql).
+pub(super) const TABLES: &str = "SELECT name, 1, 1 FROM sqlite_master WHERE type = 'table' ORDER BY name";
+
+/// See [`Engine::columns_sql`](super::Engine::columns_sql).
+pub(super) const COLUMNS: &str = r#"SELECT name, type, NOT ("notnull" OR pk), dflt_value IS NOT NULL, pk AND EXISTS (
+    SELECT * FROM sqlite_master m WHERE m.type = 'table' AND m.name = ? AND m.sql LIKE '%AUTOINCREMENT%')
+    FROM pragma_table_info(?) ORDER BY cid"#;
+
+/// See [`Engine::indexes_sql`](super::Engine::indexes_sql). A primary key that is the row id has no index.
+pub(super) const INDEXES: &str = r#"SELECT 'PRIMARY', 1, 1, name FROM (
+        SELECT name FROM pragma_table_info(?) WHERE pk > 0 ORDER BY pk)
+    UNION ALL SELECT * FROM (SELECT l.name, l."unique", 0, c.name
+        FROM pragma_index_list(?) l, pragma_index_info(l.name) c WHERE l.origin <> 'pk' ORDER BY l.name, c.seqno)"#;
+
 /// Why there is no connection, by result code.
 pub(crate) fn connect_error(code: &str) -> ConnectError {
     match code {

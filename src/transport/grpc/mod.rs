@@ -1,11 +1,12 @@
 //! The gRPC API: `identity.v1`, health and reflection.
 
+mod answer_buffer;
 mod batch;
 mod batch_request;
 mod batch_response;
+mod bounded_streams;
 mod by_method;
 mod convert;
-mod end_on_shutdown;
 mod errors;
 mod health;
 mod identity_api;
@@ -13,6 +14,7 @@ mod service;
 mod services;
 mod settings;
 mod stream;
+mod stream_driver;
 
 use std::sync::Arc;
 
@@ -20,6 +22,7 @@ use tokio::sync::Semaphore;
 use tonic_health::pb::health_server::HealthServer;
 
 use self::batch::BatchService;
+use self::bounded_streams::{BoundedStreams, StreamBounds};
 use self::by_method::ByMethod;
 pub use self::errors::{error_response, replace_tonic_error};
 use self::health::Health;
@@ -50,10 +53,12 @@ pub fn routes<R: Identify>(
         single: IdentityServiceServer::from_arc(Arc::clone(&api)).max_decoding_message_size(limit),
         batch: BatchService::new(api, batch_body_limit(limit)),
     };
+    let bounds = StreamBounds::new(settings.probe_streams);
     let health = HealthServer::new(Health::new(readiness.clone(), &[SERVICE_NAME]));
+    let health = BoundedStreams::new(health, bounds.clone());
 
     let mut services = Services::default();
     services.add(identity, FILE_DESCRIPTOR_SET);
     services.add_probe(health, tonic_health::pb::FILE_DESCRIPTOR_SET);
-    services.into_routes(settings.reflection.then_some(readiness))
+    services.into_routes(settings.reflection.then(|| bounds.end_on_shutdown(readiness)))
 }

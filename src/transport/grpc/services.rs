@@ -12,8 +12,7 @@ use tonic::service::Routes;
 use tonic_reflection::server::Builder as Reflection;
 use tower::Service;
 
-use super::end_on_shutdown::EndOnShutdown;
-use crate::transport::readiness::Readiness;
+use super::bounded_streams::{BoundedStreams, StreamBounds};
 use crate::transport::routes::{Route, RouteTable};
 
 /// The API cannot be built, because a descriptor set is broken.
@@ -58,10 +57,10 @@ impl Services {
         self.add(service, descriptors);
     }
 
-    /// Returns the services, with reflection if `reflection` says when its streams must end.
-    pub(super) fn into_routes(mut self, reflection: Option<Readiness>) -> Result<RouteTable, DescriptorError> {
-        if let Some(readiness) = reflection {
-            self.add_reflection(&readiness)?;
+    /// Returns the services, with reflection if `reflection` bounds its streams.
+    pub(super) fn into_routes(mut self, reflection: Option<StreamBounds>) -> Result<RouteTable, DescriptorError> {
+        if let Some(bounds) = reflection {
+            self.add_reflection(&bounds)?;
         }
         let mut pool = DescriptorPool::new();
         for descriptors in &self.descriptors {
@@ -72,13 +71,14 @@ impl Services {
             let service = method.parent_service();
             let name = format!("{}/{}", service.full_name(), method.name());
             let is_probe = self.probes.contains(&service.full_name());
-            routes.insert(format!("/{name}"), Route { rpc_method: Some(name), http_route: None, is_probe });
+            let is_stream = method.is_client_streaming() || method.is_server_streaming();
+            routes.insert(format!("/{name}"), Route { rpc_method: Some(name), http_route: None, is_probe, is_stream });
         }
         Ok(RouteTable { router: self.routes.prepare().into_axum_router(), routes })
     }
 
     /// Adds both versions: older tools know only v1alpha.
-    fn add_reflection(&mut self, readiness: &Readiness) -> Result<(), DescriptorError> {
+    fn add_reflection(&mut self, bounds: &StreamBounds) -> Result<(), DescriptorError> {
         use tonic_reflection::pb::{v1, v1alpha};
 
         self.descriptors.extend([v1::FILE_DESCRIPTOR_SET, v1alpha::FILE_DESCRIPTOR_SET]);
@@ -88,8 +88,8 @@ impl Services {
         };
         let (v1, v1alpha) = (all().build_v1()?, all().build_v1alpha()?);
         self.routes = std::mem::take(&mut self.routes)
-            .add_service(EndOnShutdown::new(v1, readiness.clone()))
-            .add_service(EndOnShutdown::new(v1alpha, readiness.clone()));
+            .add_service(BoundedStreams::new(v1, bounds.clone()))
+            .add_service(BoundedStreams::new(v1alpha, bounds.clone()));
         Ok(())
     }
 }

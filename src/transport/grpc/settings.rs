@@ -13,4 +13,6 @@ pub struct GrpcSettings {
     pub reflection: bool,
     /// Maximum items under way of all streams together; more wait.
     pub stream_items: usize,
+    /// Maximum health and reflection streams that are open at once.
+    pub probe_streams: usize,
 }

@@ -38,6 +38,8 @@ fn http_status(error: &ApiError, status: &Status) -> StatusCode {
         ApiError::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
         ApiError::TooSlow => StatusCode::REQUEST_TIMEOUT,
         ApiError::WrongHttpMethod => StatusCode::METHOD_NOT_ALLOWED,
+        // Not the fault of this caller.
+        ApiError::ConnectionsFull => StatusCode::SERVICE_UNAVAILABLE,
         ApiError::Invalid(_)
         | ApiError::BatchSize(_)
         | ApiError::Malformed(_)
@@ -46,6 +48,8 @@ fn http_status(error: &ApiError, status: &Status) -> StatusCode {
         | ApiError::UnknownPath
         | ApiError::NotReady
         | ApiError::AnswerTooLarge { .. }
+        | ApiError::StreamsFull
+        | ApiError::ConnectionTooOld
         | ApiError::Identify(_) => http_status_of_code(status.code()),
     }
 }

@@ -19,7 +19,7 @@ pub(super) fn add(routes: RouteTable, readiness: Readiness) -> RouteTable {
         get(async move || if readiness.is_ready() { ok() } else { error_response(&ApiError::NotReady) }),
     );
     for path in ["/healthz", "/readyz"] {
-        let route = Route { rpc_method: None, http_route: Some(path.to_owned()), is_probe: true };
+        let route = Route { rpc_method: None, http_route: Some(path.to_owned()), is_probe: true, is_stream: false };
         routes.insert(path.to_owned(), route);
     }
     RouteTable { router, routes }

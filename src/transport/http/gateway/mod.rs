@@ -78,7 +78,7 @@ impl Gateway {
                 return Err(GatewayError::Path { method, path });
             };
             router = router.route(&binding.1, mount(filter));
-            let route = Route { rpc_method: Some(rpc), http_route: Some(binding.1.clone()), is_probe: false };
+            let route = Route { rpc_method: Some(rpc), http_route: Some(binding.1.clone()), ..Route::default() };
             routes.insert(binding.1.clone(), route);
             seen.push(binding);
         }

@@ -1,0 +1,101 @@
+//! The answer of one call on its way to the socket.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use futures::task::AtomicWaker;
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::connection_state::ConnectionState;
+
+/// Maximum bytes of a part of an answer. A peer that takes one within `SEND_TIMEOUT` makes progress. HTTP gets more
+/// only when it holds less than this, so that each part is one that the peer could take next.
+pub(super) const PART: usize = 16 * 1024;
+
+/// One call, until its answer is sent: it keeps the call's place, and counts what HTTP holds of the answer.
+///
+/// HTTP takes an answer into its buffers although the peer takes nothing, and says nothing when it has written it. So
+/// each part that is handed out tells when it is dropped: it is written then, or given up.
+#[derive(Debug)]
+pub(super) struct Outgoing {
+    pub(super) connection: Arc<ConnectionState>,
+    place: OnceLock<OwnedSemaphorePermit>,
+    /// Bytes that HTTP holds.
+    unsent: AtomicUsize,
+    /// Parts that are written.
+    written: AtomicUsize,
+    /// The task that waits until HTTP holds less.
+    writer: AtomicWaker,
+}
+
+impl Outgoing {
+    pub(super) fn new(connection: Arc<ConnectionState>, is_http2: bool) -> Self {
+        connection.begin_call(is_http2);
+        Self {
+            connection,
+            place: OnceLock::new(),
+            unsent: AtomicUsize::new(0),
+            written: AtomicUsize::new(0),
+            writer: AtomicWaker::new(),
+        }
+    }
+
+    /// Keeps the place of the call until its answer is sent.
+    pub(super) fn keep(&self, place: OwnedSemaphorePermit) {
+        // There is one place for each call.
+        let _ = self.place.set(place);
+    }
+
+    /// How many parts are written, if HTTP holds others.
+    pub(super) fn written_while_unsent(&self) -> Option<usize> {
+        (self.unsent.load(Ordering::SeqCst) > 0).then(|| self.written.load(Ordering::SeqCst))
+    }
+
+    /// Ready when HTTP may get more.
+    pub(super) fn poll_room(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let has_room = || self.unsent.load(Ordering::SeqCst) < PART;
+        if has_room() {
+            return Poll::Ready(());
+        }
+        self.writer.register(cx.waker());
+        if has_room() { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    /// Hands out a part of the answer, whose bytes are counted as waiting already.
+    pub(super) fn hand_out(self: &Arc<Self>, bytes: Bytes) -> Bytes {
+        self.unsent.fetch_add(bytes.len(), Ordering::SeqCst);
+        let period = self.connection.unsent.add();
+        Bytes::from_owner(Part { bytes, period, outgoing: Arc::clone(self) })
+    }
+}
+
+impl Drop for Outgoing {
+    fn drop(&mut self) {
+        self.connection.end_call();
+    }
+}
+
+/// A part of an answer that HTTP holds.
+struct Part {
+    bytes: Bytes,
+    period: usize,
+    outgoing: Arc<Outgoing>,
+}
+
+impl AsRef<[u8]> for Part {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        self.outgoing.connection.unsent.remove(self.period);
+        self.outgoing.connection.remove_waiting(self.bytes.len());
+        self.outgoing.written.fetch_add(1, Ordering::SeqCst);
+        self.outgoing.unsent.fetch_sub(self.bytes.len(), Ordering::SeqCst);
+        self.outgoing.writer.wake();
+    }
+}

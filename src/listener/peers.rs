@@ -1,0 +1,66 @@
+//! How many connections each peer has.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::transport::peer::PeerAddr;
+
+/// Counts the connections of each peer, up to a limit.
+#[derive(Clone, Debug)]
+pub(super) struct Peers {
+    open: Arc<Mutex<HashMap<PeerAddr, usize>>>,
+    limit: usize,
+}
+
+impl Peers {
+    pub(super) fn new(limit: usize) -> Self {
+        Self { open: Arc::default(), limit }
+    }
+
+    /// Counts a connection of a peer for as long as the guard lives; `None` if the peer has as many as it may have.
+    pub(super) fn enter(&self, peer: PeerAddr) -> Option<PeerGuard> {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = open.entry(peer).or_default();
+        // A peer without connections is below every limit, so no entry of zero is left behind.
+        if *count >= self.limit.max(1) {
+            return None;
+        }
+        *count += 1;
+        Some(PeerGuard { peers: self.clone(), peer })
+    }
+}
+
+/// One connection of a peer.
+#[derive(Debug)]
+pub(super) struct PeerGuard {
+    peers: Peers,
+    peer: PeerAddr,
+}
+
+impl Drop for PeerGuard {
+    fn drop(&mut self) {
+        let mut open = self.peers.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = open.get_mut(&self.peer) {
+            *count -= 1;
+            if *count == 0 {
+                open.remove(&self.peer);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_peer_has_its_own_limit_and_no_trace_stays() {
+        let peers = Peers::new(2);
+        let [one, other] = ["192.0.2.1", "192.0.2.2"].map(|address| PeerAddr::new(address.parse().unwrap()));
+        let guards = [peers.enter(one).unwrap(), peers.enter(one).unwrap(), peers.enter(other).unwrap()];
+        assert!(peers.enter(one).is_none());
+        assert!(peers.enter(other).is_some());
+        drop(guards);
+        assert!(peers.open.lock().unwrap().is_empty());
+    }
+}

@@ -1,0 +1,135 @@
+//! The tables as the database describes them.
+
+use sea_orm::{ConnectionTrait, DbErr, QueryResult, Value};
+
+use super::expected::CONTACT;
+use crate::store::sql::Engine;
+
+/// Names that other systems give to the table of their contacts.
+const CONTACT_NAMES: [&str; 2] = ["contact", "contacts"];
+
+/// The names of the tables of a database.
+#[derive(Debug)]
+pub(crate) struct Catalogue {
+    engine: Engine,
+    /// Name, and whether its rows may be read.
+    tables: Vec<(String, bool)>,
+    /// Whether names that differ only by upper and lower case are one.
+    folds_case: bool,
+}
+
+/// A table.
+#[derive(Debug)]
+pub(super) struct FoundTable {
+    pub(super) columns: Vec<FoundColumn>,
+    pub(super) primary_key: Vec<String>,
+    /// The other indexes.
+    pub(super) indexes: Vec<FoundIndex>,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct FoundColumn {
+    pub(super) name: String,
+    /// Its type, in the database's words.
+    pub(super) sql_type: String,
+    pub(super) is_nullable: bool,
+    pub(super) has_default: bool,
+    /// Whether the database numbers it.
+    pub(super) is_automatic: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct FoundIndex {
+    pub(super) name: String,
+    pub(super) is_unique: bool,
+    pub(super) columns: Vec<String>,
+}
+
+impl Catalogue {
+    /// Reads the names of the tables.
+    pub(crate) async fn read(connection: &impl ConnectionTrait, engine: Engine) -> Result<Self, DbErr> {
+        let sql = engine.tables_sql();
+        let (mut tables, mut folds_case) = (Vec::new(), engine == Engine::Sqlite);
+        for row in connection.query_all_raw(engine.statement(sql.to_owned(), Vec::new())).await? {
+            tables.push((row.try_get_by_index(0)?, flag(&row, 1)?));
+            folds_case = flag(&row, 2)?;
+        }
+        Ok(Self { engine, tables, folds_case })
+    }
+
+    /// Returns the name of a table as the database spells it, if there is one.
+    pub(crate) fn table_named(&self, name: &str) -> Option<&str> {
+        let is_it = |one: &&str| if self.folds_case { one.eq_ignore_ascii_case(name) } else { *one == name };
+        self.names().find(is_it)
+    }
+
+    /// Returns tables with a name that other systems give to their contacts, but for the service's own. Only those
+    /// that may be read.
+    pub(super) fn other_contacts(&self) -> impl Iterator<Item = &str> {
+        let own = self.table_named(CONTACT);
+        let is_readable = self.tables.iter().filter(|(_, is_readable)| *is_readable).map(|(name, _)| name.as_str());
+        is_readable
+            .filter(move |name| CONTACT_NAMES.iter().any(|one| one.eq_ignore_ascii_case(name)) && Some(*name) != own)
+    }
+
+    fn names(&self) -> impl Iterator<Item = &str> {
+        self.tables.iter().map(|(name, _)| name.as_str())
+    }
+
+    /// Whether a table, one of these names, has rows.
+    pub(super) async fn has_rows(&self, connection: &impl ConnectionTrait, table: &str) -> Result<bool, DbErr> {
+        let sql = format!(r#"SELECT 1 FROM "{}" LIMIT 1"#, self.table_named(table).unwrap_or(table));
+        Ok(connection.query_one_raw(self.engine.statement(sql, Vec::new())).await?.is_some())
+    }
+
+    /// Whether a live contact carries something while no identifier has an owner. One statement, so one consistent
+    /// read: a service may be writing its first customer.
+    pub(super) async fn lacks_identifiers(&self, connection: &impl ConnectionTrait) -> Result<bool, DbErr> {
+        let sql = r#"SELECT 1 FROM "Contact" WHERE "deletedAt" IS NULL
+            AND ("email" IS NOT NULL OR "phoneNumber" IS NOT NULL)
+            AND NOT EXISTS (SELECT 1 FROM "Identifier") LIMIT 1"#;
+        Ok(connection.query_one_raw(self.engine.statement(sql.to_owned(), Vec::new())).await?.is_some())
+    }
+
+    /// Reads the form of a table.
+    pub(super) async fn describe(&self, connection: &impl ConnectionTrait, table: &str) -> Result<FoundTable, DbErr> {
+        let statement = |sql: &str| {
+            let params = vec![Value::from(table); sql.matches('?').count()];
+            self.engine.statement(sql.to_owned(), params)
+        };
+        let mut columns = Vec::new();
+        for row in connection.query_all_raw(statement(self.engine.columns_sql())).await? {
+            columns.push(FoundColumn {
+                name: row.try_get_by_index(0)?,
+                sql_type: normalised(&row.try_get_by_index::<String>(1)?),
+                is_nullable: flag(&row, 2)?,
+                has_default: flag(&row, 3)?,
+                is_automatic: flag(&row, 4)?,
+            });
+        }
+        let (mut primary_key, mut indexes) = (Vec::new(), Vec::<FoundIndex>::new());
+        for row in connection.query_all_raw(statement(self.engine.indexes_sql())).await? {
+            let name: String = row.try_get_by_index(0)?;
+            // An expression has no name.
+            let column = row.try_get_by_index::<Option<String>>(3)?.unwrap_or_default();
+            if flag(&row, 2)? {
+                primary_key.push(column);
+            } else if let Some(index) = indexes.last_mut().filter(|index| index.name == name) {
+                index.columns.push(column);
+            } else {
+                indexes.push(FoundIndex { name, is_unique: flag(&row, 1)?, columns: vec![column] });
+            }
+        }
+        Ok(FoundTable { columns, primary_key, indexes })
+    }
+}
+
+/// A number that stands for yes or no.
+fn flag(row: &QueryResult, index: usize) -> Result<bool, DbErr> {
+    Ok(row.try_get_by_index::<i64>(index)? != 0)
+}
+
+/// MariaDB, and MySQL before 8.0.19, print integers with a width that means nothing.
+fn normalised(sql_type: &str) -> String {
+    sql_type.to_ascii_lowercase().replace("bigint(20)", "bigint")
+}

@@ -1,0 +1,139 @@
+//! The differences between a table of the database and the one that a migration makes.
+
+use super::catalogue::{FoundColumn, FoundTable};
+use super::expected::{ColumnKind, Table};
+use crate::store::sql::Engine;
+
+/// How a table must resemble the one that a migration makes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Strictness {
+    /// Exactly. The table is there, but no migration is recorded as its maker.
+    Exact,
+    /// It is this service's: a newer version, or its operator, may have added what does not disturb.
+    Own,
+}
+
+/// Returns the differences, in words. Without any, the table is this service's.
+pub(super) fn differences(engine: Engine, table: &Table, found: &FoundTable, strictness: Strictness) -> Vec<String> {
+    let mut differences = Vec::new();
+    for column in table.columns {
+        let name = column.name;
+        let Some(there) = found.columns.iter().find(|there| is_same(engine, &there.name, name)) else {
+            differences.push(format!("column {name} is missing"));
+            continue;
+        };
+        let expected = column.kind.type_name(engine);
+        if there.sql_type != expected {
+            differences.push(format!("column {name} is {}, not {expected}", there.sql_type));
+        } else if there.is_nullable != column.is_nullable {
+            let is = if there.is_nullable { "can" } else { "cannot" };
+            differences.push(format!("column {name} {is} be null"));
+        } else if column.kind == ColumnKind::AutomaticId && !there.is_automatic {
+            differences.push(format!("column {name} gets no automatic value"));
+        }
+    }
+    let is_known = |there: &FoundColumn| table.columns.iter().any(|column| is_same(engine, &there.name, column.name));
+    for there in found.columns.iter().filter(|there| !is_known(there)) {
+        if strictness == Strictness::Exact || !(there.is_nullable || there.has_default) {
+            differences.push(format!("column {} is not known", there.name));
+        }
+    }
+    let has_key = found.primary_key.len() == table.primary_key.len()
+        && found.primary_key.iter().zip(table.primary_key).all(|(there, column)| is_same(engine, there, column));
+    if !has_key {
+        differences.push(format!("its primary key is not {}", table.primary_key.join(", ")));
+    }
+    for (name, columns) in table.indexes {
+        if !found.indexes.iter().any(|index| is_same(engine, &index.name, name) && index.columns == *columns) {
+            differences.push(format!("index {name} is missing"));
+        }
+    }
+    for index in found.indexes.iter().filter(|index| index.is_unique) {
+        differences.push(format!("index {} is unique", index.name));
+    }
+    differences
+}
+
+/// Whether two names of columns or indexes are one. Only PostgreSQL distinguishes upper and lower case.
+fn is_same(engine: Engine, one: &str, other: &str) -> bool {
+    match engine {
+        Engine::Postgres => one == other,
+        Engine::Mysql | Engine::Mariadb | Engine::Sqlite => one.eq_ignore_ascii_case(other),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::catalogue::FoundIndex;
+    use super::super::expected::TABLES;
+    use super::*;
+
+    const ENGINES: [Engine; 4] = [Engine::Mysql, Engine::Mariadb, Engine::Postgres, Engine::Sqlite];
+
+    /// The table as the database would describe it after its migration.
+    fn made(engine: Engine, table: &Table) -> FoundTable {
+        let column = |column: &super::super::expected::Column| FoundColumn {
+            name: column.name.to_owned(),
+            sql_type: column.kind.type_name(engine),
+            is_nullable: column.is_nullable,
+            has_default: false,
+            is_automatic: column.kind == ColumnKind::AutomaticId,
+        };
+        let index = |(name, columns): &(&str, &[&str])| FoundIndex {
+            name: (*name).to_owned(),
+            is_unique: false,
+            columns: columns.iter().map(|column| (*column).to_owned()).collect(),
+        };
+        FoundTable {
+            columns: table.columns.iter().map(column).collect(),
+            primary_key: table.primary_key.iter().map(|column| (*column).to_owned()).collect(),
+            indexes: table.indexes.iter().map(index).collect(),
+        }
+    }
+
+    fn changed(change: impl Fn(&mut FoundTable), strictness: Strictness) -> Vec<String> {
+        let mut found = made(Engine::Postgres, &TABLES[0]);
+        change(&mut found);
+        differences(Engine::Postgres, &TABLES[0], &found, strictness)
+    }
+
+    #[test]
+    fn what_the_migrations_make_is_ours() {
+        for engine in ENGINES {
+            for table in TABLES {
+                for strictness in [Strictness::Exact, Strictness::Own] {
+                    assert_eq!(differences(engine, table, &made(engine, table), strictness), [""; 0]);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn another_form_is_not_ours() {
+        let both = [Strictness::Exact, Strictness::Own];
+        for strictness in both {
+            let wrong = |change: fn(&mut FoundTable)| changed(change, strictness).join("; ");
+            assert_eq!(wrong(|found| drop(found.columns.remove(1))), "column phoneNumber is missing");
+            let other_type = "column id is integer, not bigint";
+            assert_eq!(wrong(|found| found.columns[0].sql_type = "integer".to_owned()), other_type);
+            assert_eq!(wrong(|found| found.columns[0].is_automatic = false), "column id gets no automatic value");
+            assert_eq!(wrong(|found| found.columns[2].is_nullable = false), "column email cannot be null");
+            assert_eq!(wrong(|found| found.primary_key.clear()), "its primary key is not id");
+            assert_eq!(wrong(|found| found.indexes.clear()), "index Contact_linkedId is missing");
+            assert_eq!(wrong(|found| found.indexes[0].is_unique = true), "index Contact_linkedId is unique");
+        }
+    }
+
+    #[test]
+    fn additions_that_disturb_nothing_are_accepted_in_our_own_table() {
+        let add = |is_nullable| {
+            move |found: &mut FoundTable| {
+                let column = FoundColumn { name: "note".to_owned(), is_nullable, ..found.columns[1].clone() };
+                found.columns.push(column);
+            }
+        };
+        assert_eq!(changed(add(true), Strictness::Own), [""; 0]);
+        assert_eq!(changed(add(true), Strictness::Exact), ["column note is not known"]);
+        assert_eq!(changed(add(false), Strictness::Own), ["column note is not known"]);
+    }
+}

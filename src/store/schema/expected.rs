@@ -1,0 +1,141 @@
+//! The tables as the migrations make them.
+
+use crate::store::sql::Engine;
+
+/// A table that a migration makes.
+#[derive(Debug)]
+pub(super) struct Table {
+    pub(super) name: &'static str,
+    /// The name of the migration.
+    pub(super) migration: &'static str,
+    pub(super) columns: &'static [Column],
+    pub(super) primary_key: &'static [&'static str],
+    /// Name and columns of each index.
+    pub(super) indexes: &'static [(&'static str, &'static [&'static str])],
+}
+
+#[derive(Debug)]
+pub(super) struct Column {
+    pub(super) name: &'static str,
+    pub(super) kind: ColumnKind,
+    pub(super) is_nullable: bool,
+}
+
+/// What a column holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ColumnKind {
+    /// An automatic 64-bit integer.
+    AutomaticId,
+    Integer,
+    Text(u16),
+    Precedence,
+    Moment,
+    Bytes(u16),
+    Json,
+}
+
+impl ColumnKind {
+    /// The name of its type, as [`Catalogue`](super::Catalogue) reads it.
+    pub(super) fn type_name(self, engine: Engine) -> String {
+        let (on_mysql, on_postgres, on_sqlite) = match self {
+            Self::AutomaticId | Self::Integer => ("bigint", "bigint", "integer"),
+            Self::Precedence => {
+                ("enum('primary','secondary') utf8mb4", "link_precedence (primary, secondary)", "enum_text")
+            }
+            Self::Moment => ("datetime(6)", "timestamp(6) without time zone", "datetime_text"),
+            // MariaDB has no type for it.
+            Self::Json if engine == Engine::Mariadb => ("longtext utf8mb4", "", ""),
+            Self::Json => ("json", "json", "json_text"),
+            Self::Text(size) => {
+                return match engine {
+                    Engine::Mysql | Engine::Mariadb => format!("varchar({size}) utf8mb4"),
+                    Engine::Postgres => format!("character varying({size})"),
+                    Engine::Sqlite => format!("varchar({size})"),
+                };
+            }
+            Self::Bytes(size) => {
+                return match engine {
+                    Engine::Mysql | Engine::Mariadb => format!("varbinary({size})"),
+                    Engine::Postgres => "bytea".to_owned(),
+                    Engine::Sqlite => format!("varbinary_blob({size})"),
+                };
+            }
+        };
+        match engine {
+            Engine::Mysql | Engine::Mariadb => on_mysql,
+            Engine::Postgres => on_postgres,
+            Engine::Sqlite => on_sqlite,
+        }
+        .to_owned()
+    }
+}
+
+const fn required(name: &'static str, kind: ColumnKind) -> Column {
+    Column { name, kind, is_nullable: false }
+}
+
+const fn optional(name: &'static str, kind: ColumnKind) -> Column {
+    Column { name, kind, is_nullable: true }
+}
+
+/// The table of the customers, whose name other systems use too.
+pub(super) const CONTACT: &str = "Contact";
+
+/// The tables, in the order of their migrations.
+pub(super) const TABLES: &[Table] = &[
+    Table {
+        name: CONTACT,
+        migration: "m20261121_000001_contact",
+        columns: &[
+            required("id", ColumnKind::AutomaticId),
+            optional("phoneNumber", ColumnKind::Text(255)),
+            optional("email", ColumnKind::Text(255)),
+            optional("linkedId", ColumnKind::Integer),
+            required("linkPrecedence", ColumnKind::Precedence),
+            required("createdAt", ColumnKind::Moment),
+            required("updatedAt", ColumnKind::Moment),
+            optional("deletedAt", ColumnKind::Moment),
+        ],
+        primary_key: &["id"],
+        indexes: &[("Contact_linkedId", &["linkedId"])],
+    },
+    Table {
+        name: "Identifier",
+        migration: "m20261121_000002_identifier",
+        columns: &[
+            required("kind", ColumnKind::Text(16)),
+            required("value", ColumnKind::Bytes(255)),
+            required("contactId", ColumnKind::Integer),
+        ],
+        primary_key: &["kind", "value"],
+        indexes: &[],
+    },
+    Table {
+        name: "ContactMerge",
+        migration: "m20261121_000003_contact_merge",
+        columns: &[
+            required("id", ColumnKind::AutomaticId),
+            required("survivorId", ColumnKind::Integer),
+            required("absorbedId", ColumnKind::Integer),
+            required("cause", ColumnKind::Json),
+            required("createdAt", ColumnKind::Moment),
+        ],
+        primary_key: &["id"],
+        indexes: &[],
+    },
+];
+
+#[cfg(test)]
+mod tests {
+    use migration::{Migrator, MigratorTrait};
+
+    use super::*;
+
+    #[test]
+    fn every_migration_is_known_here() {
+        let names: Vec<String> = Migrator::migrations().iter().map(|migration| migration.name().to_owned()).collect();
+        let unknown = names.iter().filter(|name| TABLES.iter().all(|table| table.migration != *name));
+        assert_eq!(unknown.collect::<Vec<_>>(), Vec::<&String>::new(), "describe its table");
+        assert!(TABLES.iter().all(|table| names.iter().any(|name| name == table.migration)));
+    }
+}

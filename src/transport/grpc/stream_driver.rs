@@ -1,0 +1,224 @@
+//! `StreamIdentify`: the work of one stream.
+
+use std::collections::VecDeque;
+use std::future::pending;
+use std::sync::{Arc, Weak};
+
+use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
+use futures::{FutureExt, StreamExt};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::sleep_until;
+use tonic::{Request, Status, Streaming};
+
+use super::answer_buffer::AnswerSender;
+use super::errors::error_from_tonic;
+use super::identity_api::{IdentityApi, observation};
+use super::settings::GrpcSettings;
+use crate::domain::Identity;
+use crate::proto::identity::v1 as pb;
+use crate::resolver::{Answers, Identify, IdentifyError};
+use crate::transport::batch::{ItemResult, StreamItemCounts};
+use crate::transport::connection::ConnectionStreams;
+use crate::transport::deadline::Deadlines;
+use crate::transport::errors::ApiError;
+use crate::transport::ordering::{IdentifierOrder, OrderedGroup};
+use crate::transport::parse::FieldNames;
+
+/// Maximum items of one stream that are under way or whose answers wait: enough to fill a few transactions.
+const WINDOW: usize = 1_024;
+
+/// The same for a stream whose client has taken no answer yet. Each answer that the client takes adds one, so that a
+/// client that reads has the whole window after a few round trips, and one that does not read holds little.
+const FIRST_WINDOW: usize = 64;
+
+/// If waiting answers hold so many contacts, nothing more is started: an identity can have thousands of them.
+const WAITING_CONTACTS: usize = 4_096;
+
+/// A group that is done.
+type Done = (OrderedGroup<String>, Answers);
+
+/// A group with its permits, which may be fewer than its items if there are not so many at all.
+type Admitted = (OrderedGroup<String>, OwnedSemaphorePermit);
+
+/// The work of one stream: reads items, resolves them in order, and hands the answers over.
+pub(super) struct StreamDriver<R> {
+    resolver: R,
+    settings: GrpcSettings,
+    /// One permit for each item that is being resolved, of all streams together.
+    places: Arc<Semaphore>,
+    requests: Streaming<pb::StreamIdentifyRequest>,
+    /// Set when no more requests are read: how the stream ends once everything under way is answered.
+    end: Option<Result<(), Status>>,
+    shutdown: BoxFuture<'static, ApiError>,
+    expired: BoxFuture<'static, ()>,
+    order: IdentifierOrder<String>,
+    /// Groups that wait for the client to take answers, or for the group in `admission`.
+    ready: VecDeque<OrderedGroup<String>>,
+    /// A group that waits for permits. Nothing is read meanwhile.
+    admission: Option<BoxFuture<'static, Admitted>>,
+    groups: FuturesUnordered<BoxFuture<'static, Done>>,
+    under_way: usize,
+    answers: AnswerSender,
+    /// The list of contacts of the latest answer. Answers in a row often share one.
+    latest: Weak<Identity>,
+    counts: StreamItemCounts,
+}
+
+impl<R: Identify> StreamDriver<R> {
+    pub(super) fn new(
+        api: &IdentityApi<R>,
+        request: Request<Streaming<pb::StreamIdentifyRequest>>,
+        answers: AnswerSender,
+        counts: StreamItemCounts,
+    ) -> Self {
+        let deadline = request.extensions().get().and_then(|deadlines: &Deadlines| deadlines.asked);
+        let expired = async move {
+            match deadline {
+                Some(at) => sleep_until(at.into()).await,
+                None => pending().await,
+            }
+        };
+        let old = ConnectionStreams::ended(request.extensions().get().cloned());
+        let shutdown = api.readiness.clone().shutdown();
+        let shutdown = async {
+            tokio::select! {
+                () = shutdown => ApiError::NotReady,
+                () = old => ApiError::ConnectionTooOld,
+            }
+        };
+        Self {
+            resolver: api.resolver.clone(),
+            settings: api.settings,
+            places: Arc::clone(&api.stream_places),
+            requests: request.into_inner(),
+            end: None,
+            shutdown: shutdown.boxed(),
+            expired: expired.boxed(),
+            order: IdentifierOrder::default(),
+            ready: VecDeque::new(),
+            admission: None,
+            groups: FuturesUnordered::new(),
+            under_way: 0,
+            answers,
+            latest: Weak::new(),
+            counts,
+        }
+    }
+
+    /// Works until the stream ends.
+    pub(super) async fn run(mut self) {
+        let buffer = Arc::clone(&self.answers.buffer);
+        loop {
+            self.start_ready();
+            let is_open = self.end.is_none();
+            if !is_open && self.under_way == 0 {
+                return self.answers.end(self.end.unwrap_or(Ok(())));
+            }
+            let window = WINDOW.min(FIRST_WINDOW.saturating_add(buffer.taken()));
+            let is_held_back = self.under_way + buffer.answers() >= window || buffer.contacts() >= WAITING_CONTACTS;
+            let may_read = is_open && !is_held_back && self.admission.is_none() && self.ready.is_empty();
+            tokio::select! {
+                biased;
+                () = &mut self.expired => {
+                    return self.answers.end(Err(status(&IdentifyError::DeadlineExceeded.into())));
+                }
+                error = &mut self.shutdown, if is_open => self.end = Some(Err(status(&error))),
+                Some(done) = self.groups.next(), if !self.groups.is_empty() => self.finish(done),
+                admitted = admitted(&mut self.admission), if self.admission.is_some() => {
+                    self.admission = None;
+                    self.resolve(admitted);
+                }
+                () = buffer.changed(), if is_held_back => {}
+                request = self.requests.message(), if may_read => self.read(request),
+            }
+        }
+    }
+
+    /// Handles a message, or the end of the messages.
+    fn read(&mut self, request: Result<Option<pb::StreamIdentifyRequest>, Status>) {
+        match request {
+            Ok(Some(request)) => self.take(request),
+            Ok(None) => self.end = Some(Ok(())),
+            Err(tonic_error) => {
+                let error = error_from_tonic(&tonic_error, self.settings.limits.http_body_limit);
+                self.end = Some(Err(error.as_ref().map_or(tonic_error, status)));
+            }
+        }
+    }
+
+    /// Takes an item. An invalid one is answered at once.
+    fn take(&mut self, request: pb::StreamIdentifyRequest) {
+        let pb::StreamIdentifyRequest { correlation_id, request } = request;
+        match observation(&request.unwrap_or_default(), &self.settings) {
+            Err(error) => self.answer(correlation_id, Err(error)),
+            Ok(observation) => {
+                self.under_way += 1;
+                self.ready.extend(self.order.push(observation, correlation_id));
+            }
+        }
+    }
+
+    /// Starts groups, if the client takes its answers and as long as there are permits.
+    fn start_ready(&mut self) {
+        while self.admission.is_none() && self.answers.buffer.contacts() < WAITING_CONTACTS {
+            let Some(group) = self.ready.pop_front() else { return };
+            let total = self.settings.stream_items.clamp(1, Semaphore::MAX_PERMITS);
+            let permits = u32::try_from(group.len().min(total)).unwrap_or(u32::MAX);
+            match Arc::clone(&self.places).try_acquire_many_owned(permits) {
+                Ok(places) => self.resolve((group, places)),
+                Err(_) => {
+                    let places = Arc::clone(&self.places);
+                    self.admission = Some(Box::pin(async move {
+                        match places.acquire_many_owned(permits).await {
+                            Ok(places) => (group, places),
+                            Err(_) => pending().await, // Never closed.
+                        }
+                    }));
+                }
+            }
+        }
+    }
+
+    fn resolve(&mut self, (group, places): Admitted) {
+        let (resolver, timeout) = (self.resolver.clone(), self.settings.limits.request_timeout);
+        self.groups.push(Box::pin(async move {
+            let observations = group.iter().map(|(observation, _)| observation.clone()).collect();
+            let answers = resolver.identify_in_turn(observations, timeout).await;
+            drop(places);
+            (group, answers)
+        }));
+    }
+
+    fn finish(&mut self, (group, answers): Done) {
+        self.ready.extend(self.order.finish(group.iter().map(|(observation, _)| observation)));
+        self.under_way -= group.len();
+        for ((_, correlation_id), answer) in group.into_iter().zip(answers) {
+            self.answer(correlation_id, answer.map_err(ApiError::from));
+        }
+    }
+
+    fn answer(&mut self, correlation_id: String, result: ItemResult) {
+        self.counts.count(result.is_ok());
+        let contacts = match &result {
+            Ok(answer) if self.latest.as_ptr() != Arc::as_ptr(answer.identity.list()) => {
+                self.latest = Arc::downgrade(answer.identity.list());
+                answer.identity.list().contacts().len()
+            }
+            Ok(_) | Err(_) => 0,
+        };
+        self.answers.answer(correlation_id, result, contacts);
+    }
+}
+
+/// Returns the waiting group once it has its permits.
+async fn admitted(admission: &mut Option<BoxFuture<'static, Admitted>>) -> Admitted {
+    match admission {
+        Some(admission) => admission.await,
+        None => pending().await,
+    }
+}
+
+fn status(error: &ApiError) -> Status {
+    error.status(FieldNames::Proto)
+}

@@ -1,0 +1,93 @@
+//! Identifiers that are expensive to read.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use tokio::task::JoinSet;
+
+use super::figures::{self, milliseconds, timed};
+use super::innocent::Innocent;
+use super::{BACKENDS, duration, start};
+use crate::harness::{Api, Caller, Event, Suite, TestDatabase, register};
+
+pub fn register(suite: &mut Suite) {
+    register!(suite.on(&BACKENDS): expensive_emails);
+}
+
+/// Callers that send the expensive batches at the same time.
+const CALLERS: usize = 6;
+
+/// Texts of 254 bytes, or of many more, that a parser may take long for.
+fn expensive() -> Vec<(&'static str, String)> {
+    let domain = "a.".repeat(63);
+    vec![
+        ("open comments", format!("a@{domain}{}", "(".repeat(126))),
+        ("many comments", format!("a@{domain}{}", "()(a)".repeat(25))),
+        ("dots", format!("a@{}a", ".".repeat(250))),
+        ("quotes", format!("\"{}\"@x.de", "\\\"".repeat(120))),
+        ("accents", format!("a{}@x.de", "\u{301}".repeat(123))),
+        ("invisible", format!("{}a@x.de", "\u{200b}".repeat(80))),
+        ("long", "é".repeat(500)),
+    ]
+}
+
+fn batch(text: &str) -> Vec<Event> {
+    (0..1_000).map(|_| Event::of(text, "")).collect()
+}
+
+/// A batch of the text. It is answered item by item, or refused whole if every item is wrong.
+async fn send(caller: &Caller, api: Api, text: &str) -> Duration {
+    let (answer, time) = timed(caller.batch(api, &batch(text))).await;
+    assert!(answer.is_ok_and(|items| items.len() == 1_000), "each item has its result");
+    time
+}
+
+async fn expensive_emails(database: TestDatabase) {
+    let process = start(&database).await;
+    let caller = process.caller();
+    for api in Api::BOTH {
+        send(&caller, api, "plain@x.de").await; // It is known from now on.
+    }
+    let best = async |text: &str| {
+        let mut best = Duration::MAX;
+        for api in Api::BOTH.into_iter().cycle().take(6) {
+            best = best.min(send(&caller, api, text).await);
+        }
+        best
+    };
+    let plain = best("plain@x.de").await;
+    let mut worst = (Duration::ZERO, "");
+    let expensive = expensive();
+    for (name, text) in &expensive {
+        worst = worst.max((best(text).await, name));
+    }
+
+    let innocent = Innocent::start(&process);
+    let mut attackers = JoinSet::new();
+    let until = Instant::now() + duration();
+    for number in 0..CALLERS {
+        let (caller, texts) = (process.caller(), expensive.clone());
+        attackers.spawn(async move {
+            for (_, text) in texts.iter().cycle().skip(number) {
+                if Instant::now() > until {
+                    break;
+                }
+                send(&caller, Api::BOTH[number % 2], text).await;
+            }
+        });
+    }
+    attackers.join_all().await;
+    let innocents = innocent.finish().await;
+    figures::print(
+        "expensive e-mails",
+        &database,
+        &[
+            ("batch of plain ones, ms", milliseconds(plain)),
+            ("batch of the worst, ms", milliseconds(worst.0)),
+            ("the worst", json!(worst.1)),
+            ("worst / plain", json!((worst.0.as_secs_f64() / plain.as_secs_f64() * 10.0).round() / 10.0)),
+            ("innocent beside 6 callers, p50 ms", innocents.percentile(50)),
+            ("innocent beside 6 callers, worst ms", innocents.percentile(100)),
+        ],
+    );
+}

@@ -1,0 +1,41 @@
+//! Attacks: callers that make work large, that do not take their answers, or that come in masses.
+//!
+//! Each attack prints its figures. It asserts what must hold on any machine: everybody is answered, and the memory
+//! stays bounded. It asserts no times. A plain test run does a short form. `scripts/attacks` does the long form
+//! (`ATTACKS=long`) on the release binary, and prints a table. All traffic stays on loopback.
+
+mod crowd;
+mod expensive;
+mod figures;
+mod innocent;
+mod large_identity;
+mod stalled;
+
+use std::time::Duration;
+
+use crate::harness::{Backend, Process, Suite, TestDatabase};
+
+/// The databases that the figures are of.
+const BACKENDS: [Backend; 2] = [Backend::Sqlite, Backend::Mysql];
+
+pub fn register(suite: &mut Suite) {
+    expensive::register(suite);
+    large_identity::register(suite);
+    stalled::register(suite);
+    crowd::register(suite);
+}
+
+fn is_long() -> bool {
+    std::env::var("ATTACKS").is_ok_and(|form| form == "long")
+}
+
+/// How long an attack goes on.
+fn duration() -> Duration {
+    if is_long() { Duration::from_secs(10) } else { Duration::from_secs(2) }
+}
+
+/// The service, with room for the attacks to build up what they attack.
+async fn start(database: &TestDatabase) -> Process {
+    let log = ("RUST_LOG", "warn,identity::commands=info"); // The harness reads the addresses from the log.
+    Process::start(&[("DATABASE_URL", &database.url), log, ("MAX_CONTACTS", "20000")]).await
+}
