@@ -2,7 +2,7 @@
 
 #![no_main]
 
-use std::sync::{Arc, LazyLock};
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use axum::body::{Body, to_bytes};
@@ -25,7 +25,8 @@ struct Echo;
 impl Identify for Echo {
     async fn identify(&self, observation: Observation, _deadline: Instant) -> Result<Answer, IdentifyError> {
         let contact = Contact::new(ContactId(1), observation.identifiers(), Timestamp(1), Link::Primary);
-        Ok(Answer { outcome: Outcome::Created, identity: Arc::new(Identity::new(vec![contact]).expect("one contact")) })
+        let identity = Identity::new(vec![contact]).expect("one contact");
+        Ok(Answer { outcome: Outcome::Created, identity: identity.into() })
     }
 }
 

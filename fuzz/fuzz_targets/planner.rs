@@ -17,14 +17,25 @@ struct Batch {
     delete: Option<u8>,
 }
 
+#[derive(Arbitrary, Debug)]
+struct History {
+    batches: Vec<Batch>,
+    /// Maximum contacts of an identity.
+    max_contacts: Option<u8>,
+}
+
 fn observation((emails, phones): &(Vec<u8>, Vec<u8>)) -> Option<Observation> {
     let of = |kind| move |number: &u8| Identifier::from_stored(kind, (number % 16).to_string());
     let emails = emails.iter().take(3).map(of(IdentifierKind::Email));
     Observation::new(emails.chain(phones.iter().take(3).map(of(IdentifierKind::Phone)))).ok()
 }
 
-fuzz_target!(|batches: Vec<Batch>| {
-    let (mut model, mut tables, mut now) = (Model::default(), Tables::default(), 1_000_000);
+fuzz_target!(|history: History| {
+    let History { batches, max_contacts } = history;
+    let max_contacts = max_contacts.map(|limit| usize::from(limit).max(1));
+    let mut model = Model { max_contacts, ..Model::default() };
+    let mut tables = Tables { max_contacts, ..Tables::default() };
+    let mut now = 1_000_000;
     let (mut is_forward, mut is_whole) = (true, true);
     for batch in batches.iter().take(12) {
         let observations: Vec<Observation> = batch.observations.iter().take(24).filter_map(observation).collect();
@@ -36,7 +47,7 @@ fuzz_target!(|batches: Vec<Batch>| {
                 let (mut answer, mut expected) = (show(answer), model.observe(observation));
                 if !is_forward {
                     // Age and order of arrival disagree; who belongs together stays the same.
-                    for list in [&mut answer, &mut expected] {
+                    for list in [&mut answer, &mut expected].into_iter().flatten() {
                         list.contacts.sort();
                         list.values.iter_mut().for_each(|values| values.sort());
                     }

@@ -5,16 +5,16 @@ use super::identifier::{Identifier, IdentifierKind};
 
 /// All live contacts of one customer. It is never empty. Exactly one contact is the primary: the oldest.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Identity<Id = ContactId> {
+pub struct Identity {
     /// Sorted by age.
-    contacts: Vec<Contact<Id>>,
+    contacts: Vec<Contact>,
     /// In any order.
-    deleted: Vec<Contact<Id>>,
+    deleted: Vec<Contact>,
 }
 
-impl<Id: Copy + Ord> Identity<Id> {
+impl Identity {
     /// Returns the identity of these contacts, or `None` if there are none.
-    pub fn new(mut contacts: Vec<Contact<Id>>) -> Option<Self> {
+    pub fn new(mut contacts: Vec<Contact>) -> Option<Self> {
         contacts.sort_by_key(Contact::age);
         (!contacts.is_empty()).then_some(Self { contacts, deleted: Vec::new() })
     }
@@ -23,72 +23,47 @@ impl<Id: Copy + Ord> Identity<Id> {
     ///
     /// Deleted contacts are in no answer, but they stay linked to the primary. A live contact may carry an identifier
     /// that a deleted contact brought first. A read finds the live contact through the deleted one.
-    pub fn with_deleted(self, deleted: Vec<Contact<Id>>) -> Self {
+    pub fn with_deleted(self, deleted: Vec<Contact>) -> Self {
         Self { deleted, ..self }
     }
 
-    /// Returns an identity of one contact.
-    pub(super) fn from_contact(contact: Contact<Id>) -> Self {
-        Self { contacts: vec![contact], deleted: Vec::new() }
+    /// Returns the identity of contacts that are sorted by age. There is at least one.
+    pub(super) fn from_sorted(contacts: Vec<Contact>) -> Self {
+        debug_assert!(!contacts.is_empty() && contacts.is_sorted_by_key(Contact::age));
+        Self { contacts, deleted: Vec::new() }
     }
 
     /// Returns the primary: the oldest contact, by `createdAt`, then by `id`.
-    pub fn primary(&self) -> &Contact<Id> {
+    pub fn primary(&self) -> &Contact {
         &self.contacts[0]
     }
 
     /// Returns all other contacts, the oldest first.
-    pub fn secondaries(&self) -> &[Contact<Id>] {
+    pub fn secondaries(&self) -> &[Contact] {
         &self.contacts[1..]
     }
 
     /// Returns all contacts, the oldest (the primary) first.
-    pub fn contacts(&self) -> &[Contact<Id>] {
+    pub fn contacts(&self) -> &[Contact] {
         &self.contacts
     }
 
     /// Returns all rows: the contacts and the deleted contacts.
-    pub(super) fn rows(&self) -> impl Iterator<Item = &Contact<Id>> {
+    pub(super) fn rows(&self) -> impl Iterator<Item = &Contact> {
         self.contacts.iter().chain(&self.deleted)
     }
 
     /// Returns each distinct value of a kind: those of the primary first, then by the age of the contact that brought
     /// them.
     pub fn values(&self, kind: IdentifierKind) -> Vec<&str> {
-        let carried = self.contacts.iter().flat_map(|contact| contact.identifiers.iter());
-        let values = carried.filter(|identifier| identifier.kind() == kind).map(Identifier::value);
-        if self.contacts.len() == 1 {
-            return values.collect(); // The common case. One contact carries no value twice.
-        }
-        let mut seen = HashSet::with_capacity(self.contacts.len());
-        values.filter(|value| seen.insert(*value)).collect()
+        distinct_values(self.contacts.iter(), self.contacts.len(), kind)
     }
 
     /// Returns the youngest contact.
-    pub(super) fn newest(&self) -> &Contact<Id> {
+    pub(super) fn newest(&self) -> &Contact {
         &self.contacts[self.contacts.len() - 1]
     }
 
-    pub(super) fn add(&mut self, contact: Contact<Id>) {
-        self.absorb(Self::from_contact(contact));
-    }
-
-    pub(super) fn absorb(&mut self, other: Self) {
-        self.contacts.extend(other.contacts);
-        self.deleted.extend(other.deleted);
-        self.contacts.sort_by_key(Contact::age);
-    }
-}
-
-impl<Id> Identity<Id> {
-    /// Returns the same identity with other ids, which must keep the order of the contacts.
-    pub(super) fn map_ids<To>(&self, map: impl Fn(&Id) -> To) -> Identity<To> {
-        let mapped = |contacts: &[Contact<Id>]| contacts.iter().map(|contact| contact.map_id(&map)).collect();
-        Identity { contacts: mapped(&self.contacts), deleted: mapped(&self.deleted) }
-    }
-}
-
-impl Identity {
     /// Returns the root: the row that represents the identity. A transaction must lock it to change the identity.
     ///
     /// It is the row that all others are linked to, also if that contact is deleted. If the row does not exist, the
@@ -118,4 +93,19 @@ impl Identity {
     fn row(&self, id: ContactId) -> Option<&Contact> {
         self.rows().find(|contact| contact.id == id)
     }
+}
+
+/// Returns each distinct value of a kind that these contacts carry, in order. There are `count` contacts.
+pub(super) fn distinct_values<'a, Id: 'a>(
+    contacts: impl Iterator<Item = &'a Contact<Id>>,
+    count: usize,
+    kind: IdentifierKind,
+) -> Vec<&'a str> {
+    let carried = contacts.flat_map(|contact| contact.identifiers.iter());
+    let values = carried.filter(|identifier| identifier.kind() == kind).map(Identifier::value);
+    if count == 1 {
+        return values.collect(); // The common case. One contact carries no value twice.
+    }
+    let mut seen = HashSet::with_capacity(count);
+    values.filter(|value| seen.insert(*value)).collect()
 }

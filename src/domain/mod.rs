@@ -11,14 +11,17 @@
 //! | `observation` | the identifiers of one checkout event |
 //! | `contact`, `identity` | a row of table `Contact`, and all contacts of one customer |
 //! | `snapshot` | identities from one read, and who owns which identifier |
-//! | `planner`, `plan` | what observations do to identities, and the result |
+//! | `planner`, `draft`, `plan` | what observations do to identities, and the result |
+//! | `identity_state` | an identity as an answer shows it |
 //! | `model`, `properties` | tests: the planner against a brute-force model |
 
 mod canonical;
 mod contact;
+mod draft;
 mod email;
 mod identifier;
 mod identity;
+mod identity_state;
 mod observation;
 mod phone;
 mod plan;
@@ -35,9 +38,10 @@ pub use contact::{Contact, ContactId, ContactRef, Link, Timestamp};
 pub use email::{Email, InvalidEmail};
 pub use identifier::{Identifier, IdentifierKind};
 pub use identity::Identity;
+pub use identity_state::{IdentityState, StateKey};
 pub use observation::{NoIdentifier, Observation};
 pub use phone::{InvalidPhoneNumber, PhoneNumber, Region, UnknownRegion};
-pub use plan::{Answer, Merge, Move, NewContact, Outcome, Plan, Relink};
+pub use plan::{Answer, IdentityTooLarge, Merge, Move, NewContact, Outcome, Plan, Relink};
 pub use planner::plan;
 pub use snapshot::Snapshot;
 

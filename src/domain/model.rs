@@ -14,6 +14,8 @@ use super::*;
 /// All observations so far, and the ones that became contacts (numbered from 1, in order).
 #[derive(Default)]
 pub struct Model {
+    /// Maximum contacts of an identity.
+    pub max_contacts: Option<usize>,
     pub seen: Vec<BTreeSet<Identifier>>,
     pub contacts: Vec<BTreeSet<Identifier>>,
 }
@@ -42,7 +44,12 @@ impl Model {
         }
     }
 
-    pub fn observe(&mut self, observation: &Observation) -> Expected {
+    /// Returns the numbers of the contacts that carry any of these identifiers, and what they carry.
+    fn carriers(&self, of: &BTreeSet<Identifier>) -> Vec<(i64, &BTreeSet<Identifier>)> {
+        (1_i64..).zip(&self.contacts).filter(|(_, carried)| !carried.is_disjoint(of)).collect()
+    }
+
+    pub fn observe(&mut self, observation: &Observation) -> Result<Expected, IdentityTooLarge> {
         let given: BTreeSet<Identifier> = observation.identifiers().iter().cloned().collect();
         let known = |identifier: &&Identifier| self.seen.iter().any(|seen| seen.contains(*identifier));
         let (old, new): (Vec<_>, Vec<_>) = given.iter().partition(known);
@@ -54,13 +61,18 @@ impl Model {
             (1, false) => Outcome::Linked,
             _ => Outcome::Merged,
         };
+        let contact_count = self.carriers(&self.component(&given)).len() + usize::from(!new.is_empty());
+        match self.max_contacts {
+            Some(limit) if contact_count > limit && [Outcome::Linked, Outcome::Merged].contains(&outcome) => {
+                return Err(IdentityTooLarge { limit });
+            }
+            _ => {}
+        }
         if !new.is_empty() {
             self.contacts.push(given.clone());
         }
         self.seen.push(given.clone());
-        let component = self.component(&given);
-        let numbered = (1_i64..).zip(&self.contacts);
-        let mine: Vec<_> = numbered.filter(|(_, carried)| !carried.is_disjoint(&component)).collect();
+        let mine = self.carriers(&self.component(&given));
         let values = |kind| {
             let mut values: Vec<String> = Vec::new();
             for identifier in mine.iter().flat_map(|(_, carried)| *carried).filter(|i| i.kind() == kind) {
@@ -70,17 +82,19 @@ impl Model {
             }
             values
         };
-        Expected {
+        Ok(Expected {
             outcome,
             contacts: mine.iter().map(|(id, _)| *id).collect(),
             values: IdentifierKind::ALL.map(values).into(),
-        }
+        })
     }
 }
 
 /// The tables in memory. They apply plans as the store does.
 #[derive(Default)]
 pub struct Tables {
+    /// Maximum contacts of an identity.
+    pub max_contacts: Option<usize>,
     pub contacts: Vec<Contact>,
     pub deleted: BTreeSet<ContactId>,
     pub identifiers: HashMap<Identifier, ContactId>,
@@ -151,18 +165,18 @@ impl Tables {
         ids
     }
 
-    pub fn identify(&mut self, observations: &[Observation], now: i64) -> Vec<Answer> {
+    pub fn identify(&mut self, observations: &[Observation], now: i64) -> Vec<Result<Answer, IdentityTooLarge>> {
         let before = self.contacts.clone();
         let known = self.snapshot(observations);
         let identifiers = observations.iter().flat_map(|observation| observation.identifiers());
         for orphan in identifiers.filter(|identifier| !known.owns(identifier)) {
             self.identifiers.remove(orphan);
         }
-        let plan = plan(observations, &known, Timestamp(now));
+        let plan = plan(observations, &known, Timestamp(now), self.max_contacts.unwrap_or(usize::MAX));
         let ids = self.carry_out(&plan);
         self.check(&before);
         let answers = plan.answers(&ids);
-        assert_eq!(plan.is_empty(), answers.iter().all(|answer| answer.outcome == Outcome::Matched));
+        assert_eq!(plan.is_empty(), answers.iter().flatten().all(|answer| answer.outcome == Outcome::Matched));
         let written = before.iter().filter(|row| !self.contacts.contains(row)).map(|row| row.id);
         let is_moved = |row: &&Contact| plan.moves.iter().any(|moved| row.link == Link::SecondaryOf(moved.from));
         let moved = before.iter().filter(is_moved).map(|row| row.id);
@@ -190,11 +204,13 @@ impl Tables {
     }
 }
 
-pub fn show(answer: &Answer) -> Expected {
+pub fn show(answer: &Result<Answer, IdentityTooLarge>) -> Result<Expected, IdentityTooLarge> {
+    let Answer { outcome, identity } = answer.as_ref().map_err(|error| *error)?;
+    assert_eq!(identity.contact_count(), identity.contacts().count());
     let owned = |values: Vec<&str>| values.into_iter().map(str::to_owned).collect();
-    Expected {
-        outcome: answer.outcome,
-        contacts: answer.identity.contacts().iter().map(|contact| contact.id.0).collect(),
-        values: IdentifierKind::ALL.map(|kind| owned(answer.identity.values(kind))).into(),
-    }
+    Ok(Expected {
+        outcome: *outcome,
+        contacts: identity.contacts().map(|contact| contact.id.0).collect(),
+        values: IdentifierKind::ALL.map(|kind| owned(identity.values(kind))).into(),
+    })
 }

@@ -1,11 +1,13 @@
 //! The result of planning: the changes to write, and the answers. [`plan`](super::plan()) makes it.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
+use std::ops::Range;
 use std::sync::Arc;
 
-use super::contact::{ContactId, ContactRef, Link, Timestamp};
+use super::contact::{Contact, ContactId, ContactRef, Link, Timestamp};
 use super::identifier::Identifier;
 use super::identity::Identity;
+use super::identity_state::{IdentityState, Joined};
 
 /// What an observation did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -22,11 +24,21 @@ pub enum Outcome {
 
 /// The answer for one observation: the complete identity, just after the observation.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Answer<Id = ContactId> {
+pub struct Answer {
     /// What the observation did.
     pub outcome: Outcome,
     /// The identity that it belongs to.
-    pub identity: Arc<Identity<Id>>,
+    pub identity: IdentityState,
+}
+
+/// An observation would make an identity of more contacts than an identity may have. It changes nothing.
+///
+/// Deleted contacts do not count. An identity that has more contacts already is still answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the identity would have more than {limit} contacts")]
+pub struct IdentityTooLarge {
+    /// Maximum contacts of an identity.
+    pub limit: usize,
 }
 
 /// A contact to insert. The store inserts contacts in the order of the plan, so that their ids ascend.
@@ -89,8 +101,31 @@ pub struct Plan {
     pub touched: Vec<ContactId>,
     /// The `updatedAt` of every moved, relinked or touched row. It is later than the one that it replaces.
     pub updated_at: Timestamp,
-    /// One answer for each observation, in order.
-    pub(super) answers: Vec<Answer<ContactRef>>,
+    /// One for each observation, in order.
+    pub(super) answers: Vec<Result<PlannedAnswer, IdentityTooLarge>>,
+    /// The identities after all observations. `None` for one that another absorbed.
+    pub(super) identities: Vec<Option<PlannedIdentity>>,
+}
+
+/// The answer for an observation, before the new contacts have ids.
+#[derive(Clone, Debug)]
+pub(super) struct PlannedAnswer {
+    pub(super) outcome: Outcome,
+    /// The index in [`Plan::identities`].
+    pub(super) identity: usize,
+    /// What it shows of the identity: see [`IdentityState::after_step`].
+    pub(super) contact_count: usize,
+    pub(super) places: Range<u32>,
+    pub(super) step: u32,
+}
+
+/// An identity after all observations.
+#[derive(Clone, Debug)]
+pub(super) enum PlannedIdentity {
+    /// It did not change.
+    Unchanged(Arc<Identity>),
+    /// Its contacts, sorted by age.
+    Changed(Vec<(Contact<ContactRef>, Joined)>),
 }
 
 impl Plan {
@@ -129,27 +164,58 @@ impl Plan {
             touched,
             updated_at,
             answers: Vec::new(),
+            identities: Vec::new(),
         }
     }
 
-    /// Returns the answers. `ids` are the ids of the new contacts, in the order of [`Plan::new_contacts`].
-    pub fn answers(&self, ids: &[ContactId]) -> Vec<Answer> {
-        // Answers that show the same state of an identity share it.
-        let mut resolved: HashMap<*const Identity<ContactRef>, Arc<Identity>> = HashMap::new();
+    /// Returns one answer for each observation, in order. `ids` are the ids of the new contacts, in the order of
+    /// [`Plan::new_contacts`].
+    pub fn answers(&self, ids: &[ContactId]) -> Vec<Result<Answer, IdentityTooLarge>> {
         let resolve = |id: &ContactRef| match *id {
             ContactRef::Stored(id) => id,
             ContactRef::Planned(index) => ids[index],
         };
-        self.answers
-            .iter()
-            .map(|answer| Answer {
-                outcome: answer.outcome,
-                identity: Arc::clone(
-                    resolved
-                        .entry(Arc::as_ptr(&answer.identity))
-                        .or_insert_with(|| Arc::new(answer.identity.map_ids(resolve))),
-                ),
-            })
-            .collect()
+        let mut identities: Vec<_> = self.identities.iter().map(|_| None).collect();
+        let answer = |answer: &Result<PlannedAnswer, IdentityTooLarge>| {
+            let answer = answer.as_ref().map_err(|error| *error)?;
+            let Some(planned) = &self.identities[answer.identity] else { unreachable!("it is absorbed by another") };
+            let resolved = identities[answer.identity].get_or_insert_with(|| ResolvedIdentity::new(planned, resolve));
+            Ok(Answer { outcome: answer.outcome, identity: resolved.state(planned, answer) })
+        };
+        self.answers.iter().map(answer).collect()
+    }
+}
+
+/// An identity after all observations, whose contacts have ids.
+struct ResolvedIdentity {
+    identity: Arc<Identity>,
+    /// For states before the last one.
+    joined: Option<Arc<[Joined]>>,
+}
+
+impl ResolvedIdentity {
+    fn new(planned: &PlannedIdentity, resolve: impl Fn(&ContactRef) -> ContactId) -> Self {
+        let identity = match planned {
+            PlannedIdentity::Unchanged(identity) => Arc::clone(identity),
+            PlannedIdentity::Changed(contacts) => {
+                let contacts = contacts.iter().map(|(contact, _)| contact.map_id(&resolve));
+                Arc::new(Identity::from_sorted(contacts.collect()))
+            }
+        };
+        Self { identity, joined: None }
+    }
+
+    /// Returns the identity as the answer shows it.
+    fn state(&mut self, planned: &PlannedIdentity, answer: &PlannedAnswer) -> IdentityState {
+        match planned {
+            // An identity only grows, so with all of its contacts it is the last one.
+            PlannedIdentity::Changed(contacts) if contacts.len() > answer.contact_count => {
+                let joined = || contacts.iter().map(|(_, joined)| *joined).collect();
+                let joined = Arc::clone(self.joined.get_or_insert_with(joined));
+                let after = (answer.places.clone(), answer.step);
+                IdentityState::after_step(Arc::clone(&self.identity), joined, answer.contact_count, after)
+            }
+            PlannedIdentity::Changed(_) | PlannedIdentity::Unchanged(_) => Arc::clone(&self.identity).into(),
+        }
     }
 }

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::contact::{Contact, ContactRef, Link, Timestamp};
+use super::draft::Draft;
 use super::identifier::Identifier;
-use super::identity::Identity;
 use super::observation::Observation;
-use super::plan::{Answer, Merge, Move, NewContact, Outcome, Plan, Relink};
+use super::plan::{IdentityTooLarge, Merge, Move, NewContact, Outcome, Plan, PlannedAnswer};
 use super::snapshot::Snapshot;
 
 /// Plans a list of observations, exactly as if they came one at a time in this order.
@@ -19,6 +19,9 @@ use super::snapshot::Snapshot;
 /// - **One, but an identifier is new**: insert a secondary that carries the whole observation. [`Outcome::Linked`].
 /// - **Several**: the identity with the oldest primary survives. All contacts of the others become its secondaries, and
 ///   the merge is recorded. If an identifier is new too, insert a secondary. [`Outcome::Merged`].
+///
+/// An observation that would leave an identity with more than `max_contacts` contacts changes nothing:
+/// [`IdentityTooLarge`]. The other observations go on as if it were not there.
 ///
 /// `known` must hold every identity that owns an identifier of the observations. These identities must not change until
 /// the plan is written: the resolver's lock protocol ensures that. `now` is the database's clock.
@@ -37,11 +40,11 @@ use super::snapshot::Snapshot;
 ///     [observation("lorraine@hillvalley.edu", "123456")?, observation("mcfly@hillvalley.edu", "123456")?];
 ///
 /// // The tables are empty, so both checkouts insert a contact.
-/// let plan = plan(&checkouts, &Snapshot::new(Vec::new()), Timestamp(0));
+/// let plan = plan(&checkouts, &Snapshot::new(Vec::new()), Timestamp(0), 10_000);
 /// assert_eq!(plan.new_contacts.len(), 2);
 ///
 /// // The answers, after the database gave the contacts the ids 1 and 2.
-/// let answers = plan.answers(&[ContactId(1), ContactId(2)]);
+/// let answers = plan.answers(&[ContactId(1), ContactId(2)]).into_iter().collect::<Result<Vec<_>, _>>()?;
 /// assert_eq!(answers[0].outcome, Outcome::Created);
 /// assert_eq!(answers[1].outcome, Outcome::Linked);
 /// let identity = &answers[1].identity;
@@ -50,40 +53,41 @@ use super::snapshot::Snapshot;
 /// # Ok(())
 /// # }
 /// ```
-pub fn plan(observations: &[Observation], known: &Snapshot, now: Timestamp) -> Plan {
-    let mut planner = Planner::new(known, now);
-    let answers = observations.iter().map(|observation| planner.observe(observation)).collect();
+pub fn plan(observations: &[Observation], known: &Snapshot, now: Timestamp, max_contacts: usize) -> Plan {
+    let mut planner = Planner::new(known, now, max_contacts);
+    let answers = (1..).zip(observations).map(|(step, observation)| planner.observe(observation, step)).collect();
     planner.finish(answers)
 }
 
-/// An identity with the changes of the plan so far.
-struct Draft {
-    identity: Arc<Identity<ContactRef>>,
-    changed: bool,
+/// A draft, or where its contacts went.
+enum Slot {
+    Draft(Draft),
+    AbsorbedBy(usize),
 }
 
 /// The state of the plan after some observations.
-struct Planner {
-    /// `None` for an identity that another absorbed.
-    drafts: Vec<Option<Draft>>,
-    /// The index of the draft that owns an identifier. If that draft was absorbed, follow `absorbed_by`.
-    owners: HashMap<Identifier, usize>,
-    absorbed_by: HashMap<usize, usize>,
+struct Planner<'a> {
+    known: &'a Snapshot,
+    max_contacts: usize,
+    /// Begins with one for each known identity, in order.
+    drafts: Vec<Slot>,
+    /// The draft that owns an identifier of the plan. [`Snapshot::owners`] has the others. If that draft was absorbed,
+    /// see [`Self::surviving`].
+    new_owners: HashMap<Identifier, usize>,
     clock: CreationClock,
     new_contacts: Vec<NewContact>,
     new_identifiers: Vec<(Identifier, ContactRef)>,
     merges: Vec<Merge>,
 }
 
-impl Planner {
-    fn new(known: &Snapshot, now: Timestamp) -> Self {
-        let draft = |identity: &Arc<Identity>| {
-            Some(Draft { identity: Arc::new(identity.map_ids(|id| ContactRef::Stored(*id))), changed: false })
-        };
+impl<'a> Planner<'a> {
+    fn new(known: &'a Snapshot, now: Timestamp, max_contacts: usize) -> Self {
+        let stored = known.identities().iter().enumerate();
         Self {
-            drafts: known.identities().iter().map(draft).collect(),
-            owners: known.owners().clone(),
-            absorbed_by: HashMap::new(),
+            known,
+            max_contacts,
+            drafts: stored.map(|(number, identity)| Slot::Draft(Draft::from_stored(number, identity))).collect(),
+            new_owners: HashMap::new(),
             clock: CreationClock::new(known, now),
             new_contacts: Vec::new(),
             new_identifiers: Vec::new(),
@@ -91,77 +95,85 @@ impl Planner {
         }
     }
 
-    /// Applies the rules to one observation.
-    fn observe(&mut self, observation: &Observation) -> Answer<ContactRef> {
+    /// Applies the rules to one observation. Steps count from 1.
+    fn observe(&mut self, observation: &Observation, step: u32) -> Result<PlannedAnswer, IdentityTooLarge> {
         let (owned, new): (Vec<&Identifier>, Vec<&Identifier>) =
-            observation.identifiers().iter().partition(|identifier| self.owners.contains_key(*identifier));
+            observation.identifiers().iter().partition(|identifier| self.owner(identifier).is_some());
         let owners = self.owners_oldest_first(&owned);
         let Some((&survivor, absorbed)) = owners.split_first() else {
-            let created = self.create(observation);
-            return self.answer(Outcome::Created, created);
+            let created = self.create(observation, step);
+            return Ok(self.answer(Outcome::Created, created, step));
         };
+        let outcome = match (absorbed.is_empty(), new.is_empty()) {
+            (false, _) => Outcome::Merged,
+            (true, false) => Outcome::Linked,
+            (true, true) => return Ok(self.answer(Outcome::Matched, survivor, step)),
+        };
+        let contact_counts = owners.iter().map(|&draft| self.draft(draft).contact_count());
+        if contact_counts.sum::<usize>() + usize::from(!new.is_empty()) > self.max_contacts {
+            return Err(IdentityTooLarge { limit: self.max_contacts });
+        }
         for &other in absorbed {
             self.merge(survivor, other, &owned);
         }
         if !new.is_empty() {
-            self.link(survivor, observation, new);
+            self.link(survivor, observation, new, step);
         }
-        let outcome = match (absorbed.is_empty(), owned.len() == observation.identifiers().len()) {
-            (false, _) => Outcome::Merged,
-            (true, false) => Outcome::Linked,
-            (true, true) => Outcome::Matched,
-        };
-        self.answer(outcome, survivor)
+        Ok(self.answer(outcome, survivor, step))
+    }
+
+    /// Returns the draft that owns the identifier, or that was absorbed by the owner.
+    fn owner(&self, identifier: &Identifier) -> Option<usize> {
+        self.new_owners.get(identifier).or_else(|| self.known.owners().get(identifier)).copied()
     }
 
     /// Returns the drafts that own these identifiers, each once. The draft with the oldest primary is first.
     fn owners_oldest_first(&self, owned: &[&Identifier]) -> Vec<usize> {
-        let mut owners: Vec<usize> = owned.iter().map(|identifier| self.surviving(self.owners[*identifier])).collect();
-        owners.sort_by_key(|&draft| (self.draft(draft).identity.primary().age(), draft));
+        let owners = owned.iter().filter_map(|identifier| self.owner(identifier));
+        let mut owners: Vec<usize> = owners.map(|owner| self.surviving(owner)).collect();
+        owners.sort_by_key(|&draft| (self.draft(draft).primary(), draft));
         owners.dedup();
         owners
     }
 
     /// Returns the draft that a draft belongs to after all merges so far.
     fn surviving(&self, mut draft: usize) -> usize {
-        while let Some(&survivor) = self.absorbed_by.get(&draft) {
+        while let Slot::AbsorbedBy(survivor) = self.drafts[draft] {
             draft = survivor;
         }
         draft
     }
 
-    fn create(&mut self, observation: &Observation) -> usize {
+    fn create(&mut self, observation: &Observation, step: u32) -> usize {
         let contact = self.insert(observation, self.clock.now, Link::Primary);
         let draft = self.drafts.len();
         self.set_owner(observation.identifiers().iter(), draft, contact.id);
-        self.drafts.push(Some(Draft { identity: Arc::new(Identity::from_contact(contact)), changed: false }));
+        self.drafts.push(Slot::Draft(Draft::from_new(draft, contact, step)));
         draft
     }
 
-    fn link(&mut self, draft: usize, observation: &Observation, new: Vec<&Identifier>) {
-        let identity = &self.draft(draft).identity;
-        let primary = identity.primary().id;
+    fn link(&mut self, draft: usize, observation: &Observation, new: Vec<&Identifier>, step: u32) {
+        let (_, primary) = self.draft(draft).primary();
         // The new contact must be younger than all contacts of its identity, also if the database's clock stepped back.
         // Contacts of one plan may have the same time: their ids ascend and decide.
-        let newest = identity.newest();
-        let earliest = match newest.id {
-            ContactRef::Stored(_) => newest.created_at.next(),
-            ContactRef::Planned(_) => newest.created_at,
+        let earliest = match self.draft(draft).newest() {
+            (created_at, ContactRef::Stored(_)) => created_at.next(),
+            (created_at, ContactRef::Planned(_)) => created_at,
         };
         let contact = self.insert(observation, earliest, Link::SecondaryOf(primary));
         self.set_owner(new.into_iter(), draft, contact.id);
-        self.change(draft).add(contact);
+        self.draft_mut(draft).add(contact, step);
     }
 
     fn merge(&mut self, survivor: usize, absorbed: usize, cause: &[&Identifier]) {
-        let Some(other) = self.drafts[absorbed].take() else { return };
+        let slot = std::mem::replace(&mut self.drafts[absorbed], Slot::AbsorbedBy(survivor));
+        let Slot::Draft(other) = slot else { unreachable!("callers pass surviving drafts only") };
         self.merges.push(Merge {
-            survivor: self.draft(survivor).identity.primary().id,
-            absorbed: other.identity.primary().id,
+            survivor: self.draft(survivor).primary().1,
+            absorbed: other.primary().1,
             cause: cause.iter().map(|identifier| (*identifier).clone()).collect(),
         });
-        self.change(survivor).absorb(Arc::unwrap_or_clone(other.identity));
-        self.absorbed_by.insert(absorbed, survivor);
+        self.draft_mut(survivor).absorb(other);
     }
 
     fn insert(
@@ -183,66 +195,55 @@ impl Planner {
     }
 
     /// Makes the draft the owner of these identifiers, which `contact` brought.
-    fn set_owner<'a>(&mut self, identifiers: impl Iterator<Item = &'a Identifier>, draft: usize, contact: ContactRef) {
+    fn set_owner<'b>(&mut self, identifiers: impl Iterator<Item = &'b Identifier>, draft: usize, contact: ContactRef) {
         for identifier in identifiers {
-            self.owners.insert(identifier.clone(), draft);
+            self.new_owners.insert(identifier.clone(), draft);
             self.new_identifiers.push((identifier.clone(), contact));
         }
     }
 
     fn draft(&self, index: usize) -> &Draft {
-        self.drafts[index].as_ref().unwrap_or_else(|| unreachable!("callers pass surviving drafts only"))
+        let Slot::Draft(draft) = &self.drafts[index] else { unreachable!("callers pass surviving drafts only") };
+        draft
     }
 
-    fn change(&mut self, index: usize) -> &mut Identity<ContactRef> {
-        let draft = self.drafts[index].as_mut().unwrap_or_else(|| unreachable!("callers pass surviving drafts only"));
-        draft.changed = true;
-        Arc::make_mut(&mut draft.identity) // This copies the identity only if an earlier answer holds it.
+    fn draft_mut(&mut self, index: usize) -> &mut Draft {
+        let Slot::Draft(draft) = &mut self.drafts[index] else { unreachable!("callers pass surviving drafts only") };
+        draft
     }
 
-    fn answer(&self, outcome: Outcome, draft: usize) -> Answer<ContactRef> {
-        Answer { outcome, identity: Arc::clone(&self.draft(draft).identity) }
+    /// Returns the answer that shows the draft as it is now. Its places begin at 0: [`Self::finish`] moves them.
+    fn answer(&self, outcome: Outcome, index: usize, step: u32) -> PlannedAnswer {
+        let draft = self.draft(index);
+        let places = 0..draft.drafts() as u32; // A plan has far fewer drafts than `u32` has numbers.
+        PlannedAnswer { outcome, identity: index, contact_count: draft.contact_count(), places, step }
     }
 
     /// Compares each changed identity with its rows and collects every difference.
-    fn finish(mut self, answers: Vec<Answer<ContactRef>>) -> Plan {
-        let changed: Vec<Arc<Identity<ContactRef>>> =
-            self.drafts.into_iter().flatten().filter(|draft| draft.changed).map(|draft| draft.identity).collect();
-        let contacts = || changed.iter().flat_map(|identity| identity.rows());
-        let newest_write = contacts().map(|contact| contact.updated_at.max(contact.created_at)).max();
-        let updated_at = self.clock.now.after(newest_write);
+    fn finish(mut self, mut answers: Vec<Result<PlannedAnswer, IdentityTooLarge>>) -> Plan {
+        let drafts = || self.drafts.iter().filter_map(Slot::draft);
+        let updated_at = self.clock.now.after(drafts().filter_map(Draft::latest_write).max());
 
-        let mut moves = BTreeMap::new();
-        let mut relinks = Vec::new();
-        let mut touched = Vec::new();
-        for identity in &changed {
-            let primary = identity.primary();
-            for contact in identity.rows() {
-                let link = if contact.id == primary.id { Link::Primary } else { Link::SecondaryOf(primary.id) };
-                match contact.id {
-                    ContactRef::Stored(id) if contact.link != link => match (contact.link, link) {
-                        // The identity has all rows that are linked to its root: they move together.
-                        (Link::SecondaryOf(ContactRef::Stored(from)), Link::SecondaryOf(to)) => {
-                            moves.insert(from, to);
-                        }
-                        _ => relinks.push(Relink { contact: id, link }),
-                    },
-                    ContactRef::Stored(id) if contact.id == primary.id => touched.push(id),
-                    ContactRef::Stored(_) => {}
-                    ContactRef::Planned(index) => {
-                        let new = &mut self.new_contacts[index];
-                        if new.link != link || contact.id == primary.id {
-                            new.updated_at = updated_at;
-                        }
-                        new.link = link;
-                    }
-                }
-            }
+        let (mut moves, mut relinks, mut touched) = (BTreeMap::new(), Vec::new(), Vec::new());
+        let mut places = vec![0; self.drafts.len()];
+        for draft in drafts() {
+            draft.link_rows(updated_at, &mut self.new_contacts, (&mut moves, &mut relinks, &mut touched));
+            draft.place(&mut places);
+        }
+        for answer in answers.iter_mut().flatten() {
+            let first = places[answer.identity];
+            answer.places = first..first + answer.places.end;
+            answer.identity = self.surviving(answer.identity);
         }
         relinks.sort_by_key(|relink| relink.contact);
         touched.sort();
         self.new_identifiers.sort();
+        let identities = self.drafts.into_iter().map(|slot| match slot {
+            Slot::Draft(draft) => Some(draft.into_planned(&places)),
+            Slot::AbsorbedBy(_) => None,
+        });
         Plan {
+            identities: identities.collect(),
             new_contacts: self.new_contacts,
             new_identifiers: self.new_identifiers,
             moves: moves.into_iter().map(|(from, to)| Move { from, to }).collect(),
@@ -251,6 +252,15 @@ impl Planner {
             touched,
             updated_at,
             answers,
+        }
+    }
+}
+
+impl Slot {
+    fn draft(&self) -> Option<&Draft> {
+        match self {
+            Self::Draft(draft) => Some(draft),
+            Self::AbsorbedBy(_) => None,
         }
     }
 }

@@ -53,9 +53,13 @@ fn cuts(steps: impl Strategy<Value = i64>) -> impl Strategy<Value = Vec<(usize, 
     prop::collection::vec((1..20_usize, steps), 1..8)
 }
 
+/// An answer, or the refusal of an observation.
+type Shown = Result<Expected, IdentityTooLarge>;
+
 /// Runs a history in batches. Returns each answer with the expectation of the model.
-fn run(history: &[Observation], cuts: &[(usize, i64)]) -> Vec<(Expected, Expected)> {
-    let (mut model, mut tables) = (Model::default(), Tables::default());
+fn run(history: &[Observation], cuts: &[(usize, i64)], max_contacts: Option<usize>) -> Vec<(Shown, Shown)> {
+    let mut model = Model { max_contacts, ..Model::default() };
+    let mut tables = Tables { max_contacts, ..Tables::default() };
     let (mut rest, mut now, mut pairs) = (history, 1_000_000, Vec::new());
     for (size, step) in cuts.iter().cycle() {
         let (batch, later) = rest.split_at((*size).min(rest.len()));
@@ -76,17 +80,47 @@ proptest! {
 
     #[test]
     fn batches_answer_as_the_model_does(history in history(), cuts in cuts(prop_oneof![Just(1), 1..1000_i64])) {
-        for (answer, expected) in run(&history, &cuts) {
+        for (answer, expected) in run(&history, &cuts, None) {
             prop_assert_eq!(answer, expected);
         }
+    }
+
+    #[test]
+    fn what_would_make_an_identity_too_large_is_refused_alone(
+        history in history(),
+        cuts in cuts(1..1000_i64),
+        max_contacts in 1..8_usize,
+    ) {
+        for (answer, expected) in run(&history, &cuts, Some(max_contacts)) {
+            if let Ok(expected) = &expected {
+                prop_assert!(expected.contacts.len() <= max_contacts);
+            }
+            prop_assert_eq!(answer, expected);
+        }
+    }
+
+    /// Identities from before the limit are larger than it.
+    #[test]
+    fn larger_identities_are_still_answered(history in history(), more in history(), max_contacts in 1..4_usize) {
+        let (mut model, mut tables) = (Model::default(), Tables::default());
+        tables.identify(&history, 1_000);
+        history.iter().for_each(|observation| drop(model.observe(observation)));
+        (model.max_contacts, tables.max_contacts) = (Some(max_contacts), Some(max_contacts));
+        let answers = tables.identify(&more, 2_000);
+        for (answer, observation) in answers.iter().zip(&more) {
+            prop_assert_eq!(show(answer), model.observe(observation));
+        }
+        let again = tables.identify(&history, 3_000);
+        prop_assert!(again.iter().flatten().all(|answer| answer.outcome == Outcome::Matched));
+        prop_assert!(again.iter().all(Result::is_ok));
     }
 
     /// Then age and order of arrival disagree. `Tables::check` decides which contact is the primary. The same contacts
     /// belong together.
     #[test]
     fn a_clock_that_jumps_joins_and_splits_nobody(history in history(), cuts in cuts(-3..3_i64)) {
-        for (mut answer, mut expected) in run(&history, &cuts) {
-            for list in [&mut answer, &mut expected] {
+        for (mut answer, mut expected) in run(&history, &cuts, None) {
+            for list in [&mut answer, &mut expected].into_iter().flatten() {
                 list.contacts.sort();
                 list.values.iter_mut().for_each(|values| values.sort());
             }
@@ -98,7 +132,7 @@ proptest! {
     fn one_batch_writes_what_one_at_a_time_would(history in history()) {
         let (mut batched, mut single) = (Tables::default(), Tables::default());
         let all = batched.identify(&history, 1_000);
-        let each: Vec<Answer> =
+        let each: Vec<_> =
             (1_000..).zip(&history).flat_map(|(now, one)| single.identify(std::slice::from_ref(one), now)).collect();
         prop_assert_eq!(all.iter().map(show).collect::<Vec<_>>(), each.iter().map(show).collect::<Vec<_>>());
         let links = |tables: &Tables| tables.contacts.iter().map(|row| (row.id, row.link)).collect::<Vec<_>>();
@@ -118,8 +152,8 @@ proptest! {
         let mut tables = Tables::default();
         for ((batch, delete), now) in steps.iter().zip(1_000..) {
             let answers = tables.identify(batch, now); // Checks the rows.
-            for (observation, answer) in batch.iter().zip(answers) {
-                let contacts = answer.identity.contacts().iter();
+            for (observation, answer) in batch.iter().zip(answers.into_iter().flatten()) {
+                let contacts = answer.identity.contacts();
                 let carried: HashSet<_> = contacts.flat_map(|contact| contact.identifiers.iter()).collect();
                 prop_assert!(observation.identifiers().iter().all(|identifier| carried.contains(identifier)));
             }
@@ -132,7 +166,7 @@ proptest! {
     fn a_second_time_writes_nothing(history in history()) {
         let mut tables = Tables::default();
         tables.identify(&history, 1_000);
-        let plan = plan(&history, &tables.snapshot(&history), Timestamp(2_000));
+        let plan = plan(&history, &tables.snapshot(&history), Timestamp(2_000), usize::MAX);
         prop_assert!(plan.is_empty());
         prop_assert!(plan.touched.is_empty());
     }
@@ -156,10 +190,9 @@ fn worked_example() {
     ];
     let mut tables = Tables::default();
     let answers: Vec<_> = tables.identify(&batch, 1_000).iter().map(show).collect();
-    let expected = |outcome, contacts: &[i64], emails: &[&str], phones: &[&str]| Expected {
-        outcome,
-        contacts: contacts.to_vec(),
-        values: [emails, phones].map(|values| values.iter().map(|v| (*v).to_owned()).collect()).into(),
+    let expected = |outcome, contacts: &[i64], emails: &[&str], phones: &[&str]| {
+        let values = [emails, phones].map(|values| values.iter().map(|v| (*v).to_owned()).collect());
+        Ok(Expected { outcome, contacts: contacts.to_vec(), values: values.into() })
     };
     assert_eq!(
         answers,
@@ -176,6 +209,18 @@ fn worked_example() {
     assert_eq!(tables.merges, [(ContactId(3), ContactId(4))]);
 }
 
+/// Deleted contacts are in no answer, so they do not count.
+#[test]
+fn only_live_contacts_count() {
+    let deleted = [2, 3].map(|id| contact(id, id, 2, Link::SecondaryOf(ContactId(1))));
+    let known = identity(vec![contact(1, 1, 1, Link::Primary)]).with_deleted(deleted.to_vec());
+    let known = Snapshot::new(vec![known]);
+    let link = |phone| observing([identifier(IdentifierKind::Email, 1), identifier(IdentifierKind::Phone, phone)]);
+    let answers = plan(&[link(1), link(2)], &known, Timestamp(40), 2).answers(&[ContactId(4)]);
+    assert_eq!(answers[0].as_ref().unwrap().identity.contact_count(), 2);
+    assert_eq!(answers[1], Err(IdentityTooLarge { limit: 2 }));
+}
+
 /// An operator deletes a primary by SQL. The oldest live contact replaces it with the next change, and answers before
 /// that change name it too.
 #[test]
@@ -183,7 +228,7 @@ fn the_oldest_live_contact_stands_in_for_a_deleted_primary() {
     let left = |id, created_at, number| contact(id, created_at, number, Link::SecondaryOf(ContactId(1)));
     let known = Snapshot::new(vec![identity(vec![left(3, 30, 3), left(2, 20, 2)])]);
     let new = [identifier(IdentifierKind::Email, 3), identifier(IdentifierKind::Phone, 9)];
-    let plan = plan(&[observing(new)], &known, Timestamp(40));
+    let plan = plan(&[observing(new)], &known, Timestamp(40), 10);
     let second = ContactRef::Stored(ContactId(2));
     assert_eq!(plan.moves, [Move { from: ContactId(1), to: second }]);
     assert_eq!(plan.relinks, [Relink { contact: ContactId(2), link: Link::Primary }], "after it was moved too");
@@ -208,7 +253,7 @@ fn a_new_contact_is_younger_than_all_it_joins() {
     let joins_first = [identifier(IdentifierKind::Email, 1), identifier(IdentifierKind::Phone, 1)];
     let nobody = [identifier(IdentifierKind::Phone, 2)];
     let observations = [joins_first.to_vec(), nobody.to_vec()].map(observing);
-    let plan = plan(&observations, &known, Timestamp(100));
+    let plan = plan(&observations, &known, Timestamp(100), 10);
     assert_eq!(plan.new_contacts[0].created_at, Timestamp(502), "after its primary, and not at 501");
     assert_eq!(plan.new_contacts[1].created_at, Timestamp(101), "100 is the third identity's");
 }

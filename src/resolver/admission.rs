@@ -143,7 +143,7 @@ impl Permit {
     /// A place in a service of its own, for tests of the queues.
     pub(super) fn for_test() -> Self {
         let patience = std::time::Duration::from_secs(1);
-        let settings = QueueSettings { queue_limit: 1, transaction_size: 1, max_queue_wait: patience };
+        let settings = QueueSettings { queue_limit: 1, transaction_size: 1, max_queue_wait: patience, max_contacts: 1 };
         let permit = Admission::new(&settings).try_admit(Caller::Unknown, 1, (Instant::now() + patience).into_std());
         permit.unwrap_or_else(|_| unreachable!("the service is empty"))
     }

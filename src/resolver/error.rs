@@ -1,3 +1,4 @@
+use crate::domain::IdentityTooLarge;
 use crate::store::StoreError;
 
 /// Why an observation got no answer.
@@ -15,6 +16,10 @@ pub enum IdentifyError {
     /// this identity.
     #[error("the deadline passed before there was an answer")]
     DeadlineExceeded,
+    /// The observation would make an identity of more contacts than an identity may have. It changed nothing, and the
+    /// same observation again will be refused again.
+    #[error(transparent)]
+    IdentityTooLarge(#[from] IdentityTooLarge),
     /// The database gave a new row an id that another row has. This repeats until an operator raises the database's
     /// counter of automatic ids above the ids in use.
     #[error("the database's automatic ids are behind those in use: an operator must raise them")]

@@ -1,5 +1,6 @@
 use std::time::{Duration, Instant};
 
+use super::admission::Permit;
 use super::caller::Caller;
 use super::deadline::deadline_after;
 use super::error::IdentifyError;
@@ -7,6 +8,10 @@ use crate::domain::{Answer, Observation};
 
 /// The result for each observation of a batch, in the order of the batch.
 pub type Answers = Vec<Result<Answer, IdentifyError>>;
+
+/// Room in the queue for a batch. It ends when the batch is identified, or when it is dropped.
+#[derive(Debug, Default)]
+pub struct Admitted(pub(super) Option<Permit>);
 
 /// The use case of the service. It is a trait so that tests of the APIs can replace the resolver.
 pub trait Identify: Clone + Send + Sync + 'static {
@@ -25,9 +30,38 @@ pub trait Identify: Clone + Send + Sync + 'static {
         deadline: Instant,
     ) -> impl Future<Output = Result<Answer, IdentifyError>> + Send;
 
-    /// Identifies a batch. Returns one result for each observation, in order.
+    /// Takes room in the queue for a batch of so many observations. So a batch that is refused costs no work.
+    ///
+    /// # Errors
+    /// [`IdentifyError::Overloaded`] when the queue has no room for all observations.
+    fn admit(
+        &self,
+        _observations: usize,
+        _deadline: Instant,
+    ) -> impl Future<Output = Result<Admitted, IdentifyError>> + Send {
+        async { Ok(Admitted::default()) }
+    }
+
+    /// Identifies a batch, for which [`admit`](Self::admit) has taken room. Returns one result for each observation, in
+    /// order.
     ///
     /// Observations that share an identifier or an identity are handled in the order of the batch.
+    fn identify_admitted(
+        &self,
+        _admitted: Admitted,
+        observations: Vec<Observation>,
+        deadline: Instant,
+    ) -> impl Future<Output = Answers> + Send {
+        async move {
+            let mut answers = Vec::with_capacity(observations.len());
+            for observation in observations {
+                answers.push(self.identify(observation, deadline).await);
+            }
+            answers
+        }
+    }
+
+    /// Identifies a batch. Returns one result for each observation, in order.
     ///
     /// # Errors
     /// [`IdentifyError::Overloaded`] when there is no room, or when the batch would wait for too long. Then it starts
@@ -38,11 +72,8 @@ pub trait Identify: Clone + Send + Sync + 'static {
         deadline: Instant,
     ) -> impl Future<Output = Result<Answers, IdentifyError>> + Send {
         async move {
-            let mut answers = Vec::with_capacity(observations.len());
-            for observation in observations {
-                answers.push(self.identify(observation, deadline).await);
-            }
-            Ok(answers)
+            let admitted = self.admit(observations.len(), deadline).await?;
+            Ok(self.identify_admitted(admitted, observations, deadline).await)
         }
     }
 

@@ -73,7 +73,7 @@ impl Job {
 
     /// Replies with the identity that owns all identifiers of the job.
     pub(super) fn reply_matched(self, identity: &Arc<Identity>) {
-        self.reply(Ok(Answer { outcome: Outcome::Matched, identity: Arc::clone(identity) }));
+        self.reply(Ok(Answer { outcome: Outcome::Matched, identity: Arc::clone(identity).into() }));
     }
 }
 

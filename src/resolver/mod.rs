@@ -56,7 +56,7 @@ mod write_transaction;
 pub use caller::Caller;
 pub use database_health::DatabaseState;
 pub use error::IdentifyError;
-pub use identify::{Answers, Identify};
+pub use identify::{Admitted, Answers, Identify};
 
 use admission::{Admission, Permit};
 use batch_lane::{BatchLane, batch_jobs};
@@ -149,6 +149,7 @@ impl Resolver {
             admission: admission.clone(),
             recent: RecentIdentifiers::default(),
             lock_waits: Arc::new(Semaphore::new(MAX_LOCK_WAITS)),
+            max_contacts: settings.max_contacts,
         };
         for _ in 0..store.writers() {
             panic_guard::spawn(write_lane.clone());
@@ -179,9 +180,20 @@ impl Identify for Resolver {
         self.lanes.wait_for_reply(reply, deadline, changes).await
     }
 
-    async fn identify_all(&self, observations: Vec<Observation>, deadline: Instant) -> Result<Answers, IdentifyError> {
-        let permits = self.lanes.admission.try_admit(self.caller, observations.len(), deadline)?;
-        Ok(self.lanes.resolve(observations, deadline, permits).await)
+    async fn admit(&self, observations: usize, deadline: Instant) -> Result<Admitted, IdentifyError> {
+        Ok(Admitted(Some(self.lanes.admission.try_admit(self.caller, observations, deadline)?)))
+    }
+
+    async fn identify_admitted(
+        &self,
+        admitted: Admitted,
+        observations: Vec<Observation>,
+        deadline: Instant,
+    ) -> Answers {
+        match admitted {
+            Admitted(Some(permit)) => self.lanes.resolve(observations, deadline, permit).await,
+            Admitted(None) => vec![Err(IdentifyError::Internal); observations.len()], // Not from this resolver.
+        }
     }
 
     async fn identify_in_turn(&self, observations: Vec<Observation>, timeout: Duration) -> Answers {

@@ -49,6 +49,8 @@ pub(super) struct WriteLane<S> {
     pub(super) recent: RecentIdentifiers,
     /// Has [`MAX_LOCK_WAITS`] permits.
     pub(super) lock_waits: Arc<Semaphore>,
+    /// Maximum contacts of an identity.
+    pub(super) max_contacts: usize,
 }
 
 impl<S: Store> Worker for WriteLane<S> {
@@ -79,6 +81,7 @@ impl<S: Store> WriteLane<S> {
             read_before,
             identifiers: self.recent.owned_identifiers(&jobs),
             is_after_duplicate: false,
+            max_contacts: self.max_contacts,
         };
         let (mut failures, mut unavailable) = (0, 0);
         loop {
@@ -90,7 +93,8 @@ impl<S: Store> WriteLane<S> {
                 Ok(Committed { answers, new_identifiers }) => {
                     self.recent.push(new_identifiers);
                     self.database.record_reachable();
-                    jobs.into_iter().zip(answers).for_each(|(job, answer)| job.reply(Ok(answer)));
+                    let answers = answers.into_iter().map(|answer| answer.map_err(Into::into));
+                    jobs.into_iter().zip(answers).for_each(|(job, answer)| job.reply(answer));
                     return Vec::new();
                 }
                 // Another transaction made progress, so the first time needs no pause.

@@ -42,7 +42,9 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use super::job::Job;
-use crate::domain::{Answer, ContactId, Identifier, Identity, Observation, Snapshot, Timestamp, plan};
+use crate::domain::{
+    Answer, ContactId, Identifier, Identity, IdentityTooLarge, Observation, Snapshot, Timestamp, plan,
+};
 use crate::store::{Cause, Store, StoreError, Transaction};
 
 /// What a transaction starts from.
@@ -55,12 +57,14 @@ pub(super) struct TransactionInput {
     pub(super) identifiers: Vec<Identifier>,
     /// Whether an identifier turned out to have a row although no identity seemed to own it.
     pub(super) is_after_duplicate: bool,
+    /// Maximum contacts of an identity.
+    pub(super) max_contacts: usize,
 }
 
 /// A committed transaction.
 pub(super) struct Committed {
-    /// One answer for each job, in order.
-    pub(super) answers: Vec<Answer>,
+    /// One for each job, in order.
+    pub(super) answers: Vec<Result<Answer, IdentityTooLarge>>,
     pub(super) new_identifiers: HashSet<Identifier>,
 }
 
@@ -104,7 +108,7 @@ pub(super) async fn run_transaction<S: Store>(
     }
     let now = transaction.now().await?;
     let observations: Vec<Observation> = jobs.iter().map(|job| job.observation.clone()).collect();
-    let mut plan = plan(&observations, &known, now);
+    let mut plan = plan(&observations, &known, now, input.max_contacts);
     if !plan.is_empty() && transaction.must_write_what_it_locks() {
         let written = plan.written();
         let is_unchanged = |identity: &&Arc<Identity>| !written.contains(&identity.root());

@@ -11,6 +11,12 @@ pub struct LimitSettings {
     #[arg(value_parser = value::whole::<usize, 1, 1_073_741_824>())]
     pub http_body_limit: usize,
 
+    /// Maximum bytes of an answer, at least 1 MiB. A single answer lists as many contacts as fit; an item of a batch
+    /// that does not fit fails with RESOURCE_EXHAUSTED after it was carried out
+    #[arg(long, env, value_name = "BYTES", default_value = "4194304")]
+    #[arg(value_parser = value::whole::<usize, 1_048_576, 1_073_741_824>())]
+    pub answer_limit: usize,
+
     /// Time limit for a request, and for each item of a stream. A caller's own deadline applies if it is shorter
     #[arg(long, env, value_name = "TIME", default_value = "10s", value_parser = value::timeout())]
     pub request_timeout: Duration,

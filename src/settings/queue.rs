@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use super::value;
 
-/// The limits of the request queue and of one transaction.
+/// The limits of the request queue, of one transaction and of one identity.
 #[derive(Clone, Copy, Debug, clap::Args)]
 #[command(next_help_heading = "Limits")]
 pub struct QueueSettings {
@@ -21,4 +21,10 @@ pub struct QueueSettings {
     #[arg(long, env, value_name = "COUNT", default_value = "256")]
     #[arg(value_parser = value::whole::<usize, 1, 256>())]
     pub transaction_size: usize,
+
+    /// Maximum contacts of an identity. A request that would exceed it writes nothing and fails with
+    /// FAILED_PRECONDITION; an identity that is larger already is still answered
+    #[arg(long, env, value_name = "COUNT", default_value = "10000")]
+    #[arg(value_parser = value::whole::<usize, 1, 1_000_000_000>())]
+    pub max_contacts: usize,
 }

@@ -18,7 +18,7 @@ pub struct Settings {
     pub identify: IdentifierSettings,
     /// Limits on callers.
     pub limits: LimitSettings,
-    /// The queue of requests and the size of transactions.
+    /// The queue of requests, the size of transactions and of identities.
     pub queue: QueueSettings,
     /// The log.
     pub logging: LogSettings,

@@ -7,8 +7,12 @@ use super::answered::Answered;
 use super::batch_size::BatchSize;
 use super::errors::ApiError;
 use super::parse::Parsed;
-use crate::domain::{Answer, Observation};
+use super::slices::Slices;
+use crate::domain::Answer;
 use crate::resolver::{Identify, IdentifyError};
+
+/// What an item says, or what is wrong with it.
+pub type ParsedItem = Result<Parsed, ApiError>;
 
 /// The result of an item.
 pub type ItemResult = Result<Answered, ApiError>;
@@ -23,13 +27,6 @@ pub struct ItemCounts {
 }
 
 impl ItemCounts {
-    /// Counts the items of a batch.
-    pub fn from_results(results: &[ItemResult]) -> Self {
-        let mut counts = Self::default();
-        results.iter().for_each(|result| counts.count(result.is_ok()));
-        counts
-    }
-
     /// Counts an item.
     pub fn count(&mut self, is_ok: bool) {
         self.items += 1;
@@ -54,40 +51,56 @@ impl StreamItemCounts {
     }
 }
 
-/// Handles a batch. Items that are no observation keep their error; all others are identified, in order.
+/// Handles a batch of `count` items. Items that are no observation keep their error; all others are identified, in
+/// order. The items are parsed one by one, in slices, once the resolver has room for all of them.
 ///
 /// # Errors
-/// [`BatchSize`], [`IdentifyError::Overloaded`], or the error that every observation met. A batch of which nothing
-/// could be done is one failed call, so that a caller's retry logic sees it.
+/// [`BatchSize`], [`IdentifyError::Overloaded`], an error of `items`, or the error that every observation met. A batch
+/// of which nothing could be done is one failed call, so that a caller's retry logic sees it.
 pub async fn identify_batch<R: Identify>(
     resolver: &R,
-    items: Vec<Result<Parsed, ApiError>>,
+    count: usize,
+    items: impl Iterator<Item = Result<ParsedItem, ApiError>> + Send,
     deadline: Instant,
 ) -> Result<Vec<ItemResult>, ApiError> {
-    BatchSize::check(items.len())?;
-    let observations: Vec<Observation> =
-        items.iter().filter_map(|item| Some(item.as_ref().ok()?.observation.clone())).collect();
-    let answers =
-        if observations.is_empty() { Vec::new() } else { resolver.identify_all(observations, deadline).await? };
+    BatchSize::check(count)?;
+    let admitted = resolver.admit(count, deadline).await?;
+    let mut slices = Slices::until(deadline);
+    let (mut parsed, mut observations) = (Vec::with_capacity(count), Vec::with_capacity(count));
+    for item in items {
+        let item = item?;
+        parsed.push(item.map(|Parsed { observation, ignored }| {
+            observations.push(observation);
+            ignored
+        }));
+        slices.pause().await?;
+    }
+    let answers = if observations.is_empty() {
+        Vec::new()
+    } else {
+        resolver.identify_admitted(admitted, observations, deadline).await
+    };
     if let Some(error) = common_error(&answers) {
         return Err(error.into());
     }
     let mut answers = answers.into_iter();
     // There is one for each observation. A missing one would be a bug.
     let mut next = || answers.next().unwrap_or(Err(IdentifyError::Internal)).map_err(ApiError::from);
-    let mut answered = |parsed: Parsed| next().map(|answer| Answered { answer, ignored: parsed.ignored });
-    Ok(items.into_iter().map(|item| item.and_then(&mut answered)).collect())
+    let mut answered = |ignored| next().map(|answer| Answered { answer, ignored });
+    Ok(parsed.into_iter().map(|item| item.and_then(&mut answered)).collect())
 }
 
-/// The error, if all answers are the same error.
+/// The error, if all answers are the same error of the service. That an identity is too large is the item's own error.
 fn common_error(answers: &[Result<Answer, IdentifyError>]) -> Option<IdentifyError> {
     let first = *answers.first()?.as_ref().err()?;
-    answers.iter().all(|answer| answer.as_ref().err() == Some(&first)).then_some(first)
+    let is_of_item = matches!(first, IdentifyError::IdentityTooLarge(_));
+    (!is_of_item && answers.iter().all(|answer| answer.as_ref().err() == Some(&first))).then_some(first)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::IdentityTooLarge;
 
     #[test]
     fn an_error_is_common_only_if_nothing_else_happened() {
@@ -95,5 +108,7 @@ mod tests {
         assert_eq!(common_error(&[Err(Unavailable), Err(Unavailable)]), Some(Unavailable));
         assert_eq!(common_error(&[Err(Unavailable), Err(Internal)]), None);
         assert_eq!(common_error(&[]), None);
+        let too_large = IdentifyError::IdentityTooLarge(IdentityTooLarge { limit: 1 });
+        assert_eq!(common_error(&[Err(too_large)]), None, "an item's own error");
     }
 }

@@ -9,6 +9,7 @@ use tonic_types::{ErrorDetails, FieldViolation, StatusExt};
 use super::batch_size::{BatchSize, MAX_BATCH_ITEMS};
 use super::deadline::MalformedTimeout;
 use super::parse::{Field, FieldNames, Problem, Violation};
+use crate::domain::IdentityTooLarge;
 use crate::resolver::IdentifyError;
 use crate::store::Outage;
 
@@ -69,6 +70,12 @@ pub enum ApiError {
     /// The service ends: another connection leads to another replica.
     #[error("the service is shutting down")]
     ShuttingDown,
+    /// The answer to an item of a batch did not fit into the answer to the batch. The item was carried out.
+    #[error("the item was carried out, but its answer does not fit into the {limit} bytes of a batch's answer")]
+    AnswerTooLarge {
+        /// Maximum size of an answer, in bytes.
+        limit: usize,
+    },
     /// The connection is beyond the limits of connections.
     #[error("too many connections are open: beyond the limit only health is answered")]
     ConnectionsFull,
@@ -125,6 +132,11 @@ impl ApiError {
             Self::WrongHttpMethod => (Code::Unimplemented, "HTTP_METHOD_NOT_ALLOWED", None),
             Self::DatabaseUnusable(_) => (Code::Unavailable, "NOT_READY", Some(UNAVAILABLE_RETRY)),
             Self::ShuttingDown => (Code::Unavailable, "SHUTTING_DOWN", Some(UNAVAILABLE_RETRY)),
+            // Without a delay: the same batch again would not fit either.
+            Self::AnswerTooLarge { .. } => (Code::ResourceExhausted, "ANSWER_TOO_LARGE", None),
+            Self::Identify(IdentifyError::IdentityTooLarge(_)) => {
+                (Code::FailedPrecondition, "IDENTITY_TOO_LARGE", None)
+            }
             Self::ConnectionsFull => (Code::ResourceExhausted, "CONNECTIONS_FULL", Some(UNAVAILABLE_RETRY)),
             Self::StreamsFull => (Code::ResourceExhausted, "STREAMS_FULL", Some(UNAVAILABLE_RETRY)),
             Self::ConnectionTooOld => (Code::Unavailable, "CONNECTION_TOO_OLD", Some(OVERLOADED_RETRY)),
@@ -147,8 +159,13 @@ impl ApiError {
                 let fields: Vec<_> = violations.iter().map(|violation| violation.field.name(names)).collect();
                 HashMap::from([("fields".to_owned(), fields.join(","))])
             }
-            Self::TooLarge { limit } => HashMap::from([("limit_bytes".to_owned(), limit.to_string())]),
+            Self::TooLarge { limit } | Self::AnswerTooLarge { limit } => {
+                HashMap::from([("limit_bytes".to_owned(), limit.to_string())])
+            }
             Self::BatchSize(_) => HashMap::from([("limit_items".to_owned(), MAX_BATCH_ITEMS.to_string())]),
+            Self::Identify(IdentifyError::IdentityTooLarge(IdentityTooLarge { limit })) => {
+                HashMap::from([("limit_contacts".to_owned(), limit.to_string())])
+            }
             Self::Malformed(_)
             | Self::TooSlow
             | Self::ContentType
@@ -201,6 +218,8 @@ mod tests {
             ApiError::WrongHttpMethod,
             ApiError::DatabaseUnusable(Outage::Schema),
             ApiError::ShuttingDown,
+            ApiError::AnswerTooLarge { limit: 7 },
+            ApiError::Identify(IdentityTooLarge { limit: 7 }.into()),
             ApiError::ConnectionsFull,
             ApiError::StreamsFull,
             ApiError::ConnectionTooOld,
@@ -221,7 +240,8 @@ mod tests {
             assert_eq!(info.domain, DOMAIN);
             assert!(info.reason.bytes().all(|b| b.is_ascii_uppercase() || b == b'_'), "{}", info.reason);
             assert!(!status.message().is_empty());
-            let retryable = matches!(status.code(), Code::Unavailable | Code::ResourceExhausted);
+            let retryable = matches!(status.code(), Code::Unavailable | Code::ResourceExhausted)
+                && !matches!(error, ApiError::AnswerTooLarge { .. });
             assert_eq!(details.retry_info().is_some(), retryable, "{error:?}");
             assert_eq!(details.bad_request().is_some(), matches!(error, ApiError::Invalid(_) | ApiError::BatchSize(_)));
         }

@@ -17,6 +17,7 @@
 
 pub mod answered;
 pub mod batch;
+mod batch_answer;
 pub mod batch_size;
 pub mod connection;
 pub mod deadline;
@@ -24,6 +25,7 @@ pub mod errors;
 pub mod grpc;
 pub(crate) mod gunzip;
 pub mod http;
+mod listing;
 pub(crate) mod methods;
 pub mod ordering;
 pub mod parse;
@@ -31,3 +33,4 @@ pub mod peer;
 pub mod readiness;
 pub mod request_id;
 pub mod routes;
+mod slices;

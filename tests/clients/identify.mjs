@@ -55,6 +55,9 @@ async function main(service) {
   check("the primary", linked.contact.primaryContactId, created.contact.primaryContactId);
   check("the second e-mails", linked.contact.emails, ["emmett@node.example", "doc@node.example"]);
   check("the number of secondaries", linked.contact.secondaryContactIds.length, 1);
+  // A very large identity may be truncated. Then contactCount says how many contacts it has.
+  check("whether it is truncated", linked.contact.truncated, false);
+  check("the number of contacts", linked.contact.contactCount, 2);
 
   // Several requests in one call. An invalid item does not affect the others.
   const { results } = await batchIdentify({

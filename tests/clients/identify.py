@@ -52,6 +52,9 @@ def main(address):
         check("the primary", linked.contact.primary_contact_id, created.contact.primary_contact_id)
         check("the second e-mails", list(linked.contact.emails), ["emmett@python.example", "doc@python.example"])
         check("the number of secondaries", len(linked.contact.secondary_contact_ids), 1)
+        # A very large identity may be truncated. Then contact_count says how many contacts it has.
+        check("whether it is truncated", linked.contact.truncated, False)
+        check("the number of contacts", linked.contact.contact_count, 2)
 
         # Several requests in one call. An invalid item does not affect the others.
         batch = service.BatchIdentify(

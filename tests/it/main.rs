@@ -30,6 +30,7 @@ mod readiness;
 mod replay;
 mod server_defaults;
 mod shutdown;
+mod sizes;
 mod slow_data;
 mod store_conformance;
 mod stored_values;
@@ -44,6 +45,7 @@ fn main() {
     identifiers::register(&mut suite);
     concurrency::register(&mut suite);
     batch::register(&mut suite);
+    sizes::register(&mut suite);
     stream::register(&mut suite);
     replay::register(&mut suite);
     slow_data::register(&mut suite);

@@ -9,7 +9,7 @@ use tokio::time;
 use crate::faulty_store::{Fault, FaultyStore, Step, observation};
 
 pub(crate) fn queue_settings(queue_limit: usize) -> QueueSettings {
-    QueueSettings { queue_limit, transaction_size: 256, max_queue_wait: Duration::from_secs(1) }
+    QueueSettings { queue_limit, transaction_size: 256, max_queue_wait: Duration::from_secs(1), max_contacts: 10_000 }
 }
 
 fn start(store: &FaultyStore) -> Resolver {

@@ -8,7 +8,7 @@ use tempfile::TempDir;
 pub(crate) const SECRET: &str = "hunter2";
 
 /// Two values of each setting that differ from each other and from the default.
-pub(crate) const VALUES: [(&str, &str, &str); 32] = [
+pub(crate) const VALUES: [(&str, &str, &str); 34] = [
     ("database_url", "'sqlite://one.db'", "'postgres://two/db'"),
     ("db_host", "'one'", "'10.0.0.2'"),
     ("db_port", "1", "2"),
@@ -29,6 +29,7 @@ pub(crate) const VALUES: [(&str, &str, &str); 32] = [
     ("invalid_identifiers", "'ignore'", "'refuse'"),
     ("primary_id_field", "'both'", "'primaryContatctId'"),
     ("http_body_limit", "1", "2"),
+    ("answer_limit", "1048576", "1073741824"),
     ("request_timeout", "'1s'", "'2s'"),
     ("drain_delay", "'1s'", "'2s'"),
     ("drain_timeout", "'0s'", "'2s'"),
@@ -39,6 +40,7 @@ pub(crate) const VALUES: [(&str, &str, &str); 32] = [
     ("queue_limit", "1", "2"),
     ("max_queue_wait", "'2s'", "'100ms'"),
     ("transaction_size", "1", "256"),
+    ("max_contacts", "1", "1000000000"),
     ("log", "'warn'", "'debug,identity=trace'"),
     ("log_format", "'text'", "'json'"),
 ];

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use identity::domain::{
-    Answer, ContactId, Identifier, IdentifierKind, Identity, Link, Observation, Outcome, Snapshot, plan,
+    Answer, ContactId, Identifier, IdentifierKind, Identity, IdentityState, Link, Observation, Outcome, Snapshot, plan,
 };
 use identity::store::{MAX_LOOKUP, Store, StoreError, Transaction};
 use tokio::time::timeout;
@@ -70,9 +70,9 @@ async fn write<T: Transaction>(transaction: &mut T, observations: &[Observation]
         transaction.lock_contacts(&roots).await?;
     }
     let now = transaction.now().await?;
-    let plan = plan(observations, &Snapshot::new(found), now);
+    let plan = plan(observations, &Snapshot::new(found), now, 10_000);
     let ids = if plan.is_empty() { Vec::new() } else { transaction.apply(&plan).await? };
-    Ok(plan.answers(&ids))
+    Ok(plan.answers(&ids).into_iter().map(|answer| answer.expect("a small identity")).collect())
 }
 
 /// The same, committed.
@@ -85,15 +85,15 @@ async fn identify<S: Store>(store: &S, observations: &[&[Identifier]]) -> Vec<An
 }
 
 /// What a caller sees of an identity. (The copies in answers have the versions and links of before the plan.)
-fn seen(identity: &Identity) -> (ContactId, Vec<&str>, Vec<&str>, Vec<ContactId>) {
-    let secondaries = identity.secondaries().iter().map(|contact| contact.id).collect();
+fn seen(identity: &IdentityState) -> (ContactId, Vec<&str>, Vec<&str>, Vec<ContactId>) {
+    let secondaries = identity.contacts().skip(1).map(|contact| contact.id).collect();
     let (emails, phones) = (identity.values(IdentifierKind::Email), identity.values(IdentifierKind::Phone));
     (identity.primary().id, emails, phones, secondaries)
 }
 
 /// Asserts that these identifiers belong to the identities of these answers, and that each answer is what is stored.
 async fn assert_found<S: Store>(store: &S, identifiers: &[Identifier], answers: &[&Answer]) {
-    let found = find(store, identifiers).await;
+    let found: Vec<IdentityState> = find(store, identifiers).await.into_iter().map(Into::into).collect();
     let expected: Vec<_> = answers.iter().map(|answer| seen(&answer.identity)).collect();
     assert_eq!(found.iter().map(seen).collect::<Vec<_>>(), expected);
 }
@@ -126,7 +126,7 @@ pub(crate) async fn a_merge_moves_all_contacts_of_the_absorbed_identity<S: Store
     identify(store, &[&[email("b@x"), phone("2")], &[email("c@x"), phone("2")]]).await;
     let merged = identify(store, &[&[email("a@x"), phone("2")]]).await;
     assert_eq!(merged[0].outcome, Outcome::Merged);
-    assert_eq!(merged[0].identity.contacts().len(), 3);
+    assert_eq!(merged[0].identity.contact_count(), 3);
     assert_found(store, &[email("c@x"), phone("1")], &[&merged[0]]).await;
 }
 
@@ -206,7 +206,7 @@ pub(crate) async fn an_owned_identifier_is_a_duplicate_key<S: Store>(store: &S) 
     identify(store, &[&[email("a@x")]]).await;
     let mut transaction = store.begin().await.expect("a transaction");
     let now = transaction.now().await.expect("the time");
-    let blind = plan(&[observation(&[email("a@x"), phone("1")])], &Snapshot::new(Vec::new()), now);
+    let blind = plan(&[observation(&[email("a@x"), phone("1")])], &Snapshot::new(Vec::new()), now, 10_000);
     let error = transaction.apply(&blind).await.expect_err("it has an owner");
     assert!(matches!(error, StoreError::DuplicateKey(_)), "{error}");
     drop(transaction);
@@ -240,7 +240,7 @@ pub(crate) async fn a_locked_row_is_waited_for<S: Store>(store: &S) {
     if is_exclusive(store).await {
         return;
     }
-    let root = identify(store, &[&[email("a@x")]]).await[0].identity.root();
+    let root = identify(store, &[&[email("a@x")]]).await[0].identity.primary().id;
     let mut first = store.begin().await.expect("a transaction");
     first.lock_contacts(&[root].into()).await.expect("the lock");
     let mut second = store.begin().await.expect("a transaction");
@@ -268,7 +268,7 @@ async fn until_locked<S: Store>(store: &S, contacts: &BTreeSet<ContactId>, expec
 /// Of a store with one writer: no row is locked.
 pub(crate) async fn rows_that_others_have_locked_are_known<S: Store>(store: &S) {
     let answers = identify(store, &[&[email("a@x")], &[email("b@x")]]).await;
-    let [one, other] = [0, 1].map(|index| answers[index].identity.root());
+    let [one, other] = [0, 1].map(|index| answers[index].identity.primary().id);
     let both = BTreeSet::from([one, other]);
     if is_exclusive(store).await {
         assert!(store.locked_by_others(&both).await.expect("an answer").is_empty());

@@ -11,6 +11,7 @@ use crate::tables::{Tables, root};
 /// Fails unless a schedule kept every promise.
 pub(crate) fn check(run: &Run) -> Result<()> {
     check_rows(&run.tables)?;
+    check_sizes(run)?;
     check_evidence(run)?;
     run.items.iter().try_for_each(|item| check_failure(run, item).context(show(item)))?;
     let places: Places = (0..).zip(run.tables.contacts.values()).map(|(place, row)| (row.id, (place, row))).collect();
@@ -148,6 +149,15 @@ fn check_rows(tables: &Tables) -> Result<()> {
     Ok(())
 }
 
+/// No identity has more contacts than it may have.
+fn check_sizes(run: &Run) -> Result<()> {
+    let mut sizes: BTreeMap<ContactId, usize> = BTreeMap::new();
+    run.tables.contacts.values().for_each(|row| *sizes.entry(root(row)).or_default() += 1);
+    let too_large = sizes.iter().find(|(_, size)| **size > run.conditions.max_contacts);
+    ensure!(too_large.is_none(), "an identity of more than {} contacts: {too_large:?}", run.conditions.max_contacts);
+    Ok(())
+}
+
 /// The identities are what contacts and merges show to be connected; each of these somebody has sent; and what
 /// was acknowledged is in one identity.
 fn check_evidence(run: &Run) -> Result<()> {
@@ -179,9 +189,10 @@ fn check_evidence(run: &Run) -> Result<()> {
     Ok(())
 }
 
-/// What was refused at once was not begun.
+/// What was refused at once was not begun, and what would make an identity too large writes nothing.
 fn may_be_written(item: &Item) -> bool {
-    !matches!(item.fate, Fate::Failed(Failure { error: IdentifyError::Overloaded, .. }))
+    use IdentifyError::{IdentityTooLarge, Overloaded};
+    !matches!(item.fate, Fate::Failed(Failure { error: Overloaded | IdentityTooLarge(_), .. }))
 }
 
 fn check_failure(run: &Run, item: &Item) -> Result<()> {
@@ -201,6 +212,14 @@ fn check_failure(run: &Run, item: &Item) -> Result<()> {
         IdentifyError::Internal => {
             ensure!(run.conditions.poison.is_some(), "no fault of the store gives cause for it");
             ensure!(item.observation.identifiers().iter().any(is_poison), "another request's fault");
+        }
+        IdentifyError::IdentityTooLarge(_) => {
+            // Identities only grow, so in the end they are no smaller than when the item was refused.
+            let owner = |one| Some(root(&run.tables.contacts[run.tables.identifiers.get(one)?]));
+            let owners: Vec<Option<ContactId>> = item.observation.identifiers().iter().map(owner).collect();
+            let joined = run.tables.contacts.values().filter(|row| owners.contains(&Some(root(row)))).count();
+            let contacts = joined + usize::from(owners.contains(&None));
+            ensure!(contacts > run.conditions.max_contacts, "too large, with {contacts} contacts");
         }
         IdentifyError::IdTaken => anyhow::bail!("no id was taken"),
     }
@@ -253,8 +272,8 @@ fn is_ahead(one: &Known, other: &Known) -> bool {
 fn check_writers(answers: &[Known]) -> Result<()> {
     let mut writers = BTreeMap::new();
     for known in answers {
-        let contacts = known.answer.identity.contacts();
-        let newest = &contacts[contacts.len() - 1];
+        let contacts: Vec<&Contact> = known.answer.identity.contacts().collect();
+        let newest = contacts[contacts.len() - 1];
         match known.answer.outcome {
             Outcome::Created => ensure!(contacts.len() == 1, "created, and not alone: {}", show(known.item)),
             Outcome::Merged => ensure!(contacts.len() > 1, "merged, and alone: {}", show(known.item)),

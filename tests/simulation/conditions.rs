@@ -44,6 +44,8 @@ pub(crate) struct Conditions {
     pub(crate) queue: usize,
     /// How many share a transaction at most.
     pub(crate) transaction_size: usize,
+    /// The most contacts that an identity may have.
+    pub(crate) max_contacts: usize,
 }
 
 impl Conditions {
@@ -74,6 +76,7 @@ impl Conditions {
             poison: random.choice([None, None, Some(Poison::Read), Some(Poison::Written)]).flatten(),
             queue: if random.u32(0..4) == 0 { random.usize(2..=20) } else { 1_000 },
             transaction_size: random.choice([1, 2, 5, 256]).unwrap_or(256),
+            max_contacts: if random.u32(0..4) == 0 { random.usize(1..=10) } else { 10_000 },
         }
     }
 }

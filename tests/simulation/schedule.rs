@@ -166,6 +166,7 @@ impl Schedule {
                 queue_limit: self.conditions.queue,
                 transaction_size: self.conditions.transaction_size,
                 max_queue_wait: Duration::from_secs(1),
+                max_contacts: self.conditions.max_contacts,
             },
         );
         Replica { resolver, store, crashed: CancellationToken::new() }

@@ -37,6 +37,8 @@ async fn the_answer_is_the_whole_identity() {
             emails: vec!["doc@hillvalley.edu".into(), "mcfly@hillvalley.edu".into()],
             phone_numbers: vec!["1234".into()],
             secondary_contact_ids: vec![23],
+            truncated: false,
+            contact_count: 2,
         };
         assert_eq!(answer.contact, Some(identity));
     }

@@ -1,14 +1,15 @@
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use identity::domain::{
-    Answer, Contact, ContactId, Identifier, IdentifierKind, Identity, Link, Observation, Outcome, Timestamp,
+    Answer, Contact, ContactId, Identifier, IdentifierKind, Identity, IdentityState, Link, Observation, Outcome,
+    Timestamp,
 };
 use identity::listener::{FixedLimits, Listeners, serve};
 use identity::proto::identity::v1::identity_service_client::IdentityServiceClient;
-use identity::resolver::{Caller, DatabaseState, Identify, IdentifyError};
+use identity::resolver::{Admitted, Caller, DatabaseState, Identify, IdentifyError};
 use identity::settings::Settings;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -24,6 +25,8 @@ pub(crate) enum Script {
     Fail(IdentifyError),
     /// Answers after a while, or not before the deadline.
     Slow(Duration),
+    /// Answers with an identity of so many contacts if it is asked for the phone number 0, else with a small one.
+    Large(i64),
     Panic,
 }
 
@@ -31,6 +34,8 @@ pub(crate) enum Script {
 #[derive(Clone)]
 pub(crate) struct Scripted {
     script: Script,
+    /// The identity of [`Script::Large`].
+    large: Arc<OnceLock<IdentityState>>,
     /// Calls that began, and ones that were given up.
     pub(crate) begun: Arc<AtomicUsize>,
     pub(crate) dropped: Arc<AtomicUsize>,
@@ -52,6 +57,13 @@ impl Identify for Scripted {
         self.clone()
     }
 
+    async fn admit(&self, _: usize, _: Instant) -> Result<Admitted, IdentifyError> {
+        if matches!(self.script, Script::Fail(IdentifyError::Overloaded)) {
+            return Err(IdentifyError::Overloaded);
+        }
+        Ok(Admitted::default())
+    }
+
     async fn identify(&self, observation: Observation, _deadline: Instant) -> Result<Answer, IdentifyError> {
         self.begun.fetch_add(1, Ordering::SeqCst);
         match self.script {
@@ -62,6 +74,14 @@ impl Identify for Scripted {
                 tokio::time::sleep(time).await;
                 std::mem::forget(given_up);
                 Ok(answer(Outcome::Matched, &observation))
+            }
+            Script::Large(contacts) => {
+                let is_large = observation.identifiers().iter().any(|identifier| identifier.value() == "0");
+                if !is_large {
+                    return Ok(answer(Outcome::Linked, &observation));
+                }
+                let identity = self.large.get_or_init(|| large(contacts)).clone();
+                Ok(Answer { outcome: Outcome::Linked, identity })
             }
             Script::Panic => panic!("doc@hillvalley.edu"),
         }
@@ -76,7 +96,18 @@ fn answer(outcome: Outcome, observation: &Observation) -> Answer {
         contact(1, Link::Primary, observation.identifiers()),
         contact(23, Link::SecondaryOf(ContactId(1)), &[other]),
     ];
-    Answer { outcome, identity: Arc::new(Identity::new(contacts).unwrap()) }
+    Answer { outcome, identity: Identity::new(contacts).unwrap().into() }
+}
+
+/// An identity of contacts that share the phone number 0, each with an e-mail address of 254 bytes.
+fn large(contacts: i64) -> IdentityState {
+    let contact = |id: i64| {
+        let email = Identifier::from_stored(IdentifierKind::Email, format!("{id:0>249}@b.co"));
+        let phone = Identifier::from_stored(IdentifierKind::Phone, "0");
+        let link = if id == 1 { Link::Primary } else { Link::SecondaryOf(ContactId(1)) };
+        Contact::new(ContactId(id), [email, phone], Timestamp(id), link)
+    };
+    Identity::new((1..=contacts).map(contact).collect()).unwrap().into()
 }
 
 /// How a server is to run.
@@ -111,7 +142,13 @@ impl Server {
             http: TcpListener::bind("127.0.0.1:0").await.unwrap(),
         };
         let (grpc, http) = (listeners.grpc.local_addr().unwrap(), listeners.http.local_addr().unwrap());
-        let resolver = Scripted { script, begun: Arc::default(), dropped: Arc::default(), callers: Arc::default() };
+        let resolver = Scripted {
+            script,
+            large: Arc::default(),
+            begun: Arc::default(),
+            dropped: Arc::default(),
+            callers: Arc::default(),
+        };
         let (database, reachable) = watch::channel(DatabaseState::Usable);
         let shutdown = CancellationToken::new();
         let (served, token) = (resolver.clone(), shutdown.clone());

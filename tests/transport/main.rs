@@ -14,5 +14,6 @@ mod limits;
 mod log;
 mod pages;
 mod raw;
+mod sizes;
 mod stream;
 mod unsent;

@@ -13,11 +13,14 @@ use crate::transport::batch::ItemResult;
 use crate::transport::errors::ApiError;
 use crate::transport::parse::FieldNames;
 
-/// Returns the two halves of the buffer of a stream.
-pub(super) fn answer_buffer() -> (AnswerSender, AnswerReceiver) {
+/// Returns the two halves of the buffer of a stream, whose answers have at most so many bytes.
+pub(super) fn answer_buffer(answer_limit: usize) -> (AnswerSender, AnswerReceiver) {
     let (send, waiting) = mpsc::unbounded_channel();
     let buffer = Arc::new(AnswerBuffer::default());
-    (AnswerSender { send, buffer: Arc::clone(&buffer) }, AnswerReceiver { waiting, buffer, has_ended: false })
+    (
+        AnswerSender { send, buffer: Arc::clone(&buffer) },
+        AnswerReceiver { waiting, buffer, answer_limit, has_ended: false },
+    )
 }
 
 /// An answer that waits, or the end of the stream.
@@ -87,6 +90,8 @@ impl AnswerSender {
 pub(super) struct AnswerReceiver {
     waiting: mpsc::UnboundedReceiver<Waiting>,
     buffer: Arc<AnswerBuffer>,
+    /// Maximum size of an answer, in bytes.
+    answer_limit: usize,
     has_ended: bool,
 }
 
@@ -102,7 +107,7 @@ impl AnswerReceiver {
                 self.buffer.contacts.fetch_sub(contacts, Ordering::AcqRel);
                 self.buffer.taken.fetch_add(1, Ordering::AcqRel);
                 self.buffer.changed.notify_one();
-                let result = Some(convert::stream_item(&result));
+                let result = Some(convert::stream_item(&result, self.answer_limit, correlation_id.len()));
                 Some(Ok(pb::StreamIdentifyResponse { correlation_id, result }))
             }
             Some(Waiting::End(end)) => {

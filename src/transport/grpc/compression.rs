@@ -2,7 +2,6 @@
 
 use std::ops::RangeInclusive;
 
-use prost::Message;
 use tonic::Response;
 use tonic::metadata::MetadataMap;
 
@@ -17,9 +16,9 @@ pub(super) fn accepts_compression(metadata: &MetadataMap) -> bool {
     metadata.as_ref().contains_key(ACCEPT_ENCODING)
 }
 
-/// Leaves the compression of an answer to tonic if it is worthwhile.
-pub(super) fn compress_if_worthwhile<M: Message>(response: &mut Response<M>, accepts_compression: bool) {
-    if accepts_compression && !WORTHWHILE.contains(&response.get_ref().encoded_len()) {
+/// Leaves the compression of an answer of this size to tonic if it is worthwhile.
+pub(super) fn compress_if_worthwhile<M>(response: &mut Response<M>, accepts_compression: bool, size: fn(&M) -> usize) {
+    if accepts_compression && !WORTHWHILE.contains(&size(response.get_ref())) {
         response.disable_compression();
     }
 }

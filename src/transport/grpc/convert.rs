@@ -1,44 +1,51 @@
 //! Answers and errors as messages.
 
 use prost::Message;
+use prost::encoding::encoded_len_varint;
 use tonic_types::pb::Status;
 
-use crate::domain::{ContactId, IdentifierKind, Identity, Outcome};
+use crate::domain::Outcome;
 use crate::proto::identity::v1 as pb;
-use crate::proto::identity::v1::batch_identify_result::Result as OfBatch;
 use crate::proto::identity::v1::stream_identify_response::Result as OfStream;
 use crate::transport::answered::Answered;
 use crate::transport::batch::ItemResult;
 use crate::transport::errors::ApiError;
+use crate::transport::listing::{ENVELOPE, Listing, Sizes};
 use crate::transport::parse::{FieldNames, Violation};
 
-/// The message of an answer.
-pub(super) fn response(Answered { answer, ignored }: &Answered) -> pb::IdentifyResponse {
+/// The sizes of an identity's parts.
+pub(super) const SIZES: Sizes = Sizes {
+    value: |text| 1 + encoded_len_varint(text.len() as u64) + text.len(),
+    id: |id| encoded_len_varint(id as u64),
+};
+
+/// The message of an answer that lists this.
+pub(super) fn response(answered: &Answered, listing: &Listing<'_>) -> pb::IdentifyResponse {
+    pb::IdentifyResponse { contact: Some(identity(listing)), ..response_without_identity(answered) }
+}
+
+/// The rest of the message.
+pub(super) fn response_without_identity(Answered { answer, ignored }: &Answered) -> pb::IdentifyResponse {
     pb::IdentifyResponse {
-        contact: Some(identity(&answer.identity)),
-        outcome: outcome(answer.outcome).into(),
+        contact: None,
+        outcome: outcome_message(answer.outcome).into(),
         ignored: ignored.iter().map(malformed).collect(),
     }
 }
 
-/// The result of an item of a batch.
-pub(super) fn batch_item(result: &ItemResult) -> OfBatch {
+/// The result of an item of a stream, in a message of at most `limit` bytes. Its correlation id has so many.
+pub(super) fn stream_item(result: &ItemResult, limit: usize, correlation_id: usize) -> OfStream {
     match result {
-        Ok(answer) => OfBatch::Response(response(answer)),
-        Err(error) => OfBatch::Error(status_message(error)),
-    }
-}
-
-/// The result of an item of a stream.
-pub(super) fn stream_item(result: &ItemResult) -> OfStream {
-    match result {
-        Ok(answer) => OfStream::Response(response(answer)),
+        Ok(answered) => {
+            let room = limit.saturating_sub(ENVELOPE + correlation_id);
+            OfStream::Response(response(answered, &Listing::new(&answered.answer.identity, SIZES, room)))
+        }
         Err(error) => OfStream::Error(status_message(error)),
     }
 }
 
 /// The status with which the error would end a call, as a message.
-fn status_message(error: &ApiError) -> Status {
+pub(super) fn status_message(error: &ApiError) -> Status {
     let status = error.status(FieldNames::Proto);
     // The details that travel with a status are just this message.
     Status::decode(status.details()).unwrap_or_else(|_| Status {
@@ -55,18 +62,24 @@ fn malformed(violation: &Violation) -> pb::Ignored {
     pb::Ignored { identifier: Some(identifier), reason, primary_contact_id: 0 }
 }
 
-fn identity(identity: &Identity) -> pb::Identity {
-    let values = |kind| identity.values(kind).into_iter().map(str::to_owned).collect();
-    let ContactId(primary_contact_id) = identity.primary().id;
+fn identity(listing: &Listing<'_>) -> pb::Identity {
+    let owned = |values: &[&str]| values.iter().map(|value| (*value).to_owned()).collect();
     pb::Identity {
-        primary_contact_id,
-        emails: values(IdentifierKind::Email),
-        phone_numbers: values(IdentifierKind::Phone),
-        secondary_contact_ids: identity.secondaries().iter().map(|contact| contact.id.0).collect(),
+        primary_contact_id: listing.primary_contact_id,
+        emails: owned(&listing.emails),
+        phone_numbers: owned(&listing.phone_numbers),
+        secondary_contact_ids: listing.secondary_contact_ids.clone(),
+        truncated: listing.is_truncated,
+        contact_count: contact_count(listing),
     }
 }
 
-fn outcome(outcome: Outcome) -> pb::Outcome {
+/// The number of contacts, as the message has it.
+pub(super) fn contact_count(listing: &Listing<'_>) -> i32 {
+    i32::try_from(listing.contact_count).unwrap_or(i32::MAX)
+}
+
+fn outcome_message(outcome: Outcome) -> pb::Outcome {
     match outcome {
         Outcome::Created => pb::Outcome::Created,
         Outcome::Matched => pb::Outcome::Matched,

@@ -1,6 +1,9 @@
 //! The gRPC API: `identity.v1`, health and reflection.
 
 mod answer_buffer;
+mod batch;
+mod batch_request;
+mod batch_response;
 mod bounded_streams;
 mod by_method;
 mod compression;
@@ -21,6 +24,7 @@ use tokio::sync::Semaphore;
 use tonic::codec::CompressionEncoding;
 use tonic_health::pb::health_server::HealthServer;
 
+use self::batch::BatchService;
 use self::bounded_streams::{BoundedStreams, StreamBounds};
 use self::by_method::ByMethod;
 pub use self::errors::{error_response, replace_tonic_error};
@@ -47,18 +51,18 @@ pub fn routes<R: Identify>(
 ) -> Result<RouteTable, DescriptorError> {
     let stream_places = Arc::new(Semaphore::new(settings.stream_items.clamp(1, Semaphore::MAX_PERMITS)));
     let api = Arc::new(IdentityApi { resolver, settings, readiness: readiness.clone(), stream_places });
-    let with_limit = |bytes| {
-        IdentityServiceServer::from_arc(Arc::clone(&api))
-            .max_decoding_message_size(bytes)
-            .send_compressed(CompressionEncoding::Gzip)
+    let limit = settings.limits.http_body_limit;
+    let identity = ByMethod {
+        single: IdentityServiceServer::from_arc(Arc::clone(&api))
+            .max_decoding_message_size(limit)
+            .send_compressed(CompressionEncoding::Gzip),
+        batch: BatchService::new(api, batch_body_limit(limit)),
     };
-    let single = settings.limits.http_body_limit;
-    let identity = ByMethod { single: with_limit(single), batch: with_limit(batch_body_limit(single)) };
     let bounds = StreamBounds::new(settings.probe_streams);
     let health = HealthServer::new(Health::new(readiness.clone(), &[SERVICE_NAME]));
     let health = BoundedStreams::new(health, bounds.clone());
 
-    let mut services = Services::new(single);
+    let mut services = Services::new(limit);
     services.add(identity, FILE_DESCRIPTOR_SET);
     services.add_probe(health, tonic_health::pb::FILE_DESCRIPTOR_SET);
     services.into_routes(settings.reflection.then(|| bounds.end_on_shutdown(readiness)))

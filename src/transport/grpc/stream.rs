@@ -27,7 +27,7 @@ pub(super) fn answer_stream<R: Identify>(
     request: Request<Streaming<pb::StreamIdentifyRequest>>,
     counts: StreamItemCounts,
 ) -> AnswerStream {
-    let (sender, receiver) = answer_buffer();
+    let (sender, receiver) = answer_buffer(api.settings.limits.answer_limit);
     let driver = StreamDriver::new(api, request, sender, counts);
     let task = AbortOnDropHandle::new(tokio::spawn(driver.run()));
     unfold((receiver, task), |(mut receiver, task)| async {

@@ -69,7 +69,7 @@ pub(super) struct StreamDriver<R> {
     groups: FuturesUnordered<BoxFuture<'static, Done>>,
     under_way: usize,
     answers: AnswerSender,
-    /// The identity of the latest answer. Answers in a row often share one.
+    /// The list of contacts of the latest answer. Answers in a row often share one.
     latest: Weak<Identity>,
     counts: StreamItemCounts,
 }
@@ -211,9 +211,9 @@ impl<R: Identify> StreamDriver<R> {
     fn answer(&mut self, correlation_id: String, result: ItemResult) {
         self.counts.count(result.is_ok());
         let contacts = match &result {
-            Ok(Answered { answer, .. }) if self.latest.as_ptr() != Arc::as_ptr(&answer.identity) => {
-                self.latest = Arc::downgrade(&answer.identity);
-                answer.identity.contacts().len()
+            Ok(Answered { answer, .. }) if self.latest.as_ptr() != Arc::as_ptr(answer.identity.list()) => {
+                self.latest = Arc::downgrade(answer.identity.list());
+                answer.identity.list().contacts().len()
             }
             Ok(_) | Err(_) => 0,
         };

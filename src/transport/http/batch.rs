@@ -2,20 +2,19 @@
 
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
-use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::body;
-use super::errors::{ErrorBody, JSON, error_response};
+use super::errors::{JSON, error_response};
 use super::request::{IdentifyFields, batch_items};
-use super::response::{self, Body};
+use super::response::JsonFormat;
 use super::settings::{HttpSettings, deadline};
-use crate::resolver::{Identify, IdentifyError};
-use crate::settings::Spelling;
-use crate::transport::batch::{ItemCounts, ItemResult, identify_batch};
-use crate::transport::batch_size::{BatchSize, batch_body_limit};
+use crate::resolver::Identify;
+use crate::transport::batch::identify_batch;
+use crate::transport::batch_answer;
+use crate::transport::batch_size::batch_body_limit;
 use crate::transport::errors::ApiError;
-use crate::transport::parse::{FieldNames, Parsed};
+use crate::transport::parse::Parsed;
 use crate::transport::peer::caller;
 
 /// `identity.v1.IdentityService/BatchIdentify` as JSON.
@@ -23,19 +22,6 @@ use crate::transport::peer::caller;
 pub(super) struct BatchHandler<R> {
     pub(super) resolver: R,
     pub(super) settings: HttpSettings,
-}
-
-#[derive(Serialize)]
-struct Results<'a> {
-    results: Vec<ResultBody<'a>>,
-}
-
-/// What became of an item: `{"response": …}` or `{"error": …}`.
-#[derive(Serialize)]
-#[serde(rename_all = "lowercase")]
-enum ResultBody<'a> {
-    Response(Body<'a>),
-    Error(ErrorBody),
 }
 
 impl<R: Identify> BatchHandler<R> {
@@ -49,25 +35,19 @@ impl<R: Identify> BatchHandler<R> {
         let limit = batch_body_limit(self.settings.limits.http_body_limit);
         let body = body::read(request, limit, self.settings.body_timeout).await?;
         let items = batch_items(&body)?;
-        BatchSize::check(items.len())?; // Before the work of reading them.
-        let items = items.into_iter().map(|item| self.parsed(item)).collect();
-        let results = identify_batch(&resolver, items, deadline).await?;
+        let count = items.len();
+        let items = items.into_iter().map(|item| Ok(self.parsed(item)));
+        let results = identify_batch(&resolver, count, items, deadline).await?;
 
-        let body = json(&results, self.settings.identify.primary_id_field).map_err(|_| IdentifyError::Internal)?;
+        let format = JsonFormat { spelling: self.settings.identify.primary_id_field };
+        let (body, counts) =
+            batch_answer::encode(&format, &results, self.settings.limits.answer_limit, deadline).await?;
         let mut response = ([JSON], body).into_response();
-        response.extensions_mut().insert(ItemCounts::from_results(&results));
+        response.extensions_mut().insert(counts);
         Ok(response)
     }
 
     fn parsed(&self, item: &RawValue) -> Result<Parsed, ApiError> {
         IdentifyFields::read_item(item)?.parse(&self.settings.identify)
     }
-}
-
-fn json(results: &[ItemResult], spelling: Spelling) -> Result<Vec<u8>, serde_json::Error> {
-    let results = results.iter().map(|result| match result {
-        Ok(answered) => ResultBody::Response(response::batch_item(answered, spelling)),
-        Err(error) => ResultBody::Error(ErrorBody::from_status(&error.status(FieldNames::Json))),
-    });
-    serde_json::to_vec(&Results { results: results.collect() })
 }

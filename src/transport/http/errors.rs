@@ -57,6 +57,7 @@ fn http_status(error: &ApiError, status: &Status) -> StatusCode {
         | ApiError::UnknownPath
         | ApiError::DatabaseUnusable(_)
         | ApiError::ShuttingDown
+        | ApiError::AnswerTooLarge { .. }
         | ApiError::StreamsFull
         | ApiError::ConnectionTooOld
         | ApiError::Identify(_) => http_status_of_code(status.code()),

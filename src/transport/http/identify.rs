@@ -10,15 +10,20 @@ use super::settings::{HttpSettings, deadline};
 use super::{body, response};
 use crate::resolver::{Identify, IdentifyError};
 use crate::transport::errors::ApiError;
+use crate::transport::listing::{ENVELOPE, Listing};
 use crate::transport::parse::{FieldNames, Parsed};
 use crate::transport::peer::caller;
 use crate::transport::routes::outcome_name;
+use crate::transport::slices::Slices;
 
 /// The response header with the outcome.
 const OUTCOME: HeaderName = HeaderName::from_static("identity-outcome");
 
 /// The response header with the fields that were left out.
 const IGNORED: HeaderName = HeaderName::from_static("identity-ignored");
+
+/// The response header of an answer that lists not all contacts: how many the identity has.
+const TRUNCATED: HeaderName = HeaderName::from_static("identity-truncated");
 
 /// `identity.v1.IdentityService/Identify` as JSON.
 #[derive(Debug)]
@@ -39,14 +44,19 @@ impl<R: Identify> IdentifyHandler<R> {
         let Parsed { observation, ignored } = IdentifyFields::read(&body)?.parse(&self.settings.identify)?;
         let answer = resolver.identify(observation, deadline).await?;
 
-        let body = response::json(&answer.identity, self.settings.identify.primary_id_field)
-            .map_err(|_| IdentifyError::Internal)?;
+        let room = self.settings.limits.answer_limit.saturating_sub(ENVELOPE);
+        let slices = &mut Slices::until(deadline);
+        let listing = Listing::in_slices(&answer.identity, response::SIZES, room, slices).await?;
+        let body = response::json(&listing, self.settings.identify.primary_id_field);
         let outcome = (OUTCOME, HeaderValue::from_static(outcome_name(answer.outcome)));
         let mut response = ([JSON, outcome], body).into_response();
         if !ignored.is_empty() {
             let fields: Vec<_> = ignored.iter().map(|violation| violation.field.name(FieldNames::Json)).collect();
             let fields = HeaderValue::try_from(fields.join(",")).map_err(|_| IdentifyError::Internal)?;
             response.headers_mut().insert(IGNORED, fields);
+        }
+        if listing.is_truncated {
+            response.headers_mut().insert(TRUNCATED, HeaderValue::from(listing.contact_count));
         }
         response.extensions_mut().insert(answer.outcome);
         Ok(response)

@@ -3,6 +3,7 @@
 
 mod about;
 mod batch;
+mod batch_items;
 mod body;
 mod content;
 mod errors;

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::batch_items::read_items;
 use crate::settings::IdentifierSettings;
 use crate::transport::errors::ApiError;
 use crate::transport::parse::{Parsed, Problem, parse};
@@ -75,11 +76,10 @@ struct BatchBody<'a> {
 /// Returns the items in the body of a batch, of whatever JSON type. Absent and `null` mean no items.
 ///
 /// # Errors
-/// [`ApiError::Malformed`], as [`IdentifyFields::read`].
+/// [`ApiError::Malformed`], as [`IdentifyFields::read`], or that the batch is too long.
 pub(super) fn batch_items(body: &[u8]) -> Result<Vec<&RawValue>, ApiError> {
     let body: BatchBody = object(body)?;
-    let items = body.requests.map(|requests| serde_json::from_str(requests.get()));
-    items.unwrap_or(Ok(Vec::new())).map_err(|_| malformed("requests must be a list"))
+    body.requests.map_or(Ok(Vec::new()), read_items)
 }
 
 /// Some editors and languages write it before text in UTF-8. RFC 8259 lets a parser ignore it.

@@ -2,23 +2,32 @@
 
 use serde::Serialize;
 
-use crate::domain::{ContactId, IdentifierKind, Identity};
+use super::errors::ErrorBody;
 use crate::settings::Spelling;
 use crate::transport::answered::Answered;
+use crate::transport::batch_answer::BatchFormat;
+use crate::transport::errors::ApiError;
+use crate::transport::listing::{Listing, Sizes};
 use crate::transport::parse::FieldNames;
 use crate::transport::routes::outcome_name;
+
+/// The sizes of an identity's parts, each with a comma.
+pub(super) const SIZES: Sizes = Sizes { value: |text| text.bytes().map(escaped_len).sum::<usize>() + 3, id: |_| 21 };
+
+/// The length of a byte of a string, at most.
+fn escaped_len(byte: u8) -> usize {
+    match byte {
+        b'"' | b'\\' => 2,
+        0..=0x1f => 6,
+        _ => 1,
+    }
+}
 
 /// The body of an answer: always exactly these fields, with ids as JSON numbers. It is not proto3 JSON, whose ids are
 /// strings: the clients of this API expect numbers.
 #[derive(Serialize)]
-pub(super) struct Body<'a> {
+struct Body<'a> {
     contact: ContactBody<'a>,
-    /// In a batch only. A single answer has it in a header.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    outcome: Option<&'static str>,
-    /// The fields that were left out. In a batch only, and only if there are any.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    ignored: Vec<&'static str>,
 }
 
 #[derive(Serialize)]
@@ -28,42 +37,83 @@ struct ContactBody<'a> {
     primary_contact_id: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     primary_contatct_id: Option<i64>,
-    emails: Vec<&'a str>,
-    phone_numbers: Vec<&'a str>,
-    secondary_contact_ids: Vec<i64>,
+    emails: &'a [&'a str],
+    phone_numbers: &'a [&'a str],
+    secondary_contact_ids: &'a [i64],
 }
 
 impl<'a> ContactBody<'a> {
-    fn new(identity: &'a Identity, spelling: Spelling) -> Self {
-        let ContactId(primary) = identity.primary().id;
+    fn new(listing: &'a Listing<'_>, spelling: Spelling) -> Self {
+        let primary = listing.primary_contact_id;
         Self {
             primary_contact_id: (spelling != Spelling::Legacy).then_some(primary),
             primary_contatct_id: (spelling != Spelling::Correct).then_some(primary),
-            emails: identity.values(IdentifierKind::Email),
-            phone_numbers: identity.values(IdentifierKind::Phone),
-            secondary_contact_ids: identity.secondaries().iter().map(|contact| contact.id.0).collect(),
+            emails: &listing.emails,
+            phone_numbers: &listing.phone_numbers,
+            secondary_contact_ids: &listing.secondary_contact_ids,
         }
     }
 }
 
 /// The identity as JSON.
-pub(super) fn json(identity: &Identity, spelling: Spelling) -> Result<Vec<u8>, serde_json::Error> {
-    serde_json::to_vec(&Body { contact: ContactBody::new(identity, spelling), outcome: None, ignored: Vec::new() })
+pub(super) fn json(listing: &Listing<'_>, spelling: Spelling) -> Vec<u8> {
+    let mut body = Vec::with_capacity(256);
+    write(&Body { contact: ContactBody::new(listing, spelling) }, &mut body);
+    body
 }
 
-/// The answer to an item of a batch.
-pub(super) fn batch_item(Answered { answer, ignored }: &Answered, spelling: Spelling) -> Body<'_> {
-    Body {
-        contact: ContactBody::new(&answer.identity, spelling),
-        outcome: Some(outcome_name(answer.outcome)),
-        ignored: ignored.iter().map(|violation| violation.field.name(FieldNames::Json)).collect(),
+/// Writes the answer to a batch: `{"results": [...]}`.
+#[derive(Debug)]
+pub(super) struct JsonFormat {
+    pub(super) spelling: Spelling,
+}
+
+/// What became of an item that failed.
+#[derive(Serialize)]
+struct ErrorResult {
+    error: ErrorBody,
+}
+
+impl BatchFormat for JsonFormat {
+    const SIZES: Sizes = SIZES;
+    const BEGIN: &'static [u8] = br#"{"results":["#;
+    const BETWEEN: &'static [u8] = b",";
+    const END: &'static [u8] = b"]}";
+
+    fn identity(&self, listing: &Listing<'_>, to: &mut Vec<u8>) {
+        write(&ContactBody::new(listing, self.spelling), to);
     }
+
+    fn before_identity(&self, _: &Answered, _: usize, to: &mut Vec<u8>) {
+        to.extend_from_slice(br#"{"response":{"contact":"#);
+    }
+
+    fn after_identity(&self, Answered { answer, ignored }: &Answered, to: &mut Vec<u8>) {
+        to.extend_from_slice(br#","outcome":""#);
+        to.extend_from_slice(outcome_name(answer.outcome).as_bytes());
+        to.push(b'"');
+        if !ignored.is_empty() {
+            let fields: Vec<_> = ignored.iter().map(|violation| violation.field.name(FieldNames::Json)).collect();
+            to.extend_from_slice(br#","ignored":"#);
+            write(&fields, to);
+        }
+        to.extend_from_slice(b"}}");
+    }
+
+    fn error(&self, error: &ApiError, to: &mut Vec<u8>) {
+        write(&ErrorResult { error: ErrorBody::from_status(&error.status(FieldNames::Json)) }, to);
+    }
+}
+
+fn write(body: &impl Serialize, to: &mut Vec<u8>) {
+    // Strings and numbers can always be serialised, and a vector grows.
+    let _ = serde_json::to_writer(to, body);
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{Contact, Identifier, Link, Timestamp};
+    use crate::domain::{Contact, ContactId, Identifier, IdentifierKind, Identity, IdentityState, Link, Timestamp};
 
     fn spelled(spelling: Spelling) -> String {
         let contact = |id: i64, link, kind, value: &str| {
@@ -73,7 +123,16 @@ mod tests {
             contact(1, Link::Primary, IdentifierKind::Email, "a@b.co"),
             contact(9_007_199_254_740_993, Link::SecondaryOf(ContactId(1)), IdentifierKind::Email, "\"@b.co"),
         ];
-        String::from_utf8(json(&Identity::new(contacts).unwrap(), spelling).unwrap()).unwrap()
+        let identity = IdentityState::from(Identity::new(contacts).unwrap());
+        String::from_utf8(json(&Listing::new(&identity, SIZES, usize::MAX), spelling)).unwrap()
+    }
+
+    #[test]
+    fn a_value_is_never_longer_than_estimated() {
+        for text in ["", "doc@b.co", "\"\\\"@b.co", "\u{0}\n\u{1f}\u{7f}", "日本@例え.jp"] {
+            assert!(serde_json::to_vec(text).unwrap().len() < (SIZES.value)(text), "{text:?}");
+        }
+        assert!(i64::MIN.to_string().len() < (SIZES.id)(i64::MIN));
     }
 
     #[test]

@@ -44,6 +44,8 @@ pub struct Reply {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
     pub code: Code,
+    /// The reason of `ErrorInfo`.
+    pub reason: String,
     pub message: String,
     /// The fields that `BadRequest` names.
     pub fields: Vec<String>,
@@ -233,6 +235,7 @@ fn refused(status: &Status) -> Refusal {
     let violations = details.bad_request().map(|bad| bad.field_violations.clone()).unwrap_or_default();
     Refusal {
         code: status.code(),
+        reason: details.error_info().map(|info| info.reason.clone()).unwrap_or_default(),
         message: status.message().to_owned(),
         fields: violations.into_iter().map(|violation| violation.field).collect(),
         retry: details.retry_info().is_some(),
@@ -247,6 +250,9 @@ fn refusal(body: &Value) -> Refusal {
     let field = |violation: &Value| violation["field"].as_str().expect("a field").to_owned();
     Refusal {
         code: Code::from_i32(i32::try_from(body["code"].as_i64().expect("a code")).expect("a small code")),
+        reason: of("google.rpc.ErrorInfo")
+            .map(|info| info["reason"].as_str().expect("text").to_owned())
+            .unwrap_or_default(),
         message: body["message"].as_str().expect("a message").to_owned(),
         fields: violations.map(|violations| violations.iter().map(field).collect()).unwrap_or_default(),
         retry: of("google.rpc.RetryInfo").is_some(),

@@ -1,0 +1,187 @@
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::contact::{Contact, ContactId, ContactRef, Link, Timestamp};
+use super::identity::Identity;
+use super::identity_state::Joined;
+use super::plan::{NewContact, PlannedIdentity, Relink};
+
+/// An identity with the changes of a plan so far.
+///
+/// It keeps parts and copies no contact before the end, so a step costs the same however large the identity is.
+pub(super) struct Draft {
+    /// Its number: the index of the draft in the plan.
+    number: usize,
+    /// The stored identities, each with the number of the draft that it came with.
+    stored: Vec<(usize, Arc<Identity>)>,
+    /// The new contacts, in any order.
+    new: Vec<NewMember>,
+    /// The drafts that it absorbed, in order. Each is followed by those that it had absorbed itself.
+    absorbed: Vec<usize>,
+    contact_count: usize,
+    /// The age of the oldest contact.
+    primary: (Timestamp, ContactRef),
+    /// The age of the youngest contact.
+    newest: (Timestamp, ContactRef),
+    is_changed: bool,
+}
+
+/// What [`Draft::link_rows`] adds to: moves of all rows from one primary to another, relinks, touched rows.
+type LinkChanges<'a> = (&'a mut BTreeMap<ContactId, ContactRef>, &'a mut Vec<Relink>, &'a mut Vec<ContactId>);
+
+/// A contact that the plan inserts.
+struct NewMember {
+    contact: Contact<ContactRef>,
+    /// The number of the draft that it was added to.
+    draft: usize,
+    step: u32,
+}
+
+impl Draft {
+    /// Returns the draft of an identity that is stored.
+    pub(super) fn from_stored(number: usize, identity: &Arc<Identity>) -> Self {
+        let age = |contact: &Contact| (contact.created_at, ContactRef::Stored(contact.id));
+        Self {
+            number,
+            stored: vec![(number, Arc::clone(identity))],
+            new: Vec::new(),
+            absorbed: Vec::new(),
+            contact_count: identity.contacts().len(),
+            primary: age(identity.primary()),
+            newest: age(identity.newest()),
+            is_changed: false,
+        }
+    }
+
+    /// Returns the draft of a new identity.
+    pub(super) fn from_new(number: usize, contact: Contact<ContactRef>, step: u32) -> Self {
+        Self {
+            number,
+            stored: Vec::new(),
+            absorbed: Vec::new(),
+            contact_count: 1,
+            primary: contact.age(),
+            newest: contact.age(),
+            new: vec![NewMember { contact, draft: number, step }],
+            is_changed: false,
+        }
+    }
+
+    pub(super) fn contact_count(&self) -> usize {
+        self.contact_count
+    }
+
+    /// Returns the age of the primary, the oldest contact.
+    pub(super) fn primary(&self) -> (Timestamp, ContactRef) {
+        self.primary
+    }
+
+    /// Returns the age of the youngest contact.
+    pub(super) fn newest(&self) -> (Timestamp, ContactRef) {
+        self.newest
+    }
+
+    /// Returns how many drafts it consists of.
+    pub(super) fn drafts(&self) -> usize {
+        1 + self.absorbed.len()
+    }
+
+    /// Adds a new contact.
+    pub(super) fn add(&mut self, contact: Contact<ContactRef>, step: u32) {
+        self.newest = self.newest.max(contact.age());
+        self.new.push(NewMember { contact, draft: self.number, step });
+        self.contact_count += 1;
+        self.is_changed = true;
+    }
+
+    /// Adds all contacts of a draft whose primary is younger.
+    pub(super) fn absorb(&mut self, mut other: Self) {
+        self.absorbed.push(other.number);
+        self.absorbed.append(&mut other.absorbed);
+        self.stored.append(&mut other.stored);
+        self.new.append(&mut other.new);
+        self.contact_count += other.contact_count;
+        self.newest = self.newest.max(other.newest);
+        self.is_changed = true;
+    }
+
+    /// Returns when the latest of its rows was written, if the plan changes it.
+    pub(super) fn latest_write(&self) -> Option<Timestamp> {
+        if !self.is_changed {
+            return None;
+        }
+        let stored = self.stored.iter().flat_map(|(_, identity)| identity.rows());
+        let stored = stored.map(|row| row.updated_at.max(row.created_at));
+        let new = self.new.iter().map(|member| member.contact.updated_at);
+        stored.chain(new).max()
+    }
+
+    /// Compares the links of its rows with what they must be. Adds each difference to `moves` (rows that leave one
+    /// primary for another) or to `relinks`, and the primary to `touched` if its link stays. Gives the new contacts
+    /// their links.
+    pub(super) fn link_rows(
+        &self,
+        updated_at: Timestamp,
+        new_contacts: &mut [NewContact],
+        (moves, relinks, touched): LinkChanges<'_>,
+    ) {
+        if !self.is_changed {
+            return;
+        }
+        let (_, primary) = self.primary;
+        let link_of = |id| if id == primary { Link::Primary } else { Link::SecondaryOf(primary) };
+        for row in self.stored.iter().flat_map(|(_, identity)| identity.rows()) {
+            let id = ContactRef::Stored(row.id);
+            let link = link_of(id);
+            let is_linked = match (row.link, link) {
+                (Link::Primary, Link::Primary) => true,
+                (Link::SecondaryOf(of), Link::SecondaryOf(primary)) => ContactRef::Stored(of) == primary,
+                (Link::Primary, Link::SecondaryOf(_)) | (Link::SecondaryOf(_), Link::Primary) => false,
+            };
+            if !is_linked {
+                match (row.link, link) {
+                    // The identity has all rows that are linked to its root: they move together.
+                    (Link::SecondaryOf(from), Link::SecondaryOf(to)) => {
+                        moves.insert(from, to);
+                    }
+                    _ => relinks.push(Relink { contact: row.id, link }),
+                }
+            } else if id == primary {
+                touched.push(row.id);
+            }
+        }
+        for id in self.new.iter().map(|member| member.contact.id) {
+            let ContactRef::Planned(index) = id else { continue };
+            let (new, link) = (&mut new_contacts[index], link_of(id));
+            if new.link != link || id == primary {
+                new.updated_at = updated_at;
+            }
+            new.link = link;
+        }
+    }
+
+    /// Gives the drafts that it consists of places next to each other, its own first.
+    pub(super) fn place(&self, places: &mut [u32]) {
+        for (place, draft) in (0..).zip(std::iter::once(self.number).chain(self.absorbed.iter().copied())) {
+            places[draft] = place;
+        }
+    }
+
+    /// Returns the identity after all observations.
+    pub(super) fn into_planned(self, places: &[u32]) -> PlannedIdentity {
+        if let ([(_, identity)], false) = (&self.stored[..], self.is_changed) {
+            return PlannedIdentity::Unchanged(Arc::clone(identity));
+        }
+        let mut contacts = Vec::with_capacity(self.contact_count);
+        for (draft, identity) in &self.stored {
+            let joined = Joined { place: places[*draft], step: 0 };
+            contacts.extend(
+                identity.contacts().iter().map(|contact| (contact.map_id(|id| ContactRef::Stored(*id)), joined)),
+            );
+        }
+        let new = self.new.into_iter();
+        contacts.extend(new.map(|new| (new.contact, Joined { place: places[new.draft], step: new.step })));
+        contacts.sort_by_key(|(contact, _)| contact.age()); // Stable, so runs that are sorted already cost little.
+        PlannedIdentity::Changed(contacts)
+    }
+}

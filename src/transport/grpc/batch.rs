@@ -1,0 +1,144 @@
+//! `BatchIdentify`, without tonic's decoding and encoding of whole messages.
+//!
+//! Tonic decodes a message before its method sees it, and encodes it after. For a batch both would run at once and
+//! without a look at the deadline, also for a batch that is refused. So this method takes and returns bytes: it counts
+//! the items, waits for room, decodes and parses them in slices, and encodes each identity once.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::{Buf, BufMut, Bytes};
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use http::{Request, Response};
+use tonic::Status;
+use tonic::body::Body;
+use tonic::codec::{Codec, CompressionEncoding, DecodeBuf, Decoder, EnabledCompressionEncodings, EncodeBuf, Encoder};
+use tonic::server::{Grpc, UnaryService};
+use tower::Service;
+
+use super::batch_request::{EncodedItems, decode};
+use super::batch_response::ProtoFormat;
+use super::compression::{accepts_compression, compress_if_worthwhile};
+use super::identity_api::{IdentityApi, deadline, parsed};
+use crate::resolver::Identify;
+use crate::transport::batch::{ItemCounts, identify_batch};
+use crate::transport::batch_answer;
+use crate::transport::errors::ApiError;
+use crate::transport::parse::FieldNames;
+use crate::transport::peer::caller;
+
+/// Serves `BatchIdentify` alone.
+#[derive(Debug)]
+pub(super) struct BatchService<R> {
+    api: Arc<IdentityApi<R>>,
+    /// The largest message, in bytes.
+    limit: usize,
+    /// How answers may be compressed.
+    answers: EnabledCompressionEncodings,
+}
+
+impl<R> BatchService<R> {
+    pub(super) fn new(api: Arc<IdentityApi<R>>, limit: usize) -> Self {
+        let mut answers = EnabledCompressionEncodings::default();
+        answers.enable(CompressionEncoding::Gzip);
+        Self { api, limit, answers }
+    }
+}
+
+impl<R> Clone for BatchService<R> {
+    fn clone(&self) -> Self {
+        Self { api: Arc::clone(&self.api), ..*self }
+    }
+}
+
+impl<R: Identify> Service<Request<Body>> for BatchService<R> {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Response<Body>, Infallible>>;
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let method = BatchIdentify(Arc::clone(&self.api));
+        let mut grpc = Grpc::new(BytesCodec)
+            .max_decoding_message_size(self.limit)
+            .apply_compression_config(EnabledCompressionEncodings::default(), self.answers);
+        async move { Ok(grpc.unary(method, request).await) }.boxed()
+    }
+}
+
+struct BatchIdentify<R>(Arc<IdentityApi<R>>);
+
+impl<R: Identify> UnaryService<Bytes> for BatchIdentify<R> {
+    type Response = Vec<u8>;
+    type Future = BoxFuture<'static, Result<tonic::Response<Vec<u8>>, Status>>;
+
+    fn call(&mut self, request: tonic::Request<Bytes>) -> Self::Future {
+        let api = Arc::clone(&self.0);
+        async move {
+            let accepts_compression = accepts_compression(request.metadata());
+            let (answer, counts) = api.answer_batch(request).await.map_err(|error| error.status(FieldNames::Proto))?;
+            let mut response = tonic::Response::new(answer);
+            response.extensions_mut().insert(counts);
+            compress_if_worthwhile(&mut response, accepts_compression, Vec::len);
+            Ok(response)
+        }
+        .boxed()
+    }
+}
+
+impl<R: Identify> IdentityApi<R> {
+    /// Returns the encoded answer to an encoded batch.
+    async fn answer_batch(&self, request: tonic::Request<Bytes>) -> Result<(Vec<u8>, ItemCounts), ApiError> {
+        let deadline = deadline(&request)?;
+        let resolver = self.resolver.for_caller(caller(request.extensions()));
+        let items = EncodedItems::new(request.into_inner());
+        let count = items.count_up_to_limit()?;
+        let items = items.map(|item| Ok(parsed(&decode(item?)?, &self.settings)));
+        let results = identify_batch(&resolver, count, items, deadline).await?;
+        batch_answer::encode(&ProtoFormat, &results, self.settings.limits.answer_limit, deadline).await
+    }
+}
+
+/// Passes messages on as bytes.
+#[derive(Clone, Copy, Debug)]
+struct BytesCodec;
+
+impl Codec for BytesCodec {
+    type Encode = Vec<u8>;
+    type Decode = Bytes;
+    type Encoder = Self;
+    type Decoder = Self;
+
+    fn encoder(&mut self) -> Self {
+        *self
+    }
+
+    fn decoder(&mut self) -> Self {
+        *self
+    }
+}
+
+impl Encoder for BytesCodec {
+    type Item = Vec<u8>;
+    type Error = Status;
+
+    fn encode(&mut self, message: Vec<u8>, to: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        to.reserve(message.len());
+        to.put_slice(&message);
+        Ok(())
+    }
+}
+
+impl Decoder for BytesCodec {
+    type Item = Bytes;
+    type Error = Status;
+
+    fn decode(&mut self, message: &mut DecodeBuf<'_>) -> Result<Option<Bytes>, Status> {
+        Ok(Some(message.copy_to_bytes(message.remaining())))
+    }
+}
