@@ -47,8 +47,8 @@ impl Suite {
         self.on(&Backend::ALL, name, test);
     }
 
-    /// Registers a test on some databases that needs something of the machine; where that is missing it is
-    /// ignored, and the run says so.
+    /// Registers a test on some databases that needs something of the machine. Where that is missing, the run says so;
+    /// with `TEST_REQUIRE_TOOLS`, which `.ci/run` sets, the test fails.
     pub fn on_with<F: Future<Output = ()> + 'static>(
         &mut self,
         has: Result<(), String>,
@@ -58,6 +58,9 @@ impl Suite {
     ) {
         match has {
             Ok(()) => self.on(backends, name, test),
+            Err(missing) if std::env::var_os("TEST_REQUIRE_TOOLS").is_some() => {
+                self.trials.push(Trial::test(name, move || Err(missing.into())));
+            }
             Err(missing) => eprintln!("not run: {name}: {missing}"),
         }
     }
