@@ -92,7 +92,9 @@ async fn large_json_answers_are_compressed_for_those_that_ask() {
     let response = call("/identify:batch", Some("deflate, gzip;q=0.8"), batch(1000)).await;
     assert_eq!(response.headers()["content-encoding"], "gzip");
     assert_eq!(response.headers()["vary"], "accept-encoding");
+    let length = response.headers().get("content-length").expect("all is compressed before it is sent").clone();
     let compressed = response.bytes().await.unwrap();
+    assert_eq!(length, compressed.len().to_string());
     assert!(compressed.len() < plain.len() / 10, "{} of {}", compressed.len(), plain.len());
     let mut text = Vec::new();
     GzDecoder::new(&compressed[..]).read_to_end(&mut text).unwrap();
