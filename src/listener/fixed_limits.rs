@@ -8,8 +8,8 @@ pub struct FixedLimits {
     /// How long the body of a JSON request may take to arrive; then the answer is 408. (A gRPC call has its deadline
     /// alone.)
     pub body_timeout: Duration,
-    /// Maximum calls under way on each API; more are refused with RESOURCE_EXHAUSTED. Times the body limit, it bounds
-    /// the memory that requests take.
+    /// Maximum calls under way on each API, three quarters of them of one peer; more are refused with
+    /// RESOURCE_EXHAUSTED. Times the body limit, it bounds the memory that requests take.
     pub max_calls: usize,
     /// Bytes of answers that may wait to be sent. Above it, peers that take nothing are given up after a second, and
     /// calls are refused: first on connections that hold much of it, at twice as many bytes on all.
