@@ -71,7 +71,7 @@ impl<S: RequestService> Acceptor<S> {
                 tracing::warn!(api, connections, limit, "connections beyond the limit get answers about health alone");
             }
             let connection = self.served.serve(stream, peer, true);
-            let place = reserve.enter();
+            let place = reserve.enter(peer);
             self.tasks.spawn(async move {
                 tokio::select! {
                     () = connection => {}
