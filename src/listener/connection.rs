@@ -233,7 +233,8 @@ impl Lifetime {
                 End::Age => {
                     sleep(self.limits.age_grace).await;
                     self.state.streams.end.cancel();
-                    sleep(self.limits.age_grace.max(self.settings.request_timeout)).await;
+                    // The last answers are taken, however slowly, or the peer stalls.
+                    std::future::pending().await
                 }
                 End::ReserveUsed => sleep(self.limits.head).await,
                 End::Shutdown | End::Stalled => std::future::pending().await,
