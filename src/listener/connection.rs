@@ -25,9 +25,9 @@ use super::call_task::{CallExecutor, current_call};
 use super::connection_state::ConnectionState;
 use super::fixed_limits::ConnectionLimits;
 use super::header_timeout::{HeaderClock, HeaderTimeout};
-use super::sampled::Sampled;
 use super::sent_body::SentBody;
 use super::unsent_memory::UnsentMemory;
+use super::warn_rate::WarnRate;
 use crate::settings::LimitSettings;
 use crate::transport::peer::PeerAddr;
 
@@ -65,8 +65,8 @@ pub(super) struct Connections<S> {
     settings: LimitSettings,
     shutdown: CancellationToken,
     memory: Arc<UnsentMemory>,
-    resets: Arc<Sampled>,
-    cuts: Arc<Sampled>,
+    resets: Arc<WarnRate>,
+    cuts: Arc<WarnRate>,
 }
 
 /// What answers the requests of a connection.
@@ -100,8 +100,8 @@ impl<S: RequestService> Connections<S> {
         shutdown: CancellationToken,
         memory: Arc<UnsentMemory>,
     ) -> Self {
-        let sampled = || Arc::new(Sampled::new());
-        Self { api, stack, limits, settings, shutdown, memory, resets: sampled(), cuts: sampled() }
+        let rate = || Arc::new(WarnRate::new());
+        Self { api, stack, limits, settings, shutdown, memory, resets: rate(), cuts: rate() }
     }
 
     /// Serves one connection until either side closes it. After the shutdown began it takes no new call.
@@ -283,7 +283,7 @@ fn log_end<E: std::fmt::Display>(api: Api, result: Result<(), E>) {
     }
 }
 
-fn log_cut(api: Api, end: &End, cuts: &Sampled) {
+fn log_cut(api: Api, end: &End, cuts: &WarnRate) {
     match end {
         End::Stalled => {
             if let Some(connections) = cuts.count() {

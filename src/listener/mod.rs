@@ -18,10 +18,10 @@ mod outgoing;
 mod peers;
 mod preface;
 mod reserve;
-mod sampled;
 mod sent_body;
 mod stack;
 mod unsent_memory;
+mod warn_rate;
 
 use std::sync::Arc;
 
