@@ -139,7 +139,8 @@ impl<S: RequestService> Connections<S> {
             let clock = Arc::new(HeaderClock::default());
             // On the JSON port load balancers open connections in advance.
             let speaks_first = api == Api::Grpc || is_reserve;
-            let io = HeaderTimeout::new(Box::pin(stream), lifetime.limits.head, speaks_first, Arc::clone(&clock));
+            let io =
+                HeaderTimeout::new(stream, Arc::clone(&state), lifetime.limits.head, speaks_first, Arc::clone(&clock));
             let service = service_fn(move |mut request: Request<Incoming>| {
                 let (mut stack, busy) = (stack.clone(), HeaderClock::busy(&clock));
                 let state = Arc::clone(&state);

@@ -28,7 +28,8 @@ pub struct ConnectionLimits {
     /// How long the header of an HTTP/1 request may take, from its first byte. On the gRPC port: how long a new client
     /// may take until it has sent the preface and the SETTINGS of HTTP/2.
     pub head: Duration,
-    /// How long a connection may be idle, in either direction, before it is closed.
+    /// How long a connection may be idle, in either direction, before it is closed. It is not idle while an answer is
+    /// read.
     ///
     /// It is longer than the 60 s after which common load balancers close an idle connection. So the load balancer
     /// closes first, and no request meets a connection that was just closed here. It is at least twice the longest
