@@ -14,7 +14,7 @@ use super::api::Api;
 use super::connection::{Connections, RequestService};
 use super::peers::Peers;
 use super::reserve::Reserve;
-use super::sampled::Sampled;
+use super::warn_rate::WarnRate;
 use crate::transport::peer::PeerAddr;
 
 /// The pause after an error that an immediate retry would repeat, such as "too many open files".
@@ -53,7 +53,7 @@ impl<S: RequestService> Acceptor<S> {
         let places = Arc::new(Semaphore::new(self.caps.all));
         let peers = Peers::new(self.caps.per_peer);
         let reserve = Reserve::new(self.caps.reserve);
-        let beyond = Sampled::new();
+        let beyond = WarnRate::new();
         while let Some((stream, peer)) = self.shutdown.run_until_cancelled(accept(&listener, api)).await {
             let cut = self.cut.clone();
             let of_peer = peers.enter(peer);
@@ -71,7 +71,7 @@ impl<S: RequestService> Acceptor<S> {
                 tracing::warn!(api, connections, limit, "connections beyond the limit get answers about health alone");
             }
             let connection = self.served.serve(stream, peer, true);
-            let place = reserve.enter();
+            let place = reserve.enter(peer);
             self.tasks.spawn(async move {
                 tokio::select! {
                     () = connection => {}

@@ -25,9 +25,9 @@ use super::call_task::{CallExecutor, current_call};
 use super::connection_state::ConnectionState;
 use super::fixed_limits::ConnectionLimits;
 use super::header_timeout::{HeaderClock, HeaderTimeout};
-use super::sampled::Sampled;
 use super::sent_body::SentBody;
 use super::unsent_memory::UnsentMemory;
+use super::warn_rate::WarnRate;
 use crate::settings::LimitSettings;
 use crate::transport::peer::PeerAddr;
 
@@ -65,8 +65,8 @@ pub(super) struct Connections<S> {
     settings: LimitSettings,
     shutdown: CancellationToken,
     memory: Arc<UnsentMemory>,
-    resets: Arc<Sampled>,
-    cuts: Arc<Sampled>,
+    resets: Arc<WarnRate>,
+    cuts: Arc<WarnRate>,
 }
 
 /// What answers the requests of a connection.
@@ -100,8 +100,8 @@ impl<S: RequestService> Connections<S> {
         shutdown: CancellationToken,
         memory: Arc<UnsentMemory>,
     ) -> Self {
-        let sampled = || Arc::new(Sampled::new());
-        Self { api, stack, limits, settings, shutdown, memory, resets: sampled(), cuts: sampled() }
+        let rate = || Arc::new(WarnRate::new());
+        Self { api, stack, limits, settings, shutdown, memory, resets: rate(), cuts: rate() }
     }
 
     /// Serves one connection until either side closes it. After the shutdown began it takes no new call.
@@ -139,7 +139,8 @@ impl<S: RequestService> Connections<S> {
             let clock = Arc::new(HeaderClock::default());
             // On the JSON port load balancers open connections in advance.
             let speaks_first = api == Api::Grpc || is_reserve;
-            let io = HeaderTimeout::new(Box::pin(stream), lifetime.limits.head, speaks_first, Arc::clone(&clock));
+            let io =
+                HeaderTimeout::new(stream, Arc::clone(&state), lifetime.limits.head, speaks_first, Arc::clone(&clock));
             let service = service_fn(move |mut request: Request<Incoming>| {
                 let (mut stack, busy) = (stack.clone(), HeaderClock::busy(&clock));
                 let state = Arc::clone(&state);
@@ -233,7 +234,8 @@ impl Lifetime {
                 End::Age => {
                     sleep(self.limits.age_grace).await;
                     self.state.streams.end.cancel();
-                    sleep(self.limits.age_grace.max(self.settings.request_timeout)).await;
+                    // The last answers are taken, however slowly, or the peer stalls.
+                    std::future::pending().await
                 }
                 End::ReserveUsed => sleep(self.limits.head).await,
                 End::Shutdown | End::Stalled => std::future::pending().await,
@@ -282,7 +284,7 @@ fn log_end<E: std::fmt::Display>(api: Api, result: Result<(), E>) {
     }
 }
 
-fn log_cut(api: Api, end: &End, cuts: &Sampled) {
+fn log_cut(api: Api, end: &End, cuts: &WarnRate) {
     match end {
         End::Stalled => {
             if let Some(connections) = cuts.count() {

@@ -71,6 +71,11 @@ impl ConnectionState {
         }
     }
 
+    /// Whether a call is under way: its answer is not sent yet.
+    pub(super) fn has_calls(&self) -> bool {
+        self.calls.load(Ordering::SeqCst) > 0
+    }
+
     pub(super) fn has_called(&self) -> bool {
         self.has_called.load(Ordering::SeqCst)
     }
@@ -98,11 +103,11 @@ impl ConnectionState {
     /// Resolves when no call has been under way for so long.
     pub(super) async fn idle_for(&self, time: Duration) {
         loop {
-            while self.calls.load(Ordering::SeqCst) > 0 {
+            while self.has_calls() {
                 self.changed.notified().await;
             }
             let is_unchanged = timeout(time, self.changed.notified()).await.is_err();
-            if is_unchanged && self.calls.load(Ordering::SeqCst) == 0 {
+            if is_unchanged && !self.has_calls() {
                 return;
             }
         }

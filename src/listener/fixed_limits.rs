@@ -8,8 +8,8 @@ pub struct FixedLimits {
     /// How long the body of a JSON request may take to arrive; then the answer is 408. (A gRPC call has its deadline
     /// alone.)
     pub body_timeout: Duration,
-    /// Maximum calls under way on each API; more are refused with RESOURCE_EXHAUSTED. Times the body limit, it bounds
-    /// the memory that requests take.
+    /// Maximum calls under way on each API, three quarters of them of one peer; more are refused with
+    /// RESOURCE_EXHAUSTED. Times the body limit, it bounds the memory that requests take.
     pub max_calls: usize,
     /// Bytes of answers that may wait to be sent. Above it, peers that take nothing are given up after a second, and
     /// calls are refused: first on connections that hold much of it, at twice as many bytes on all.
@@ -28,7 +28,8 @@ pub struct ConnectionLimits {
     /// How long the header of an HTTP/1 request may take, from its first byte. On the gRPC port: how long a new client
     /// may take until it has sent the preface and the SETTINGS of HTTP/2.
     pub head: Duration,
-    /// How long a connection may be idle, in either direction, before it is closed.
+    /// How long a connection may be idle, in either direction, before it is closed. It is not idle while an answer is
+    /// read.
     ///
     /// It is longer than the 60 s after which common load balancers close an idle connection. So the load balancer
     /// closes first, and no request meets a connection that was just closed here. It is at least twice the longest

@@ -18,10 +18,10 @@ mod outgoing;
 mod peers;
 mod preface;
 mod reserve;
-mod sampled;
 mod sent_body;
 mod stack;
 mod unsent_memory;
+mod warn_rate;
 
 use std::sync::Arc;
 
@@ -36,6 +36,7 @@ use self::api::Api;
 use self::connection::Connections;
 use self::file_limit::{connection_cap, raise_file_limit};
 pub use self::fixed_limits::{ConnectionLimits, FixedLimits};
+use self::peers::Peers;
 use self::stack::request_stack;
 use self::unsent_memory::UnsentMemory;
 use crate::resolver::{DatabaseState, Identify};
@@ -99,8 +100,8 @@ pub async fn serve<R: Identify>(
     let http = http::routes(resolver, readiness, *identify, *limits, fixed.body_timeout)?;
 
     let connections = connection_cap(limits.max_connections, raise_file_limit());
-    // One peer leaves a quarter for the others, unless the operator knows better: a load balancer can be the only peer.
-    let per_peer = limits.max_connections_per_peer.unwrap_or(connections - connections / 4);
+    // The operator may know better: a load balancer can be the only peer.
+    let per_peer = limits.max_connections_per_peer.unwrap_or(Peers::share(connections));
     let caps = ConnectionCaps { all: connections, per_peer, reserve: fixed.reserve };
     let connection = ConnectionLimits {
         // A caller that waits for its answer sends nothing.

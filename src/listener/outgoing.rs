@@ -9,6 +9,7 @@ use futures::task::AtomicWaker;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::connection_state::ConnectionState;
+use super::peers::PeerGuard;
 
 /// Maximum bytes of a part of an answer. A peer that takes one within `SEND_TIMEOUT` makes progress. HTTP gets more
 /// only when it holds less than this, so that each part is one that the peer could take next.
@@ -21,7 +22,7 @@ pub(super) const PART: usize = 16 * 1024;
 #[derive(Debug)]
 pub(super) struct Outgoing {
     pub(super) connection: Arc<ConnectionState>,
-    place: OnceLock<OwnedSemaphorePermit>,
+    place: OnceLock<(OwnedSemaphorePermit, PeerGuard)>,
     /// Bytes that HTTP holds.
     unsent: AtomicUsize,
     /// Parts that are written.
@@ -42,10 +43,10 @@ impl Outgoing {
         }
     }
 
-    /// Keeps the place of the call until its answer is sent.
-    pub(super) fn keep(&self, place: OwnedSemaphorePermit) {
+    /// Keeps the place of the call, and that among the calls of its peer, until its answer is sent.
+    pub(super) fn keep(&self, place: OwnedSemaphorePermit, of_peer: PeerGuard) {
         // There is one place for each call.
-        let _ = self.place.set(place);
+        let _ = self.place.set((place, of_peer));
     }
 
     /// How many parts are written, if HTTP holds others.

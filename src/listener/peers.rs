@@ -1,11 +1,11 @@
-//! How many connections each peer has.
+//! How many connections or calls each peer has.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::transport::peer::PeerAddr;
 
-/// Counts the connections of each peer, up to a limit.
+/// Counts the connections, or the calls, of each peer, up to a limit.
 #[derive(Clone, Debug)]
 pub(super) struct Peers {
     open: Arc<Mutex<HashMap<PeerAddr, usize>>>,
@@ -17,11 +17,16 @@ impl Peers {
         Self { open: Arc::default(), limit }
     }
 
-    /// Counts a connection of a peer for as long as the guard lives; `None` if the peer has as many as it may have.
+    /// The part of all places that one peer may have: it leaves a quarter for the others.
+    pub(super) fn share(all: usize) -> usize {
+        all - all / 4
+    }
+
+    /// Counts one more of a peer for as long as the guard lives; `None` if the peer has as many as it may have.
     pub(super) fn enter(&self, peer: PeerAddr) -> Option<PeerGuard> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let count = open.entry(peer).or_default();
-        // A peer without connections is below every limit, so no entry of zero is left behind.
+        // A peer that has none is below every limit, so no entry of zero is left behind.
         if *count >= self.limit.max(1) {
             return None;
         }
@@ -30,7 +35,7 @@ impl Peers {
     }
 }
 
-/// One connection of a peer.
+/// One connection or call of a peer.
 #[derive(Debug)]
 pub(super) struct PeerGuard {
     peers: Peers,

@@ -14,6 +14,7 @@ use super::api::Api;
 use super::connection::RequestService;
 use super::fixed_limits::FixedLimits;
 use super::layers::{AccessLog, AssignRequestId, CallLimit, CatchPanic, DeadlineLimit, ErrorResponse, OriginCheck};
+use super::peers::Peers;
 use crate::settings::LimitSettings;
 use crate::transport::http::OriginRules;
 use crate::transport::routes::{Route, RouteTable};
@@ -29,6 +30,7 @@ pub(super) fn request_stack(
     let routes: HashMap<String, Arc<Route>> = routes.into_iter().map(|(path, route)| (path, Arc::new(route))).collect();
     let routes = Arc::new(routes);
     let places = Arc::new(Semaphore::new(fixed.max_calls.min(Semaphore::MAX_PERMITS)));
+    let peers = Peers::new(Peers::share(fixed.max_calls));
     ServiceBuilder::new()
         // An id for the log and for `x-request-id`.
         .layer(layer_fn(move |inner| AssignRequestId::new(inner, api, Arc::clone(&routes))))
@@ -41,7 +43,7 @@ pub(super) fn request_stack(
         // The shorter of `grpc-timeout` and `REQUEST_TIMEOUT`.
         .layer(layer_fn(move |inner| DeadlineLimit::new(inner, limits.request_timeout)))
         // A place among the calls under way.
-        .layer(layer_fn(move |inner| CallLimit::new(inner, Arc::clone(&places))))
+        .layer(layer_fn(move |inner| CallLimit::new(inner, Arc::clone(&places), peers.clone())))
         // A panic of a handler is INTERNAL, and ends nothing else.
         .layer(layer_fn(CatchPanic::new))
         .service(router)

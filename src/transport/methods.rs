@@ -18,6 +18,11 @@ pub(crate) fn answers_a_stream(path: &str) -> bool {
     path == STREAM_IDENTIFY
 }
 
+/// Whether the gRPC method at `path` takes a stream of messages; any other takes one.
+pub(crate) fn takes_a_stream(path: &str) -> bool {
+    path == STREAM_IDENTIFY || path.ends_with("/ServerReflectionInfo")
+}
+
 /// The largest message of the gRPC method at `path`, in bytes, if one of a single request may have `body_limit`.
 pub(crate) fn message_limit(path: &str, body_limit: usize) -> usize {
     if takes_batch(path) { batch_body_limit(body_limit) } else { body_limit }
@@ -36,6 +41,19 @@ mod tests {
             let service = pool.get_service_by_name(service).unwrap();
             let method = service.methods().find(|of| of.name() == method).unwrap();
             assert_eq!(method.is_server_streaming(), answers_a_stream(path));
+        }
+    }
+
+    #[test]
+    fn the_methods_that_take_a_stream_are_those_of_the_protos() {
+        let reflection =
+            [tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET, tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET];
+        for descriptors in [[FILE_DESCRIPTOR_SET, tonic_health::pb::FILE_DESCRIPTOR_SET], reflection].concat() {
+            let pool = prost_reflect::DescriptorPool::decode(descriptors).unwrap();
+            for method in pool.services().flat_map(|service| service.methods().collect::<Vec<_>>()) {
+                let path = format!("/{}/{}", method.parent_service().full_name(), method.name());
+                assert_eq!(method.is_client_streaming(), takes_a_stream(&path), "{path}");
+            }
         }
     }
 }

@@ -2,13 +2,17 @@ use std::time::{Duration, Instant};
 
 use crate::harness::ServerSettings;
 use identity::domain::Outcome;
+use identity::proto::identity::v1::identity_service_client::IdentityServiceClient;
 use identity::proto::identity::v1::{BatchIdentifyRequest, IdentifyRequest, StreamIdentifyRequest};
 use identity::resolver::Caller;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
+use tonic::Code;
+use tonic::transport::Channel;
 
-use crate::harness::{Script, Server, rest, talk};
+use crate::harness::{Script, Server, rest, talk, until_async};
+use crate::raw::{H2Client, STREAM};
 
 const OK: Script = Script::Answer(Outcome::Matched);
 const HEAD: &str = "POST /identify HTTP/1.1\r\nhost: x\r\ncontent-length: 18\r\n\r\n";
@@ -161,6 +165,27 @@ async fn every_request_names_the_address_of_its_caller() {
     assert_eq!(batch.status(), 200);
     let callers = server.resolver.callers.lock().unwrap();
     assert_eq!(*callers, [Caller::Address(std::net::Ipv4Addr::LOCALHOST.into()); 5]);
+}
+
+#[tokio::test]
+async fn one_peer_cannot_take_the_places_of_all_calls() {
+    let server = Server::with(OK, |options| options.fixed.max_calls = 4).await;
+    let from = async |address: [u8; 4]| {
+        let endpoint = Channel::from_shared(format!("http://{}", server.grpc)).unwrap();
+        IdentityServiceClient::new(endpoint.local_address(Some(address.into())).connect().await.unwrap())
+    };
+    let (mut one, mut other) = (from([127, 0, 0, 1]).await, from([127, 0, 0, 2]).await);
+    let mut client = H2Client::connect(server.grpc, 1_000).await;
+    let mut silent = Vec::new();
+    for _ in 0..3 {
+        let (answer, items) = client.call(STREAM).await;
+        silent.push((answer.await.unwrap(), items));
+    }
+    let request = IdentifyRequest { email: Some("a@b.co".into()), phone_number: None };
+    assert_eq!(one.identify(request.clone()).await.unwrap_err().code(), Code::ResourceExhausted);
+    other.identify(request.clone()).await.unwrap();
+    silent.pop();
+    until_async(async || one.identify(request.clone()).await.is_ok()).await;
 }
 
 #[tokio::test]

@@ -127,7 +127,24 @@ async fn an_http2_client_that_reads_nothing_is_cut() {
 
 #[tokio::test]
 async fn a_slow_reader_gets_everything() {
-    let server = Server::with(OK, |options| options.settings.limits.send_timeout = Duration::from_secs(2)).await;
+    reads_slowly(&Server::with(OK, |options| options.settings.limits.send_timeout = Duration::from_secs(2)).await)
+        .await;
+}
+
+#[tokio::test]
+async fn a_slow_reader_gets_everything_although_its_connection_is_old() {
+    let server = Server::with(OK, |options| {
+        options.settings.limits.send_timeout = Duration::from_secs(2);
+        options.settings.limits.request_timeout = Duration::from_secs(1);
+        options.settings.limits.max_connection_age = Duration::from_millis(200);
+        options.fixed.connection.age_grace = Duration::from_millis(200);
+    })
+    .await;
+    reads_slowly(&server).await;
+}
+
+/// Takes an answer in small parts, for a few seconds, and expects all of it.
+async fn reads_slowly(server: &Server) {
     let long = pb::IdentifyRequest { email: Some(format!("{}@b.co", "x".repeat(249))), phone_number: None };
     let mut slow = H2Client::connect(server.grpc, 16 * 1024).await;
     let mut body = slow.unary(BATCH, &pb::BatchIdentifyRequest { requests: vec![long; 300] }).await;

@@ -11,11 +11,14 @@ use tower::Service;
 
 use crate::listener::call::Call;
 use crate::listener::outgoing::Outgoing;
+use crate::listener::peers::Peers;
 use crate::resolver::IdentifyError;
 use crate::transport::errors::ApiError;
+use crate::transport::peer::PeerAddr;
 
 /// Gives each call a place among those under way, and refuses what has none with RESOURCE_EXHAUSTED. A call keeps its
-/// place until its answer is sent. Calls are refused, too, while answers that wait to be sent take too much memory.
+/// place until its answer is sent. One peer cannot take all places: a stream that sends nothing keeps its own. Calls
+/// are refused, too, while answers that wait to be sent take too much memory.
 ///
 /// Health needs no place: its streams have a limit of their own, and a full service has to say that it lives. On a
 /// connection of the reserve only health is answered.
@@ -23,11 +26,13 @@ use crate::transport::errors::ApiError;
 pub(crate) struct CallLimit<S> {
     inner: S,
     places: Arc<Semaphore>,
+    peers: Peers,
 }
 
 impl<S> CallLimit<S> {
-    pub(crate) fn new(inner: S, places: Arc<Semaphore>) -> Self {
-        Self { inner, places }
+    /// `peers`: how many places each peer has.
+    pub(crate) fn new(inner: S, places: Arc<Semaphore>, peers: Peers) -> Self {
+        Self { inner, places, peers }
     }
 
     /// Gives the call its place.
@@ -44,7 +49,10 @@ impl<S> CallLimit<S> {
         if !outgoing.connection.has_room_for_call() {
             return Err(IdentifyError::Overloaded.into());
         }
-        outgoing.keep(Arc::clone(&self.places).try_acquire_owned().map_err(|_| IdentifyError::Overloaded)?);
+        let peer: PeerAddr = extensions.get().copied().ok_or(IdentifyError::Internal)?;
+        let of_peer = self.peers.enter(peer).ok_or(IdentifyError::Overloaded)?;
+        let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| IdentifyError::Overloaded)?;
+        outgoing.keep(place, of_peer);
         Ok(())
     }
 }

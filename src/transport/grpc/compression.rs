@@ -8,8 +8,8 @@ use tonic::metadata::MetadataMap;
 use super::errors::ACCEPT_ENCODING;
 
 /// The sizes of the answers that are compressed, in bytes. A smaller answer costs more time than it saves. tonic
-/// compresses a message in one go, and other calls would wait for a larger one.
-const WORTHWHILE: RangeInclusive<usize> = 1024..=512 * 1024;
+/// compresses a message in one go, and other calls would wait for a larger one: this one takes about a millisecond.
+const WORTHWHILE: RangeInclusive<usize> = 1024..=64 * 1024;
 
 /// Whether the caller says which compressions it can read, as many clients always do. tonic looks for gzip among them.
 pub(super) fn accepts_compression(metadata: &MetadataMap) -> bool {

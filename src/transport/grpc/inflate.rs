@@ -55,15 +55,25 @@ impl<S: Service<Request<Body>, Response = Response<Body>>> Service<Request<Body>
         if request.headers().get(ENCODING).is_some_and(|encoding| encoding == "gzip") {
             request.headers_mut().remove(ENCODING);
             let limit = methods::message_limit(request.uri().path(), self.body_limit);
-            request = request.map(|body| Body::new(Inflated::new(body, limit)));
+            let takes_a_stream = methods::takes_a_stream(request.uri().path());
+            request = request.map(|body| Body::new(Inflated::new(body, limit, takes_a_stream)));
         }
         self.inner.call(request)
     }
 }
 
 /// The body of a request whose messages may be compressed. It comes out with plain messages.
+///
+/// A message can be a thousand times as large as what was sent of it. So it is decompressed only when nothing can hold
+/// it up any more: when all of it is there, and for a call of one message, which tonic keeps until the body ends, when
+/// the body has ended.
 struct Inflated {
     body: Body,
+    /// Whether the call takes a stream of messages.
+    takes_a_stream: bool,
+    /// Whether the body has ended.
+    has_ended: bool,
+    trailers: Option<Frame<Bytes>>,
     /// What was read from the body and is not handled yet.
     unread: BytesMut,
     place: Place,
@@ -83,8 +93,17 @@ enum Place {
 }
 
 impl Inflated {
-    fn new(body: Body, limit: usize) -> Self {
-        Self { body, unread: BytesMut::new(), place: Place::Prefix, limit, has_rested: true }
+    fn new(body: Body, limit: usize, takes_a_stream: bool) -> Self {
+        Self {
+            body,
+            takes_a_stream,
+            has_ended: false,
+            trailers: None,
+            unread: BytesMut::new(),
+            place: Place::Prefix,
+            limit,
+            has_rested: true,
+        }
     }
 
     /// Handles what was read. Returns bytes of plain messages, or nothing if it needs more of the body.
@@ -92,19 +111,24 @@ impl Inflated {
         loop {
             match &mut self.place {
                 Place::Prefix => {
-                    if self.unread.len() < PREFIX {
-                        return Ok(Bytes::new());
-                    }
-                    let prefix = self.unread.split_to(PREFIX).freeze();
-                    let size = (&prefix[1..]).get_u32() as usize;
-                    if prefix[0] != 1 {
+                    let Some(mut prefix) = self.unread.get(..PREFIX) else { return Ok(Bytes::new()) };
+                    let is_compressed = prefix.get_u8() == 1;
+                    let size = prefix.get_u32() as usize;
+                    if !is_compressed {
                         // tonic refuses unknown flags, and sizes above the limit.
                         self.place = Place::Plain(size);
-                        return Ok(prefix);
+                        return Ok(self.unread.split_to(PREFIX).freeze());
                     }
-                    if size > self.limit {
+                    let is_whole = self.unread.len() >= PREFIX + size;
+                    // A call of one message may not send more while it waits.
+                    let is_flooded = !self.takes_a_stream && self.unread.len() > PREFIX + self.limit;
+                    if size > self.limit || is_flooded {
                         return Err(ApiError::TooLarge { limit: self.limit });
                     }
+                    if !is_whole || !(self.takes_a_stream || self.has_ended) {
+                        return Ok(Bytes::new());
+                    }
+                    self.unread.advance(PREFIX);
                     self.place = Place::Compressed(Box::new(Gunzip::new(self.limit)), size);
                 }
                 Place::Plain(0) => self.place = Place::Prefix,
@@ -163,13 +187,16 @@ impl HttpBody for Inflated {
                 Ok(_) if !this.has_rested => continue,
                 Ok(_) => {}
             }
-            match ready!(Pin::new(&mut this.body).poll_frame(cx)?) {
-                Some(frame) => match frame.into_data() {
-                    Ok(data) => this.unread.extend_from_slice(&data),
-                    Err(trailers) => return Poll::Ready(Some(Ok(trailers))),
-                },
-                None if this.is_between_messages() => return Poll::Ready(None),
-                None => return refuse(&ApiError::Malformed("the request ends within a message".to_owned())),
+            if this.has_ended {
+                if this.is_between_messages() {
+                    return Poll::Ready(this.trailers.take().map(Ok));
+                }
+                return refuse(&ApiError::Malformed("the request ends within a message".to_owned()));
+            }
+            match ready!(Pin::new(&mut this.body).poll_frame(cx)?).map(Frame::into_data) {
+                Some(Ok(data)) => this.unread.extend_from_slice(&data),
+                Some(Err(trailers)) => (this.has_ended, this.trailers) = (true, Some(trailers)),
+                None => this.has_ended = true,
             }
         }
     }
@@ -179,11 +206,13 @@ impl HttpBody for Inflated {
 mod tests {
     use std::convert::Infallible;
     use std::io::Write;
+    use std::time::Duration;
 
     use flate2::Compression;
     use flate2::write::GzEncoder;
-    use futures::stream;
+    use futures::{StreamExt, stream};
     use http_body_util::{BodyExt, StreamBody};
+    use tokio::time::timeout;
     use tonic_types::StatusExt;
 
     use super::*;
@@ -200,10 +229,10 @@ mod tests {
         encoder.finish().unwrap()
     }
 
-    async fn inflate(bytes: &[u8], frame: usize) -> Result<Bytes, Status> {
+    async fn inflate(bytes: &[u8], frame: usize, takes_a_stream: bool) -> Result<Bytes, Status> {
         let frames: Vec<_> = bytes.chunks(frame).map(|data| Frame::data(Bytes::copy_from_slice(data))).collect();
         let body = StreamBody::new(stream::iter(frames.into_iter().map(Ok::<_, Infallible>)));
-        Ok(Inflated::new(Body::new(body), LIMIT).collect().await?.to_bytes())
+        Ok(Inflated::new(Body::new(body), LIMIT, takes_a_stream).collect().await?.to_bytes())
     }
 
     #[tokio::test]
@@ -218,7 +247,7 @@ mod tests {
             };
             let sent: Vec<u8> = texts.iter().enumerate().flat_map(one).collect();
             for frame in [1, 6, 4_096, 16_384, sent.len()] {
-                assert!(inflate(&sent, frame).await.unwrap() == plain, "{pattern} {frame}");
+                assert!(inflate(&sent, frame, true).await.unwrap() == plain, "{pattern} {frame}");
             }
         }
     }
@@ -236,9 +265,36 @@ mod tests {
             (message(0, b"doc")[..7].to_vec(), "REQUEST_MALFORMED"),
         ] {
             for frame in [1, sent.len()] {
-                let status = inflate(&sent, frame).await.unwrap_err();
-                assert_eq!(status.get_error_details().error_info().unwrap().reason, reason, "{frame}");
+                for takes_a_stream in [false, true] {
+                    let status = inflate(&sent, frame, takes_a_stream).await.unwrap_err();
+                    assert_eq!(status.get_error_details().error_info().unwrap().reason, reason, "{frame}");
+                }
             }
         }
+        let flood = [whole, vec![0; LIMIT]].concat();
+        let status = inflate(&flood, 16_384, false).await.unwrap_err();
+        assert_eq!(status.get_error_details().error_info().unwrap().reason, "REQUEST_TOO_LARGE");
+    }
+
+    /// A body of which only a part has come.
+    fn unfinished(sent: &[u8], takes_a_stream: bool) -> Inflated {
+        let frames = stream::iter([Ok::<_, Infallible>(Frame::data(Bytes::copy_from_slice(sent)))]);
+        let body = StreamBody::new(frames.chain(stream::pending()));
+        Inflated::new(Body::new(body), LIMIT, takes_a_stream)
+    }
+
+    #[tokio::test]
+    async fn nothing_is_decompressed_that_has_to_wait() {
+        let bomb = message(1, &gzip(&[7; LIMIT]));
+        for (sent, takes_a_stream) in
+            [(&bomb[..], false), (&bomb[..bomb.len() - 1], false), (&bomb[..bomb.len() - 1], true)]
+        {
+            let mut body = unfinished(sent, takes_a_stream);
+            assert!(timeout(Duration::from_millis(50), body.frame()).await.is_err());
+            assert!(matches!(body.place, Place::Prefix) && body.unread.capacity() < 4_096);
+        }
+        let mut body = unfinished(&bomb, true);
+        let text = body.frame().await.unwrap().unwrap().into_data().unwrap();
+        assert_eq!(text.len(), PREFIX + LIMIT, "a stream goes on message by message");
     }
 }

@@ -3,20 +3,19 @@
 //! Both work in pieces, so that no body keeps a thread busy for long.
 
 use std::io::Write;
-use std::mem;
-use std::pin::Pin;
-use std::task::{Context, Poll, ready};
 
-use axum::body::Body;
+use axum::body::{Body, to_bytes};
 use axum::response::Response;
 use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, VARY};
 use http::{HeaderMap, HeaderValue};
-use hyper::body::{Body as HttpBody, Frame};
+use hyper::body::Body as HttpBody;
 use tokio::task::yield_now;
 
+use super::errors::error_response;
+use crate::resolver::IdentifyError;
 use crate::transport::errors::ApiError;
 use crate::transport::gunzip::{Gunzip, PIECE};
 
@@ -58,74 +57,40 @@ pub(super) fn is_accepted(headers: &HeaderMap) -> bool {
 }
 
 /// Compresses the body of the response to a request if the caller takes gzip, and the body is not small.
+///
+/// All of it before the first byte is sent: what waits for the peer is then what is counted as waiting, and nothing is
+/// kept beside it.
 pub(super) async fn negotiate(is_accepted: bool, response: impl Future<Output = Response>) -> Response {
     let response = response.await;
-    if is_accepted { compress(response) } else { response }
-}
-
-fn compress(mut response: Response) -> Response {
-    if response.body().size_hint().exact().is_some_and(|size| size < WORTHWHILE) {
+    let is_small = response.body().size_hint().exact().is_some_and(|size| size < WORTHWHILE);
+    if !is_accepted || is_small {
         return response;
     }
-    let headers = response.headers_mut();
-    headers.remove(CONTENT_LENGTH);
-    headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
-    headers.append(VARY, HeaderValue::from_static("accept-encoding"));
-    response.map(|body| {
-        let encoder = Some(GzEncoder::new(Vec::new(), Compression::fast()));
-        Body::new(Compressed { body, plain: Bytes::new(), encoder, has_rested: true })
-    })
+    let (mut head, body) = response.into_parts();
+    let Ok(body) = compress(body).await else { return error_response(&IdentifyError::Internal.into()) };
+    head.headers.insert(CONTENT_LENGTH, body.len().into());
+    head.headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    head.headers.append(VARY, HeaderValue::from_static("accept-encoding"));
+    Response::from_parts(head, body.into())
 }
 
-/// The body of an answer, compressed while it is sent.
-struct Compressed {
-    body: Body,
-    /// What was taken from the body and is not compressed yet.
-    plain: Bytes,
-    /// `None` after the end.
-    encoder: Option<GzEncoder<Vec<u8>>>,
-    /// Whether other tasks had their turn since the last slice.
-    has_rested: bool,
-}
-
-impl HttpBody for Compressed {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        let this = self.get_mut();
-        loop {
-            let Some(encoder) = &mut this.encoder else { return Poll::Ready(None) };
-            if this.plain.is_empty() {
-                match ready!(Pin::new(&mut this.body).poll_frame(cx)?) {
-                    Some(frame) => this.plain = frame.into_data().unwrap_or_default(),
-                    None => {
-                        let rest = this.encoder.take().map_or(Ok(Vec::new()), GzEncoder::finish);
-                        return Poll::Ready(Some(rest.map(|rest| Frame::data(rest.into())).map_err(axum::Error::new)));
-                    }
-                }
-                continue;
-            }
-            if !mem::replace(&mut this.has_rested, false) {
-                this.has_rested = true;
-                cx.waker().wake_by_ref();
-                return Poll::Pending;
-            }
-            let slice = this.plain.split_to(this.plain.len().min(SLICE));
-            encoder.write_all(&slice).map_err(axum::Error::new)?;
-            let compressed = mem::take(encoder.get_mut());
-            if !compressed.is_empty() {
-                return Poll::Ready(Some(Ok(Frame::data(compressed.into()))));
-            }
-        }
+/// Compresses a body in slices.
+async fn compress(body: Body) -> Result<Vec<u8>, axum::Error> {
+    let plain = to_bytes(body, usize::MAX).await?;
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    for slice in plain.chunks(SLICE) {
+        encoder.write_all(slice).map_err(axum::Error::new)?;
+        yield_now().await;
     }
+    let mut compressed = encoder.finish().map_err(axum::Error::new)?;
+    compressed.shrink_to_fit();
+    Ok(compressed)
 }
 
 #[cfg(test)]
 mod tests {
     use std::io;
 
-    use axum::body::to_bytes;
     use flate2::read::MultiGzDecoder;
 
     use super::*;
@@ -135,14 +100,16 @@ mod tests {
         let plain: Bytes = (0..200_000_u32).map(|number| (number.wrapping_mul(number) >> 7) as u8).collect();
         let pieces = [plain.slice(..1), Bytes::new(), plain.slice(1..)].map(Ok::<_, io::Error>);
         for body in [Body::from(plain.clone()), Body::from_stream(futures::stream::iter(pieces))] {
-            let response = compress(Response::new(body));
+            let response = negotiate(true, async { Response::new(body) }).await;
             assert_eq!(response.headers()["content-encoding"], "gzip");
+            let length = response.headers()["content-length"].clone();
             let compressed = to_bytes(response.into_body(), usize::MAX).await.unwrap();
+            assert_eq!(length, compressed.len().to_string());
             let mut read = Vec::new();
             io::copy(&mut MultiGzDecoder::new(&compressed[..]), &mut read).unwrap();
             assert_eq!(read, plain);
         }
-        let small = compress(Response::new(Body::from(vec![b' '; 1023])));
+        let small = negotiate(true, async { Response::new(Body::from(vec![b' '; 1023])) }).await;
         assert!(!small.headers().contains_key("content-encoding"));
     }
 

@@ -8,7 +8,7 @@ const PERIOD: Duration = Duration::from_secs(10);
 
 /// Counts events of one kind, so that the log gets few lines about many events.
 #[derive(Debug)]
-pub(super) struct Sampled {
+pub(super) struct WarnRate {
     start: Instant,
     /// Events since the last line.
     events: AtomicU64,
@@ -16,7 +16,7 @@ pub(super) struct Sampled {
     due: AtomicU64,
 }
 
-impl Sampled {
+impl WarnRate {
     pub(super) fn new() -> Self {
         Self { start: Instant::now(), events: AtomicU64::new(0), due: AtomicU64::new(0) }
     }
@@ -40,10 +40,10 @@ mod tests {
 
     #[test]
     fn the_first_event_gets_a_line_and_the_next_ones_do_not() {
-        let sampled = Sampled::new();
-        assert_eq!(sampled.count(), Some(1));
-        assert_eq!(sampled.count(), None);
-        sampled.due.store(0, Ordering::Relaxed);
-        assert_eq!(sampled.count(), Some(2));
+        let rate = WarnRate::new();
+        assert_eq!(rate.count(), Some(1));
+        assert_eq!(rate.count(), None);
+        rate.due.store(0, Ordering::Relaxed);
+        assert_eq!(rate.count(), Some(2));
     }
 }
