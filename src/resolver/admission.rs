@@ -164,3 +164,17 @@ impl Permit {
         permit.unwrap_or_else(|_| unreachable!("the service is empty"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_last_requests_of_a_group_hold_its_places() {
+        let patience = Duration::from_secs(1);
+        let settings = QueueSettings { queue_limit: 8, transaction_size: 1, max_queue_wait: patience, max_contacts: 1 };
+        let mut group = Admission::new(&settings).admit(Caller::Unknown, 6).await;
+        let places: Vec<usize> = (1..=6).rev().map(|left| group.split_one(left).items).collect();
+        assert_eq!((places, group.items), (vec![0, 0, 1, 1, 1, 1], 0));
+    }
+}

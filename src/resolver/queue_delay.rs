@@ -2,9 +2,9 @@
 //!
 //! A queue that is long for a moment is a burst, and does no harm. A queue that *stays* long delays every request
 //! without answering more of them. The least wait within an interval tells the two apart: in a burst some request soon
-//! waits little, in a standing queue none does. Each queue is measured by itself: look-ups that wait little say nothing
-//! about writes. That measure needs no guess of how fast the database is, and nothing to warm up. (Nichols and Jacobson,
-//! "Controlling Queue Delay", ACM Queue 2012; RFC 8289.)
+//! waits little, in a standing queue none does. That measure needs no guess of how fast the database is, and nothing to
+//! warm up. (Nichols and Jacobson, "Controlling Queue Delay", ACM Queue 2012; RFC 8289.) Each queue is measured by
+//! itself: look-ups that wait little say nothing about writes.
 //!
 //! CoDel drops what leaves the queue. Here the caller shall know at once, so the length of the queue is limited:
 //! from the first standing queue until nobody has to be refused any more, the service takes in as many requests as it
