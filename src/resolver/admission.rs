@@ -3,15 +3,19 @@
 //! [`QueueDelay`] says how many, [`FairShare`] whose. Both are plain rules; this file holds them for all tasks.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::Notify;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::caller::Caller;
 use super::error::IdentifyError;
-use super::fair_share::{FairShare, Way};
-use super::queue_delay::QueueDelay;
+use super::fair_share::{FairShare, Way, half};
+use super::queue_delay::{Queue, QueueDelay};
 use crate::settings::QueueSettings;
+
+/// Who waits for places asks again after this time: the limit may have risen.
+const ASK_AGAIN: Duration = Duration::from_millis(100);
 
 /// Gives places in the service to requests, which limits all queues together. Clones share it.
 #[derive(Clone, Debug)]
@@ -62,25 +66,28 @@ impl Admission {
     }
 
     /// Waits for the places for so many requests of a caller. Those that wait get their places in order.
+    ///
+    /// More requests than half of the limit take that half. So they get in, at the latest when no other request of a
+    /// stream is in the service.
     pub(super) async fn admit(&self, caller: Caller, requests: usize) -> Permit {
         let _first = self.0.first.lock().await;
         loop {
             let freed = self.0.freed.notified();
-            let is_in = self.places().try_enter(caller, requests, Way::Stream, Instant::now());
-            if is_in {
-                return self.permit(caller, requests, Way::Stream);
+            let items = self.places().try_enter_stream(caller, requests, Instant::now());
+            if let Some(items) = items {
+                return self.permit(caller, items, Way::Stream);
             }
-            freed.await;
+            let _ = timeout(ASK_AGAIN, freed).await;
         }
     }
 
     /// Records that a group of requests leaves its queue now. `queued` is since when each has been there. The oldest
     /// tells: the others may have come while the group was gathered.
-    pub(super) fn record_waits(&self, queued: impl Iterator<Item = Instant>) {
+    pub(super) fn record_waits(&self, queue: Queue, queued: impl Iterator<Item = Instant>) {
         if let Some(oldest) = queued.min() {
             let now = Instant::now();
             let places = &mut *self.places();
-            places.delay.record_wait(now, now.saturating_duration_since(oldest), places.share.held());
+            places.delay.record_wait(now, queue, now.saturating_duration_since(oldest), places.share.held());
         }
     }
 
@@ -98,6 +105,12 @@ impl Places {
         let limits = (self.delay.limit(now), self.delay.rate());
         self.share.try_enter(caller, requests, way, limits, now)
     }
+
+    /// Returns how many places the requests of a stream got, if they got in.
+    fn try_enter_stream(&mut self, caller: Caller, requests: usize, now: Instant) -> Option<usize> {
+        let items = requests.min(half(self.delay.limit(now)));
+        self.try_enter(caller, items, Way::Stream, now).then_some(items)
+    }
 }
 
 /// Places in the service. Dropping it gives them back.
@@ -111,9 +124,10 @@ pub(super) struct Permit {
 }
 
 impl Permit {
-    /// Takes one place off, if it has any.
-    pub(super) fn split_one(&mut self) -> Self {
-        let items = self.items.min(1);
+    /// Takes one place off for the next of so many requests. With fewer places than requests, the last ones get them:
+    /// the places are taken until all are done.
+    pub(super) fn split_one(&mut self, requests_left: usize) -> Self {
+        let items = usize::from(self.items > 0 && self.items >= requests_left);
         self.items -= items;
         self.admission.permit(self.caller, items, self.way)
     }
@@ -126,15 +140,17 @@ impl Permit {
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        if self.items == 0 {
+        if self.items == 0 && !self.is_answered {
             return;
         }
         let places = &mut *self.admission.places();
-        places.share.leave(self.caller, self.items, self.way);
         if self.is_answered {
             places.delay.record_answer(Instant::now());
         }
-        self.admission.0.freed.notify_one();
+        if self.items > 0 {
+            places.share.leave(self.caller, self.items, self.way);
+            self.admission.0.freed.notify_one();
+        }
     }
 }
 
@@ -146,5 +162,19 @@ impl Permit {
         let settings = QueueSettings { queue_limit: 1, transaction_size: 1, max_queue_wait: patience, max_contacts: 1 };
         let permit = Admission::new(&settings).try_admit(Caller::Unknown, 1, (Instant::now() + patience).into_std());
         permit.unwrap_or_else(|_| unreachable!("the service is empty"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_last_requests_of_a_group_hold_its_places() {
+        let patience = Duration::from_secs(1);
+        let settings = QueueSettings { queue_limit: 8, transaction_size: 1, max_queue_wait: patience, max_contacts: 1 };
+        let mut group = Admission::new(&settings).admit(Caller::Unknown, 6).await;
+        let places: Vec<usize> = (1..=6).rev().map(|left| group.split_one(left).items).collect();
+        assert_eq!((places, group.items), (vec![0, 0, 1, 1, 1, 1], 0));
     }
 }

@@ -24,19 +24,20 @@ use crate::store::Store;
 
 /// Returns the jobs of a batch and the receivers of their replies.
 ///
-/// Each job gets one place and gives it back when it is done.
+/// Each job gets one place and gives it back when it is done. (With fewer places, the last jobs get them.)
 pub(super) fn batch_jobs(
     observations: Vec<Observation>,
     deadline: Instant,
     mut permits: Permit,
 ) -> (Vec<Job>, Vec<ReplyReceiver>) {
     let batch = Some(BatchId::next());
-    let job = |observation| {
-        let (mut job, reply) = Job::new(observation, deadline, permits.split_one());
+    let count = observations.len();
+    let job = |(ahead, observation)| {
+        let (mut job, reply) = Job::new(observation, deadline, permits.split_one(count - ahead));
         job.batch = batch;
         (job, reply)
     };
-    observations.into_iter().map(job).unzip()
+    observations.into_iter().enumerate().map(job).unzip()
 }
 
 /// One of the lanes that share a queue of batches. It reads one batch at a time.

@@ -9,6 +9,8 @@
 //! robin, in the variant that lets a packet go first and pay later: Shreedhar and Varghese, SIGCOMM 1995; Adiseshu,
 //! Parulkar and Varghese, SIGCOMM 1996.)
 //!
+//! A debt outlives the caller's absence: it is forgotten when it is paid. An empty service takes anyone in.
+//!
 //! Streams wait instead of being refused, so they always have more to send. Calls and streams have half of the limit
 //! each for themselves, and may use what the others leave.
 
@@ -24,6 +26,14 @@ const COMPETES_FOR: Duration = Duration::from_secs(1);
 
 /// The shortest time between two searches for callers that do not compete any more.
 const FORGET_EVERY: Duration = Duration::from_millis(100);
+
+/// Maximum debts that are kept for callers that do not compete. More are forgotten.
+const MOST_DEBTS: usize = 4_096;
+
+/// Returns the half of a limit that calls and streams have each for themselves.
+pub(super) fn half(limit: usize) -> usize {
+    (limit / 2).max(1)
+}
 
 /// How a request came in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,10 +57,28 @@ struct Account {
     competes: bool,
 }
 
+/// What a caller owes that does not compete now.
+#[derive(Clone, Copy, Debug)]
+struct Debt {
+    items: f64,
+    /// Since when nothing of it was taken off.
+    since: Instant,
+}
+
+impl Debt {
+    /// Returns what is left of it, with so many answers a second for its caller.
+    fn left(&self, fair_rate: f64, now: Instant) -> f64 {
+        (self.items - fair_rate * now.saturating_duration_since(self.since).as_secs_f64()).max(0.0)
+    }
+}
+
 /// What the callers hold.
 #[derive(Debug)]
 pub(super) struct FairShare {
+    /// Of the callers that hold something or compete.
     accounts: HashMap<Caller, Account>,
+    /// Of other callers.
+    debts: HashMap<Caller, Debt>,
     /// Items of all callers.
     held: usize,
     /// Items that came in streams.
@@ -60,7 +88,7 @@ pub(super) struct FairShare {
 
 impl FairShare {
     pub(super) fn new(now: Instant) -> Self {
-        Self { accounts: HashMap::new(), held: 0, streamed: 0, forgot: now }
+        Self { accounts: HashMap::new(), debts: HashMap::new(), held: 0, streamed: 0, forgot: now }
     }
 
     /// Returns how many items are in the service.
@@ -79,7 +107,7 @@ impl FairShare {
         now: Instant,
     ) -> bool {
         let of_way = if way == Way::Stream { self.streamed } else { self.held - self.streamed };
-        let fits = self.held + items <= limit || of_way + items <= limit / 2;
+        let fits = self.held + items <= limit || of_way + items <= half(limit);
         if !fits && !self.is_entitled(caller, items, (limit, rate), now) {
             return false;
         }
@@ -103,16 +131,18 @@ impl FairShare {
 
     /// Returns whether a caller gets in although there is no room for all of its items.
     fn is_entitled(&mut self, caller: Caller, items: usize, (limit, rate): (usize, Option<f64>), now: Instant) -> bool {
-        self.forget(now);
+        self.forget(rate, now);
         let held = self.held;
         self.account(caller, now);
         let competing = self.accounts.len();
-        let fair_rate = rate.map(|rate| rate / competing as f64);
         let account = self.account(caller, now);
-        let since = now.saturating_duration_since(account.asked).as_secs_f64();
-        account.debt = fair_rate.map_or(0.0, |rate| (account.debt - rate * since).max(0.0));
+        let debt = Debt { items: account.debt, since: account.asked };
+        account.debt = rate.map_or(0.0, |rate| debt.left(rate / competing as f64, now));
         (account.asked, account.competes) = (now, true);
         if account.held + items <= limit / competing && held + items <= 2 * limit {
+            return true;
+        }
+        if held == 0 {
             return true;
         }
         let goes_first = account.held == 0 && account.debt <= 0.0 && held < limit;
@@ -123,15 +153,29 @@ impl FairShare {
     }
 
     fn account(&mut self, caller: Caller, now: Instant) -> &mut Account {
-        self.accounts.entry(caller).or_insert(Account { held: 0, debt: 0.0, asked: now, competes: false })
+        let debts = &mut self.debts;
+        self.accounts.entry(caller).or_insert_with(|| {
+            let debt = debts.remove(&caller);
+            let (items, asked) = debt.map_or((0.0, now), |debt| (debt.items, debt.since));
+            Account { held: 0, debt: items, asked, competes: debt.is_some() }
+        })
     }
 
-    fn forget(&mut self, now: Instant) {
-        if now.saturating_duration_since(self.forgot) >= FORGET_EVERY {
-            self.forgot = now;
-            self.accounts
-                .retain(|_, account| account.held > 0 || now.saturating_duration_since(account.asked) < COMPETES_FOR);
+    /// Forgets the callers that do not compete any more, and the debts that are paid.
+    fn forget(&mut self, rate: Option<f64>, now: Instant) {
+        if now.saturating_duration_since(self.forgot) < FORGET_EVERY {
+            return;
         }
+        self.forgot = now;
+        let is_idle =
+            |account: &Account| account.held == 0 && now.saturating_duration_since(account.asked) >= COMPETES_FOR;
+        for (caller, account) in self.accounts.extract_if(|_, account| is_idle(account)) {
+            if account.debt > 0.0 && self.debts.len() < MOST_DEBTS {
+                self.debts.insert(caller, Debt { items: account.debt, since: account.asked });
+            }
+        }
+        let fair_rate = rate.map(|rate| rate / (self.accounts.len() + 1) as f64);
+        self.debts.retain(|_, debt| fair_rate.is_some_and(|rate| debt.left(rate, now) > 0.0));
     }
 }
 
@@ -209,6 +253,58 @@ mod tests {
         assert!(!batch(&mut share, now), "half of a thousand");
         now += Duration::from_millis(101);
         assert!(batch(&mut share, now), "its share of 10,000 a second");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_stays_away_for_a_while_still_owes() {
+        let mut now = Instant::now();
+        let mut share = FairShare::new(now);
+        let rate = Some(500.0);
+        let single = |share: &mut FairShare, now| share.try_enter(caller(1), 1, Way::Call, (LIMIT, rate), now);
+        let batch = |share: &mut FairShare, now| share.try_enter(caller(2), 1_000, Way::Call, (LIMIT, rate), now);
+        while single(&mut share, now) {}
+        share.leave(caller(1), 1, Way::Call);
+        assert!(batch(&mut share, now));
+        share.leave(caller(2), 1_000, Way::Call);
+        now += COMPETES_FOR;
+        while single(&mut share, now) {}
+        assert!(!share.accounts.contains_key(&caller(2)), "it does not compete any more");
+        share.leave(caller(1), 1, Way::Call);
+        assert!(!batch(&mut share, now), "it owes 750");
+        now += Duration::from_millis(2_900);
+        assert!(!batch(&mut share, now), "it owes 25");
+        now += Duration::from_millis(200);
+        assert!(batch(&mut share, now));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_debts_of_absent_callers_are_bounded_and_end() {
+        let mut now = Instant::now();
+        let mut share = FairShare::new(now);
+        let ask = |share: &mut FairShare, number, items, rate, now| {
+            share.try_enter(caller(number), items, Way::Call, (LIMIT, rate), now)
+        };
+        assert!(ask(&mut share, 0, LIMIT - 1, Some(1.0), now));
+        for number in 1..=2 * u32::try_from(MOST_DEBTS).unwrap() {
+            assert!(ask(&mut share, number, LIMIT, Some(1.0), now), "{number}");
+            share.leave(caller(number), LIMIT, Way::Call);
+        }
+        now += COMPETES_FOR;
+        ask(&mut share, 0, LIMIT, Some(1.0), now);
+        assert_eq!((share.accounts.len(), share.debts.len()), (1, MOST_DEBTS));
+        now += FORGET_EVERY;
+        ask(&mut share, 0, LIMIT, None, now);
+        assert_eq!(share.debts.len(), 0, "the overload is over");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_empty_service_takes_anyone_in() {
+        let now = Instant::now();
+        let mut share = FairShare::new(now);
+        for _ in 0..3 {
+            assert!(share.try_enter(caller(1), 2 * LIMIT, Way::Call, (LIMIT, Some(1.0)), now));
+            share.leave(caller(1), 2 * LIMIT, Way::Call);
+        }
     }
 
     #[tokio::test(start_paused = true)]

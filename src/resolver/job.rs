@@ -65,7 +65,8 @@ impl Job {
 
     /// Sends the reply.
     pub(super) fn reply(mut self, result: Result<Answer, IdentifyError>) {
-        if result.is_ok() {
+        // A refusal by a rule or by the database is work done too. An outage is not.
+        if !matches!(result, Err(IdentifyError::Unavailable)) {
             self.permit.set_answered();
         }
         let _ = self.reply.send(result); // The caller may be gone.

@@ -3,14 +3,19 @@
 //! A queue that is long for a moment is a burst, and does no harm. A queue that *stays* long delays every request
 //! without answering more of them. The least wait within an interval tells the two apart: in a burst some request soon
 //! waits little, in a standing queue none does. That measure needs no guess of how fast the database is, and nothing to
-//! warm up. (Nichols and Jacobson, "Controlling Queue Delay", ACM Queue 2012; RFC 8289.)
+//! warm up. (Nichols and Jacobson, "Controlling Queue Delay", ACM Queue 2012; RFC 8289.) Each queue is measured by
+//! itself: look-ups that wait little say nothing about writes.
 //!
 //! CoDel drops what leaves the queue. Here the caller shall know at once, so the length of the queue is limited:
 //! from the first standing queue until nobody has to be refused any more, the service takes in as many requests as it
 //! answers within the target (Little's law). Afterwards the limit rises a little with each interval. The target is a
 //! twentieth of the longest wait, as in Facebook's variant (Maurer, "Fail at Scale", ACM Queue 2015).
 //!
-//! An interval without an answer says nothing. So an outage of the database, during which all wait, is no overload.
+//! While the queue stands, the answers a second are what the service is capable of. Otherwise they may be only what was
+//! asked for, so they raise the limit and never lower it.
+//!
+//! An interval without an answer says nothing. So an outage of the database, during which all wait, is no overload. Nor
+//! does an interval that ended late: nothing came for a while.
 
 use std::time::Duration;
 
@@ -25,6 +30,13 @@ const INTERVAL_PART: u32 = 10;
 /// The limit is never below: two full transactions, so that both write lanes always have work. So many requests are no
 /// queue, however slow the database is: it answers them together.
 const LEAST_LIMIT: usize = 512;
+
+/// A queue whose waits are measured.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Queue {
+    Read,
+    Write,
+}
 
 /// The limit for requests in the service.
 #[derive(Debug)]
@@ -42,15 +54,15 @@ pub(super) struct QueueDelay {
 #[derive(Debug)]
 struct Interval {
     began: Instant,
-    /// The least time that a request waited, of those that left their queue.
-    least_wait: Option<Duration>,
+    /// The least time that a request waited, of those that left a [`Queue`]. One for each queue.
+    least_waits: [Option<Duration>; 2],
     answered: usize,
     is_any_refused: bool,
 }
 
 impl Interval {
     fn begin(now: Instant) -> Self {
-        Self { began: now, least_wait: None, answered: 0, is_any_refused: false }
+        Self { began: now, least_waits: [None; 2], answered: 0, is_any_refused: false }
     }
 }
 
@@ -61,11 +73,11 @@ impl QueueDelay {
     }
 
     /// Records how long a request waited that leaves its queue now. `held` is how many are in the service.
-    pub(super) fn record_wait(&mut self, now: Instant, wait: Duration, held: usize) {
+    pub(super) fn record_wait(&mut self, now: Instant, queue: Queue, wait: Duration, held: usize) {
         self.end_interval(now);
         let wait = if held > LEAST_LIMIT { wait } else { Duration::ZERO };
-        let least = self.interval.least_wait.map_or(wait, |least| least.min(wait));
-        self.interval.least_wait = Some(least);
+        let least = &mut self.interval.least_waits[queue as usize];
+        *least = Some(least.map_or(wait, |least| least.min(wait)));
     }
 
     /// Records an answer.
@@ -106,13 +118,16 @@ impl QueueDelay {
         }
         let ended = std::mem::replace(&mut self.interval, Interval::begin(now));
         let target = self.longest_wait / TARGET_PART;
-        let is_standing = ended.least_wait.is_some_and(|least| least > target);
-        if is_standing || (ended.is_any_refused && self.limit < self.most as f64) {
+        let is_recent = elapsed < 2 * length;
+        let is_standing = ended.least_waits.into_iter().flatten().any(|least| least > target);
+        if is_recent && (is_standing || (ended.is_any_refused && self.limit < self.most as f64)) {
             if ended.answered > 0 {
                 let latest = ended.answered as f64 / elapsed.as_secs_f64();
-                let rate = self.rate().map_or(latest, |rate| f64::midpoint(rate, latest));
+                let average = |rate| if is_standing { f64::midpoint(rate, latest) } else { latest.max(rate) };
+                let rate = self.rate().map_or(latest, average);
+                let least = if is_standing { LEAST_LIMIT as f64 } else { self.limit };
                 self.rate = Some(rate);
-                self.limit = (rate * target.as_secs_f64()).max(LEAST_LIMIT as f64).min(self.most as f64);
+                self.limit = (rate * target.as_secs_f64()).max(least).min(self.most as f64);
             }
         } else {
             let intervals = elapsed.as_secs_f64() / length.as_secs_f64().max(f64::MIN_POSITIVE);
@@ -135,7 +150,7 @@ mod tests {
     /// Requests that leave their queue after `wait`, one each millisecond for `time`, and are answered at once.
     fn run(delay: &mut QueueDelay, from: Instant, time: u64, wait: Duration) -> Instant {
         for at in 0..time {
-            delay.record_wait(from + ms(at), wait, MOST);
+            delay.record_wait(from + ms(at), Queue::Read, wait, MOST);
             delay.record_answer(from + ms(at));
         }
         from + ms(time)
@@ -163,7 +178,7 @@ mod tests {
         let now = Instant::now();
         let mut delay = QueueDelay::new(MOST, LONGEST, now);
         for at in 0..250 {
-            delay.record_wait(now + ms(at), ms(200), MOST);
+            delay.record_wait(now + ms(at), Queue::Read, ms(200), MOST);
             (0..20).for_each(|_| delay.record_answer(now + ms(at)));
         }
         let limit = delay.limit(now + ms(250));
@@ -175,7 +190,7 @@ mod tests {
         let now = Instant::now();
         let mut delay = QueueDelay::new(MOST, LONGEST, now);
         for at in 0..100 {
-            delay.record_wait(now + ms(at * 100), Duration::from_secs(3), MOST);
+            delay.record_wait(now + ms(at * 100), Queue::Read, Duration::from_secs(3), MOST);
         }
         assert_eq!(delay.limit(now + ms(10_000)), MOST, "nothing was answered");
         assert!(!delay.would_wait_too_long(4_000, LONGEST));
@@ -187,7 +202,7 @@ mod tests {
         let now = Instant::now();
         let mut delay = QueueDelay::new(MOST, LONGEST, now);
         for at in 0..500 {
-            delay.record_wait(now + ms(at), ms(400), 256);
+            delay.record_wait(now + ms(at), Queue::Read, ms(400), 256);
             delay.record_answer(now + ms(at));
         }
         assert_eq!(delay.limit(now + ms(500)), MOST);
@@ -199,11 +214,54 @@ mod tests {
         let mut delay = QueueDelay::new(MOST, LONGEST, now);
         let now = run(&mut delay, now, 300, ms(60));
         for at in 0..3_000 {
-            delay.record_wait(now + ms(at), ms(40), MOST);
+            delay.record_wait(now + ms(at), Queue::Read, ms(40), MOST);
             delay.record_answer(now + ms(at));
             delay.record_refusal(now + ms(at));
         }
         assert_eq!(delay.limit(now + ms(3_000)), LEAST_LIMIT);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_standing_queue_is_seen_beside_one_that_is_short() {
+        let now = Instant::now();
+        let mut delay = QueueDelay::new(MOST, LONGEST, now);
+        for at in 0..250 {
+            delay.record_wait(now + ms(at), Queue::Read, ms(5), MOST);
+            delay.record_wait(now + ms(at), Queue::Write, ms(2_000), MOST);
+            delay.record_answer(now + ms(at));
+        }
+        assert_eq!(delay.limit(now + ms(250)), LEAST_LIMIT);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_long_wait_before_an_idle_time_is_no_standing_queue() {
+        let now = Instant::now();
+        let mut delay = QueueDelay::new(MOST, LONGEST, now);
+        delay.record_wait(now, Queue::Read, ms(60), MOST);
+        delay.record_answer(now);
+        let now = now + Duration::from_secs(3_600);
+        assert_eq!(delay.limit(now), MOST);
+        assert_eq!(delay.rate(), None);
+    }
+
+    /// One is refused now and then, perhaps because it has more than its share, and the others ask for little.
+    #[tokio::test(start_paused = true)]
+    async fn few_answers_without_a_standing_queue_do_not_lower_the_limit() {
+        let now = Instant::now();
+        let mut delay = QueueDelay::new(MOST, LONGEST, now);
+        for at in 0..250 {
+            delay.record_wait(now + ms(at), Queue::Read, ms(200), MOST);
+            (0..20).for_each(|_| delay.record_answer(now + ms(at)));
+        }
+        let now = now + ms(250);
+        let (limit, rate) = (delay.limit(now), delay.rate().unwrap());
+        for at in 0..3_000 {
+            delay.record_wait(now + ms(at), Queue::Read, ms(1), MOST);
+            delay.record_answer(now + ms(at));
+            delay.record_refusal(now + ms(at));
+        }
+        assert_eq!(delay.limit(now + ms(3_000)), limit);
+        assert!(delay.rate().unwrap() >= rate, "{rate}");
     }
 
     #[tokio::test(start_paused = true)]

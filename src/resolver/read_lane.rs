@@ -12,6 +12,7 @@ use super::error::IdentifyError;
 use super::job::{Job, queued, reply_error, sorted_identifiers};
 use super::large_identities::{LargeIdentities, LargeRoot, is_large};
 use super::panic_guard::{Worker, catch_panic};
+use super::queue_delay::Queue;
 use super::read_queue::{ReadQueue, ReadyLookup};
 use crate::domain::{Identifier, Identity, Observation, Snapshot};
 use crate::store::{LookupResult, Store, StoreError};
@@ -49,7 +50,7 @@ impl<S: Store> Worker for ReadLane<S> {
     async fn run(&mut self) {
         while let Some(lookup) = self.next().await {
             if lookup.group.large().is_none() {
-                self.admission.record_waits(queued(&lookup.group.jobs));
+                self.admission.record_waits(Queue::Read, queued(&lookup.group.jobs));
             }
             self.read(lookup.group.jobs, |_, _| true).await;
             drop(lookup.turn);

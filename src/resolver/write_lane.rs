@@ -20,6 +20,7 @@ use super::database_health::DatabaseHealth;
 use super::job::{Job, queued, reply_error, sorted_identifiers};
 use super::key_reservation::{Key, KeyReservation, keys_of};
 use super::panic_guard::{Worker, catch_panic};
+use super::queue_delay::Queue;
 use super::recent_identifiers::RecentIdentifiers;
 use super::write_queue::WriteQueue;
 use super::write_transaction::{Committed, TransactionError, TransactionInput, roots_to_lock, run_transaction};
@@ -59,7 +60,7 @@ impl<S: Store> Worker for WriteLane<S> {
             let next = self.queue.lock().await.next().await;
             let Some((jobs, mut reservation)) = next else { return };
             if !reservation.is_large() {
-                self.admission.record_waits(queued(&jobs));
+                self.admission.record_waits(Queue::Write, queued(&jobs));
             }
             let blocked = self.resolve(jobs).await;
             if !blocked.is_empty() {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use identity::resolver::{Caller, Identify, IdentifyError, Resolver};
+use identity::settings::QueueSettings;
 use tokio::time::{Instant, sleep};
 
 use crate::faults::{deadline, queue_settings};
@@ -177,5 +178,78 @@ async fn a_batch_gets_its_turn_beside_single_requests() {
     tokio::select! {
         () = batch => {}
         _ = load(&singles, 5_000, Duration::from_secs(60)) => panic!("the load ended"),
+    }
+}
+
+/// Callers that each bring a new customer again and again. Returns what became of their calls.
+async fn write_load(resolver: &Resolver, callers: usize, time: Duration, first: &str) -> Vec<Call> {
+    let begun = Instant::now();
+    let one = async |number: usize| {
+        let mut calls = Vec::new();
+        while begun.elapsed() < time {
+            let began = begun.elapsed();
+            let emails = [format!("{first}{number}@x"), format!("new{number}.{}@x", calls.len())];
+            let result = resolver.identify(observation(&[&emails[0], &emails[1]]), deadline()).await;
+            let is_refused = result.err() == Some(IdentifyError::Overloaded);
+            calls.push(Call { began, took: begun.elapsed() - began, is_refused });
+            if is_refused {
+                sleep(Duration::from_millis(500)).await;
+            }
+        }
+        calls
+    };
+    join_all((0..callers).map(one)).await.concat()
+}
+
+/// Reads wait for a few milliseconds only, and writes for seconds.
+#[tokio::test(start_paused = true)]
+async fn a_long_queue_of_writes_is_seen_behind_a_short_one_of_reads() {
+    let calls = write_load(&start(&slow_store()), 4_000, Duration::from_secs(6), "other").await;
+    assert!(calls.iter().filter(|call| call.is_refused).count() > 10_000);
+    let settled: Vec<Call> = calls.into_iter().filter(|call| call.began > Duration::from_secs(2)).collect();
+    assert!(p99(&settled) <= Duration::from_secs(1), "{:?}", p99(&settled));
+}
+
+/// The rule is checked in the transaction, so they cost as much as an answer.
+#[tokio::test(start_paused = true)]
+async fn observations_that_a_rule_refuses_are_work_too() {
+    let settings = QueueSettings { max_contacts: 1, ..queue_settings(QUEUE_LIMIT) };
+    let resolver = Resolver::start(slow_store(), settings);
+    let answer = resolver.identify(observation(&["known1@x", "new@x"]), deadline()).await;
+    assert!(matches!(answer, Err(IdentifyError::IdentityTooLarge(_))), "{answer:?}");
+    let calls = write_load(&resolver, 4_000, Duration::from_secs(6), "known").await;
+    assert!(calls.iter().filter(|call| call.is_refused).count() > 10_000);
+}
+
+/// In overload, half of the limit is less than such a group.
+#[tokio::test(start_paused = true)]
+async fn large_groups_of_a_stream_get_in_during_an_overload() {
+    let resolver = start(&slow_store());
+    let stream = async {
+        sleep(Duration::from_secs(2)).await; // The queue is full, and the limit low.
+        for _ in 0..5 {
+            let begun = Instant::now();
+            let group = (0..1_000).map(|n| observation(&[&format!("known{n}@x")])).collect();
+            let answers = resolver.identify_in_turn(group, Duration::from_secs(10)).await;
+            assert!(answers.iter().all(Result::is_ok));
+            assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+        }
+    };
+    tokio::select! {
+        () = stream => {}
+        _ = load(&resolver, 5_000, Duration::from_secs(60)) => panic!("a stream waits without end"),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_with_one_place_answers_batches_and_streams() {
+    let resolver = Resolver::start(slow_store(), queue_settings(1));
+    let many = || (0..64).map(|n| observation(&[&format!("known{n}@x")])).collect();
+    let answers = resolver.identify_all(many(), deadline()).await.unwrap();
+    assert!(answers.iter().all(Result::is_ok));
+    let streams = join_all((0..3).map(|_| resolver.identify_in_turn(many(), Duration::from_secs(10))));
+    tokio::select! {
+        answers = streams => assert!(answers.concat().iter().all(Result::is_ok)),
+        _ = load(&resolver, 2, Duration::from_secs(60)) => panic!("a stream waits without end"),
     }
 }
