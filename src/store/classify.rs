@@ -38,7 +38,7 @@ fn refused_connection(error: &sqlx::Error) -> StoreError {
     if !is_of_a_server {
         return store_error(error);
     }
-    let connections = if refusal == ConnectError::Full { ConnectionState::Suspect } else { ConnectionState::Refused };
+    let connections = if refusal == ConnectError::Full { ConnectionState::Full } else { ConnectionState::Refused };
     let code = database_error.and_then(|error| error.code()).unwrap_or_default();
     let cause = Cause::with_state(connections, format!("the connection was refused ({code})"));
     StoreError::Unavailable(cause.because_of(refusal.outage()))

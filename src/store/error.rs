@@ -80,6 +80,8 @@ pub(super) enum ConnectionState {
     Healthy,
     /// This connection is gone or stuck, and others may be.
     Suspect,
+    /// The server has no room for new ones. Those that there are can be used.
+    Full,
     /// New ones are refused. Another server may take them.
     Refused,
     /// Their prepared statements or their rights are of no use any more: MySQL keeps the rights of a session.
@@ -105,6 +107,7 @@ impl Cause {
             ConnectionState::Unusable => Outage::ReadOnly,
             ConnectionState::Healthy
             | ConnectionState::Suspect
+            | ConnectionState::Full
             | ConnectionState::Refused
             | ConnectionState::Outdated => Outage::Failing,
         };
