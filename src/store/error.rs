@@ -26,6 +26,9 @@ pub enum StoreError {
     /// slow because of its data, so another attempt does not help.
     #[error("the database answers others, but not this statement within {} ms", .0.as_millis())]
     TooSlow(Duration),
+    /// The database ended the statement by a time limit of its own, or an administrator ended it. It answers others.
+    #[error("the database ended the statement: {0}")]
+    CutShort(Cause),
     /// The database refuses the statement. Another attempt does not help.
     #[error("rejected: {0}")]
     Rejected(Cause),
@@ -136,6 +139,7 @@ impl StoreError {
             | Self::DuplicateKey(cause)
             | Self::IdTaken(cause)
             | Self::Unavailable(cause)
+            | Self::CutShort(cause)
             | Self::Rejected(cause) => cause.outage,
         }
     }
@@ -179,6 +183,7 @@ impl StoreError {
             | Self::DuplicateKey(cause)
             | Self::IdTaken(cause)
             | Self::Unavailable(cause)
+            | Self::CutShort(cause)
             | Self::Rejected(cause) => cause.connections,
         }
     }

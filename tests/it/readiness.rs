@@ -303,6 +303,7 @@ async fn a_time_limit_of_the_server(database: TestDatabase) {
         let call = service.caller();
         let refusal = call.identify_within(Duration::from_secs(5), api, Some("b@x.de"), Some("1")).await.unwrap_err();
         assert_eq!((refusal.code, refusal.retry), (Code::Unavailable, true), "{refusal:?}");
+        assert_eq!(call.get("/readyz").await, 200, "it is about one customer");
     }
     lock.rollback().await.unwrap();
     is_usable_again(&service).await;

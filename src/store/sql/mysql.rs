@@ -233,10 +233,11 @@ pub(crate) fn store_error(number: u16) -> StoreError {
         1020 | 1205 | 1213 | 1243 | 1412 | 1615 | 3101 | 3572 | 8002 | 8022 | 8028 | 9007 => {
             StoreError::LostRace(cause)
         }
-        // Too many connections or prepared statements, out of memory, shutdown, read-only, killed, a time-out of the
-        // server's own, locked for a backup, group without a majority, server outside its group or behind it, disk
-        // full; user or password refused, to a connection made while they are changed; TiDB's storage not reached or
-        // busy.
+        // A time limit of MariaDB, of MySQL.
+        1969 | 3024 => StoreError::CutShort(cause),
+        // Too many connections or prepared statements, out of memory, shutdown, read-only, killed, locked for a backup,
+        // group without a majority, server outside its group or behind it, disk full; user or password refused, to a
+        // connection made while they are changed; TiDB's storage not reached or busy.
         1021
         | 1030
         | 1037
@@ -265,8 +266,6 @@ pub(crate) fn store_error(number: u16) -> StoreError {
         | 1792
         | 1836
         | 1927
-        | 1969
-        | 3024
         | 3098
         | 3100
         | 3168
