@@ -70,8 +70,8 @@ impl Outage {
     /// service still cannot write.
     pub fn ends_with_an_answer(self) -> bool {
         match self {
-            Self::Unreachable | Self::Refused(_) | Self::Failing => true,
-            Self::ReadOnly | Self::Schema | Self::Rights => false,
+            Self::Unreachable | Self::Refused(_) => true,
+            Self::Failing | Self::ReadOnly | Self::Schema | Self::Rights => false,
         }
     }
 }
