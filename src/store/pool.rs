@@ -235,11 +235,11 @@ impl Lease {
     async fn check(&self) -> Result<(), StoreError> {
         self.check_role().await?;
         self.shared.lost.send_replace(None);
-        match self.bounded_with_lock(probe::check_tables(self.connection(), self.engine())).await {
-            // Somebody has locked a table, which says nothing about the service.
-            Err(StoreError::LostRace(_) | StoreError::TooSlow(_)) => Ok(()),
-            checked => checked,
+        self.bounded_with_lock(probe::check_version(self.connection(), self.engine())).await?;
+        for sql in probe::round_trips(self.engine(), self.is_one_of_several()) {
+            self.bounded_with_lock(self.connection().execute_unprepared(&sql)).await?;
         }
+        Ok(())
     }
 
     async fn check_role(&self) -> Result<(), StoreError> {
