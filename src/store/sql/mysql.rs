@@ -82,8 +82,10 @@ pub(crate) fn session(lock_wait: LockWait) -> String {
 }
 
 /// See [`Engine::tables_sql`](super::Engine::tables_sql). MySQL can fold the names of tables, by a setting.
+/// MariaDB has a type of its own for tables that keep their history.
 pub(super) const TABLES: &str = "SELECT CAST(TABLE_NAME AS CHAR), 1, CAST(@@lower_case_table_names <> 0 AS SIGNED) \
-     FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE() AND TABLE_TYPE = 'BASE TABLE' ORDER BY TABLE_NAME";
+     FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE() \
+     AND TABLE_TYPE IN ('BASE TABLE', 'SYSTEM VERSIONED') ORDER BY TABLE_NAME";
 
 /// See [`Engine::columns_sql`](super::Engine::columns_sql).
 pub(super) const COLUMNS: &str = "SELECT CAST(COLUMN_NAME AS CHAR), \
