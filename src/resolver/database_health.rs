@@ -1,5 +1,5 @@
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use tokio::sync::watch;
 
@@ -26,11 +26,17 @@ impl DatabaseState {
 pub(super) struct DatabaseHealth {
     state: Arc<watch::Sender<DatabaseState>>,
     changes: Arc<AtomicU64>,
+    /// Whether a statement failed since the last ping.
+    has_failed: Arc<AtomicBool>,
 }
 
 impl DatabaseHealth {
     pub(super) fn new() -> Self {
-        Self { state: Arc::new(watch::Sender::new(DatabaseState::Usable)), changes: Arc::default() }
+        Self {
+            state: Arc::new(watch::Sender::new(DatabaseState::Usable)),
+            changes: Arc::default(),
+            has_failed: Arc::default(),
+        }
     }
 
     pub(super) fn is_reachable(&self) -> bool {
@@ -59,15 +65,35 @@ impl DatabaseHealth {
         }
     }
 
-    /// Records that a ping found nothing wrong.
-    pub(super) fn record_usable(&self) {
+    /// Records what a ping found.
+    ///
+    /// A ping writes no row, so it succeeds on a full disk. What fails so is over when no statement failed from one
+    /// ping to the next: not earlier, so that state and log do not flap, and not later, because nobody may send a
+    /// write to a service that is not ready.
+    pub(super) fn record_ping(&self, ping: Result<(), StoreError>) {
+        let has_failed = self.has_failed.swap(false, Ordering::Relaxed);
+        match ping {
+            Ok(()) if has_failed && self.state() == DatabaseState::Unusable(Outage::Failing) => {}
+            Ok(()) => self.record_usable(),
+            // A lock hides the tables: the database answers, and no more is known.
+            Err(StoreError::LostRace(_) | StoreError::TooSlow(_)) => self.record_reachable(),
+            Err(error) => self.record_outage(&error),
+        }
+    }
+
+    fn record_usable(&self) {
         if !self.is_reachable() && self.set(DatabaseState::Usable) {
             tracing::info!("the database can be used again");
         }
     }
 
-    /// Records that the database cannot be used.
+    /// Records that a statement failed because the database cannot be used.
     pub(super) fn record_unreachable(&self, error: &StoreError) {
+        self.has_failed.store(true, Ordering::Relaxed);
+        self.record_outage(error);
+    }
+
+    fn record_outage(&self, error: &StoreError) {
         let outage = error.outage();
         if self.set(DatabaseState::Unusable(outage)) {
             tracing::error!(error.message = %error, reason = %outage, "the database cannot be used");
@@ -86,6 +112,8 @@ impl DatabaseHealth {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::store::Cause;
 
@@ -96,11 +124,39 @@ mod tests {
         health.record_unreachable(&StoreError::Unavailable(Cause::new("1142").because_of(Outage::Rights)));
         health.record_reachable();
         assert_eq!(*health.subscribe().borrow(), DatabaseState::Unusable(Outage::Rights));
-        health.record_usable();
+        health.record_ping(Ok(()));
         assert!(health.is_reachable());
-        health.record_unreachable(&StoreError::Unavailable(Cause::new("gone")));
+        health.record_unreachable(&StoreError::TimedOut(Duration::ZERO));
         health.record_reachable();
         assert!(health.is_reachable());
         assert_eq!(health.changes(), 4);
+    }
+
+    /// Pings and reads succeed on a full disk.
+    #[test]
+    fn a_failure_is_over_when_nothing_fails_between_two_pings() {
+        let health = DatabaseHealth::new();
+        for _ in 0..3 {
+            health.record_unreachable(&StoreError::Unavailable(Cause::new("1114")));
+            health.record_reachable();
+            health.record_ping(Ok(()));
+        }
+        assert_eq!((health.is_reachable(), health.changes()), (false, 1));
+        health.record_ping(Ok(()));
+        assert_eq!((health.is_reachable(), health.changes()), (true, 2));
+    }
+
+    #[test]
+    fn a_ping_that_waits_for_a_lock_ends_no_lasting_outage() {
+        let health = DatabaseHealth::new();
+        let locked = || [StoreError::LostRace(Cause::new("1205")), StoreError::TooSlow(Duration::ZERO)];
+        for outage in [Outage::Rights, Outage::Schema, Outage::ReadOnly] {
+            health.record_ping(Err(StoreError::Unavailable(Cause::new("lasting").because_of(outage))));
+            locked().into_iter().for_each(|error| health.record_ping(Err(error)));
+            assert_eq!(*health.subscribe().borrow(), DatabaseState::Unusable(outage));
+        }
+        health.record_ping(Err(StoreError::TimedOut(Duration::ZERO)));
+        locked().into_iter().for_each(|error| health.record_ping(Err(error)));
+        assert!(health.is_reachable(), "it answers");
     }
 }

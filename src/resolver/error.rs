@@ -32,7 +32,7 @@ pub enum IdentifyError {
 impl From<&StoreError> for IdentifyError {
     fn from(error: &StoreError) -> Self {
         match error {
-            StoreError::Unavailable(_) | StoreError::TimedOut(_) => Self::Unavailable,
+            StoreError::Unavailable(_) | StoreError::TimedOut(_) | StoreError::CutShort(_) => Self::Unavailable,
             StoreError::TooSlow(_) => Self::DeadlineExceeded,
             StoreError::IdTaken(_) => Self::IdTaken,
             StoreError::LostRace(_) | StoreError::DuplicateKey(_) | StoreError::Rejected(_) => Self::Internal,

@@ -112,9 +112,7 @@ impl Resolver {
     pub fn start_after<S: Store>(ping: Result<(), StoreError>, store: S, settings: QueueSettings) -> Self {
         let (to_write, write_queue) = mpsc::unbounded_channel();
         let database = DatabaseHealth::new();
-        if let Err(error) = ping {
-            database.record_unreachable(&error);
-        }
+        database.record_ping(ping);
         let admission = Admission::new(&settings);
         let large = LargeIdentities::default();
         let large_turn = Arc::default();
@@ -258,10 +256,7 @@ impl Lanes {
 /// Keeps [`DatabaseHealth`] current while there are no requests, until the resolver is gone.
 async fn ping_database<S: Store>(store: S, database: DatabaseHealth, resolver: mpsc::WeakUnboundedSender<Job>) {
     while resolver.upgrade().is_some() {
-        match catch_panic(store.ping()).await {
-            Ok(()) => database.record_usable(),
-            Err(error) => database.record_unreachable(&error),
-        }
+        database.record_ping(catch_panic(store.ping()).await);
         tokio::time::sleep(PING_INTERVAL).await;
     }
 }

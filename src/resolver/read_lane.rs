@@ -93,13 +93,17 @@ impl<S: Store> ReadLane<S> {
                     }
                 }
                 Err(error) if error.is_unavailable() => reply_error(jobs, &error),
-                Err(error @ StoreError::TooSlow(_)) if jobs.len() == 1 || large.is_some() => {
+                Err(error @ (StoreError::TooSlow(_) | StoreError::CutShort(_)))
+                    if jobs.len() == 1 || large.is_some() =>
+                {
                     tracing::warn!(error.message = %error, "a read took too long");
                     jobs.iter().for_each(|job| self.large.note_slow(job.identifiers()));
                     reply_error(jobs, &error);
                     too_slow = Some(error);
                 }
-                Err(StoreError::TooSlow(_)) => groups.extend(jobs.into_iter().rev().map(|job| vec![job])),
+                Err(StoreError::TooSlow(_) | StoreError::CutShort(_)) => {
+                    groups.extend(jobs.into_iter().rev().map(|job| vec![job]))
+                }
                 Err(_) if jobs.len() > 1 => {
                     let second = jobs.split_off(jobs.len() / 2);
                     groups.extend([second, jobs]);

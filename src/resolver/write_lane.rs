@@ -133,13 +133,15 @@ impl<S: Store> WriteLane<S> {
                     return self.resolve_halves(jobs, &error).await;
                 }
                 // Jobs about one large identity are slow together.
-                Err(TransactionError::Store(error @ StoreError::TooSlow(_)))
+                Err(TransactionError::Store(error @ (StoreError::TooSlow(_) | StoreError::CutShort(_))))
                     if jobs.len() == 1 || jobs.iter().any(|job| job.large.is_some()) =>
                 {
                     tracing::warn!(error.message = %error, "a transaction took too long");
                     return fail(jobs, &error);
                 }
-                Err(TransactionError::Store(StoreError::TooSlow(_))) => return self.resolve_each(jobs).await,
+                Err(TransactionError::Store(StoreError::TooSlow(_) | StoreError::CutShort(_))) => {
+                    return self.resolve_each(jobs).await;
+                }
                 Err(TransactionError::Store(error @ (StoreError::Unavailable(_) | StoreError::TimedOut(_)))) => {
                     unavailable += 1;
                     if unavailable == MAX_UNAVAILABLE_ATTEMPTS || !self.database.is_reachable() {

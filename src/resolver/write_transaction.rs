@@ -79,8 +79,8 @@ pub(super) enum TransactionError {
         /// The roots to lock for the other jobs.
         changing: BTreeSet<ContactId>,
     },
-    /// The connection broke during the commit, so nobody knows whether it happened. It must not start over: callers
-    /// would get MATCHED for what their own request brought.
+    /// The connection broke during the commit, or the database ended it, so nobody knows whether it happened. It must
+    /// not start over: callers would get MATCHED for what their own request brought.
     CommitUnknown(StoreError),
     Store(StoreError),
 }
@@ -122,7 +122,9 @@ pub(super) async fn run_transaction<S: Store>(
     }
     let ids = if plan.is_empty() { Vec::new() } else { transaction.apply(&plan).await? };
     transaction.commit().await.map_err(|error| match error {
-        error if error.is_unavailable() && !plan.is_empty() => TransactionError::CommitUnknown(error),
+        error if !plan.is_empty() && (error.is_unavailable() || matches!(error, StoreError::CutShort(_))) => {
+            TransactionError::CommitUnknown(error)
+        }
         error => TransactionError::Store(error),
     })?;
     let answers = plan.answers(&ids);

@@ -38,7 +38,7 @@ fn refused_connection(error: &sqlx::Error) -> StoreError {
     if !is_of_a_server {
         return store_error(error);
     }
-    let connections = if refusal == ConnectError::Full { ConnectionState::Suspect } else { ConnectionState::Refused };
+    let connections = if refusal == ConnectError::Full { ConnectionState::Full } else { ConnectionState::Refused };
     let code = database_error.and_then(|error| error.code()).unwrap_or_default();
     let cause = Cause::with_state(connections, format!("the connection was refused ({code})"));
     StoreError::Unavailable(cause.because_of(refusal.outage()))
@@ -216,10 +216,12 @@ mod tests {
     }
 
     #[test]
-    fn a_time_out_of_the_server_is_unavailable() {
-        for error in [mysql::store_error(1969), mysql::store_error(3024), postgres("57014"), postgres("25P04")] {
-            assert!(error.is_unavailable(), "{error}");
+    fn a_time_out_of_the_server_is_about_the_statement() {
+        for error in [mysql::store_error(1969), mysql::store_error(3024), postgres("57014")] {
+            assert!(matches!(error, StoreError::CutShort(_)), "{error}");
+            assert_eq!(error.connections(), ConnectionState::Healthy);
         }
+        assert!(postgres("25P04").is_unavailable(), "it closes the connection");
     }
 
     #[test]

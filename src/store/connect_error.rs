@@ -38,7 +38,16 @@ impl ConnectError {
         }
     }
 
-    /// Returns the same for a service that runs already.
+    /// Returns whether a server is full. The connections to it that there are can be used.
+    pub(super) fn is_full(&self) -> bool {
+        match self {
+            Self::Full => true,
+            Self::NoneOf(errors) => errors.iter().any(Self::is_full),
+            Self::Unreachable | Self::ReadOnly | Self::OutsideGroup | Self::NotNow(_) | Self::Refused(_) => false,
+        }
+    }
+
+    /// Returns why a service that runs already cannot use the database.
     pub fn outage(&self) -> Outage {
         match self {
             Self::Unreachable => Outage::Unreachable,
@@ -71,6 +80,12 @@ fn listed(errors: &[ConnectError]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_full_server_of_several_is_full() {
+        assert!(ConnectError::NoneOf(vec![ConnectError::ReadOnly, ConnectError::Full]).is_full());
+        assert!(!ConnectError::NoneOf(vec![ConnectError::ReadOnly, ConnectError::Unreachable]).is_full());
+    }
 
     #[test]
     fn a_reason_of_several_servers_is_said_once() {

@@ -26,6 +26,11 @@ use super::{classify, driver_options};
 /// dead ones.
 const PING_IDLE_FOR: Duration = Duration::from_secs(1);
 
+/// The part of the time of a statement in which it must have its connection. The pool tries again and again while
+/// PostgreSQL starts or has no connection left. It must give up before the statement is given up: afterwards nobody
+/// knows that it was the connection that was missing.
+const CONNECTION_WITHIN: f64 = 0.75;
+
 /// How long a connection may take to close.
 pub(super) const CLOSE_WITHIN: Duration = Duration::from_secs(10);
 
@@ -133,8 +138,7 @@ impl Connector {
         let mut options = sea_orm::ConnectOptions::new(url);
         options
             .max_connections(self.max_connections)
-            .connect_timeout(limit)
-            .acquire_timeout(limit)
+            .acquire_timeout(limit.mul_f64(CONNECTION_WITHIN))
             .connect_lazy(!self.is_sqlite())
             .test_before_acquire_if_idle_for(PING_IDLE_FOR)
             .sqlx_logging(false)

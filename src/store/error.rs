@@ -26,6 +26,9 @@ pub enum StoreError {
     /// slow because of its data, so another attempt does not help.
     #[error("the database answers others, but not this statement within {} ms", .0.as_millis())]
     TooSlow(Duration),
+    /// The database ended the statement by a time limit of its own, or an administrator ended it. It answers others.
+    #[error("the database ended the statement: {0}")]
+    CutShort(Cause),
     /// The database refuses the statement. Another attempt does not help.
     #[error("rejected: {0}")]
     Rejected(Cause),
@@ -67,8 +70,8 @@ impl Outage {
     /// service still cannot write.
     pub fn ends_with_an_answer(self) -> bool {
         match self {
-            Self::Unreachable | Self::Refused(_) | Self::Failing => true,
-            Self::ReadOnly | Self::Schema | Self::Rights => false,
+            Self::Unreachable | Self::Refused(_) => true,
+            Self::Failing | Self::ReadOnly | Self::Schema | Self::Rights => false,
         }
     }
 }
@@ -80,6 +83,8 @@ pub(super) enum ConnectionState {
     Healthy,
     /// This connection is gone or stuck, and others may be.
     Suspect,
+    /// The server has no room for new ones. Those that there are can be used.
+    Full,
     /// New ones are refused. Another server may take them.
     Refused,
     /// Their prepared statements or their rights are of no use any more: MySQL keeps the rights of a session.
@@ -105,6 +110,7 @@ impl Cause {
             ConnectionState::Unusable => Outage::ReadOnly,
             ConnectionState::Healthy
             | ConnectionState::Suspect
+            | ConnectionState::Full
             | ConnectionState::Refused
             | ConnectionState::Outdated => Outage::Failing,
         };
@@ -133,6 +139,7 @@ impl StoreError {
             | Self::DuplicateKey(cause)
             | Self::IdTaken(cause)
             | Self::Unavailable(cause)
+            | Self::CutShort(cause)
             | Self::Rejected(cause) => cause.outage,
         }
     }
@@ -176,6 +183,7 @@ impl StoreError {
             | Self::DuplicateKey(cause)
             | Self::IdTaken(cause)
             | Self::Unavailable(cause)
+            | Self::CutShort(cause)
             | Self::Rejected(cause) => cause.connections,
         }
     }

@@ -7,6 +7,7 @@ use migration::{Migrator, MigratorTrait};
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr, TransactionTrait};
 
 use super::database::Database;
+use super::error::Outage;
 use super::schema::{self, Catalogue, CheckError, ForeignSchema};
 use super::sql::Engine;
 
@@ -22,6 +23,9 @@ pub enum MigrateError {
     /// Undoing the migrations would delete rows.
     #[error("this deletes the rows of {}: repeat it with --yes if that is what you want", .0.join(", "))]
     RowsWouldBeLost(Vec<&'static str>),
+    /// The user may not read the tables.
+    #[error("{}", Outage::Rights)]
+    Rights,
     /// The database refuses. The text is for operators: it names tables, but no data.
     #[error("the database could not be migrated: {0}")]
     Database(DbErr),
@@ -38,6 +42,7 @@ impl From<CheckError> for MigrateError {
     fn from(error: CheckError) -> Self {
         match error {
             CheckError::Foreign(foreign) => Self::Foreign(foreign),
+            CheckError::Rights => Self::Rights,
             CheckError::Database(error) => Self::Database(error),
         }
     }

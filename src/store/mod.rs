@@ -6,7 +6,8 @@
 //! | `database` | [`Database`]: both traits on MySQL, MariaDB, PostgreSQL and SQLite |
 //! | `lookup`, `lock`, `write`, `rows` | the statements of the hot path and their rows |
 //! | `sql/` | one file a database: SQL, error codes, session settings, server role, migration lock |
-//! | `pool`, `servers`, `connector`, `driver_options`, `server_role` | connections, and which server they lead to |
+//! | `pool`, `pool_generation` | connections, and when they are replaced |
+//! | `servers`, `connector`, `driver_options`, `server_role` | which server they lead to |
 //! | `probe` | whether the tables can be used |
 //! | `error`, `connect_error`, `classify` | errors by what can be done about them |
 //! | `migrate` | creating and changing the tables while many replicas start |
@@ -30,6 +31,7 @@ mod lock;
 mod lookup;
 mod migrate;
 mod pool;
+mod pool_generation;
 mod probe;
 mod repair_ops;
 mod rows;

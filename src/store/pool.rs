@@ -15,7 +15,7 @@
 //! old ones finish what they have begun.
 
 use std::pin::pin;
-use std::sync::{Arc, Mutex as Lock, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use sea_orm::{ConnectionTrait, DatabaseConnection};
@@ -23,20 +23,14 @@ use tokio::sync::{Mutex, watch};
 use tokio::time::{sleep, timeout};
 
 use super::connect_error::ConnectError;
-use super::connector::{CLOSE_WITHIN, Connected, MissingFile};
+use super::connector::{CLOSE_WITHIN, MissingFile};
 use super::error::{ConnectionState, Outage, StoreError};
+use super::pool_generation::PoolGeneration;
 use super::server_role::ServerRole;
 use super::servers::Servers;
 use super::sql::Engine;
 use super::{classify, probe};
 use crate::settings;
-
-/// The pool is replaced after so many statements without an answer or a connection. A single one may be chance.
-const MAX_FAILURES: u32 = 3;
-
-/// Failures are forgotten after so long without another: a healthy database has a statement that takes too long now
-/// and then.
-const FORGET_FAILURES_AFTER: Duration = Duration::from_secs(60);
 
 /// The shortest time between two attempts to replace the pool: connecting must not overload a slow database.
 const REPLACE_EVERY: Duration = Duration::from_secs(1);
@@ -56,20 +50,6 @@ struct Shared {
     replacement: Mutex<Replacement>,
     /// Why the last attempt found no server that can be used, if it did not.
     lost: watch::Sender<Option<Outage>>,
-}
-
-/// A generation of connections, all to one server.
-#[derive(Debug)]
-struct PoolGeneration {
-    connected: Connected,
-    failures: Lock<Failures>,
-}
-
-/// Statements that had no answer or no connection.
-#[derive(Debug)]
-struct Failures {
-    count: u32,
-    last: Instant,
 }
 
 /// The last attempt to replace the connections.
@@ -118,40 +98,15 @@ impl Pool {
     }
 
     /// Fails if the server does not answer, has another role than when its connections were made, or has no tables that
-    /// the service can use.
+    /// the service can use. [`StoreError::LostRace`] and [`StoreError::TooSlow`] say that the server answers and that a
+    /// lock hides the tables.
     pub(super) async fn check(&self) -> Result<(), StoreError> {
         let lease = self.current();
         match lease.check().await {
             Err(_) if lease.is_replaced() => self.current().check().await,
-            answer => answer,
-        }
-    }
-}
-
-impl PoolGeneration {
-    fn new(connected: Connected) -> Arc<Self> {
-        let failures = Failures { count: 0, last: Instant::now() };
-        Arc::new(Self { connected, failures: Lock::new(failures) })
-    }
-
-    /// Counts a failure. Returns how many there are.
-    fn count_failure(&self) -> u32 {
-        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = if failures.last.elapsed() > FORGET_FAILURES_AFTER { 0 } else { failures.count };
-        *failures = Failures { count: before + 1, last: Instant::now() };
-        failures.count
-    }
-
-    /// Whether these connections must be replaced after this error.
-    fn must_be_replaced(&self, error: &StoreError) -> bool {
-        match error.connections() {
-            ConnectionState::Healthy => false,
-            ConnectionState::Suspect => self.count_failure() >= MAX_FAILURES,
-            ConnectionState::Refused | ConnectionState::Outdated => true,
-            ConnectionState::Unusable => {
-                self.connected.findings.set_unusable();
-                true
-            }
+            // What callers get: two reasons that take turns would each be news.
+            Err(error) => Err(self.0.lost.borrow().map_or(error, StoreError::no_server)),
+            Ok(()) => Ok(()),
         }
     }
 }
@@ -219,7 +174,7 @@ impl Lease {
         work: impl Future<Output = Result<T, impl Into<StoreError>>>,
     ) -> Result<T, StoreError> {
         let mut read = self.within(limit, work).await;
-        if matches!(read, Err(StoreError::TimedOut(_))) && Box::pin(self.answers_others()).await {
+        if matches!(read, Err(StoreError::TimedOut(_))) && Box::pin(self.answers_others(limit)).await {
             read = Err(StoreError::TooSlow(limit));
         }
         // The read may be stale.
@@ -230,12 +185,17 @@ impl Lease {
     /// of its data, or waits for a lock, and the connections are all right.
     ///
     /// Only an old connection proves it: a new one may lead to another server at the same address. It proves nothing
-    /// about one of several servers that take writes, which waits for its group.
-    async fn answers_others(&self) -> bool {
+    /// about one of several servers that take writes, which waits for its group. Nor does it prove anything soon after
+    /// statements were without a connection: this one may have waited for a connection, or lost it without a word.
+    async fn answers_others(&self, limit: Duration) -> bool {
         let connected = &self.generation.connected;
         let made = connected.findings.connections_made();
         let question = timeout(ANSWERS_WITHIN, self.connection().execute_unprepared("SELECT 1")).await;
-        matches!(question, Ok(Ok(_))) && connected.findings.connections_made() == made && !self.is_one_of_several()
+        matches!(question, Ok(Ok(_)))
+            && connected.findings.connections_made() == made
+            && !self.is_one_of_several()
+            && !self.is_replaced()
+            && !self.generation.lacked_connections(limit * 2 + ANSWERS_WITHIN)
     }
 
     async fn within<T>(
@@ -261,11 +221,13 @@ impl Lease {
 
     /// Replaces the connections if the result says that they are of no use.
     async fn conclude<T>(&self, result: Result<T, StoreError>) -> Result<T, StoreError> {
-        if let Err(error) = &result
-            && self.generation.must_be_replaced(error)
-        {
-            // Boxed, because it is rare: it must not make the future of every statement larger.
-            Box::pin(self.replace_or_keep_looking(error.connections())).await;
+        match &result {
+            Ok(_) => self.generation.set_answered(),
+            Err(error) if self.generation.must_be_replaced(error) => {
+                // Boxed, because it is rare: it must not make the future of every statement larger.
+                Box::pin(self.replace_or_keep_looking(error.connections())).await;
+            }
+            Err(_) => {}
         }
         result
     }
@@ -273,11 +235,11 @@ impl Lease {
     async fn check(&self) -> Result<(), StoreError> {
         self.check_role().await?;
         self.shared.lost.send_replace(None);
-        match self.bounded_with_lock(probe::check_tables(self.connection(), self.engine())).await {
-            // Somebody has locked a table, which says nothing about the service.
-            Err(StoreError::LostRace(_) | StoreError::TooSlow(_)) => Ok(()),
-            checked => checked,
+        self.bounded_with_lock(probe::check_version(self.connection(), self.engine())).await?;
+        for sql in probe::round_trips(self.engine(), self.is_one_of_several()) {
+            self.bounded_with_lock(self.connection().execute_unprepared(&sql)).await?;
         }
+        Ok(())
     }
 
     async fn check_role(&self) -> Result<(), StoreError> {
@@ -307,9 +269,13 @@ impl Lease {
 
     /// Replaces these connections now, or as soon as a server can be used again.
     async fn replace_or_keep_looking(&self, reason: ConnectionState) {
-        if let Err(error) = self.replace(reason).await
-            && self.shared.lost.send_replace(Some(error.outage())).is_none()
-        {
+        let Err(error) = self.replace(reason).await else { return };
+        // A full server serves the connections that it has.
+        let can_be_kept = matches!(reason, ConnectionState::Suspect | ConnectionState::Full);
+        if can_be_kept && error.is_full() && self.generation.has_answered_lately() {
+            return;
+        }
+        if self.shared.lost.send_replace(Some(error.outage())).is_none() {
             tracing::error!(error.message = %error, "no new connections to the database");
             tokio::spawn(keep_looking(Arc::downgrade(&self.shared)));
         }
@@ -326,7 +292,7 @@ impl Lease {
             return Ok(());
         }
         // A server that does not answer is tried last: cut off from its group, it may still believe to be the primary.
-        let is_doubtful = matches!(reason, ConnectionState::Suspect | ConnectionState::Refused);
+        let is_doubtful = matches!(reason, ConnectionState::Suspect | ConnectionState::Full | ConnectionState::Refused);
         let from = replacement.server + usize::from(is_doubtful);
         let found = servers.connect(from).await;
         replacement.ended = Some(Instant::now());

@@ -34,16 +34,27 @@ const SQLITE: [&str; 3] = [
        "deletedAt" = "deletedAt" WHERE "id" = -1"#,
 ];
 
-/// Fails if a table is missing or older than this version, or if the user lacks a right on it. It is two statements,
-/// for each second.
-pub(super) async fn check_tables(connection: &DatabaseConnection, engine: Engine) -> Result<(), StoreError> {
+/// Fails if the tables are older than this version.
+pub(super) async fn check_version(connection: &DatabaseConnection, engine: Engine) -> Result<(), StoreError> {
     let rows = connection.query_all_raw(engine.statement(VERSIONS.to_owned(), Vec::new())).await?;
     let applied: Vec<String> = rows.iter().map(|row| row.try_get_by_index(0)).collect::<Result<_, _>>()?;
     if Migrator::migrations().iter().any(|migration| !applied.iter().any(|version| version == migration.name())) {
         return Err(StoreError::outdated_schema());
     }
-    connection.execute_unprepared(&writes(engine)).await?;
     Ok(())
+}
+
+/// What to run, one after another, to know that no table or column is missing and that the user lacks no right on them:
+/// one round trip, each second.
+///
+/// One of several servers that take writes waits for the others before each statement. There each statement is by
+/// itself, so that each has the time of a statement.
+pub(super) fn round_trips(engine: Engine, is_one_of_several: bool) -> Vec<String> {
+    if is_one_of_several {
+        WRITES.iter().map(|sql| engine.statement((*sql).to_owned(), Vec::new()).sql).collect()
+    } else {
+        vec![writes(engine)]
+    }
 }
 
 /// All of them in one text: one round trip.

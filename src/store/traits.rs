@@ -52,6 +52,8 @@ pub trait Store: Clone + Send + Sync + 'static {
     fn writers(&self) -> usize;
 
     /// Fails if the store cannot be reached, takes no writes, or has no tables that the service can use.
+    ///
+    /// [`StoreError::LostRace`] and [`StoreError::TooSlow`] say that it answers, and that a lock hides the tables.
     fn ping(&self) -> impl Future<Output = Result<(), StoreError>> + Send;
 }
 

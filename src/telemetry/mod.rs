@@ -105,14 +105,14 @@ pub fn flush(within: Duration) {
 }
 
 /// Prints the reason why the process ends, as one line: in the format of the log, or, before the log is started, as
-/// JSON if `LOG_FORMAT` says so.
+/// JSON if `IDENTITY_LOG_FORMAT` says so, or, without that, `LOG_FORMAT`.
 pub fn print_fatal(reason: &str) {
     let reason: String = reason.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     match LOG.get() {
         Some(log) => log.queue.push(log.style.fatal(&reason).as_bytes()),
         None => {
-            let asks_for_json = |name| std::env::var_os(name).is_some_and(|value| value == "json");
-            let is_json = ["LOG_FORMAT", "IDENTITY_LOG_FORMAT"].into_iter().any(asks_for_json);
+            let format = ["IDENTITY_LOG_FORMAT", "LOG_FORMAT"].into_iter().find_map(std::env::var_os);
+            let is_json = format.is_some_and(|format| format == "json");
             let style = LineStyle::new(if is_json { LogFormat::Json } else { LogFormat::Text });
             // A failure to write to stderr cannot be reported.
             let _ = io::stderr().write_all(style.fatal(&reason).as_bytes());

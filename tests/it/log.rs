@@ -122,6 +122,8 @@ async fn a_fatal_error_is_json_if_the_log_is() {
     let parsed: Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("not one line of JSON: {line}"));
     assert_eq!(status, Some(2));
     assert!(parsed["message"].as_str().is_some_and(|text| text.starts_with("QUEUE_LIMIT (environment)")), "{line}");
+    let (_, line) = fatal(&[("LOG_FORMAT", "json"), ("IDENTITY_LOG_FORMAT", "text"), ("QUEUE_LIMIT", "none")]);
+    assert!(line.starts_with("identity: QUEUE_LIMIT"), "the prefix wins, also before the log starts: {line}");
 }
 
 async fn a_wrong_password_is_said_once(database: TestDatabase) {

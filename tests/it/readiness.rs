@@ -18,6 +18,7 @@ pub fn register(suite: &mut Suite) {
     register!(suite.on_all(): tables_that_are_gone, a_schema_that_is_behind);
     register!(suite.on(&[Backend::Sqlite]): a_file_that_cannot_be_written);
     register!(suite.on(&Backend::SERVERS): a_user_who_may_only_read, a_user_who_is_locked_out);
+    register!(suite.on(&[Backend::Mariadb, Backend::Mysql]): a_user_who_does_not_see_the_tables);
     register!(suite.on(&[Backend::Mysql]): a_password_that_is_expired);
     register!(suite.on(&[Backend::Postgres]): a_database_that_takes_no_connections);
     register!(suite.on(&[Backend::Mariadb]): a_time_limit_of_the_server);
@@ -178,6 +179,13 @@ impl User {
         }
     }
 
+    /// What the service says when it starts as this user. It must refuse.
+    async fn migrate(&self) -> String {
+        let mut database = self.database.clone();
+        database.url.clone_from(&self.url);
+        database.unmigrated_store().await.migrate_up().await.expect_err("a refusal").to_string()
+    }
+
     async fn drop(self) {
         if !self.is_mysql() {
             self.run("DROP OWNED BY {user}").await;
@@ -205,6 +213,18 @@ async fn a_user_who_may_only_read(database: TestDatabase) {
     user.grant("INSERT").await;
     is_usable_again(&service).await;
     service.stop().await;
+    user.drop().await;
+}
+
+/// MySQL and MariaDB hide tables and columns from a user without a right on them.
+async fn a_user_who_does_not_see_the_tables(database: TestDatabase) {
+    let user = User::create(&database).await;
+    user.run("GRANT SELECT ON {database}.seaql_migrations TO {user}").await;
+    let refusal = user.migrate().await;
+    assert!(refusal.contains("lacks a right"), "{refusal}");
+    user.run("GRANT SELECT (id) ON {database}.Contact TO {user}").await;
+    let refusal = user.migrate().await;
+    assert!(refusal.contains("lacks a right"), "{refusal}");
     user.drop().await;
 }
 
@@ -303,6 +323,7 @@ async fn a_time_limit_of_the_server(database: TestDatabase) {
         let call = service.caller();
         let refusal = call.identify_within(Duration::from_secs(5), api, Some("b@x.de"), Some("1")).await.unwrap_err();
         assert_eq!((refusal.code, refusal.retry), (Code::Unavailable, true), "{refusal:?}");
+        assert_eq!(call.get("/readyz").await, 200, "it is about one customer");
     }
     lock.rollback().await.unwrap();
     is_usable_again(&service).await;

@@ -153,3 +153,20 @@ async fn health_outlives_a_panic() {
     };
     time::timeout(Duration::from_secs(60), turns).await.unwrap();
 }
+
+/// A time limit of the server ends a statement about one customer.
+#[tokio::test(start_paused = true)]
+async fn a_statement_that_the_server_ends_fails_alone() {
+    for (at, known) in [(Step::Read, "known"), (Step::Apply, "new")] {
+        let resolver = start(&poisoned(at, Fault::CutShort));
+        let calls = (0..40).map(|n| {
+            let email = if n % 8 == 0 { format!("poison{n}@x") } else { format!("{known}{n}@x") };
+            let call = resolver.identify(observation(&[&email]), deadline());
+            async move { (n, call.await) }
+        });
+        for (n, answer) in join_all(calls).await {
+            assert_eq!(answer.err(), (n % 8 == 0).then_some(IdentifyError::Unavailable), "{n}");
+        }
+        assert!(resolver.database_state().borrow().is_usable());
+    }
+}

@@ -36,6 +36,7 @@ pub(crate) enum Fault {
     IdTaken,
     Unavailable,
     TooSlow,
+    CutShort,
 }
 
 /// Chooses the fault by the step, its identifiers, and the number of earlier steps of the same kind.
@@ -125,6 +126,7 @@ impl FaultyStore {
             Some(Fault::LostRace) => Err(StoreError::LostRace(cause())),
             Some(Fault::Rejected) => Err(StoreError::Rejected(cause())),
             Some(Fault::IdTaken) => Err(StoreError::IdTaken(cause())),
+            Some(Fault::CutShort) => Err(StoreError::CutShort(cause())),
             Some(Fault::Unavailable) => Err(StoreError::Unavailable(cause())),
             Some(Fault::TooSlow) => Err(StoreError::TooSlow(self.large_latency)),
         }

@@ -17,6 +17,7 @@ use std::collections::BTreeSet;
 
 use sea_orm::{ConnectionTrait, DbErr};
 
+use super::error::{Outage, StoreError};
 use super::sql::Engine;
 pub(super) use catalogue::Catalogue;
 use compare::{Strictness, differences};
@@ -64,6 +65,9 @@ pub enum ForeignSchema {
 pub(super) enum CheckError {
     #[error(transparent)]
     Foreign(#[from] ForeignSchema),
+    /// The user may not read a table. MySQL hides it, or columns of it, as if they were not there.
+    #[error("{}", Outage::Rights)]
+    Rights,
     #[error(transparent)]
     Database(#[from] DbErr),
 }
@@ -102,6 +106,7 @@ pub(super) async fn check_tables(
         let is_applied = applied.contains(table.migration);
         let Some(name) = catalogue.table_named(table.name) else {
             if is_applied {
+                require_rights(connection, engine, table, table.name).await?;
                 return Err(ForeignSchema::Missing(table.name.to_owned()).into());
             }
             continue;
@@ -109,6 +114,9 @@ pub(super) async fn check_tables(
         let found = catalogue.describe(connection, name).await?;
         let strictness = if is_applied { Strictness::Own } else { Strictness::Exact };
         if let Some(difference) = differences(engine, table, &found, strictness).into_iter().next() {
+            if is_applied {
+                require_rights(connection, engine, table, name).await?;
+            }
             return Err(ForeignSchema::OtherTable { table: name.to_owned(), difference }.into());
         }
         if !is_applied && catalogue.has_rows(connection, name).await? {
@@ -116,6 +124,20 @@ pub(super) async fn check_tables(
         }
     }
     Ok(catalogue)
+}
+
+/// Fails if the user lacks the right to read a column of this table, whether or not it can be seen.
+async fn require_rights(
+    connection: &impl ConnectionTrait,
+    engine: Engine,
+    table: &Table,
+    name: &str,
+) -> Result<(), CheckError> {
+    let columns: Vec<String> = table.columns.iter().map(|column| format!(r#""{}""#, column.name)).collect();
+    let sql = format!(r#"SELECT {} FROM "{name}" WHERE 1 = 0"#, columns.join(", "));
+    let read = connection.query_one_raw(engine.statement(sql, Vec::new())).await;
+    let lacks_right = read.is_err_and(|error| StoreError::from(error).outage() == Outage::Rights);
+    if lacks_right { Err(CheckError::Rights) } else { Ok(()) }
 }
 
 /// Returns the tables of these migrations that have rows.

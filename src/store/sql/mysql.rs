@@ -82,8 +82,10 @@ pub(crate) fn session(lock_wait: LockWait) -> String {
 }
 
 /// See [`Engine::tables_sql`](super::Engine::tables_sql). MySQL can fold the names of tables, by a setting.
+/// MariaDB has a type of its own for tables that keep their history.
 pub(super) const TABLES: &str = "SELECT CAST(TABLE_NAME AS CHAR), 1, CAST(@@lower_case_table_names <> 0 AS SIGNED) \
-     FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE() AND TABLE_TYPE = 'BASE TABLE' ORDER BY TABLE_NAME";
+     FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE() \
+     AND TABLE_TYPE IN ('BASE TABLE', 'SYSTEM VERSIONED') ORDER BY TABLE_NAME";
 
 /// See [`Engine::columns_sql`](super::Engine::columns_sql).
 pub(super) const COLUMNS: &str = "SELECT CAST(COLUMN_NAME AS CHAR), \
@@ -233,10 +235,11 @@ pub(crate) fn store_error(number: u16) -> StoreError {
         1020 | 1205 | 1213 | 1243 | 1412 | 1615 | 3101 | 3572 | 8002 | 8022 | 8028 | 9007 => {
             StoreError::LostRace(cause)
         }
-        // Too many connections or prepared statements, out of memory, shutdown, read-only, killed, a time-out of the
-        // server's own, locked for a backup, group without a majority, server outside its group or behind it, disk
-        // full; user or password refused, to a connection made while they are changed; TiDB's storage not reached or
-        // busy.
+        // A time limit of MariaDB, of MySQL.
+        1969 | 3024 => StoreError::CutShort(cause),
+        // Too many connections or prepared statements, out of memory, shutdown, read-only, killed, locked for a backup,
+        // group without a majority, server outside its group or behind it, disk full; user or password refused, to a
+        // connection made while they are changed; TiDB's storage not reached or busy.
         1021
         | 1030
         | 1037
@@ -265,8 +268,6 @@ pub(crate) fn store_error(number: u16) -> StoreError {
         | 1792
         | 1836
         | 1927
-        | 1969
-        | 3024
         | 3098
         | 3100
         | 3168

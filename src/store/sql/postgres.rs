@@ -151,9 +151,11 @@ pub(crate) fn store_error(code: &str, routine: Option<&str>) -> StoreError {
         "23505" => StoreError::DuplicateKey(cause),
         // Serialization failure, deadlock, lock timeout; a transaction that has failed already; see above.
         "40001" | "40P01" | "55P03" | "25P02" | "0A000" | "26000" => StoreError::LostRace(cause),
-        // A read-only transaction (a standby), one that was idle or open for too long, a cancelled statement, a
-        // commit of unknown outcome; user or password refused, to a connection made while they are changed.
-        "25006" | "25P03" | "25P04" | "57014" | "40003" | "28000" | "28P01" => StoreError::Unavailable(cause),
+        // A statement cancelled by statement_timeout or by an administrator.
+        "57014" => StoreError::CutShort(cause),
+        // A read-only transaction (a standby), one that was idle or open for too long, a commit of unknown outcome;
+        // user or password refused, to a connection made while they are changed.
+        "25006" | "25P03" | "25P04" | "40003" | "28000" | "28P01" => StoreError::Unavailable(cause),
         // Connection exceptions, insufficient resources, operator intervention, I/O.
         _ if ["08", "53", "57", "58"].iter().any(|class| code.starts_with(class)) => StoreError::Unavailable(cause),
         _ => StoreError::Rejected(cause),
