@@ -130,7 +130,7 @@ impl Draft {
         }
         let (_, primary) = self.primary;
         let link_of = |id| if id == primary { Link::Primary } else { Link::SecondaryOf(primary) };
-        for row in self.stored.iter().flat_map(|(_, identity)| identity.rows()) {
+        for (row, is_root) in self.stored.iter().flat_map(|(_, identity)| rows_of(identity)) {
             let id = ContactRef::Stored(row.id);
             let link = link_of(id);
             let is_linked = match (row.link, link) {
@@ -143,6 +143,10 @@ impl Draft {
                     // The identity has all rows that are linked to its root: they move together.
                     (Link::SecondaryOf(from), Link::SecondaryOf(to)) => {
                         moves.insert(from, to);
+                        if is_root {
+                            // It stands in for a row that does not exist. Others see the change by it.
+                            relinks.push(Relink { contact: row.id, link });
+                        }
                     }
                     _ => relinks.push(Relink { contact: row.id, link }),
                 }
@@ -184,4 +188,10 @@ impl Draft {
         contacts.sort_by_key(|(contact, _)| contact.age()); // Stable, so runs that are sorted already cost little.
         PlannedIdentity::Changed(contacts)
     }
+}
+
+/// Returns all rows of an identity, and whether each is its root.
+fn rows_of(identity: &Identity) -> impl Iterator<Item = (&Contact, bool)> {
+    let root = identity.root();
+    identity.rows().map(move |row| (row, row.id == root))
 }

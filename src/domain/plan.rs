@@ -134,8 +134,8 @@ impl Plan {
         self.new_contacts.is_empty() && self.relinks.is_empty() && self.merges.is_empty()
     }
 
-    /// Returns the stored contacts whose rows it writes, but for those that it moves. These include the root of every
-    /// identity that it changes.
+    /// Returns the stored contacts whose rows it writes, but for those that it only moves. These include the root
+    /// ([`Identity::root`]) of every identity that it changes.
     pub fn written(&self) -> BTreeSet<ContactId> {
         self.relinks.iter().map(|relink| relink.contact).chain(self.touched.iter().copied()).collect()
     }

@@ -235,6 +235,19 @@ fn the_oldest_live_contact_stands_in_for_a_deleted_primary() {
     assert_eq!(plan.new_contacts[0].link, Link::SecondaryOf(second));
 }
 
+/// The row that stands in for a deleted primary is written with the others, so that everyone sees the merge by it.
+#[test]
+fn a_merge_writes_the_root_of_an_identity_whose_primary_is_gone() {
+    let left = [2_u8, 3].map(|id| contact(id.into(), id.into(), id, Link::SecondaryOf(ContactId(1))));
+    let known = [identity(left.to_vec()), identity(vec![contact(9, 0, 9, Link::Primary)])];
+    let both = [identifier(IdentifierKind::Email, 3), identifier(IdentifierKind::Email, 9)];
+    let plan = plan(&[observing(both)], &Snapshot::new(known.to_vec()), Timestamp(40), 10);
+    let survivor = ContactRef::Stored(ContactId(9));
+    assert_eq!(plan.moves, [Move { from: ContactId(1), to: survivor }]);
+    assert_eq!(plan.relinks, [Relink { contact: known[0].root(), link: Link::SecondaryOf(survivor) }]);
+    assert_eq!(plan.written(), known.iter().map(Identity::root).collect());
+}
+
 /// The root that a change locks is a row that exists.
 #[test]
 fn the_root_is_a_row() {

@@ -17,9 +17,9 @@ use tokio::sync::{Mutex, mpsc};
 use super::admission::Permit;
 use super::job::{BatchId, Job, ReplyReceiver};
 use super::panic_guard::Worker;
-use super::read_lane::ReadLane;
+use super::read_lane::{Matched, ReadLane};
 use super::read_queue::LookupGroup;
-use crate::domain::{Identifier, Identity, Observation};
+use crate::domain::{Identifier, Identity, Observation, Snapshot};
 use crate::store::Store;
 
 /// Returns the jobs of a batch and the receivers of their replies.
@@ -73,7 +73,9 @@ impl<S: Store> BatchLane<S> {
             while let Some(job) = jobs.next_if(|job| group.has_room_for(job)) {
                 group.push(job);
             }
-            self.reader.read(group.jobs, |job, matched| pending.may_answer(&job.observation, matched)).await;
+            let may_answer =
+                |job: &Job, read: &Snapshot, matched: Matched<'_>| pending.may_answer(&job.observation, read, matched);
+            self.reader.read(group.jobs, may_answer).await;
         }
     }
 }
@@ -85,24 +87,30 @@ struct PendingIdentifiers(HashSet<Identifier>);
 impl PendingIdentifiers {
     /// Returns whether the read may answer the next observation of the batch with the identity that it matched. If not,
     /// the observation goes to the write lanes, so its identifiers are added.
-    fn may_answer(&mut self, observation: &Observation, matched: Option<&Identity>) -> bool {
-        let may_answer = matched.is_some_and(|identity| !self.has_any_of(identity));
+    fn may_answer(&mut self, observation: &Observation, read: &Snapshot, matched: Matched<'_>) -> bool {
+        let may_answer = matched.is_some_and(|identity| !self.has_any_of(identity, read));
         if !may_answer {
             self.0.extend(observation.identifiers().iter().cloned());
         }
         may_answer
     }
 
-    fn has_any_of(&self, identity: &Identity) -> bool {
+    /// Goes through the fewer: the pending identifiers, or those of the identity. Many items may be about one identity
+    /// of 10,000 contacts.
+    fn has_any_of(&self, identity: &Arc<Identity>, read: &Snapshot) -> bool {
+        if self.0.len() <= identity.contacts().len() {
+            let is_owner = |owner: &Arc<Identity>| Arc::ptr_eq(owner, identity);
+            return self.0.iter().any(|identifier| read.owner_of(identifier).is_some_and(is_owner));
+        }
         let mut owned = identity.contacts().iter().flat_map(|contact| contact.identifiers.iter());
-        !self.0.is_empty() && owned.any(|identifier| self.0.contains(identifier))
+        owned.any(|identifier| self.0.contains(identifier))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{Contact, ContactId, IdentifierKind, Link, Snapshot, Timestamp};
+    use crate::domain::{Contact, ContactId, IdentifierKind, Link, Timestamp};
 
     fn identifier(value: &str) -> Identifier {
         let kind = if value.contains('@') { IdentifierKind::Email } else { IdentifierKind::Phone };
@@ -120,7 +128,7 @@ mod tests {
 
     fn may_answer(pending: &mut PendingIdentifiers, values: &[&str], by: &Snapshot) -> bool {
         let observation = observation(values);
-        pending.may_answer(&observation, by.matched(&observation).map(AsRef::as_ref))
+        pending.may_answer(&observation, by, by.matched(&observation))
     }
 
     #[test]
@@ -150,12 +158,35 @@ mod tests {
         assert!(!may_answer(&mut pending, &["c@x"], &merged));
     }
 
+    /// It compares the other way round when more is ahead than the identity has.
+    #[test]
+    fn whose_identifier_went_ahead_has_to_wait_however_much_is_ahead() {
+        let many = |id: i64| {
+            let link = if id == 1 { Link::Primary } else { Link::SecondaryOf(ContactId(1)) };
+            let identifiers = observation(&[&format!("{id}@x")]).identifiers().to_vec();
+            Contact::new(ContactId(id), identifiers, Timestamp(id), link)
+        };
+        let many = Identity::new((1..=10).map(many).collect()).unwrap();
+        let snapshot = Snapshot::new(vec![many, known(11, &["a@x", "1"])]);
+        let mut pending = PendingIdentifiers::default();
+        for number in 0..20 {
+            assert!(!may_answer(&mut pending, &[&format!("new{number}@x")], &snapshot));
+            assert!(may_answer(&mut pending, &["9@x"], &snapshot) && may_answer(&mut pending, &["a@x"], &snapshot));
+        }
+        let of_many = observation(&["3@x"]).identifiers().to_vec();
+        for mut pending in [PendingIdentifiers::default(), pending] {
+            pending.0.extend(of_many.iter().cloned());
+            assert!(may_answer(&mut pending, &["a@x"], &snapshot));
+            assert!(!may_answer(&mut pending, &["9@x"], &snapshot));
+        }
+    }
+
     /// A read without the latest state answers nothing, and the order holds all the same.
     #[test]
     fn what_a_read_does_not_match_is_ahead() {
         let mut pending = PendingIdentifiers::default();
         let snapshot = Snapshot::new(vec![known(1, &["a@x", "1"])]);
-        assert!(!pending.may_answer(&observation(&["a@x"]), None));
+        assert!(!pending.may_answer(&observation(&["a@x"]), &snapshot, None));
         assert!(!may_answer(&mut pending, &["1"], &snapshot));
     }
 }

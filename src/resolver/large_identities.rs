@@ -79,8 +79,11 @@ impl LargeIdentities {
     }
 
     /// Remembers that a statement about these identifiers alone took too long: their identity must be huge.
+    ///
+    /// If one of them belongs to a large identity already, they keep its root, and so still share a statement with its
+    /// other identifiers.
     pub(super) fn note_slow(&self, asked: &[Identifier]) {
-        let Some(first) = asked.first() else { return };
+        let Some(first) = asked.first().filter(|_| self.find(asked).is_none()) else { return };
         // Nobody knows the root. A number that no row has stands in for it until a read succeeds.
         let root = ContactId(-(self.hash(first) as i64 & i64::MAX));
         self.remember(root, 0, Vec::new(), asked);

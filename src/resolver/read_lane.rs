@@ -41,9 +41,18 @@ impl ReadResult {
     ///
     /// It skips an identity that was read without its root: such a read was seen on a MySQL cluster
     /// (docs/reliability.md).
-    fn matched(&self, observation: &Observation) -> Option<&Arc<Identity>> {
+    fn matched(&self, observation: &Observation) -> Matched<'_> {
         self.snapshot.matched(observation).filter(|identity| self.is_latest && identity.missing_root().is_none())
     }
+}
+
+/// The identity that would answer a job, if there is one.
+pub(super) type Matched<'a> = Option<&'a Arc<Identity>>;
+
+/// Returns whether all jobs are about the same large identity, as far as known.
+fn are_about_one_large(jobs: &[Job]) -> bool {
+    let first = jobs.first().and_then(|job| job.large);
+    first.is_some() && jobs.iter().all(|job| job.large == first)
 }
 
 impl<S: Store> Worker for ReadLane<S> {
@@ -52,7 +61,7 @@ impl<S: Store> Worker for ReadLane<S> {
             if lookup.group.large().is_none() {
                 self.admission.record_waits(Queue::Read, queued(&lookup.group.jobs));
             }
-            self.read(lookup.group.jobs, |_, _| true).await;
+            self.read(lookup.group.jobs, |_, _, _| true).await;
             drop(lookup.turn);
         }
     }
@@ -68,24 +77,22 @@ impl<S: Store> ReadLane<S> {
     /// It answers a job if one identity owns all of its identifiers, the read has the latest state, and `may_answer`
     /// agrees. The other jobs go to the write lanes in order. When the database rejects the statement, the group is
     /// halved until the faulty job is alone, so that it does not fail its neighbours. When the statement is too slow,
-    /// each job is looked up alone: halves would each be as slow.
-    pub(super) async fn read(&self, jobs: Vec<Job>, mut may_answer: impl FnMut(&Job, Option<&Identity>) -> bool) {
+    /// each job is looked up alone: halves would each be as slow. Jobs about one large identity are slow together.
+    pub(super) async fn read(&self, jobs: Vec<Job>, mut may_answer: impl FnMut(&Job, &Snapshot, Matched<'_>) -> bool) {
         let mut groups = vec![jobs];
-        let mut too_slow = None;
+        let mut too_slow: Vec<(LargeRoot, StoreError)> = Vec::new();
         while let Some(mut jobs) = groups.pop() {
-            if let Some(error) = &too_slow
-                && jobs.iter().all(|job| self.large.find(job.identifiers()).is_some())
-            {
-                reply_error(jobs, error); // About the identity that was too slow a moment ago.
+            let is_about = |root| jobs.iter().all(|job| self.large.find(job.identifiers()) == Some(root));
+            if let Some((_, error)) = too_slow.iter().find(|(root, _)| is_about(*root)) {
+                reply_error(jobs, error); // About an identity that was too slow a moment ago.
                 continue;
             }
-            let large = jobs.first().and_then(|job| job.large);
             match self.look_up(&mut jobs).await {
                 Ok(result) => {
-                    self.note_large(&jobs, large, &result.snapshot);
+                    self.note_large(&jobs, &result.snapshot);
                     for job in jobs {
                         let matched = result.matched(&job.observation);
-                        let may_answer = may_answer(&job, matched.map(Arc::as_ref));
+                        let may_answer = may_answer(&job, &result.snapshot, matched);
                         match matched.filter(|_| may_answer) {
                             Some(identity) => job.reply_matched(identity),
                             None => self.send_to_write(job, &result.snapshot),
@@ -94,12 +101,13 @@ impl<S: Store> ReadLane<S> {
                 }
                 Err(error) if error.is_unavailable() => reply_error(jobs, &error),
                 Err(error @ (StoreError::TooSlow(_) | StoreError::CutShort(_)))
-                    if jobs.len() == 1 || large.is_some() =>
+                    if jobs.len() == 1 || are_about_one_large(&jobs) =>
                 {
                     tracing::warn!(error.message = %error, "a read took too long");
                     jobs.iter().for_each(|job| self.large.note_slow(job.identifiers()));
+                    let root = jobs.first().and_then(|job| self.large.find(job.identifiers()));
                     reply_error(jobs, &error);
-                    too_slow = Some(error);
+                    too_slow.extend(root.map(|root| (root, error)));
                 }
                 Err(StoreError::TooSlow(_) | StoreError::CutShort(_)) => {
                     groups.extend(jobs.into_iter().rev().map(|job| vec![job]))
@@ -116,15 +124,14 @@ impl<S: Store> ReadLane<S> {
         }
     }
 
-    /// Remembers which identities are large, and that this one is large no more.
-    fn note_large(&self, jobs: &[Job], large: Option<LargeRoot>, snapshot: &Snapshot) {
-        if jobs.is_empty() {
-            return; // Nothing was read.
-        }
+    /// Remembers which identities are large, and which of those that the jobs are about are large no more.
+    fn note_large(&self, jobs: &[Job], snapshot: &Snapshot) {
         let identities = || snapshot.identities().iter().filter(|identity| is_large(identity));
-        if let Some(root) = large.filter(|root| identities().all(|identity| identity.root() != *root)) {
-            self.large.forget(root);
-        }
+        let mut forgotten: Vec<LargeRoot> = jobs.iter().filter_map(|job| job.large).collect();
+        forgotten.sort_unstable();
+        forgotten.dedup();
+        forgotten.retain(|root| identities().all(|identity| identity.root() != *root));
+        forgotten.into_iter().for_each(|root| self.large.forget(root));
         for identity in identities() {
             let is_owner = |owner: &Arc<Identity>| Arc::ptr_eq(owner, identity);
             let owns = |identifier: &&Identifier| snapshot.owner_of(identifier).is_some_and(is_owner);

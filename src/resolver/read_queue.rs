@@ -3,6 +3,7 @@
 //! It gathers waiting jobs into groups, one group for each look-up statement. An idle service looks a job up at once,
 //! and a busy service shares a statement among many jobs.
 
+use std::collections::VecDeque;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,12 +37,15 @@ impl LookupGroup {
         self.free == 0
     }
 
-    /// Returns whether a job fits. Jobs about a large identity share a statement with nobody else.
+    /// Returns whether a job fits. Jobs about a large identity share a statement with nobody else, but for jobs of the
+    /// same batch: otherwise a batch that is about large and small ones in turn would read a large one for each item.
     pub(super) fn has_room_for(&self, job: &Job) -> bool {
-        job.identifiers().len() <= self.free && job.large == self.large()
+        let is_of_same_batch =
+            || job.batch.is_some() && self.jobs.first().is_some_and(|first| first.batch == job.batch);
+        job.identifiers().len() <= self.free && (job.large == self.large() || is_of_same_batch())
     }
 
-    /// Returns the large identity that it is about.
+    /// Returns the large identity that its first job is about.
     pub(super) fn large(&self) -> Option<LargeRoot> {
         self.jobs.first().and_then(|first| first.large)
     }
@@ -62,15 +66,15 @@ pub(super) struct ReadyLookup {
 /// Jobs that wait for a look-up. All read lanes share it.
 pub(super) struct ReadQueue {
     arriving: mpsc::UnboundedReceiver<Job>,
-    /// The first job of the next group: it did not fit into the last one.
-    next_first: Option<Job>,
+    /// Jobs that did not fit into an earlier group, in order. The first one begins the next group.
+    left: VecDeque<Job>,
     /// One permit, which the running statement holds.
     turn: Arc<Semaphore>,
 }
 
 impl ReadQueue {
     pub(super) fn new(arriving: mpsc::UnboundedReceiver<Job>) -> Self {
-        Self { arriving, next_first: None, turn: Arc::new(Semaphore::new(1)) }
+        Self { arriving, left: VecDeque::new(), turn: Arc::new(Semaphore::new(1)) }
     }
 
     /// Returns the waiting jobs that fit into one statement. Returns `None` when the resolver is gone.
@@ -79,12 +83,15 @@ impl ReadQueue {
     /// full. Databases plan each statement anew, so small groups are expensive: on MySQL a look-up takes 195 us for one
     /// request, 44 us for each of 8 and 19 us for each of 64 (docs/benchmarks.md).
     pub(super) async fn next(&mut self) -> Option<ReadyLookup> {
-        let first = match self.next_first.take() {
+        let first = match self.left.pop_front() {
             Some(job) => job,
             None => self.arriving.recv().await?,
         };
         let turn = Arc::clone(&self.turn).try_acquire_owned().ok();
         let mut lookup = ReadyLookup { group: LookupGroup::new(first), turn };
+        for job in std::mem::take(&mut self.left) {
+            self.add(job, &mut lookup);
+        }
         self.take_arrived(&mut lookup);
         if lookup.turn.is_none() {
             let _ = timeout(MAX_GATHER_TIME, self.gather(&mut lookup)).await;
@@ -96,7 +103,7 @@ impl ReadQueue {
     async fn gather(&mut self, lookup: &mut ReadyLookup) {
         let turn = Arc::clone(&self.turn).acquire_owned();
         let mut turn = pin!(turn);
-        while !lookup.group.is_full() && self.next_first.is_none() {
+        while !lookup.group.is_full() {
             tokio::select! {
                 biased;
                 turn = &mut turn => {
@@ -113,19 +120,23 @@ impl ReadQueue {
 
     /// Adds the jobs that have arrived and fit.
     fn take_arrived(&mut self, lookup: &mut ReadyLookup) {
-        while self.next_first.is_none()
+        while !lookup.group.is_full()
             && let Ok(job) = self.arriving.try_recv()
         {
             self.add(job, lookup);
         }
     }
 
+    /// Adds a job, or leaves it for a later group. A job with too many identifiers also ends the group, so that no
+    /// later one overtakes it. A job about another large identity does not: callers of two in turn share statements.
     fn add(&mut self, job: Job, lookup: &mut ReadyLookup) {
         if lookup.group.has_room_for(&job) {
-            lookup.group.push(job);
-        } else {
-            self.next_first = Some(job);
+            return lookup.group.push(job);
         }
+        if lookup.group.free < job.identifiers().len() {
+            lookup.group.free = 0;
+        }
+        self.left.push_back(job);
     }
 }
 
@@ -177,15 +188,32 @@ mod tests {
     async fn jobs_about_a_large_identity_share_a_statement_with_each_other_only() {
         let (send, arriving) = mpsc::unbounded_channel();
         let mut queue = ReadQueue::new(arriving);
-        for (phone, root) in [(1, 7), (2, 7), (3, 8), (4, 7)] {
+        for (phone, root) in [(1, 7), (2, 8), (3, 7), (4, 9), (5, 8), (6, 7)] {
             let mut job = job(phone);
             job.large = Some(ContactId(root));
             send.send(job).unwrap();
         }
-        let mut sizes = Vec::new();
+        let mut groups = Vec::new();
         for _ in 0..3 {
-            sizes.push(queue.next().await.unwrap().group.jobs.len());
+            let jobs = queue.next().await.unwrap().group.jobs;
+            groups.push(jobs.iter().map(|job| job.identifiers()[0].value().to_owned()).collect::<Vec<_>>());
         }
-        assert_eq!(sizes, [2, 1, 1]);
+        assert_eq!(groups, [vec!["1", "3", "6"], vec!["2", "5"], vec!["4"]]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_job_with_two_identifiers_is_not_overtaken() {
+        let (send, arriving) = mpsc::unbounded_channel();
+        let mut queue = ReadQueue::new(arriving);
+        (1..MAX_LOOKUP).for_each(|phone| send.send(job(phone)).unwrap());
+        let two = ["a", "b"].map(|value| Identifier::from_stored(IdentifierKind::Email, value));
+        let deadline = (Instant::now() + Duration::from_secs(1)).into_std();
+        send.send(Job::new(Observation::new(two).unwrap(), deadline, Permit::for_test()).0).unwrap();
+        send.send(job(MAX_LOOKUP)).unwrap();
+        let first = queue.next().await.unwrap();
+        assert_eq!(first.group.jobs.len(), MAX_LOOKUP - 1);
+        let second = queue.next().await.unwrap();
+        let sizes: Vec<_> = second.group.jobs.iter().map(|job| job.identifiers().len()).collect();
+        assert_eq!(sizes, [2, 1]);
     }
 }

@@ -5,8 +5,9 @@
 //! shares a key with a running group or with an earlier waiting job. All other waiting jobs go to the next free lane
 //! together.
 //!
-//! A group is about one large identity, or about none. The transaction of a large one takes long, and delays nobody
-//! else. One such group runs at a time, and does not count as a running lane.
+//! A group is about one large identity (and has other jobs of the same batch), or about none. The transaction of a
+//! large one takes long. One such group runs at a time. It takes a lane, but does not count as a running one: the other
+//! jobs do not gather because of it, and take the next free lane at once. With one lane (SQLite) they wait for it.
 //!
 //! A second lane starts when there are enough jobs for two, or when the first lane takes long. Jobs that a locked row
 //! blocks leave their lane. They keep a reservation of their own, so they delay only the jobs that share a key with

@@ -51,7 +51,7 @@ pub async fn encode<F: BatchFormat + Sync>(
     limit: usize,
     deadline: Instant,
 ) -> Result<(Vec<u8>, ItemCounts), ApiError> {
-    let mut slices = Slices::until(deadline);
+    let mut slices = Slices::of_answer(deadline);
     let mut too_large = Vec::new();
     format.error(&ApiError::AnswerTooLarge { limit }, &mut too_large);
 

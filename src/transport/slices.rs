@@ -13,13 +13,27 @@ const SLICE: Duration = Duration::from_micros(200);
 #[derive(Debug)]
 pub struct Slices {
     deadline: Instant,
+    /// What happens to the work at the deadline.
+    at_deadline: AtDeadline,
     slice_ends: Instant,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum AtDeadline {
+    Fail,
+    GoOn,
 }
 
 impl Slices {
     /// Begins the first slice of work that must end by the deadline of its call.
     pub fn until(deadline: Instant) -> Self {
-        Self { deadline, slice_ends: Instant::now() + SLICE }
+        Self { deadline, at_deadline: AtDeadline::Fail, slice_ends: Instant::now() + SLICE }
+    }
+
+    /// Begins the first slice of encoding an answer. At the deadline it goes on without a pause, because a pause would
+    /// end the call: results that are known by then reach the caller. The size of an answer bounds this work.
+    pub fn of_answer(deadline: Instant) -> Self {
+        Self { at_deadline: AtDeadline::GoOn, ..Self::until(deadline) }
     }
 
     /// Lets other tasks run if the slice is over.
@@ -32,7 +46,10 @@ impl Slices {
             return Ok(());
         }
         if now >= self.deadline {
-            return Err(IdentifyError::DeadlineExceeded);
+            return match self.at_deadline {
+                AtDeadline::Fail => Err(IdentifyError::DeadlineExceeded),
+                AtDeadline::GoOn => Ok(()),
+            };
         }
         yield_now().await;
         self.slice_ends = Instant::now() + SLICE;
@@ -50,11 +67,13 @@ mod tests {
     fn others_get_their_turn_after_each_slice_and_the_deadline_ends_the_work() {
         let now = Instant::now();
         let long = now + Duration::from_secs(60);
-        let mut slices = Slices { deadline: long, slice_ends: long };
+        let mut slices = Slices { deadline: long, at_deadline: AtDeadline::Fail, slice_ends: long };
         assert_eq!(slices.pause().now_or_never(), Some(Ok(())));
         slices.slice_ends = now;
         assert_eq!(slices.pause().now_or_never(), None, "it yields");
         slices.deadline = now;
         assert_eq!(slices.pause().now_or_never(), Some(Err(IdentifyError::DeadlineExceeded)));
+        slices.at_deadline = AtDeadline::GoOn;
+        assert_eq!(slices.pause().now_or_never(), Some(Ok(())), "an answer goes on");
     }
 }

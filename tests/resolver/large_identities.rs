@@ -1,8 +1,9 @@
 use std::time::Duration;
 
 use futures::future::join_all;
-use identity::domain::{Identifier, Outcome};
+use identity::domain::{Identifier, IdentifierKind, Observation, Outcome};
 use identity::resolver::{Identify, IdentifyError, Resolver};
+use identity::store::MAX_LOOKUP;
 use tokio::time::{Instant, sleep};
 
 use crate::faults::{deadline, queue_settings};
@@ -130,4 +131,90 @@ async fn a_statement_that_takes_too_long_fails_alone() {
     assert!(!state.has_changed().unwrap(), "it could be reached all the time");
     // The first time each of the forty goes alone. After that it goes alone.
     assert!(store.count(Step::Read) <= 42 + 10 * 3, "{}", store.count(Step::Read));
+}
+
+/// Returns a batch about the large identity and about known customers in turn, the large one first.
+fn large_and_known_in_turn(items: usize) -> Vec<Observation> {
+    let email = |item| if item % 2 == 0 { "large1@x".to_owned() } else { format!("known{item}@x") };
+    (0..items).map(|item| observation(&[&email(item)])).collect()
+}
+
+/// Every read makes its own copy of the large identity, and the answers keep it.
+#[tokio::test(start_paused = true)]
+async fn a_batch_about_a_large_identity_and_others_in_turn_reads_it_a_few_times() {
+    let store = FaultyStore::slow(Duration::from_millis(1), Duration::from_millis(1));
+    let resolver = start(&store);
+    resolver.identify(observation(&["large1@x"]), deadline()).await.unwrap();
+    let answers = resolver.identify_all(large_and_known_in_turn(1_000), deadline()).await.unwrap();
+    assert!(answers.iter().flatten().all(|answer| answer.outcome == Outcome::Matched));
+    assert_eq!(answers.iter().flatten().count(), 1_000);
+    let reads = store.count(Step::Read);
+    assert!(reads <= 1 + 1_000_usize.div_ceil(MAX_LOOKUP), "{reads}");
+}
+
+fn too_slow_from(first: usize, is_slow: impl Fn(&str) -> bool + Send + Sync + 'static) -> FaultyStore {
+    FaultyStore::new(move |step, all, before| {
+        let is_slow = step == Step::Read && before >= first && all.iter().any(|one| is_slow(one.value()));
+        is_slow.then_some(Fault::TooSlow)
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_large_identity_that_takes_too_long_does_not_fail_the_rest_of_its_batch() {
+    let store = too_slow_from(1, |value| value == "large1@x");
+    let resolver = start(&store);
+    resolver.identify(observation(&["large1@x"]), deadline()).await.unwrap();
+    let answers = resolver.identify_all(large_and_known_in_turn(100), deadline()).await.unwrap();
+    for (item, answer) in answers.into_iter().enumerate() {
+        assert_eq!(answer.err(), (item % 2 == 0).then_some(IdentifyError::DeadlineExceeded), "{item}");
+    }
+    let reads = store.count(Step::Read);
+    assert!(reads <= 1 + 1 + 1 + 50, "all together, then the large one once and each other one: {reads}");
+}
+
+/// Only what is about the slow one fails untried.
+#[tokio::test(start_paused = true)]
+async fn a_large_identity_that_takes_too_long_fails_no_other_large_one() {
+    let store = too_slow_from(2, |value| value == "large1@x");
+    let resolver = start(&store);
+    for email in ["large1@x", "large2@x"] {
+        resolver.identify(observation(&[email]), deadline()).await.unwrap();
+    }
+    let batch = ["large1@x", "large2@x", "large1@x", "large2@x"].map(|email| observation(&[email]));
+    let answers = resolver.identify_all(batch.to_vec(), deadline()).await.unwrap();
+    let is_answered: Vec<bool> = answers.iter().map(Result::is_ok).collect();
+    assert_eq!(is_answered, [false, true, false, true]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn large_identities_that_take_too_long_are_tried_once_for_a_batch() {
+    let store = too_slow_from(2, |value| value.starts_with("large"));
+    let resolver = start(&store);
+    let emails = ["large1@x", "large2@x"];
+    for email in emails {
+        resolver.identify(observation(&[email]), deadline()).await.unwrap();
+    }
+    let batch = (0..50).map(|item| observation(&[emails[item % 2]])).collect();
+    let answers = resolver.identify_all(batch, deadline()).await.unwrap();
+    assert!(answers.iter().all(Result::is_err));
+    assert_eq!(store.count(Step::Read), 2 + 1 + 2, "all together, then each once");
+}
+
+/// They share a statement because the service remembers whose identifiers they ask for.
+#[tokio::test(start_paused = true)]
+async fn callers_of_a_large_identity_still_share_a_statement_after_one_took_too_long() {
+    let store = too_slow_from(1, |value| value.starts_with("9010"));
+    let resolver = start(&store);
+    let answer = resolver.identify(observation(&["large1@x"]), deadline()).await.unwrap();
+    let phones = answer.identity.values(IdentifierKind::Phone).into_iter().take(16);
+    let phones: Vec<_> = phones.map(|phone| Identifier::from_stored(IdentifierKind::Phone, phone)).collect();
+    let ask = async || {
+        let before = store.count(Step::Read);
+        let calls = phones.iter().map(|phone| Observation::new([phone.clone()]).unwrap());
+        let answers = join_all(calls.map(|observation| resolver.identify(observation, deadline()))).await;
+        assert!(answers.iter().all(Result::is_err));
+        store.count(Step::Read) - before
+    };
+    let (first, second) = (ask().await, ask().await);
+    assert!(first <= 2 && second <= 2, "{first}, then {second}");
 }

@@ -58,7 +58,7 @@ impl<R: Identify> IdentityApi<R> {
         let Parsed { observation, ignored } = parsed(&request.into_inner(), &self.settings)?;
         let answered = Answered { answer: resolver.identify(observation, deadline).await?, ignored };
         let room = self.settings.limits.answer_limit.saturating_sub(ENVELOPE);
-        let slices = &mut Slices::until(deadline);
+        let slices = &mut Slices::of_answer(deadline);
         let listing = Listing::in_slices(&answered.answer.identity, convert::SIZES, room, slices).await?;
         Ok((convert::response(&answered, &listing), answered.answer.outcome))
     }
