@@ -1,5 +1,5 @@
 use std::io;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Once};
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -33,14 +33,23 @@ impl Lines {
     }
 }
 
-#[test]
-fn a_flood_of_reset_calls_is_sampled_and_counted() {
-    const RESETS: usize = 1_000;
+/// Collects what this thread logs, as lines of JSON, until the guard is dropped.
+fn collect() -> (Lines, tracing::subscriber::DefaultGuard) {
+    // tracing asks the only subscriber there is whether it wants an event. On a thread of another test that would be
+    // none at all, and the event would stay off for good. So there is always another one.
+    static OF_ALL_THREADS: Once = Once::new();
+    OF_ALL_THREADS.call_once(|| tracing_subscriber::fmt().with_writer(io::sink).init());
     let lines = Lines::default();
     let writer = lines.clone();
     let subscriber = tracing_subscriber::fmt().json().with_writer(move || writer.clone()).finish();
+    (lines, tracing::subscriber::set_default(subscriber))
+}
+
+#[test]
+fn a_flood_of_reset_calls_is_sampled_and_counted() {
+    const RESETS: usize = 1_000;
+    let (lines, _guard) = collect();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let _guard = tracing::subscriber::set_default(subscriber);
     runtime.block_on(
         async {
             let server = Server::start(Script::Slow(Duration::from_secs(3_600))).await;
@@ -69,12 +78,9 @@ fn a_flood_of_reset_calls_is_sampled_and_counted() {
 
 #[test]
 fn every_call_has_one_line_without_personal_data() {
-    let lines = Lines::default();
-    let writer = lines.clone();
-    let subscriber = tracing_subscriber::fmt().json().with_writer(move || writer.clone()).finish();
+    let (lines, _guard) = collect();
     // One thread, so that the subscriber of this test sees the server's tasks, and only them.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let _guard = tracing::subscriber::set_default(subscriber);
     runtime.block_on(
         async {
             let server = Server::start(Script::Answer(Outcome::Linked)).await;
