@@ -29,7 +29,7 @@ const PING_IDLE_FOR: Duration = Duration::from_secs(1);
 /// The part of the time of a statement in which it must have its connection. The pool tries again and again while
 /// PostgreSQL starts or has no connection left. It must give up before the statement is given up: afterwards nobody
 /// knows that it was the connection that was missing.
-const CONNECTION_WITHIN: f64 = 0.75;
+const CONNECTION_WITHIN: f64 = 0.9;
 
 /// How long a connection may take to close.
 pub(super) const CLOSE_WITHIN: Duration = Duration::from_secs(10);
