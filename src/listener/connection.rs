@@ -244,7 +244,7 @@ impl Lifetime {
         tokio::select! {
             () = streams_end => {}
             () = self.state.stalled(self.settings.send_timeout) => {}
-            // Its client does not answer the good-bye.
+            // The client does not close the connection after GOAWAY.
             () = self.state.idle_for(self.limits.close_grace) => {}
         }
     }

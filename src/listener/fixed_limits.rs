@@ -41,7 +41,7 @@ pub struct ConnectionLimits {
     pub ping_timeout: Duration,
     /// Maximum health and reflection streams that one connection has open.
     pub probe_streams: usize,
-    /// How long a connection without calls may stay open after it was told to close.
+    /// How long a connection without calls may stay open after the service sent it the request to close.
     pub close_grace: Duration,
     /// How long the streams of a connection go on after `MAX_CONNECTION_AGE`.
     pub age_grace: Duration,

@@ -23,8 +23,8 @@ pub(super) struct Job {
     pub(super) owned: Vec<Identifier>,
     /// The batch that it belongs to.
     pub(super) batch: Option<BatchId>,
-    /// The large identity that it is about, as far as known. Of the jobs about others, it shares a statement only with
-    /// those of its batch.
+    /// The large identity that the job is about, if it is known. Of the jobs about others, it shares a statement only
+    /// with those of its batch.
     pub(super) large: Option<LargeRoot>,
     /// Since when it waits in its present queue.
     pub(super) queued: tokio::time::Instant,

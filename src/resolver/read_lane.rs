@@ -49,7 +49,7 @@ impl ReadResult {
 /// The identity that would answer a job, if there is one.
 pub(super) type Matched<'a> = Option<&'a Arc<Identity>>;
 
-/// Returns whether all jobs are about the same large identity, as far as known.
+/// Returns whether all jobs are known to be about the same large identity.
 fn are_about_one_large(jobs: &[Job]) -> bool {
     let first = jobs.first().and_then(|job| job.large);
     first.is_some() && jobs.iter().all(|job| job.large == first)

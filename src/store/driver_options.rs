@@ -1,4 +1,4 @@
-//! What the drivers are told beside the URL, and what they would not say clearly.
+//! The options that the drivers get beside the URL, and a clear error for a TLS file that cannot be read.
 
 use std::fs::File;
 

@@ -183,7 +183,7 @@ async fn streams_of_an_old_connection_say_why_they_end() {
     let watch = HealthClient::new(server.channel().await).watch(HealthCheckRequest::default()).await;
     let mut watch = watch.unwrap().into_inner();
     watch.message().await.unwrap().unwrap();
-    // It goes on for a while after the connection was told to close.
+    // The call continues for a while after the service asked the client to close the connection.
     sleep(Duration::from_millis(500)).await;
     send.send(pb::StreamIdentifyRequest { correlation_id: "c".into(), request: Some(request()) }).await.unwrap();
     answers.message().await.unwrap().unwrap();

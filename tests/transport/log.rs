@@ -35,8 +35,9 @@ impl Lines {
 
 /// Collects what this thread logs, as lines of JSON, until the guard is dropped.
 fn collect() -> (Lines, tracing::subscriber::DefaultGuard) {
-    // tracing asks the only subscriber there is whether it wants an event. On a thread of another test that would be
-    // none at all, and the event would stay off for good. So there is always another one.
+    // With one subscriber in the process, tracing asks the subscriber of the current thread whether it wants an event,
+    // and keeps the answer. The thread of another test has none, so the event would stay disabled for all threads. A
+    // second subscriber prevents this.
     static OF_ALL_THREADS: Once = Once::new();
     OF_ALL_THREADS.call_once(|| tracing_subscriber::fmt().with_writer(io::sink).init());
     let lines = Lines::default();
