@@ -27,7 +27,10 @@ fn expensive() -> Vec<(&'static str, String)> {
         ("quotes", format!("\"{}\"@x.de", "\\\"".repeat(120))),
         ("accents", format!("a{}@x.de", "\u{301}".repeat(123))),
         ("invisible", format!("{}a@x.de", "\u{200b}".repeat(80))),
-        ("long", "é".repeat(500)),
+        ("marks", format!("a{}@x.de", "\u{301}\u{327}".repeat(61))),
+        ("decomposed", format!("{}@x.de", "e\u{301}".repeat(160))),
+        ("long", "é".repeat(250)),
+        ("too long", "é".repeat(500)),
     ]
 }
 
