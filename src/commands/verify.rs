@@ -42,5 +42,7 @@ pub async fn verify(settings: &Settings, args: VerifyArgs) -> anyhow::Result<boo
     let database = Database::wait_and_connect_existing(&settings.database).await?;
     ensure!(database.is_migrated().await?, "the database lacks migrations: run `identity migrate up`");
     database.check_tables().await?;
-    verify::verify(database, settings.identify.phone_region, args.mode(), args.format).await
+    let is_well = verify::verify(database.clone(), settings.identify.phone_region, args.mode(), args.format).await?;
+    database.close().await;
+    Ok(is_well)
 }

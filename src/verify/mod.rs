@@ -5,6 +5,7 @@
 //! | `finding` | the kinds of broken invariants, and how to add one |
 //! | `check` | decides each invariant by one row and the rows that it points at |
 //! | `subject` | one row that may be damaged |
+//! | `handled` | which identities are repaired or planned already |
 //! | `connected` | the contacts that belong together, with canonical identifiers |
 //! | `repair_plan` | what a repair changes |
 //! | `repair` | the transaction of a repair, under the resolver's locks |
@@ -17,6 +18,7 @@
 mod check;
 mod connected;
 mod finding;
+mod handled;
 mod preview;
 mod repair;
 mod repair_plan;
@@ -24,7 +26,6 @@ mod repairs;
 mod report;
 mod subject;
 
-use std::collections::BTreeSet;
 use std::io::IsTerminal;
 
 use anyhow::Context;
@@ -34,12 +35,13 @@ pub use finding::Finding;
 pub use repairs::Repair;
 pub use report::{FindingFormat, VerifyMode};
 
-use crate::domain::{ContactId, Region};
+use crate::domain::Region;
 use crate::store::audit::{ContactRow, Rows};
-use crate::store::{Database, StoreError};
+use crate::store::{Database, Store, StoreError};
 use check::{check_contact, check_identifier, check_merge};
+use handled::Handled;
 use preview::Preview;
-use report::FindingWriter;
+use report::{FindingWriter, Treatment};
 use subject::Subject;
 
 /// Rows in one statement. So many that the round trip costs little, and a few MB at most.
@@ -58,9 +60,16 @@ pub async fn verify(
     format: FindingFormat,
 ) -> anyhow::Result<bool> {
     let report = FindingWriter::begin(format, mode).context("cannot print the findings")?;
-    let preview = Preview::default();
-    let mut verification =
-        Verification { database, region, mode, report, preview, progress: ProgressBar::hidden(), last_contact: None };
+    let mut verification = Verification {
+        database,
+        region,
+        mode,
+        report,
+        preview: Preview::default(),
+        handled: Handled::default(),
+        progress: ProgressBar::hidden(),
+        last_contact: None,
+    };
     if mode == VerifyMode::Plan {
         verification.plan_joins().await?;
     }
@@ -79,6 +88,7 @@ struct Verification {
     mode: VerifyMode,
     report: FindingWriter,
     preview: Preview,
+    handled: Handled,
     progress: ProgressBar,
     /// The id up to which contacts were read.
     last_contact: Option<i64>,
@@ -89,10 +99,19 @@ impl Verification {
     async fn plan_joins(&mut self) -> anyhow::Result<()> {
         self.show_progress("joins", self.database.last_contact().await.map_err(read_error)?.unsigned_abs())?;
         while let Some(rows) = self.next_contacts().await? {
-            for subject in self.suspects(&rows) {
-                let contacts = BTreeSet::from([subject]);
-                let plan = repair::plan_repair(&self.database, &contacts, self.region).await.map_err(read_error)?;
-                for join in plan.map(|plan| self.preview.joins(&plan)).unwrap_or_default() {
+            let subjects = self.suspects(&rows);
+            self.handled.begin_page(subjects.iter().filter_map(Subject::about));
+            for subject in &subjects {
+                if self.handled.has_failed(subject.root()) {
+                    continue;
+                }
+                let Self { database, region, handled, preview, .. } = self;
+                let joins = match subject.joins(database, *region, handled, preview).await {
+                    Ok(joins) => joins,
+                    // The finding says so.
+                    Err(error) => self.go_on_after(error, subject).await.map(|_| Vec::new())?,
+                };
+                for join in joins {
                     let report = &mut self.report;
                     let printed = self.progress.suspend(|| report.write_join(&join));
                     printed.context("cannot print the findings")?;
@@ -107,7 +126,7 @@ impl Verification {
         while let Some(rows) = self.next_contacts().await? {
             self.report.counts.contacts += rows.len() as u64;
             let suspects = self.suspects(&rows);
-            self.confirm_and_report(suspects.into_iter().map(|id| Subject::Contact(id.0)).collect()).await?;
+            self.confirm_and_report(suspects).await?;
         }
         Ok(())
     }
@@ -121,9 +140,8 @@ impl Verification {
         Ok(self.last_contact.is_some().then_some(rows))
     }
 
-    fn suspects(&self, rows: &[ContactRow]) -> Vec<ContactId> {
-        let suspects = rows.iter().filter(|row| !check_contact(row, self.region).is_empty());
-        suspects.map(|row| row.contact.id).collect()
+    fn suspects(&self, rows: &[ContactRow]) -> Vec<Subject> {
+        rows.iter().filter(|row| !check_contact(row, self.region).is_empty()).map(Subject::contact).collect()
     }
 
     async fn check_identifiers(&mut self) -> anyhow::Result<()> {
@@ -146,7 +164,7 @@ impl Verification {
             self.report.counts.identifiers += rows.len() as u64;
             self.progress.set_position(self.report.counts.identifiers);
             let suspects = rows.into_iter().filter(|row| check_identifier(row).is_some());
-            self.confirm_and_report(suspects.map(|row| Subject::Identifier(row.kind, row.value)).collect()).await?;
+            self.confirm_and_report(suspects.map(Subject::identifier).collect()).await?;
         }
     }
 
@@ -158,7 +176,7 @@ impl Verification {
             after = last.id;
             self.report.counts.merges += rows.len() as u64;
             let suspects = rows.iter().filter(|row| !check_merge(row).is_empty());
-            self.confirm_and_report(suspects.map(|row| Subject::Merge(row.id)).collect()).await?;
+            self.confirm_and_report(suspects.map(Subject::merge).collect()).await?;
         }
     }
 
@@ -171,32 +189,56 @@ impl Verification {
                 confirmed.push((subject, findings));
             }
         }
+        self.handled.begin_page(confirmed.iter().filter_map(|(subject, _)| subject.about()));
         for (subject, mut findings) in confirmed {
-            let (mut repairs, mut left) = (Vec::new(), findings.clone());
-            match self.mode {
-                VerifyMode::Report => {}
-                VerifyMode::Plan => {
-                    let planned = subject.plan(&self.database, region).await.map_err(read_error)?;
-                    repairs = self.preview.unprinted(planned);
-                }
-                VerifyMode::Repair => {
-                    let cannot = |error: StoreError| anyhow::anyhow!("cannot repair: {error}");
-                    repairs = subject.repair(&self.database, region).await.map_err(cannot)?;
-                    left = subject.findings(&self.database, region).await.map_err(read_error)?;
-                    // A blank value that was cleared can leave a contact without any identifier.
-                    findings.extend(left.iter().filter(|left| !findings.contains(left)).cloned().collect::<Vec<_>>());
-                }
-            }
+            let treatment = self.treat(&subject, &findings).await?;
+            // A blank value that was cleared can leave a contact without any identifier.
+            let new = treatment.left.iter().filter(|left| !findings.contains(left));
+            findings.extend(new.cloned().collect::<Vec<_>>());
             let report = &mut self.report;
-            let print = || {
-                for finding in &findings {
-                    report.write_finding(finding, !left.contains(finding), &std::mem::take(&mut repairs))?;
-                }
-                Ok::<(), std::io::Error>(())
-            };
-            self.progress.suspend(print).context("cannot print the findings")?;
+            let printed = self.progress.suspend(|| report.write_findings(&findings, treatment));
+            printed.context("cannot print the findings")?;
         }
         Ok(())
+    }
+
+    /// Repairs a damaged row or plans its repair, as the mode says.
+    async fn treat(&mut self, subject: &Subject, findings: &[Finding]) -> anyhow::Result<Treatment> {
+        let mut treatment = Treatment { left: findings.to_vec(), ..Treatment::default() };
+        if self.mode == VerifyMode::Report {
+            return Ok(treatment);
+        }
+        if self.handled.has_failed(subject.root()) {
+            treatment.failure = Some("the attempt for its identity failed".to_owned());
+            return Ok(treatment);
+        }
+        let Self { database, region, handled, preview, .. } = self;
+        let done = if self.mode == VerifyMode::Plan {
+            subject.plan(database, *region, handled, preview).await.map(|planned| treatment.repairs = planned)
+        } else {
+            subject.repair(database, *region, handled, &mut treatment.repairs).await
+        };
+        if let Err(error) = done {
+            treatment.failure = Some(self.go_on_after(error, subject).await?);
+        }
+        if self.mode == VerifyMode::Repair {
+            treatment.left = subject.findings(&self.database, self.region).await.map_err(read_error)?;
+        }
+        Ok(treatment)
+    }
+
+    /// Goes on after the attempt to repair an identity, or to plan that, failed: the others must not suffer. Returns
+    /// the reason, in words for operators.
+    ///
+    /// # Errors
+    /// If the database is lost.
+    async fn go_on_after(&mut self, error: StoreError, subject: &Subject) -> anyhow::Result<String> {
+        if error.is_unavailable() {
+            // The statement may have been slow because of its data, and the database answers others.
+            self.database.ping().await.map_err(|lost| anyhow::anyhow!("the database is lost: {lost}"))?;
+        }
+        self.handled.fail(subject.root());
+        Ok(error.to_string())
     }
 
     /// Starts a progress bar on stderr, which appears only on a terminal.

@@ -21,6 +21,8 @@ pub(super) struct Preview {
     joined: HashSet<u64>,
     /// The hashes of the repairs that were printed under a finding.
     printed: HashSet<u64>,
+    /// The hashes of the identifiers whose row gets a new owner, or is deleted.
+    settled: HashSet<u64>,
 }
 
 impl Preview {
@@ -37,6 +39,23 @@ impl Preview {
     /// Returns those of these repairs that were not printed yet.
     pub(super) fn unprinted(&mut self, repairs: Vec<Repair>) -> Vec<Repair> {
         repairs.into_iter().filter(|repair| self.printed.insert(self.hasher.hash_one(repair))).collect()
+    }
+
+    /// Remembers whose rows this plan settles.
+    pub(super) fn note_settled(&mut self, plan: &RepairPlan) {
+        for identifier in plan.settled() {
+            let hash = self.row_hash(identifier.kind().name(), identifier.value().as_bytes());
+            self.settled.insert(hash);
+        }
+    }
+
+    /// Returns whether an earlier plan settles the row of this identifier.
+    pub(super) fn is_settled(&self, kind: &str, value: &[u8]) -> bool {
+        self.settled.contains(&self.row_hash(kind, value))
+    }
+
+    fn row_hash(&self, kind: &str, value: &[u8]) -> u64 {
+        self.hasher.hash_one((kind, value))
     }
 
     /// Returns a join if another identity would get the same identifier.

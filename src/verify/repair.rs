@@ -15,18 +15,29 @@ const MAX_ATTEMPTS: u32 = 20;
 /// The longest pause between two attempts: longer than the transactions of the service.
 const MAX_PAUSE: Duration = Duration::from_millis(100);
 
-/// Repairs these contacts and all contacts that belong to them. Returns what it changed.
+/// What a repair did.
+#[derive(Debug, Default)]
+pub(super) struct Repaired {
+    /// What it changed.
+    pub(super) repairs: Vec<Repair>,
+    /// The contacts that it covered: all that belong together. Another repair of them would find nothing to do.
+    pub(super) contacts: BTreeSet<ContactId>,
+}
+
+/// Repairs this contact and all contacts that belong to it.
 ///
-/// It changes nothing when all is well, and when other transactions kept changing the rows.
-pub(super) async fn repair_contacts(
+/// It changes nothing when all is well. When other transactions kept changing the rows, it covers nothing.
+pub(super) async fn repair_contact(
     database: &Database,
-    contacts: &BTreeSet<ContactId>,
+    contact: ContactId,
     region: Option<Region>,
-) -> Result<Vec<Repair>, StoreError> {
+) -> Result<Repaired, StoreError> {
+    tracing::debug!(contact = contact.0, "repairing an identity");
+    let contacts = BTreeSet::from([contact]);
     let mut locked = contacts.clone();
     for _ in 0..MAX_ATTEMPTS {
-        match attempt(database, contacts, &locked, region).await {
-            Ok(RepairAttempt::Done(repairs)) => return Ok(repairs),
+        match attempt(database, &contacts, &locked, region).await {
+            Ok(RepairAttempt::Done(repaired)) => return Ok(repaired),
             Ok(RepairAttempt::ContactsChanged(concerned)) => locked = concerned,
             Err(StoreError::LostRace(_) | StoreError::DuplicateKey(_)) => {
                 tokio::time::sleep(MAX_PAUSE.mul_f64(fastrand::f64())).await;
@@ -34,11 +45,11 @@ pub(super) async fn repair_contacts(
             Err(error) => return Err(error),
         }
     }
-    Ok(Vec::new())
+    Ok(Repaired::default())
 }
 
 enum RepairAttempt {
-    Done(Vec<Repair>),
+    Done(Repaired),
     /// The repair concerns contacts that it had not locked. Holds all contacts to lock.
     ContactsChanged(BTreeSet<ContactId>),
 }
@@ -61,7 +72,7 @@ async fn attempt(
     }
     let now = transaction.now().await?;
     let Some(mut planned) = found.plan_repair(now) else {
-        return Ok(RepairAttempt::Done(Vec::new()));
+        return Ok(RepairAttempt::Done(Repaired { repairs: Vec::new(), contacts: concerned }));
     };
     if transaction.must_write_what_it_locks() {
         let unwritten = locked - &planned.plan.written();
@@ -69,7 +80,7 @@ async fn attempt(
     }
     write(&mut transaction, &planned).await?;
     transaction.commit().await?;
-    Ok(RepairAttempt::Done(planned.repairs))
+    Ok(RepairAttempt::Done(Repaired { repairs: planned.repairs, contacts: concerned }))
 }
 
 async fn write(transaction: &mut DatabaseTransaction, planned: &RepairPlan) -> Result<(), StoreError> {
@@ -87,11 +98,21 @@ async fn write(transaction: &mut DatabaseTransaction, planned: &RepairPlan) -> R
     Ok(())
 }
 
-/// Returns what a repair of these contacts would write, without a lock: other transactions may change it meanwhile.
+/// What a repair would do.
+#[derive(Debug)]
+pub(super) struct Planned {
+    /// What it would write. `None` when all is well.
+    pub(super) plan: Option<RepairPlan>,
+    /// The contacts that it would cover.
+    pub(super) contacts: BTreeSet<ContactId>,
+}
+
+/// Plans what [`repair_contact`] would do, without a lock: other transactions may change it meanwhile.
 pub(super) async fn plan_repair(
     database: &Database,
-    contacts: &BTreeSet<ContactId>,
+    contact: ContactId,
     region: Option<Region>,
-) -> Result<Option<RepairPlan>, StoreError> {
-    Ok(ConnectedContacts::read(database, contacts, region).await?.plan_repair(Timestamp(0)))
+) -> Result<Planned, StoreError> {
+    let found = ConnectedContacts::read(database, &BTreeSet::from([contact]), region).await?;
+    Ok(Planned { plan: found.plan_repair(Timestamp(0)), contacts: found.contacts.into_keys().collect() })
 }

@@ -41,6 +41,8 @@ pub(super) struct Counts {
     pub(super) found: u64,
     /// Broken invariants that were repaired.
     pub(super) repaired: u64,
+    /// Broken invariants whose repair, or whose plan, failed.
+    pub(super) failed: u64,
     /// With `--plan`: identities that would be joined with an older one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) joins_planned: Option<u64>,
@@ -54,6 +56,17 @@ pub(super) struct FindingWriter {
     pub(super) counts: Counts,
 }
 
+/// What was done about the findings of a row.
+#[derive(Debug, Default)]
+pub(super) struct Treatment {
+    /// The changes, made or planned.
+    pub(super) repairs: Vec<Repair>,
+    /// The findings that are left.
+    pub(super) left: Vec<Finding>,
+    /// Why the repair, or its plan, failed.
+    pub(super) failure: Option<String>,
+}
+
 /// A finding in JSON.
 #[derive(Serialize)]
 struct JsonFinding<'a> {
@@ -62,6 +75,8 @@ struct JsonFinding<'a> {
     repaired: bool,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     repairs: &'a [Repair],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    failure: Option<&'a str>,
 }
 
 impl FindingWriter {
@@ -96,35 +111,59 @@ impl FindingWriter {
         }
     }
 
-    /// Prints a finding, whether it was repaired, and the changes of the repair, made or planned.
-    pub(super) fn write_finding(&mut self, finding: &Finding, repaired: bool, repairs: &[Repair]) -> io::Result<()> {
+    /// Prints the findings of a row, and what was done about them. The changes are printed with the first finding.
+    pub(super) fn write_findings(&mut self, findings: &[Finding], treatment: Treatment) -> io::Result<()> {
+        let Treatment { repairs, left, failure } = treatment;
+        for (number, finding) in findings.iter().enumerate() {
+            let repairs = if number == 0 { &repairs[..] } else { &[] };
+            let is_left = left.contains(finding);
+            self.write_finding(finding, !is_left, repairs, failure.as_deref().filter(|_| is_left))?;
+        }
+        Ok(())
+    }
+
+    fn write_finding(
+        &mut self,
+        finding: &Finding,
+        repaired: bool,
+        repairs: &[Repair],
+        failure: Option<&str>,
+    ) -> io::Result<()> {
         let mut out = io::stdout().lock();
         match self.format {
             FindingFormat::Text => {
+                let is_planned = self.mode == VerifyMode::Plan;
                 writeln!(out, "{finding}{}", if repaired { " (repaired)" } else { "" })?;
                 for repair in repairs {
-                    let is_planned = self.mode == VerifyMode::Plan;
                     writeln!(out, "  {}", if is_planned { repair.planned() } else { repair.done() })?;
+                }
+                if let Some(failure) = failure {
+                    writeln!(out, "  not {}: {failure}", if is_planned { "planned" } else { "repaired" })?;
                 }
             }
             FindingFormat::Json => {
                 let comma = if self.counts.found == 0 { "" } else { "," };
-                write!(out, "{comma}\n{}", serde_json::to_string(&JsonFinding { finding, repaired, repairs })?)?;
+                let finding = JsonFinding { finding, repaired, repairs, failure };
+                write!(out, "{comma}\n{}", serde_json::to_string(&finding)?)?;
             }
         }
         self.counts.found += 1;
         self.counts.repaired += u64::from(repaired);
+        self.counts.failed += u64::from(failure.is_some());
         Ok(())
     }
 
     /// Prints the counts and the end of the output. Returns the counts.
     pub(super) fn end(self) -> io::Result<Counts> {
-        let Counts { contacts, identifiers, merges, found, repaired, joins_planned } = self.counts;
+        let Counts { contacts, identifiers, merges, found, repaired, failed, joins_planned } = self.counts;
         let mut out = io::stdout().lock();
         match self.format {
             FindingFormat::Text => {
                 let what = if found == 1 { "finding" } else { "findings" };
                 let mut done = if repaired > 0 { format!(", {repaired} repaired") } else { String::new() };
+                if failed > 0 {
+                    done += &format!(", {failed} failed");
+                }
                 done.extend(joins_planned.map(|joins| format!(", joins planned: {joins}")));
                 writeln!(
                     out,

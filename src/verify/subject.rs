@@ -1,102 +1,168 @@
 //! One row that may be damaged: how to check it again, how to repair it, and what a repair would do.
 
-use std::collections::BTreeSet;
-
 use super::check::{check_contact, check_identifier, check_merge};
 use super::finding::Finding;
-use super::repair::{plan_repair, repair_contacts};
-use super::repair_plan::RepairPlan;
+use super::handled::Handled;
+use super::preview::Preview;
+use super::repair::{plan_repair, repair_contact};
 use super::repairs::Repair;
 use crate::domain::{ContactId, Region};
-use crate::store::audit::Rows;
+use crate::store::audit::{ContactRow, IdentifierRow, MergeRow, Rows};
 use crate::store::{Database, StoreError};
 
-/// A row, by its key.
+/// A row.
 #[derive(Debug)]
-pub(super) enum Subject {
+pub(super) struct Subject {
+    key: Key,
+    /// The identity that a repair would change, if one would.
+    identity: Option<Concerned>,
+}
+
+#[derive(Debug)]
+enum Key {
     Contact(i64),
     /// Kind and value.
     Identifier(String, Vec<u8>),
     Merge(i64),
 }
 
+/// An identity that a row is about.
+#[derive(Clone, Copy, Debug)]
+struct Concerned {
+    contact: ContactId,
+    /// The id by which the identity is found.
+    root: ContactId,
+}
+
 impl Subject {
+    pub(super) fn contact(row: &ContactRow) -> Self {
+        let (contact, root) = (row.contact.id, row.contact.root());
+        Self { key: Key::Contact(contact.0), identity: Some(Concerned { contact, root }) }
+    }
+
+    pub(super) fn identifier(row: IdentifierRow) -> Self {
+        let contact = row.owner.id;
+        let root = row.owner.found.map_or(contact, |found| found.root);
+        Self { key: Key::Identifier(row.kind, row.value), identity: Some(Concerned { contact, root }) }
+    }
+
+    /// No repair changes it: the tables do not say which contact was meant, or why the merge was undone.
+    pub(super) fn merge(row: &MergeRow) -> Self {
+        Self { key: Key::Merge(row.id), identity: None }
+    }
+
+    /// Returns the contact that the row is about.
+    pub(super) fn about(&self) -> Option<ContactId> {
+        self.identity.map(|identity| identity.contact)
+    }
+
+    /// Returns the id by which the identity of the row is found.
+    pub(super) fn root(&self) -> Option<ContactId> {
+        self.identity.map(|identity| identity.root)
+    }
+
     /// Reads the row again and returns what is wrong with it now.
     pub(super) async fn findings(
         &self,
         database: &Database,
         region: Option<Region>,
     ) -> Result<Vec<Finding>, StoreError> {
-        Ok(match self {
-            Self::Contact(id) => {
+        Ok(match &self.key {
+            Key::Contact(id) => {
                 let rows = database.audit_contacts(Rows::Only(*id)).await?;
                 rows.iter().flat_map(|row| check_contact(row, region)).collect()
             }
-            Self::Identifier(kind, value) => {
+            Key::Identifier(kind, value) => {
                 let row = database.audit_identifier(kind, value).await?;
                 row.as_ref().and_then(check_identifier).into_iter().collect()
             }
-            Self::Merge(id) => database.audit_merges(Rows::Only(*id)).await?.iter().flat_map(check_merge).collect(),
+            Key::Merge(id) => database.audit_merges(Rows::Only(*id)).await?.iter().flat_map(check_merge).collect(),
         })
     }
 
-    /// Repairs the row, if there is only one way to do so. Returns what it changed.
-    pub(super) async fn repair(&self, database: &Database, region: Option<Region>) -> Result<Vec<Repair>, StoreError> {
-        match self {
-            Self::Contact(id) => repair_contacts(database, &BTreeSet::from([ContactId(*id)]), region).await,
-            Self::Identifier(kind, value) => repair_identifier(database, kind, value, region).await,
-            // The tables do not say which contact was meant, or why the merge was undone.
-            Self::Merge(_) => Ok(Vec::new()),
+    /// Repairs the row, if there is only one way to do so. Adds what it changed to `repairs`, also if it fails later.
+    pub(super) async fn repair(
+        &self,
+        database: &Database,
+        region: Option<Region>,
+        handled: &mut Handled,
+        repairs: &mut Vec<Repair>,
+    ) -> Result<(), StoreError> {
+        let Some(Concerned { contact, .. }) = self.identity else { return Ok(()) };
+        let Key::Identifier(kind, value) = &self.key else {
+            return repair_once(database, contact, region, handled, repairs).await;
+        };
+        // The owner's identity first: one of its live contacts may carry the identifier and becomes its owner. Contacts
+        // of other identities that carry it got it already: `verify` checks contacts first.
+        let Some(row) = database.audit_identifier(kind, value).await? else { return Ok(()) };
+        let owner = row.owner.id;
+        repair_once(database, owner, region, handled, repairs).await?;
+        let left = database.audit_identifier(kind, value).await?;
+        let is_left = left.is_some_and(|row| row.owner.id == owner && check_identifier(&row).is_some());
+        // Releases only the row that was read: the service may have given the identifier a new owner by now.
+        if is_left && database.release(kind, value, owner).await? {
+            repairs.push(Repair::Released { kind: kind.clone(), contact: owner.0 });
         }
+        Ok(())
     }
 
-    /// Returns what [`Subject::repair`] would change. Changes nothing.
-    pub(super) async fn plan(&self, database: &Database, region: Option<Region>) -> Result<Vec<Repair>, StoreError> {
-        match self {
-            Self::Contact(id) => {
-                let plan = plan_repair(database, &BTreeSet::from([ContactId(*id)]), region).await?;
-                Ok(plan.map(|plan| plan.repairs).unwrap_or_default())
+    /// Returns what [`Subject::repair`] would change and what no earlier plan printed. Changes nothing.
+    pub(super) async fn plan(
+        &self,
+        database: &Database,
+        region: Option<Region>,
+        handled: &mut Handled,
+        preview: &mut Preview,
+    ) -> Result<Vec<Repair>, StoreError> {
+        let mut repairs = Vec::new();
+        let Some(Concerned { mut contact, .. }) = self.identity else { return Ok(repairs) };
+        if let Key::Identifier(kind, value) = &self.key {
+            let Some(row) = database.audit_identifier(kind, value).await? else { return Ok(repairs) };
+            contact = row.owner.id;
+        }
+        if !handled.covers(contact) {
+            let planned = plan_repair(database, contact, region).await?;
+            handled.cover(planned.contacts);
+            if let Some(plan) = planned.plan {
+                preview.note_settled(&plan);
+                repairs = plan.repairs;
             }
-            Self::Identifier(kind, value) => plan_identifier(database, kind, value, region).await,
-            Self::Merge(_) => Ok(Vec::new()),
         }
+        if let Key::Identifier(kind, value) = &self.key
+            && !preview.is_settled(kind, value)
+        {
+            repairs.push(Repair::Released { kind: kind.clone(), contact: contact.0 });
+        }
+        Ok(preview.unprinted(repairs))
+    }
+
+    /// Returns the joins that a repair of the row would make, and that no earlier plan printed.
+    pub(super) async fn joins(
+        &self,
+        database: &Database,
+        region: Option<Region>,
+        handled: &mut Handled,
+        preview: &mut Preview,
+    ) -> Result<Vec<Repair>, StoreError> {
+        let Some(contact) = self.about().filter(|contact| !handled.covers(*contact)) else { return Ok(Vec::new()) };
+        let planned = plan_repair(database, contact, region).await?;
+        handled.cover(planned.contacts);
+        Ok(planned.plan.map(|plan| preview.joins(&plan)).unwrap_or_default())
     }
 }
 
-/// Repairs the owner's identity first: one of its live contacts may carry the identifier and becomes its owner.
-///
-/// Contacts of other identities that carry the identifier got it already: `verify` checks contacts first.
-async fn repair_identifier(
+/// Repairs the identity of a contact, unless a repair has covered it since the page began.
+async fn repair_once(
     database: &Database,
-    kind: &str,
-    value: &[u8],
+    contact: ContactId,
     region: Option<Region>,
-) -> Result<Vec<Repair>, StoreError> {
-    let Some(row) = database.audit_identifier(kind, value).await? else { return Ok(Vec::new()) };
-    let owner = row.owner.id;
-    let mut repairs = repair_contacts(database, &BTreeSet::from([owner]), region).await?;
-    let left = database.audit_identifier(kind, value).await?;
-    let is_left = left.is_some_and(|row| row.owner.id == owner && check_identifier(&row).is_some());
-    // Releases only the row that was read: the service may have given the identifier a new owner by now.
-    if is_left && database.release(kind, value, owner).await? {
-        repairs.push(Repair::Released { kind: kind.to_owned(), contact: owner.0 });
+    handled: &mut Handled,
+    repairs: &mut Vec<Repair>,
+) -> Result<(), StoreError> {
+    if !handled.covers(contact) {
+        let repaired = repair_contact(database, contact, region).await?;
+        handled.cover(repaired.contacts);
+        repairs.extend(repaired.repairs);
     }
-    Ok(repairs)
-}
-
-async fn plan_identifier(
-    database: &Database,
-    kind: &str,
-    value: &[u8],
-    region: Option<Region>,
-) -> Result<Vec<Repair>, StoreError> {
-    let Some(row) = database.audit_identifier(kind, value).await? else { return Ok(Vec::new()) };
-    let owner = row.owner.id;
-    let plan = plan_repair(database, &BTreeSet::from([owner]), region).await?;
-    let is_settled = plan.as_ref().is_some_and(|plan| plan.settles(kind, value));
-    let mut repairs = plan.map(|RepairPlan { repairs, .. }| repairs).unwrap_or_default();
-    if !is_settled {
-        repairs.push(Repair::Released { kind: kind.to_owned(), contact: owner.0 });
-    }
-    Ok(repairs)
+    Ok(())
 }

@@ -6,7 +6,7 @@ use sea_orm::{DatabaseConnection, DbBackend};
 use serde_json::{Value, json};
 
 use crate::harness::{
-    Api, Checkouts, Components, Event, Service, Suite, TestDatabase, binary, execute, query, register,
+    Api, Backend, Checkouts, Components, Event, Service, Suite, TestDatabase, binary, execute, query, register,
 };
 
 pub fn register(suite: &mut Suite) {
@@ -18,7 +18,11 @@ pub fn register(suite: &mut Suite) {
         deletion_as_documented_is_no_finding,
         more_than_a_page,
         runs_beside_live_traffic,
+        an_identity_with_many_damaged_rows_is_repaired_once,
+        many_identities_are_repaired_in_a_while,
     );
+    register!(suite.on(&[Backend::Postgres]): an_identity_whose_repair_is_too_slow_does_not_end_the_run);
+    register!(suite.on(&[Backend::Sqlite, Backend::Postgres]): an_identity_whose_repair_fails_does_not_end_the_run);
 }
 
 /// What `identity verify --format json` says, and its exit status.
@@ -373,4 +377,141 @@ async fn verify_beside(database: &TestDatabase, repair: bool) -> (i32, Value) {
     let database = database.clone();
     let flags: &[&str] = if repair { &["--repair"] } else { &[] };
     tokio::task::spawn_blocking(move || verify(&database, flags)).await.unwrap()
+}
+
+/// As the reproduction of a slow repair on MySQL.
+const DAMAGED: usize = 217;
+
+/// Customers with these e-mail addresses: one for all of them with this phone number, or one each.
+async fn many_contacts(database: &TestDatabase, phone: Option<&str>) -> DatabaseConnection {
+    let service = Service::start(database).await;
+    let event = |n| Event { email: Some(format!("e{n}@x.de")), phone: phone.map(str::to_owned) };
+    let events: Vec<Event> = (0..=DAMAGED).map(event).collect();
+    for answer in service.caller().batch(Api::Grpc, &events).await.unwrap() {
+        answer.unwrap();
+    }
+    service.stop().await;
+    database.raw().await
+}
+
+/// Runs `verify` with these flags, and counts the identities that it repairs, or tries to.
+fn verify_and_count(database: &TestDatabase, flags: &[&str]) -> (i32, Value, usize) {
+    let mut verify = binary();
+    verify.args(["verify", "--format", "json"]).args(flags).env("DATABASE_URL", &database.url);
+    let done = verify.env("RUST_LOG", "identity::verify=debug").output().expect("the binary runs");
+    let (report, log) = (String::from_utf8(done.stdout).unwrap(), String::from_utf8(done.stderr).unwrap());
+    let attempts = log.lines().filter(|line| line.contains("repairing an identity")).count();
+    (done.status.code().unwrap(), serde_json::from_str(&report).expect("one JSON object"), attempts)
+}
+
+/// The repairs under all findings.
+fn repairs(report: &Value) -> Vec<&Value> {
+    let findings = report["findings"].as_array().expect("a list").iter();
+    findings.filter_map(|finding| finding["repairs"].as_array()).flatten().collect()
+}
+
+async fn an_identity_with_many_damaged_rows_is_repaired_once(database: TestDatabase) {
+    let tables = many_contacts(&database, Some("1")).await;
+    let damage = r#"UPDATE "Contact" SET "linkPrecedence" = 'primary' WHERE "linkedId" IS NOT NULL"#;
+    assert_eq!(execute(&tables, damage).await, DAMAGED as u64);
+    let (status, plan, _) = verify_and_count(&database, &["--plan"]);
+    assert_eq!((status, findings(&plan).len(), repairs(&plan).len()), (1, DAMAGED, DAMAGED));
+    let begun = Instant::now();
+    let (status, report, attempts) = verify_and_count(&database, &["--repair"]);
+    println!("{DAMAGED} damaged rows of one identity: {} ms", begun.elapsed().as_millis());
+    assert_eq!((status, findings(&report).len(), repairs(&report).len(), attempts), (0, DAMAGED, DAMAGED, 1));
+    assert_eq!((&report["repaired"], &report["failed"]), (&json!(DAMAGED), &json!(0)));
+    clean(&database);
+
+    // Nothing can be made of these, and one look says so.
+    let damage = r#"UPDATE "Contact" SET "email" = 'nobody' WHERE "linkedId" IS NOT NULL"#;
+    assert_eq!(execute(&tables, damage).await, DAMAGED as u64);
+    let (status, report, attempts) = verify_and_count(&database, &["--repair"]);
+    let left = findings(&report).iter().filter(|finding| finding.contains("malformed")).count();
+    assert_eq!((status, left), (1, DAMAGED));
+    assert!(attempts <= 2, "once for the contacts, and once for the identifiers: {attempts}");
+    tables.close().await.unwrap();
+}
+
+/// MySQL took 35 times as long as PostgreSQL.
+async fn many_identities_are_repaired_in_a_while(database: TestDatabase) {
+    let tables = many_contacts(&database, None).await;
+    let damage = r#"UPDATE "Contact" SET "linkPrecedence" = 'secondary' WHERE "email" <> 'e0@x.de'"#;
+    assert_eq!(execute(&tables, damage).await, DAMAGED as u64);
+    let begun = Instant::now();
+    let (status, report, attempts) = verify_and_count(&database, &["--repair"]);
+    let took = begun.elapsed();
+    println!("{DAMAGED} damaged identities: {} ms", took.as_millis());
+    assert_eq!((status, findings(&report).len(), attempts), (0, DAMAGED, DAMAGED));
+    assert!(took < Duration::from_secs(15), "{took:?}");
+    clean(&database);
+    tables.close().await.unwrap();
+}
+
+/// Damages both customers, of whom the first cannot be repaired: its contact 2 cannot be written.
+async fn one_of_two_is_not_repaired(customers: &Customers, database: &TestDatabase, flags: &[&str], failure: &str) {
+    for damage in [
+        r#"UPDATE "Contact" SET "linkPrecedence" = 'secondary' WHERE "id" = $5"#,
+        r#"UPDATE "Contact" SET "linkPrecedence" = 'primary' WHERE "id" = $3"#,
+        r#"UPDATE "Contact" SET "linkPrecedence" = 'primary' WHERE "id" = $4"#,
+    ] {
+        customers.break_by(damage).await;
+    }
+    let (status, report, attempts) = verify_and_count(database, &[&["--repair"], flags].concat());
+    assert_eq!((status, attempts), (1, 2), "{report}");
+    let counts = ["found", "repaired", "failed"].map(|name| report[name].as_u64().unwrap());
+    assert_eq!(counts, [3, 1, 2], "{report}");
+    let failures: Vec<&str> =
+        report["findings"].as_array().unwrap().iter().filter_map(|one| one["failure"].as_str()).collect();
+    assert!(failures[0].contains(failure), "{report}");
+    assert_eq!(failures[1], "the attempt for its identity failed");
+    let text = binary().args(["verify", "--repair"]).args(flags).env("DATABASE_URL", &database.url).output().unwrap();
+    let text = String::from_utf8(text.stdout).unwrap();
+    assert!(text.contains("\n  not repaired: ") && text.contains("2 findings, 2 failed, in "), "{text}");
+}
+
+async fn an_identity_whose_repair_fails_does_not_end_the_run(database: TestDatabase) {
+    let customers = Customers::new(&database).await;
+    let contact = customers.ids[2];
+    let fail = if customers.tables.get_database_backend() == DbBackend::Sqlite {
+        vec![format!(
+            r#"CREATE TRIGGER "fails" BEFORE UPDATE OF "linkedId" ON "Contact" WHEN OLD."id" = {contact}
+                BEGIN SELECT RAISE(ABORT, 'no'); END"#
+        )]
+    } else {
+        postgres_trigger(contact, "RAISE EXCEPTION 'no'").to_vec()
+    };
+    break_and_repair(customers, &database, &fail, &[], "rejected").await;
+}
+
+/// The statements that make PostgreSQL do this at each update of the links of a contact.
+fn postgres_trigger(contact: i64, action: &str) -> [String; 2] {
+    [
+        format!(r#"CREATE FUNCTION fails() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {action}; RETURN NEW; END $$"#),
+        format!(
+            r#"CREATE TRIGGER fails BEFORE UPDATE OF "linkedId" ON "Contact" FOR EACH ROW
+                WHEN (OLD."id" = {contact}) EXECUTE FUNCTION fails()"#
+        ),
+    ]
+}
+
+async fn an_identity_whose_repair_is_too_slow_does_not_end_the_run(database: TestDatabase) {
+    let customers = Customers::new(&database).await;
+    let slow = postgres_trigger(customers.ids[2], "PERFORM pg_sleep(4)");
+    let flags = ["--database-timeout", "1s"];
+    break_and_repair(customers, &database, &slow, &flags, "not this statement within 1000 ms").await;
+}
+
+async fn break_and_repair(
+    customers: Customers,
+    database: &TestDatabase,
+    statements: &[String],
+    flags: &[&str],
+    failure: &str,
+) {
+    for sql in statements {
+        execute(&customers.tables, sql).await;
+    }
+    one_of_two_is_not_repaired(&customers, database, flags, failure).await;
+    customers.end().await;
 }
