@@ -4,6 +4,9 @@
 //! happens after a transaction that did not commit: start over, split the group, reply with an error, or wait for a
 //! lock.
 //!
+//! A batch may have jobs about a large identity beside others. If their transaction is too slow, the large identity is
+//! why: its jobs fail, and the others start over without them.
+//!
 //! A row that somebody else keeps locked delays only the jobs that need it. Those jobs leave the lane and wait beside
 //! it. They keep their reservation, so no later job overtakes them.
 
@@ -19,6 +22,7 @@ use super::backoff::{MAX_UNAVAILABLE_ATTEMPTS, jittered_pause};
 use super::database_health::DatabaseHealth;
 use super::job::{Job, queued, reply_error, sorted_identifiers};
 use super::key_reservation::{Key, KeyReservation, keys_of};
+use super::large_identities::LargeRoot;
 use super::panic_guard::{Worker, catch_panic};
 use super::queue_delay::Queue;
 use super::recent_identifiers::RecentIdentifiers;
@@ -62,7 +66,7 @@ impl<S: Store> Worker for WriteLane<S> {
             if !reservation.is_large() {
                 self.admission.record_waits(Queue::Write, queued(&jobs));
             }
-            let blocked = self.resolve(jobs).await;
+            let blocked = self.resolve(jobs, &mut BTreeSet::new()).await;
             if !blocked.is_empty() {
                 let of_blocked = reservation.split_off(&blocked);
                 tokio::spawn(self.clone().resolve_when_unlocked(blocked, of_blocked));
@@ -74,8 +78,8 @@ impl<S: Store> Worker for WriteLane<S> {
 
 impl<S: Store> WriteLane<S> {
     /// Replies to every job, with as many transactions as it takes. Returns the jobs that a locked row blocks: the lane
-    /// does not wait with them.
-    async fn resolve(&self, mut jobs: Vec<Job>) -> Vec<Job> {
+    /// does not wait with them. Adds the large identities whose transactions are too slow to `too_slow`.
+    async fn resolve(&self, mut jobs: Vec<Job>, too_slow: &mut BTreeSet<LargeRoot>) -> Vec<Job> {
         let read_before: Vec<_> = jobs.iter().flat_map(|job| job.owners.iter().cloned()).collect();
         let mut input = TransactionInput {
             roots: roots_to_lock(&read_before),
@@ -117,7 +121,7 @@ impl<S: Store> WriteLane<S> {
                         let blocked = self.take_blocked(&mut jobs, &input.roots).await;
                         if !blocked.is_empty() {
                             // Jobs of the rest that turn out to be blocked come first, in case they share a key.
-                            let mut all_blocked = Box::pin(self.resolve(jobs)).await;
+                            let mut all_blocked = Box::pin(self.resolve(jobs, too_slow)).await;
                             all_blocked.extend(blocked);
                             return all_blocked;
                         }
@@ -130,17 +134,10 @@ impl<S: Store> WriteLane<S> {
                     }
                 }
                 Err(TransactionError::Store(error @ (StoreError::Rejected(_) | StoreError::IdTaken(_)))) => {
-                    return self.resolve_halves(jobs, &error).await;
+                    return self.resolve_halves(jobs, &error, too_slow).await;
                 }
-                // Jobs about one large identity are slow together.
-                Err(TransactionError::Store(error @ (StoreError::TooSlow(_) | StoreError::CutShort(_))))
-                    if jobs.len() == 1 || jobs.iter().any(|job| job.large.is_some()) =>
-                {
-                    tracing::warn!(error.message = %error, "a transaction took too long");
-                    return fail(jobs, &error);
-                }
-                Err(TransactionError::Store(StoreError::TooSlow(_) | StoreError::CutShort(_))) => {
-                    return self.resolve_each(jobs).await;
+                Err(TransactionError::Store(error @ (StoreError::TooSlow(_) | StoreError::CutShort(_)))) => {
+                    return self.resolve_without_slow(jobs, &error, too_slow).await;
                 }
                 Err(TransactionError::Store(error @ (StoreError::Unavailable(_) | StoreError::TimedOut(_)))) => {
                     unavailable += 1;
@@ -162,27 +159,63 @@ impl<S: Store> WriteLane<S> {
 
     /// Resolves each half by itself, until the job that the database rejects is alone. So it does not fail its
     /// neighbours. Returns the blocked jobs.
-    async fn resolve_halves(&self, mut jobs: Vec<Job>, error: &StoreError) -> Vec<Job> {
+    async fn resolve_halves(
+        &self,
+        mut jobs: Vec<Job>,
+        error: &StoreError,
+        too_slow: &mut BTreeSet<LargeRoot>,
+    ) -> Vec<Job> {
         if jobs.len() == 1 {
             tracing::error!(error.message = %error, "the database rejected a transaction");
             return fail(jobs, error);
         }
         let mut second = jobs.split_off(jobs.len() / 2);
-        let mut blocked = Box::pin(self.resolve(jobs)).await;
+        let mut blocked = Box::pin(self.resolve(jobs, too_slow)).await;
         let behind = take_behind(blocked.iter().flat_map(keys_of).collect(), &mut second);
-        blocked.extend(Box::pin(self.resolve(second)).await);
+        blocked.extend(Box::pin(self.resolve(second, too_slow)).await);
         blocked.extend(behind);
         blocked
     }
 
-    /// Resolves each job by itself, in order: one of them is too slow, and halves would each be as slow. Returns the
-    /// blocked jobs.
-    async fn resolve_each(&self, jobs: Vec<Job>) -> Vec<Job> {
-        let mut blocked = Vec::new();
-        for job in jobs {
-            let mut alone = vec![job];
-            let behind = take_behind(blocked.iter().flat_map(keys_of).collect(), &mut alone);
-            blocked.extend(Box::pin(self.resolve(alone)).await);
+    /// Fails the jobs that made a transaction too slow, and resolves the others. Returns the blocked jobs.
+    ///
+    /// The jobs about one large identity are slow together, and had their time: they fail. Of several large
+    /// identities, any can be the slow one, so each is resolved by itself. Without a large one, so is each job: halves
+    /// would each be as slow.
+    async fn resolve_without_slow(
+        &self,
+        mut jobs: Vec<Job>,
+        error: &StoreError,
+        too_slow: &mut BTreeSet<LargeRoot>,
+    ) -> Vec<Job> {
+        let large: BTreeSet<LargeRoot> = jobs.iter().filter_map(|job| job.large).collect();
+        if large.len() > 1 || (large.is_empty() && jobs.len() > 1) {
+            return self.resolve_parts(jobs, error, too_slow).await;
+        }
+        tracing::warn!(error.message = %error, "a transaction took too long");
+        let slow = jobs.extract_if(.., |job| job.large == large.first().copied()).collect();
+        too_slow.extend(large);
+        fail(slow, error);
+        Box::pin(self.resolve(jobs, too_slow)).await
+    }
+
+    /// Resolves the jobs in parts, in order: those about the same large identity together, and any other job by itself
+    /// unless there is a large one among the jobs. What is too slow already fails untried. Returns the blocked jobs.
+    async fn resolve_parts(&self, jobs: Vec<Job>, error: &StoreError, too_slow: &mut BTreeSet<LargeRoot>) -> Vec<Job> {
+        let is_any_large = jobs.iter().any(|job| job.large.is_some());
+        let (mut blocked, mut rest) = (Vec::new(), jobs.into_iter().peekable());
+        while let Some(first) = rest.next() {
+            let large = first.large;
+            let mut part = vec![first];
+            while let Some(job) = rest.next_if(|job| is_any_large && job.large == large) {
+                part.push(job);
+            }
+            if large.is_some_and(|root| too_slow.contains(&root)) {
+                fail(part, error);
+                continue;
+            }
+            let behind = take_behind(blocked.iter().flat_map(keys_of).collect(), &mut part);
+            blocked.extend(Box::pin(self.resolve(part, too_slow)).await);
             blocked.extend(behind);
         }
         blocked
@@ -214,7 +247,7 @@ impl<S: Store> WriteLane<S> {
             if permit.is_some() {
                 jobs.append(&mut blocked);
             }
-            jobs = self.resolve(jobs).await;
+            jobs = self.resolve(jobs, &mut BTreeSet::new()).await;
             jobs.extend(blocked);
         }
     }

@@ -172,6 +172,45 @@ async fn a_large_identity_that_takes_too_long_does_not_fail_the_rest_of_its_batc
     assert!(reads <= 1 + 1 + 1 + 50, "all together, then the large one once and each other one: {reads}");
 }
 
+/// A store whose transactions are too slow if they bring an identifier that this accepts.
+fn too_slow_to_bring(is_slow: impl Fn(&str) -> bool + Send + Sync + 'static) -> FaultyStore {
+    FaultyStore::new(move |step, all, _| {
+        (step == Step::Apply && all.iter().any(|one| is_slow(one.value()))).then_some(Fault::TooSlow)
+    })
+}
+
+/// A batch that adds to large identities and brings new customers, in turn.
+fn linked_and_new_in_turn(large: &[&str], items: usize) -> Vec<Observation> {
+    let item = |item: usize| match large.get(item % (large.len() + 1)) {
+        Some(large) => observation(&[large, &format!("{item}to{large}")]),
+        None => observation(&[&format!("new{item}@x")]),
+    };
+    (0..items).map(item).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_transaction_that_a_large_identity_makes_too_slow_fails_only_its_items() {
+    let store = too_slow_to_bring(|value| value.ends_with("tolarge1@x"));
+    let answers = start(&store).identify_all(linked_and_new_in_turn(&["large1@x"], 40), deadline()).await.unwrap();
+    for (item, answer) in answers.into_iter().enumerate() {
+        let expected = if item % 2 == 0 { Err(IdentifyError::DeadlineExceeded) } else { Ok(Outcome::Created) };
+        assert_eq!(answer.map(|answer| answer.outcome), expected, "{item}");
+    }
+    assert_eq!(store.count(Step::Apply), 2, "all together, then without the large one");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_transaction_that_a_large_identity_makes_too_slow_fails_no_other_large_one() {
+    let store = too_slow_to_bring(|value| value.ends_with("tolarge1@x"));
+    let batch = linked_and_new_in_turn(&["large1@x", "large2@x"], 39);
+    let answers = start(&store).identify_all(batch, deadline()).await.unwrap();
+    for (item, answer) in answers.into_iter().enumerate() {
+        let expected = [Err(IdentifyError::DeadlineExceeded), Ok(Outcome::Linked), Ok(Outcome::Created)];
+        assert_eq!(answer.map(|answer| answer.outcome), expected[item % 3].clone(), "{item}");
+    }
+    assert_eq!(store.count(Step::Apply), 2 + 26, "all together, the slow one once, and each other one");
+}
+
 /// Only what is about the slow one fails untried.
 #[tokio::test(start_paused = true)]
 async fn a_large_identity_that_takes_too_long_fails_no_other_large_one() {
