@@ -14,7 +14,7 @@ use super::api::Api;
 use super::connection::{Connections, RequestService};
 use super::peers::Peers;
 use super::reserve::Reserve;
-use super::warn_rate::WarnRate;
+use crate::telemetry::Sampler;
 use crate::transport::peer::PeerAddr;
 
 /// The pause after an error that an immediate retry would repeat, such as "too many open files".
@@ -53,7 +53,7 @@ impl<S: RequestService> Acceptor<S> {
         let places = Arc::new(Semaphore::new(self.caps.all));
         let peers = Peers::new(self.caps.per_peer);
         let reserve = Reserve::new(self.caps.reserve);
-        let beyond = WarnRate::new();
+        let beyond = Sampler::of_warnings();
         while let Some((stream, peer)) = self.shutdown.run_until_cancelled(accept(&listener, api)).await {
             let cut = self.cut.clone();
             let of_peer = peers.enter(peer);

@@ -12,7 +12,7 @@ use tokio::time::{Instant, Sleep, sleep};
 
 use super::connection_state::{ConnectionState, QUIET};
 use super::outgoing::Outgoing;
-use super::warn_rate::WarnRate;
+use crate::telemetry::Sampler;
 
 tokio::task_local! {
     /// The call of an HTTP/2 task.
@@ -34,7 +34,7 @@ pub(super) struct CallExecutor {
     pub(super) connection: Arc<ConnectionState>,
     /// `SEND_TIMEOUT`
     pub(super) send_timeout: Duration,
-    pub(super) resets: Arc<WarnRate>,
+    pub(super) resets: Arc<Sampler>,
 }
 
 impl<F> Executor<F> for CallExecutor
@@ -55,7 +55,7 @@ pin_project! {
         #[pin]
         call: TaskLocalFuture<Arc<Outgoing>, F>,
         stall: StallTimer,
-        resets: Arc<WarnRate>,
+        resets: Arc<Sampler>,
     }
 }
 

@@ -27,8 +27,8 @@ use super::fixed_limits::ConnectionLimits;
 use super::header_timeout::{HeaderClock, HeaderTimeout};
 use super::sent_body::SentBody;
 use super::unsent_memory::UnsentMemory;
-use super::warn_rate::WarnRate;
 use crate::settings::LimitSettings;
+use crate::telemetry::Sampler;
 use crate::transport::peer::PeerAddr;
 
 /// HTTP/1: the buffer for a header, and for a body that waits to be read, in bytes.
@@ -65,8 +65,8 @@ pub(super) struct Connections<S> {
     settings: LimitSettings,
     shutdown: CancellationToken,
     memory: Arc<UnsentMemory>,
-    resets: Arc<WarnRate>,
-    cuts: Arc<WarnRate>,
+    resets: Arc<Sampler>,
+    cuts: Arc<Sampler>,
 }
 
 /// What answers the requests of a connection.
@@ -100,8 +100,8 @@ impl<S: RequestService> Connections<S> {
         shutdown: CancellationToken,
         memory: Arc<UnsentMemory>,
     ) -> Self {
-        let rate = || Arc::new(WarnRate::new());
-        Self { api, stack, limits, settings, shutdown, memory, resets: rate(), cuts: rate() }
+        let sampler = || Arc::new(Sampler::of_warnings());
+        Self { api, stack, limits, settings, shutdown, memory, resets: sampler(), cuts: sampler() }
     }
 
     /// Serves one connection until either side closes it. After the shutdown began it takes no new call.
@@ -284,7 +284,7 @@ fn log_end<E: std::fmt::Display>(api: Api, result: Result<(), E>) {
     }
 }
 
-fn log_cut(api: Api, end: &End, cuts: &WarnRate) {
+fn log_cut(api: Api, end: &End, cuts: &Sampler) {
     match end {
         End::Stalled => {
             if let Some(connections) = cuts.count() {

@@ -9,11 +9,14 @@ pub struct FixedLimits {
     /// alone.)
     pub body_timeout: Duration,
     /// Maximum calls under way on each API, three quarters of them of one peer; more are refused with
-    /// RESOURCE_EXHAUSTED. Times the body limit, it bounds the memory that requests take.
+    /// RESOURCE_EXHAUSTED. Times the body limit, it bounds the memory that requests take, as they were sent.
     pub max_calls: usize,
     /// Bytes of answers that may wait to be sent. Above it, peers that take nothing are given up after a second, and
     /// calls are refused: first on connections that hold much of it, at twice as many bytes on all.
     pub unsent_bytes: usize,
+    /// Bytes of decompressed requests that are not parsed yet, of both APIs together. Compressed requests wait a moment
+    /// for room, and are then refused with RESOURCE_EXHAUSTED. At least the largest request has room.
+    pub decompressed_bytes: usize,
     /// Maximum health and reflection streams that are open at once.
     pub probe_streams: usize,
     /// Connections of each API beyond the limits, on which only health is answered.
@@ -53,6 +56,7 @@ impl Default for FixedLimits {
             body_timeout: Duration::from_secs(5),
             max_calls: 16_384,
             unsent_bytes: 64 * 1024 * 1024,
+            decompressed_bytes: 64 * 1024 * 1024,
             probe_streams: 1_000,
             reserve: 16,
             connection: ConnectionLimits::default(),

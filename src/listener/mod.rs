@@ -21,7 +21,6 @@ mod reserve;
 mod sent_body;
 mod stack;
 mod unsent_memory;
-mod warn_rate;
 
 use std::sync::Arc;
 
@@ -41,7 +40,9 @@ use self::stack::request_stack;
 use self::unsent_memory::UnsentMemory;
 use crate::resolver::{DatabaseState, Identify};
 use crate::settings::Settings;
+use crate::transport::batch_size::batch_body_limit;
 use crate::transport::grpc::{self, GrpcSettings};
+use crate::transport::gunzip::TextRoom;
 use crate::transport::http::{self, OriginRules};
 use crate::transport::readiness::Readiness;
 
@@ -86,6 +87,7 @@ pub async fn serve<R: Identify>(
     let Settings { listen, identify, limits, queue, .. } = settings;
     // Half of the queue at most: streams always have more to send, and must leave room for single calls.
     let stream_items = (queue.queue_limit / 2).max(1);
+    let room = TextRoom::new(fixed.decompressed_bytes, batch_body_limit(limits.http_body_limit));
     let grpc = grpc::routes(
         resolver.clone(),
         readiness.clone(),
@@ -96,8 +98,9 @@ pub async fn serve<R: Identify>(
             stream_items,
             probe_streams: fixed.probe_streams,
         },
+        room.clone(),
     )?;
-    let http = http::routes(resolver, readiness, *identify, *limits, fixed.body_timeout)?;
+    let http = http::routes(resolver, readiness, *identify, *limits, fixed.body_timeout, room)?;
 
     let connections = connection_cap(limits.max_connections, raise_file_limit());
     // The operator may know better: a load balancer can be the only peer.

@@ -1,6 +1,6 @@
 //! The answer of one call on its way to the socket.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
@@ -29,6 +29,8 @@ pub(super) struct Outgoing {
     written: AtomicUsize,
     /// The task that waits until HTTP holds less.
     writer: AtomicWaker,
+    /// A part of the answer will not be sent.
+    is_given_up: AtomicBool,
 }
 
 impl Outgoing {
@@ -40,7 +42,18 @@ impl Outgoing {
             unsent: AtomicUsize::new(0),
             written: AtomicUsize::new(0),
             writer: AtomicWaker::new(),
+            is_given_up: AtomicBool::new(false),
         }
+    }
+
+    /// A part of the answer that was made will not be sent: the peer went away, or did not take it in time.
+    pub(super) fn give_up(&self) {
+        self.is_given_up.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it is known that a part of the answer will not be sent.
+    pub(super) fn is_given_up(&self) -> bool {
+        self.is_given_up.load(Ordering::Relaxed)
     }
 
     /// Keeps the place of the call, and that among the calls of its peer, until its answer is sent.

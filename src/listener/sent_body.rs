@@ -26,6 +26,9 @@ impl SentBody {
 
 impl Drop for SentBody {
     fn drop(&mut self) {
+        if !self.rest.is_empty() {
+            self.outgoing.give_up(); // Before the body is dropped, which asks.
+        }
         self.outgoing.connection.remove_waiting(self.rest.len());
     }
 }

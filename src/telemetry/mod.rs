@@ -20,7 +20,7 @@ use tracing_subscriber::{EnvFilter, fmt};
 
 use self::line::{Field, LineStyle};
 use self::queue::LineQueue;
-pub use self::sampler::{SAMPLE_TIME, Sampled, Sampler};
+pub use self::sampler::{Sampled, Sampler};
 use crate::settings::{LogFormat, LogSettings};
 
 /// Room for lines that wait to be written, in bytes: some 10,000 lines.

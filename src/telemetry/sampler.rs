@@ -1,52 +1,59 @@
-//! Floods of one kind: the first lines of each second are written, the others are counted.
+//! Floods of one kind of event: the first ones of each period get a line, the others are counted.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// The time for which lines of one kind are counted.
-pub const SAMPLE_TIME: Duration = Duration::from_secs(1);
-
-/// Decides which lines of a flood are written: of each kind, the first ones of each second.
+/// Decides which events of a kind get a line: the first ones of each period.
 #[derive(Debug)]
 pub struct Sampler {
-    lines_a_second: u32,
-    kinds: Vec<Mutex<Window>>,
+    lines: u32,
+    period: Duration,
+    window: Mutex<Window>,
 }
 
-/// What to do with a line.
+/// What to do about an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sampled {
-    /// Write it.
+    /// Write its line.
     Written,
-    /// Leave it out. If it is the first one since [`Sampler::take_left_out`], a report is due after [`SAMPLE_TIME`].
+    /// Leave its line out.
     LeftOut {
-        /// Whether no other one waits to be reported.
+        /// Whether it is the first one since [`Sampler::take_left_out`].
         is_first: bool,
     },
 }
 
 #[derive(Debug, Default)]
 struct Window {
-    /// `None` before the first line.
+    /// `None` before the first event.
     begun: Option<Instant>,
     written: u32,
     left_out: u64,
 }
 
+/// The period of [`Sampler::of_warnings`].
+const WARN_EVERY: Duration = Duration::from_secs(10);
+
 impl Sampler {
-    /// A sampler of this many kinds, which are numbers from 0.
-    pub fn new(kinds: usize, lines_a_second: u32) -> Self {
-        Self { lines_a_second, kinds: (0..kinds).map(|_| Mutex::default()).collect() }
+    /// A sampler of warnings that a peer can cause as often as it likes: one line in ten seconds. See
+    /// [`Sampler::count`].
+    pub fn of_warnings() -> Self {
+        Self::new(1, WARN_EVERY)
     }
 
-    /// Decides about a line of this kind. An unknown kind is always written.
-    pub fn sample(&self, kind: usize, now: Instant) -> Sampled {
-        let Some(mut window) = self.window(kind) else { return Sampled::Written };
-        let is_over = window.begun.is_none_or(|begun| now.saturating_duration_since(begun) >= SAMPLE_TIME);
+    /// A sampler with this many lines in each period.
+    pub fn new(lines: u32, period: Duration) -> Self {
+        Self { lines, period, window: Mutex::default() }
+    }
+
+    /// Decides about an event.
+    pub fn sample(&self, now: Instant) -> Sampled {
+        let mut window = self.window();
+        let is_over = window.begun.is_none_or(|begun| now.saturating_duration_since(begun) >= self.period);
         if is_over {
             (window.begun, window.written) = (Some(now), 0);
         }
-        if window.written < self.lines_a_second {
+        if window.written < self.lines {
             window.written += 1;
             return Sampled::Written;
         }
@@ -54,13 +61,23 @@ impl Sampler {
         Sampled::LeftOut { is_first: window.left_out == 1 }
     }
 
-    /// Returns how many lines of this kind were left out since the last call.
-    pub fn take_left_out(&self, kind: usize) -> u64 {
-        self.window(kind).map_or(0, |mut window| std::mem::take(&mut window.left_out))
+    /// Returns how many events were left out since the last call.
+    pub fn take_left_out(&self) -> u64 {
+        std::mem::take(&mut self.window().left_out)
     }
 
-    fn window(&self, kind: usize) -> Option<MutexGuard<'_, Window>> {
-        self.kinds.get(kind).map(|window| window.lock().unwrap_or_else(PoisonError::into_inner))
+    /// For a line that stands for all events since the last one: decides about an event, and returns their number if
+    /// the line is due.
+    pub fn count(&self) -> Option<u64> {
+        self.count_at(Instant::now())
+    }
+
+    fn count_at(&self, now: Instant) -> Option<u64> {
+        (self.sample(now) == Sampled::Written).then(|| self.take_left_out() + 1)
+    }
+
+    fn window(&self) -> MutexGuard<'_, Window> {
+        self.window.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -69,20 +86,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_lines_of_each_second_and_kind_are_written() {
-        let sampler = Sampler::new(2, 2);
+    fn the_first_lines_of_each_period_are_written() {
+        let sampler = Sampler::new(2, Duration::from_secs(1));
         let begin = Instant::now();
         let (first, later) = (Sampled::LeftOut { is_first: true }, Sampled::LeftOut { is_first: false });
-        let sample = |kind, ms| sampler.sample(kind, begin + Duration::from_millis(ms));
-        assert_eq!(
-            [0, 10, 20, 999].map(|ms| sample(0, ms)),
-            [Sampled::Written, Sampled::Written, first, later],
-            "a second"
-        );
-        assert_eq!(sample(1, 20), Sampled::Written, "another kind");
-        assert_eq!([1_000, 1_001, 1_002].map(|ms| sample(0, ms)), [Sampled::Written, Sampled::Written, later]);
-        assert_eq!((sampler.take_left_out(0), sampler.take_left_out(0), sampler.take_left_out(1)), (3, 0, 0));
-        assert_eq!(sample(0, 1_003), first, "after the report");
-        assert_eq!([sample(7, 0); 3], [Sampled::Written; 3], "an unknown kind");
+        let sample = |ms| sampler.sample(begin + Duration::from_millis(ms));
+        assert_eq!([0, 10, 20, 999].map(sample), [Sampled::Written, Sampled::Written, first, later], "a period");
+        assert_eq!([1_000, 1_001, 1_002].map(sample), [Sampled::Written, Sampled::Written, later]);
+        assert_eq!((sampler.take_left_out(), sampler.take_left_out()), (3, 0));
+        assert_eq!(sample(1_003), first, "after the report");
+    }
+
+    #[test]
+    fn a_line_can_stand_for_all_events_since_the_last_one() {
+        let sampler = Sampler::of_warnings();
+        let begin = Instant::now();
+        let counted = [0, 1, 9, 10, 11, 30].map(|seconds| sampler.count_at(begin + Duration::from_secs(seconds)));
+        assert_eq!(counted, [Some(1), None, None, Some(3), None, Some(2)]);
     }
 }

@@ -1,14 +1,64 @@
 //! Decompression of gzip, bounded in bytes and piece by piece.
 
 use std::io::{self, Write};
+use std::sync::Arc;
+use std::time::Duration;
 
 use flate2::write::GzDecoder;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
 
 use super::errors::ApiError;
+use crate::resolver::IdentifyError;
 
 /// How much of a compressed text is read at once, in bytes. Between two pieces other tasks have their turn: a piece
 /// takes a millisecond at most, whatever it contains.
 pub(crate) const PIECE: usize = 4 * 1024;
+
+/// How long a compressed request waits for room.
+const ROOM_WAIT: Duration = Duration::from_secs(1);
+
+/// Room in memory for the texts of compressed requests, of all calls together. Clones share it.
+///
+/// A text of a few hundred bytes can become the largest request. Without this room, a caller of many calls would need
+/// little to make the service take the largest request for each of them.
+#[derive(Clone, Debug)]
+pub struct TextRoom(Arc<Semaphore>);
+
+/// Room that a text has. Dropping it gives the room back.
+#[derive(Debug)]
+pub(crate) struct ReservedRoom {
+    _permit: OwnedSemaphorePermit,
+}
+
+impl TextRoom {
+    /// Room for so many bytes, and at least for the `largest` text.
+    pub fn new(bytes: usize, largest: usize) -> Self {
+        Self(Arc::new(Semaphore::new(bytes.max(largest).min(Semaphore::MAX_PERMITS))))
+    }
+
+    /// Takes room for so many bytes, if there is room now.
+    pub(crate) fn try_reserve(&self, bytes: usize) -> Option<ReservedRoom> {
+        let permit = Arc::clone(&self.0).try_acquire_many_owned(permits(bytes)).ok()?;
+        Some(ReservedRoom { _permit: permit })
+    }
+
+    /// Takes room for so many bytes. Waits a moment for it, in turn.
+    ///
+    /// # Errors
+    /// [`IdentifyError::Overloaded`] if there is none.
+    pub(crate) async fn reserve(self, bytes: usize) -> Result<ReservedRoom, ApiError> {
+        match timeout(ROOM_WAIT, self.0.acquire_many_owned(permits(bytes))).await {
+            Ok(Ok(permit)) => Ok(ReservedRoom { _permit: permit }),
+            Ok(Err(_)) | Err(_) => Err(IdentifyError::Overloaded.into()),
+        }
+    }
+}
+
+fn permits(bytes: usize) -> u32 {
+    // The limit of a text is far below 4 GiB.
+    u32::try_from(bytes).unwrap_or(u32::MAX)
+}
 
 /// Decompresses one gzip member to at most so many bytes.
 ///
@@ -16,12 +66,22 @@ pub(crate) const PIECE: usize = 4 * 1024;
 /// for it (90,000 blocks without a byte in them) keeps a thread busy for 150 ms.
 pub(crate) struct Gunzip {
     decoder: GzDecoder<Bounded>,
+    /// How large the text is by what is written at its end.
+    declared: usize,
     limit: usize,
 }
 
 impl Gunzip {
-    pub(crate) fn new(limit: usize) -> Self {
-        Self { decoder: GzDecoder::new(Bounded { bytes: Vec::new(), limit }), limit }
+    /// Begins with a compressed text, which is to be read in pieces.
+    pub(crate) fn new(compressed: &[u8], limit: usize) -> Self {
+        let declared = compressed.last_chunk().map_or(0, |size| u32::from_le_bytes(*size) as usize);
+        let decoder = GzDecoder::new(Bounded { bytes: Vec::new(), limit: declared.min(limit) });
+        Self { decoder, declared, limit }
+    }
+
+    /// Returns the room that the text needs. It has to be reserved before the first piece is read.
+    pub(crate) fn room(&self) -> usize {
+        self.declared.min(self.limit)
     }
 
     /// Reads the next piece, of [`PIECE`] bytes at most.
@@ -29,25 +89,24 @@ impl Gunzip {
     /// # Errors
     /// [`ApiError::TooLarge`] or [`ApiError::Malformed`].
     pub(crate) fn read(&mut self, piece: &[u8]) -> Result<(), ApiError> {
-        let limit = self.limit;
-        self.decoder.write_all(piece).map_err(|error| explain(&error, limit))
+        self.decoder.write_all(piece).map_err(|error| self.explain(&error))
     }
 
     /// Returns the text.
     ///
     /// # Errors
     /// As [`Gunzip::read`]; also if the text is cut off.
-    pub(crate) fn finish(self) -> Result<Vec<u8>, ApiError> {
-        let limit = self.limit;
-        self.decoder.finish().map(|text| text.bytes).map_err(|error| explain(&error, limit))
+    pub(crate) fn finish(mut self) -> Result<Vec<u8>, ApiError> {
+        self.decoder.try_finish().map_err(|error| self.explain(&error))?;
+        Ok(std::mem::take(&mut self.decoder.get_mut().bytes))
     }
-}
 
-fn explain(error: &io::Error, limit: usize) -> ApiError {
-    if error.kind() == io::ErrorKind::StorageFull {
-        ApiError::TooLarge { limit }
-    } else {
-        ApiError::Malformed("the request is not valid gzip".to_owned())
+    fn explain(&self, error: &io::Error) -> ApiError {
+        if error.kind() == io::ErrorKind::StorageFull && self.declared > self.limit {
+            ApiError::TooLarge { limit: self.limit }
+        } else {
+            ApiError::Malformed("the request is not valid gzip".to_owned())
+        }
     }
 }
 
@@ -61,6 +120,9 @@ impl Write for Bounded {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if self.bytes.len() + bytes.len() > self.limit {
             return Err(io::ErrorKind::StorageFull.into());
+        }
+        if self.bytes.capacity() == 0 {
+            self.bytes.reserve_exact(self.limit); // No more than is reserved.
         }
         self.bytes.extend_from_slice(bytes);
         Ok(bytes.len())
@@ -85,7 +147,7 @@ mod tests {
     }
 
     fn gunzip(compressed: &[u8], limit: usize) -> Result<Vec<u8>, ApiError> {
-        let mut decoder = Gunzip::new(limit);
+        let mut decoder = Gunzip::new(compressed, limit);
         compressed.chunks(PIECE).try_for_each(|piece| decoder.read(piece))?;
         decoder.finish()
     }
@@ -111,5 +173,34 @@ mod tests {
             let Err(ApiError::Malformed(message)) = gunzip(text, 1000) else { panic!("{text:?}") };
             assert_eq!(message, "the request is not valid gzip");
         }
+    }
+    #[test]
+    fn no_text_is_larger_than_its_room() {
+        let lying = |size: u32| {
+            let mut compressed = gzip(&[b' '; 5_000]);
+            let at = compressed.len() - 4;
+            compressed[at..].copy_from_slice(&size.to_le_bytes());
+            compressed
+        };
+        assert_eq!(Gunzip::new(&lying(5_000), 10_000).room(), 5_000);
+        assert_eq!(Gunzip::new(&lying(u32::MAX), 10_000).room(), 10_000);
+        assert_eq!(gunzip(&lying(5_000), 10_000).unwrap().capacity(), 5_000);
+        for size in [0, 4_999, 5_001, u32::MAX] {
+            assert!(matches!(gunzip(&lying(size), 10_000), Err(ApiError::Malformed(_))), "{size}");
+        }
+        assert_eq!(gunzip(&lying(5_001), 4_999), Err(ApiError::TooLarge { limit: 4_999 }));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn room_is_waited_for_in_turn_but_not_for_long() {
+        let room = TextRoom::new(10, 100);
+        let all = room.try_reserve(100).expect("at least the largest text has room");
+        assert!(room.try_reserve(1).is_none());
+        assert_eq!(room.clone().reserve(1).await.err(), Some(IdentifyError::Overloaded.into()));
+        let (waited, ()) = tokio::join!(room.clone().reserve(100), async {
+            tokio::time::sleep(ROOM_WAIT / 2).await;
+            drop(all);
+        });
+        assert!(waited.is_ok());
     }
 }

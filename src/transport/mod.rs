@@ -23,7 +23,7 @@ pub mod connection;
 pub mod deadline;
 pub mod errors;
 pub mod grpc;
-pub(crate) mod gunzip;
+pub mod gunzip;
 pub mod http;
 mod listing;
 pub(crate) mod methods;

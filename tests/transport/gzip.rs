@@ -1,8 +1,11 @@
 use std::io::{Read, Write};
+use std::time::Duration;
 
 use flate2::Compression;
 use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
+use futures::StreamExt;
+use futures::future::join_all;
 use identity::domain::Outcome;
 use identity::proto::identity::v1 as pb;
 use identity::proto::identity::v1::identity_service_client::IdentityServiceClient;
@@ -15,7 +18,7 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
 use tonic_types::StatusExt;
 
-use crate::harness::{Script, Server};
+use crate::harness::{Script, Server, ServerSettings};
 
 const OK: Script = Script::Answer(Outcome::Linked);
 
@@ -202,4 +205,82 @@ async fn grpc_refuses_bombs_and_unknown_encodings_in_our_shape() {
     assert_eq!(status.code(), Code::Unimplemented);
     assert_eq!(status.get_error_details().error_info().unwrap().reason, "ENCODING_UNKNOWN");
     assert_eq!(status.metadata().get("grpc-accept-encoding").unwrap(), "gzip,identity");
+}
+
+/// Room for one and a half of the largest batches.
+fn little_room(options: &mut ServerSettings) {
+    options.fixed.decompressed_bytes = 3 << 19;
+}
+
+/// A batch of one small item that is 900 KiB large once it is decompressed.
+fn swollen_batch() -> String {
+    batch(1) + &" ".repeat(900 << 10)
+}
+
+/// The same for gRPC: its item is malformed.
+fn swollen_message() -> pb::BatchIdentifyRequest {
+    let item = |email: String| pb::IdentifyRequest { email: Some(email), phone_number: None };
+    pb::BatchIdentifyRequest { requests: vec![item("doc@hillvalley.edu".to_owned()), item("x".repeat(900 << 10))] }
+}
+
+/// The sum of what is decompressed and not parsed yet has a limit, of both APIs together.
+#[tokio::test]
+async fn compressed_requests_that_wait_to_be_parsed_take_no_more_than_their_room() {
+    let server = Server::with(Script::SlowAdmission(Duration::from_secs(3)), little_room).await;
+    let client = gzip_client(&server).await;
+    let json = async || {
+        let response = post(&server, "/identify:batch", "gzip", gzip(&swollen_batch())).await;
+        let status = response.status().as_u16();
+        (status == 429, if status == 200 { String::new() } else { reason(response).await })
+    };
+    let grpc = async || match client.clone().batch_identify(swollen_message()).await {
+        Ok(_) => (false, String::new()),
+        Err(status) => {
+            let reason = status.get_error_details().error_info().unwrap().reason.clone();
+            (status.code() == Code::ResourceExhausted, reason)
+        }
+    };
+    for round in 0..2 {
+        let (json_calls, grpc_calls) = tokio::join!(join_all((0..6).map(|_| json())), join_all((0..6).map(|_| grpc())));
+        let calls = [json_calls, grpc_calls].concat();
+        let refused = calls.iter().filter(|call| **call == (true, "OVERLOADED".to_owned())).count();
+        let answered = calls.iter().filter(|call| **call == (false, String::new())).count();
+        assert_eq!((refused, answered), (11, 1), "round {round}: {calls:?}");
+    }
+}
+
+/// Once it is parsed, a request no longer has its text.
+#[tokio::test]
+async fn compressed_requests_that_wait_for_their_answer_need_no_room() {
+    let slow = Script::Slow(Duration::from_secs(3));
+    let server = Server::with(slow, little_room).await;
+    let client = gzip_client(&server).await;
+    let json = async |_| {
+        let response = post(&server, "/identify:batch", "gzip", gzip(&swollen_batch())).await;
+        response.status() == 200
+    };
+    let grpc = async |_| client.clone().batch_identify(swollen_message()).await.is_ok();
+    let padded = gzip(&(r#"{"email":"doc@hillvalley.edu"}"#.to_owned() + &" ".repeat(60 << 10)));
+    let single = async |_| post(&server, "/identify", "gzip", padded.clone()).await.status() == 200;
+    let batches = async { join_all((0..8).map(json)).await };
+    let (json, grpc, single) = tokio::join!(batches, join_all((0..8).map(grpc)), join_all((0..64).map(single)));
+    assert!([json, grpc, single].concat().into_iter().all(|is_answered| is_answered));
+}
+
+/// Streams stay open for as long as their callers like.
+#[tokio::test]
+async fn streams_whose_compressed_messages_are_decoded_need_no_room() {
+    let server = Server::with(OK, little_room).await;
+    let client = gzip_client(&server).await;
+    let item = pb::StreamIdentifyRequest {
+        correlation_id: " ".repeat(60 << 10),
+        request: Some(pb::IdentifyRequest { email: Some("doc@hillvalley.edu".into()), phone_number: None }),
+    };
+    let mut streams = Vec::new();
+    for _ in 0..64 {
+        let items = futures::stream::iter([item.clone()]).chain(futures::stream::pending());
+        let mut answers = client.clone().stream_identify(items).await.unwrap().into_inner();
+        assert!(answers.message().await.unwrap().is_some());
+        streams.push(answers);
+    }
 }

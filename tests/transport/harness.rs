@@ -25,6 +25,8 @@ pub(crate) enum Script {
     Fail(IdentifyError),
     /// Answers after a while, or not before the deadline.
     Slow(Duration),
+    /// Has room for a batch only after a while.
+    SlowAdmission(Duration),
     /// Answers with an identity of so many contacts if it is asked for the phone number 0, else with a small one.
     Large(i64),
     Panic,
@@ -61,6 +63,9 @@ impl Identify for Scripted {
         if matches!(self.script, Script::Fail(IdentifyError::Overloaded)) {
             return Err(IdentifyError::Overloaded);
         }
+        if let Script::SlowAdmission(time) = self.script {
+            tokio::time::sleep(time).await;
+        }
         Ok(Admitted::default())
     }
 
@@ -68,6 +73,7 @@ impl Identify for Scripted {
         self.begun.fetch_add(1, Ordering::SeqCst);
         match self.script {
             Script::Answer(outcome) => Ok(answer(outcome, &observation)),
+            Script::SlowAdmission(_) => Ok(answer(Outcome::Matched, &observation)),
             Script::Fail(error) => Err(error),
             Script::Slow(time) => {
                 let given_up = CountDrop(self.dropped.clone());

@@ -6,9 +6,12 @@ use futures::StreamExt;
 use identity::domain::Outcome;
 use identity::proto::identity::v1::{BatchIdentifyRequest, IdentifyRequest, StreamIdentifyRequest};
 use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpSocket;
 use tracing::instrument::WithSubscriber;
 
 use crate::harness::{Script, Server, until};
+use crate::raw::{H2Client, IDENTIFY, end_of};
 
 #[derive(Clone, Default)]
 struct Lines(Arc<Mutex<Vec<u8>>>);
@@ -134,4 +137,47 @@ fn every_call_has_one_line_without_personal_data() {
     let tallies: Vec<_> = calls.iter().map(|call| (&call["fields"]["items"], &call["fields"]["item_errors"])).collect();
     assert_eq!(tallies[3..5], [(&json!(3), &json!(1)), (&json!(2), &json!(1))]);
     assert!(tallies[..3].iter().all(|(items, _)| items.is_null()));
+}
+
+/// The work is done, so its outcome stands there too.
+#[test]
+fn an_answer_that_its_caller_does_not_get_is_logged_as_cancelled() {
+    let (lines, _guard) = collect();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(
+        async {
+            let server = Server::with(Script::Large(14_000), |options| {
+                options.settings.limits.send_timeout = Duration::from_millis(400);
+            })
+            .await;
+            let call = IdentifyRequest { email: None, phone_number: Some("0".into()) };
+            let logged = async |calls: usize| {
+                until(|| lines.with_message("call").len() >= calls).await;
+                let line = lines.with_message("call").pop().unwrap();
+                ["rpc.grpc.status_code", "outcome"].map(|name| line["fields"][name].as_str().unwrap().to_owned())
+            };
+            let mut deaf = H2Client::connect(server.grpc, 0).await;
+            end_of(&mut deaf.unary(IDENTIFY, &call).await).await.unwrap_err();
+            assert_eq!(logged(1).await, ["CANCELLED", "linked"], "cut by SEND_TIMEOUT");
+
+            let mut hasty = H2Client::connect(server.grpc, 1_000).await;
+            drop(hasty.unary(IDENTIFY, &call).await);
+            assert_eq!(logged(2).await, ["CANCELLED", "linked"], "reset by its caller");
+
+            let socket = TcpSocket::new_v4().unwrap();
+            socket.set_recv_buffer_size(4_096).unwrap();
+            let mut stream = socket.connect(server.http).await.unwrap();
+            let call = "POST /identify HTTP/1.1\r\nhost: x\r\ncontent-length: 19\r\n\r\n{\"phoneNumber\":\"0\"}";
+            stream.write_all(call.as_bytes()).await.unwrap();
+            stream.read_exact(&mut [0; 100]).await.unwrap();
+            drop(stream);
+            assert_eq!(logged(3).await, ["CANCELLED", "linked"], "its connection was closed");
+
+            let answer = server.post(r#"{"phoneNumber":"0"}"#).await;
+            assert!(answer.bytes().await.unwrap().len() > 3_000_000);
+            assert_eq!(logged(4).await, ["OK", "linked"]);
+            assert_eq!(lines.with_message("call").len(), 4, "one line for each call");
+        }
+        .with_current_subscriber(),
+    );
 }

@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 use axum::body::Body;
 use bytes::Bytes;
 use http::{Request, Response};
-use hyper::body::{Body as HttpBody, Frame};
+use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use pin_project_lite::pin_project;
 use tonic::{Code, Status};
 use tower::Service;
@@ -16,11 +16,13 @@ use super::failure_sample::FailureSample;
 use crate::domain::Outcome;
 use crate::listener::api::Api;
 use crate::listener::call::Call;
+use crate::listener::outgoing::Outgoing;
 use crate::transport::batch::{ItemCounts, StreamItemCounts};
 use crate::transport::routes::{code_name, outcome_name};
 
-/// Writes one line for each call: when it has its answer (a stream: when it ends) or, if that never comes, when its
-/// caller goes away. No personal data: neither fields nor unknown paths. A flood of failed calls is sampled.
+/// Writes one line for each call: when HTTP has its answer, to the end, or when it is known that the caller does not
+/// get it, because it went away or did not take it in time. No personal data: neither fields nor unknown paths. A flood
+/// of failed calls is sampled.
 #[derive(Clone)]
 pub(crate) struct AccessLog<S> {
     inner: S,
@@ -46,13 +48,16 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let line = request.extensions().get().map(|call: &Call| LogLine::new(call.clone(), Arc::clone(&self.failures)));
+        let extensions = request.extensions();
+        let line = extensions.get().map(|call: &Call| {
+            LogLine::new(call.clone(), extensions.get::<Arc<Outgoing>>().cloned(), Arc::clone(&self.failures))
+        });
         ResponseFuture { inner: self.inner.call(request), line }
     }
 }
 
 pin_project! {
-    /// The response, with the line written or, for a stream, kept until its end.
+    /// The response, with the line kept until its end.
     pub(crate) struct ResponseFuture<F> {
         #[pin]
         inner: F,
@@ -71,19 +76,19 @@ where
         let this = self.project();
         let mut response = ready!(this.inner.poll(cx))?;
         let Some(mut line) = this.line.take() else { return Poll::Ready(Ok(response)) };
-        if let Some(counts) = response.extensions_mut().remove::<StreamItemCounts>() {
-            line.counts = Some(counts);
-            return Poll::Ready(Ok(response.map(|body| Body::new(LoggedBody { body, line: Some(line) }))));
-        }
-        line.end_with(&response);
-        Poll::Ready(Ok(response))
+        line.begin_answer(&mut response);
+        Poll::Ready(Ok(response.map(|body| Body::new(LoggedBody { body, line: Some(line), has_ended: false }))))
     }
 }
 
 /// The line of a call that is under way. Dropped before it is written, it says CANCELLED.
 struct LogLine {
     call: Call,
+    /// `None` in tests of the layers alone.
+    outgoing: Option<Arc<Outgoing>>,
     failures: Arc<FailureSample>,
+    /// How the call ends, if the caller gets its answer.
+    end: End,
     /// Of a stream.
     counts: Option<StreamItemCounts>,
     is_written: bool,
@@ -118,33 +123,42 @@ struct End {
 }
 
 impl LogLine {
-    fn new(call: Call, failures: Arc<FailureSample>) -> Self {
-        Self { call, failures, counts: None, is_written: false }
+    fn new(call: Call, outgoing: Option<Arc<Outgoing>>, failures: Arc<FailureSample>) -> Self {
+        let end = End { code: Code::Cancelled, http_status: None, outcome: None, counts: None };
+        Self { call, outgoing, failures, end, counts: None, is_written: false }
     }
 
-    /// The stream has come to its end.
-    fn end(&mut self, code: Code) {
-        let counts = self.counts.as_ref().map(StreamItemCounts::get);
-        self.write(&End { code, http_status: None, outcome: None, counts });
-    }
-
-    /// The call has this answer.
-    fn end_with(&mut self, response: &Response<Body>) {
+    /// The answer begins: a whole one, or a stream.
+    fn begin_answer(&mut self, response: &mut Response<Body>) {
+        self.counts = response.extensions_mut().remove();
         let (outcome, counts) = (response.extensions().get().copied(), response.extensions().get().copied());
         let (code, http_status) = match self.call.api {
             // Success is written after the body; a code in the head is a failure.
             Api::Grpc => (response.headers().get("grpc-status").map(|code| Code::from_bytes(code.as_bytes())), None),
             Api::Http => (response.extensions().get().copied(), Some(response.status().as_u16())),
         };
-        self.write(&End { code: code.unwrap_or(Code::Ok), http_status, outcome, counts });
+        self.end = End { code: code.unwrap_or(Code::Ok), http_status, outcome, counts };
     }
 
-    fn write(&mut self, end: &End) {
+    /// The answer is over. `is_complete`: HTTP got all of it.
+    fn end(&mut self, is_complete: bool) {
+        let is_given_up = !is_complete || self.outgoing.as_ref().is_some_and(|outgoing| outgoing.is_given_up());
+        // A failure stays what it was: its caller asked for something that it could not get.
+        if is_given_up && self.end.code == Code::Ok {
+            self.end.code = Code::Cancelled;
+        }
+        self.write();
+    }
+
+    fn write(&mut self) {
         self.is_written = true;
+        if let Some(counts) = &self.counts {
+            self.end.counts = Some(counts.get());
+        }
         if self.call.route.as_ref().is_some_and(|route| route.is_probe) {
-            event!(tracing::Level::DEBUG, self, end);
-        } else if self.failures.is_logged(end.code) {
-            event!(tracing::Level::INFO, self, end);
+            event!(tracing::Level::DEBUG, self, self.end);
+        } else if self.failures.is_logged(self.end.code) {
+            event!(tracing::Level::INFO, self, self.end);
         }
     }
 }
@@ -152,22 +166,36 @@ impl LogLine {
 impl Drop for LogLine {
     fn drop(&mut self) {
         if !self.is_written {
-            self.end(Code::Cancelled);
+            self.write();
         }
     }
 }
 
-/// The answers of a stream. The line of the call is written at their end.
+/// The body of an answer. The line of the call is written at its end.
 struct LoggedBody {
     body: Body,
     /// `None` once it is written.
     line: Option<LogLine>,
+    /// HTTP got the end of the body.
+    has_ended: bool,
 }
 
 impl LoggedBody {
-    fn end(&mut self, code: Code) {
-        if let Some(mut line) = self.line.take() {
-            line.end(code);
+    /// A stream has come to its end.
+    fn end_stream(&mut self, code: Code) {
+        if let Some(mut line) = self.line.take_if(|line| line.counts.is_some()) {
+            line.end.code = code;
+            line.end(true);
+        }
+    }
+}
+
+/// After the frames that HTTP took: it drops the body when it has handed on all of them, or when the call is reset.
+impl Drop for LoggedBody {
+    fn drop(&mut self) {
+        let is_complete = self.has_ended || self.body.is_end_stream();
+        if let Some(line) = &mut self.line {
+            line.end(is_complete);
         }
     }
 }
@@ -180,13 +208,25 @@ impl HttpBody for LoggedBody {
         let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
         match &frame {
             Some(Ok(frame)) => {
-                if let Some(status) = frame.trailers_ref().and_then(Status::from_header_map) {
-                    self.end(status.code());
+                if let Some(trailers) = frame.trailers_ref() {
+                    self.has_ended = true;
+                    self.end_stream(Status::from_header_map(trailers).map_or(Code::Ok, |status| status.code()));
                 }
             }
-            Some(Err(_)) => self.end(Code::Internal),
-            None => self.end(Code::Ok),
+            Some(Err(_)) => self.end_stream(Code::Internal),
+            None => {
+                self.has_ended = true;
+                self.end_stream(Code::Ok);
+            }
         }
         Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }

@@ -1,18 +1,21 @@
 //! Floods of failed calls: a client that resets its calls makes a line for each with little effort.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 use tokio::time::sleep;
 use tonic::Code;
 
 use crate::listener::api::Api;
-use crate::telemetry::{SAMPLE_TIME, Sampled, Sampler};
+use crate::telemetry::{Sampled, Sampler};
 use crate::transport::routes::code_name;
 
-/// Lines of each code that are written in a second.
-const LINES_A_SECOND: u32 = 100;
+/// Lines of each code that are written in a [`PERIOD`].
+const LINES: u32 = 100;
+
+/// The time for which calls are counted.
+const PERIOD: Duration = Duration::from_secs(1);
 
 /// How many codes there are.
 const CODES: u8 = 17;
@@ -22,12 +25,13 @@ const CODES: u8 = 17;
 #[derive(Debug)]
 pub(super) struct FailureSample {
     api: Api,
-    sampler: Sampler,
+    /// By the number of the code.
+    samplers: [Sampler; CODES as usize],
 }
 
 impl FailureSample {
     pub(super) fn new(api: Api) -> Arc<Self> {
-        Arc::new(Self { api, sampler: Sampler::new(usize::from(CODES), LINES_A_SECOND) })
+        Arc::new(Self { api, samplers: std::array::from_fn(|_| Sampler::new(LINES, PERIOD)) })
     }
 
     /// Returns whether a call that ended with this code is logged.
@@ -35,7 +39,7 @@ impl FailureSample {
         if code == Code::Ok || !tracing::enabled!(tracing::Level::INFO) {
             return true;
         }
-        match self.sampler.sample(code as usize, Instant::now()) {
+        match self.samplers[code as usize].sample(Instant::now()) {
             Sampled::Written => true,
             Sampled::LeftOut { is_first } => {
                 if is_first {
@@ -51,7 +55,7 @@ impl FailureSample {
         let Ok(runtime) = Handle::try_current() else { return };
         let sample = Arc::downgrade(self);
         runtime.spawn(async move {
-            sleep(SAMPLE_TIME).await;
+            sleep(PERIOD).await;
             if let Some(sample) = sample.upgrade() {
                 sample.report(code);
             }
@@ -59,7 +63,7 @@ impl FailureSample {
     }
 
     fn report(&self, code: Code) {
-        let calls = self.sampler.take_left_out(code as usize);
+        let calls = self.samplers[code as usize].take_left_out();
         if calls > 0 {
             tracing::info!(
                 api = self.api.name(),

@@ -22,6 +22,7 @@ use super::batch_request::{EncodedItems, decode};
 use super::batch_response::ProtoFormat;
 use super::compression::{accepts_compression, compress_if_worthwhile};
 use super::identity_api::{IdentityApi, deadline, parsed};
+use super::inflate::MessageRoom;
 use crate::resolver::Identify;
 use crate::transport::batch::{ItemCounts, identify_batch};
 use crate::transport::batch_answer;
@@ -96,9 +97,13 @@ impl<R: Identify> IdentityApi<R> {
     async fn answer_batch(&self, request: tonic::Request<Bytes>) -> Result<(Vec<u8>, ItemCounts), ApiError> {
         let deadline = deadline(&request)?;
         let resolver = self.resolver.for_caller(caller(request.extensions()));
+        let room: Option<MessageRoom> = request.extensions().get().cloned();
         let items = EncodedItems::new(request.into_inner());
         let count = items.count_up_to_limit()?;
-        let items = items.map(|item| Ok(parsed(&decode(item?)?, &self.settings)));
+        let items = items.map(move |item| {
+            let _until_parsed = &room;
+            Ok(parsed(&decode(item?)?, &self.settings))
+        });
         let results = identify_batch(&resolver, count, items, deadline).await?;
         batch_answer::encode(&ProtoFormat, &results, self.settings.limits.answer_limit, deadline).await
     }

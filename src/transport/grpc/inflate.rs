@@ -2,9 +2,11 @@
 
 use std::mem;
 use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
+use futures::future::BoxFuture;
 use http::{HeaderName, Request, Response};
 use hyper::body::{Body as HttpBody, Frame};
 use tonic::Status;
@@ -13,7 +15,7 @@ use tonic::server::NamedService;
 use tower::Service;
 
 use crate::transport::errors::ApiError;
-use crate::transport::gunzip::{Gunzip, PIECE};
+use crate::transport::gunzip::{Gunzip, PIECE, ReservedRoom, TextRoom};
 use crate::transport::methods;
 use crate::transport::parse::FieldNames;
 
@@ -29,11 +31,25 @@ pub(super) struct Inflate<S> {
     inner: S,
     /// The largest message of a single request, in bytes.
     body_limit: usize,
+    room: TextRoom,
 }
 
 impl<S> Inflate<S> {
-    pub(super) fn new(inner: S, body_limit: usize) -> Self {
-        Self { inner, body_limit }
+    pub(super) fn new(inner: S, body_limit: usize, room: TextRoom) -> Self {
+        Self { inner, body_limit, room }
+    }
+}
+
+/// The room that the message of a call has, as an extension of the request. Of a call of one message it is given back
+/// when the last clone is dropped: the method keeps one until it has parsed the message. Of a stream, when the next
+/// message is asked for.
+#[derive(Clone, Debug, Default)]
+pub(super) struct MessageRoom(Arc<Mutex<Option<ReservedRoom>>>);
+
+impl MessageRoom {
+    /// Takes room for a message. Gives that of the message before back.
+    fn replace(&self, room: Option<ReservedRoom>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = room;
     }
 }
 
@@ -56,7 +72,9 @@ impl<S: Service<Request<Body>, Response = Response<Body>>> Service<Request<Body>
             request.headers_mut().remove(ENCODING);
             let limit = methods::message_limit(request.uri().path(), self.body_limit);
             let takes_a_stream = methods::takes_a_stream(request.uri().path());
-            request = request.map(|body| Body::new(Inflated::new(body, limit, takes_a_stream)));
+            let (room, held) = (self.room.clone(), MessageRoom::default());
+            request.extensions_mut().insert(held.clone());
+            request = request.map(|body| Body::new(Inflated::new(body, limit, takes_a_stream, room, held)));
         }
         self.inner.call(request)
     }
@@ -78,6 +96,10 @@ struct Inflated {
     unread: BytesMut,
     place: Place,
     limit: usize,
+    room: TextRoom,
+    held: MessageRoom,
+    /// While there is no room for the next message.
+    waiting: Option<BoxFuture<'static, Result<ReservedRoom, ApiError>>>,
     /// Whether other tasks had their turn since the last piece.
     has_rested: bool,
 }
@@ -93,7 +115,7 @@ enum Place {
 }
 
 impl Inflated {
-    fn new(body: Body, limit: usize, takes_a_stream: bool) -> Self {
+    fn new(body: Body, limit: usize, takes_a_stream: bool, room: TextRoom, held: MessageRoom) -> Self {
         Self {
             body,
             takes_a_stream,
@@ -102,6 +124,9 @@ impl Inflated {
             unread: BytesMut::new(),
             place: Place::Prefix,
             limit,
+            room,
+            held,
+            waiting: None,
             has_rested: true,
         }
     }
@@ -129,7 +154,16 @@ impl Inflated {
                         return Ok(Bytes::new());
                     }
                     self.unread.advance(PREFIX);
-                    self.place = Place::Compressed(Box::new(Gunzip::new(self.limit)), size);
+                    let text = Gunzip::new(&self.unread[..size], self.limit);
+                    let needed = text.room();
+                    self.place = Place::Compressed(Box::new(text), size);
+                    match self.room.try_reserve(needed) {
+                        Some(room) => self.held.replace(Some(room)),
+                        None => {
+                            self.waiting = Some(Box::pin(self.room.clone().reserve(needed)));
+                            return Ok(Bytes::new());
+                        }
+                    }
                 }
                 Place::Plain(0) => self.place = Place::Prefix,
                 Place::Plain(left) => {
@@ -176,7 +210,17 @@ impl HttpBody for Inflated {
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         let this = self.get_mut();
         let refuse = |error: &ApiError| Poll::Ready(Some(Err(error.status(FieldNames::Proto))));
+        if this.takes_a_stream && !matches!(this.place, Place::Compressed(..)) {
+            this.held.replace(None); // tonic asks for more when it has decoded what it has.
+        }
         loop {
+            if let Some(waiting) = &mut this.waiting {
+                match ready!(waiting.as_mut().poll(cx)) {
+                    Ok(room) => this.held.replace(Some(room)),
+                    Err(error) => return refuse(&error),
+                }
+                this.waiting = None;
+            }
             if !mem::replace(&mut this.has_rested, true) {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
@@ -184,7 +228,7 @@ impl HttpBody for Inflated {
             match this.next() {
                 Err(error) => return refuse(&error),
                 Ok(bytes) if !bytes.is_empty() => return Poll::Ready(Some(Ok(Frame::data(bytes)))),
-                Ok(_) if !this.has_rested => continue,
+                Ok(_) if !this.has_rested || this.waiting.is_some() => continue,
                 Ok(_) => {}
             }
             if this.has_ended {
@@ -229,10 +273,14 @@ mod tests {
         encoder.finish().unwrap()
     }
 
+    fn inflated(body: Body, takes_a_stream: bool) -> Inflated {
+        Inflated::new(body, LIMIT, takes_a_stream, TextRoom::new(LIMIT, LIMIT), MessageRoom::default())
+    }
+
     async fn inflate(bytes: &[u8], frame: usize, takes_a_stream: bool) -> Result<Bytes, Status> {
         let frames: Vec<_> = bytes.chunks(frame).map(|data| Frame::data(Bytes::copy_from_slice(data))).collect();
         let body = StreamBody::new(stream::iter(frames.into_iter().map(Ok::<_, Infallible>)));
-        Ok(Inflated::new(Body::new(body), LIMIT, takes_a_stream).collect().await?.to_bytes())
+        Ok(inflated(Body::new(body), takes_a_stream).collect().await?.to_bytes())
     }
 
     #[tokio::test]
@@ -280,7 +328,7 @@ mod tests {
     fn unfinished(sent: &[u8], takes_a_stream: bool) -> Inflated {
         let frames = stream::iter([Ok::<_, Infallible>(Frame::data(Bytes::copy_from_slice(sent)))]);
         let body = StreamBody::new(frames.chain(stream::pending()));
-        Inflated::new(Body::new(body), LIMIT, takes_a_stream)
+        inflated(Body::new(body), takes_a_stream)
     }
 
     #[tokio::test]

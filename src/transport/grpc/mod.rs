@@ -37,6 +37,7 @@ use crate::proto::FILE_DESCRIPTOR_SET;
 use crate::proto::identity::v1::identity_service_server::{IdentityServiceServer, SERVICE_NAME};
 use crate::resolver::Identify;
 use crate::transport::batch_size::batch_body_limit;
+use crate::transport::gunzip::TextRoom;
 use crate::transport::readiness::Readiness;
 use crate::transport::routes::RouteTable;
 
@@ -48,6 +49,7 @@ pub fn routes<R: Identify>(
     resolver: R,
     readiness: Readiness,
     settings: GrpcSettings,
+    room: TextRoom,
 ) -> Result<RouteTable, DescriptorError> {
     let stream_places = Arc::new(Semaphore::new(settings.stream_items.clamp(1, Semaphore::MAX_PERMITS)));
     let api = Arc::new(IdentityApi { resolver, settings, readiness: readiness.clone(), stream_places });
@@ -62,7 +64,7 @@ pub fn routes<R: Identify>(
     let health = HealthServer::new(Health::new(readiness.clone(), &[SERVICE_NAME]));
     let health = BoundedStreams::new(health, bounds.clone());
 
-    let mut services = Services::new(limit);
+    let mut services = Services::new(limit, room);
     services.add(identity, FILE_DESCRIPTOR_SET);
     services.add_probe(health, tonic_health::pb::FILE_DESCRIPTOR_SET);
     services.into_routes(settings.reflection.then(|| bounds.end_on_shutdown(readiness)))

@@ -13,6 +13,7 @@ use tower::Service;
 
 use super::bounded_streams::{BoundedStreams, StreamBounds};
 use super::inflate::Inflate;
+use crate::transport::gunzip::TextRoom;
 use crate::transport::routes::{Route, RouteTable};
 
 /// The API cannot be built, because a descriptor set is broken.
@@ -33,11 +34,13 @@ pub(super) struct Services {
     probes: Vec<&'static str>,
     /// The largest message of a single request, in bytes.
     body_limit: usize,
+    /// Room for compressed messages.
+    room: TextRoom,
 }
 
 impl Services {
-    pub(super) fn new(body_limit: usize) -> Self {
-        Self { routes: Routes::default(), descriptors: Vec::new(), probes: Vec::new(), body_limit }
+    pub(super) fn new(body_limit: usize, room: TextRoom) -> Self {
+        Self { routes: Routes::default(), descriptors: Vec::new(), probes: Vec::new(), body_limit, room }
     }
 
     /// Adds a service and its descriptors.
@@ -47,7 +50,8 @@ impl Services {
         S: NamedService + Clone + Send + Sync + 'static,
         S::Future: Send + 'static,
     {
-        self.routes = std::mem::take(&mut self.routes).add_service(Inflate::new(service, self.body_limit));
+        let service = Inflate::new(service, self.body_limit, self.room.clone());
+        self.routes = std::mem::take(&mut self.routes).add_service(service);
         self.descriptors.push(descriptors);
     }
 
@@ -93,8 +97,12 @@ impl Services {
         };
         let (v1, v1alpha) = (all().build_v1()?, all().build_v1alpha()?);
         self.routes = std::mem::take(&mut self.routes)
-            .add_service(Inflate::new(BoundedStreams::new(v1, bounds.clone()), self.body_limit))
-            .add_service(Inflate::new(BoundedStreams::new(v1alpha, bounds.clone()), self.body_limit));
+            .add_service(Inflate::new(BoundedStreams::new(v1, bounds.clone()), self.body_limit, self.room.clone()))
+            .add_service(Inflate::new(
+                BoundedStreams::new(v1alpha, bounds.clone()),
+                self.body_limit,
+                self.room.clone(),
+            ));
         Ok(())
     }
 }

@@ -2,9 +2,9 @@
 
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
-use serde_json::value::RawValue;
+use bytes::Bytes;
 
-use super::body;
+use super::body::{self, RequestText};
 use super::errors::{JSON, error_response};
 use super::request::{IdentifyFields, batch_items};
 use super::response::JsonFormat;
@@ -14,6 +14,7 @@ use crate::transport::batch::identify_batch;
 use crate::transport::batch_answer;
 use crate::transport::batch_size::batch_body_limit;
 use crate::transport::errors::ApiError;
+use crate::transport::gunzip::TextRoom;
 use crate::transport::parse::Parsed;
 use crate::transport::peer::caller;
 
@@ -22,6 +23,7 @@ use crate::transport::peer::caller;
 pub(super) struct BatchHandler<R> {
     pub(super) resolver: R,
     pub(super) settings: HttpSettings,
+    pub(super) room: TextRoom,
 }
 
 impl<R: Identify> BatchHandler<R> {
@@ -33,10 +35,16 @@ impl<R: Identify> BatchHandler<R> {
         let deadline = deadline(&request)?;
         let resolver = self.resolver.for_caller(caller(request.extensions()));
         let limit = batch_body_limit(self.settings.limits.http_body_limit);
-        let body = body::read(request, limit, self.settings.body_timeout).await?;
-        let items = batch_items(&body)?;
+        let RequestText { bytes, room } = body::read(request, limit, self.settings.body_timeout, &self.room).await?;
+        // The items keep the text, and only until they are parsed: it is not kept during the wait.
+        let items = batch_items(&bytes)?.into_iter().map(|item| bytes.slice_ref(item.get().as_bytes()));
+        let items: Vec<Bytes> = items.collect();
+        drop(bytes);
         let count = items.len();
-        let items = items.into_iter().map(|item| Ok(self.parsed(item)));
+        let items = items.into_iter().map(move |item| {
+            let _until_parsed = &room;
+            Ok(self.parsed(&item))
+        });
         let results = identify_batch(&resolver, count, items, deadline).await?;
 
         let format = JsonFormat { spelling: self.settings.identify.primary_id_field };
@@ -47,7 +55,7 @@ impl<R: Identify> BatchHandler<R> {
         Ok(response)
     }
 
-    fn parsed(&self, item: &RawValue) -> Result<Parsed, ApiError> {
+    fn parsed(&self, item: &[u8]) -> Result<Parsed, ApiError> {
         IdentifyFields::read_item(item)?.parse(&self.settings.identify)
     }
 }

@@ -12,6 +12,7 @@ use tokio::time::timeout;
 use super::content::Encoding;
 use super::gzip;
 use crate::transport::errors::ApiError;
+use crate::transport::gunzip::{ReservedRoom, TextRoom};
 
 /// How much of a body that is refused is read and thrown away. A client that sends everything before it reads sees
 /// the answer then, not a reset connection.
@@ -20,9 +21,22 @@ const DISCARD_LIMIT: usize = 1024 * 1024;
 /// How long that may take.
 const DISCARD_TIME: Duration = Duration::from_secs(1);
 
+/// The JSON text of a request.
+#[derive(Debug)]
+pub(super) struct RequestText {
+    pub(super) bytes: Bytes,
+    /// The room that it has if it was compressed. It must be kept until the text is parsed and dropped.
+    pub(super) room: Option<ReservedRoom>,
+}
+
 /// Returns the JSON text of a request: at most `limit` bytes, before and after decompression, that arrive within
 /// `timeout_after`.
-pub(super) async fn read(request: Request, limit: usize, timeout_after: Duration) -> Result<Bytes, ApiError> {
+pub(super) async fn read(
+    request: Request,
+    limit: usize,
+    timeout_after: Duration,
+    room: &TextRoom,
+) -> Result<RequestText, ApiError> {
     let encoding = Encoding::of_json(request.headers());
     let mut body = request.into_body();
     let collected = match encoding {
@@ -34,8 +48,11 @@ pub(super) async fn read(request: Request, limit: usize, timeout_after: Duration
         let _ = timeout(DISCARD_TIME, discard(&mut body)).await;
     }
     match encoding? {
-        Encoding::Identity => collected,
-        Encoding::Gzip => gzip::decompress(&collected?, limit).await,
+        Encoding::Identity => Ok(RequestText { bytes: collected?, room: None }),
+        Encoding::Gzip => {
+            let (bytes, room) = gzip::decompress(&collected?, limit, room).await?;
+            Ok(RequestText { bytes, room: Some(room) })
+        }
     }
 }
 
@@ -82,7 +99,7 @@ mod tests {
     const LONG: Duration = Duration::from_secs(60);
 
     async fn read_body(body: Body, limit: usize, timeout_after: Duration) -> Result<Bytes, ApiError> {
-        read(Request::new(body), limit, timeout_after).await
+        read(Request::new(body), limit, timeout_after, &TextRoom::new(0, limit)).await.map(|text| text.bytes)
     }
 
     fn chunks(chunks: &'static [&'static str]) -> Body {

@@ -17,7 +17,7 @@ use tokio::task::yield_now;
 use super::errors::error_response;
 use crate::resolver::IdentifyError;
 use crate::transport::errors::ApiError;
-use crate::transport::gunzip::{Gunzip, PIECE};
+use crate::transport::gunzip::{Gunzip, PIECE, ReservedRoom, TextRoom};
 
 /// Smaller answers are not compressed: they fit a packet anyway.
 const WORTHWHILE: u64 = 1024;
@@ -25,17 +25,18 @@ const WORTHWHILE: u64 = 1024;
 /// How much is compressed at once, in bytes. Between two slices other tasks have their turn.
 const SLICE: usize = 32 * 1024;
 
-/// Decompresses a body to at most `limit` bytes.
+/// Decompresses a body to at most `limit` bytes, when there is room for them. Returns the room too.
 ///
 /// # Errors
-/// [`ApiError::TooLarge`], as soon as there are more, or [`ApiError::Malformed`].
-pub(super) async fn decompress(body: &[u8], limit: usize) -> Result<Bytes, ApiError> {
-    let mut text = Gunzip::new(limit);
+/// [`ApiError::TooLarge`], as soon as there are more, [`ApiError::Malformed`], or [`IdentifyError::Overloaded`].
+pub(super) async fn decompress(body: &[u8], limit: usize, room: &TextRoom) -> Result<(Bytes, ReservedRoom), ApiError> {
+    let mut text = Gunzip::new(body, limit);
+    let reserved = room.clone().reserve(text.room()).await?;
     for piece in body.chunks(PIECE) {
         text.read(piece)?;
         yield_now().await;
     }
-    text.finish().map(Bytes::from)
+    Ok((text.finish()?.into(), reserved))
 }
 
 /// Whether `Accept-Encoding` has gzip.

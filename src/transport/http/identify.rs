@@ -10,6 +10,7 @@ use super::settings::{HttpSettings, deadline};
 use super::{body, response};
 use crate::resolver::{Identify, IdentifyError};
 use crate::transport::errors::ApiError;
+use crate::transport::gunzip::TextRoom;
 use crate::transport::listing::{ENVELOPE, Listing};
 use crate::transport::parse::{FieldNames, Parsed};
 use crate::transport::peer::caller;
@@ -30,6 +31,7 @@ const TRUNCATED: HeaderName = HeaderName::from_static("identity-truncated");
 pub(super) struct IdentifyHandler<R> {
     pub(super) resolver: R,
     pub(super) settings: HttpSettings,
+    pub(super) room: TextRoom,
 }
 
 impl<R: Identify> IdentifyHandler<R> {
@@ -40,8 +42,10 @@ impl<R: Identify> IdentifyHandler<R> {
     async fn answer(&self, request: Request) -> Result<Response, ApiError> {
         let deadline = deadline(&request)?;
         let resolver = self.resolver.for_caller(caller(request.extensions()));
-        let body = body::read(request, self.settings.limits.http_body_limit, self.settings.body_timeout).await?;
-        let Parsed { observation, ignored } = IdentifyFields::read(&body)?.parse(&self.settings.identify)?;
+        let (limit, timeout_after) = (self.settings.limits.http_body_limit, self.settings.body_timeout);
+        let text = body::read(request, limit, timeout_after, &self.room).await?;
+        let Parsed { observation, ignored } = IdentifyFields::read(&text.bytes)?.parse(&self.settings.identify)?;
+        drop(text); // It is not kept during the wait.
         let answer = resolver.identify(observation, deadline).await?;
 
         let room = self.settings.limits.answer_limit.saturating_sub(ENVELOPE);

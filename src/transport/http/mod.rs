@@ -31,6 +31,7 @@ use crate::proto::FILE_DESCRIPTOR_SET;
 use crate::resolver;
 use crate::settings::{IdentifierSettings, LimitSettings};
 use crate::transport::errors::ApiError;
+use crate::transport::gunzip::TextRoom;
 use crate::transport::readiness::Readiness;
 use crate::transport::routes::RouteTable;
 
@@ -44,10 +45,11 @@ pub fn routes<R: resolver::Identify>(
     identify: IdentifierSettings,
     limits: LimitSettings,
     body_timeout: Duration,
+    room: TextRoom,
 ) -> Result<RouteTable, GatewayError> {
     let settings = HttpSettings { identify, limits, body_timeout };
-    let identify = Arc::new(IdentifyHandler { resolver: resolver.clone(), settings });
-    let batch = Arc::new(BatchHandler { resolver, settings });
+    let identify = Arc::new(IdentifyHandler { resolver: resolver.clone(), settings, room: room.clone() });
+    let batch = Arc::new(BatchHandler { resolver, settings, room });
     let mut gateway = Gateway::default();
     gateway.handle("identity.v1.IdentityService/Identify", move |request| {
         let identify = Arc::clone(&identify);
