@@ -59,5 +59,6 @@ pub async fn migrate(database: &DatabaseSettings, command: MigrateCommand) -> an
         let state = if migration.applied { "applied" } else { "pending" };
         writeln!(out, "{state}  {}", migration.name)?;
     }
+    database.close().await;
     Ok(())
 }

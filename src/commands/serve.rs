@@ -20,6 +20,7 @@ pub struct App {
     listeners: Listeners,
     settings: Settings,
     resolver: Resolver,
+    database: Database,
     grpc_addr: SocketAddr,
     http_addr: SocketAddr,
 }
@@ -42,9 +43,9 @@ impl App {
             database.check_schema().await?;
         }
         let ping = database.ping().await;
-        let resolver = Resolver::start_after(ping, database, settings.queue);
+        let resolver = Resolver::start_after(ping, database.clone(), settings.queue);
         let listeners = Listeners { grpc, http };
-        Ok(Self { listeners, settings: settings.clone(), resolver, grpc_addr, http_addr })
+        Ok(Self { listeners, settings: settings.clone(), resolver, database, grpc_addr, http_addr })
     }
 
     /// Returns the bound address of the gRPC API.
@@ -57,14 +58,15 @@ impl App {
         self.http_addr
     }
 
-    /// Serves until the token is cancelled, then drains.
+    /// Serves until the token is cancelled, then drains and closes the database.
     ///
     /// # Errors
     /// When an API cannot be built from the proto.
     pub async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
-        let database = self.resolver.database_state();
-        let Self { listeners, resolver, settings, .. } = self;
-        listener::serve(listeners, resolver, &settings, FixedLimits::default(), database, shutdown).await?;
+        let state = self.resolver.database_state();
+        let Self { listeners, resolver, settings, database, .. } = self;
+        listener::serve(listeners, resolver, &settings, FixedLimits::default(), state, shutdown).await?;
+        database.close().await;
         Ok(())
     }
 }

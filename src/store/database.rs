@@ -4,14 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use sea_orm::{DatabaseConnection, SqliteTransactionMode, TransactionOptions, TransactionTrait};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::clock::Clock;
 use super::connect_error::ConnectError;
 use super::connector::MissingFile;
 use super::error::StoreError;
 use super::pool::{Lease, Pool};
-use super::sql::Engine;
+use super::sql::{Engine, sqlite};
 use super::traits::{LookupResult, MAX_LOOKUP, Store, Transaction};
 use super::{lock, lookup, write};
 use crate::domain::{ContactId, Identifier, Identity, Plan, Timestamp};
@@ -22,6 +22,9 @@ use crate::settings;
 pub struct Database {
     pub(super) pool: Pool,
 }
+
+/// How long [`Database::close`] may take.
+const CLOSE_WITHIN: Duration = Duration::from_secs(2);
 
 /// How long [`Database::wait_and_connect`] waits between two attempts.
 const CONNECT_EVERY: Duration = Duration::from_millis(500);
@@ -69,6 +72,29 @@ impl Database {
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    /// Ends the work with the database: nothing may use it any more. It takes two seconds at most, and cannot fail.
+    ///
+    /// On SQLite it writes everything into the database file, and removes the files beside it, unless another process
+    /// uses them. Without that, the next start does it.
+    pub async fn close(&self) {
+        let lease = self.pool.current();
+        if lease.engine() != Engine::Sqlite {
+            return;
+        }
+        let close = async {
+            sqlite::write_back(lease.connection()).await?;
+            // The last connection that is closed removes the files.
+            lease.connection().close_by_ref().await?;
+            Ok::<(), StoreError>(())
+        };
+        let reason = match timeout(CLOSE_WITHIN, close).await {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "it takes too long".to_owned(),
+        };
+        tracing::warn!(reason, "the database file is not complete without the files beside it (-wal, -shm)");
     }
 
     /// The current connections, for work that is not on the hot path.

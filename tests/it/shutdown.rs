@@ -1,5 +1,6 @@
 //! Signals: every command ends, as process 1 of a container too.
 
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
@@ -9,7 +10,11 @@ use crate::harness::{Api, Process, Suite, binary, register};
 
 pub fn register(suite: &mut Suite) {
     register!(suite.plain_with(can_be_process_1): every_command_ends_on_sigterm_as_process_1);
-    register!(suite.plain(): every_command_ends_on_sigterm, the_drain_delay_is_for_new_calls);
+    register!(suite.plain():
+        every_command_ends_on_sigterm,
+        the_drain_delay_is_for_new_calls,
+        after_a_clean_stop_the_sqlite_file_is_the_database,
+    );
 }
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -130,4 +135,35 @@ async fn the_drain_delay_is_for_new_calls() {
     let mut process = Process::start(&variables).await;
     process.signal("-TERM");
     assert_eq!(process.end().await.code(), Some(0), "after the delay");
+}
+
+fn files(folder: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).expect("a folder");
+    let mut files: Vec<_> =
+        entries.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned()).collect();
+    files.sort();
+    files
+}
+
+async fn after_a_clean_stop_the_sqlite_file_is_the_database() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = |name: &str| folder.path().join(name).display().to_string();
+    let url = format!("sqlite://{}", file("identity.db"));
+    let migrated = binary().args(["migrate", "up"]).env("DATABASE_URL", &url).output().expect("the binary runs");
+    assert!(migrated.status.success());
+    assert_eq!(files(folder.path()), ["identity.db"], "after another command");
+
+    let mut service = Process::start(&[("DATABASE_URL", &url)]).await;
+    let created = service.caller().identify(Api::Grpc, Some("a@b.co"), None).await.expect("an answer");
+    assert_eq!(files(folder.path()), ["identity.db", "identity.db-shm", "identity.db-wal"], "while it runs");
+    service.signal("-TERM");
+    assert!(service.end().await.success());
+    assert!(!service.log_at_its_end().contains("WARN"), "{}", service.log());
+    assert_eq!(files(folder.path()), ["identity.db"]);
+
+    std::fs::rename(file("identity.db"), file("moved.db")).expect("the same folder");
+    let moved = format!("sqlite://{}", file("moved.db"));
+    let service = Process::start(&[("DATABASE_URL", &moved)]).await;
+    let found = service.caller().identify(Api::Grpc, Some("a@b.co"), None).await.expect("an answer");
+    assert_eq!((found.outcome, found.primary), ("matched", created.primary));
 }

@@ -1,6 +1,6 @@
 //! SQLite, embedded in this process. It has one writer at a time, and the clock of this process.
 
-use sea_orm::Value;
+use sea_orm::{ConnectionTrait, DbBackend, Statement, Value};
 
 use super::list::{KeyLookup, bytes, kind, padded};
 use crate::domain::Identifier;
@@ -40,6 +40,14 @@ pub(super) const INDEXES: &str = r#"SELECT 'PRIMARY', 1, 1, name FROM (
         SELECT name FROM pragma_table_info(?) WHERE pk > 0 ORDER BY pk)
     UNION ALL SELECT * FROM (SELECT l.name, l."unique", 0, c.name
         FROM pragma_index_list(?) l, pragma_index_info(l.name) c WHERE l.origin <> 'pk' ORDER BY l.name, c.seqno)"#;
+
+/// Writes everything that the WAL file has into the database file, and empties the WAL file.
+pub(crate) async fn write_back(connection: &impl ConnectionTrait) -> Result<(), StoreError> {
+    let sql = "PRAGMA wal_checkpoint(TRUNCATE)".to_owned();
+    let done = connection.query_one_raw(Statement::from_string(DbBackend::Sqlite, sql)).await?;
+    let is_busy = done.map(|row| row.try_get_by_index::<i32>(0)).transpose()? == Some(1);
+    if is_busy { Err(StoreError::Unavailable(Cause::new("another process uses it"))) } else { Ok(()) }
+}
 
 /// Why there is no connection, by result code.
 pub(crate) fn connect_error(code: &str) -> ConnectError {
