@@ -1,12 +1,14 @@
-//! The documents: they explain every error reason, and what they refer to exists.
+//! The documents: they explain every error reason, and what they refer to exists. The scripts: they explain
+//! themselves.
 //!
 //! It needs nothing but the files. A document that is added under `docs/` is checked without a change here.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 /// Folders of documents. Only their own files count, not those of the folders in them.
 const FOLDERS: [&str; 4] = ["", "docs", "docs/decisions", "docs/history"];
@@ -159,6 +161,36 @@ fn every_file_that_the_maps_name_exists() {
         assert!(paths.len() > 5, "{document} has only {paths:?}");
         let missing: Vec<_> = paths.iter().filter(|path| !exists(path)).collect();
         assert!(missing.is_empty(), "{document} names {missing:?}");
+    }
+}
+
+/// Runs a script with one argument, for a while at most. Returns its exit status and what it prints.
+fn run_script(script: &Path, argument: &str) -> (Option<i32>, String) {
+    let mut command = Command::new("timeout");
+    command.arg("20").arg(script).arg(argument).stdin(Stdio::null());
+    let done = command.output().expect("timeout (coreutils) runs");
+    (done.status.code(), String::from_utf8_lossy(&done.stdout).into_owned())
+}
+
+#[test]
+fn every_script_explains_itself_and_does_nothing_else() {
+    let mut scripts = vec![root().join(".ci/run")];
+    let entries = fs::read_dir(root().join("scripts")).expect("scripts");
+    scripts.extend(entries.map(|entry| entry.expect("an entry").path()).filter(|path| path.is_file()));
+    for script in &scripts {
+        let head = fs::read_to_string(script).expect("text").lines().nth(1).expect("a head").to_owned();
+        for argument in ["--help", "-h"] {
+            let (status, said) = run_script(script, argument);
+            assert_eq!(status, Some(0), "{} {argument}: {said}", script.display());
+            assert!(said.starts_with(head.trim_start_matches("# ")), "{} {argument}: {said}", script.display());
+        }
+    }
+    // The others hand arguments on to the programs that they run.
+    for script in
+        [".ci/run", "scripts/attacks", "scripts/bench", "scripts/chaos", "scripts/servers", "scripts/test-clients"]
+    {
+        let (status, said) = run_script(&root().join(script), "--no-such-thing");
+        assert_eq!((status, said.as_str()), (Some(2), ""), "{script}");
     }
 }
 

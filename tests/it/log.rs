@@ -55,7 +55,7 @@ async fn a_reader_that_goes_away_ends_nothing() {
     drop(reader);
     call(&process, 5).await;
     // The thread of the log has met the broken pipe by then.
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    rests(&process).await;
     call(&process, 5).await;
     drains(&mut process).await;
 }
@@ -64,9 +64,17 @@ async fn a_full_disk_ends_nothing() {
     let full = || Stdio::from(File::options().write(true).open("/dev/full").expect("/dev/full"));
     let mut process = Process::start_with_log_to(full, &[MEMORY]).await;
     call(&process, 5).await;
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    rests(&process).await;
     call(&process, 5).await;
     drains(&mut process).await;
+}
+
+/// Waits a second, in which the process has nothing to do: it must not try again and again to write its log.
+async fn rests(process: &Process) {
+    let before = process.cpu_time();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let worked = process.cpu_time() - before;
+    assert!(worked < Duration::from_millis(150), "{worked:?}");
 }
 
 async fn a_stalled_reader_holds_up_neither_calls_nor_the_end() {
