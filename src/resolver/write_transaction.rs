@@ -24,7 +24,7 @@
 //! - All transactions lock in the same order: roots by id, then identifiers sorted. So they wait instead of
 //!   deadlocking. If the database reports a deadlock all the same, one transaction starts over.
 //!
-//! # One of several primaries (MySQL Group Replication)
+//! # One of several primaries (MySQL Group Replication, MariaDB Galera)
 //!
 //! - This server may lack a commit that another server has shown already. So nobody gets an answer there without these
 //!   locks or keys ([`LookupResult`](crate::store::LookupResult)): the missing commit still holds them.

@@ -216,6 +216,15 @@ mod tests {
     }
 
     #[test]
+    fn a_server_that_is_not_ready_makes_the_next_one_be_asked() {
+        let error = mysql::store_error(1047);
+        assert!(error.is_unavailable());
+        assert_eq!(error.connections(), ConnectionState::Refused);
+        assert_eq!(error.outage(), mysql::connect_error(1047).outage());
+        assert!(!mysql::connect_error(1047).is_lasting());
+    }
+
+    #[test]
     fn a_time_out_of_the_server_is_about_the_statement() {
         for error in [mysql::store_error(1969), mysql::store_error(3024), postgres("57014")] {
             assert!(matches!(error, StoreError::CutShort(_)), "{error}");

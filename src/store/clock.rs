@@ -12,7 +12,7 @@ use crate::domain::Timestamp;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Clock {
     pub(super) now: Timestamp,
-    /// 0 if the ids of one statement do not rise evenly.
+    /// 0 if the ids of one statement do not rise evenly. Only MySQL's matters: the others return each id.
     pub(super) id_step: i64,
 }
 
@@ -23,7 +23,11 @@ impl Clock {
         match engine {
             Engine::Sqlite => Ok(Self::of_this_process()),
             Engine::Postgres => Ok(Self { now: now()?, id_step: 1 }),
-            Engine::Mysql | Engine::Mariadb => {
+            Engine::Mariadb => {
+                check_is_primary(engine, row, first + 1)?;
+                Ok(Self { now: now()?, id_step: 1 })
+            }
+            Engine::Mysql => {
                 check_is_primary(engine, row, first + 2)?;
                 Ok(Self { now: now()?, id_step: row.try_get_by_index::<u64>(first + 1)?.cast_signed() })
             }

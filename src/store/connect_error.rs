@@ -14,6 +14,10 @@ pub enum ConnectError {
     /// It answers, and belongs to a group (Group Replication) that it is not in (yet).
     #[error("the database server has a group_replication_group_name and is not ONLINE in that group")]
     OutsideGroup,
+    /// It answers, and is not ready in its Galera cluster (yet): it is cut off from most of it, or has not what it
+    /// missed.
+    #[error("the database server is not ready in its Galera cluster (wsrep_ready is OFF)")]
+    NotReady,
     /// It answers, and has as many connections as it may have. Those that there are can be used.
     #[error("the database server has no connection left for this user")]
     Full,
@@ -32,7 +36,9 @@ impl ConnectError {
     /// Returns whether another attempt does not help.
     pub fn is_lasting(&self) -> bool {
         match self {
-            Self::Unreachable | Self::ReadOnly | Self::OutsideGroup | Self::Full | Self::NotNow(_) => false,
+            Self::Unreachable | Self::ReadOnly | Self::OutsideGroup | Self::NotReady | Self::Full | Self::NotNow(_) => {
+                false
+            }
             Self::Refused(_) => true,
             Self::NoneOf(errors) => errors.iter().all(Self::is_lasting),
         }
@@ -43,7 +49,12 @@ impl ConnectError {
         match self {
             Self::Full => true,
             Self::NoneOf(errors) => errors.iter().any(Self::is_full),
-            Self::Unreachable | Self::ReadOnly | Self::OutsideGroup | Self::NotNow(_) | Self::Refused(_) => false,
+            Self::Unreachable
+            | Self::ReadOnly
+            | Self::OutsideGroup
+            | Self::NotReady
+            | Self::NotNow(_)
+            | Self::Refused(_) => false,
         }
     }
 
@@ -53,6 +64,7 @@ impl ConnectError {
             Self::Unreachable => Outage::Unreachable,
             Self::ReadOnly => Outage::ReadOnly,
             Self::OutsideGroup => Outage::Refused("the database server is not in its group"),
+            Self::NotReady => Outage::Refused("the database server is not ready in its Galera cluster"),
             Self::Full => Outage::Refused("the database server has no connection left for this user"),
             Self::NotNow(reason) | Self::Refused(reason) => Outage::Refused(reason),
             Self::NoneOf(_) => Outage::Refused("no database server can be used"),

@@ -19,7 +19,7 @@ use super::connection_setup::{
     ConnectionSetup, ServerFindings, on_release_mysql, on_release_postgres, on_release_sqlite,
 };
 use super::server_role::{ServerRole, query_yes_or_no};
-use super::sql::{Engine, LockWait, mysql, postgres};
+use super::sql::{Engine, LockWait, mariadb, mysql, postgres};
 use super::{classify, driver_options};
 
 /// A connection that was idle for so long is tested before it is used: a database that was restarted leaves a pool of
@@ -226,8 +226,9 @@ async fn prepare_mysql(connection: &mut MySqlConnection, session: String) -> Res
     let engine = if is_mariadb { Engine::Mariadb } else { Engine::Mysql };
     let role = ServerRole::query_mysql(connection).await?;
     if role == ServerRole::OneOfSeveral {
-        connection.execute(mysql::WAIT_FOR_OTHERS).await.map_err(connect_error)?;
-        return Ok(Checked { engine, role, session: format!("{session}; {}", mysql::WAIT_FOR_OTHERS) });
+        let wait_for_others = if is_mariadb { mariadb::WAIT_FOR_OTHERS } else { mysql::WAIT_FOR_OTHERS };
+        connection.execute(wait_for_others).await.map_err(connect_error)?;
+        return Ok(Checked { engine, role, session: format!("{session}; {wait_for_others}") });
     }
     let [logs_statements] = query_yes_or_no(connection, mysql::LOGS_STATEMENTS).await?;
     if !logs_statements {

@@ -7,7 +7,7 @@ use migration::{Migrator, MigratorTrait};
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr, TransactionTrait};
 
 use super::database::Database;
-use super::error::Outage;
+use super::error::{Outage, StoreError};
 use super::schema::{self, Catalogue, CheckError, ForeignSchema};
 use super::sql::Engine;
 
@@ -72,9 +72,34 @@ impl Database {
     /// # Errors
     /// [`MigrateError`]. After [`MigrateError::Foreign`] nothing has changed.
     pub async fn migrate_up(&self) -> Result<(), MigrateError> {
-        if self.is_migrated().await.unwrap_or(false) {
-            return self.check_schema().await; // The usual start needs no lock.
+        let begun = Instant::now();
+        loop {
+            let is_migrated = self.is_migrated().await.unwrap_or(false);
+            // The usual start needs no lock.
+            let done = if is_migrated { self.check_schema().await } else { self.migrate_under_lock().await };
+            match done {
+                Err(error) if begun.elapsed() < LOCK_WAIT && self.is_of_a_race(&error, is_migrated).await => {
+                    tokio::time::sleep(LOCK_EVERY.mul_f64(0.5 + fastrand::f64())).await;
+                }
+                done => return done,
+            }
         }
+    }
+
+    /// Whether an attempt to migrate failed because another replica migrates too. In a Galera cluster the lock is one
+    /// of each server, so that two replicas can hold it; whoever comes second gets such an error.
+    async fn is_of_a_race(&self, error: &MigrateError, was_migrated: bool) -> bool {
+        match error {
+            MigrateError::Database(error) => {
+                matches!(StoreError::from(error.clone()), StoreError::LostRace(_) | StoreError::DuplicateKey(_))
+            }
+            // The other one has made the tables meanwhile, and serves: it wrote the rows.
+            MigrateError::Foreign(_) => !was_migrated && self.is_migrated().await.unwrap_or(false),
+            MigrateError::Locked | MigrateError::RowsWouldBeLost(_) | MigrateError::Rights => false,
+        }
+    }
+
+    async fn migrate_under_lock(&self) -> Result<(), MigrateError> {
         let lock = self.lock_migrations().await?;
         // On MySQL nothing undoes what a migration does, so the check comes first.
         let done = match check(&lock, self.engine()).await {
@@ -175,7 +200,10 @@ impl Database {
         done: Result<(), MigrateError>,
     ) -> Result<(), MigrateError> {
         if let Some(release) = self.engine().release_migration_lock() {
-            lock.execute_unprepared(&release).await?;
+            // The first statement after a lost race only says that the transaction is over.
+            if lock.execute_unprepared(&release).await.is_err() {
+                lock.execute_unprepared(&release).await?;
+            }
         }
         match done {
             Ok(()) => lock.commit().await?,

@@ -6,7 +6,7 @@ use sqlx::{Executor, MySqlConnection, PgConnection, Row};
 
 use super::classify;
 use super::connect_error::ConnectError;
-use super::sql::{mysql, postgres};
+use super::sql::{mariadb, mysql, postgres};
 
 /// The role of a server among those that can have the database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,7 +35,16 @@ impl ServerRole {
             return Err(ConnectError::ReadOnly);
         }
         let [is_outside_group] = query_yes_or_no(connection, mysql::IS_OUTSIDE_GROUP).await?;
-        if is_outside_group { Err(ConnectError::OutsideGroup) } else { Ok(role) }
+        if is_outside_group {
+            return Err(ConnectError::OutsideGroup);
+        }
+        if role == Self::OneOfSeveral {
+            let [is_not_ready] = query_yes_or_no(connection, mariadb::IS_NOT_READY).await?;
+            if is_not_ready {
+                return Err(ConnectError::NotReady);
+            }
+        }
+        Ok(role)
     }
 
     /// The role of a PostgreSQL server.

@@ -55,7 +55,7 @@ mod tests {
     use crate::store::audit::{self, Rows};
     use crate::store::probe;
     use crate::store::repair_ops;
-    use crate::store::sql::{LockWait, mysql, postgres};
+    use crate::store::sql::{LockWait, mariadb, mysql, postgres};
     use crate::store::traits::MAX_LOOKUP;
 
     const NOW: Timestamp = Timestamp(1_700_000_000_000_000);
@@ -89,7 +89,7 @@ mod tests {
         all.extend([
             ("lock free rows", built(&lock::lock_free_rows(engine, &[1, 2, 3]))),
             ("existing rows", built(&lock::existing_rows(&[1, 2, 3]))),
-            ("insert contacts", built(&write::contact_rows(&[new_contact]).unwrap())),
+            ("insert contacts", write::contact_rows(engine, &[new_contact]).unwrap()),
             ("insert identifiers", built(&write::identifier_rows(&[(&email, ContactId(1)), (&phone, ContactId(1))]))),
             ("insert merges", built(&write::merge_rows(&[merge], moment, resolve))),
             ("link", built(&write::link_rows(&[(2, 1)]))),
@@ -112,7 +112,11 @@ mod tests {
                 ("log rows", mysql::LOG_ROWS.to_owned()),
                 ("wait for others", mysql::WAIT_FOR_OTHERS.to_owned()),
             ],
-            Engine::Mariadb => vec![("session", mysql::session(lock_wait))],
+            Engine::Mariadb => vec![
+                ("session", mysql::session(lock_wait)),
+                ("is it not ready", mariadb::IS_NOT_READY.to_owned()),
+                ("wait for others", mariadb::WAIT_FOR_OTHERS.to_owned()),
+            ],
             Engine::Postgres => vec![
                 ("session", postgres::session(lock_wait)),
                 ("is in a transaction", postgres::IS_IN_TRANSACTION.to_owned()),

@@ -68,6 +68,9 @@ pub trait Transaction: Send {
     /// waits for every transaction that the group accepted before. One of those can come from another server and wait
     /// for a row that the commit has locked but not written. The group checks written rows only, so it cannot see this
     /// conflict, and no commit ends on that server any more (MySQL 9.7.4; docs/reliability.md).
+    ///
+    /// It is so on Galera too, which also finds conflicts by written rows: what another server writes to a row that is
+    /// only locked here would be missed.
     fn must_write_what_it_locks(&self) -> bool;
 
     /// Locks these rows in id order until the transaction ends. Returns `updatedAt` for each existing row, `None` if

@@ -4,14 +4,17 @@ use std::collections::BTreeSet;
 
 use chrono::NaiveDateTime;
 use sea_orm::sea_query::{CaseStatement, DeleteStatement, Expr, InsertStatement, SimpleExpr, UpdateStatement};
-use sea_orm::{ActiveValue::Set, ColumnTrait, Condition, ConnectionTrait, DbErr, EntityTrait, QueryFilter, QueryTrait};
+use sea_orm::{
+    ActiveValue::Set, ColumnTrait, Condition, ConnectionTrait, DbErr, EntityTrait, QueryFilter, QueryTrait, Statement,
+    StatementBuilder,
+};
 
 use super::entity::contact::{self, Column, LinkPrecedence};
 use super::entity::{contact_merge, identifier};
 use super::error::{Cause, StoreError};
 use super::lookup::Orphan;
 use super::rows::{precedence, to_columns, to_naive};
-use super::sql::{Engine, padded_ids};
+use super::sql::{Engine, mariadb, padded_ids};
 use super::traits::MAX_LOOKUP;
 use crate::domain::{ContactId, ContactRef, Identifier, Link, Merge, NewContact, Plan, Timestamp};
 
@@ -64,18 +67,17 @@ async fn insert_contacts(
     // Without a step, the id of each row has to be read by itself.
     let largest = if id_step == 0 { 1 } else { MAX_LOOKUP };
     for piece in new.chunks(largest).flat_map(pieces) {
-        let mut insert = contact_rows(piece)?;
+        let insert = contact_rows(engine, piece)?;
         match engine {
-            Engine::Mysql | Engine::Mariadb => {
+            Engine::Mysql => {
                 // MySQL returns the first id; the rest follow in steps that are not 1 on a cluster.
-                let first = connection.execute(&insert).await.map_err(automatic_id_error)?.last_insert_id();
+                let first = connection.execute_raw(insert).await.map_err(automatic_id_error)?.last_insert_id();
                 let first = i64::try_from(first).map_err(|_| StoreError::Rejected(Cause::new("an id out of range")))?;
                 ids.extend((0_i64..).take(piece.len()).map(|n| ContactId(first + n * id_step)));
             }
-            Engine::Postgres | Engine::Sqlite => {
-                insert.returning_col(Column::Id);
+            Engine::Mariadb | Engine::Postgres | Engine::Sqlite => {
                 let mut given: Vec<i64> = Vec::with_capacity(piece.len());
-                for row in connection.query_all(&insert).await.map_err(automatic_id_error)? {
+                for row in connection.query_all_raw(insert).await.map_err(automatic_id_error)? {
                     given.push(row.try_get_by_index(0)?);
                 }
                 given.sort(); // Ids rise in the order of the rows, but SQLite returns them in any order.
@@ -86,8 +88,9 @@ async fn insert_contacts(
     if ids.len() == new.len() { Ok(ids) } else { Err(StoreError::Rejected(Cause::new("a row was not inserted"))) }
 }
 
-/// Inserts new contacts. A link to another new contact is left out: see [`link_new`].
-pub(super) fn contact_rows(new: &[NewContact]) -> Result<InsertStatement, StoreError> {
+/// Inserts new contacts, and returns the id of each where the database can. A link to another new contact is left out:
+/// see [`link_new`].
+pub(super) fn contact_rows(engine: Engine, new: &[NewContact]) -> Result<Statement, StoreError> {
     let mut rows = Vec::with_capacity(new.len());
     for contact in new {
         let (email, phone_number) = to_columns(&contact.identifiers);
@@ -104,7 +107,13 @@ pub(super) fn contact_rows(new: &[NewContact]) -> Result<InsertStatement, StoreE
             ..Default::default()
         });
     }
-    Ok(contact::Entity::insert_many(rows).into_query())
+    let mut insert = contact::Entity::insert_many(rows).into_query();
+    insert.returning_col(Column::Id); // Left out for MySQL's syntax.
+    let mut statement = StatementBuilder::build(&insert, &engine.backend());
+    if engine == Engine::Mariadb {
+        statement.sql.push_str(mariadb::INSERTED_IDS);
+    }
+    Ok(statement)
 }
 
 /// The error of an insert whose only key is the automatic id.

@@ -39,7 +39,7 @@ pub async fn connect(url: &str, statement_timeout: Duration) -> Result<Database,
 }
 
 /// Calls until it works; every failure on the way says that a retry helps.
-async fn eventually(caller: &Caller, email: &str) -> &'static str {
+pub async fn eventually(caller: &Caller, email: &str) -> &'static str {
     let begun = Instant::now();
     loop {
         match caller.identify_within(Duration::from_secs(2), Api::Grpc, Some(email), None).await {

@@ -8,7 +8,7 @@ use identity::store::Store;
 use sea_orm::{ConnectionTrait, DatabaseConnection};
 
 use crate::failover::connect;
-use crate::harness::{Api, Caller, Cluster, Event, Service, Suite, binary, query, register};
+use crate::harness::{Api, Caller, Cluster, ClusterKind, Event, Service, Suite, binary, query, register};
 
 pub fn register(suite: &mut Suite) {
     register!(suite.with_servers():
@@ -31,9 +31,12 @@ const BACK_IN_GROUP: Duration = Duration::from_secs(90);
 /// By then the service has asked its server once more.
 const ASKED_AGAIN: Duration = Duration::from_secs(3);
 
-/// It hung, its group went on without it, and when it wakes up it takes itself for a member until it has noticed.
 async fn a_server_that_its_group_expelled() {
-    let cluster = Cluster::start(true).await;
+    a_server_that_hung(&Cluster::start(ClusterKind::SeveralPrimaries).await).await;
+}
+
+/// The others went on without it, and when it wakes up it takes itself for a member until it has noticed.
+pub async fn a_server_that_hung(cluster: &Cluster) {
     // Each knows one server only, and so has to stay with it.
     let asleep = Service::start_with(&cluster.url_of(&[0]), &["--database-timeout", "1s"]).await;
     let awake = Service::start_with(&cluster.url_of(&[1]), &["--database-timeout", "1s"]).await;
@@ -71,7 +74,7 @@ async fn a_server_that_its_group_expelled() {
 /// BEGIN waits until its server has what the others of its group acknowledged, for too long, and takes effect when
 /// nobody waits for it any more. What is read on that connection later must wait too.
 async fn a_transaction_that_was_given_up() {
-    let cluster = Cluster::start(true).await;
+    let cluster = Cluster::start(ClusterKind::SeveralPrimaries).await;
     let service = Service::start_with(&cluster.url_of(&[0]), &[]).await;
     let caller = service.caller();
     caller.identify(Api::Grpc, Some("known@x.de"), None).await.unwrap();
@@ -99,14 +102,14 @@ async fn a_transaction_that_was_given_up() {
 
 /// Of several primaries, another can show a commit before the one that it was made on. From then on all must.
 async fn a_commit_that_others_see_first() {
-    let cluster = Cluster::start(true).await;
+    let cluster = Cluster::start(ClusterKind::SeveralPrimaries).await;
     let here = Service::start_with(&cluster.url_of(&[0]), &[]).await;
     show_what_others_have_shown(&cluster, here).await;
 }
 
 /// The same where it was the only primary when the service connected to it.
 async fn a_group_that_gets_more_primaries() {
-    let cluster = Cluster::start(false).await;
+    let cluster = Cluster::start(ClusterKind::OnePrimary).await;
     assert_eq!(cluster.primary().await, 0);
     let here = Service::start_with(&cluster.url_of(&[0]), &[]).await;
     let switch = "SELECT group_replication_switch_to_multi_primary_mode()";
@@ -152,7 +155,7 @@ async fn show_what_others_have_shown(cluster: &Cluster, here: Service) {
 /// While a customer's commit is under way, nobody waits for the rows of those who were only looked up with them: what
 /// another server writes to such a row can be what the commit waits for, and then neither ends any more.
 async fn a_commit_that_others_do_not_wait_for() {
-    let cluster = Cluster::start(true).await;
+    let cluster = Cluster::start(ClusterKind::SeveralPrimaries).await;
     let service = Service::start_with(&cluster.url_of(&[0]), &[]).await;
     let caller = service.caller();
     let events = [Event::of("known@x.de", ""), Event::of("changed@x.de", "")];
@@ -183,7 +186,7 @@ async fn a_commit_that_others_do_not_wait_for() {
 
 /// It is taken from a customer whose row is locked for that, and whom nothing else is written about.
 async fn what_a_deleted_contact_leaves() {
-    let cluster = Cluster::start(true).await;
+    let cluster = Cluster::start(ClusterKind::SeveralPrimaries).await;
     let service = Service::start_with(&cluster.url_of(&[0]), &[]).await;
     let caller = service.caller();
     let (email, phone) = (Some("known@x.de"), Some("+4930123456"));
@@ -201,7 +204,7 @@ async fn what_a_deleted_contact_leaves() {
 
 /// All contacts of a customer, of whom one is put right.
 async fn a_repair_writes_what_it_locks() {
-    let cluster = Cluster::start(true).await;
+    let cluster = Cluster::start(ClusterKind::SeveralPrimaries).await;
     let url = cluster.url_of(&[0]);
     let service = Service::start_with(&url, &[]).await;
     for phone in ["+4930123450", "+4930123451", "+4930123452"] {
@@ -225,12 +228,12 @@ async fn a_repair_writes_what_it_locks() {
 }
 
 /// Keeps a server from taking over what the others of its group write, until the connection is closed.
-async fn hold(url: &str) -> DatabaseConnection {
+pub async fn hold(url: &str) -> DatabaseConnection {
     tell(url, "FLUSH TABLES WITH READ LOCK").await
 }
 
 /// Tells a server something, as its administrator; the connection.
-async fn tell(url: &str, sql: &str) -> DatabaseConnection {
+pub async fn tell(url: &str, sql: &str) -> DatabaseConnection {
     let mut options = sea_orm::ConnectOptions::new(url);
     options.max_connections(1);
     let connection = sea_orm::Database::connect(options).await.expect("the server answers");

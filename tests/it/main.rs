@@ -17,6 +17,7 @@ mod explain;
 mod failover;
 mod faulty_rows;
 mod foreign_tables;
+mod galera;
 mod group_replication;
 mod harness;
 mod history;
@@ -57,6 +58,7 @@ fn main() {
     server_defaults::register(&mut suite);
     pooler::register(&mut suite);
     group_replication::register(&mut suite);
+    galera::register(&mut suite);
     connect::register(&mut suite);
     migrations::register(&mut suite);
     explain::register(&mut suite);

@@ -34,7 +34,7 @@ async fn reason(service: &Service) -> String {
 }
 
 /// Waits until health says NOT_SERVING and `/readyz` has these words, and checks what callers get.
-async fn is_unusable(service: &Service, words: &str) {
+pub async fn is_unusable(service: &Service, words: &str) {
     turns(service, ServingStatus::NotServing).await;
     let begun = Instant::now();
     while !reason(service).await.contains(words) {
@@ -48,7 +48,7 @@ async fn is_unusable(service: &Service, words: &str) {
 }
 
 /// Waits until health says SERVING, and then calls.
-async fn is_usable_again(service: &Service) {
+pub async fn is_usable_again(service: &Service) {
     turns(service, ServingStatus::Serving).await;
     for api in Api::BOTH {
         let email = format!("again.{api:?}.{}@x.de", fastrand::u64(..));

@@ -11,18 +11,21 @@ use crate::store::error::{Cause, ConnectionState, Outage, StoreError};
 /// The question whether a server is MariaDB, which alone runs what stands in such a comment.
 pub(crate) const IS_MARIADB: &str = "SELECT 0 /*M! + 1 */";
 
-/// Two questions: whether the server takes no writes, and whether every server of its group (Group Replication) takes
-/// writes.
+/// Two questions: whether the server takes no writes, and whether every server of its group (Group Replication) or
+/// cluster (Galera) takes writes.
 ///
 /// MariaDB is asked the same, because the server behind an address can change. `read_only` is compared as text, because
 /// MariaDB 12 has words for it. `innodb_read_only` is set on an Aurora reader. The variable in the comments, of which
-/// each server reads its own, is set by `transaction_read_only` in a configuration. The group's mode comes from a
-/// table, because not every server has that variable.
+/// each server reads its own, is set by `transaction_read_only` in a configuration. What group or cluster there is
+/// comes from a table, because not every server has those variables.
 pub(crate) const ROLE: &str = "SELECT CAST(@@global.read_only AS CHAR) NOT IN ('0', 'OFF') \
      OR @@global.innodb_read_only \
      /*!80000 OR @@session.transaction_read_only */ /*M!100000 OR @@session.tx_read_only */, \
      0 /*!80000 + (SELECT COUNT(*) FROM performance_schema.global_variables \
-     WHERE VARIABLE_NAME = 'group_replication_single_primary_mode' AND VARIABLE_VALUE = 'OFF') */";
+     WHERE VARIABLE_NAME = 'group_replication_single_primary_mode' AND VARIABLE_VALUE = 'OFF') */ \
+     /*M!100000 + (SELECT COUNT(*) = 2 FROM information_schema.GLOBAL_VARIABLES \
+     WHERE VARIABLE_NAME = 'wsrep_on' AND VARIABLE_VALUE = 'ON' \
+     OR VARIABLE_NAME = 'wsrep_provider' AND VARIABLE_VALUE NOT IN ('', 'none')) */";
 
 /// The question whether a server belongs to a group (Group Replication) that it is not ONLINE in.
 ///
@@ -170,6 +173,7 @@ pub(crate) fn is_answer_no(error: u16) -> bool {
 pub(crate) fn connect_error(number: u16) -> ConnectError {
     match number {
         1040 | 1203 | 1226 => ConnectError::Full,
+        1047 => ConnectError::NotReady,
         1053 | 1077 | 1079 => ConnectError::NotNow("the database server shuts down"),
         3032 => ConnectError::NotNow("the database server is in offline mode"),
         1044 | 1142 | 1143 | 1227 => ConnectError::Refused("the database user lacks a right that the service needs"),
@@ -195,11 +199,13 @@ fn outage(number: u16) -> Option<Outage> {
         // Database, user, table, column, a right for all.
         1044 | 1142 | 1143 | 1227 | 1370 => Some(Outage::Rights),
         1290 | 1792 | 1836 => Some(Outage::ReadOnly),
+        1047 => Some(ConnectError::NotReady.outage()),
         1045 | 1820 | 1862 | 3032 | 3118 | 4151 => match connect_error(number) {
             ConnectError::NotNow(words) | ConnectError::Refused(words) => Some(Outage::Refused(words)),
             ConnectError::Unreachable
             | ConnectError::ReadOnly
             | ConnectError::OutsideGroup
+            | ConnectError::NotReady
             | ConnectError::Full
             | ConnectError::NoneOf(_) => None,
         },
@@ -217,8 +223,8 @@ pub(crate) fn store_error(number: u16) -> StoreError {
         // --read-only, a read-only mode (an Aurora reader, a full disk), a read-only transaction; outside its group, or
         // leaving it.
         1290 | 1792 | 1836 | 3783 | 3796 | 3799 => ConnectionState::Unusable,
-        // Offline mode; an account that is locked, or whose password is expired.
-        1820 | 1862 | 3032 | 3118 | 4151 => ConnectionState::Refused,
+        // Not ready in a Galera cluster; offline mode; an account that is locked, or whose password is expired.
+        1047 | 1820 | 1862 | 3032 | 3118 | 4151 => ConnectionState::Refused,
         // No thread for a connection, a connection or a host refused, user or password refused, shutdown.
         1040 | 1045 | 1053 | 1129 | 1130 | 1135 | 1203 | 1226 => ConnectionState::Suspect,
         _ => ConnectionState::Healthy,
@@ -230,8 +236,9 @@ pub(crate) fn store_error(number: u16) -> StoreError {
     match number {
         // Duplicate key.
         1062 | 1586 => StoreError::DuplicateKey(cause),
-        // Lock wait timeout, deadlock; certification failed (Group Replication); TiDB's write conflicts; a row or
-        // a table that changed in between; a statement to be prepared again.
+        // Lock wait timeout, deadlock (Galera: also a conflict with another server's commit, which a COMMIT can find,
+        // and a wait for the others that took too long); certification failed (Group Replication); TiDB's write
+        // conflicts; a row or a table that changed in between; a statement to be prepared again.
         1020 | 1205 | 1213 | 1243 | 1412 | 1615 | 3101 | 3572 | 8002 | 8022 | 8028 | 9007 => {
             StoreError::LostRace(cause)
         }
@@ -246,7 +253,6 @@ pub(crate) fn store_error(number: u16) -> StoreError {
         | 1040
         | 1041
         | 1045
-        | 1047
         | 1053
         | 1077
         | 1079

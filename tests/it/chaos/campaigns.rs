@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Campaign, Disk, Fleet};
-use crate::harness::{Backend, Cluster, Proxy, Server, Suite, TestDatabase, register};
+use crate::harness::{Backend, Cluster, ClusterKind, Proxy, Server, Suite, TestDatabase, register};
 
 pub fn register(suite: &mut Suite) {
     let both = [Backend::Sqlite, Backend::Mysql];
@@ -12,9 +12,15 @@ pub fn register(suite: &mut Suite) {
     register!(suite.on_own_server(&[Backend::Mysql]): the_database_is_killed);
     register!(suite.on(&[Backend::Mysql]): connections_are_cut_and_delayed);
     register!(suite.on(&both): replicas_are_terminated);
-    suite.with_servers("chaos::a_primary_of_a_cluster_is_killed", || a_server_of_a_cluster_is_killed(false));
-    suite
-        .with_servers("chaos::a_server_of_a_multi_primary_cluster_is_killed", || a_server_of_a_cluster_is_killed(true));
+    suite.with_servers("chaos::a_primary_of_a_cluster_is_killed", || {
+        a_server_of_a_cluster_is_killed(ClusterKind::OnePrimary)
+    });
+    suite.with_servers("chaos::a_server_of_a_multi_primary_cluster_is_killed", || {
+        a_server_of_a_cluster_is_killed(ClusterKind::SeveralPrimaries)
+    });
+    suite.with_servers("chaos::a_server_of_a_galera_cluster_is_killed", || {
+        a_server_of_a_cluster_is_killed(ClusterKind::Galera)
+    });
     register!(suite.on_with(faketime().map(drop), &both): a_clock_is_wrong);
     register!(suite.on_with(Disk::missing(), &[Backend::Sqlite]): the_disk_is_full);
 }
@@ -176,25 +182,30 @@ async fn the_disk_is_full(_: TestDatabase) {
     campaign.end().await;
 }
 
-/// kill -9 of a server of a MySQL Group Replication cluster, again and again: of the primary, or, where every
-/// server is one, of any. It comes back into the group each time.
+/// kill -9 of a server of a cluster (MySQL's Group Replication or MariaDB's Galera), again and again: of the primary,
+/// or, where every server is one, of any. It comes back into the cluster each time.
 ///
 /// Every replica has a list of addresses of its own. Where every server is a primary, two replicas must not end up with
 /// the same one, as nothing could be seen there that another server has and this one has not: so each has one
 /// address that the other has not.
-async fn a_server_of_a_cluster_is_killed(multi_primary: bool) {
-    let cluster = Cluster::start(multi_primary).await;
+async fn a_server_of_a_cluster_is_killed(kind: ClusterKind) {
+    let multi_primary = kind.is_multi_primary();
+    let cluster = Cluster::start(kind).await;
     cluster.prepare().await;
     let lists: [&[usize]; 2] = if multi_primary { [&[0, 1], &[2, 1]] } else { [&[0, 1, 2], &[1, 2, 0]] };
     let fleet = Fleet::start(lists.iter().map(|list| settings(&cluster.url_of(list))).collect()).await;
-    let name = if multi_primary { "server of a multi-primary cluster killed" } else { "primary of a cluster killed" };
-    let mut campaign = Campaign::begin(name, "mysql", &cluster.url_of(&[0, 1, 2]), fleet).await;
+    let name = match kind {
+        ClusterKind::OnePrimary => "primary of a cluster killed",
+        ClusterKind::SeveralPrimaries => "server of a multi-primary cluster killed",
+        ClusterKind::Galera => "server of a Galera cluster killed",
+    };
+    let mut campaign = Campaign::begin(name, kind.server(), &cluster.url_of(&[0, 1, 2]), fleet).await;
     let cluster = Arc::new(cluster);
     while campaign.script.goes_on_slowly(campaign.faults) {
         campaign.script.pause(500, 3_000).await;
         let drawn =
             if multi_primary { campaign.script.random.usize(0..cluster.len()) } else { cluster.primary().await };
-        // MySQL crashes by itself too, if seldom: a fault like the others.
+        // A server crashes by itself too, if seldom: a fault like the others.
         let victim = cluster.silent().await.unwrap_or(drawn);
         let own = Arc::clone(&cluster);
         campaign.crashes += usize::from(!run(move || own.kill(victim)).await);

@@ -1,4 +1,4 @@
-//! A MySQL cluster that a test starts for itself: three servers in one Group Replication group.
+//! A cluster that a test starts for itself: three servers of MySQL (Group Replication) or MariaDB (Galera).
 
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
@@ -19,27 +19,51 @@ const NOT_RUNNING: i32 = 3;
 /// What has not come back after this time never will.
 const LOST: Duration = Duration::from_secs(90);
 
+/// What replicates, and which servers take writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClusterKind {
+    /// MySQL's Group Replication with one primary.
+    OnePrimary,
+    /// MySQL's Group Replication, where every server takes writes.
+    SeveralPrimaries,
+    /// MariaDB's Galera, where every server takes writes.
+    Galera,
+}
+
+impl ClusterKind {
+    /// The name of its servers for `scripts/servers`.
+    pub fn server(self) -> &'static str {
+        match self {
+            Self::OnePrimary | Self::SeveralPrimaries => "mysql",
+            Self::Galera => "mariadb",
+        }
+    }
+
+    pub fn is_multi_primary(self) -> bool {
+        self != Self::OnePrimary
+    }
+}
+
 pub struct Cluster {
+    kind: ClusterKind,
     port: u16,
 }
 
 impl Cluster {
-    /// A group with one primary, or one in which every server takes writes.
-    pub async fn start(multi_primary: bool) -> Self {
-        tokio::task::spawn_blocking(move || Self::start_now(multi_primary)).await.expect("a cluster")
+    pub async fn start(kind: ClusterKind) -> Self {
+        tokio::task::spawn_blocking(move || Self::start_now(kind)).await.expect("a cluster")
     }
 
-    fn start_now(multi_primary: bool) -> Self {
-        let cluster = Self { port: fastrand::u16(PORTS) };
-        let flags: &[&str] = if multi_primary {
-            &[
+    fn start_now(kind: ClusterKind) -> Self {
+        let cluster = Self { kind, port: fastrand::u16(PORTS) };
+        let flags: &[&str] = match kind {
+            ClusterKind::SeveralPrimaries => &[
                 "--loose-group-replication-single-primary-mode=OFF",
                 "--loose-group-replication-enforce-update-everywhere-checks=ON",
-            ]
-        } else {
-            &[]
+            ],
+            ClusterKind::OnePrimary | ClusterKind::Galera => &[],
         };
-        cluster.control(&[&["cluster", &cluster.port.to_string()], flags].concat());
+        cluster.control(&[&["cluster", kind.server(), &cluster.port.to_string()], flags].concat());
         cluster
     }
 
@@ -59,20 +83,25 @@ impl Cluster {
 
     /// From here on it holds its connections and answers nothing.
     pub fn pause(&self, number: usize) {
-        self.control(&["pause", "mysql", &self.port(number).to_string()]);
+        self.control(&["pause", self.kind.server(), &self.port(number).to_string()]);
     }
 
     pub fn resume(&self, number: usize) {
-        self.control(&["resume", "mysql", &self.port(number).to_string()]);
+        self.control(&["resume", self.kind.server(), &self.port(number).to_string()]);
     }
 
     /// Whether it was alive until now.
     pub fn kill(&self, number: usize) -> bool {
         let port = self.port(number).to_string();
-        let done = self.script(&["kill", "mysql", &port]);
+        let done = self.script(&["kill", self.kind.server(), &port]);
         let was_dead = done.status.code() == Some(NOT_RUNNING);
         assert!(done.status.success() || was_dead, "kill: {}", String::from_utf8_lossy(&done.stderr));
         !was_dead
+    }
+
+    /// It says goodbye to the others.
+    pub fn stop(&self, number: usize) {
+        self.control(&["stop", self.kind.server(), &self.port(number).to_string()]);
     }
 
     /// A server that does not answer, if there is one.
@@ -87,11 +116,14 @@ impl Cluster {
 
     /// Starts a killed server again, and waits until it has what it missed.
     pub fn rejoin(&self, number: usize) {
-        self.control(&["rejoin", &self.port(number).to_string()]);
+        self.control(&["rejoin", self.kind.server(), &self.port(number).to_string()]);
     }
 
     /// A server that is a primary, by what a server that lives says.
     pub async fn primary(&self) -> usize {
+        if self.kind == ClusterKind::Galera {
+            return 0; // All are.
+        }
         let sql = "SELECT CAST(MEMBER_PORT AS SIGNED) FROM performance_schema.replication_group_members \
              WHERE MEMBER_ROLE = 'PRIMARY' AND MEMBER_STATE = 'ONLINE'";
         let began = Instant::now();
@@ -110,11 +142,19 @@ impl Cluster {
     /// Waits until the others have expelled a killed server. Until then, with several primaries, a write may go
     /// through, and the group stand still all the same.
     pub async fn expels(&self, number: usize) {
-        let sql = format!(
-            "SELECT CAST(COUNT(*) AS SIGNED) FROM performance_schema.replication_group_members \
-             WHERE MEMBER_PORT = {} OR MEMBER_STATE <> 'ONLINE'",
-            self.port(number)
-        );
+        let sql = match self.kind {
+            ClusterKind::OnePrimary | ClusterKind::SeveralPrimaries => format!(
+                "SELECT CAST(COUNT(*) AS SIGNED) FROM performance_schema.replication_group_members \
+                 WHERE MEMBER_PORT = {} OR MEMBER_STATE <> 'ONLINE'",
+                self.port(number)
+            ),
+            ClusterKind::Galera => format!(
+                "SELECT CAST(COUNT(*) AS SIGNED) FROM information_schema.GLOBAL_STATUS \
+                 WHERE VARIABLE_NAME = 'wsrep_cluster_size' AND VARIABLE_VALUE <> {} \
+                 OR VARIABLE_NAME = 'wsrep_ready' AND VARIABLE_VALUE <> 'ON'",
+                self.len() - 1
+            ),
+        };
         let began = Instant::now();
         for other in (0..self.len()).filter(|other| *other != number) {
             while self.ask(other, &sql).await != Some(0) {
@@ -190,7 +230,8 @@ impl Drop for Cluster {
     fn drop(&mut self) {
         for number in 0..self.len() {
             if let Ok(script) = Server::script() {
-                let _ = Command::new(script).args(["kill", "mysql", &self.port(number).to_string()]).output();
+                let _ =
+                    Command::new(script).args(["kill", self.kind.server(), &self.port(number).to_string()]).output();
             }
         }
     }

@@ -13,7 +13,7 @@ mod suite;
 
 pub use caller::{Api, Caller, Refusal, Reply};
 pub use checkout::{Checkouts, Event, check_variety};
-pub use cluster::Cluster;
+pub use cluster::{Cluster, ClusterKind};
 pub use components::Components;
 pub use database::{Backend, TestDatabase, database_settings, execute, lock_row, query};
 pub use process::{Process, binary};
