@@ -21,8 +21,10 @@ pub fn register(suite: &mut Suite) {
 struct Replicas([Service; 2]);
 
 impl Replicas {
+    /// On a busy machine all connections together can take longer than a statement may by default.
     async fn start(database: &TestDatabase) -> Self {
-        let (one, other) = tokio::join!(Service::start(database), Service::start(database));
+        let start = || Service::start_with(&database.url, &["--database-timeout=10s"]);
+        let (one, other) = tokio::join!(start(), start());
         Self([one, other])
     }
 
