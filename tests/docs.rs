@@ -1,7 +1,7 @@
 //! The documents: they explain every error reason, and what they refer to exists. The scripts: they explain
 //! themselves.
 //!
-//! It needs nothing but the files. A document that is added under `docs/` is checked without a change here.
+//! It needs nothing but the files and bash. A document that is added under `docs/` is checked without a change here.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 

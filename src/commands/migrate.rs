@@ -48,6 +48,7 @@ pub async fn migrate(database: &DatabaseSettings, command: MigrateCommand) -> an
         MigrateCommand::Up => Database::wait_and_connect(database).await?,
         MigrateCommand::Down(_) | MigrateCommand::Status => Database::wait_and_connect_existing(database).await?,
     };
+    let is_read_only = matches!(command, MigrateCommand::Status);
     match command {
         MigrateCommand::Up => database.migrate_up().await?,
         MigrateCommand::Down(down) if down.yes => database.migrate_down(down.limit()).await?,
@@ -59,6 +60,9 @@ pub async fn migrate(database: &DatabaseSettings, command: MigrateCommand) -> an
         let state = if migration.applied { "applied" } else { "pending" };
         writeln!(out, "{state}  {}", migration.name)?;
     }
-    database.close().await;
+    // Reading leaves the files of SQLite as they are: a service may use them.
+    if !is_read_only {
+        database.close().await;
+    }
     Ok(())
 }

@@ -42,7 +42,11 @@ pub async fn verify(settings: &Settings, args: VerifyArgs) -> anyhow::Result<boo
     let database = Database::wait_and_connect_existing(&settings.database).await?;
     ensure!(database.is_migrated().await?, "the database lacks migrations: run `identity migrate up`");
     database.check_tables().await?;
-    let is_well = verify::verify(database.clone(), settings.identify.phone_region, args.mode(), args.format).await?;
-    database.close().await;
+    let mode = args.mode();
+    let is_well = verify::verify(database.clone(), settings.identify.phone_region, mode, args.format).await?;
+    // Reading leaves the files of SQLite as they are: a service may use them.
+    if mode == VerifyMode::Repair {
+        database.close().await;
+    }
     Ok(is_well)
 }

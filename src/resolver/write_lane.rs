@@ -199,8 +199,9 @@ impl<S: Store> WriteLane<S> {
         Box::pin(self.resolve(jobs, too_slow)).await
     }
 
-    /// Resolves the jobs in parts, in order: those about the same large identity together, and any other job by itself
-    /// unless there is a large one among the jobs. What is too slow already fails untried. Returns the blocked jobs.
+    /// Resolves the jobs in parts, in order: neighbours about the same large identity together, and any other job by
+    /// itself unless there is a large one among the jobs. What is too slow already fails untried. Returns the blocked
+    /// jobs.
     async fn resolve_parts(&self, jobs: Vec<Job>, error: &StoreError, too_slow: &mut BTreeSet<LargeRoot>) -> Vec<Job> {
         let is_any_large = jobs.iter().any(|job| job.large.is_some());
         let (mut blocked, mut rest) = (Vec::new(), jobs.into_iter().peekable());

@@ -15,6 +15,9 @@ use crate::resolver::IdentifyError;
 /// takes a millisecond at most, whatever it contains.
 pub(crate) const PIECE: usize = 4 * 1024;
 
+/// What a decoder takes beside the text, in bytes: the last 32 KiB of the text, its tables, and a buffer of 32 KiB.
+const DECODER: usize = 80 * 1024;
+
 /// How long a compressed request waits for room.
 const ROOM_WAIT: Duration = Duration::from_secs(1);
 
@@ -34,7 +37,8 @@ pub(crate) struct ReservedRoom {
 impl TextRoom {
     /// Room for so many bytes, and at least for the `largest` text.
     pub fn new(bytes: usize, largest: usize) -> Self {
-        Self(Arc::new(Semaphore::new(bytes.max(largest).min(Semaphore::MAX_PERMITS))))
+        let bytes = bytes.max(largest.saturating_add(DECODER));
+        Self(Arc::new(Semaphore::new(bytes.min(Semaphore::MAX_PERMITS))))
     }
 
     /// Takes room for so many bytes, if there is room now.
@@ -74,14 +78,15 @@ pub(crate) struct Gunzip {
 impl Gunzip {
     /// Begins with a compressed text, which is to be read in pieces.
     pub(crate) fn new(compressed: &[u8], limit: usize) -> Self {
-        let declared = compressed.last_chunk().map_or(0, |size| u32::from_le_bytes(*size) as usize);
+        let declared = declared_size(compressed);
         let decoder = GzDecoder::new(Bounded { bytes: Vec::new(), limit: declared.min(limit) });
         Self { decoder, declared, limit }
     }
 
-    /// Returns the room that the text needs. It has to be reserved before the first piece is read.
-    pub(crate) fn room(&self) -> usize {
-        self.declared.min(self.limit)
+    /// Returns the room that a text needs. It has to be reserved before decompression begins: the decoder takes memory
+    /// too.
+    pub(crate) fn room(compressed: &[u8], limit: usize) -> usize {
+        declared_size(compressed).min(limit).saturating_add(DECODER)
     }
 
     /// Reads the next piece, of [`PIECE`] bytes at most.
@@ -108,6 +113,11 @@ impl Gunzip {
             ApiError::Malformed("the request is not valid gzip".to_owned())
         }
     }
+}
+
+/// How large a text is by what is written at its end.
+fn declared_size(compressed: &[u8]) -> usize {
+    compressed.last_chunk().map_or(0, |size| u32::from_le_bytes(*size) as usize)
 }
 
 /// Bytes that may not become too many.
@@ -182,8 +192,8 @@ mod tests {
             compressed[at..].copy_from_slice(&size.to_le_bytes());
             compressed
         };
-        assert_eq!(Gunzip::new(&lying(5_000), 10_000).room(), 5_000);
-        assert_eq!(Gunzip::new(&lying(u32::MAX), 10_000).room(), 10_000);
+        assert_eq!(Gunzip::room(&lying(5_000), 10_000), DECODER + 5_000);
+        assert_eq!(Gunzip::room(&lying(u32::MAX), 10_000), DECODER + 10_000);
         assert_eq!(gunzip(&lying(5_000), 10_000).unwrap().capacity(), 5_000);
         for size in [0, 4_999, 5_001, u32::MAX] {
             assert!(matches!(gunzip(&lying(size), 10_000), Err(ApiError::Malformed(_))), "{size}");
@@ -194,10 +204,11 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn room_is_waited_for_in_turn_but_not_for_long() {
         let room = TextRoom::new(10, 100);
-        let all = room.try_reserve(100).expect("at least the largest text has room");
+        let largest = DECODER + 100;
+        let all = room.try_reserve(largest).expect("at least the largest text has room");
         assert!(room.try_reserve(1).is_none());
         assert_eq!(room.clone().reserve(1).await.err(), Some(IdentifyError::Overloaded.into()));
-        let (waited, ()) = tokio::join!(room.clone().reserve(100), async {
+        let (waited, ()) = tokio::join!(room.clone().reserve(largest), async {
             tokio::time::sleep(ROOM_WAIT / 2).await;
             drop(all);
         });

@@ -1,6 +1,6 @@
 //! What a run has repaired or planned already, so that an identity with many damaged rows is repaired once.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use crate::domain::ContactId;
 
@@ -12,8 +12,8 @@ pub(super) struct Handled {
     page: HashSet<ContactId>,
     /// Those of them that a repair has covered, or a plan.
     covered: HashSet<ContactId>,
-    /// The roots of the identities whose repair failed.
-    failed: HashSet<ContactId>,
+    /// The roots of the identities whose repair failed, each with the reason.
+    failed: HashMap<ContactId, String>,
 }
 
 impl Handled {
@@ -34,13 +34,13 @@ impl Handled {
     }
 
     /// Remembers that the repair of this identity failed. It would take long to fail again for each of its rows.
-    pub(super) fn fail(&mut self, root: Option<ContactId>) {
-        self.failed.extend(root);
+    pub(super) fn fail(&mut self, root: Option<ContactId>, reason: &str) {
+        self.failed.extend(root.map(|root| (root, reason.to_owned())));
     }
 
-    /// Returns whether the repair of this identity failed.
-    pub(super) fn has_failed(&self, root: Option<ContactId>) -> bool {
-        root.is_some_and(|root| self.failed.contains(&root))
+    /// Returns why the repair of this identity failed, if it did.
+    pub(super) fn failure(&self, root: Option<ContactId>) -> Option<&str> {
+        self.failed.get(&root?).map(String::as_str)
     }
 }
 
@@ -54,13 +54,13 @@ mod tests {
         let mut handled = Handled::default();
         handled.begin_page(contacts);
         handled.cover([1, 2, 9].map(ContactId));
-        handled.fail(Some(ContactId(7)));
-        handled.fail(None);
+        handled.fail(Some(ContactId(7)), "locked");
+        handled.fail(None, "locked");
         assert_eq!(contacts.map(|contact| handled.covers(contact)), [true, true, false]);
         assert!(!handled.covers(ContactId(9)), "no row of this page is about it");
         handled.begin_page(contacts);
         assert!(!handled.covers(ContactId(1)));
-        let failed = [Some(ContactId(7)), Some(ContactId(1)), None].map(|root| handled.has_failed(root));
-        assert_eq!(failed, [true, false, false]);
+        let failures = [Some(ContactId(7)), Some(ContactId(1)), None].map(|root| handled.failure(root));
+        assert_eq!(failures, [Some("locked"), None, None]);
     }
 }

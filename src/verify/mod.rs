@@ -102,13 +102,13 @@ impl Verification {
             let subjects = self.suspects(&rows);
             self.handled.begin_page(subjects.iter().filter_map(Subject::about));
             for subject in &subjects {
-                if self.handled.has_failed(subject.root()) {
+                if self.handled.failure(subject.root()).is_some() {
                     continue;
                 }
                 let Self { database, region, handled, preview, .. } = self;
                 let joins = match subject.joins(database, *region, handled, preview).await {
                     Ok(joins) => joins,
-                    // The finding says so.
+                    // The finding will say so.
                     Err(error) => self.go_on_after(error, subject).await.map(|_| Vec::new())?,
                 };
                 for join in joins {
@@ -208,8 +208,8 @@ impl Verification {
         if self.mode == VerifyMode::Report {
             return Ok(treatment);
         }
-        if self.handled.has_failed(subject.root()) {
-            treatment.failure = Some("the attempt for its identity failed".to_owned());
+        if let Some(reason) = self.handled.failure(subject.root()) {
+            treatment.failure = Some(reason.to_owned());
             return Ok(treatment);
         }
         let Self { database, region, handled, preview, .. } = self;
@@ -234,11 +234,16 @@ impl Verification {
     /// If the database is lost.
     async fn go_on_after(&mut self, error: StoreError, subject: &Subject) -> anyhow::Result<String> {
         if error.is_unavailable() {
-            // The statement may have been slow because of its data, and the database answers others.
-            self.database.ping().await.map_err(|lost| anyhow::anyhow!("the database is lost: {lost}"))?;
+            // The statement may have been slow because of its data, and the database answers others. It also answers
+            // if a lock hides the tables from the ping.
+            match self.database.ping().await {
+                Ok(()) | Err(StoreError::LostRace(_) | StoreError::TooSlow(_)) => {}
+                Err(lost) => anyhow::bail!("the database is lost: {lost}"),
+            }
         }
-        self.handled.fail(subject.root());
-        Ok(error.to_string())
+        let reason = error.to_string();
+        self.handled.fail(subject.root(), &reason);
+        Ok(reason)
     }
 
     /// Starts a progress bar on stderr, which appears only on a terminal.

@@ -1,22 +1,25 @@
 //! Runs a repair: a transaction under the same locks that the resolver takes, so it is safe beside live traffic.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::connected::{ConnectedContacts, Rewrite};
 use super::repair_plan::RepairPlan;
 use super::repairs::Repair;
 use crate::domain::{ContactId, Region, Timestamp};
-use crate::store::{Database, DatabaseTransaction, Store, StoreError, Transaction};
+use crate::store::{Cause, Database, DatabaseTransaction, Store, StoreError, Transaction};
 
-/// Maximum attempts of a repair that loses races. After them, the next run of `verify` repairs it.
+/// Maximum attempts of a repair that loses races. After them it is reported as not repaired.
 const MAX_ATTEMPTS: u32 = 20;
+
+/// How long an identity is attempted, in all: a transaction of somebody else may keep a row locked.
+const MAX_TIME: Duration = Duration::from_secs(10);
 
 /// The longest pause between two attempts: longer than the transactions of the service.
 const MAX_PAUSE: Duration = Duration::from_millis(100);
 
 /// What a repair did.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Repaired {
     /// What it changed.
     pub(super) repairs: Vec<Repair>,
@@ -26,7 +29,10 @@ pub(super) struct Repaired {
 
 /// Repairs this contact and all contacts that belong to it.
 ///
-/// It changes nothing when all is well. When other transactions kept changing the rows, it covers nothing.
+/// It changes nothing when all is well.
+///
+/// # Errors
+/// Those of the store. [`StoreError::LostRace`] if other transactions kept the rows locked, or kept changing them.
 pub(super) async fn repair_contact(
     database: &Database,
     contact: ContactId,
@@ -35,17 +41,23 @@ pub(super) async fn repair_contact(
     tracing::debug!(contact = contact.0, "repairing an identity");
     let contacts = BTreeSet::from([contact]);
     let mut locked = contacts.clone();
+    let begun = Instant::now();
+    let mut lost = StoreError::LostRace(Cause::new("its contacts change all the time"));
     for _ in 0..MAX_ATTEMPTS {
         match attempt(database, &contacts, &locked, region).await {
             Ok(RepairAttempt::Done(repaired)) => return Ok(repaired),
             Ok(RepairAttempt::ContactsChanged(concerned)) => locked = concerned,
-            Err(StoreError::LostRace(_) | StoreError::DuplicateKey(_)) => {
+            Err(error @ (StoreError::LostRace(_) | StoreError::DuplicateKey(_))) => {
+                lost = error;
                 tokio::time::sleep(MAX_PAUSE.mul_f64(fastrand::f64())).await;
             }
             Err(error) => return Err(error),
         }
+        if begun.elapsed() > MAX_TIME {
+            break;
+        }
     }
-    Ok(Repaired::default())
+    Err(lost)
 }
 
 enum RepairAttempt {

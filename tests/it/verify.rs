@@ -21,7 +21,10 @@ pub fn register(suite: &mut Suite) {
         an_identity_with_many_damaged_rows_is_repaired_once,
         many_identities_are_repaired_in_a_while,
     );
-    register!(suite.on(&[Backend::Postgres]): an_identity_whose_repair_is_too_slow_does_not_end_the_run);
+    register!(suite.on(&[Backend::Postgres]):
+        an_identity_whose_repair_is_too_slow_does_not_end_the_run,
+        an_identity_that_stays_locked_does_not_end_the_run,
+    );
     register!(suite.on(&[Backend::Sqlite, Backend::Postgres]): an_identity_whose_repair_fails_does_not_end_the_run);
 }
 
@@ -440,10 +443,8 @@ async fn many_identities_are_repaired_in_a_while(database: TestDatabase) {
     assert_eq!(execute(&tables, damage).await, DAMAGED as u64);
     let begun = Instant::now();
     let (status, report, attempts) = verify_and_count(&database, &["--repair"]);
-    let took = begun.elapsed();
-    println!("{DAMAGED} damaged identities: {} ms", took.as_millis());
+    println!("{DAMAGED} damaged identities: {} ms", begun.elapsed().as_millis());
     assert_eq!((status, findings(&report).len(), attempts), (0, DAMAGED, DAMAGED));
-    assert!(took < Duration::from_secs(15), "{took:?}");
     clean(&database);
     tables.close().await.unwrap();
 }
@@ -463,8 +464,7 @@ async fn one_of_two_is_not_repaired(customers: &Customers, database: &TestDataba
     assert_eq!(counts, [3, 1, 2], "{report}");
     let failures: Vec<&str> =
         report["findings"].as_array().unwrap().iter().filter_map(|one| one["failure"].as_str()).collect();
-    assert!(failures[0].contains(failure), "{report}");
-    assert_eq!(failures[1], "the attempt for its identity failed");
+    assert!(failures.iter().all(|one| one.contains(failure)), "{report}");
     let text = binary().args(["verify", "--repair"]).args(flags).env("DATABASE_URL", &database.url).output().unwrap();
     let text = String::from_utf8(text.stdout).unwrap();
     assert!(text.contains("\n  not repaired: ") && text.contains("2 findings, 2 failed, in "), "{text}");
@@ -500,6 +500,13 @@ async fn an_identity_whose_repair_is_too_slow_does_not_end_the_run(database: Tes
     let slow = postgres_trigger(customers.ids[2], "PERFORM pg_sleep(4)");
     let flags = ["--database-timeout", "1s"];
     break_and_repair(customers, &database, &slow, &flags, "not this statement within 1000 ms").await;
+}
+
+/// Every attempt loses the race for a row.
+async fn an_identity_that_stays_locked_does_not_end_the_run(database: TestDatabase) {
+    let customers = Customers::new(&database).await;
+    let locked = postgres_trigger(customers.ids[2], "RAISE EXCEPTION USING ERRCODE = '55P03'");
+    break_and_repair(customers, &database, &locked, &[], "55P03").await;
 }
 
 async fn break_and_repair(

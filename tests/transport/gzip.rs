@@ -1,5 +1,5 @@
 use std::io::{Read, Write};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use flate2::Compression;
 use flate2::read::GzDecoder;
@@ -283,4 +283,29 @@ async fn streams_whose_compressed_messages_are_decoded_need_no_room() {
         assert!(answers.message().await.unwrap().is_some());
         streams.push(answers);
     }
+}
+
+/// A stream reads no further while too many of its items have no answer.
+#[tokio::test]
+async fn streams_that_wait_for_their_answers_need_no_room() {
+    let server = Server::with(Script::Slow(Duration::from_secs(5)), little_room).await;
+    let client = gzip_client(&server).await;
+    let item = |correlation_id: String| pb::StreamIdentifyRequest {
+        correlation_id,
+        request: Some(pb::IdentifyRequest { email: Some("doc@hillvalley.edu".into()), phone_number: None }),
+    };
+    let small = (0..63).map(|number: u32| item(number.to_string()));
+    let items: Vec<_> = small.chain([item(" ".repeat(60 << 10))]).collect();
+    let mut streams = Vec::new();
+    for _ in 0..24 {
+        let items = futures::stream::iter(items.clone()).chain(futures::stream::pending());
+        let mut client = client.clone();
+        streams.push(tokio::spawn(async move { client.stream_identify(items).await }));
+    }
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let begun = Instant::now();
+    let body = gzip(&(r#"{"email":"doc@hillvalley.edu"}"#.to_owned() + &" ".repeat(60 << 10)));
+    let response = post(&server, "/identify", "gzip", body).await;
+    assert_eq!(response.status(), 200, "after {:?}", begun.elapsed());
+    streams.iter().for_each(tokio::task::JoinHandle::abort);
 }

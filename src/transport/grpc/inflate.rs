@@ -41,12 +41,17 @@ impl<S> Inflate<S> {
 }
 
 /// The room that the message of a call has, as an extension of the request. Of a call of one message it is given back
-/// when the last clone is dropped: the method keeps one until it has parsed the message. Of a stream, when the next
-/// message is asked for.
+/// when the last clone is dropped: the method keeps one until it has parsed the message. Of a stream, when the stream
+/// has parsed the message or asks for the next one.
 #[derive(Clone, Debug, Default)]
 pub(super) struct MessageRoom(Arc<Mutex<Option<ReservedRoom>>>);
 
 impl MessageRoom {
+    /// Gives the room of the message back.
+    pub(super) fn give_back(&self) {
+        self.replace(None);
+    }
+
     /// Takes room for a message. Gives that of the message before back.
     fn replace(&self, room: Option<ReservedRoom>) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = room;
@@ -110,6 +115,8 @@ enum Place {
     Prefix,
     /// In a plain message, of which so many bytes are left.
     Plain(usize),
+    /// Before a compressed message of so many bytes, without the room to decompress it.
+    Announced(usize),
     /// In a compressed message, of which so many bytes are left.
     Compressed(Box<Gunzip>, usize),
 }
@@ -154,9 +161,8 @@ impl Inflated {
                         return Ok(Bytes::new());
                     }
                     self.unread.advance(PREFIX);
-                    let text = Gunzip::new(&self.unread[..size], self.limit);
-                    let needed = text.room();
-                    self.place = Place::Compressed(Box::new(text), size);
+                    let needed = Gunzip::room(&self.unread[..size], self.limit);
+                    self.place = Place::Announced(size);
                     match self.room.try_reserve(needed) {
                         Some(room) => self.held.replace(Some(room)),
                         None => {
@@ -164,6 +170,10 @@ impl Inflated {
                             return Ok(Bytes::new());
                         }
                     }
+                }
+                Place::Announced(size) => {
+                    let text = Gunzip::new(&self.unread[..*size], self.limit);
+                    self.place = Place::Compressed(Box::new(text), *size);
                 }
                 Place::Plain(0) => self.place = Place::Prefix,
                 Place::Plain(left) => {

@@ -14,6 +14,7 @@ use tonic::{Request, Status, Streaming};
 use super::answer_buffer::AnswerSender;
 use super::errors::error_from_tonic;
 use super::identity_api::{IdentityApi, parsed};
+use super::inflate::MessageRoom;
 use super::settings::GrpcSettings;
 use crate::domain::Identity;
 use crate::proto::identity::v1 as pb;
@@ -57,6 +58,8 @@ pub(super) struct StreamDriver<R> {
     /// One permit for each item that is being resolved, of all streams together.
     places: Arc<Semaphore>,
     requests: Streaming<pb::StreamIdentifyRequest>,
+    /// The room of a compressed message, given back once it is parsed.
+    room: Option<MessageRoom>,
     /// Set when no more requests are read: how the stream ends once everything under way is answered.
     end: Option<Result<(), Status>>,
     shutdown: BoxFuture<'static, ApiError>,
@@ -100,6 +103,7 @@ impl<R: Identify> StreamDriver<R> {
             resolver: api.resolver.for_caller(caller(request.extensions())),
             settings: api.settings,
             places: Arc::clone(&api.stream_places),
+            room: request.extensions().get().cloned(),
             requests: request.into_inner(),
             end: None,
             shutdown: shutdown.boxed(),
@@ -159,7 +163,11 @@ impl<R: Identify> StreamDriver<R> {
     /// Takes an item. An invalid one is answered at once.
     fn take(&mut self, request: pb::StreamIdentifyRequest) {
         let pb::StreamIdentifyRequest { correlation_id, request } = request;
-        match parsed(&request.unwrap_or_default(), &self.settings) {
+        let parsed = parsed(&request.unwrap_or_default(), &self.settings);
+        if let Some(room) = &self.room {
+            room.give_back(); // The next message may not be asked for until the client takes answers.
+        }
+        match parsed {
             Err(error) => self.answer(correlation_id, Err(error)),
             Ok(Parsed { observation, ignored }) => {
                 self.under_way += 1;

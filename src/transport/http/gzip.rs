@@ -30,8 +30,8 @@ const SLICE: usize = 32 * 1024;
 /// # Errors
 /// [`ApiError::TooLarge`], as soon as there are more, [`ApiError::Malformed`], or [`IdentifyError::Overloaded`].
 pub(super) async fn decompress(body: &[u8], limit: usize, room: &TextRoom) -> Result<(Bytes, ReservedRoom), ApiError> {
+    let reserved = room.clone().reserve(Gunzip::room(body, limit)).await?;
     let mut text = Gunzip::new(body, limit);
-    let reserved = room.clone().reserve(text.room()).await?;
     for piece in body.chunks(PIECE) {
         text.read(piece)?;
         yield_now().await;
