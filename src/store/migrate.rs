@@ -86,8 +86,8 @@ impl Database {
         }
     }
 
-    /// Whether an attempt to migrate failed because another replica migrates too. In a Galera cluster the lock is one
-    /// of each server, so that two replicas can hold it; whoever comes second gets such an error.
+    /// Whether an attempt to migrate failed because another replica migrates too. In a Galera cluster each server has a
+    /// lock of its own, so two replicas on two servers can both hold it. The second one then gets such an error.
     async fn is_of_a_race(&self, error: &MigrateError, was_migrated: bool) -> bool {
         match error {
             MigrateError::Database(error) => {
