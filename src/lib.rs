@@ -1,7 +1,7 @@
 //! The identity service: finds the customer that a checkout event belongs to.
 //!
 //! `docs/architecture.md` has the map. These are the modules, from the top down. Each uses only modules below it:
-//! `tests/structure.rs` checks that, and that no two files depend on each other in a circle.
+//! `tests/structure/rules.rs` checks that, and that no two files depend on each other in a circle.
 //!
 //! | module | what it holds |
 //! | --- | --- |

@@ -20,18 +20,18 @@ async fn serve(status: ServingStatus) -> u16 {
     port
 }
 
-async fn ask(addr: SocketAddr) -> Output {
-    let ask = move || {
+async fn run_healthcheck(addr: SocketAddr) -> Output {
+    let run = move || {
         let mut command = Command::new(env!("CARGO_BIN_EXE_identity"));
         command.env_clear().env("GRPC_ADDR", addr.to_string()).args(["healthcheck", "--timeout", "1s"]).output()
     };
-    tokio::task::spawn_blocking(ask).await.expect("no panic").expect("runs")
+    tokio::task::spawn_blocking(run).await.expect("no panic").expect("runs")
 }
 
 #[tokio::test]
 async fn says_nothing_of_a_service_that_serves() {
     let port = serve(ServingStatus::Serving).await;
-    let output = ask(([0, 0, 0, 0], port).into()).await;
+    let output = run_healthcheck(([0, 0, 0, 0], port).into()).await;
     assert_eq!((output.status.code(), output.stdout, output.stderr), (Some(0), vec![], vec![]));
 }
 
@@ -46,7 +46,7 @@ async fn says_on_one_line_why_a_service_is_unhealthy() {
         (silent.local_addr().expect("bound").port(), "no answer from 127.0.0.1:".to_owned()),
         (0, "port 0 of the gRPC address".to_owned()),
     ] {
-        let output = ask(([127, 0, 0, 1], port).into()).await;
+        let output = run_healthcheck(([127, 0, 0, 1], port).into()).await;
         let line = String::from_utf8(output.stderr).expect("UTF-8");
         assert_eq!(output.status.code(), Some(1), "{line}");
         assert!(line.starts_with(&format!("identity: {why}")) && line.matches('\n').count() == 1, "{line}");

@@ -42,7 +42,7 @@ static ROUTER: LazyLock<axum::Router> = LazyLock::new(|| {
 
 fuzz_target!(|body: &[u8]| {
     for path in ["/identify", "/identify:batch"] {
-        let deadlines = Deadlines { call: Instant::now() + Duration::from_secs(10), asked: None };
+        let deadlines = Deadlines { call: Instant::now() + Duration::from_secs(10), requested: None };
         let request = Request::post(path).extension(deadlines);
         let request = request.body(Body::from(body.to_vec())).expect("a request");
         let (status, answer) = RUNTIME.block_on(async {

@@ -13,7 +13,7 @@ struct Batch {
     observations: Vec<(Vec<u8>, Vec<u8>)>,
     /// How far the database's clock goes on, or back.
     step: i8,
-    /// The contact that is deleted by hand afterwards.
+    /// The contact that is deleted by SQL afterwards.
     delete: Option<u8>,
 }
 

@@ -20,7 +20,7 @@ pub enum BenchCommand {
 #[derive(Clone, Debug, Args)]
 pub struct SeedArgs {
     /// Number of customers. Each has one contact with an e-mail address and a phone number
-    #[arg(long, value_name = "COUNT", value_parser = value::whole::<u32, 1, 1_000_000_000>())]
+    #[arg(long, value_name = "COUNT", value_parser = value::integer::<u32, 1, 1_000_000_000>())]
     #[arg(default_value = "100000")]
     pub contacts: u32,
 }
@@ -38,17 +38,17 @@ pub struct RunArgs {
 
     /// Number of callers. Each waits for its answer before its next request; with --rate, the maximum of requests
     /// in flight
-    #[arg(long, value_name = "COUNT", default_value = "32", value_parser = value::whole::<u32, 1, 100_000>())]
+    #[arg(long, value_name = "COUNT", default_value = "32", value_parser = value::integer::<u32, 1, 100_000>())]
     pub callers: u32,
 
     /// Requests that a caller sends at once, for an API that takes several. The caller waits for all answers, and
     /// the latency of each request includes that wait
-    #[arg(long, value_name = "COUNT", default_value = "1", value_parser = value::whole::<u32, 1, 1_000>())]
+    #[arg(long, value_name = "COUNT", default_value = "1", value_parser = value::integer::<u32, 1, 1_000>())]
     pub per_call: u32,
 
     /// Requests a second, due at fixed times. The latency counts from the due time. Without it, each caller sends
     /// its next request as soon as it has its answer
-    #[arg(long, value_name = "COUNT", value_parser = value::whole::<u32, 1, 10_000_000>())]
+    #[arg(long, value_name = "COUNT", value_parser = value::integer::<u32, 1, 10_000_000>())]
     pub rate: Option<u32>,
 
     /// How long to measure
@@ -61,19 +61,19 @@ pub struct RunArgs {
 
     /// Number of customers that `identity bench seed` created
     #[arg(long, value_name = "COUNT", default_value = "100000")]
-    #[arg(value_parser = value::whole::<u32, 100, 1_000_000_000>())]
+    #[arg(value_parser = value::integer::<u32, 100, 1_000_000_000>())]
     pub customers: u32,
 
     /// Connections for all callers, at least one for each thread. JSON uses one for each caller
-    #[arg(long, value_name = "COUNT", default_value = "4", value_parser = value::whole::<u32, 1, 10_000>())]
+    #[arg(long, value_name = "COUNT", default_value = "4", value_parser = value::integer::<u32, 1, 10_000>())]
     pub connections: u32,
 
     /// Threads of the load generator. On one machine it takes processor time from the service
-    #[arg(long, value_name = "COUNT", default_value = "1", value_parser = value::whole::<u32, 1, 1_024>())]
+    #[arg(long, value_name = "COUNT", default_value = "1", value_parser = value::integer::<u32, 1, 1_024>())]
     pub threads: u32,
 
     /// Seed of the random choice of customers
-    #[arg(long, value_name = "NUMBER", default_value = "1", value_parser = value::whole::<u32, 0, { u32::MAX }>())]
+    #[arg(long, value_name = "NUMBER", default_value = "1", value_parser = value::integer::<u32, 0, { u32::MAX }>())]
     pub seed: u32,
 
     /// How the result is printed

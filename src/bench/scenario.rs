@@ -222,12 +222,12 @@ mod tests {
             RequestGenerator::new(ScenarioKind::Merge, &pool, 0),
             RequestGenerator::new(ScenarioKind::Merge, &pool, 1),
         ];
-        let asked: Vec<_> = std::iter::from_fn(|| {
+        let requested: Vec<_> = std::iter::from_fn(|| {
             callers.rotate_left(1);
             callers[0].next()?.email
         })
         .collect();
-        let joined: Vec<_> = asked.into_iter().filter(|email| email.ends_with("@new.example.com")).collect();
+        let joined: Vec<_> = requested.into_iter().filter(|email| email.ends_with("@new.example.com")).collect();
         assert_eq!(joined.len(), stock.len());
         assert_eq!(joined.into_iter().collect::<HashSet<_>>(), stock);
     }

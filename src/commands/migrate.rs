@@ -22,7 +22,7 @@ pub enum MigrateCommand {
 #[derive(Clone, Debug, Args)]
 pub struct DownArgs {
     /// How many migrations to undo
-    #[arg(value_name = "STEPS", default_value = "1", value_parser = value::whole::<u32, 1, 10_000>())]
+    #[arg(value_name = "STEPS", default_value = "1", value_parser = value::integer::<u32, 1, 10_000>())]
     steps: u32,
     /// Undo all migrations
     #[arg(long, conflicts_with = "steps")]

@@ -35,7 +35,7 @@ Every setting is a flag (before or after the command), an environment variable (
 settings file. A flag wins over the environment, and the environment wins over the file. An empty variable counts \
 as not set. A TIME has a unit: 500ms, 10s, 1m 30s.
 
-Exit status: 0 success; 1 findings (verify), no health (healthcheck), or a decision that is yours (migrate down \
+Exit status: 0 success; 1 findings (verify), no health (healthcheck), or a decision that is needed (migrate down \
 without --yes); 2 wrong setting or command line; 3 failure. After SIGTERM 143 and after SIGINT 130; `serve` drains \
 instead, and then exits with 0.";
 

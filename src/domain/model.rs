@@ -110,9 +110,9 @@ impl Tables {
     }
 
     pub fn snapshot(&self, observations: &[Observation]) -> Snapshot {
-        let asked = observations.iter().flat_map(|observation| observation.identifiers());
+        let requested = observations.iter().flat_map(|observation| observation.identifiers());
         let roots: BTreeSet<ContactId> =
-            asked.filter_map(|identifier| self.identifiers.get(identifier)).map(|id| self.root(*id)).collect();
+            requested.filter_map(|identifier| self.identifiers.get(identifier)).map(|id| self.root(*id)).collect();
         let identity = |root: ContactId| {
             let rows = self.contacts.iter().filter(|row| self.root(row.id) == root).cloned();
             let (deleted, live): (Vec<_>, Vec<_>) = rows.partition(|row| self.deleted.contains(&row.id));

@@ -17,8 +17,8 @@ pub(super) const PART: usize = 16 * 1024;
 
 /// One call, until its answer is sent: it keeps the call's place, and counts what HTTP holds of the answer.
 ///
-/// HTTP takes an answer into its buffers although the peer takes nothing, and says nothing when it has written it. So
-/// each part that is handed out tells when it is dropped: it is written then, or given up.
+/// HTTP takes an answer into its buffers although the peer takes nothing, and does not report when it has written it.
+/// So this counts the parts that are dropped: HTTP drops a part when it has written it or gives it up.
 #[derive(Debug)]
 pub(super) struct Outgoing {
     pub(super) connection: Arc<ConnectionState>,

@@ -14,7 +14,7 @@ use super::fair_share::{FairShare, Way, half};
 use super::queue_delay::{Queue, QueueDelay};
 use crate::settings::QueueSettings;
 
-/// Who waits for places asks again after this time: the limit may have risen.
+/// A caller that waits for places tries again after this time: the limit may have risen.
 const ASK_AGAIN: Duration = Duration::from_millis(100);
 
 /// Gives places in the service to requests, which limits all queues together. Clones share it.

@@ -1,7 +1,7 @@
 //! Which caller may put a request into the queue: fair shares, weighted by items.
 //!
-//! As long as there is room, anyone may take it, all of it too. Without room, a caller that holds less than its share
-//! (the limit divided by the callers) still gets in, and a caller that holds more is refused.
+//! A caller may take all room that is free. Without room, a caller that holds less than its share (the limit divided by
+//! the callers) still gets in, and a caller that holds more is refused.
 //!
 //! A batch weighs as much as its items. Single requests take each free place at once, so a thousand places are never
 //! free together. So a caller that holds nothing puts its batch in as soon as there is room for one item, and then pays
@@ -9,7 +9,7 @@
 //! robin, in the variant that lets a packet go first and pay later: Shreedhar and Varghese, SIGCOMM 1995; Adiseshu,
 //! Parulkar and Varghese, SIGCOMM 1996.)
 //!
-//! A debt outlives the caller's absence: it is forgotten when it is paid. An empty service takes anyone in.
+//! A debt stays until it is paid, also while the caller sends nothing. An empty service admits every caller.
 //!
 //! Streams wait instead of being refused, so they always have more to send. Calls and streams have half of the limit
 //! each for themselves, and may use what the others leave.
@@ -52,7 +52,7 @@ struct Account {
     /// Items that it got out of turn and has not made up for yet.
     debt: f64,
     /// When it last found no room.
-    asked: Instant,
+    last_without_room: Instant,
     /// Whether it found no room since it was made.
     competes: bool,
 }
@@ -136,9 +136,9 @@ impl FairShare {
         self.account(caller, now);
         let competing = self.accounts.len();
         let account = self.account(caller, now);
-        let debt = Debt { items: account.debt, since: account.asked };
+        let debt = Debt { items: account.debt, since: account.last_without_room };
         account.debt = rate.map_or(0.0, |rate| debt.left(rate / competing as f64, now));
-        (account.asked, account.competes) = (now, true);
+        (account.last_without_room, account.competes) = (now, true);
         if account.held + items <= limit / competing && held + items <= 2 * limit {
             return true;
         }
@@ -156,8 +156,8 @@ impl FairShare {
         let debts = &mut self.debts;
         self.accounts.entry(caller).or_insert_with(|| {
             let debt = debts.remove(&caller);
-            let (items, asked) = debt.map_or((0.0, now), |debt| (debt.items, debt.since));
-            Account { held: 0, debt: items, asked, competes: debt.is_some() }
+            let (items, last_without_room) = debt.map_or((0.0, now), |debt| (debt.items, debt.since));
+            Account { held: 0, debt: items, last_without_room, competes: debt.is_some() }
         })
     }
 
@@ -167,11 +167,12 @@ impl FairShare {
             return;
         }
         self.forgot = now;
-        let is_idle =
-            |account: &Account| account.held == 0 && now.saturating_duration_since(account.asked) >= COMPETES_FOR;
+        let is_idle = |account: &Account| {
+            account.held == 0 && now.saturating_duration_since(account.last_without_room) >= COMPETES_FOR
+        };
         for (caller, account) in self.accounts.extract_if(|_, account| is_idle(account)) {
             if account.debt > 0.0 && self.debts.len() < MOST_DEBTS {
-                self.debts.insert(caller, Debt { items: account.debt, since: account.asked });
+                self.debts.insert(caller, Debt { items: account.debt, since: account.last_without_room });
             }
         }
         let fair_rate = rate.map(|rate| rate / (self.accounts.len() + 1) as f64);
@@ -281,19 +282,19 @@ mod tests {
     async fn the_debts_of_absent_callers_are_bounded_and_end() {
         let mut now = Instant::now();
         let mut share = FairShare::new(now);
-        let ask = |share: &mut FairShare, number, items, rate, now| {
+        let request = |share: &mut FairShare, number, items, rate, now| {
             share.try_enter(caller(number), items, Way::Call, (LIMIT, rate), now)
         };
-        assert!(ask(&mut share, 0, LIMIT - 1, Some(1.0), now));
+        assert!(request(&mut share, 0, LIMIT - 1, Some(1.0), now));
         for number in 1..=2 * u32::try_from(MOST_DEBTS).unwrap() {
-            assert!(ask(&mut share, number, LIMIT, Some(1.0), now), "{number}");
+            assert!(request(&mut share, number, LIMIT, Some(1.0), now), "{number}");
             share.leave(caller(number), LIMIT, Way::Call);
         }
         now += COMPETES_FOR;
-        ask(&mut share, 0, LIMIT, Some(1.0), now);
+        request(&mut share, 0, LIMIT, Some(1.0), now);
         assert_eq!((share.accounts.len(), share.debts.len()), (1, MOST_DEBTS));
         now += FORGET_EVERY;
-        ask(&mut share, 0, LIMIT, None, now);
+        request(&mut share, 0, LIMIT, None, now);
         assert_eq!(share.debts.len(), 0, "the overload is over");
     }
 

@@ -65,9 +65,9 @@ impl LargeIdentities {
     }
 
     /// Remembers a large identity as it was just read, and that these identifiers lead to it.
-    pub(super) fn note(&self, identity: &Identity, asked: &[Identifier]) {
+    pub(super) fn note(&self, identity: &Identity, requested: &[Identifier]) {
         let (root, contacts) = (identity.root(), identity.contacts().len());
-        if self.is_as_remembered(root, contacts, asked) {
+        if self.is_as_remembered(root, contacts, requested) {
             return;
         }
         let identifiers = identity.contacts().iter().flat_map(|contact| contact.identifiers.iter());
@@ -75,28 +75,28 @@ impl LargeIdentities {
         hashes.sort_unstable();
         hashes.dedup();
         hashes.truncate(MAX_IDENTIFIERS_OF_ONE);
-        self.remember(root, contacts, hashes, asked);
+        self.remember(root, contacts, hashes, requested);
     }
 
     /// Remembers that a statement about these identifiers alone took too long: their identity must be huge.
     ///
     /// If one of them belongs to a large identity already, they keep its root, and so still share a statement with its
     /// other identifiers.
-    pub(super) fn note_slow(&self, asked: &[Identifier]) {
-        let Some(first) = asked.first().filter(|_| self.find(asked).is_none()) else { return };
+    pub(super) fn note_slow(&self, requested: &[Identifier]) {
+        let Some(first) = requested.first().filter(|_| self.find(requested).is_none()) else { return };
         // Nobody knows the root. A number that no row has stands in for it until a read succeeds.
         let root = ContactId(-(self.hash(first) as i64 & i64::MAX));
-        self.remember(root, 0, Vec::new(), asked);
+        self.remember(root, 0, Vec::new(), requested);
     }
 
-    fn is_as_remembered(&self, root: LargeRoot, contacts: usize, asked: &[Identifier]) -> bool {
+    fn is_as_remembered(&self, root: LargeRoot, contacts: usize, requested: &[Identifier]) -> bool {
         let memory = self.0.memory.read().unwrap_or_else(PoisonError::into_inner);
         memory.identities.iter().any(|one| (one.root, one.contacts) == (root, contacts))
-            && asked.iter().all(|identifier| memory.roots.contains_key(&self.hash(identifier)))
+            && requested.iter().all(|identifier| memory.roots.contains_key(&self.hash(identifier)))
     }
 
-    fn remember(&self, root: LargeRoot, contacts: usize, mut hashes: Vec<u64>, asked: &[Identifier]) {
-        hashes.extend(asked.iter().map(|identifier| self.hash(identifier)));
+    fn remember(&self, root: LargeRoot, contacts: usize, mut hashes: Vec<u64>, requested: &[Identifier]) {
+        hashes.extend(requested.iter().map(|identifier| self.hash(identifier)));
         let mut memory = self.0.memory.write().unwrap_or_else(PoisonError::into_inner);
         memory.forget(|one| one.root == root);
         memory.roots.extend(hashes.into_iter().map(|hash| (hash, root)));
@@ -164,7 +164,7 @@ mod tests {
         assert_eq!(find(2_000_000, LARGE + 1), None);
         large.note(&identity(2_000_000, LARGE + 2), &[email(3, 3)]);
         assert_eq!(find(2_000_000, LARGE + 1), Some(ContactId(2_000_000)), "it has grown");
-        assert_eq!(find(3, 3), Some(ContactId(2_000_000)), "it was asked for by that");
+        assert_eq!(find(3, 3), Some(ContactId(2_000_000)), "it was looked up by that");
         large.note_slow(&[email(4, 4), email(5, 5)]);
         assert!(find(4, 4).is_some() && find(4, 4) == find(5, 5));
         large.forget(ContactId(1_000_000));

@@ -6,13 +6,13 @@
 //! warm up. (Nichols and Jacobson, "Controlling Queue Delay", ACM Queue 2012; RFC 8289.) Each queue is measured by
 //! itself: look-ups that wait little say nothing about writes.
 //!
-//! CoDel drops what leaves the queue. Here the caller shall know at once, so the length of the queue is limited:
+//! CoDel drops what leaves the queue. Here the caller gets the refusal at once, so the length of the queue is limited:
 //! from the first standing queue until nobody has to be refused any more, the service takes in as many requests as it
 //! answers within the target (Little's law). Afterwards the limit rises a little with each interval. The target is a
 //! twentieth of the longest wait, as in Facebook's variant (Maurer, "Fail at Scale", ACM Queue 2015).
 //!
-//! While the queue stands, the answers a second are what the service is capable of. Otherwise they may be only what was
-//! asked for, so they raise the limit and never lower it.
+//! While the queue stands, the answers a second are what the service is capable of. Otherwise they may be only what
+//! callers sent, so they raise the limit and never lower it.
 //!
 //! An interval without an answer says nothing. So an outage of the database, during which all wait, is no overload. Nor
 //! does an interval that ended late: nothing came for a while.

@@ -135,8 +135,8 @@ impl<S: Store> ReadLane<S> {
         for identity in identities() {
             let is_owner = |owner: &Arc<Identity>| Arc::ptr_eq(owner, identity);
             let owns = |identifier: &&Identifier| snapshot.owner_of(identifier).is_some_and(is_owner);
-            let asked: Vec<_> = jobs.iter().flat_map(Job::identifiers).filter(owns).cloned().collect();
-            self.large.note(identity, &asked);
+            let requested: Vec<_> = jobs.iter().flat_map(Job::identifiers).filter(owns).cloned().collect();
+            self.large.note(identity, &requested);
         }
     }
 

@@ -51,7 +51,7 @@ pub(super) struct DatabaseArgs {
     db_host: String,
 
     /// Port of the MySQL database, on all hosts
-    #[arg(long, env, value_name = "PORT", default_value = "3306", value_parser = value::whole::<u16, 1, 65535>())]
+    #[arg(long, env, value_name = "PORT", default_value = "3306", value_parser = value::integer::<u16, 1, 65535>())]
     db_port: u16,
 
     /// User of the MySQL database
@@ -67,7 +67,7 @@ pub(super) struct DatabaseArgs {
     db_name: String,
 
     /// Maximum connections to the database
-    #[arg(long, env, value_name = "COUNT", default_value = "16", value_parser = value::whole::<u32, 1, 10_000>())]
+    #[arg(long, env, value_name = "COUNT", default_value = "16", value_parser = value::integer::<u32, 1, 10_000>())]
     database_connections: u32,
 
     /// How long `serve` waits at start for a database that does not answer; 0s means no wait

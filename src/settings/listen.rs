@@ -33,7 +33,7 @@ pub(super) struct ListenArgs {
 
     /// Port of the JSON API on all addresses, for platforms that choose it. If --http-addr is given, its host stays; an
     /// --http-addr from the same source (flag, environment, file) or from a stronger one wins
-    #[arg(long, env, value_parser = value::whole::<u16, 0, 65535>())]
+    #[arg(long, env, value_parser = value::integer::<u16, 0, 65535>())]
     port: Option<u16>,
 
     /// Origins whose web pages may call the JSON API, such as https://shop.example, with commas between them; pages of
@@ -41,8 +41,8 @@ pub(super) struct ListenArgs {
     #[arg(long, env, value_name = "ORIGINS", value_parser = value::from_str::<AllowedOrigins>())]
     http_allowed_origins: Option<AllowedOrigins>,
 
-    /// Host names of the JSON API, with commas between them; web pages from there may call it, as those from its IP
-    /// addresses and from localhost
+    /// Host names of the JSON API, with commas between them. Web pages of these hosts may call it. Pages of its IP
+    /// addresses and of localhost always may
     #[arg(long, env, value_name = "NAMES", value_parser = value::from_str::<HostNames>())]
     http_host_names: Option<HostNames>,
 

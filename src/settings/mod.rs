@@ -2,8 +2,8 @@
 //!
 //! A setting is a flag, an environment variable and a key of an optional TOML file. A flag wins over the environment,
 //! the environment over the file, and the file over the default. A variable with the prefix `IDENTITY_` wins over the
-//! same one without. The `clap` arguments of this module are the only list
-//! of settings. Tests compare `identity.example.toml` and `docs/configuration.md` with that list.
+//! same one without. The `clap` arguments of this module are the only list of settings. Tests compare
+//! `identity.example.toml` and `docs/configuration.md` with that list.
 //!
 //! # How to add a setting
 //!

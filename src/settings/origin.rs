@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_are_told_from_names() {
+    fn addresses_are_no_names() {
         for (text, is_address) in
             [("http://127.0.0.1", true), ("http://[::1]:1", true), ("http://127.0.0.1.evil.example", false)]
         {

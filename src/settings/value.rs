@@ -65,7 +65,7 @@ pub(super) fn name_in_source(arg: &Arg, source: Option<ValueSource>) -> String {
 }
 
 /// Parses a whole number from `MIN` to `MAX`, both included.
-pub(crate) fn whole<T: TryFrom<u32>, const MIN: u32, const MAX: u32>() -> Parser<T> {
+pub(crate) fn integer<T: TryFrom<u32>, const MIN: u32, const MAX: u32>() -> Parser<T> {
     Parser::new(|text| {
         let number = text.parse::<u32>().ok().filter(|number| (MIN..=MAX).contains(number));
         number

@@ -10,8 +10,8 @@
 //! - A statement that was prepared before its table was altered fails each time. So does one for which a session of
 //!   MySQL has no right, even after somebody grants it.
 //!
-//! So every statement reports how it ended, and every new connection what it leads to. When that says that the
-//! connections are of no use, a new generation of connections replaces them, to the first server that takes writes. The
+//! So every statement reports how it ended, and every new connection what it leads to. When a report shows that the
+//! connections are useless, a new generation of connections replaces them, to the first server that takes writes. The
 //! old ones finish what they have begun.
 
 use std::pin::pin;

@@ -99,7 +99,7 @@ impl LineQueue {
     }
 }
 
-/// Each write is one line, which `tracing_subscriber` sees to.
+/// Each write is one line: `tracing_subscriber` writes a line at a time.
 impl io::Write for &LineQueue {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         self.push(line);

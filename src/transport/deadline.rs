@@ -17,9 +17,9 @@ const MARGIN: Duration = Duration::from_millis(100);
 pub struct Deadlines {
     /// When the call must have its answer.
     pub call: Instant,
-    /// What the caller asked for in `grpc-timeout`, if anything. It bounds streams, which may last longer than the
+    /// The time limit that the caller gave in `grpc-timeout`, if any. It bounds streams, which may last longer than the
     /// service lets other calls last.
-    pub asked: Option<Instant>,
+    pub requested: Option<Instant>,
 }
 
 impl Deadlines {
@@ -32,17 +32,17 @@ impl Deadlines {
     /// longest a call may take, and what a caller without `grpc-timeout` gets.
     ///
     /// With `grpc-timeout`, both moments are a little (a tenth, at most 100 ms) before the caller's own timer, which
-    /// includes the network both ways: the caller shall see our status, not a call that it gave up itself.
+    /// includes the network both ways: the caller sees our status before its own timer ends the call.
     ///
     /// # Errors
     /// [`MalformedTimeout`]. To ignore it would let the caller wait longer than it wants to.
     pub fn from_headers(headers: &HeaderMap, received: Instant, longest: Duration) -> Result<Self, MalformedTimeout> {
         let Some(value) = headers.get("grpc-timeout") else {
-            return Ok(Self { call: received + longest, asked: None });
+            return Ok(Self { call: received + longest, requested: None });
         };
-        let asked = parse(value.as_bytes()).ok_or(MalformedTimeout)?;
-        let asked = asked.saturating_sub(MARGIN.min(asked / 10));
-        Ok(Self { call: received + asked.min(longest), asked: Some(received + asked) })
+        let requested = parse(value.as_bytes()).ok_or(MalformedTimeout)?;
+        let requested = requested.saturating_sub(MARGIN.min(requested / 10));
+        Ok(Self { call: received + requested.min(longest), requested: Some(received + requested) })
     }
 }
 

@@ -1,7 +1,7 @@
 //! The kinds of broken invariants.
 //!
 //! To add one: a variant of [`Finding`] here, its check in `check.rs`, its repair in `repair_plan.rs` (if there is only
-//! one way to repair it), and a line of `BROKEN` in `tests/it/verify.rs`.
+//! one way to repair it), and a line of `BROKEN` in `tests/it/verify/invariants.rs`.
 
 use std::fmt;
 

@@ -16,7 +16,7 @@ use crate::domain::{ContactId, Identifier, Timestamp};
 pub(super) struct Preview {
     hasher: RandomState,
     /// The primary that would get an identifier (its hash), and when that primary was created.
-    claimed: HashMap<u64, (Timestamp, ContactId)>,
+    new_owners: HashMap<u64, (Timestamp, ContactId)>,
     /// The hashes of the joins that were printed.
     joined: HashSet<u64>,
     /// The hashes of the repairs that were printed under a finding.
@@ -31,7 +31,7 @@ impl Preview {
         let merged = plan.repairs.iter().filter(|repair| matches!(repair, Repair::Merged { .. })).cloned();
         let mut joins: Vec<Repair> = merged.collect();
         for identifier in plan.given() {
-            joins.extend(self.claim(identifier, plan.primary));
+            joins.extend(self.note_new_owner(identifier, plan.primary));
         }
         joins.into_iter().filter(|join| self.joined.insert(self.hasher.hash_one(join))).collect()
     }
@@ -58,9 +58,9 @@ impl Preview {
         self.hasher.hash_one((kind, value))
     }
 
-    /// Returns a join if another identity would get the same identifier.
-    fn claim(&mut self, identifier: &Identifier, primary: (Timestamp, ContactId)) -> Option<Repair> {
-        match self.claimed.entry(self.hasher.hash_one(identifier)) {
+    /// Remembers which primary gets this identifier. Returns a join if another identity would get it too.
+    fn note_new_owner(&mut self, identifier: &Identifier, primary: (Timestamp, ContactId)) -> Option<Repair> {
+        match self.new_owners.entry(self.hasher.hash_one(identifier)) {
             Entry::Vacant(free) => {
                 free.insert(primary);
                 None

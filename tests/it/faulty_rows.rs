@@ -148,17 +148,17 @@ async fn a_locked_row_holds_up_nobody_else(database: TestDatabase) {
     }
     // The first keeps a lane busy. The rest arrives at once, and is gathered for the other lane.
     let deadline = Duration::from_secs(14);
-    let ask = |email: String, phone: &'static str| {
+    let identify = |email: String, phone: &'static str| {
         let caller = service.caller();
         async move { (email.clone(), caller.identify_within(deadline, Api::Grpc, Some(&email), Some(phone)).await) }
     };
     let mut calls = JoinSet::new();
-    calls.spawn(ask("one@x.de".to_owned(), "1"));
+    calls.spawn(identify("one@x.de".to_owned(), "1"));
     tokio::time::sleep(Duration::from_millis(200)).await;
-    calls.spawn(ask("two@x.de".to_owned(), "2"));
-    calls.spawn(ask("three@x.de".to_owned(), "3"));
+    calls.spawn(identify("two@x.de".to_owned(), "2"));
+    calls.spawn(identify("three@x.de".to_owned(), "3"));
     let phones = ["30", "31", "32", "33", "34", "35", "36", "37"];
-    phones.into_iter().for_each(|phone| drop(calls.spawn(ask(format!("new{phone}@x.de"), phone))));
+    phones.into_iter().for_each(|phone| drop(calls.spawn(identify(format!("new{phone}@x.de"), phone))));
     for (email, answer) in calls.join_all().await {
         match answer {
             Ok(reply) => assert!(email.starts_with("new") && reply.outcome == "created", "{email}: {reply:?}"),
@@ -168,7 +168,7 @@ async fn a_locked_row_holds_up_nobody_else(database: TestDatabase) {
     // Who waits with a row goes on when it is free.
     calls = JoinSet::new();
     for email in locked {
-        calls.spawn(ask(email.to_owned(), "4"));
+        calls.spawn(identify(email.to_owned(), "4"));
     }
     tokio::time::sleep(Duration::from_secs(3)).await;
     lock.rollback().await.unwrap();

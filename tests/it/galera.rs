@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::failover::{connect, eventually};
-use crate::group_replication::{a_server_that_hung, hold, tell};
+use crate::group_replication::{a_server_that_hung, hold, run_as_admin};
 use crate::harness::{Api, Caller, Cluster, ClusterKind, Event, Process, Service, Suite, query, register};
 use crate::readiness::{is_unusable, is_usable_again};
 
@@ -39,7 +39,7 @@ async fn replicas_that_start_at_once() {
             assert!(database.is_migrated().await.expect("an answer"));
         }
         let drop = "DROP TABLE seaql_migrations, Contact, Identifier, ContactMerge";
-        tell(&urls[0], drop).await.close().await.expect("close");
+        run_as_admin(&urls[0], drop).await.close().await.expect("close");
     }
     let start = |number: usize| {
         let variables = [("DATABASE_URL", urls[number].clone()), ("RUST_LOG", "warn,identity=info".to_owned())];
@@ -85,7 +85,7 @@ async fn what_another_server_has_acknowledged(cluster: &Cluster) {
 
     // One connection to a server that applies nothing for now, whatever its settings of sessions are.
     let stale = "SET GLOBAL wsrep_sync_wait = 0, GLOBAL wsrep_dirty_reads = ON";
-    tell(&cluster.url_of(&[1]), stale).await.close().await.expect("close");
+    run_as_admin(&cluster.url_of(&[1]), stale).await.close().await.expect("close");
     let database = connect(&cluster.url_of(&[1]), Duration::from_secs(1)).await.expect("it takes writes");
     let known = [Identifier::from_stored(IdentifierKind::Email, "0.0@x.de")];
     let phones = async || {
@@ -109,7 +109,7 @@ async fn what_another_server_has_acknowledged(cluster: &Cluster) {
 async fn a_step_of_ids_that_changes(cluster: Cluster) -> Cluster {
     let url = cluster.url_of(&[0]);
     let service = Service::start_with(&url, &[]).await;
-    let admin = tell(&url, "SET GLOBAL auto_increment_increment = 3").await;
+    let admin = run_as_admin(&url, "SET GLOBAL auto_increment_increment = 3").await;
 
     // The window itself: a transaction has begun and read the clock when a server leaves or joins.
     let database = connect(&url, PATIENT).await.expect("it takes writes");
@@ -206,12 +206,12 @@ async fn a_server_that_is_cut_off(cluster: &Cluster) {
         assert_eq!(reply.outcome, outcome);
     }
     // As it says itself, though it has not lost the others.
-    let admin = tell(&cluster.url_of(&[1]), "SET GLOBAL wsrep_reject_queries = ALL").await;
+    let admin = run_as_admin(&cluster.url_of(&[1]), "SET GLOBAL wsrep_reject_queries = ALL").await;
     assert_eq!(eventually(&with_another.caller(), "known@x.de").await, "matched");
     admin.execute_unprepared("SET GLOBAL wsrep_reject_queries = NONE").await.expect("an administrator may");
     admin.close().await.expect("close");
 
-    let admin = tell(&cluster.url_of(&[0]), "SET GLOBAL wsrep_provider_options = 'gmcast.isolate=1'").await;
+    let admin = run_as_admin(&cluster.url_of(&[0]), "SET GLOBAL wsrep_provider_options = 'gmcast.isolate=1'").await;
     cluster.expels(0).await;
     is_unusable(&alone, "not ready in its Galera cluster").await;
     assert_eq!(connect(&cluster.url_of(&[0]), PATIENT).await.err(), Some(ConnectError::NotReady));

@@ -113,7 +113,7 @@ async fn a_group_that_gets_more_primaries() {
     assert_eq!(cluster.primary().await, 0);
     let here = Service::start_with(&cluster.url_of(&[0]), &[]).await;
     let switch = "SELECT group_replication_switch_to_multi_primary_mode()";
-    tell(&cluster.url_of(&[0]), switch).await.close().await.expect("close");
+    run_as_admin(&cluster.url_of(&[0]), switch).await.close().await.expect("close");
     tokio::time::sleep(ASKED_AGAIN).await;
     show_what_others_have_shown(&cluster, here).await;
 }
@@ -122,29 +122,29 @@ async fn a_group_that_gets_more_primaries() {
 async fn show_what_others_have_shown(cluster: &Cluster, here: Service) {
     let there = Service::start_with(&cluster.url_of(&[1]), &[]).await;
     let (here, there) = ((here.caller(), here), (there.caller(), there));
-    let ask = async |caller: &Caller, email: &str| caller.identify(Api::Grpc, Some(email), None).await.unwrap();
+    let identify = async |caller: &Caller, email: &str| caller.identify(Api::Grpc, Some(email), None).await.unwrap();
     for email in ["a@x.de", "b@x.de"] {
-        assert_eq!(ask(&here.0, email).await.outcome, "created");
-        assert_eq!(ask(&there.0, email).await.outcome, "matched");
+        assert_eq!(identify(&here.0, email).await.outcome, "created");
+        assert_eq!(identify(&there.0, email).await.outcome, "matched");
     }
     // Its commits are at the others, and are kept from its own clients for so long.
-    let admin = tell(&cluster.url_of(&[0]), "SET GLOBAL binlog_group_commit_sync_delay = 1000000").await;
+    let admin = run_as_admin(&cluster.url_of(&[0]), "SET GLOBAL binlog_group_commit_sync_delay = 1000000").await;
     let linking = tokio::spawn({
         let caller = here.0.clone();
         async move { caller.identify(Api::Grpc, Some("a@x.de"), Some("+4930123456")).await.unwrap().outcome }
     });
-    while ask(&there.0, "a@x.de").await.phones.is_empty() {}
+    while identify(&there.0, "a@x.de").await.phones.is_empty() {}
     assert!(!linking.is_finished(), "it is acknowledged: the other one was not first");
-    assert_eq!(ask(&here.0, "a@x.de").await.phones.len(), 1, "what the other one has shown is missing here");
+    assert_eq!(identify(&here.0, "a@x.de").await.phones.len(), 1, "what the other one has shown is missing here");
     assert_eq!(linking.await.unwrap(), "linked");
 
     let merging = tokio::spawn({
         let caller = here.0.clone();
         async move { caller.identify(Api::Grpc, Some("b@x.de"), Some("+4930123456")).await.unwrap().outcome }
     });
-    while ask(&there.0, "b@x.de").await.emails.len() < 2 {}
+    while identify(&there.0, "b@x.de").await.emails.len() < 2 {}
     assert!(!merging.is_finished(), "it is acknowledged: the other one was not first");
-    let emails = vec![ask(&here.0, "a@x.de").await.emails, ask(&here.0, "b@x.de").await.emails];
+    let emails = vec![identify(&here.0, "a@x.de").await.emails, identify(&here.0, "b@x.de").await.emails];
     assert!(emails.iter().all(|emails| emails.len() == 2), "what the other one has shown is missing here: {emails:?}");
     assert_eq!(merging.await.unwrap(), "merged");
     admin.close().await.expect("close");
@@ -162,8 +162,8 @@ async fn a_commit_that_others_do_not_wait_for() {
     let ids: Vec<i64> =
         caller.batch(Api::Grpc, &events).await.unwrap().into_iter().map(|reply| reply.unwrap().primary).collect();
 
-    let admin = tell(&cluster.url_of(&[0]), "SET GLOBAL binlog_group_commit_sync_delay = 1000000").await;
-    let there = tell(&cluster.url_of(&[1]), "SET SESSION group_replication_consistency = 'EVENTUAL'").await;
+    let admin = run_as_admin(&cluster.url_of(&[0]), "SET GLOBAL binlog_group_commit_sync_delay = 1000000").await;
+    let there = run_as_admin(&cluster.url_of(&[1]), "SET SESSION group_replication_consistency = 'EVENTUAL'").await;
     for round in 0..3 {
         let phone = format!("+493012345{round:02}");
         let events = [Event::of("known@x.de", ""), Event::of("changed@x.de", &phone)];
@@ -194,7 +194,7 @@ async fn what_a_deleted_contact_leaves() {
         assert_eq!(caller.identify(Api::Grpc, email, phone).await.unwrap().outcome, outcome);
     }
     let delete = "UPDATE Contact SET deletedAt = NOW(6) WHERE linkedId IS NOT NULL";
-    tell(&cluster.url_of(&[0]), delete).await.close().await.expect("close");
+    run_as_admin(&cluster.url_of(&[0]), delete).await.close().await.expect("close");
     for (email, outcome) in [(None, "created"), (email, "merged")] {
         let reply = caller.identify_within(SOON, Api::Grpc, email, phone).await.unwrap();
         assert_eq!(reply.outcome, outcome);
@@ -212,7 +212,7 @@ async fn a_repair_writes_what_it_locks() {
     }
     service.stop().await;
     let damage = "UPDATE Contact SET linkPrecedence = 'primary' WHERE phoneNumber LIKE '%51'";
-    let admin = tell(&url, damage).await;
+    let admin = run_as_admin(&url, damage).await;
     let written = "SELECT CAST(updatedAt AS CHAR) FROM Contact ORDER BY id";
     let written = async || {
         let rows = query(&admin, written).await;
@@ -229,11 +229,11 @@ async fn a_repair_writes_what_it_locks() {
 
 /// Keeps a server from taking over what the others of its group write, until the connection is closed.
 pub async fn hold(url: &str) -> DatabaseConnection {
-    tell(url, "FLUSH TABLES WITH READ LOCK").await
+    run_as_admin(url, "FLUSH TABLES WITH READ LOCK").await
 }
 
-/// Tells a server something, as its administrator; the connection.
-pub async fn tell(url: &str, sql: &str) -> DatabaseConnection {
+/// Runs a statement on a server, as its administrator. Returns the connection.
+pub async fn run_as_admin(url: &str, sql: &str) -> DatabaseConnection {
     let mut options = sea_orm::ConnectOptions::new(url);
     options.max_connections(1);
     let connection = sea_orm::Database::connect(options).await.expect("the server answers");

@@ -114,7 +114,7 @@ async fn a_value_that_is_not_canonical_is_made_canonical(database: TestDatabase)
         assert_eq!((answer.outcome, answer.primary), ("matched", customers.ids[4]));
         assert_eq!((answer.emails.len(), answer.phones.len()), (1, 1));
     }
-    customers.is_whole(1).await;
+    customers.assert_complete(1).await;
     customers.end().await;
 }
 

@@ -1,12 +1,16 @@
 //! The worked example that is the reference for every implementation of this service, line by line.
 
+use identity::proto::identity::v1::IdentifyRequest;
+use identity::proto::identity::v1::identity_service_client::IdentityServiceClient;
 use sea_orm::DatabaseConnection;
+use serde_json::{Value, json};
 
-use crate::harness::{Api, Reply, Service, Suite, TestDatabase, query};
+use crate::harness::{Api, Backend, Reply, Service, Suite, TestDatabase, query, register};
 
 pub fn register(suite: &mut Suite) {
     suite.on_all("worked_example::grpc", |database| line_by_line(database, Api::Grpc));
     suite.on_all("worked_example::http", |database| line_by_line(database, Api::Http));
+    register!(suite.on(&[Backend::Sqlite]): the_readme_shows_what_is_answered);
 }
 
 const LORRAINE: Option<&str> = Some("lorraine@hillvalley.edu");
@@ -81,4 +85,57 @@ async fn contacts(tables: &DatabaseConnection) -> Vec<String> {
         }
     };
     rows.iter().map(show).collect()
+}
+
+/// The calls of the README in their order, each with the answer that stands below it.
+fn readme_calls() -> Vec<(&'static str, String)> {
+    let mut calls: Vec<(&str, String)> = Vec::new();
+    let blocks = include_str!("../../README.md").split("```console\n").skip(1);
+    for line in blocks.flat_map(|block| block.split("```").next().unwrap_or_default().lines()) {
+        match line.strip_prefix("$ ") {
+            Some(command) => calls.push((command, String::new())),
+            None => calls.last_mut().expect("a command first").1 += line,
+        }
+    }
+    calls
+}
+
+async fn the_readme_shows_what_is_answered(database: TestDatabase) {
+    let service = Service::start(&database).await;
+    let calls = readme_calls();
+    assert_eq!(calls.len(), 6);
+    for (command, shown) in calls {
+        let body = command.split('\'').nth(1).expect("a body in quotes");
+        let answered = if command.starts_with("curl ") {
+            let path = command.split("localhost:3000").nth(1).and_then(|rest| rest.split(' ').next()).expect("a path");
+            let call = reqwest::Client::new().post(format!("http://{}{path}", service.http)).body(body.to_owned());
+            call.send().await.unwrap().text().await.unwrap()
+        } else {
+            assert!(command.starts_with("grpcurl ") && command.ends_with(" identity.v1.IdentityService/Identify"));
+            proto_json(&service, &serde_json::from_str(body).unwrap()).await
+        };
+        // grpcurl spreads its answer over lines.
+        let shown = if command.starts_with("curl ") { shown } else { shown.parse::<Value>().unwrap().to_string() };
+        assert_eq!(answered, shown, "{command}");
+    }
+    service.stop().await;
+}
+
+/// Calls `Identify` over gRPC. Returns the answer as grpcurl spells it.
+async fn proto_json(service: &Service, body: &Value) -> String {
+    let text = |name: &str| body[name].as_str().map(str::to_owned);
+    let request = IdentifyRequest { email: text("email"), phone_number: text("phone_number") };
+    let mut client = IdentityServiceClient::connect(format!("http://{}", service.grpc)).await.unwrap();
+    let response = client.identify(request).await.unwrap().into_inner();
+    let outcome = response.outcome().as_str_name();
+    let contact = response.contact.unwrap();
+    let secondaries: Vec<String> = contact.secondary_contact_ids.iter().map(i64::to_string).collect();
+    let contact = json!({
+        "primaryContactId": contact.primary_contact_id.to_string(),
+        "emails": contact.emails,
+        "phoneNumbers": contact.phone_numbers,
+        "secondaryContactIds": secondaries,
+        "contactCount": contact.contact_count,
+    });
+    json!({"contact": contact, "outcome": outcome}).to_string()
 }

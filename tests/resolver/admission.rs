@@ -111,7 +111,7 @@ async fn during_an_outage_nobody_is_refused_as_in_overload() {
 /// Whether a caller that asks for one customer at a time gets every answer beside this load of another caller.
 async fn is_served_beside(resolver: &Resolver, load: impl Future<Output = ()>) {
     let quiet = resolver.for_caller(caller(2));
-    let asks = async {
+    let calls = async {
         for number in 0..20 {
             sleep(STATEMENT).await;
             let begun = Instant::now();
@@ -121,7 +121,7 @@ async fn is_served_beside(resolver: &Resolver, load: impl Future<Output = ()>) {
             assert!(number < 10 || begun.elapsed() <= STATEMENT * 6, "call {number}: {:?}", begun.elapsed());
         }
     };
-    tokio::select! { () = asks => {}, () = load => panic!("the load ended") }
+    tokio::select! { () = calls => {}, () = load => panic!("the load ended") }
 }
 
 #[tokio::test(start_paused = true)]

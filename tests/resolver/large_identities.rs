@@ -24,7 +24,7 @@ fn store() -> FaultyStore {
 }
 
 /// Asks for these e-mails again and again, each caller at other times.
-async fn ask_again(resolver: &Resolver, number: u64, emails: &[&str], outcome: Outcome) {
+async fn identify_again(resolver: &Resolver, number: u64, emails: &[&str], outcome: Outcome) {
     loop {
         sleep(Duration::from_millis(3 * number + 1)).await;
         let answer = resolver.identify(observation(emails), deadline()).await.unwrap();
@@ -54,7 +54,7 @@ async fn worst_of_others(resolver: &Resolver) -> Duration {
 async fn requests_for_a_large_identity_do_not_slow_their_neighbours() {
     let store = store();
     let resolver = start(&store);
-    let heavy = join_all((0..16).map(|number| ask_again(&resolver, number, &["large1@x"], Outcome::Matched)));
+    let heavy = join_all((0..16).map(|number| identify_again(&resolver, number, &["large1@x"], Outcome::Matched)));
     let worst = tokio::select! { worst = worst_of_others(&resolver) => worst, _ = heavy => unreachable!() };
     assert!(worst <= FAST, "{worst:?}");
     assert!(store.mixed() <= 1, "only before it was known: {}", store.mixed());
@@ -66,7 +66,7 @@ async fn requests_that_add_to_a_large_identity_do_not_slow_their_neighbours() {
     let store = store().with_writers(2);
     let resolver = start(&store);
     let heavy = join_all((0..16).map(async |number: u64| {
-        ask_again(&resolver, number, &["large1@x", &format!("newlarge{number}@x")], Outcome::Linked).await;
+        identify_again(&resolver, number, &["large1@x", &format!("newlarge{number}@x")], Outcome::Linked).await;
     }));
     let worst = tokio::select! { worst = worst_of_others(&resolver) => worst, _ = heavy => unreachable!() };
     assert!(worst <= FAST, "{worst:?}");
@@ -247,13 +247,13 @@ async fn callers_of_a_large_identity_still_share_a_statement_after_one_took_too_
     let answer = resolver.identify(observation(&["large1@x"]), deadline()).await.unwrap();
     let phones = answer.identity.values(IdentifierKind::Phone).into_iter().take(16);
     let phones: Vec<_> = phones.map(|phone| Identifier::from_stored(IdentifierKind::Phone, phone)).collect();
-    let ask = async || {
+    let identify = async || {
         let before = store.count(Step::Read);
         let calls = phones.iter().map(|phone| Observation::new([phone.clone()]).unwrap());
         let answers = join_all(calls.map(|observation| resolver.identify(observation, deadline()))).await;
         assert!(answers.iter().all(Result::is_err));
         store.count(Step::Read) - before
     };
-    let (first, second) = (ask().await, ask().await);
+    let (first, second) = (identify().await, identify().await);
     assert!(first <= 2 && second <= 2, "{first}, then {second}");
 }

@@ -193,7 +193,7 @@ impl Schedule {
             let mut history = self.history.lock().unwrap();
             history.well_from = history.event();
         }
-        self.ask_for_all().await;
+        self.query_all().await;
         self.replicas.lock().unwrap().clear();
         sleep(SETTLED).await;
     }
@@ -306,7 +306,7 @@ impl Schedule {
     }
 
     /// In the end, when all is well again, every replica knows everybody.
-    async fn ask_for_all(&self) {
+    async fn query_all(&self) {
         let known: Vec<Identifier> = self.database.lock().tables().identifiers.into_keys().collect();
         for replica in 0..self.conditions.replicas {
             for identifier in &known {

@@ -82,17 +82,17 @@ async fn a_page_of_the_list_can_read_every_answer() {
 #[tokio::test]
 async fn browsers_may_ask_for_pages_of_the_list_before() {
     let server = Server::with(OK, with_shop).await;
-    let ask = async |origin: &str| {
+    let preflight = async |origin: &str| {
         let call = Client::new().request(Method::OPTIONS, server.url("/identify")).header("origin", origin);
         let call = call.header("access-control-request-method", "POST");
         call.header("access-control-request-headers", "content-type").send().await.unwrap()
     };
-    let response = ask(SHOP).await;
+    let response = preflight(SHOP).await;
     assert_eq!(response.status(), 204);
     assert_eq!(response.headers()["access-control-allow-origin"], SHOP);
     assert_eq!(response.headers()["access-control-allow-methods"], "GET,HEAD,POST");
     assert_eq!(response.headers()["access-control-allow-headers"], "content-type");
-    let response = ask("https://evil.example").await;
+    let response = preflight("https://evil.example").await;
     assert_eq!(response.status(), 403);
     assert!(!response.headers().contains_key("access-control-allow-origin"));
 }

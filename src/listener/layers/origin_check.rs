@@ -14,7 +14,7 @@ use crate::transport::http::{OriginRules, OriginVerdict, permit, share};
 
 /// Refuses requests of web pages that may not call the service, and lets other pages read the answers (CORS).
 ///
-/// It stands above the layers whose errors a page shall be able to read, such as 429.
+/// It stands above the layers whose errors a page must be able to read, such as 429.
 #[derive(Clone)]
 pub(crate) struct OriginCheck<S> {
     inner: S,
@@ -48,10 +48,10 @@ where
             OriginVerdict::Share(origin) => {
                 ResponseFuture::Running { inner: self.inner.call(request), reader: Some(origin) }
             }
-            OriginVerdict::Preflight(origin, asked) => {
+            OriginVerdict::Preflight(origin, requested) => {
                 let mut response = Response::new(Body::empty());
                 *response.status_mut() = StatusCode::NO_CONTENT;
-                permit(response.headers_mut(), origin, asked);
+                permit(response.headers_mut(), origin, requested);
                 ResponseFuture::Done { response: Some(response) }
             }
             OriginVerdict::Refuse => {

@@ -25,7 +25,7 @@ const ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
 /// The size of what stands before each message: a flag (whether it is compressed) and four bytes with its size.
 const PREFIX: usize = 5;
 
-/// Decompresses the messages of a request, in pieces, and hands them to the service as if they had come so.
+/// Decompresses the messages of a request, in pieces. The service gets plain messages.
 #[derive(Clone, Debug)]
 pub(super) struct Inflate<S> {
     inner: S,
@@ -40,9 +40,9 @@ impl<S> Inflate<S> {
     }
 }
 
-/// The room that the message of a call has, as an extension of the request. Of a call of one message it is given back
-/// when the last clone is dropped: the method keeps one until it has parsed the message. Of a stream, when the stream
-/// has parsed the message or asks for the next one.
+/// The room that the message of a call has, as an extension of the request. A call of one message gives it back when
+/// the last clone is dropped: the method keeps one until it has parsed the message. A stream gives it back when it has
+/// parsed the message or reads the next one.
 #[derive(Clone, Debug, Default)]
 pub(super) struct MessageRoom(Arc<Mutex<Option<ReservedRoom>>>);
 
@@ -87,9 +87,8 @@ impl<S: Service<Request<Body>, Response = Response<Body>>> Service<Request<Body>
 
 /// The body of a request whose messages may be compressed. It comes out with plain messages.
 ///
-/// A message can be a thousand times as large as what was sent of it. So it is decompressed only when nothing can hold
-/// it up any more: when all of it is there, and for a call of one message, which tonic keeps until the body ends, when
-/// the body has ended.
+/// A message can be a thousand times as large as its compressed form. So it is decompressed only when it is complete.
+/// A call of one message also waits for the end of the body, because tonic keeps the message until then.
 struct Inflated {
     body: Body,
     /// Whether the call takes a stream of messages.

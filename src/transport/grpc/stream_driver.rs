@@ -84,7 +84,7 @@ impl<R: Identify> StreamDriver<R> {
         answers: AnswerSender,
         counts: StreamItemCounts,
     ) -> Self {
-        let deadline = request.extensions().get().and_then(|deadlines: &Deadlines| deadlines.asked);
+        let deadline = request.extensions().get().and_then(|deadlines: &Deadlines| deadlines.requested);
         let expired = async move {
             match deadline {
                 Some(at) => sleep_until(at.into()).await,

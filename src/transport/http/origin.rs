@@ -58,8 +58,8 @@ impl OriginRules {
         match origin.filter(|_| is_one) {
             Some(origin) if self.allowed.contains(&origin) => {
                 if *request.method() == Method::OPTIONS && headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD) {
-                    let asked = headers.get(ACCESS_CONTROL_REQUEST_HEADERS).cloned();
-                    OriginVerdict::Preflight(given.clone(), asked)
+                    let requested = headers.get(ACCESS_CONTROL_REQUEST_HEADERS).cloned();
+                    OriginVerdict::Preflight(given.clone(), requested)
                 } else {
                     OriginVerdict::Share(given.clone())
                 }
@@ -93,11 +93,11 @@ pub fn share(headers: &mut HeaderMap, origin: HeaderValue) {
 }
 
 /// Lets pages of this origin send requests with the headers that they ask for.
-pub fn permit(headers: &mut HeaderMap, origin: HeaderValue, asked: Option<HeaderValue>) {
+pub fn permit(headers: &mut HeaderMap, origin: HeaderValue, requested: Option<HeaderValue>) {
     headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
     headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET,HEAD,POST"));
-    if let Some(asked) = asked {
-        headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, asked);
+    if let Some(requested) = requested {
+        headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, requested);
     }
     // Two hours, the longest that some browsers remember it.
     headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("7200"));
@@ -170,8 +170,8 @@ mod tests {
             ("access-control-request-method", "POST"),
             ("access-control-request-headers", "content-type"),
         ];
-        let asked = Some(HeaderValue::from_static("content-type"));
-        assert_eq!(judge(Method::OPTIONS, &preflight), OriginVerdict::Preflight(shop, asked));
+        let requested = Some(HeaderValue::from_static("content-type"));
+        assert_eq!(judge(Method::OPTIONS, &preflight), OriginVerdict::Preflight(shop, requested));
         let evil = [("origin", "https://evil.example"), ("access-control-request-method", "POST")];
         assert_eq!(judge(Method::OPTIONS, &evil), OriginVerdict::Refuse);
         assert_eq!(judge(Method::GET, &evil), OriginVerdict::Pass);

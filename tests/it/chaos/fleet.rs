@@ -76,8 +76,8 @@ impl Fleet {
         for number in 0..self.len() {
             let caller = self.caller(number);
             let email = format!("recovered.{name}.{number}@x.de");
-            let ask = || caller.identify_within(Duration::from_secs(1), Api::Grpc, Some(&email), None);
-            while let Err(refusal) = ask().await {
+            let request = || caller.identify_within(Duration::from_secs(1), Api::Grpc, Some(&email), None);
+            while let Err(refusal) = request().await {
                 let log = || self.0[number].process.try_lock().map(|process| process.as_ref().map(Process::log));
                 assert!(began.elapsed() < LOST, "it does not serve again: {refusal:?}\n{:?}", log());
                 tokio::time::sleep(Duration::from_millis(10)).await;

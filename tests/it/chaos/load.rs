@@ -63,7 +63,7 @@ impl Load {
             callers.spawn(async move {
                 while !load.stop.is_cancelled() {
                     let request = load.next(&mut random);
-                    let is_answered = load.ask(request, &mut random).await;
+                    let is_answered = load.send(request, &mut random).await;
                     let pause = if is_answered { random.u64(0..30) } else { random.u64(10..60) };
                     tokio::time::sleep(Duration::from_millis(pause)).await;
                 }
@@ -86,8 +86,8 @@ impl Load {
         }
     }
 
-    /// Asks any replica and notes what comes back; whether it was an answer.
-    pub async fn ask(&self, request: Vec<Key>, random: &mut Rng) -> bool {
+    /// Sends a request to any replica and notes the result. Returns whether it was an answer.
+    pub async fn send(&self, request: Vec<Key>, random: &mut Rng) -> bool {
         let replica = random.usize(0..self.shared.fleet.len());
         let caller = self.shared.fleet.caller(replica);
         let start = self.now();
@@ -136,7 +136,7 @@ impl Load {
             readers.spawn(async move {
                 loop {
                     let Some(key) = keys.lock().expect("the keys").pop() else { return };
-                    assert!(load.ask(vec![key], &mut random).await, "all is well, and a call fails");
+                    assert!(load.send(vec![key], &mut random).await, "all is well, and a call fails");
                 }
             });
         }

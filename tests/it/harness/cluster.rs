@@ -107,7 +107,7 @@ impl Cluster {
     /// A server that does not answer, if there is one.
     pub async fn silent(&self) -> Option<usize> {
         for number in 0..self.len() {
-            if self.ask(number, "SELECT CAST(1 AS SIGNED)").await.is_none() {
+            if self.query_number(number, "SELECT CAST(1 AS SIGNED)").await.is_none() {
                 return Some(number);
             }
         }
@@ -129,7 +129,7 @@ impl Cluster {
         let began = Instant::now();
         loop {
             for number in 0..self.len() {
-                let port = self.ask(number, sql).await;
+                let port = self.query_number(number, sql).await;
                 if let Some(primary) = (0..self.len()).find(|number| Some(i64::from(self.port(*number))) == port) {
                     return primary;
                 }
@@ -157,15 +157,15 @@ impl Cluster {
         };
         let began = Instant::now();
         for other in (0..self.len()).filter(|other| *other != number) {
-            while self.ask(other, &sql).await != Some(0) {
+            while self.query_number(other, &sql).await != Some(0) {
                 assert!(began.elapsed() < LOST, "it is not expelled");
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         }
     }
 
-    /// A number that a server tells within a second.
-    async fn ask(&self, number: usize, sql: &str) -> Option<i64> {
+    /// Returns the number that a server answers within a second.
+    async fn query_number(&self, number: usize, sql: &str) -> Option<i64> {
         let answer = async {
             let connection = self.connect(number).await?;
             let row = connection.query_one_raw(Statement::from_string(DbBackend::MySql, sql)).await;
