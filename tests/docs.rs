@@ -164,6 +164,12 @@ fn every_file_that_the_maps_name_exists() {
     }
 }
 
+/// Whether a script has a case for `--help`. One that has none could take it for something else, and do that.
+fn has_help(script: &str) -> bool {
+    let mut lines = script.lines().map(str::trim_start).filter(|line| !line.starts_with('#'));
+    lines.any(|line| line.ends_with("-h | --help)") || line.starts_with("-h | --help) "))
+}
+
 /// Runs a script with one argument, for a while at most. Returns its exit status and what it prints.
 fn run_script(script: &Path, argument: &str) -> (Option<i32>, String) {
     let mut command = Command::new("timeout");
@@ -177,8 +183,13 @@ fn every_script_explains_itself_and_does_nothing_else() {
     let mut scripts = vec![root().join(".ci/run")];
     let entries = fs::read_dir(root().join("scripts")).expect("scripts");
     scripts.extend(entries.map(|entry| entry.expect("an entry").path()).filter(|path| path.is_file()));
-    for script in &scripts {
-        let head = fs::read_to_string(script).expect("text").lines().nth(1).expect("a head").to_owned();
+    // First of all scripts, by their text: nothing is run that may do something else.
+    let texts: Vec<_> = scripts.iter().map(|script| fs::read_to_string(script).expect("text")).collect();
+    let without: Vec<_> =
+        scripts.iter().zip(&texts).filter(|(_, text)| !has_help(text)).map(|(path, _)| path).collect();
+    assert!(without.is_empty(), "no case for `-h | --help)` in {without:?}");
+    for (script, text) in scripts.iter().zip(&texts) {
+        let head = text.lines().nth(1).expect("a head");
         for argument in ["--help", "-h"] {
             let (status, said) = run_script(script, argument);
             assert_eq!(status, Some(0), "{} {argument}: {said}", script.display());
@@ -216,6 +227,16 @@ mod made_up_documents {
         assert_eq!(broken_link(readme, "nowhere.md").unwrap(), "README.md: there is no nowhere.md");
         let no_heading = broken_link(readme, "docs/api.md#nothing").unwrap();
         assert_eq!(no_heading, "README.md: docs/api.md#nothing has no such heading");
+    }
+
+    #[test]
+    fn a_script_has_help_if_it_has_a_case_for_it() {
+        for script in ["case $1 in\n    -h | --help)\n", "-h | --help) usage ;;", "\"\" | -h | --help)"] {
+            assert!(has_help(script), "{script}");
+        }
+        for script in ["rm -rf x", "# -h | --help)", "die \"see --help\"", "#   --help"] {
+            assert!(!has_help(script), "{script}");
+        }
     }
 
     #[test]

@@ -66,7 +66,7 @@ impl<S: Store> Worker for WriteLane<S> {
             if !reservation.is_large() {
                 self.admission.record_waits(Queue::Write, queued(&jobs));
             }
-            let blocked = self.resolve(jobs, &mut BTreeSet::new()).await;
+            let blocked = self.group().resolve(jobs).await;
             if !blocked.is_empty() {
                 let of_blocked = reservation.split_off(&blocked);
                 tokio::spawn(self.clone().resolve_when_unlocked(blocked, of_blocked));
@@ -76,17 +76,25 @@ impl<S: Store> Worker for WriteLane<S> {
     }
 }
 
-impl<S: Store> WriteLane<S> {
+/// What is known of a group of jobs while its parts are resolved.
+struct Group<'a, S> {
+    lane: &'a WriteLane<S>,
+    /// The large identities whose transactions were too slow.
+    too_slow: BTreeSet<LargeRoot>,
+}
+
+impl<S: Store> Group<'_, S> {
     /// Replies to every job, with as many transactions as it takes. Returns the jobs that a locked row blocks: the lane
-    /// does not wait with them. Adds the large identities whose transactions are too slow to `too_slow`.
-    async fn resolve(&self, mut jobs: Vec<Job>, too_slow: &mut BTreeSet<LargeRoot>) -> Vec<Job> {
+    /// does not wait with them.
+    async fn resolve(&mut self, mut jobs: Vec<Job>) -> Vec<Job> {
+        let lane = self.lane;
         let read_before: Vec<_> = jobs.iter().flat_map(|job| job.owners.iter().cloned()).collect();
         let mut input = TransactionInput {
             roots: roots_to_lock(&read_before),
             read_before,
-            identifiers: self.recent.owned_identifiers(&jobs),
+            identifiers: lane.recent.owned_identifiers(&jobs),
             is_after_duplicate: false,
-            max_contacts: self.max_contacts,
+            max_contacts: lane.max_contacts,
         };
         let (mut failures, mut unavailable) = (0, 0);
         loop {
@@ -94,10 +102,10 @@ impl<S: Store> WriteLane<S> {
             if jobs.is_empty() {
                 return jobs;
             }
-            match catch_panic(run_transaction(&self.store, &jobs, &input)).await {
+            match catch_panic(run_transaction(&lane.store, &jobs, &input)).await {
                 Ok(Committed { answers, new_identifiers }) => {
-                    self.recent.push(new_identifiers);
-                    self.database.record_reachable();
+                    lane.recent.push(new_identifiers);
+                    lane.database.record_reachable();
                     let answers = answers.into_iter().map(|answer| answer.map_err(Into::into));
                     jobs.into_iter().zip(answers).for_each(|(job, answer)| job.reply(answer));
                     return Vec::new();
@@ -110,7 +118,7 @@ impl<S: Store> WriteLane<S> {
                     }
                 }
                 Err(TransactionError::PartlyUnchanged { unchanged, changing }) => {
-                    self.database.record_reachable();
+                    lane.database.record_reachable();
                     jobs = jobs.into_iter().zip(unchanged).filter_map(reply_if_matched).collect();
                     input.roots = changing;
                 }
@@ -118,10 +126,10 @@ impl<S: Store> WriteLane<S> {
                 Err(TransactionError::Store(StoreError::LostRace(_))) => {
                     sleep(jittered_pause(failures)).await;
                     if failures > 0 {
-                        let blocked = self.take_blocked(&mut jobs, &input.roots).await;
+                        let blocked = lane.take_blocked(&mut jobs, &input.roots).await;
                         if !blocked.is_empty() {
                             // Jobs of the rest that turn out to be blocked come first, in case they share a key.
-                            let mut all_blocked = Box::pin(self.resolve(jobs, too_slow)).await;
+                            let mut all_blocked = Box::pin(self.resolve(jobs)).await;
                             all_blocked.extend(blocked);
                             return all_blocked;
                         }
@@ -134,15 +142,15 @@ impl<S: Store> WriteLane<S> {
                     }
                 }
                 Err(TransactionError::Store(error @ (StoreError::Rejected(_) | StoreError::IdTaken(_)))) => {
-                    return self.resolve_halves(jobs, &error, too_slow).await;
+                    return self.resolve_halves(jobs, &error).await;
                 }
                 Err(TransactionError::Store(error @ (StoreError::TooSlow(_) | StoreError::CutShort(_)))) => {
-                    return self.resolve_without_slow(jobs, &error, too_slow).await;
+                    return self.resolve_without_slow(jobs, &error).await;
                 }
                 Err(TransactionError::Store(error @ (StoreError::Unavailable(_) | StoreError::TimedOut(_)))) => {
                     unavailable += 1;
-                    if unavailable == MAX_UNAVAILABLE_ATTEMPTS || !self.database.is_reachable() {
-                        self.database.record_unreachable(&error);
+                    if unavailable == MAX_UNAVAILABLE_ATTEMPTS || !lane.database.is_reachable() {
+                        lane.database.record_unreachable(&error);
                         return fail(jobs, &error);
                     }
                     sleep(jittered_pause(failures)).await;
@@ -159,20 +167,15 @@ impl<S: Store> WriteLane<S> {
 
     /// Resolves each half by itself, until the job that the database rejects is alone. So it does not fail its
     /// neighbours. Returns the blocked jobs.
-    async fn resolve_halves(
-        &self,
-        mut jobs: Vec<Job>,
-        error: &StoreError,
-        too_slow: &mut BTreeSet<LargeRoot>,
-    ) -> Vec<Job> {
+    async fn resolve_halves(&mut self, mut jobs: Vec<Job>, error: &StoreError) -> Vec<Job> {
         if jobs.len() == 1 {
             tracing::error!(error.message = %error, "the database rejected a transaction");
             return fail(jobs, error);
         }
         let mut second = jobs.split_off(jobs.len() / 2);
-        let mut blocked = Box::pin(self.resolve(jobs, too_slow)).await;
+        let mut blocked = Box::pin(self.resolve(jobs)).await;
         let behind = take_behind(blocked.iter().flat_map(keys_of).collect(), &mut second);
-        blocked.extend(Box::pin(self.resolve(second, too_slow)).await);
+        blocked.extend(Box::pin(self.resolve(second)).await);
         blocked.extend(behind);
         blocked
     }
@@ -182,27 +185,22 @@ impl<S: Store> WriteLane<S> {
     /// The jobs about one large identity are slow together, and had their time: they fail. Of several large
     /// identities, any can be the slow one, so each is resolved by itself. Without a large one, so is each job: halves
     /// would each be as slow.
-    async fn resolve_without_slow(
-        &self,
-        mut jobs: Vec<Job>,
-        error: &StoreError,
-        too_slow: &mut BTreeSet<LargeRoot>,
-    ) -> Vec<Job> {
+    async fn resolve_without_slow(&mut self, mut jobs: Vec<Job>, error: &StoreError) -> Vec<Job> {
         let large: BTreeSet<LargeRoot> = jobs.iter().filter_map(|job| job.large).collect();
         if large.len() > 1 || (large.is_empty() && jobs.len() > 1) {
-            return self.resolve_parts(jobs, error, too_slow).await;
+            return self.resolve_parts(jobs, error).await;
         }
         tracing::warn!(error.message = %error, "a transaction took too long");
         let slow = jobs.extract_if(.., |job| job.large == large.first().copied()).collect();
-        too_slow.extend(large);
+        self.too_slow.extend(large);
         fail(slow, error);
-        Box::pin(self.resolve(jobs, too_slow)).await
+        Box::pin(self.resolve(jobs)).await
     }
 
     /// Resolves the jobs in parts, in order: neighbours about the same large identity together, and any other job by
     /// itself unless there is a large one among the jobs. What is too slow already fails untried. Returns the blocked
     /// jobs.
-    async fn resolve_parts(&self, jobs: Vec<Job>, error: &StoreError, too_slow: &mut BTreeSet<LargeRoot>) -> Vec<Job> {
+    async fn resolve_parts(&mut self, jobs: Vec<Job>, error: &StoreError) -> Vec<Job> {
         let is_any_large = jobs.iter().any(|job| job.large.is_some());
         let (mut blocked, mut rest) = (Vec::new(), jobs.into_iter().peekable());
         while let Some(first) = rest.next() {
@@ -211,15 +209,22 @@ impl<S: Store> WriteLane<S> {
             while let Some(job) = rest.next_if(|job| is_any_large && job.large == large) {
                 part.push(job);
             }
-            if large.is_some_and(|root| too_slow.contains(&root)) {
+            if large.is_some_and(|root| self.too_slow.contains(&root)) {
                 fail(part, error);
                 continue;
             }
             let behind = take_behind(blocked.iter().flat_map(keys_of).collect(), &mut part);
-            blocked.extend(Box::pin(self.resolve(part, too_slow)).await);
+            blocked.extend(Box::pin(self.resolve(part)).await);
             blocked.extend(behind);
         }
         blocked
+    }
+}
+
+impl<S: Store> WriteLane<S> {
+    /// Begins a group of jobs.
+    fn group(&self) -> Group<'_, S> {
+        Group { lane: self, too_slow: BTreeSet::new() }
     }
 
     /// Takes out the jobs that need a row which somebody has locked, and the jobs that must come after those.
@@ -248,7 +253,7 @@ impl<S: Store> WriteLane<S> {
             if permit.is_some() {
                 jobs.append(&mut blocked);
             }
-            jobs = self.resolve(jobs, &mut BTreeSet::new()).await;
+            jobs = self.group().resolve(jobs).await;
             jobs.extend(blocked);
         }
     }

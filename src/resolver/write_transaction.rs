@@ -122,9 +122,7 @@ pub(super) async fn run_transaction<S: Store>(
     }
     let ids = if plan.is_empty() { Vec::new() } else { transaction.apply(&plan).await? };
     transaction.commit().await.map_err(|error| match error {
-        error if !plan.is_empty() && (error.is_unavailable() || matches!(error, StoreError::CutShort(_))) => {
-            TransactionError::CommitUnknown(error)
-        }
+        error if !plan.is_empty() && error.leaves_commit_unknown() => TransactionError::CommitUnknown(error),
         error => TransactionError::Store(error),
     })?;
     let answers = plan.answers(&ids);

@@ -125,6 +125,12 @@ impl Cause {
 }
 
 impl StoreError {
+    /// Returns whether a commit that failed with this error may have been carried out: its answer did not come, or the
+    /// database ended it.
+    pub fn leaves_commit_unknown(&self) -> bool {
+        self.is_unavailable() || matches!(self, Self::CutShort(_))
+    }
+
     /// Returns whether the database is out of reach. Otherwise it answered with an error.
     pub fn is_unavailable(&self) -> bool {
         matches!(self, Self::Unavailable(_) | Self::TimedOut(_))

@@ -12,7 +12,7 @@ use super::entity::identifier::{self, Column};
 use super::error::StoreError;
 use super::rows::to_naive;
 use super::sql::contact_column;
-use super::traits::{Store, Transaction};
+use super::traits::Transaction;
 use super::write;
 use crate::domain::{ContactId, Identifier, IdentifierKind, Timestamp};
 
@@ -58,6 +58,34 @@ impl DatabaseTransaction {
     pub async fn disown(&mut self, identifier: &Identifier, owner: ContactId) -> Result<(), StoreError> {
         let (kind, value) = (identifier.kind().name(), identifier.value().as_bytes());
         self.lease.bounded(write::release_one(&self.transaction, kind, value, owner.0)).await.map(drop)
+    }
+
+    /// Deletes an `Identifier` row if it still names this contact and no live contact of its identity holds the
+    /// identifier. Returns whether it did. Locks and writes the root of the identity, as every change does.
+    ///
+    /// # Errors
+    /// As every write.
+    pub async fn release(&mut self, kind: &str, value: &[u8], owner: ContactId) -> Result<bool, StoreError> {
+        let found = self.linked(&BTreeSet::from([owner])).await?;
+        let root = found.iter().find(|contact| contact.id == owner).map_or(owner, StoredContact::root);
+        let roots = BTreeSet::from([root]);
+        self.lock_contacts(&roots).await?;
+        let now = self.now().await?;
+        let contacts = self.linked(&roots).await?;
+        let holds = |contact: &StoredContact| {
+            let mut held = contact.identifiers.iter();
+            held.any(|held| held.kind().name() == kind && held.value().as_bytes() == value)
+        };
+        if contacts.iter().any(|contact| !contact.is_deleted && holds(contact)) {
+            return Ok(false);
+        }
+        let at = now.after(contacts.iter().map(|contact| contact.updated_at).max());
+        let release = async {
+            let is_released = write::release_one(&self.transaction, kind, value, owner.0).await?;
+            write::touch(&self.transaction, &[root], at).await?;
+            Ok::<_, StoreError>(is_released)
+        };
+        self.lease.bounded_with_lock(release).await
     }
 
     /// Replaces the value that a contact holds in the column of this kind. `None` becomes NULL.
@@ -110,36 +138,5 @@ impl Database {
     pub async fn owners(&self, identifiers: &[Identifier]) -> Result<BTreeMap<Identifier, Owner>, StoreError> {
         let lease = self.pool.lease().await?;
         lease.bounded(audit::query_owners(lease.connection(), lease.engine(), identifiers)).await
-    }
-
-    /// Deletes an `Identifier` row if it still names this contact and no live contact of its identity holds the
-    /// identifier. Returns whether it did. Locks and writes the root of the identity, as every change does.
-    ///
-    /// # Errors
-    /// As every write.
-    pub async fn release(&self, kind: &str, value: &[u8], owner: ContactId) -> Result<bool, StoreError> {
-        let mut transaction = self.begin().await?;
-        let found = transaction.linked(&BTreeSet::from([owner])).await?;
-        let root = found.iter().find(|contact| contact.id == owner).map_or(owner, StoredContact::root);
-        let roots = BTreeSet::from([root]);
-        transaction.lock_contacts(&roots).await?;
-        let now = transaction.now().await?;
-        let contacts = transaction.linked(&roots).await?;
-        let holds = |contact: &StoredContact| {
-            let mut held = contact.identifiers.iter();
-            held.any(|held| held.kind().name() == kind && held.value().as_bytes() == value)
-        };
-        if contacts.iter().any(|contact| !contact.is_deleted && holds(contact)) {
-            return Ok(false);
-        }
-        let at = now.after(contacts.iter().map(|contact| contact.updated_at).max());
-        let release = async {
-            let is_released = write::release_one(&transaction.transaction, kind, value, owner.0).await?;
-            write::touch(&transaction.transaction, &[root], at).await?;
-            Ok::<_, StoreError>(is_released)
-        };
-        let is_released = transaction.lease.bounded_with_lock(release).await?;
-        transaction.commit().await?;
-        Ok(is_released)
     }
 }

@@ -29,11 +29,7 @@ impl ServerRole {
     /// The role of a MySQL or MariaDB server, or why it must not be used. It asks the same of both, because the server
     /// behind an address can change.
     pub(super) async fn query_mysql(connection: &mut MySqlConnection) -> Result<Self, ConnectError> {
-        let [is_read_only, is_one_of_several] = query_yes_or_no(connection, mysql::ROLE).await?;
-        let role = Self::from_answers(is_read_only, is_one_of_several);
-        if role == Self::Replica {
-            return Err(ConnectError::ReadOnly);
-        }
+        let role = Self::usable(query_yes_or_no(connection, mysql::ROLE).await?)?;
         let [is_outside_group] = query_yes_or_no(connection, mysql::IS_OUTSIDE_GROUP).await?;
         if is_outside_group {
             return Err(ConnectError::OutsideGroup);
@@ -45,6 +41,17 @@ impl ServerRole {
             }
         }
         Ok(role)
+    }
+
+    /// The role by the answers to [`mysql::ROLE`], or why the server must not be used.
+    fn usable([is_read_only, is_one_of_several, is_mysql_in_galera]: [bool; 3]) -> Result<Self, ConnectError> {
+        if is_mysql_in_galera {
+            return Err(ConnectError::Refused(mysql::GALERA));
+        }
+        match Self::from_answers(is_read_only, is_one_of_several) {
+            Self::Replica => Err(ConnectError::ReadOnly),
+            role @ (Self::Primary | Self::OneOfSeveral) => Ok(role),
+        }
     }
 
     /// The role of a PostgreSQL server.
@@ -80,5 +87,21 @@ pub(super) async fn query_yes_or_no<const COUNT: usize>(
             Ok([false; COUNT])
         }
         Err(error) => Err(classify::connect_error(&error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mysql_in_a_galera_cluster_is_refused_whatever_else_it_is() {
+        for (is_read_only, is_one_of_several) in [(false, false), (true, false), (false, true)] {
+            let refused = ServerRole::usable([is_read_only, is_one_of_several, true]).expect_err("refused");
+            assert!(refused.is_lasting() && refused.to_string().contains("Percona XtraDB Cluster"), "{refused}");
+        }
+        assert_eq!(ServerRole::usable([false, false, false]), Ok(ServerRole::Primary));
+        assert_eq!(ServerRole::usable([false, true, false]), Ok(ServerRole::OneOfSeveral));
+        assert_eq!(ServerRole::usable([true, true, false]), Err(ConnectError::ReadOnly));
     }
 }

@@ -1,15 +1,16 @@
 //! Decompression of gzip, bounded in bytes and piece by piece.
 
+use std::collections::HashMap;
 use std::io::{self, Write};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use flate2::write::GzDecoder;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use super::errors::ApiError;
-use crate::resolver::IdentifyError;
+use crate::resolver::{Caller, IdentifyError};
 
 /// How much of a compressed text is read at once, in bytes. Between two pieces other tasks have their turn: a piece
 /// takes a millisecond at most, whatever it contains.
@@ -25,26 +26,84 @@ const ROOM_WAIT: Duration = Duration::from_secs(1);
 ///
 /// A text of a few hundred bytes can become the largest request. Without this room, a caller of many calls would need
 /// little to make the service take the largest request for each of them.
+///
+/// A caller has a share of it: three quarters, and at least the largest text. What it wants beyond its share waits
+/// until its own texts give room back, before it asks for the room of all. So a caller delays the others by one share,
+/// however many calls it makes.
 #[derive(Clone, Debug)]
-pub struct TextRoom(Arc<Semaphore>);
+pub struct TextRoom(Arc<Rooms>);
+
+#[derive(Debug)]
+struct Rooms {
+    all: Arc<Semaphore>,
+    /// The room that one caller may have, in bytes.
+    share: usize,
+    /// Of the callers that have room or wait for it.
+    shares: Mutex<HashMap<Caller, Weak<Share>>>,
+}
+
+/// The share of a caller.
+#[derive(Debug)]
+struct Share {
+    caller: Caller,
+    left: Arc<Semaphore>,
+    rooms: Arc<Rooms>,
+}
+
+/// The room, as one caller may use it.
+#[derive(Clone, Debug)]
+pub(crate) struct CallerRoom(Arc<Share>);
 
 /// Room that a text has. Dropping it gives the room back.
 #[derive(Debug)]
 pub(crate) struct ReservedRoom {
-    _permit: OwnedSemaphorePermit,
+    _permits: [OwnedSemaphorePermit; 2],
+    _share: Arc<Share>,
 }
 
 impl TextRoom {
     /// Room for so many bytes, and at least for the `largest` text.
     pub fn new(bytes: usize, largest: usize) -> Self {
-        let bytes = bytes.max(largest.saturating_add(DECODER));
-        Self(Arc::new(Semaphore::new(bytes.min(Semaphore::MAX_PERMITS))))
+        let least = largest.saturating_add(DECODER);
+        let bytes = bytes.max(least).min(Semaphore::MAX_PERMITS);
+        let share = (bytes - bytes / 4).max(least).min(bytes);
+        Self(Arc::new(Rooms { all: Arc::new(Semaphore::new(bytes)), share, shares: Mutex::default() }))
     }
 
+    /// Returns the room as this caller may use it.
+    pub(crate) fn of(&self, caller: Caller) -> CallerRoom {
+        let mut shares = self.0.shares();
+        if let Some(share) = shares.get(&caller).and_then(Weak::upgrade) {
+            return CallerRoom(share);
+        }
+        let left = Arc::new(Semaphore::new(self.0.share));
+        let share = Arc::new(Share { caller, left, rooms: Arc::clone(&self.0) });
+        shares.insert(caller, Arc::downgrade(&share));
+        CallerRoom(share)
+    }
+}
+
+impl Rooms {
+    fn shares(&self) -> MutexGuard<'_, HashMap<Caller, Weak<Share>>> {
+        self.shares.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        let mut shares = self.rooms.shares();
+        // The caller may have come back meanwhile, with a new share.
+        if shares.get(&self.caller).is_some_and(|share| share.strong_count() == 0) {
+            shares.remove(&self.caller);
+        }
+    }
+}
+
+impl CallerRoom {
     /// Takes room for so many bytes, if there is room now.
     pub(crate) fn try_reserve(&self, bytes: usize) -> Option<ReservedRoom> {
-        let permit = Arc::clone(&self.0).try_acquire_many_owned(permits(bytes)).ok()?;
-        Some(ReservedRoom { _permit: permit })
+        let take = |room: &Arc<Semaphore>| Arc::clone(room).try_acquire_many_owned(permits(bytes)).ok();
+        Some(self.reserved([take(&self.0.left)?, take(&self.0.rooms.all)?]))
     }
 
     /// Takes room for so many bytes. Waits a moment for it, in turn.
@@ -52,10 +111,16 @@ impl TextRoom {
     /// # Errors
     /// [`IdentifyError::Overloaded`] if there is none.
     pub(crate) async fn reserve(self, bytes: usize) -> Result<ReservedRoom, ApiError> {
-        match timeout(ROOM_WAIT, self.0.acquire_many_owned(permits(bytes))).await {
-            Ok(Ok(permit)) => Ok(ReservedRoom { _permit: permit }),
+        let take = async |room: &Arc<Semaphore>| Arc::clone(room).acquire_many_owned(permits(bytes)).await;
+        let take_both = async { Ok::<_, AcquireError>([take(&self.0.left).await?, take(&self.0.rooms.all).await?]) };
+        match timeout(ROOM_WAIT, take_both).await {
+            Ok(Ok(permits)) => Ok(self.reserved(permits)),
             Ok(Err(_)) | Err(_) => Err(IdentifyError::Overloaded.into()),
         }
+    }
+
+    fn reserved(&self, permits: [OwnedSemaphorePermit; 2]) -> ReservedRoom {
+        ReservedRoom { _permits: permits, _share: Arc::clone(&self.0) }
     }
 }
 
@@ -201,9 +266,13 @@ mod tests {
         assert_eq!(gunzip(&lying(5_001), 4_999), Err(ApiError::TooLarge { limit: 4_999 }));
     }
 
+    fn caller(number: u32) -> Caller {
+        Caller::Address(std::net::Ipv4Addr::from_bits(number).into())
+    }
+
     #[tokio::test(start_paused = true)]
     async fn room_is_waited_for_in_turn_but_not_for_long() {
-        let room = TextRoom::new(10, 100);
+        let room = TextRoom::new(10, 100).of(Caller::Unknown);
         let largest = DECODER + 100;
         let all = room.try_reserve(largest).expect("at least the largest text has room");
         assert!(room.try_reserve(1).is_none());
@@ -213,5 +282,39 @@ mod tests {
             drop(all);
         });
         assert!(waited.is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_caller_with_everything_leaves_room_for_others() {
+        let rooms = TextRoom::new(4_000_000, 100);
+        let (one, other) = (rooms.of(caller(1)), rooms.of(caller(2)));
+        let taken = std::iter::from_fn(|| rooms.of(caller(1)).try_reserve(100_000));
+        let taken: Vec<ReservedRoom> = taken.take(41).collect();
+        assert_eq!(taken.len(), 30, "three quarters");
+        assert!(one.clone().reserve(1).await.is_err());
+        let others = other.try_reserve(1_000_000).expect("the other quarter");
+        assert!(other.try_reserve(1).is_none(), "the room of all is full");
+        drop((taken, others));
+        assert!(one.try_reserve(3_000_000).is_some());
+        drop((one, other));
+        assert!(rooms.0.shares().is_empty(), "no trace stays");
+    }
+
+    /// Room for one text: each caller has one in the queue of all.
+    #[tokio::test(start_paused = true)]
+    async fn a_caller_of_many_calls_delays_others_by_one_share() {
+        let rooms = TextRoom::new(0, 100);
+        let text = DECODER + 100;
+        let turns = Mutex::new(Vec::new());
+        let call = async |number: u32| {
+            let room = rooms.of(caller(number)).reserve(text).await;
+            turns.lock().unwrap().push(number);
+            tokio::time::sleep(ROOM_WAIT / 100).await;
+            drop(room.expect("room"));
+        };
+        let many = futures::future::join_all((0..20).map(|_| call(1)));
+        tokio::join!(many, call(2));
+        let place = turns.lock().unwrap().iter().position(|number| *number == 2);
+        assert!(place <= Some(1), "{turns:?}");
     }
 }

@@ -5,16 +5,19 @@
 //! | `finding` | the kinds of broken invariants, and how to add one |
 //! | `check` | decides each invariant by one row and the rows that it points at |
 //! | `subject` | one row that may be damaged |
+//! | `run_state` | what a run knows beside the tables |
 //! | `handled` | which identities are repaired or planned already |
 //! | `connected` | the contacts that belong together, with canonical identifiers |
 //! | `repair_plan` | what a repair changes |
 //! | `repair` | the transaction of a repair, under the resolver's locks |
+//! | `attempts` | what happens after a transaction that did not commit |
 //! | `preview` | what a plan of all repairs remembers |
 //! | `repairs`, `report` | the output |
 //!
 //! `verify` reads a page of rows, and the rows that they point at, in one statement. So memory is limited. Writes of a
 //! running service cause no false alarm: each damaged row is read once more before it is reported.
 
+mod attempts;
 mod check;
 mod connected;
 mod finding;
@@ -24,6 +27,7 @@ mod repair;
 mod repair_plan;
 mod repairs;
 mod report;
+mod run_state;
 mod subject;
 
 use std::io::IsTerminal;
@@ -38,10 +42,10 @@ pub use report::{FindingFormat, VerifyMode};
 use crate::domain::Region;
 use crate::store::audit::{ContactRow, Rows};
 use crate::store::{Database, Store, StoreError};
+use attempts::RepairError;
 use check::{check_contact, check_identifier, check_merge};
-use handled::Handled;
-use preview::Preview;
 use report::{FindingWriter, Treatment};
+use run_state::RunState;
 use subject::Subject;
 
 /// Rows in one statement. So many that the round trip costs little, and a few MB at most.
@@ -62,11 +66,9 @@ pub async fn verify(
     let report = FindingWriter::begin(format, mode).context("cannot print the findings")?;
     let mut verification = Verification {
         database,
-        region,
+        run: RunState { region, ..RunState::default() },
         mode,
         report,
-        preview: Preview::default(),
-        handled: Handled::default(),
         progress: ProgressBar::hidden(),
         last_contact: None,
     };
@@ -84,11 +86,9 @@ pub async fn verify(
 /// A run of `identity verify`.
 struct Verification {
     database: Database,
-    region: Option<Region>,
+    run: RunState,
     mode: VerifyMode,
     report: FindingWriter,
-    preview: Preview,
-    handled: Handled,
     progress: ProgressBar,
     /// The id up to which contacts were read.
     last_contact: Option<i64>,
@@ -100,16 +100,15 @@ impl Verification {
         self.show_progress("joins", self.database.last_contact().await.map_err(read_error)?.unsigned_abs())?;
         while let Some(rows) = self.next_contacts().await? {
             let subjects = self.suspects(&rows);
-            self.handled.begin_page(subjects.iter().filter_map(Subject::about));
+            self.run.handled.begin_page(subjects.iter().filter_map(Subject::about));
             for subject in &subjects {
-                if self.handled.failure(subject.root()).is_some() {
+                if self.run.handled.failure(subject.root()).is_some() {
                     continue;
                 }
-                let Self { database, region, handled, preview, .. } = self;
-                let joins = match subject.joins(database, *region, handled, preview).await {
+                let joins = match subject.joins(&self.database, &mut self.run).await {
                     Ok(joins) => joins,
                     // The finding will say so.
-                    Err(error) => self.go_on_after(error, subject).await.map(|_| Vec::new())?,
+                    Err(error) => self.go_on_after(error.into(), subject).await.map(|_| Vec::new())?,
                 };
                 for join in joins {
                     let report = &mut self.report;
@@ -141,7 +140,7 @@ impl Verification {
     }
 
     fn suspects(&self, rows: &[ContactRow]) -> Vec<Subject> {
-        rows.iter().filter(|row| !check_contact(row, self.region).is_empty()).map(Subject::contact).collect()
+        rows.iter().filter(|row| !check_contact(row, self.run.region).is_empty()).map(Subject::contact).collect()
     }
 
     async fn check_identifiers(&mut self) -> anyhow::Result<()> {
@@ -182,14 +181,14 @@ impl Verification {
 
     /// Reads the suspects of a page once more, then repairs (if asked to) and reports those that are still damaged.
     async fn confirm_and_report(&mut self, suspects: Vec<Subject>) -> anyhow::Result<()> {
-        let (region, mut confirmed) = (self.region, Vec::new());
+        let (region, mut confirmed) = (self.run.region, Vec::new());
         for subject in suspects {
             let findings = subject.findings(&self.database, region).await.map_err(read_error)?;
             if !findings.is_empty() {
                 confirmed.push((subject, findings));
             }
         }
-        self.handled.begin_page(confirmed.iter().filter_map(|(subject, _)| subject.about()));
+        self.run.handled.begin_page(confirmed.iter().filter_map(|(subject, _)| subject.about()));
         for (subject, mut findings) in confirmed {
             let treatment = self.treat(&subject, &findings).await?;
             // A blank value that was cleared can leave a contact without any identifier.
@@ -208,21 +207,21 @@ impl Verification {
         if self.mode == VerifyMode::Report {
             return Ok(treatment);
         }
-        if let Some(reason) = self.handled.failure(subject.root()) {
+        if let Some(reason) = self.run.handled.failure(subject.root()) {
             treatment.failure = Some(reason.to_owned());
             return Ok(treatment);
         }
-        let Self { database, region, handled, preview, .. } = self;
+        let (database, run) = (&self.database, &mut self.run);
         let done = if self.mode == VerifyMode::Plan {
-            subject.plan(database, *region, handled, preview).await.map(|planned| treatment.repairs = planned)
+            subject.plan(database, run).await.map(|planned| treatment.repairs = planned).map_err(RepairError::from)
         } else {
-            subject.repair(database, *region, handled, &mut treatment.repairs).await
+            subject.repair(database, run, &mut treatment.repairs).await
         };
         if let Err(error) = done {
             treatment.failure = Some(self.go_on_after(error, subject).await?);
         }
         if self.mode == VerifyMode::Repair {
-            treatment.left = subject.findings(&self.database, self.region).await.map_err(read_error)?;
+            treatment.left = subject.findings(&self.database, self.run.region).await.map_err(read_error)?;
         }
         Ok(treatment)
     }
@@ -232,17 +231,17 @@ impl Verification {
     ///
     /// # Errors
     /// If the database is lost.
-    async fn go_on_after(&mut self, error: StoreError, subject: &Subject) -> anyhow::Result<String> {
-        if error.is_unavailable() {
+    async fn go_on_after(&mut self, failure: RepairError, subject: &Subject) -> anyhow::Result<String> {
+        if failure.error.is_unavailable() {
             // The statement may have been slow because of its data, and the database answers others. It also answers
             // if a lock hides the tables from the ping.
             match self.database.ping().await {
                 Ok(()) | Err(StoreError::LostRace(_) | StoreError::TooSlow(_)) => {}
-                Err(lost) => anyhow::bail!("the database is lost: {lost}"),
+                Err(lost) => anyhow::bail!("the database is lost: {}", RepairError { error: lost, ..failure }),
             }
         }
-        let reason = error.to_string();
-        self.handled.fail(subject.root(), &reason);
+        let reason = failure.to_string();
+        self.run.handled.fail(subject.root(), &reason);
         Ok(reason)
     }
 

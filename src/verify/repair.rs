@@ -1,22 +1,14 @@
 //! Runs a repair: a transaction under the same locks that the resolver takes, so it is safe beside live traffic.
 
 use std::collections::BTreeSet;
-use std::time::{Duration, Instant};
+use std::mem;
 
+use super::attempts::{AttemptError, RepairError, commit, until_done};
 use super::connected::{ConnectedContacts, Rewrite};
 use super::repair_plan::RepairPlan;
 use super::repairs::Repair;
 use crate::domain::{ContactId, Region, Timestamp};
-use crate::store::{Cause, Database, DatabaseTransaction, Store, StoreError, Transaction};
-
-/// Maximum attempts of a repair that loses races. After them it is reported as not repaired.
-const MAX_ATTEMPTS: u32 = 20;
-
-/// How long an identity is attempted, in all: a transaction of somebody else may keep a row locked.
-const MAX_TIME: Duration = Duration::from_secs(10);
-
-/// The longest pause between two attempts: longer than the transactions of the service.
-const MAX_PAUSE: Duration = Duration::from_millis(100);
+use crate::store::{Database, DatabaseTransaction, Store, StoreError, Transaction};
 
 /// What a repair did.
 #[derive(Debug)]
@@ -32,32 +24,23 @@ pub(super) struct Repaired {
 /// It changes nothing when all is well.
 ///
 /// # Errors
-/// Those of the store. [`StoreError::LostRace`] if other transactions kept the rows locked, or kept changing them.
+/// See [`until_done`].
 pub(super) async fn repair_contact(
     database: &Database,
     contact: ContactId,
     region: Option<Region>,
-) -> Result<Repaired, StoreError> {
+) -> Result<Repaired, RepairError> {
     tracing::debug!(contact = contact.0, "repairing an identity");
     let contacts = BTreeSet::from([contact]);
-    let mut locked = contacts.clone();
-    let begun = Instant::now();
-    let mut lost = StoreError::LostRace(Cause::new("its contacts change all the time"));
-    for _ in 0..MAX_ATTEMPTS {
-        match attempt(database, &contacts, &locked, region).await {
-            Ok(RepairAttempt::Done(repaired)) => return Ok(repaired),
-            Ok(RepairAttempt::ContactsChanged(concerned)) => locked = concerned,
-            Err(error @ (StoreError::LostRace(_) | StoreError::DuplicateKey(_))) => {
-                lost = error;
-                tokio::time::sleep(MAX_PAUSE.mul_f64(fastrand::f64())).await;
-            }
-            Err(error) => return Err(error),
+    let (mut locked, mut unknown) = (contacts.clone(), Vec::new());
+    until_done(async || match attempt(database, &contacts, &locked, region, &mut unknown).await? {
+        RepairAttempt::Done(repaired) => Ok(Some(repaired)),
+        RepairAttempt::ContactsChanged(concerned) => {
+            locked = concerned;
+            Ok(None)
         }
-        if begun.elapsed() > MAX_TIME {
-            break;
-        }
-    }
-    Err(lost)
+    })
+    .await
 }
 
 enum RepairAttempt {
@@ -69,12 +52,16 @@ enum RepairAttempt {
 /// Runs one transaction. It locks every row concerned, then reads all of them again, and changes only locked rows.
 ///
 /// The roots that the resolver locks are among these rows. Both lock in id order.
+///
+/// `unknown` has the changes of a commit of which nobody knows whether it was carried out. The locks show it: a commit
+/// is carried out as a whole, so if one of its changes is still needed, none was made.
 async fn attempt(
     database: &Database,
     contacts: &BTreeSet<ContactId>,
     locked: &BTreeSet<ContactId>,
     region: Option<Region>,
-) -> Result<RepairAttempt, StoreError> {
+    unknown: &mut Vec<Repair>,
+) -> Result<RepairAttempt, AttemptError> {
     let mut transaction = database.begin().await?;
     transaction.lock_contacts(locked).await?;
     let found = ConnectedContacts::read(&mut transaction, contacts, region).await?;
@@ -84,15 +71,53 @@ async fn attempt(
     }
     let now = transaction.now().await?;
     let Some(mut planned) = found.plan_repair(now) else {
-        return Ok(RepairAttempt::Done(Repaired { repairs: Vec::new(), contacts: concerned }));
+        return Ok(RepairAttempt::Done(Repaired { repairs: mem::take(unknown), contacts: concerned }));
     };
+    if planned.repairs.iter().any(|repair| unknown.contains(repair)) {
+        unknown.clear();
+    }
     if transaction.must_write_what_it_locks() {
         let unwritten = locked - &planned.plan.written();
         planned.plan.touch_also(unwritten, None); // Its `updatedAt` is later than theirs already.
     }
     write(&mut transaction, &planned).await?;
-    transaction.commit().await?;
-    Ok(RepairAttempt::Done(Repaired { repairs: planned.repairs, contacts: concerned }))
+    let committed = commit(transaction).await;
+    if !matches!(committed, Err(AttemptError::Store(_))) {
+        unknown.append(&mut planned.repairs);
+    }
+    committed?;
+    Ok(RepairAttempt::Done(Repaired { repairs: mem::take(unknown), contacts: concerned }))
+}
+
+/// Takes an identifier from its owner, if the owner still has it and no live contact of its identity holds it. Returns
+/// whether it did.
+///
+/// # Errors
+/// See [`until_done`].
+pub(super) async fn release_identifier(
+    database: &Database,
+    kind: &str,
+    value: &[u8],
+    owner: ContactId,
+) -> Result<bool, RepairError> {
+    let mut is_unknown = false;
+    until_done(async || {
+        let mut transaction = database.begin().await?;
+        let is_released = transaction.release(kind, value, owner).await?;
+        if !is_released && is_unknown {
+            // Under the locks: the commit whose answer was lost was carried out if the owner has it no more.
+            drop(transaction);
+            let row = database.audit_identifier(kind, value).await?;
+            return Ok(Some(row.is_none_or(|row| row.owner.id != owner)));
+        }
+        if is_released {
+            let committed = commit(transaction).await;
+            is_unknown |= matches!(committed, Err(AttemptError::CommitUnknown(_)));
+            committed?;
+        }
+        Ok(Some(is_released))
+    })
+    .await
 }
 
 async fn write(transaction: &mut DatabaseTransaction, planned: &RepairPlan) -> Result<(), StoreError> {

@@ -111,6 +111,7 @@ impl ConnectedContacts {
         let mut carriers: BTreeMap<&Identifier, Option<ContactId>> = BTreeMap::new();
         for contact in self.live() {
             let cluster = clusters[&contact.id];
+            steps::take(contact.identifiers.len());
             identities.entry(cluster).or_default().push(contact);
             for identifier in &contact.identifiers {
                 let carrier = carriers.entry(identifier).or_insert(Some(cluster));
@@ -120,8 +121,10 @@ impl ConnectedContacts {
         identities.remove(&clusters[&primary]);
         let mut merges = Vec::new();
         for (cluster, contacts) in &identities {
+            steps::take(contacts.len());
             let Some(oldest) = contacts.iter().min_by_key(|contact| contact.age()) else { continue };
             let carried: BTreeSet<&Identifier> = contacts.iter().flat_map(|contact| &contact.identifiers).collect();
+            steps::take(carried.len());
             let elsewhere = |identifier: &&Identifier| {
                 let owner = self.owners.get(identifier).map(|owner| owner.id);
                 owner.is_some_and(|owner| clusters.get(&owner) != Some(cluster))
@@ -145,11 +148,13 @@ impl ConnectedContacts {
             let mut top = id;
             while let Some(&next) = above.get(&top) {
                 top = next;
+                steps::take(1);
             }
             // The next search from here takes one step.
             let mut below = id;
             while below != top {
                 below = above.insert(below, top).unwrap_or(top);
+                steps::take(1);
             }
             top
         }
@@ -170,6 +175,7 @@ impl ConnectedContacts {
     ) -> (Vec<(Identifier, ContactRef)>, Vec<(Identifier, ContactId, ContactId)>) {
         let mut oldest: BTreeMap<&Identifier, &StoredContact> = BTreeMap::new();
         for contact in self.live() {
+            steps::take(contact.identifiers.len());
             for identifier in &contact.identifiers {
                 let held = oldest.entry(identifier).or_insert(contact);
                 if contact.age() < held.age() {
@@ -187,6 +193,28 @@ impl ConnectedContacts {
             repairs.push(Repair::Assigned { kind: identifier.kind().name(), contact: contact.id.0 });
         }
         (new, reassigned)
+    }
+}
+
+/// Counts the steps of a plan, for the tests. In the service it does nothing.
+mod steps {
+    #[cfg(test)]
+    thread_local! {
+        static TAKEN: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
+    }
+
+    /// Counts so many steps.
+    pub(super) fn take(steps: usize) {
+        #[cfg(test)]
+        TAKEN.set(TAKEN.get() + steps as u64);
+        #[cfg(not(test))]
+        let _ = steps;
+    }
+
+    /// Returns the steps of this thread so far.
+    #[cfg(test)]
+    pub(super) fn taken() -> u64 {
+        TAKEN.get()
     }
 }
 
@@ -330,19 +358,38 @@ mod tests {
         assert!(planned.reassigned.is_empty(), "2 owns it already");
     }
 
-    /// Without a limit on the work for each identity, these take minutes.
-    #[test]
-    fn many_identities_that_are_one_are_planned_in_a_moment() {
-        let begun = std::time::Instant::now();
+    /// Returns the steps of the plan for so many identities that carry the same identifier.
+    fn steps_for_one_of(identities: i64) -> u64 {
         let one = |id: i64| {
             let own = email(&format!("own{id}"));
             StoredContact { identifiers: vec![own, email("shared")], ..holder(id, email("shared"), None) }
         };
-        let contacts: Vec<StoredContact> = (1..=20_000).map(one).collect();
-        let planned = connected(&contacts).plan_repair(Timestamp(100)).expect("work");
-        assert_eq!((planned.plan.merges.len(), planned.plan.relinks.len()), (19_999, 19_999));
+        let contacts: Vec<StoredContact> = (1..=identities).map(one).collect();
+        let contacts = connected(&contacts);
+        let before = steps::taken();
+        let planned = contacts.plan_repair(Timestamp(100)).expect("work");
+        let others = usize::try_from(identities - 1).unwrap();
+        assert_eq!((planned.plan.merges.len(), planned.plan.relinks.len()), (others, others));
         assert!(planned.plan.merges.iter().all(|merge| merge.cause == [email("shared")]));
-        assert!(begun.elapsed() < std::time::Duration::from_secs(10), "{:?}", begun.elapsed());
+        steps::taken() - before
+    }
+
+    /// The same for twice so many contacts that are linked to and fro: the links alone are a path of that length.
+    fn steps_for_zigzag_of(contacts: i64) -> u64 {
+        let one = |id: i64| contact(id, &format!("own{id}"), Some(2 * contacts + i64::from(id <= contacts) - id));
+        let contacts = connected(&(1..2 * contacts).map(one).collect::<Vec<_>>());
+        let before = steps::taken();
+        contacts.plan_repair(Timestamp(100)).expect("work");
+        steps::taken() - before
+    }
+
+    /// With work for each pair, twice as many would take four times the steps, and a large identity minutes.
+    #[test]
+    fn twice_as_many_contacts_take_twice_the_steps() {
+        for steps in [steps_for_one_of, steps_for_zigzag_of] {
+            let (some, twice) = (steps(500), steps(1_000));
+            assert!(some >= 500 && twice <= 2 * some + some / 2, "{some} steps, and {twice}");
+        }
     }
 
     #[test]

@@ -1,11 +1,11 @@
 //! One row that may be damaged: how to check it again, how to repair it, and what a repair would do.
 
+use super::attempts::RepairError;
 use super::check::{check_contact, check_identifier, check_merge};
 use super::finding::Finding;
-use super::handled::Handled;
-use super::preview::Preview;
-use super::repair::{plan_repair, repair_contact};
+use super::repair::{plan_repair, release_identifier, repair_contact};
 use super::repairs::Repair;
+use super::run_state::RunState;
 use crate::domain::{ContactId, Region};
 use crate::store::audit::{ContactRow, IdentifierRow, MergeRow, Rows};
 use crate::store::{Database, StoreError};
@@ -84,70 +84,57 @@ impl Subject {
     pub(super) async fn repair(
         &self,
         database: &Database,
-        region: Option<Region>,
-        handled: &mut Handled,
+        run: &mut RunState,
         repairs: &mut Vec<Repair>,
-    ) -> Result<(), StoreError> {
+    ) -> Result<(), RepairError> {
         let Some(Concerned { contact, .. }) = self.identity else { return Ok(()) };
         let Key::Identifier(kind, value) = &self.key else {
-            return repair_once(database, contact, region, handled, repairs).await;
+            return repair_once(database, contact, run, repairs).await;
         };
         // The owner's identity first: one of its live contacts may carry the identifier and becomes its owner. Contacts
         // of other identities that carry it got it already: `verify` checks contacts first.
         let Some(row) = database.audit_identifier(kind, value).await? else { return Ok(()) };
         let owner = row.owner.id;
-        repair_once(database, owner, region, handled, repairs).await?;
+        repair_once(database, owner, run, repairs).await?;
         let left = database.audit_identifier(kind, value).await?;
         let is_left = left.is_some_and(|row| row.owner.id == owner && check_identifier(&row).is_some());
         // Releases only the row that was read: the service may have given the identifier a new owner by now.
-        if is_left && database.release(kind, value, owner).await? {
+        if is_left && release_identifier(database, kind, value, owner).await? {
             repairs.push(Repair::Released { kind: kind.clone(), contact: owner.0 });
         }
         Ok(())
     }
 
     /// Returns what [`Subject::repair`] would change and what no earlier plan printed. Changes nothing.
-    pub(super) async fn plan(
-        &self,
-        database: &Database,
-        region: Option<Region>,
-        handled: &mut Handled,
-        preview: &mut Preview,
-    ) -> Result<Vec<Repair>, StoreError> {
+    pub(super) async fn plan(&self, database: &Database, run: &mut RunState) -> Result<Vec<Repair>, StoreError> {
         let mut repairs = Vec::new();
         let Some(Concerned { mut contact, .. }) = self.identity else { return Ok(repairs) };
         if let Key::Identifier(kind, value) = &self.key {
             let Some(row) = database.audit_identifier(kind, value).await? else { return Ok(repairs) };
             contact = row.owner.id;
         }
-        if !handled.covers(contact) {
-            let planned = plan_repair(database, contact, region).await?;
-            handled.cover(planned.contacts);
+        if !run.handled.covers(contact) {
+            let planned = plan_repair(database, contact, run.region).await?;
+            run.handled.cover(planned.contacts);
             if let Some(plan) = planned.plan {
-                preview.note_settled(&plan);
+                run.preview.note_settled(&plan);
                 repairs = plan.repairs;
             }
         }
         if let Key::Identifier(kind, value) = &self.key
-            && !preview.is_settled(kind, value)
+            && !run.preview.is_settled(kind, value)
         {
             repairs.push(Repair::Released { kind: kind.clone(), contact: contact.0 });
         }
-        Ok(preview.unprinted(repairs))
+        Ok(run.preview.unprinted(repairs))
     }
 
     /// Returns the joins that a repair of the row would make, and that no earlier plan printed.
-    pub(super) async fn joins(
-        &self,
-        database: &Database,
-        region: Option<Region>,
-        handled: &mut Handled,
-        preview: &mut Preview,
-    ) -> Result<Vec<Repair>, StoreError> {
-        let Some(contact) = self.about().filter(|contact| !handled.covers(*contact)) else { return Ok(Vec::new()) };
-        let planned = plan_repair(database, contact, region).await?;
-        handled.cover(planned.contacts);
-        Ok(planned.plan.map(|plan| preview.joins(&plan)).unwrap_or_default())
+    pub(super) async fn joins(&self, database: &Database, run: &mut RunState) -> Result<Vec<Repair>, StoreError> {
+        let Some(contact) = self.about().filter(|contact| !run.handled.covers(*contact)) else { return Ok(Vec::new()) };
+        let planned = plan_repair(database, contact, run.region).await?;
+        run.handled.cover(planned.contacts);
+        Ok(planned.plan.map(|plan| run.preview.joins(&plan)).unwrap_or_default())
     }
 }
 
@@ -155,13 +142,12 @@ impl Subject {
 async fn repair_once(
     database: &Database,
     contact: ContactId,
-    region: Option<Region>,
-    handled: &mut Handled,
+    run: &mut RunState,
     repairs: &mut Vec<Repair>,
-) -> Result<(), StoreError> {
-    if !handled.covers(contact) {
-        let repaired = repair_contact(database, contact, region).await?;
-        handled.cover(repaired.contacts);
+) -> Result<(), RepairError> {
+    if !run.handled.covers(contact) {
+        let repaired = repair_contact(database, contact, run.region).await?;
+        run.handled.cover(repaired.contacts);
         repairs.extend(repaired.repairs);
     }
     Ok(())

@@ -4,10 +4,12 @@ use std::time::{Duration, Instant};
 use identity::domain::Outcome;
 use identity::proto::identity::v1 as pb;
 use identity::resolver::IdentifyError;
+use tokio::time::timeout;
 use tonic::{Code, Request, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
 use crate::harness::{Script, Server, until};
+use crate::raw::{BATCH, H2Client, IDENTIFY, framed};
 
 fn request(email: &str, phone_number: &str) -> pb::IdentifyRequest {
     let given = |text: &str| (!text.is_empty()).then(|| text.to_owned());
@@ -42,6 +44,28 @@ async fn the_answer_is_the_whole_identity() {
         };
         assert_eq!(answer.contact, Some(identity));
     }
+}
+
+/// The caller would believe that the second message was carried out.
+#[tokio::test]
+async fn a_call_of_one_message_is_refused_if_it_has_two() {
+    let server = Server::start(Script::Answer(Outcome::Matched)).await;
+    let mut client = H2Client::connect(server.grpc, 65_535).await;
+    let single = framed(&request("doc@b.co", ""));
+    let batch = framed(&pb::BatchIdentifyRequest { requests: vec![request("doc@b.co", "")] });
+    for (path, message) in [(IDENTIFY, single), (BATCH, batch)] {
+        for (messages, code) in [(1, None), (2, Some("3"))] {
+            let (response, mut body) = client.call(path).await;
+            body.send_data(message.repeat(messages).into(), true).unwrap();
+            let response = timeout(Duration::from_secs(5), response).await.unwrap().unwrap();
+            let sent = response.headers().get("grpc-status").map(|code| code.to_str().unwrap());
+            assert_eq!(sent, code, "{path}");
+            if let Some(status) = code.and(Status::from_header_map(response.headers())) {
+                assert_eq!(status.get_error_details().error_info().unwrap().reason, "REQUEST_MALFORMED");
+            }
+        }
+    }
+    assert_eq!(server.resolver.begun.load(Ordering::SeqCst), 2, "one for each call that has one message");
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@ use identity::proto::identity::v1::{BatchIdentifyRequest, IdentifyRequest, Strea
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpSocket;
+use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
 use tracing::instrument::WithSubscriber;
 
 use crate::harness::{Script, Server, until};
@@ -78,6 +79,35 @@ fn a_flood_of_reset_calls_is_sampled_and_counted() {
         }
         .with_current_subscriber(),
     );
+}
+
+/// The stream did not come to an end of its own, and its client is told so.
+#[test]
+fn a_reflection_stream_that_the_shutdown_ends_has_the_code_that_was_sent() {
+    let (lines, _guard) = collect();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(
+        async {
+            let server = Server::with(Script::Answer(Outcome::Linked), |options| {
+                options.settings.listen.reflection = true;
+            })
+            .await;
+            let open = async || {
+                let requests = futures::stream::pending();
+                let mut client = ServerReflectionClient::new(server.channel().await);
+                client.server_reflection_info(requests).await.unwrap().into_inner()
+            };
+            let mut stream = open().await;
+            server.shutdown.cancel();
+            let status = stream.message().await.unwrap_err();
+            assert_eq!(status.code(), tonic::Code::Unavailable, "{status}");
+            until(|| lines.with_message("call").len() == 1).await;
+        }
+        .with_current_subscriber(),
+    );
+    let call = &lines.with_message("call")[0]["fields"];
+    assert_eq!(call["rpc.method"], "grpc.reflection.v1.ServerReflection/ServerReflectionInfo");
+    assert_eq!(call["rpc.grpc.status_code"], "UNAVAILABLE");
 }
 
 #[test]

@@ -133,7 +133,7 @@ impl LogLine {
         self.counts = response.extensions_mut().remove();
         let (outcome, counts) = (response.extensions().get().copied(), response.extensions().get().copied());
         let (code, http_status) = match self.call.api {
-            // Success is written after the body; a code in the head is a failure.
+            // A code in the head is a failure without a body. Any other code comes after the body.
             Api::Grpc => (response.headers().get("grpc-status").map(|code| Code::from_bytes(code.as_bytes())), None),
             Api::Http => (response.extensions().get().copied(), Some(response.status().as_u16())),
         };
@@ -181,10 +181,17 @@ struct LoggedBody {
 }
 
 impl LoggedBody {
-    /// A stream has come to its end.
-    fn end_stream(&mut self, code: Code) {
-        if let Some(mut line) = self.line.take_if(|line| line.counts.is_some()) {
+    /// The body ends with this code, whatever was expected when it began.
+    fn end_with(&mut self, code: Code) {
+        if let Some(line) = &mut self.line {
             line.end.code = code;
+        }
+        self.end_stream();
+    }
+
+    /// A stream with counts has come to its end: its line needs no more.
+    fn end_stream(&mut self) {
+        if let Some(mut line) = self.line.take_if(|line| line.counts.is_some()) {
             line.end(true);
         }
     }
@@ -210,13 +217,13 @@ impl HttpBody for LoggedBody {
             Some(Ok(frame)) => {
                 if let Some(trailers) = frame.trailers_ref() {
                     self.has_ended = true;
-                    self.end_stream(Status::from_header_map(trailers).map_or(Code::Ok, |status| status.code()));
+                    self.end_with(Status::from_header_map(trailers).map_or(Code::Ok, |status| status.code()));
                 }
             }
-            Some(Err(_)) => self.end_stream(Code::Internal),
+            Some(Err(_)) => self.end_with(Code::Internal),
             None => {
                 self.has_ended = true;
-                self.end_stream(Code::Ok);
+                self.end_stream();
             }
         }
         Poll::Ready(frame)

@@ -11,8 +11,8 @@ use crate::store::error::{Cause, ConnectionState, Outage, StoreError};
 /// The question whether a server is MariaDB, which alone runs what stands in such a comment.
 pub(crate) const IS_MARIADB: &str = "SELECT 0 /*M! + 1 */";
 
-/// Two questions: whether the server takes no writes, and whether every server of its group (Group Replication) or
-/// cluster (Galera) takes writes.
+/// Three questions: whether the server takes no writes, whether every server of its group (Group Replication) or cluster
+/// (Galera) takes writes, and whether it is a MySQL server in a Galera cluster ([`GALERA`]).
 ///
 /// MariaDB is asked the same, because the server behind an address can change. `read_only` is compared as text, because
 /// MariaDB 12 has words for it. `innodb_read_only` is set on an Aurora reader. The variable in the comments, of which
@@ -25,7 +25,17 @@ pub(crate) const ROLE: &str = "SELECT CAST(@@global.read_only AS CHAR) NOT IN ('
      WHERE VARIABLE_NAME = 'group_replication_single_primary_mode' AND VARIABLE_VALUE = 'OFF') */ \
      /*M!100000 + (SELECT COUNT(*) = 2 FROM information_schema.GLOBAL_VARIABLES \
      WHERE VARIABLE_NAME = 'wsrep_on' AND VARIABLE_VALUE = 'ON' \
-     OR VARIABLE_NAME = 'wsrep_provider' AND VARIABLE_VALUE NOT IN ('', 'none')) */";
+     OR VARIABLE_NAME = 'wsrep_provider' AND VARIABLE_VALUE NOT IN ('', 'none')) */, \
+     0 /*!80000 + (SELECT COUNT(*) FROM performance_schema.global_variables \
+     WHERE VARIABLE_NAME = 'wsrep_provider' AND VARIABLE_VALUE NOT IN ('', 'none')) */";
+
+/// Why a MySQL server in a Galera cluster is refused.
+///
+/// The step from one automatic id to the next changes there with the number of servers, also between the question for
+/// it and the INSERT, and MySQL has no RETURNING: contacts would get ids that are not theirs. By default
+/// (`pxc_strict_mode`) such a server has no GET_LOCK either, which migrations need.
+pub(crate) const GALERA: &str = "the server is MySQL in a Galera cluster (Percona XtraDB Cluster), which the service \
+     cannot use: use MariaDB Galera Cluster, MySQL Group Replication or a single server";
 
 /// The question whether a server belongs to a group (Group Replication) that it is not ONLINE in.
 ///

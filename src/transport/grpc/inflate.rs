@@ -14,18 +14,18 @@ use tonic::body::Body;
 use tonic::server::NamedService;
 use tower::Service;
 
+use super::one_message::{OneMessage, PREFIX};
 use crate::transport::errors::ApiError;
-use crate::transport::gunzip::{Gunzip, PIECE, ReservedRoom, TextRoom};
+use crate::transport::gunzip::{CallerRoom, Gunzip, PIECE, ReservedRoom, TextRoom};
 use crate::transport::methods;
 use crate::transport::parse::FieldNames;
+use crate::transport::peer::caller;
 
 /// How the messages of a request are compressed.
 const ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
 
-/// The size of what stands before each message: a flag (whether it is compressed) and four bytes with its size.
-const PREFIX: usize = 5;
-
-/// Decompresses the messages of a request, in pieces. The service gets plain messages.
+/// Decompresses the messages of a request, in pieces. The service gets plain messages. Refuses a second message of a
+/// call that takes one.
 #[derive(Clone, Debug)]
 pub(super) struct Inflate<S> {
     inner: S,
@@ -72,12 +72,15 @@ impl<S: Service<Request<Body>, Response = Response<Body>>> Service<Request<Body>
     }
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
+        let takes_a_stream = methods::takes_a_stream(request.uri().path());
+        if !takes_a_stream {
+            request = request.map(|body| Body::new(OneMessage::new(body)));
+        }
         // tonic refuses any other encoding.
         if request.headers().get(ENCODING).is_some_and(|encoding| encoding == "gzip") {
             request.headers_mut().remove(ENCODING);
             let limit = methods::message_limit(request.uri().path(), self.body_limit);
-            let takes_a_stream = methods::takes_a_stream(request.uri().path());
-            let (room, held) = (self.room.clone(), MessageRoom::default());
+            let (room, held) = (self.room.of(caller(request.extensions())), MessageRoom::default());
             request.extensions_mut().insert(held.clone());
             request = request.map(|body| Body::new(Inflated::new(body, limit, takes_a_stream, room, held)));
         }
@@ -88,7 +91,8 @@ impl<S: Service<Request<Body>, Response = Response<Body>>> Service<Request<Body>
 /// The body of a request whose messages may be compressed. It comes out with plain messages.
 ///
 /// A message can be a thousand times as large as its compressed form. So it is decompressed only when it is complete.
-/// A call of one message also waits for the end of the body, because tonic keeps the message until then.
+/// A call of one message also waits for the end of the body, because tonic keeps the message until then. The body of
+/// such a call is a [`OneMessage`], so nothing follows it.
 struct Inflated {
     body: Body,
     /// Whether the call takes a stream of messages.
@@ -100,7 +104,7 @@ struct Inflated {
     unread: BytesMut,
     place: Place,
     limit: usize,
-    room: TextRoom,
+    room: CallerRoom,
     held: MessageRoom,
     /// While there is no room for the next message.
     waiting: Option<BoxFuture<'static, Result<ReservedRoom, ApiError>>>,
@@ -121,7 +125,7 @@ enum Place {
 }
 
 impl Inflated {
-    fn new(body: Body, limit: usize, takes_a_stream: bool, room: TextRoom, held: MessageRoom) -> Self {
+    fn new(body: Body, limit: usize, takes_a_stream: bool, room: CallerRoom, held: MessageRoom) -> Self {
         Self {
             body,
             takes_a_stream,
@@ -151,9 +155,7 @@ impl Inflated {
                         return Ok(self.unread.split_to(PREFIX).freeze());
                     }
                     let is_whole = self.unread.len() >= PREFIX + size;
-                    // A call of one message may not send more while it waits.
-                    let is_flooded = !self.takes_a_stream && self.unread.len() > PREFIX + self.limit;
-                    if size > self.limit || is_flooded {
+                    if size > self.limit {
                         return Err(ApiError::TooLarge { limit: self.limit });
                     }
                     if !is_whole || !(self.takes_a_stream || self.has_ended) {
@@ -269,6 +271,7 @@ mod tests {
     use tonic_types::StatusExt;
 
     use super::*;
+    use crate::resolver::Caller;
 
     const LIMIT: usize = 200_000;
 
@@ -283,7 +286,9 @@ mod tests {
     }
 
     fn inflated(body: Body, takes_a_stream: bool) -> Inflated {
-        Inflated::new(body, LIMIT, takes_a_stream, TextRoom::new(LIMIT, LIMIT), MessageRoom::default())
+        let room = TextRoom::new(LIMIT, LIMIT).of(Caller::Unknown);
+        let body = if takes_a_stream { body } else { Body::new(OneMessage::new(body)) };
+        Inflated::new(body, LIMIT, takes_a_stream, room, MessageRoom::default())
     }
 
     async fn inflate(bytes: &[u8], frame: usize, takes_a_stream: bool) -> Result<Bytes, Status> {
@@ -328,9 +333,28 @@ mod tests {
                 }
             }
         }
-        let flood = [whole, vec![0; LIMIT]].concat();
-        let status = inflate(&flood, 16_384, false).await.unwrap_err();
-        assert_eq!(status.get_error_details().error_info().unwrap().reason, "REQUEST_TOO_LARGE");
+    }
+
+    /// The room of the first message must neither be given back before it is parsed, nor be taken twice.
+    #[tokio::test]
+    async fn a_second_message_of_a_call_that_takes_one_is_refused_before_any_takes_room() {
+        let [compressed, plain] = [message(1, &gzip(b"doc")), message(0, b"doc")];
+        for (first, second) in [(&compressed, &compressed), (&compressed, &plain), (&plain, &compressed)] {
+            let sent = [&first[..], &second[..]].concat();
+            for frame in [1, sent.len()] {
+                let frames: Vec<_> = sent.chunks(frame).map(|data| Frame::data(Bytes::copy_from_slice(data))).collect();
+                let body = StreamBody::new(stream::iter(frames.into_iter().map(Ok::<_, Infallible>)));
+                let mut body = inflated(Body::new(body), false);
+                let refusal = loop {
+                    match body.frame().await.expect("an error") {
+                        Ok(_) => assert_eq!(first, &plain, "tonic keeps a plain message until the body ends"),
+                        Err(status) => break status,
+                    }
+                };
+                assert_eq!(refusal.get_error_details().error_info().unwrap().reason, "REQUEST_MALFORMED");
+                assert!(body.held.0.lock().unwrap().is_none(), "{frame}");
+            }
+        }
     }
 
     /// A body of which only a part has come.

@@ -12,6 +12,7 @@ mod errors;
 mod health;
 mod identity_api;
 mod inflate;
+mod one_message;
 mod service;
 mod services;
 mod settings;

@@ -13,6 +13,7 @@ use super::content::Encoding;
 use super::gzip;
 use crate::transport::errors::ApiError;
 use crate::transport::gunzip::{ReservedRoom, TextRoom};
+use crate::transport::peer::caller;
 
 /// How much of a body that is refused is read and thrown away. A client that sends everything before it reads sees
 /// the answer then, not a reset connection.
@@ -38,6 +39,7 @@ pub(super) async fn read(
     room: &TextRoom,
 ) -> Result<RequestText, ApiError> {
     let encoding = Encoding::of_json(request.headers());
+    let caller = caller(request.extensions());
     let mut body = request.into_body();
     let collected = match encoding {
         Ok(_) => timeout(timeout_after, collect(&mut body, limit)).await.unwrap_or(Err(ApiError::TooSlow)),
@@ -50,7 +52,7 @@ pub(super) async fn read(
     match encoding? {
         Encoding::Identity => Ok(RequestText { bytes: collected?, room: None }),
         Encoding::Gzip => {
-            let (bytes, room) = gzip::decompress(&collected?, limit, room).await?;
+            let (bytes, room) = gzip::decompress(&collected?, limit, room.of(caller)).await?;
             Ok(RequestText { bytes, room: Some(room) })
         }
     }

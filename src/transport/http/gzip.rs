@@ -17,7 +17,7 @@ use tokio::task::yield_now;
 use super::errors::error_response;
 use crate::resolver::IdentifyError;
 use crate::transport::errors::ApiError;
-use crate::transport::gunzip::{Gunzip, PIECE, ReservedRoom, TextRoom};
+use crate::transport::gunzip::{CallerRoom, Gunzip, PIECE, ReservedRoom};
 
 /// Smaller answers are not compressed: they fit a packet anyway.
 const WORTHWHILE: u64 = 1024;
@@ -29,8 +29,8 @@ const SLICE: usize = 32 * 1024;
 ///
 /// # Errors
 /// [`ApiError::TooLarge`], as soon as there are more, [`ApiError::Malformed`], or [`IdentifyError::Overloaded`].
-pub(super) async fn decompress(body: &[u8], limit: usize, room: &TextRoom) -> Result<(Bytes, ReservedRoom), ApiError> {
-    let reserved = room.clone().reserve(Gunzip::room(body, limit)).await?;
+pub(super) async fn decompress(body: &[u8], limit: usize, room: CallerRoom) -> Result<(Bytes, ReservedRoom), ApiError> {
+    let reserved = room.reserve(Gunzip::room(body, limit)).await?;
     let mut text = Gunzip::new(body, limit);
     for piece in body.chunks(PIECE) {
         text.read(piece)?;

@@ -1,6 +1,7 @@
 //! A network between the service and its database that a test can break.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -21,6 +22,10 @@ struct Line {
     is_down: bool,
     /// Answers of the database are dropped.
     loses_answers: bool,
+    /// How many commits arrive and have their connection cut in place of an answer.
+    loses_commits: usize,
+    /// Whether the network is down after such a commit.
+    is_down_after_commit: bool,
     /// Ends the connections that are open now.
     cut: CancellationToken,
     /// Makes the connections that are open now swallow everything.
@@ -58,6 +63,8 @@ impl Proxy {
             delay: Duration::ZERO,
             is_down: false,
             loses_answers: false,
+            loses_commits: 0,
+            is_down_after_commit: false,
             cut: CancellationToken::new(),
             swallow: CancellationToken::new(),
         }));
@@ -106,6 +113,22 @@ impl Proxy {
         self.line().loses_answers = loses;
     }
 
+    /// Lets so many commits arrive, and cuts their connections once the database has answered. TLS would hide them.
+    pub fn lose_commits(&self, commits: usize) {
+        self.line().loses_commits = commits;
+    }
+
+    /// How many commits are still to be lost.
+    pub fn commits_to_lose(&self) -> usize {
+        self.line().loses_commits
+    }
+
+    /// Lets one commit arrive, and then nothing through any more.
+    pub fn down_after_commit(&self) {
+        let mut line = self.line();
+        (line.loses_commits, line.is_down_after_commit) = (1, true);
+    }
+
     /// Lets nothing through the open connections any more, and closes none of them: a machine that lost its power, a
     /// firewall that forgot them. New connections work.
     pub fn swallow(&self) {
@@ -123,12 +146,14 @@ fn forward(client: TcpStream, server: TcpStream, line: &Arc<Mutex<Line>>, now: &
     let (from_server, to_server) = server.into_split();
     // When one direction ends, the other ends too.
     let end = now.cut.child_token();
+    let loses_next = Arc::new(AtomicBool::new(false));
     for (mut from, mut to, is_answer) in [(from_client, to_server, false), (from_server, to_client, true)] {
         let (line, end, swallow) = (Arc::clone(line), end.clone(), now.swallow.clone());
+        let loses_next = Arc::clone(&loses_next);
         tokio::spawn(async move {
             tokio::select! {
                 () = end.cancelled() => {}
-                () = copy(&mut from, &mut to, is_answer, &line) => {}
+                () = copy(&mut from, &mut to, is_answer, &line, &loses_next) => {}
                 () = swallow.cancelled() => {
                     // What arrives is read, so that the sender notices nothing.
                     let mut nothing = [0; 4096];
@@ -141,12 +166,28 @@ fn forward(client: TcpStream, server: TcpStream, line: &Arc<Mutex<Line>>, now: &
     }
 }
 
-async fn copy(from: &mut OwnedReadHalf, to: &mut OwnedWriteHalf, is_answer: bool, line: &Mutex<Line>) {
+async fn copy(
+    from: &mut OwnedReadHalf,
+    to: &mut OwnedWriteHalf,
+    is_answer: bool,
+    line: &Mutex<Line>,
+    loses_next: &AtomicBool,
+) {
     let mut buffer = vec![0; 16 * 1024];
     while let Ok(size @ 1..) = from.read(&mut buffer).await {
         let now = line.lock().expect("the line").clone();
         if !now.delay.is_zero() {
             tokio::time::sleep(now.delay).await;
+        }
+        if is_answer && loses_next.load(Ordering::SeqCst) {
+            line.lock().expect("the line").is_down |= now.is_down_after_commit;
+            return;
+        }
+        // The end of a statement, in PostgreSQL before a zero. A new session has READ COMMITTED.
+        let is_commit = [&b"COMMIT"[..], b"COMMIT\0"].iter().any(|end| buffer[..size].ends_with(end));
+        if !is_answer && now.loses_commits > 0 && is_commit {
+            line.lock().expect("the line").loses_commits -= 1;
+            loses_next.store(true, Ordering::SeqCst);
         }
         if !(is_answer && now.loses_answers) && to.write_all(&buffer[..size]).await.is_err() {
             return;

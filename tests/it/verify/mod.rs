@@ -2,6 +2,7 @@
 
 mod failed_repairs;
 mod invariants;
+mod lost_commits;
 mod volume;
 
 use sea_orm::{DatabaseConnection, DbBackend};
@@ -13,6 +14,7 @@ pub fn register(suite: &mut Suite) {
     invariants::register(suite);
     volume::register(suite);
     failed_repairs::register(suite);
+    lost_commits::register(suite);
 }
 
 /// What `identity verify --format json` says, and its exit status.
@@ -38,6 +40,12 @@ pub fn findings(report: &Value) -> Vec<String> {
     let mut findings: Vec<String> = report["findings"].as_array().expect("a list").iter().map(strip).collect();
     findings.sort();
     findings
+}
+
+/// The repairs under all findings.
+pub fn repairs(report: &Value) -> Vec<&Value> {
+    let findings = report["findings"].as_array().expect("a list").iter();
+    findings.filter_map(|finding| finding["repairs"].as_array()).flatten().collect()
 }
 
 pub fn clean(database: &TestDatabase) {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use sea_orm::DatabaseConnection;
 use serde_json::{Value, json};
 
-use super::{clean, findings, verify, verify_and_count};
+use super::{clean, findings, repairs, verify, verify_and_count};
 use crate::harness::{Api, Checkouts, Components, Event, Service, Suite, TestDatabase, execute, query, register};
 
 pub fn register(suite: &mut Suite) {
@@ -101,12 +101,6 @@ async fn many_contacts(database: &TestDatabase, phone: Option<&str>) -> Database
     }
     service.stop().await;
     database.raw().await
-}
-
-/// The repairs under all findings.
-fn repairs(report: &Value) -> Vec<&Value> {
-    let findings = report["findings"].as_array().expect("a list").iter();
-    findings.filter_map(|finding| finding["repairs"].as_array()).flatten().collect()
 }
 
 async fn an_identity_with_many_damaged_rows_is_repaired_once(database: TestDatabase) {
