@@ -6,6 +6,7 @@
 //! | file | what it holds |
 //! | --- | --- |
 //! | `email`, `phone` | canonical identifiers: which texts are the same e-mail address or phone number |
+//! | `fold`, `character` | lower case and NFC in one pass, and what that asks of a character |
 //! | `identifier` | a kind and a canonical value, and how to add a kind |
 //! | `canonical` | what the rules say of a value that is stored already |
 //! | `observation` | the identifiers of one checkout event |
@@ -16,9 +17,11 @@
 //! | `model`, `properties` | tests: the planner against a brute-force model |
 
 mod canonical;
+mod character;
 mod contact;
 mod draft;
 mod email;
+mod fold;
 mod identifier;
 mod identity;
 mod identity_state;

@@ -5,7 +5,7 @@ use dec_from_char::DecimalExtended;
 use rlibphonenumber::{PHONE_NUMBER_UTIL, PhoneNumber as Dialled, PhoneNumberFormat, Region as LibRegion};
 use unicode_properties::{GeneralCategory, UnicodeGeneralCategory};
 
-use super::email::is_format;
+use super::character::Class;
 
 /// A canonical phone number: an optional `+` and 1 to 32 ASCII digits.
 #[derive(Clone, PartialEq, Eq)]
@@ -79,7 +79,7 @@ impl PhoneNumber {
     /// # Ok::<(), InvalidPhoneNumber>(())
     /// ```
     pub fn parse(text: &str, region: Option<Region>) -> Result<Option<Self>, InvalidPhoneNumber> {
-        let text = text.trim_matches(|c: char| c.is_whitespace() || is_format(c));
+        let text = text.trim_matches(|c| Class::of(c).is_blank());
         if text.is_empty() {
             return Ok(None);
         }
@@ -105,7 +105,7 @@ fn is_decimal(text: &str) -> bool {
     let Some((whole, fraction)) = text.split_once(['.', '\u{ff0e}']) else { return false };
     let whole = whole.strip_prefix(['+', '\u{ff0b}']).unwrap_or(whole);
     let is_run = |text: &str, is_digit: fn(char) -> bool| {
-        let mut characters = text.chars().filter(|c| !is_format(*c)).peekable();
+        let mut characters = text.chars().filter(|c| !Class::of(*c).is_format()).peekable();
         characters.peek().is_some() && characters.all(is_digit)
     };
     is_run(fraction, |c| c.normalize_decimal() == Some('0')) && is_run(whole, |c| c.normalize_decimal().is_some())
@@ -145,7 +145,7 @@ fn strip_separators(text: &str) -> Result<String, InvalidPhoneNumber> {
     for c in text.chars() {
         match c {
             '+' | '\u{ff0b}' if typed.is_empty() => typed.push('+'),
-            c if is_separator(c) || is_format(c) => {}
+            c if is_separator(c) || Class::of(c).is_format() => {}
             _ => {
                 typed.push(c.normalize_decimal().ok_or(InvalidPhoneNumber::NotDigits)?);
                 digits += 1;

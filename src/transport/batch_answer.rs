@@ -58,13 +58,20 @@ pub async fn encode<F: BatchFormat + Sync>(
     // Every item has room for an error, so only what an answer takes beyond that has to fit.
     let mut room = limit.saturating_sub(ENVELOPE);
     let (mut errors, mut error_ends) = (Vec::new(), Vec::new());
+    let mut last: Option<(&ApiError, Range<usize>)> = None; // Neighbours often fail alike: it is encoded once.
     for result in results {
         room = room.saturating_sub(F::BETWEEN.len());
         match result {
             Ok(_) => room = room.saturating_sub(too_large.len()),
             Err(error) => {
                 let begin = errors.len();
-                format.error(error, &mut errors);
+                match &last {
+                    Some((same, range)) if *same == error => errors.extend_from_within(range.clone()),
+                    _ => {
+                        format.error(error, &mut errors);
+                        last = Some((error, begin..errors.len()));
+                    }
+                }
                 error_ends.push(errors.len());
                 room = room.saturating_sub(errors.len() - begin);
                 slices.pause().await?;

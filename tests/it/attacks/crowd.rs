@@ -1,5 +1,11 @@
 //! Many more callers than there is room for.
+//!
+//! The crowd shares the processors with the service, and its callers wait for each other before they notice an answer.
+//! So a refusal is timed in three ways: as the crowd sees it; by a witness, a caller with a thread and a connection of
+//! its own, which does nothing but wait for the answer; and by the log of the service.
 
+use std::io::{BufRead, BufReader, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -8,7 +14,7 @@ use serde_json::json;
 use tokio::task::JoinSet;
 
 use super::figures::{self, Times, timed};
-use super::{BACKENDS, is_long, start};
+use super::{BACKENDS, is_long, start_with_log};
 use crate::harness::{Api, Caller, Process, Suite, TestDatabase, register};
 
 pub fn register(suite: &mut Suite) {
@@ -57,8 +63,65 @@ async fn call(process: &Process, callers: usize, time: Duration) -> Served {
     all
 }
 
+/// Asks for a customer of the crowd every few milliseconds, over the JSON API, until it is told to stop.
+fn witness(address: SocketAddr, over: &AtomicBool) -> Served {
+    let mut connection = TcpStream::connect(address).expect("a connection");
+    connection.set_nodelay(true).expect("an option");
+    let mut answers = BufReader::new(connection.try_clone().expect("a handle"));
+    let mut served = Served::default();
+    for number in 0.. {
+        if over.load(Ordering::Relaxed) {
+            break;
+        }
+        let body = json!({ "email": format!("crowd{}@x.de", number % 500) }).to_string();
+        let head = format!("POST /identify HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n", body.len());
+        let begun = Instant::now();
+        connection.write_all((head + &body).as_bytes()).expect("sent");
+        let status = read_answer(&mut answers);
+        match status {
+            200 => served.accepted.push(begun.elapsed()),
+            429 => served.refused.push(begun.elapsed()),
+            _ => panic!("{status}"),
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    served
+}
+
+/// Reads an answer and returns its status.
+fn read_answer(from: &mut impl BufRead) -> u16 {
+    let (mut head, mut length) = (Vec::new(), 0);
+    loop {
+        let mut line = String::new();
+        from.read_line(&mut line).expect("an answer");
+        if line == "\r\n" {
+            break;
+        }
+        let line = line.to_lowercase();
+        if let Some(value) = line.strip_prefix("content-length:") {
+            length = value.trim().parse().expect("a number");
+        }
+        head.push(line);
+    }
+    let mut body = vec![0; length];
+    from.read_exact(&mut body).expect("a body");
+    head[0].split_whitespace().nth(1).and_then(|status| status.parse().ok()).expect("a status")
+}
+
+/// How long refused calls of the crowd took by the log, which has a sample of them.
+fn refused_by_log(process: &Process) -> Times {
+    let mut times = Times::default();
+    for line in process.log().lines().filter(|line| line.contains("RESOURCE_EXHAUSTED")) {
+        let line: serde_json::Value = serde_json::from_str(line).expect("a line of JSON");
+        if let Some(milliseconds) = line["duration_ms"].as_f64() {
+            times.push(Duration::from_secs_f64(milliseconds / 1e3));
+        }
+    }
+    times
+}
+
 async fn a_crowd(database: TestDatabase) {
-    let process = start(&database).await;
+    let process = start_with_log(&database, "identity::listener=info").await;
     let (few, many, time) = if is_long() { (64, 20_000, 60) } else { (16, 1_000, 3) };
     let quiet = call(&process, few, Duration::from_secs(if is_long() { 5 } else { 1 })).await;
 
@@ -75,9 +138,15 @@ async fn a_crowd(database: TestDatabase) {
             looks
         }
     });
+    let witness = std::thread::spawn({
+        let (address, over) = (process.http, Arc::clone(&over));
+        move || witness(address, &over)
+    });
     let crowd = call(&process, many, Duration::from_secs(time)).await;
     over.store(true, Ordering::Relaxed);
     let looks = health.await.expect("health answers");
+    let witness = witness.join().expect("every call is answered");
+    let logged = refused_by_log(&process);
     assert!(crowd.accepted.len() > quiet.accepted.len() / 4, "the crowd is served");
     figures::print(
         &format!("{many} callers at once"),
@@ -88,7 +157,15 @@ async fn a_crowd(database: TestDatabase) {
             ("accepted, p50 ms", crowd.accepted.percentile(50)),
             ("accepted, p99 ms", crowd.accepted.percentile(99)),
             ("refused", json!(crowd.refused.len())),
+            ("refused, p50 ms", crowd.refused.percentile(50)),
             ("refused, p99 ms", crowd.refused.percentile(99)),
+            ("witness, accepted", json!(witness.accepted.len())),
+            ("witness, accepted, p99 ms", witness.accepted.percentile(99)),
+            ("witness, refused", json!(witness.refused.len())),
+            ("witness, refused, p50 ms", witness.refused.percentile(50)),
+            ("witness, refused, p99 ms", witness.refused.percentile(99)),
+            ("refused by the log", json!(logged.len())),
+            ("refused by the log, p99 ms", logged.percentile(99)),
             ("health answers", json!(looks)),
             ("peak, MiB", json!(process.peak_mib())),
         ],

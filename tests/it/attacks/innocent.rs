@@ -2,14 +2,16 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
 use std::time::Duration;
-
-use tokio::task::JoinHandle;
 
 use super::figures::{Times, timed};
 use crate::harness::{Api, Caller, Process};
 
 /// Calls both APIs every 20 ms: a known customer, a new contact, and health.
+///
+/// It has a thread and connections of its own, as a caller elsewhere has: it does not wait while the attackers read
+/// their answers.
 pub struct Innocent {
     stop: Arc<AtomicBool>,
     calls: JoinHandle<Times>,
@@ -18,14 +20,22 @@ pub struct Innocent {
 impl Innocent {
     pub fn start(process: &Process) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
-        let calls = tokio::spawn(call(process.caller(), Arc::clone(&stop)));
+        let (grpc, http) = (process.grpc, process.http);
+        let calls = std::thread::spawn({
+            let stop = Arc::clone(&stop);
+            move || {
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+                runtime.expect("a runtime").block_on(async { call(Caller::new(grpc, http), stop).await })
+            }
+        });
         Self { stop, calls }
     }
 
     /// The times of its calls. All of them were answered.
     pub async fn finish(self) -> Times {
         self.stop.store(true, Ordering::Relaxed);
-        self.calls.await.expect("every call is answered")
+        let calls = tokio::task::spawn_blocking(move || self.calls.join()).await.expect("it ends");
+        calls.expect("every call is answered")
     }
 }
 

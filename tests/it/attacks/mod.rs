@@ -36,8 +36,15 @@ fn duration() -> Duration {
 
 /// The service, with room for the attacks to build up what they attack.
 async fn start(database: &TestDatabase) -> Process {
-    let log = ("RUST_LOG", "warn,identity::commands=info"); // The harness reads the addresses from the log.
+    start_with_log(database, "identity::commands=info").await
+}
+
+/// The same, whose log has more lines.
+async fn start_with_log(database: &TestDatabase, lines: &str) -> Process {
+    // The harness reads the addresses from the log.
+    let levels = format!("warn,identity::commands=info,{lines}");
     // A debug build on a busy machine is slow. Nothing here asserts a time.
     let patience = ("REQUEST_TIMEOUT", "60s");
+    let log = ("RUST_LOG", levels.as_str());
     Process::start(&[("DATABASE_URL", &database.url), log, patience, ("MAX_CONTACTS", "20000")]).await
 }
