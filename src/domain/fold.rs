@@ -211,7 +211,7 @@ mod tests {
         let is_hangul = |c: char| ('\u{ac00}'..='\u{d7a3}').contains(&c);
         for c in (char::MIN..=char::MAX).filter(|c| !is_hangul(*c) || *c as u32 % 37 == 0) {
             let class = Class::of(c);
-            if class == Class::ASCII && !c.is_ascii() {
+            if class == Class::ASCII && !c.is_ascii() && c != '\u{3c2}' {
                 // It stays as it is. What composes with it is a part of another character, see below.
                 assert_eq!(reference(c.encode_utf8(&mut [0; 4])), c.to_string());
                 continue;

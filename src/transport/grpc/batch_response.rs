@@ -80,8 +80,11 @@ fn delimited_len(length: usize) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use std::time::{Duration, Instant};
+
     use super::*;
     use crate::domain::{Answer, Contact, ContactId, Identifier, IdentifierKind, Identity, Link, Outcome, Timestamp};
+    use crate::transport::batch_answer;
     use crate::transport::parse::{Field, Problem, Violation};
 
     #[test]
@@ -109,5 +112,19 @@ mod tests {
                 assert_eq!(encoded, expected, "{contacts} contacts, {room} bytes");
             }
         }
+    }
+
+    #[tokio::test]
+    async fn each_error_is_that_of_its_item_also_beside_equal_ones() {
+        let invalid = |field| ApiError::Invalid(vec![Violation { field, problem: Problem::NotText }]);
+        let (email, phone) = (invalid(Field::Email), invalid(Field::PhoneNumber));
+        let errors = [&email, &email, &phone, &phone, &email];
+        let result = |error| pb::BatchIdentifyResult { result: Some(OfItem::Error(convert::status_message(error))) };
+        let expected = pb::BatchIdentifyResponse { results: errors.map(result).into() }.encode_to_vec();
+        let results = errors.map(|error| Err(error.clone()));
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let (encoded, counts) = batch_answer::encode(&ProtoFormat, &results, 1 << 20, deadline).await.unwrap();
+        assert_eq!(encoded, expected);
+        assert_eq!((counts.items, counts.errors), (5, 5));
     }
 }

@@ -31,7 +31,7 @@ const PEAK: u64 = 256;
 const PHONE: &str = "0000000000";
 
 /// A message as gRPC frames it.
-fn framed(message: &impl Message) -> Bytes {
+pub fn framed(message: &impl Message) -> Bytes {
     let mut bytes = BytesMut::with_capacity(5 + message.encoded_len());
     bytes.put_u8(0);
     bytes.put_u32(u32::try_from(message.encoded_len()).expect("a small message"));
