@@ -11,8 +11,8 @@ use crate::store::error::{Cause, ConnectionState, Outage, StoreError};
 /// The question whether a server is MariaDB, which alone runs what stands in such a comment.
 pub(crate) const IS_MARIADB: &str = "SELECT 0 /*M! + 1 */";
 
-/// Three questions: whether the server takes no writes, whether every server of its group (Group Replication) or cluster
-/// (Galera) takes writes, and whether it is a MySQL server in a Galera cluster ([`GALERA`]).
+/// Three questions: whether the server takes no writes, whether every server of its group (Group Replication) or
+/// cluster (Galera) takes writes, and whether it is a MySQL server in a Galera cluster ([`GALERA`]).
 ///
 /// MariaDB is asked the same, because the server behind an address can change. `read_only` is compared as text, because
 /// MariaDB 12 has words for it. `innodb_read_only` is set on an Aurora reader. The variable in the comments, of which
