@@ -43,7 +43,7 @@ impl App {
             database.check_schema().await?;
         }
         let ping = database.ping().await;
-        let resolver = Resolver::start_after(ping, database.clone(), settings.queue);
+        let resolver = Resolver::start_after(ping, database.clone(), settings.queue, settings.cache);
         let listeners = Listeners { grpc, http };
         Ok(Self { listeners, settings: settings.clone(), resolver, database, grpc_addr, http_addr })
     }

@@ -171,22 +171,42 @@ impl Draft {
         }
     }
 
-    /// Returns the identity after all observations.
-    pub(super) fn into_planned(self, places: &[u32]) -> PlannedIdentity {
+    /// Returns the identity after all observations, with its rows as [`Self::link_rows`] changed them: what the tables
+    /// hold after the commit.
+    pub(super) fn into_planned(
+        self,
+        places: &[u32],
+        updated_at: Timestamp,
+        new_contacts: &[NewContact],
+    ) -> PlannedIdentity {
         if let ([(_, identity)], false) = (&self.stored[..], self.is_changed) {
             return PlannedIdentity::Unchanged(Arc::clone(identity));
         }
-        let mut contacts = Vec::with_capacity(self.contact_count);
+        let (_, primary) = self.primary;
+        let row_after = |row: &Contact| {
+            let mut row = row.map_id(|id| ContactRef::Stored(*id));
+            let link = if row.id == primary { Link::Primary } else { Link::SecondaryOf(primary) };
+            if row.link != link || row.id == primary {
+                row.updated_at = updated_at;
+            }
+            row.link = link;
+            row
+        };
+        let (mut contacts, mut deleted) = (Vec::with_capacity(self.contact_count), Vec::new());
         for (draft, identity) in &self.stored {
             let joined = Joined { place: places[*draft], step: 0 };
-            contacts.extend(
-                identity.contacts().iter().map(|contact| (contact.map_id(|id| ContactRef::Stored(*id)), joined)),
-            );
+            contacts.extend(identity.contacts().iter().map(|contact| (row_after(contact), joined)));
+            deleted.extend(identity.deleted().iter().map(row_after));
         }
-        let new = self.new.into_iter();
-        contacts.extend(new.map(|new| (new.contact, Joined { place: places[new.draft], step: new.step })));
+        let new = self.new.into_iter().map(|mut new| {
+            if let ContactRef::Planned(index) = new.contact.id {
+                (new.contact.link, new.contact.updated_at) = (new_contacts[index].link, new_contacts[index].updated_at);
+            }
+            (new.contact, Joined { place: places[new.draft], step: new.step })
+        });
+        contacts.extend(new);
         contacts.sort_by_key(|(contact, _)| contact.age()); // Stable, so runs that are sorted already cost little.
-        PlannedIdentity::Changed(contacts)
+        PlannedIdentity::Changed { contacts, deleted }
     }
 }
 

@@ -1,4 +1,6 @@
 use std::collections::HashSet;
+use std::fmt;
+use std::sync::OnceLock;
 
 use super::contact::{Contact, ContactId, Link, Timestamp};
 use super::identifier::{Identifier, IdentifierKind};
@@ -10,13 +12,21 @@ pub struct Identity {
     contacts: Vec<Contact>,
     /// In any order.
     deleted: Vec<Contact>,
+    index: Index,
 }
+
+/// From so many contacts on, an identity gets an index to say what it owns.
+const INDEXED_FROM: usize = 16;
+
+/// The identifiers of an identity, made when they are needed first. It is no part of what identities are compared by.
+#[derive(Default)]
+struct Index(OnceLock<HashSet<Identifier>>);
 
 impl Identity {
     /// Returns the identity of these contacts, or `None` if there are none.
     pub fn new(mut contacts: Vec<Contact>) -> Option<Self> {
         contacts.sort_by_key(Contact::age);
-        (!contacts.is_empty()).then_some(Self { contacts, deleted: Vec::new() })
+        (!contacts.is_empty()).then(|| Self::from_sorted(contacts))
     }
 
     /// Returns the identity with its deleted contacts.
@@ -30,7 +40,7 @@ impl Identity {
     /// Returns the identity of contacts that are sorted by age. There is at least one.
     pub(super) fn from_sorted(contacts: Vec<Contact>) -> Self {
         debug_assert!(!contacts.is_empty() && contacts.is_sorted_by_key(Contact::age));
-        Self { contacts, deleted: Vec::new() }
+        Self { contacts, deleted: Vec::new(), index: Index::default() }
     }
 
     /// Returns the primary: the oldest contact, by `createdAt`, then by `id`.
@@ -51,6 +61,20 @@ impl Identity {
     /// Returns all rows: the contacts and the deleted contacts.
     pub(super) fn rows(&self) -> impl Iterator<Item = &Contact> {
         self.contacts.iter().chain(&self.deleted)
+    }
+
+    /// Returns the deleted contacts, in any order.
+    pub fn deleted(&self) -> &[Contact] {
+        &self.deleted
+    }
+
+    /// Returns whether it owns this identifier: a live contact carries it.
+    pub fn owns(&self, identifier: &Identifier) -> bool {
+        let mut carried = self.contacts.iter().flat_map(|contact| contact.identifiers.iter());
+        if self.contacts.len() < INDEXED_FROM {
+            return carried.any(|one| one == identifier);
+        }
+        self.index.0.get_or_init(|| carried.cloned().collect()).contains(identifier)
     }
 
     /// Returns each distinct value of a kind: those of the primary first, then by the age of the contact that brought
@@ -78,6 +102,12 @@ impl Identity {
         self.root_row().updated_at
     }
 
+    /// Returns the root and the [version](Self::version), if the root is a live contact. Then its row alone says if a
+    /// copy of the identity is still right: see `copies.rs`.
+    pub fn version_of_live_root(&self) -> Option<(ContactId, Timestamp)> {
+        (self.primary().link == Link::Primary).then(|| (self.primary().id, self.primary().updated_at))
+    }
+
     /// Returns the row that the others are linked to, if the read did not find it. Either the row does not exist, or
     /// the read missed it.
     pub fn missing_root(&self) -> Option<ContactId> {
@@ -92,6 +122,26 @@ impl Identity {
 
     fn row(&self, id: ContactId) -> Option<&Contact> {
         self.rows().find(|contact| contact.id == id)
+    }
+}
+
+impl Clone for Index {
+    fn clone(&self) -> Self {
+        Self::default()
+    }
+}
+
+impl PartialEq for Index {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Index {}
+
+impl fmt::Debug for Index {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("..")
     }
 }
 

@@ -176,12 +176,26 @@ impl Tables {
         let ids = self.carry_out(&plan);
         self.check(&before);
         let answers = plan.answers(&ids);
+        self.check_answers(&answers);
         assert_eq!(plan.is_empty(), answers.iter().flatten().all(|answer| answer.outcome == Outcome::Matched));
         let written = before.iter().filter(|row| !self.contacts.contains(row)).map(|row| row.id);
         let is_moved = |row: &&Contact| plan.moves.iter().any(|moved| row.link == Link::SecondaryOf(moved.from));
         let moved = before.iter().filter(is_moved).map(|row| row.id);
         assert_eq!(plan.written().into_iter().chain(moved).collect::<BTreeSet<_>>(), written.collect());
         answers
+    }
+
+    /// Checks that each answer holds its identity as it is stored now, row by row: a copy for later.
+    fn check_answers(&self, answers: &[Result<Answer, IdentityTooLarge>]) {
+        for identity in answers.iter().flatten().map(|answer| answer.identity.list()) {
+            let root = identity.root();
+            let mut stored: Vec<&Contact> = self.contacts.iter().filter(|row| self.root(row.id) == root).collect();
+            let mut kept: Vec<&Contact> = identity.rows().collect();
+            stored.sort_by_key(|row| row.id);
+            kept.sort_by_key(|row| row.id);
+            assert_eq!(kept, stored, "the identity of an answer is not what is stored");
+            assert!(identity.deleted().iter().all(|row| self.deleted.contains(&row.id)));
+        }
     }
 
     /// Checks the invariants of the rows, after every plan.

@@ -124,8 +124,13 @@ pub(super) struct PlannedAnswer {
 pub(super) enum PlannedIdentity {
     /// It did not change.
     Unchanged(Arc<Identity>),
-    /// Its contacts, sorted by age.
-    Changed(Vec<(Contact<ContactRef>, Joined)>),
+    /// It did. Its rows are as the plan leaves them.
+    Changed {
+        /// Sorted by age.
+        contacts: Vec<(Contact<ContactRef>, Joined)>,
+        /// In any order.
+        deleted: Vec<Contact<ContactRef>>,
+    },
 }
 
 impl Plan {
@@ -197,9 +202,10 @@ impl ResolvedIdentity {
     fn new(planned: &PlannedIdentity, resolve: impl Fn(&ContactRef) -> ContactId) -> Self {
         let identity = match planned {
             PlannedIdentity::Unchanged(identity) => Arc::clone(identity),
-            PlannedIdentity::Changed(contacts) => {
+            PlannedIdentity::Changed { contacts, deleted } => {
                 let contacts = contacts.iter().map(|(contact, _)| contact.map_id(&resolve));
-                Arc::new(Identity::from_sorted(contacts.collect()))
+                let deleted = deleted.iter().map(|contact| contact.map_id(&resolve));
+                Arc::new(Identity::from_sorted(contacts.collect()).with_deleted(deleted.collect()))
             }
         };
         Self { identity, joined: None }
@@ -209,13 +215,13 @@ impl ResolvedIdentity {
     fn state(&mut self, planned: &PlannedIdentity, answer: &PlannedAnswer) -> IdentityState {
         match planned {
             // An identity only grows, so with all of its contacts it is the last one.
-            PlannedIdentity::Changed(contacts) if contacts.len() > answer.contact_count => {
+            PlannedIdentity::Changed { contacts, .. } if contacts.len() > answer.contact_count => {
                 let joined = || contacts.iter().map(|(_, joined)| *joined).collect();
                 let joined = Arc::clone(self.joined.get_or_insert_with(joined));
                 let after = (answer.places.clone(), answer.step);
                 IdentityState::after_step(Arc::clone(&self.identity), joined, answer.contact_count, after)
             }
-            PlannedIdentity::Changed(_) | PlannedIdentity::Unchanged(_) => Arc::clone(&self.identity).into(),
+            PlannedIdentity::Changed { .. } | PlannedIdentity::Unchanged(_) => Arc::clone(&self.identity).into(),
         }
     }
 }

@@ -239,7 +239,7 @@ impl<'a> Planner<'a> {
         touched.sort();
         self.new_identifiers.sort();
         let identities = self.drafts.into_iter().map(|slot| match slot {
-            Slot::Draft(draft) => Some(draft.into_planned(&places)),
+            Slot::Draft(draft) => Some(draft.into_planned(&places, updated_at, &self.new_contacts)),
             Slot::AbsorbedBy(_) => None,
         });
         Plan {

@@ -8,7 +8,8 @@ use super::observation::Observation;
 /// The identities of one consistent read, and the owner of each identifier.
 ///
 /// An identity owns the identifiers that its live contacts carry. To plan an observation, the snapshot must hold every
-/// identity that owns one of its identifiers.
+/// identity that owns one of its identifiers. A snapshot of a [read by version](super::Copies) knows only the owners of
+/// the identifiers that were asked for: it answers observations, and none is planned with it.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
     identities: Vec<Arc<Identity>>,
@@ -29,6 +30,11 @@ impl Snapshot {
                 owners.insert(identifier.clone(), index);
             }
         }
+        Self { identities, owners }
+    }
+
+    /// Returns a snapshot that knows the owners of these identifiers alone. Each is the index of an identity.
+    pub(super) fn from_owners(identities: Vec<Arc<Identity>>, owners: HashMap<Identifier, usize>) -> Self {
         Self { identities, owners }
     }
 

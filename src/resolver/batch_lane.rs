@@ -15,11 +15,12 @@ use std::time::Instant;
 use tokio::sync::{Mutex, mpsc};
 
 use super::admission::Permit;
+use super::identity_reader::Matched;
 use super::job::{BatchId, Job, ReplyReceiver};
 use super::panic_guard::Worker;
-use super::read_lane::{Matched, ReadLane};
+use super::read_lane::ReadLane;
 use super::read_queue::LookupGroup;
-use crate::domain::{Identifier, Identity, Observation, Snapshot};
+use crate::domain::{Identifier, Identity, Observation};
 use crate::store::Store;
 
 /// Returns the jobs of a batch and the receivers of their replies.
@@ -73,8 +74,7 @@ impl<S: Store> BatchLane<S> {
             while let Some(job) = jobs.next_if(|job| group.has_room_for(job)) {
                 group.push(job);
             }
-            let may_answer =
-                |job: &Job, read: &Snapshot, matched: Matched<'_>| pending.may_answer(&job.observation, read, matched);
+            let may_answer = |job: &Job, matched: Matched<'_>| pending.may_answer(&job.observation, matched);
             self.reader.read(group.jobs, may_answer).await;
         }
     }
@@ -87,8 +87,8 @@ struct PendingIdentifiers(HashSet<Identifier>);
 impl PendingIdentifiers {
     /// Returns whether the read may answer the next observation of the batch with the identity that it matched. If not,
     /// the observation goes to the write lanes, so its identifiers are added.
-    fn may_answer(&mut self, observation: &Observation, read: &Snapshot, matched: Matched<'_>) -> bool {
-        let may_answer = matched.is_some_and(|identity| !self.has_any_of(identity, read));
+    fn may_answer(&mut self, observation: &Observation, matched: Matched<'_>) -> bool {
+        let may_answer = matched.is_some_and(|identity| !self.has_any_of(identity));
         if !may_answer {
             self.0.extend(observation.identifiers().iter().cloned());
         }
@@ -97,10 +97,9 @@ impl PendingIdentifiers {
 
     /// Goes through the fewer: the pending identifiers, or those of the identity. Many items may be about one identity
     /// of 10,000 contacts.
-    fn has_any_of(&self, identity: &Arc<Identity>, read: &Snapshot) -> bool {
+    fn has_any_of(&self, identity: &Identity) -> bool {
         if self.0.len() <= identity.contacts().len() {
-            let is_owner = |owner: &Arc<Identity>| Arc::ptr_eq(owner, identity);
-            return self.0.iter().any(|identifier| read.owner_of(identifier).is_some_and(is_owner));
+            return self.0.iter().any(|identifier| identity.owns(identifier));
         }
         let mut owned = identity.contacts().iter().flat_map(|contact| contact.identifiers.iter());
         owned.any(|identifier| self.0.contains(identifier))
@@ -110,7 +109,7 @@ impl PendingIdentifiers {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{Contact, ContactId, IdentifierKind, Link, Timestamp};
+    use crate::domain::{Contact, ContactId, IdentifierKind, Link, Snapshot, Timestamp};
 
     fn identifier(value: &str) -> Identifier {
         let kind = if value.contains('@') { IdentifierKind::Email } else { IdentifierKind::Phone };
@@ -128,7 +127,7 @@ mod tests {
 
     fn may_answer(pending: &mut PendingIdentifiers, values: &[&str], by: &Snapshot) -> bool {
         let observation = observation(values);
-        pending.may_answer(&observation, by, by.matched(&observation))
+        pending.may_answer(&observation, by.matched(&observation))
     }
 
     #[test]
@@ -186,7 +185,7 @@ mod tests {
     fn what_a_read_does_not_match_is_ahead() {
         let mut pending = PendingIdentifiers::default();
         let snapshot = Snapshot::new(vec![known(1, &["a@x", "1"])]);
-        assert!(!pending.may_answer(&observation(&["a@x"]), &snapshot, None));
+        assert!(!pending.may_answer(&observation(&["a@x"]), None));
         assert!(!may_answer(&mut pending, &["1"], &snapshot));
     }
 }

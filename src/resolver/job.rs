@@ -9,7 +9,7 @@ use super::deadline::has_passed;
 use super::error::IdentifyError;
 use super::large_identities::LargeRoot;
 use crate::domain::{Answer, Identifier, Identity, Observation, Outcome};
-use crate::store::StoreError;
+use crate::store::{Epoch, StoreError};
 
 /// One request on its way through the lanes.
 #[derive(Debug)]
@@ -21,6 +21,10 @@ pub(super) struct Job {
     pub(super) owners: Vec<Arc<Identity>>,
     /// The identifiers that had an owner at the read.
     pub(super) owned: Vec<Identifier>,
+    /// The epoch of that read ([`Store::epoch`](crate::store::Store::epoch)).
+    pub(super) epoch: Option<Epoch>,
+    /// When the contacts of the owners were read, at the earliest: they can be copies from the cache.
+    pub(super) read_at: Option<tokio::time::Instant>,
     /// The batch that it belongs to.
     pub(super) batch: Option<BatchId>,
     /// The large identity that the job is about, if it is known. Of the jobs about others, it shares a statement only
@@ -50,9 +54,9 @@ impl Job {
     /// Returns a new job, and the receiver of its reply.
     pub(super) fn new(observation: Observation, deadline: Instant, permit: Permit) -> (Self, ReplyReceiver) {
         let (reply, receiver) = oneshot::channel();
-        let (owners, owned, batch, large) = Default::default();
+        let (owners, owned, batch, large, epoch, read_at) = Default::default();
         let queued = tokio::time::Instant::now();
-        (Self { observation, deadline, reply, owners, owned, batch, large, queued, permit }, receiver)
+        (Self { observation, deadline, reply, owners, owned, epoch, read_at, batch, large, queued, permit }, receiver)
     }
 
     /// Returns whether the caller still waits. A job without a waiting caller must not cost a statement.

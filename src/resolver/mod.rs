@@ -15,6 +15,7 @@
 //! | `queue_delay`, `fair_share` | how many, by how long they wait; and whose |
 //! | `large_identities` | which jobs must not share a statement with others |
 //! | `read_queue`, `read_lane` | groups of requests, and the look-up that answers known customers |
+//! | `identity_reader`, `cache` | reads by version, and the copies in memory that they compare |
 //! | `batch_lane` | the look-up of batches, whose order matters |
 //! | `write_queue`, `key_reservation` | which requests may run side by side |
 //! | `write_lane` | retries, splits and lock waits |
@@ -29,18 +30,20 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Mutex, Semaphore, mpsc, watch};
 
 use crate::domain::{Answer, Observation};
-use crate::settings::QueueSettings;
+use crate::settings::{CacheSettings, QueueSettings};
 use crate::store::{Store, StoreError};
 
 mod admission;
 mod backoff;
 mod batch_lane;
+mod cache;
 mod caller;
 mod database_health;
 mod deadline;
 mod error;
 mod fair_share;
 mod identify;
+mod identity_reader;
 mod job;
 mod key_reservation;
 mod large_identities;
@@ -60,8 +63,10 @@ pub use identify::{Admitted, Answers, Identify};
 
 use admission::{Admission, Permit};
 use batch_lane::{BatchLane, batch_jobs};
+use cache::IdentityCache;
 use database_health::DatabaseHealth;
 use deadline::{deadline_after, has_passed};
+use identity_reader::IdentityReader;
 use job::{Job, ReplyReceiver};
 use large_identities::LargeIdentities;
 use panic_guard::catch_panic;
@@ -104,12 +109,18 @@ struct Lanes {
 
 impl Resolver {
     /// Starts the lanes over a store, on the current tokio runtime.
-    pub fn start<S: Store>(store: S, settings: QueueSettings) -> Self {
-        Self::start_after(Ok(()), store, settings)
+    pub fn start<S: Store>(store: S, settings: QueueSettings, cache: CacheSettings) -> Self {
+        Self::start_after(Ok(()), store, settings, cache)
     }
 
     /// Starts the lanes over a store that was pinged, so that the first probe hears the truth.
-    pub fn start_after<S: Store>(ping: Result<(), StoreError>, store: S, settings: QueueSettings) -> Self {
+    pub fn start_after<S: Store>(
+        ping: Result<(), StoreError>,
+        store: S,
+        settings: QueueSettings,
+        cache: CacheSettings,
+    ) -> Self {
+        let cache = IdentityCache::new(&cache);
         let (to_write, write_queue) = mpsc::unbounded_channel();
         let database = DatabaseHealth::new();
         database.record_ping(ping);
@@ -122,7 +133,7 @@ impl Resolver {
             let read_queue = Arc::new(Mutex::new(ReadQueue::new(read_queue)));
             let batch_queue = Arc::new(Mutex::new(batch_queue));
             let read_lane = || ReadLane {
-                store: store.clone(),
+                reader: IdentityReader { store: store.clone(), cache: cache.clone() },
                 queue: Arc::clone(&read_queue),
                 to_write: to_write.clone(),
                 database: database.clone(),
@@ -146,6 +157,7 @@ impl Resolver {
             database: database.clone(),
             admission: admission.clone(),
             recent: RecentIdentifiers::default(),
+            cache: cache.clone(),
             lock_waits: Arc::new(Semaphore::new(MAX_LOCK_WAITS)),
             max_contacts: settings.max_contacts,
         };

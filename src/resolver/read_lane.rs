@@ -9,45 +9,29 @@ use super::admission::Admission;
 use super::backoff::{MAX_UNAVAILABLE_ATTEMPTS, jittered_pause};
 use super::database_health::DatabaseHealth;
 use super::error::IdentifyError;
+use super::identity_reader::{IdentityReader, Matched, ReadResult};
 use super::job::{Job, queued, reply_error, sorted_identifiers};
 use super::large_identities::{LargeIdentities, LargeRoot, is_large};
 use super::panic_guard::{Worker, catch_panic};
 use super::queue_delay::Queue;
 use super::read_queue::{ReadQueue, ReadyLookup};
-use crate::domain::{Identifier, Identity, Observation, Snapshot};
-use crate::store::{LookupResult, Store, StoreError};
+use crate::domain::{Identifier, Identity, Snapshot};
+use crate::store::{Store, StoreError};
+
+/// From so many known requests on, a statement for them alone is cheaper than to read them with the others.
+const WORTH_A_STATEMENT: usize = 4;
 
 /// One of the lanes that share a read queue. It runs one look-up at a time.
 pub(super) struct ReadLane<S> {
-    pub(super) store: S,
+    pub(super) reader: IdentityReader<S>,
     pub(super) queue: Arc<Mutex<ReadQueue>>,
     pub(super) to_write: mpsc::UnboundedSender<Job>,
     pub(super) database: DatabaseHealth,
     pub(super) admission: Admission,
     pub(super) large: LargeIdentities,
-    /// Held for each look-up of a large identity: one at a time.
+    /// Held while the contacts of a large identity are read: one at a time.
     pub(super) large_turn: Arc<Mutex<()>>,
 }
-
-/// The result of a look-up for a group of jobs.
-struct ReadResult {
-    snapshot: Snapshot,
-    /// See [`LookupResult`].
-    is_latest: bool,
-}
-
-impl ReadResult {
-    /// Returns the identity that answers the observation, if the answer needs no write and no further read.
-    ///
-    /// It skips an identity that was read without its root: such a read was seen on a MySQL cluster
-    /// (docs/reliability.md).
-    fn matched(&self, observation: &Observation) -> Matched<'_> {
-        self.snapshot.matched(observation).filter(|identity| self.is_latest && identity.missing_root().is_none())
-    }
-}
-
-/// The identity that would answer a job, if there is one.
-pub(super) type Matched<'a> = Option<&'a Arc<Identity>>;
 
 /// Returns whether all jobs are known to be about the same large identity.
 fn are_about_one_large(jobs: &[Job]) -> bool {
@@ -61,7 +45,15 @@ impl<S: Store> Worker for ReadLane<S> {
             if lookup.group.large().is_none() {
                 self.admission.record_waits(Queue::Read, queued(&lookup.group.jobs));
             }
-            self.read(lookup.group.jobs, |_, _, _| true).await;
+            // What the cache knows does not wait for what it does not know: these are requests without an order.
+            let is_known = |job: &Job| self.reader.has_all(job.identifiers());
+            let (known, mut others): (Vec<Job>, Vec<Job>) = lookup.group.jobs.into_iter().partition(is_known);
+            if known.len() < WORTH_A_STATEMENT && !others.is_empty() {
+                others.extend(known);
+                self.read(others, |_, _| true).await;
+            } else {
+                tokio::join!(self.read(known, |_, _| true), self.read(others, |_, _| true));
+            }
             drop(lookup.turn);
         }
     }
@@ -72,14 +64,16 @@ impl<S: Store> ReadLane<S> {
         self.queue.lock().await.next().await
     }
 
-    /// Looks up all identifiers of these jobs in one statement, then answers each job or sends it to the write lanes.
+    /// Looks up all identifiers of these jobs together, then answers each job or sends it to the write lanes.
     ///
     /// It answers a job if one identity owns all of its identifiers, the read has the latest state, and `may_answer`
-    /// agrees. The other jobs go to the write lanes in order. When the database rejects the statement, the group is
-    /// halved until the faulty job is alone, so that it does not fail its neighbours. When the statement is too slow,
-    /// each job is looked up alone: halves would each be as slow. Jobs about one large identity are slow together.
-    pub(super) async fn read(&self, jobs: Vec<Job>, mut may_answer: impl FnMut(&Job, &Snapshot, Matched<'_>) -> bool) {
-        let mut groups = vec![jobs];
+    /// agrees. All answers are from one moment ([`IdentityReader`]). The other jobs go to the write lanes in order.
+    ///
+    /// When the database rejects the statement, the group is halved until the faulty job is alone, so that it does not
+    /// fail its neighbours. When the statement is too slow, each job is looked up alone: halves would each be as slow.
+    /// Jobs about one large identity are slow together.
+    pub(super) async fn read(&self, jobs: Vec<Job>, mut may_answer: impl FnMut(&Job, Matched<'_>) -> bool) {
+        let mut groups = if jobs.is_empty() { Vec::new() } else { vec![jobs] };
         let mut too_slow: Vec<(LargeRoot, StoreError)> = Vec::new();
         while let Some(mut jobs) = groups.pop() {
             let is_about = |root| jobs.iter().all(|job| self.large.find(job.identifiers()) == Some(root));
@@ -92,10 +86,10 @@ impl<S: Store> ReadLane<S> {
                     self.note_large(&jobs, &result.snapshot);
                     for job in jobs {
                         let matched = result.matched(&job.observation);
-                        let may_answer = may_answer(&job, &result.snapshot, matched);
+                        let may_answer = may_answer(&job, matched);
                         match matched.filter(|_| may_answer) {
                             Some(identity) => job.reply_matched(identity),
-                            None => self.send_to_write(job, &result.snapshot),
+                            None => self.send_to_write(job, &result),
                         }
                     }
                 }
@@ -146,15 +140,14 @@ impl<S: Store> ReadLane<S> {
         loop {
             jobs.retain(Job::is_wanted);
             if jobs.is_empty() {
-                return Ok(ReadResult { snapshot: Snapshot::new(Vec::new()), is_latest: true });
+                return Ok(ReadResult::empty());
             }
             let identifiers = sorted_identifiers(jobs, |_, _| true);
             let is_large = jobs.iter().any(|job| job.large.is_some());
-            let _turn = if is_large { Some(self.large_turn.lock().await) } else { None };
-            match catch_panic(self.store.find_identities(&identifiers)).await {
-                Ok(LookupResult { identities, is_latest }) => {
+            match self.read_identities(&identifiers, is_large).await {
+                Ok(result) => {
                     self.database.record_reachable();
-                    return Ok(ReadResult { snapshot: Snapshot::new(identities), is_latest });
+                    return Ok(result);
                 }
                 Err(StoreError::LostRace(_)) => {
                     sleep(jittered_pause(lost_races)).await;
@@ -172,12 +165,23 @@ impl<S: Store> ReadLane<S> {
         }
     }
 
+    async fn read_identities(&self, identifiers: &[Identifier], is_large: bool) -> Result<ReadResult, StoreError> {
+        if let Some(result) = catch_panic(self.reader.validate(identifiers)).await? {
+            return Ok(result);
+        }
+        let _turn = if is_large { Some(self.large_turn.lock().await) } else { None };
+        catch_panic(self.reader.read(identifiers, is_large)).await
+    }
+
     /// Sends a job to the write lanes, with the owners that the read found.
-    fn send_to_write(&self, mut job: Job, snapshot: &Snapshot) {
+    fn send_to_write(&self, mut job: Job, read: &ReadResult) {
+        let snapshot = &read.snapshot;
         let identifiers = job.identifiers().iter();
         job.owned = identifiers.filter(|identifier| snapshot.owns(identifier)).cloned().collect();
         job.owners = snapshot.owners_of(&job.observation);
         job.large = job.owners.iter().filter(|owner| is_large(owner)).map(|owner| owner.root()).min();
+        job.epoch = read.epoch;
+        job.read_at = job.owners.iter().map(|owner| read.time_of(owner)).min();
         job.queued = Instant::now();
         if let Err(mpsc::error::SendError(job)) = self.to_write.send(job) {
             job.reply(Err(IdentifyError::Internal));

@@ -10,15 +10,16 @@
 //! A row that somebody else keeps locked delays only the jobs that need it. Those jobs leave the lane and wait beside
 //! it. They keep their reservation, so no later job overtakes them.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{Mutex, Semaphore};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::admission::Admission;
 use super::backoff::{MAX_UNAVAILABLE_ATTEMPTS, jittered_pause};
+use super::cache::{IdentityCache, ReadAt};
 use super::database_health::DatabaseHealth;
 use super::job::{Job, queued, reply_error, sorted_identifiers};
 use super::key_reservation::{Key, KeyReservation, keys_of};
@@ -28,7 +29,7 @@ use super::queue_delay::Queue;
 use super::recent_identifiers::RecentIdentifiers;
 use super::write_queue::WriteQueue;
 use super::write_transaction::{Committed, TransactionError, TransactionInput, roots_to_lock, run_transaction};
-use crate::domain::{ContactId, Identity};
+use crate::domain::{ContactId, Identifier, Identity};
 use crate::store::{Store, StoreError};
 
 /// How often a transaction starts over before the log says so. Races end much sooner.
@@ -52,6 +53,7 @@ pub(super) struct WriteLane<S> {
     pub(super) database: DatabaseHealth,
     pub(super) admission: Admission,
     pub(super) recent: RecentIdentifiers,
+    pub(super) cache: IdentityCache,
     /// Has [`MAX_LOCK_WAITS`] permits.
     pub(super) lock_waits: Arc<Semaphore>,
     /// Maximum contacts of an identity.
@@ -76,6 +78,26 @@ impl<S: Store> Worker for WriteLane<S> {
     }
 }
 
+impl<S: Store> WriteLane<S> {
+    /// Keeps copies of the identities as the transaction left them. `read_at` says when the copies were read that it
+    /// started from.
+    fn keep_copies(&self, jobs: &[Job], committed: &Committed, read_at: &HashMap<ContactId, Instant>) {
+        let Some(epoch) = committed.epoch.filter(|_| self.cache.is_on()) else { return };
+        let mut asked: BTreeMap<ContactId, (&Arc<Identity>, Vec<&Identifier>)> = BTreeMap::new();
+        for (job, answer) in jobs.iter().zip(&committed.answers) {
+            let Ok(answer) = answer else { continue };
+            let identity = answer.identity.list();
+            asked.entry(identity.root()).or_insert((identity, Vec::new())).1.extend(job.identifiers());
+        }
+        for (identity, asked) in asked.into_values() {
+            // A merge is as old as the oldest of the identities that it joined.
+            let sources = identity.contacts().iter().filter_map(|contact| read_at.get(&contact.id).copied());
+            let time = sources.fold(committed.begun, Instant::min);
+            self.cache.put(identity, ReadAt { epoch, time }, asked);
+        }
+    }
+}
+
 /// What is known of a group of jobs while its parts are resolved.
 struct Group<'a, S> {
     lane: &'a WriteLane<S>,
@@ -88,10 +110,13 @@ impl<S: Store> Group<'_, S> {
     /// does not wait with them.
     async fn resolve(&mut self, mut jobs: Vec<Job>) -> Vec<Job> {
         let lane = self.lane;
-        let read_before: Vec<_> = jobs.iter().flat_map(|job| job.owners.iter().cloned()).collect();
+        let epoch = lane.store.epoch();
+        let mut read_at = oldest_reads(&jobs);
+        let of_epoch = jobs.iter().filter(|job| job.epoch == epoch);
         let mut input = TransactionInput {
-            roots: roots_to_lock(&read_before),
-            read_before,
+            roots: roots_to_lock(jobs.iter().flat_map(|job| &job.owners)),
+            read_before: of_epoch.flat_map(|job| job.owners.iter().cloned()).collect(),
+            epoch,
             identifiers: lane.recent.owned_identifiers(&jobs),
             is_after_duplicate: false,
             max_contacts: lane.max_contacts,
@@ -103,9 +128,11 @@ impl<S: Store> Group<'_, S> {
                 return jobs;
             }
             match catch_panic(run_transaction(&lane.store, &jobs, &input)).await {
-                Ok(Committed { answers, new_identifiers }) => {
-                    lane.recent.push(new_identifiers);
+                Ok(committed) => {
                     lane.database.record_reachable();
+                    lane.keep_copies(&jobs, &committed, &read_at);
+                    let Committed { answers, new_identifiers, .. } = committed;
+                    lane.recent.push(new_identifiers);
                     let answers = answers.into_iter().map(|answer| answer.map_err(Into::into));
                     jobs.into_iter().zip(answers).for_each(|(job, answer)| job.reply(answer));
                     return Vec::new();
@@ -161,6 +188,7 @@ impl<S: Store> Group<'_, S> {
                 tracing::warn!(failures, jobs = jobs.len(), "a transaction starts over again and again");
             }
             input.read_before.clear();
+            read_at.clear();
             input.identifiers = sorted_identifiers(&jobs, |_, _| true);
         }
     }
@@ -257,6 +285,18 @@ impl<S: Store> WriteLane<S> {
             jobs.extend(blocked);
         }
     }
+}
+
+/// Returns when the identities that the jobs start from were read, by root: the earliest time of each.
+fn oldest_reads(jobs: &[Job]) -> HashMap<ContactId, Instant> {
+    let mut oldest: HashMap<ContactId, Instant> = HashMap::new();
+    for job in jobs {
+        let Some(time) = job.read_at else { continue };
+        for owner in &job.owners {
+            oldest.entry(owner.root()).and_modify(|known| *known = time.min(*known)).or_insert(time);
+        }
+    }
+    oldest
 }
 
 /// Replies to a job that brings nothing new to this identity. Without an identity, returns the job.

@@ -18,7 +18,11 @@
 //!   So an identity with the same `updatedAt` is unchanged. Database engines that check write sets instead of locks see
 //!   the conflict too.
 //! - An operator who deletes a contact by SQL need not write the root row. A deleted root counts as changed. The
-//!   identifiers of a deleted secondary are only taken from it under its root's lock, and that is a change.
+//!   identifiers of a deleted secondary are only taken from it under its root's lock, and that is a change. A
+//!   transaction that starts from a copy of before such a deletion acts as if it came before it: the copy is no older
+//!   than the cache allows.
+//! - A version is compared only with a row on connections that were there when it was read
+//!   ([`Store::epoch`]).
 //! - The primary key protects an identifier without an owner. Two transactions that bring the same new identifier
 //!   cannot both commit: one gets a duplicate key and starts over.
 //! - All transactions lock in the same order: roots by id, then identifiers sorted. So they wait instead of
@@ -41,18 +45,23 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
+use tokio::time::Instant;
+
 use super::job::Job;
 use crate::domain::{
     Answer, ContactId, Identifier, Identity, IdentityTooLarge, Observation, Snapshot, Timestamp, plan,
 };
-use crate::store::{Cause, Store, StoreError, Transaction};
+use crate::store::{Cause, Epoch, Store, StoreError, Transaction};
 
 /// What a transaction starts from.
 pub(super) struct TransactionInput {
     /// The root rows to lock.
     pub(super) roots: BTreeSet<ContactId>,
-    /// Identities from an earlier read. They are current if their root rows were not written since.
+    /// Identities from an earlier read, or copies from the cache. They are current if their root rows were not written
+    /// since.
     pub(super) read_before: Vec<Arc<Identity>>,
+    /// The epoch in which they were read. In another one, they are not used: a version proves nothing then.
+    pub(super) epoch: Option<Epoch>,
     /// The identifiers whose owners must be known. Those without an owner in `read_before` are read under the locks.
     pub(super) identifiers: Vec<Identifier>,
     /// Whether an identifier turned out to have a row although no identity seemed to own it.
@@ -66,6 +75,10 @@ pub(super) struct Committed {
     /// One for each job, in order.
     pub(super) answers: Vec<Result<Answer, IdentityTooLarge>>,
     pub(super) new_identifiers: HashSet<Identifier>,
+    /// The epoch before the transaction began.
+    pub(super) epoch: Option<Epoch>,
+    /// From before the transaction began.
+    pub(super) begun: Instant,
 }
 
 /// Why a transaction did not commit.
@@ -97,9 +110,11 @@ pub(super) async fn run_transaction<S: Store>(
     jobs: &[Job],
     input: &TransactionInput,
 ) -> Result<Committed, TransactionError> {
+    let (begun, epoch) = (Instant::now(), store.epoch());
     let mut transaction = store.begin().await?;
-    let known = lock_and_read(&mut transaction, input).await?;
-    let newest = known.identities().iter().map(|identity| identity.version()).max();
+    // The connection of the transaction exists by now.
+    let read_before = if store.epoch() == input.epoch { &input.read_before[..] } else { &[] };
+    let LockedIdentities { known, newest } = lock_and_read(&mut transaction, input, read_before).await?;
     if input.is_after_duplicate {
         // Perhaps there was no race: an operator who deletes a contact by SQL leaves the rows of its identifiers.
         let free: Vec<_> = input.identifiers.iter().filter(|identifier| !known.owns(identifier)).cloned().collect();
@@ -127,23 +142,36 @@ pub(super) async fn run_transaction<S: Store>(
     })?;
     let answers = plan.answers(&ids);
     let new_identifiers = plan.new_identifiers.into_iter().map(|(identifier, _)| identifier).collect();
-    Ok(Committed { answers, new_identifiers })
+    Ok(Committed { answers, new_identifiers, epoch, begun })
+}
+
+/// What a transaction knows under its locks.
+struct LockedIdentities {
+    /// Every identity that it may concern.
+    known: Snapshot,
+    /// The latest version of these, and of all rows that it has locked.
+    newest: Option<Timestamp>,
 }
 
 /// Locks the roots and returns every identity that the transaction may concern. Reads only what may have changed.
 async fn lock_and_read(
     transaction: &mut impl Transaction,
     input: &TransactionInput,
-) -> Result<Snapshot, TransactionError> {
+    read_before: &[Arc<Identity>],
+) -> Result<LockedIdentities, TransactionError> {
     let mut updated_at = BTreeMap::new();
     if !input.roots.is_empty() {
         updated_at = transaction.lock_contacts(&input.roots).await?;
     }
-    let mut identities = unchanged(&input.read_before, &updated_at);
+    let mut identities = unchanged(read_before, &updated_at);
+    let with_newest = |known: Snapshot, updated_at: &BTreeMap<ContactId, Option<Timestamp>>| {
+        let versions = known.identities().iter().map(|identity| identity.version());
+        LockedIdentities { newest: versions.chain(updated_at.values().copied().flatten()).max(), known }
+    };
     let known = Snapshot::from_shared(identities.values().cloned().collect());
     let missing: Vec<_> = input.identifiers.iter().filter(|identifier| !known.owns(identifier)).cloned().collect();
     if missing.is_empty() {
-        return Ok(known);
+        return Ok(with_newest(known, &updated_at));
     }
     for identity in transaction.find_identities(&missing).await? {
         identities.insert(identity.root(), Arc::new(identity));
@@ -156,7 +184,7 @@ async fn lock_and_read(
     if missing_roots.any(|root| updated_at.contains_key(&root)) {
         return Err(StoreError::LostRace(Cause::new("a row was not read")).into());
     }
-    Ok(Snapshot::from_shared(identities.into_values().collect()))
+    Ok(with_newest(Snapshot::from_shared(identities.into_values().collect()), &updated_at))
 }
 
 /// Returns the rows to lock for these identities. This includes roots that the read did not find.

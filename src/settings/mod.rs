@@ -16,6 +16,7 @@
 //! are computed from several arguments: `DatabaseArgs` and `ListenArgs` beside them do that, in `resolve`.
 
 mod address;
+mod cache;
 mod database;
 mod database_url;
 mod error;
@@ -38,6 +39,7 @@ use std::ffi::OsString;
 use clap::{ArgMatches, Args, Command, Error, FromArgMatches};
 
 pub use address::{InvalidListenAddr, ListenAddr};
+pub use cache::CacheSettings;
 pub use database::DatabaseSettings;
 pub use error::{InvalidSetting, Stop};
 pub use identifiers::{IdentifierSettings, InvalidIdentifiers, Spelling};
@@ -79,10 +81,10 @@ pub(crate) struct Loaded {
 /// [`Stop`] names what is wrong, or holds the help text to print.
 pub(crate) fn load(command: Command, args: impl IntoIterator<Item = OsString>) -> Result<Loaded, Stop> {
     let sources = load::parse(command, args)?;
-    let SettingsArgs { database, listen, identify, limits, queue, logging, config: _ } =
+    let SettingsArgs { database, listen, identify, limits, queue, cache, logging, config: _ } =
         SettingsArgs::from_arg_matches(&sources.matches).map_err(unread)?;
     let (database, listen) = (database.resolve(&sources)?, listen.resolve(&sources));
-    let settings = Settings { database, listen, identify, limits, queue, logging };
+    let settings = Settings { database, listen, identify, limits, queue, cache, logging };
     Ok(Loaded { report: report::report(&settings, &sources), settings, matches: sources.matches })
 }
 

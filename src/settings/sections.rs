@@ -1,5 +1,6 @@
 use std::path::PathBuf;
 
+use super::cache::CacheSettings;
 use super::database::{DatabaseArgs, DatabaseSettings};
 use super::identifiers::IdentifierSettings;
 use super::limits::LimitSettings;
@@ -20,6 +21,8 @@ pub struct Settings {
     pub limits: LimitSettings,
     /// The queue of requests, the size of transactions and of identities.
     pub queue: QueueSettings,
+    /// The cache of identities.
+    pub cache: CacheSettings,
     /// The log.
     pub logging: LogSettings,
 }
@@ -41,6 +44,8 @@ pub(crate) struct SettingsArgs {
     pub(super) limits: LimitSettings,
     #[command(flatten)]
     pub(super) queue: QueueSettings,
+    #[command(flatten)]
+    pub(super) cache: CacheSettings,
     #[command(flatten)]
     pub(super) logging: LogSettings,
 }

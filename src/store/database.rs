@@ -12,9 +12,9 @@ use super::connector::MissingFile;
 use super::error::StoreError;
 use super::pool::{Lease, Pool};
 use super::sql::{Engine, sqlite};
-use super::traits::{LookupResult, MAX_LOOKUP, Store, Transaction};
-use super::{lock, lookup, write};
-use crate::domain::{ContactId, Identifier, Identity, Plan, Timestamp};
+use super::traits::{Epoch, LookupResult, MAX_LOOKUP, Store, Transaction};
+use super::{lock, lookup, versions, write};
+use crate::domain::{ContactId, Identifier, Identity, OwnerRow, Plan, RootRow, Timestamp};
 use crate::settings;
 
 /// MySQL, MariaDB, PostgreSQL or SQLite through SeaORM. Clones share one pool of connections.
@@ -140,6 +140,29 @@ impl Store for Database {
         Ok(LookupResult { identities, is_latest: !lease.is_one_of_several() })
     }
 
+    fn epoch(&self) -> Option<Epoch> {
+        let lease = self.pool.current();
+        (!lease.is_one_of_several()).then(|| lease.epoch())
+    }
+
+    async fn root_rows(&self, roots: &[ContactId]) -> Result<Vec<RootRow>, StoreError> {
+        debug_assert!(roots.len() <= MAX_LOOKUP, "more than one statement is no consistent read");
+        let lease = self.pool.lease().await?;
+        lease.bounded(versions::query_root_rows(lease.connection(), lease.engine(), roots)).await
+    }
+
+    async fn owner_rows(&self, identifiers: &[Identifier]) -> Result<Vec<OwnerRow>, StoreError> {
+        debug_assert!(identifiers.len() <= MAX_LOOKUP, "more than one statement is no consistent read");
+        let lease = self.pool.lease().await?;
+        lease.bounded(versions::query_owner_rows(lease.connection(), lease.engine(), identifiers)).await
+    }
+
+    async fn identities_of(&self, roots: &[ContactId]) -> Result<Vec<Identity>, StoreError> {
+        debug_assert!(roots.len() <= MAX_LOOKUP, "more than one statement is no consistent read");
+        let lease = self.pool.lease().await?;
+        lease.bounded(lookup::query_identities_of(lease.connection(), lease.engine(), roots)).await
+    }
+
     async fn begin(&self) -> Result<DatabaseTransaction, StoreError> {
         let lease = self.pool.lease().await?;
         let transaction = lease.bounded_question(lease.connection().begin_with_options(self.begin_options())).await?;
@@ -190,7 +213,7 @@ impl Transaction for DatabaseTransaction {
     async fn release_orphans(&mut self, identifiers: &[Identifier], at: Timestamp) -> Result<(), StoreError> {
         let release = async {
             let orphans = lookup::query_orphans(&self.transaction, self.lease.engine(), identifiers).await?;
-            write::release(&self.transaction, &orphans, at).await
+            write::release(&self.transaction, self.lease.engine(), &orphans, at).await
         };
         self.lease.bounded_with_lock(release).await
     }

@@ -19,6 +19,8 @@ use crate::domain::{ContactId, Timestamp};
 pub(super) struct LockedRows {
     /// `updatedAt` of each existing row, `None` if it is soft-deleted.
     pub(super) updated_at: BTreeMap<ContactId, Option<Timestamp>>,
+    /// The latest `updatedAt`, also of soft-deleted rows.
+    pub(super) newest: Option<Timestamp>,
     /// The clock, if there was any row. It may be as old as the wait for the locks.
     pub(super) clock: Option<Clock>,
 }
@@ -38,13 +40,14 @@ pub(super) async fn lock(
     engine: Engine,
     ids: &[i64],
 ) -> Result<LockedRows, StoreError> {
-    let mut locked = LockedRows { updated_at: BTreeMap::new(), clock: None };
+    let mut locked = LockedRows { updated_at: BTreeMap::new(), newest: None, clock: None };
     for piece in ids.chunks(MAX_LOOKUP) {
         for row in &connection.query_all(&lock_rows(engine, piece)).await? {
             let id = ContactId(row.try_get_by_index(LockColumn::Id as usize)?);
             let updated_at = moment(row, LockColumn::UpdatedAt as usize)?;
             let updated_at = updated_at.ok_or_else(|| StoreError::Rejected(Cause::new("no updatedAt")))?;
             let deleted_at: Option<NaiveDateTime> = row.try_get_by_index(LockColumn::DeletedAt as usize)?;
+            locked.newest = locked.newest.max(Some(updated_at));
             locked.updated_at.insert(id, deleted_at.is_none().then_some(updated_at));
             locked.clock = Some(Clock::from_row(engine, row, LockColumn::Clock as usize)?);
         }

@@ -5,9 +5,9 @@ use tokio::task::yield_now;
 
 use super::error::StoreError;
 use super::rows::{LookupRow, from_columns, identities_from_rows, moment};
-use super::sql::{Engine, OwnerColumn};
+use super::sql::{Engine, OwnerColumn, lookup_limit};
 use super::traits::MAX_LOOKUP;
-use crate::domain::{Identifier, Identity};
+use crate::domain::{ContactId, Identifier, Identity};
 
 /// After so many rows of one result, other tasks get a turn: an identity can have any number of contacts.
 const ROWS_AT_ONCE: usize = 256;
@@ -18,18 +18,47 @@ pub(super) async fn query_identities(
     engine: Engine,
     identifiers: &[Identifier],
 ) -> Result<Vec<Identity>, StoreError> {
-    let mut rows: Vec<LookupRow> = Vec::new();
+    let mut rows = Vec::new();
     for some in identifiers.chunks(MAX_LOOKUP) {
-        for some_rows in connection.query_all_raw(engine.lookup(some)).await?.chunks(ROWS_AT_ONCE) {
-            if !rows.is_empty() {
-                yield_now().await;
-            }
-            for row in some_rows {
-                rows.push(LookupRow::from_row(engine, row)?);
-            }
+        let found = connection.query_all_raw(engine.lookup(some)).await?;
+        if found.len() < lookup_limit(some.len()) {
+            add_rows(&mut rows, engine, &found, 2).await?;
+        } else {
+            drop(found);
+            add_rows(&mut rows, engine, &connection.query_all_raw(engine.lookup_large(some)).await?, 1).await?;
         }
     }
     Ok(identities_from_rows(rows))
+}
+
+/// Returns the identities of these roots, at most [`MAX_LOOKUP`].
+pub(super) async fn query_identities_of(
+    connection: &impl ConnectionTrait,
+    engine: Engine,
+    roots: &[ContactId],
+) -> Result<Vec<Identity>, StoreError> {
+    let ids: Vec<i64> = roots.iter().map(|root| root.0).collect();
+    let mut rows = Vec::new();
+    add_rows(&mut rows, engine, &connection.query_all_raw(engine.contacts_of(&ids)).await?, 1).await?;
+    Ok(identities_from_rows(rows))
+}
+
+/// Adds the contacts of these rows, each of which has so many.
+async fn add_rows(
+    rows: &mut Vec<LookupRow>,
+    engine: Engine,
+    found: &[QueryResult],
+    contacts: usize,
+) -> Result<(), StoreError> {
+    for some in found.chunks(ROWS_AT_ONCE) {
+        if !rows.is_empty() {
+            yield_now().await;
+        }
+        for row in some {
+            LookupRow::add(rows, engine, row, contacts)?;
+        }
+    }
+    Ok(())
 }
 
 /// An `Identifier` row whose contact is gone, is soft-deleted, or does not hold the identifier.

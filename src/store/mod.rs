@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | `traits` | [`Store`] and [`Transaction`]: what the resolver needs of a database |
 //! | `database` | [`Database`]: both traits on MySQL, MariaDB, PostgreSQL and SQLite |
-//! | `lookup`, `lock`, `write`, `rows` | the statements of the hot path and their rows |
+//! | `lookup`, `versions`, `lock`, `write`, `rows` | the statements of the hot path and their rows |
 //! | `sql/` | one file a database: SQL, error codes, session settings, server role, migration lock |
 //! | `pool`, `pool_generation` | connections, and when they are replaced |
 //! | `servers`, `connector`, `driver_options`, `server_role` | which server they lead to |
@@ -41,6 +41,7 @@ mod servers;
 mod sql;
 mod statements;
 mod traits;
+mod versions;
 mod write;
 
 pub use connect_error::ConnectError;
@@ -48,4 +49,4 @@ pub use database::{Database, DatabaseTransaction};
 pub use error::{Cause, Outage, StoreError};
 pub use migrate::{MigrateError, MigrationStatus};
 pub use schema::ForeignSchema;
-pub use traits::{LookupResult, MAX_LOOKUP, Store, Transaction};
+pub use traits::{Epoch, LookupResult, MAX_LOOKUP, Store, Transaction};

@@ -29,6 +29,7 @@ use super::pool_generation::PoolGeneration;
 use super::server_role::ServerRole;
 use super::servers::Servers;
 use super::sql::Engine;
+use super::traits::Epoch;
 use super::{classify, probe};
 use crate::settings;
 
@@ -121,6 +122,11 @@ pub(super) struct Lease {
 impl Lease {
     pub(super) fn connection(&self) -> &DatabaseConnection {
         &self.generation.connected.connection
+    }
+
+    /// The epoch of the connections.
+    pub(super) fn epoch(&self) -> Epoch {
+        self.generation.epoch()
     }
 
     pub(super) fn engine(&self) -> Engine {

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::connector::Connected;
 use super::error::{ConnectionState, StoreError};
+use super::traits::Epoch;
 
 /// The pool is replaced after so many statements without an answer or a connection. A single one may be chance.
 const MAX_FAILURES: u32 = 3;
@@ -21,6 +22,8 @@ const LATELY: Duration = Duration::from_secs(3);
 #[derive(Debug)]
 pub(super) struct PoolGeneration {
     pub(super) connected: Connected,
+    /// Rises from one generation of a pool to the next.
+    number: u64,
     health: GenerationHealth,
 }
 
@@ -44,7 +47,13 @@ struct Failures {
 
 impl PoolGeneration {
     pub(super) fn new(connected: Connected) -> Arc<Self> {
-        Arc::new(Self { connected, health: GenerationHealth::new() })
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        Arc::new(Self { connected, number: NEXT.fetch_add(1, Relaxed), health: GenerationHealth::new() })
+    }
+
+    /// The epoch of these connections.
+    pub(super) fn epoch(&self) -> Epoch {
+        Epoch { generation: self.number, connections: self.connected.findings.connections_made() }
     }
 
     /// Whether these connections must be replaced after this error.

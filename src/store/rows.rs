@@ -99,28 +99,44 @@ pub(super) fn check_is_primary(engine: Engine, row: &QueryResult, position: usiz
     if is_read_only { Err(StoreError::read_only()) } else { Ok(()) }
 }
 
-/// A row of [`Engine::lookup`]: a contact, and whether it is live.
+/// A contact in a row of [`Engine::lookup`] or [`Engine::lookup_large`], and whether it is live.
 pub(super) struct LookupRow {
     contact: Contact,
     is_live: bool,
 }
 
 impl LookupRow {
-    /// Reads a row. Fails if its server takes no writes.
-    pub(super) fn from_row(engine: Engine, row: &QueryResult) -> Result<Self, StoreError> {
-        let moment = |column: LookupColumn| moment(row, column as usize);
-        check_is_primary(engine, row, LookupColumn::ReadOnly as usize)?;
-        let linked: Option<i64> = row.try_get_by_index(LookupColumn::LinkedId as usize)?;
-        let email = row.try_get_by_index(LookupColumn::Email as usize)?;
-        let phone = row.try_get_by_index(LookupColumn::PhoneNumber as usize)?;
+    /// Adds the contacts of a row, which has so many. Fails if its server takes no writes.
+    pub(super) fn add(
+        rows: &mut Vec<Self>,
+        engine: Engine,
+        row: &QueryResult,
+        contacts: usize,
+    ) -> Result<(), StoreError> {
+        let width = LookupColumn::End as usize;
+        check_is_primary(engine, row, contacts * width)?;
+        for first in (0..contacts).map(|contact| contact * width) {
+            rows.extend(Self::from_columns(row, first)?);
+        }
+        Ok(())
+    }
+
+    /// The contact whose columns begin at this position. `None` if it has no id: there is none.
+    fn from_columns(row: &QueryResult, first: usize) -> Result<Option<Self>, StoreError> {
+        let at = |column: LookupColumn| first + column as usize;
+        let Some(id) = row.try_get_by_index::<Option<i64>>(at(LookupColumn::Id))? else { return Ok(None) };
+        let moment = |column: LookupColumn| moment(row, at(column));
+        let linked: Option<i64> = row.try_get_by_index(at(LookupColumn::LinkedId))?;
+        let email = row.try_get_by_index(at(LookupColumn::Email))?;
+        let phone = row.try_get_by_index(at(LookupColumn::PhoneNumber))?;
         let contact = Contact {
-            id: ContactId(row.try_get_by_index(LookupColumn::Id as usize)?),
+            id: ContactId(id),
             identifiers: from_columns(email, phone).into(),
             link: linked.map_or(Link::Primary, |primary| Link::SecondaryOf(ContactId(primary))),
             created_at: moment(LookupColumn::CreatedAt)?.ok_or_else(|| rejected("no createdAt"))?,
             updated_at: moment(LookupColumn::UpdatedAt)?.ok_or_else(|| rejected("no updatedAt"))?,
         };
-        Ok(Self { contact, is_live: moment(LookupColumn::DeletedAt)?.is_none() })
+        Ok(Some(Self { contact, is_live: moment(LookupColumn::DeletedAt)?.is_none() }))
     }
 
     /// The id by which the contact's identity is found.

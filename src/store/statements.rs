@@ -36,7 +36,11 @@ fn hot_path(
     let backend = engine.backend();
     Ok(vec![
         ("lookup", engine.lookup(identifiers)),
+        ("lookup of large identities", engine.lookup_large(identifiers)),
         ("owners", engine.owners(identifiers)),
+        ("root rows", engine.root_rows(&ids)),
+        ("owner rows", engine.owner_rows(identifiers)),
+        ("contacts of roots", engine.contacts_of(&ids)),
         ("lock", StatementBuilder::build(&lock::lock_rows(engine, &ids), &backend)),
         ("touch", StatementBuilder::build(&write::touch_rows(&ids, now), &backend)),
         ("move secondaries", engine.move_secondaries(&links, now)),

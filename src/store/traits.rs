@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::error::StoreError;
-use crate::domain::{ContactId, Identifier, Identity, Plan, Timestamp};
+use crate::domain::{ContactId, Identifier, Identity, OwnerRow, Plan, RootRow, Timestamp};
 
 /// Maximum identifiers of one [`Store::find_identities`]: the longest list of keys that one statement has.
 ///
@@ -25,6 +25,19 @@ pub struct LookupResult {
     pub is_latest: bool,
 }
 
+/// Which connections a store had, by number. It rises with every connection that the store makes, before the first
+/// statement of that connection.
+///
+/// A new connection can lead to another server, or to one that was started again. It may lack the last commits that
+/// others showed. So what was read or written in one epoch proves nothing in a later one, and versions can come again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Epoch {
+    /// How often all connections were replaced.
+    pub generation: u64,
+    /// How many connections were made since.
+    pub connections: u64,
+}
+
 /// A place that keeps contacts, shared by all tasks.
 pub trait Store: Clone + Send + Sync + 'static {
     /// A writing transaction. Dropping it rolls it back.
@@ -37,6 +50,23 @@ pub trait Store: Clone + Send + Sync + 'static {
         &self,
         identifiers: &[Identifier],
     ) -> impl Future<Output = Result<LookupResult, StoreError>> + Send;
+
+    /// Returns the present epoch, or `None` if what one server says now is no proof: it is one of several that take
+    /// writes (see [`LookupResult::is_latest`]).
+    ///
+    /// Two statements saw one server, and each saw all that was committed before it began, if the epoch was the same
+    /// before the first and after the second.
+    fn epoch(&self) -> Option<Epoch>;
+
+    /// Returns the rows of these contacts (at most [`MAX_LOOKUP`]) that exist. It is one consistent read.
+    fn root_rows(&self, roots: &[ContactId]) -> impl Future<Output = Result<Vec<RootRow>, StoreError>> + Send;
+
+    /// Returns the rows of these identifiers (at most [`MAX_LOOKUP`]) that name a contact which exists. It is one
+    /// consistent read.
+    fn owner_rows(&self, identifiers: &[Identifier]) -> impl Future<Output = Result<Vec<OwnerRow>, StoreError>> + Send;
+
+    /// Returns the identities of these roots (at most [`MAX_LOOKUP`]). It is one consistent read.
+    fn identities_of(&self, roots: &[ContactId]) -> impl Future<Output = Result<Vec<Identity>, StoreError>> + Send;
 
     /// Begins a transaction. Each of its statements sees what was committed before that statement.
     fn begin(&self) -> impl Future<Output = Result<Self::Transaction, StoreError>> + Send;
@@ -87,7 +117,8 @@ pub trait Transaction: Send {
     ) -> impl Future<Output = Result<Vec<Identity>, StoreError>> + Send;
 
     /// Deletes the `Identifier` rows of these identifiers whose contact does not hold them (any more): mostly deleted
-    /// contacts. This changes the identities of those contacts, so their root rows get `at` as `updatedAt`.
+    /// contacts. This changes the identities of those contacts, so their root rows get `at` as `updatedAt`, or a later
+    /// time: it is always later than what they had.
     fn release_orphans(
         &mut self,
         identifiers: &[Identifier],

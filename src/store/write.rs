@@ -12,6 +12,7 @@ use sea_orm::{
 use super::entity::contact::{self, Column, LinkPrecedence};
 use super::entity::{contact_merge, identifier};
 use super::error::{Cause, StoreError};
+use super::lock;
 use super::lookup::Orphan;
 use super::rows::{precedence, to_columns, to_naive};
 use super::sql::{Engine, mariadb, padded_ids};
@@ -291,16 +292,21 @@ pub(super) fn touch_rows(ids: &[i64], updated_at: NaiveDateTime) -> UpdateStatem
 }
 
 /// Deletes these rows and writes the rows of their roots: an earlier read of the identities is stale now.
+///
+/// The transaction need not know those identities, so their versions are read here, under a lock: a version only rises.
 pub(super) async fn release(
     connection: &impl ConnectionTrait,
+    engine: Engine,
     orphans: &[Orphan],
     at: Timestamp,
 ) -> Result<(), StoreError> {
+    let roots: BTreeSet<i64> = orphans.iter().filter_map(|orphan| orphan.root).collect();
+    let roots: Vec<i64> = roots.into_iter().collect();
+    let newest = if roots.is_empty() { None } else { lock::lock(connection, engine, &roots).await?.newest };
     for Orphan { identifier, contact, .. } in orphans {
         release_one(connection, identifier.kind().name(), identifier.value().as_bytes(), *contact).await?;
     }
-    let roots: BTreeSet<ContactId> = orphans.iter().filter_map(|orphan| orphan.root.map(ContactId)).collect();
-    touch(connection, &roots.into_iter().collect::<Vec<_>>(), at).await
+    touch(connection, &roots.into_iter().map(ContactId).collect::<Vec<_>>(), at.after(newest)).await
 }
 
 /// Deletes the row of an identifier if this contact owns it: another transaction may have given it a new owner.

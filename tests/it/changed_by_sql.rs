@@ -14,11 +14,36 @@ pub fn register(suite: &mut Suite) {
         the_oldest_left_replaces_a_deleted_primary,
         what_a_deleted_primary_shared_is_found,
         what_a_deleted_secondary_shared_is_found,
+        a_deletion_with_a_later_version_is_seen_at_once,
+        a_deletion_without_one_is_seen_within_the_age_of_the_cache,
+        a_deleted_primary_is_seen_at_once,
+        a_linked_primary_is_seen_at_once,
+        what_is_freed_gives_its_root_a_later_version,
     );
     register!(suite.on(&Backend::SERVERS): what_is_freed_gets_one_owner, what_is_freed_while_somebody_waits);
 }
 
+/// Deletes a contact as docs/operations.md says: with a later `updatedAt` of its primary.
 async fn delete(database: &TestDatabase, id: i64) {
+    let tables = database.raw().await;
+    let transaction = tables.begin().await.unwrap();
+    let contact = query(&transaction, &format!(r#"SELECT "linkedId" FROM "Contact" WHERE "id" = {id}"#)).await;
+    let primary = contact[0].try_get_by_index::<Option<i64>>(0).unwrap().unwrap_or(id);
+    let deletion = format!(r#"UPDATE "Contact" SET "deletedAt" = "createdAt" WHERE "id" = {id}"#);
+    assert_eq!(execute(&transaction, &deletion).await, 1);
+    let later = match database.backend {
+        Backend::Mysql | Backend::Mariadb => "GREATEST(UTC_TIMESTAMP(6), updatedAt + INTERVAL 1 MICROSECOND)",
+        Backend::Postgres => r#"GREATEST(now() AT TIME ZONE 'UTC', "updatedAt" + interval '1 microsecond')"#,
+        Backend::Sqlite => "strftime('%Y-%m-%d %H:%M:%f', 'now', '+0.001 seconds')",
+    };
+    let version = format!(r#"UPDATE "Contact" SET "updatedAt" = {later} WHERE "id" = {primary}"#);
+    assert_eq!(execute(&transaction, &version).await, 1);
+    transaction.commit().await.unwrap();
+    tables.close().await.unwrap();
+}
+
+/// Deletes a contact, and leaves its primary as it is.
+async fn delete_alone(database: &TestDatabase, id: i64) {
     let deleted = update(database, &format!(r#"SET "deletedAt" = "createdAt" WHERE "id" = {id}"#)).await;
     assert_eq!(deleted, 1);
 }
@@ -130,7 +155,7 @@ async fn what_is_freed_while_somebody_waits(database: TestDatabase) {
         waiting.spawn(async move { caller.identify(Api::Grpc, Some(email), Some(phone)).await.unwrap() });
         tokio::time::sleep(Duration::from_millis(150)).await;
     }
-    delete(&database, brought).await;
+    delete_alone(&database, brought).await;
     let new = other.caller().identify(Api::Grpc, Some("b@x.de"), Some("5")).await.unwrap();
     assert_eq!((new.outcome, new.emails.len()), ("created", 1));
     lock.rollback().await.unwrap();
@@ -168,5 +193,109 @@ async fn what_is_freed_gets_one_owner(database: TestDatabase) {
     assert!(query(&tables, owned_twice).await.is_empty());
     tables.close().await.unwrap();
     one.stop().await;
+    other.stop().await;
+}
+
+/// A customer of two contacts, whom two replicas have in memory; the second contact.
+async fn known_to_both(one: &Service, other: &Service) -> i64 {
+    one.caller().identify(Api::Grpc, Some("a@x.de"), Some("1")).await.unwrap();
+    let second = one.caller().identify(Api::Grpc, Some("b@x.de"), Some("1")).await.unwrap().secondaries[0];
+    for service in [one, other] {
+        for _ in 0..2 {
+            let known = service.caller().identify(Api::Grpc, Some("b@x.de"), Some("1")).await.unwrap();
+            assert_eq!((known.outcome, &known.secondaries[..]), ("matched", &[second][..]));
+        }
+    }
+    second
+}
+
+async fn a_deletion_with_a_later_version_is_seen_at_once(database: TestDatabase) {
+    let (one, other) = (Service::start(&database).await, Service::start(&database).await);
+    let second = known_to_both(&one, &other).await;
+    delete(&database, second).await;
+    for service in [&one, &other] {
+        let left = service.caller().identify(Api::Grpc, None, Some("1")).await.unwrap();
+        assert_eq!((left.outcome, &left.secondaries[..]), ("matched", &[][..]));
+    }
+    let freed = one.caller().identify(Api::Grpc, Some("b@x.de"), None).await.unwrap();
+    assert_eq!(freed.outcome, "created");
+    let again = other.caller().identify(Api::Grpc, Some("b@x.de"), None).await.unwrap();
+    assert_eq!((again.outcome, again.primary), ("matched", freed.primary));
+    one.stop().await;
+    other.stop().await;
+}
+
+async fn a_deletion_without_one_is_seen_within_the_age_of_the_cache(database: TestDatabase) {
+    const AGE: Duration = Duration::from_secs(2);
+    let start = || Service::start_with(&database.url, &["--cache-max-age", "2s"]);
+    let (one, other) = (start().await, start().await);
+    let second = known_to_both(&one, &other).await;
+    delete_alone(&database, second).await;
+    let deleted = tokio::time::Instant::now();
+    // Asked all the time, and changed by requests: a copy does not get younger by that.
+    let mut number = 0;
+    while deleted.elapsed() < AGE {
+        one.caller().identify(Api::Grpc, Some(&format!("{number}@x.de")), Some("1")).await.unwrap();
+        other.caller().identify(Api::Grpc, None, Some("1")).await.unwrap();
+        number += 1;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    for service in [&one, &other] {
+        let left = service.caller().identify(Api::Grpc, None, Some("1")).await.unwrap();
+        assert!(left.outcome == "matched" && !left.secondaries.contains(&second));
+        assert!(!left.emails.contains(&"b@x.de".to_owned()));
+        assert_eq!(left.secondaries.len(), number);
+    }
+    one.stop().await;
+    other.stop().await;
+}
+
+/// Its own row is the one that is compared.
+async fn a_deleted_primary_is_seen_at_once(database: TestDatabase) {
+    let (one, other) = (Service::start(&database).await, Service::start(&database).await);
+    let second = known_to_both(&one, &other).await;
+    assert_eq!(update(&database, r#"SET "deletedAt" = "createdAt" WHERE "linkedId" IS NULL"#).await, 1);
+    for service in [&one, &other] {
+        let left = service.caller().identify(Api::Grpc, Some("b@x.de"), Some("1")).await.unwrap();
+        assert_eq!((left.outcome, left.primary, &left.secondaries[..]), ("matched", second, &[][..]));
+    }
+    one.stop().await;
+    other.stop().await;
+}
+
+/// As another system merged: it only linked the rows.
+async fn a_linked_primary_is_seen_at_once(database: TestDatabase) {
+    let (one, other) = (Service::start(&database).await, Service::start(&database).await);
+    let older = one.caller().identify(Api::Grpc, Some("old@x.de"), Some("2")).await.unwrap().primary;
+    let second = known_to_both(&one, &other).await;
+    let link = format!(
+        r#"SET "linkedId" = {older}, "linkPrecedence" = 'secondary' WHERE "id" = {second} OR "email" = 'a@x.de'"#
+    );
+    assert_eq!(update(&database, &link).await, 2);
+    for service in [&one, &other] {
+        let merged = service.caller().identify(Api::Grpc, Some("b@x.de"), Some("1")).await.unwrap();
+        assert_eq!((merged.outcome, merged.primary, merged.secondaries.len()), ("matched", older, 2));
+    }
+    one.stop().await;
+    other.stop().await;
+}
+
+/// The root had a version ahead of the clock: it rises all the same.
+async fn what_is_freed_gives_its_root_a_later_version(database: TestDatabase) {
+    let service = Service::start(&database).await;
+    let caller = service.caller();
+    caller.identify(Api::Grpc, Some("a@x.de"), Some("1")).await.unwrap();
+    let second = caller.identify(Api::Grpc, Some("b@x.de"), Some("1")).await.unwrap().secondaries[0];
+    let ahead = "2100-01-01 00:00:00.123456";
+    assert_eq!(update(&database, &format!(r#"SET "updatedAt" = '{ahead}' WHERE "linkedId" IS NULL"#)).await, 1);
+    delete_alone(&database, second).await;
+    let other = Service::start(&database).await;
+    let freed = other.caller().identify(Api::Grpc, Some("b@x.de"), Some("2")).await.unwrap();
+    assert_eq!(freed.outcome, "created");
+    let tables = database.raw().await;
+    let sql = format!(r#"SELECT "id" FROM "Contact" WHERE "email" = 'a@x.de' AND "updatedAt" > '{ahead}'"#);
+    assert_eq!(query(&tables, &sql).await.len(), 1);
+    tables.close().await.unwrap();
+    service.stop().await;
     other.stop().await;
 }

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use identity::store::{ConnectError, Database};
+use identity::domain::ContactId;
+use identity::store::{ConnectError, Database, Store};
 use sea_orm::ConnectionTrait;
 use url::Url;
 
@@ -18,6 +19,7 @@ pub fn register(suite: &mut Suite) {
         a_wrong_password_is_explained,
         a_missing_database_is_explained,
         a_server_that_is_not_there_is_explained,
+        a_new_connection_begins_an_epoch,
     );
     register!(suite.on(&[Backend::Sqlite]):
         a_file_that_cannot_be_made_is_explained,
@@ -201,4 +203,18 @@ async fn a_read_only_server_is_explained(server: Server) {
     let parts =
         ["is read-only (server 1); ", "refuses the user or the password", " (server 2); ", "not answer (server 3)"];
     assert!(parts.iter().all(|part| line.contains(part)) && !line.contains("127.0.0.1"), "{line}");
+}
+
+/// A new connection may lead to another server, so it ends what is known from the others.
+async fn a_new_connection_begins_an_epoch(database: TestDatabase) {
+    let store = database.store().await;
+    store.root_rows(&[ContactId(1)]).await.unwrap();
+    let first = store.epoch().unwrap();
+    // Each of these keeps a connection, so the pool makes another one.
+    let mut transactions = Vec::new();
+    for _ in 0..8 {
+        transactions.push(store.begin().await.unwrap());
+    }
+    let second = store.epoch().unwrap();
+    assert!(second > first && second.generation == first.generation, "{first:?}, then {second:?}");
 }

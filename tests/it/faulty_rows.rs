@@ -1,6 +1,7 @@
 //! Rows that cannot be read, ids that are taken, tables and rows that somebody locked: who is not concerned
 //! is served, and who is gets an answer.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use sea_orm::{ConnectionTrait, TransactionTrait};
@@ -20,10 +21,13 @@ pub fn register(suite: &mut Suite) {
     register!(suite.on(&Backend::SERVERS): a_locked_row_holds_up_nobody_else);
 }
 
-/// Gives the contact with this e-mail moments that no calendar has.
+/// Gives the contact with this e-mail a moment that no calendar has, and a version that no copy of it has.
 async fn spoil(database: &TestDatabase, email: &str, moment: &str) {
+    static VERSION: AtomicU64 = AtomicU64::new(0);
     let tables = database.raw().await;
-    let update = format!(r#"UPDATE "Contact" SET "createdAt" = '{moment}' WHERE "email" = '{email}'"#);
+    let version = format!("2100-01-01 00:00:00.{:06}", VERSION.fetch_add(1, Ordering::Relaxed));
+    let set = format!(r#"SET "createdAt" = '{moment}', "updatedAt" = '{version}'"#);
+    let update = format!(r#"UPDATE "Contact" {set} WHERE "email" = '{email}'"#);
     if database.backend.is_mysql() {
         // In one go, so that both run on one connection.
         let update = format!("SET sql_mode = ''; {}", update.replace('"', "`"));

@@ -7,7 +7,7 @@ use identity::resolver::{Caller, Identify, IdentifyError, Resolver};
 use identity::settings::QueueSettings;
 use tokio::time::{Instant, sleep};
 
-use crate::faults::{deadline, queue_settings};
+use crate::faults::{cache_settings, deadline, queue_settings};
 use crate::faulty_store::{Fault, FaultyStore, Step, observation};
 
 /// How long every statement of the store takes: it answers some 5,000 known customers a second.
@@ -21,7 +21,7 @@ fn slow_store() -> FaultyStore {
 }
 
 fn start(store: &FaultyStore) -> Resolver {
-    Resolver::start(store.clone(), queue_settings(QUEUE_LIMIT))
+    Resolver::start(store.clone(), queue_settings(QUEUE_LIMIT), cache_settings())
 }
 
 fn caller(number: u32) -> Caller {
@@ -214,7 +214,7 @@ async fn a_long_queue_of_writes_is_seen_behind_a_short_one_of_reads() {
 #[tokio::test(start_paused = true)]
 async fn observations_that_a_rule_refuses_are_work_too() {
     let settings = QueueSettings { max_contacts: 1, ..queue_settings(QUEUE_LIMIT) };
-    let resolver = Resolver::start(slow_store(), settings);
+    let resolver = Resolver::start(slow_store(), settings, cache_settings());
     let answer = resolver.identify(observation(&["known1@x", "new@x"]), deadline()).await;
     assert!(matches!(answer, Err(IdentifyError::IdentityTooLarge(_))), "{answer:?}");
     let calls = write_load(&resolver, 4_000, Duration::from_secs(6), "known").await;
@@ -243,7 +243,7 @@ async fn large_groups_of_a_stream_get_in_during_an_overload() {
 
 #[tokio::test(start_paused = true)]
 async fn a_service_with_one_place_answers_batches_and_streams() {
-    let resolver = Resolver::start(slow_store(), queue_settings(1));
+    let resolver = Resolver::start(slow_store(), queue_settings(1), cache_settings());
     let many = || (0..64).map(|n| observation(&[&format!("known{n}@x")])).collect();
     let answers = resolver.identify_all(many(), deadline()).await.unwrap();
     assert!(answers.iter().all(Result::is_ok));

@@ -3,17 +3,21 @@ use std::time::{Duration, Instant};
 use futures::future::join_all;
 use identity::domain::{Answer, Identifier, Outcome};
 use identity::resolver::{Identify, IdentifyError, Resolver};
-use identity::settings::QueueSettings;
+use identity::settings::{CacheSettings, QueueSettings};
 use tokio::time;
 
 use crate::faulty_store::{Fault, FaultyStore, Step, observation};
+
+pub(crate) fn cache_settings() -> CacheSettings {
+    CacheSettings { cache_size: 1 << 20, cache_max_age: Duration::from_secs(60) }
+}
 
 pub(crate) fn queue_settings(queue_limit: usize) -> QueueSettings {
     QueueSettings { queue_limit, transaction_size: 256, max_queue_wait: Duration::from_secs(1), max_contacts: 10_000 }
 }
 
 fn start(store: &FaultyStore) -> Resolver {
-    Resolver::start(store.clone(), queue_settings(1000))
+    Resolver::start(store.clone(), queue_settings(1000), cache_settings())
 }
 
 pub(crate) fn deadline() -> Instant {

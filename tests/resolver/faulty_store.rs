@@ -3,8 +3,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use identity::domain::{Contact, ContactId, Identifier, IdentifierKind, Identity, Link, Observation, Plan, Timestamp};
-use identity::store::{Cause, LookupResult, Store, StoreError, Transaction};
+use identity::domain::{
+    Contact, ContactId, Identifier, IdentifierKind, Identity, Link, Observation, OwnerRow, Plan, RootRow, Timestamp,
+};
+use identity::store::{Cause, Epoch, LookupResult, Store, StoreError, Transaction};
 use tokio::time::sleep;
 
 /// How long every statement takes, unless it is about a large identity.
@@ -159,6 +161,23 @@ impl Store for FaultyStore {
     async fn find_identities(&self, identifiers: &[Identifier]) -> Result<LookupResult, StoreError> {
         self.step(Step::Read, identifiers).await?;
         Ok(LookupResult { identities: self.known(identifiers, 0), is_latest: true })
+    }
+
+    /// Versions are no proof here: every read is one statement with all contacts.
+    fn epoch(&self) -> Option<Epoch> {
+        None
+    }
+
+    async fn root_rows(&self, _roots: &[ContactId]) -> Result<Vec<RootRow>, StoreError> {
+        unreachable!("there is no epoch")
+    }
+
+    async fn owner_rows(&self, _identifiers: &[Identifier]) -> Result<Vec<OwnerRow>, StoreError> {
+        unreachable!("there is no epoch")
+    }
+
+    async fn identities_of(&self, _roots: &[ContactId]) -> Result<Vec<Identity>, StoreError> {
+        unreachable!("there is no epoch")
     }
 
     async fn begin(&self) -> Result<FaultyTransaction, StoreError> {

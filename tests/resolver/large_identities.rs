@@ -6,7 +6,7 @@ use identity::resolver::{Identify, IdentifyError, Resolver};
 use identity::store::MAX_LOOKUP;
 use tokio::time::{Instant, sleep};
 
-use crate::faults::{deadline, queue_settings};
+use crate::faults::{cache_settings, deadline, queue_settings};
 use crate::faulty_store::{Fault, FaultyStore, LARGE, Step, observation};
 
 /// How long a statement about a large identity takes.
@@ -16,7 +16,7 @@ const SLOW: Duration = Duration::from_millis(200);
 const FAST: Duration = Duration::from_millis(30);
 
 fn start(store: &FaultyStore) -> Resolver {
-    Resolver::start(store.clone(), queue_settings(1_000))
+    Resolver::start(store.clone(), queue_settings(1_000), cache_settings())
 }
 
 fn store() -> FaultyStore {

@@ -8,7 +8,7 @@ use tempfile::TempDir;
 pub(crate) const SECRET: &str = "hunter2";
 
 /// Two values of each setting that differ from each other and from the default.
-pub(crate) const VALUES: [(&str, &str, &str); 34] = [
+pub(crate) const VALUES: [(&str, &str, &str); 36] = [
     ("database_url", "'sqlite://one.db'", "'postgres://two/db'"),
     ("db_host", "'one'", "'10.0.0.2'"),
     ("db_port", "1", "2"),
@@ -41,6 +41,8 @@ pub(crate) const VALUES: [(&str, &str, &str); 34] = [
     ("max_queue_wait", "'2s'", "'100ms'"),
     ("transaction_size", "1", "256"),
     ("max_contacts", "1", "1000000000"),
+    ("cache_size", "0", "1048576"),
+    ("cache_max_age", "'0s'", "'1h'"),
     ("log", "'warn'", "'debug,identity=trace'"),
     ("log_format", "'text'", "'json'"),
 ];

@@ -11,7 +11,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use identity::domain::{
-    Answer, ContactId, Identifier, IdentifierKind, Identity, IdentityState, Link, Observation, Outcome, Snapshot, plan,
+    Answer, Contact, ContactId, Identifier, IdentifierKind, Identity, Link, Observation, Outcome, OwnerRow, RootRow,
+    Snapshot, Timestamp, plan,
 };
 use identity::store::{MAX_LOOKUP, Store, StoreError, Transaction};
 use tokio::time::timeout;
@@ -25,7 +26,12 @@ macro_rules! for_each_case {
             a_merge_moves_all_contacts_of_the_absorbed_identity,
             a_merge_of_several_identities_moves_each_to_its_own_primary,
             a_moved_row_is_written_and_no_other,
+            every_change_of_an_identity_gives_its_root_a_later_version,
+            rows_of_roots_are_what_is_stored,
+            rows_of_identifiers_lead_to_roots_and_versions,
+            identities_of_roots_are_what_their_identifiers_find,
             one_lookup_takes_many_identifiers,
+            an_identity_of_many_contacts_is_found_whole,
             values_are_equal_by_bytes,
             ids_rise_in_the_order_of_the_plan,
             a_dropped_transaction_leaves_nothing,
@@ -84,18 +90,14 @@ async fn identify<S: Store>(store: &S, observations: &[&[Identifier]]) -> Vec<An
     answers
 }
 
-/// What a caller sees of an identity. (The copies in answers have the versions and links of before the plan.)
-fn seen(identity: &IdentityState) -> (ContactId, Vec<&str>, Vec<&str>, Vec<ContactId>) {
-    let secondaries = identity.contacts().skip(1).map(|contact| contact.id).collect();
-    let (emails, phones) = (identity.values(IdentifierKind::Email), identity.values(IdentifierKind::Phone));
-    (identity.primary().id, emails, phones, secondaries)
-}
-
-/// Asserts that these identifiers belong to the identities of these answers, and that each answer is what is stored.
+/// Asserts that these identifiers belong to the identities of these answers, and that each answer is what is stored: a
+/// copy for later, row by row.
 async fn assert_found<S: Store>(store: &S, identifiers: &[Identifier], answers: &[&Answer]) {
-    let found: Vec<IdentityState> = find(store, identifiers).await.into_iter().map(Into::into).collect();
-    let expected: Vec<_> = answers.iter().map(|answer| seen(&answer.identity)).collect();
-    assert_eq!(found.iter().map(seen).collect::<Vec<_>>(), expected);
+    let mut found = find(store, identifiers).await;
+    let mut expected: Vec<Identity> = answers.iter().map(|answer| (**answer.identity.list()).clone()).collect();
+    found.sort_by_key(Identity::root);
+    expected.sort_by_key(Identity::root);
+    assert_eq!(found, expected);
 }
 
 /// Whether one transaction at a time writes.
@@ -163,6 +165,98 @@ pub(crate) async fn a_moved_row_is_written_and_no_other<S: Store>(store: &S) {
     assert!(after.iter().all(|(id, (_, link))| *id == root || *link == Link::SecondaryOf(root)));
 }
 
+/// What a root's row says.
+fn root_row(contact: &Contact) -> RootRow {
+    let linked_to = match contact.link {
+        Link::Primary => None,
+        Link::SecondaryOf(primary) => Some(primary),
+    };
+    RootRow { id: contact.id, updated_at: contact.updated_at, is_deleted: false, linked_to }
+}
+
+async fn root_rows<S: Store>(store: &S, roots: &[ContactId]) -> Vec<RootRow> {
+    let mut rows = store.root_rows(roots).await.expect("a read");
+    rows.sort_by_key(|row| row.id);
+    rows.dedup();
+    rows
+}
+
+pub(crate) async fn every_change_of_an_identity_gives_its_root_a_later_version<S: Store>(store: &S) {
+    let first = identify(store, &[&[email("a@x"), phone("1")]]).await[0].identity.primary().id;
+    let other = identify(store, &[&[email("c@x"), phone("3")]]).await[0].identity.primary().id;
+    let version = async |root: ContactId| root_rows(store, &[root]).await[0];
+    let mut last: Timestamp = version(first).await.updated_at;
+    for number in 0..10 {
+        identify(store, &[&[email(&format!("{number}@x")), phone("1")]]).await;
+        let linked = version(first).await.updated_at;
+        assert!(linked > last, "{linked:?} after {last:?}");
+        last = linked;
+    }
+    let absorbed = version(other).await;
+    identify(store, &[&[email("c@x"), phone("1")]]).await;
+    let (survivor, gone) = (version(first).await, version(other).await);
+    assert!(survivor.updated_at > last && survivor.updated_at > absorbed.updated_at, "a merge");
+    assert_eq!((survivor.linked_to, gone.linked_to), (None, Some(first)), "the absorbed root leads nowhere else");
+    identify(store, &[&[email("a@x"), phone("3")]]).await;
+    assert_eq!(version(first).await, survivor, "a request that brings nothing new changes no version");
+}
+
+pub(crate) async fn rows_of_roots_are_what_is_stored<S: Store>(store: &S) {
+    assert!(store.epoch().is_some(), "there is one server");
+    identify(store, &[&[email("a@x"), phone("1")], &[email("b@x"), phone("1")], &[email("c@x")]]).await;
+    let found = find(store, &[email("a@x"), email("c@x")]).await;
+    let mut stored: Vec<RootRow> = found.iter().flat_map(Identity::contacts).map(root_row).collect();
+    stored.sort_by_key(|row| row.id);
+    let ids: Vec<ContactId> = stored.iter().map(|row| row.id).collect();
+    assert_eq!(stored.iter().filter(|row| row.linked_to.is_some()).count(), 1, "one is a secondary");
+    let missing = ContactId(ids[2].0 + 1_000);
+    assert_eq!(root_rows(store, &[ids[2], missing, ids[0], ids[1]]).await, stored);
+    assert_eq!(root_rows(store, &ids[..1]).await, stored[..1]);
+    assert!(root_rows(store, &[missing]).await.is_empty());
+}
+
+pub(crate) async fn rows_of_identifiers_lead_to_roots_and_versions<S: Store>(store: &S) {
+    identify(store, &[&[email("a@x"), phone("1")], &[email("b@x"), phone("1")], &[email("c@x")]]).await;
+    let owned = [email("a@x"), email("b@x"), email("c@x"), phone("1")];
+    let mut expected = Vec::new();
+    for identifier in &owned {
+        let found = find(store, std::slice::from_ref(identifier)).await;
+        let root = Some(root_row(found[0].primary()));
+        expected.push(OwnerRow { identifier: identifier.clone(), is_deleted: false, root });
+    }
+    let all = [&owned[..], &[email("nobody@x"), email("1"), phone("a@x"), email("A@x"), email("a@x ")]].concat();
+    let mut rows = store.owner_rows(&all).await.expect("a read");
+    rows.sort_by_key(|row| row.identifier.clone());
+    rows.dedup();
+    assert_eq!(rows, expected, "nothing of what nobody owns");
+    assert!(store.owner_rows(&[phone("7")]).await.expect("a read").is_empty());
+    let many: Vec<Identifier> = (0..MAX_LOOKUP).map(|n| phone(&format!("{}", 1_000 + n))).collect();
+    let observations: Vec<&[Identifier]> = many.iter().map(std::slice::from_ref).collect();
+    identify(store, &observations).await;
+    assert_eq!(store.owner_rows(&many).await.expect("a read").len(), MAX_LOOKUP);
+}
+
+pub(crate) async fn identities_of_roots_are_what_their_identifiers_find<S: Store>(store: &S) {
+    identify(store, &[&[email("a@x"), phone("1")], &[email("b@x"), phone("1")], &[email("c@x")]]).await;
+    let identities_of = async |roots: &[ContactId]| {
+        let mut identities = store.identities_of(roots).await.expect("a read");
+        identities.sort_by_key(Identity::root);
+        identities
+    };
+    let mut found = find(store, &[email("a@x"), email("c@x")]).await;
+    found.sort_by_key(Identity::root);
+    let [one, other] = [found[0].root(), found[1].root()];
+    assert_eq!(found[0].contacts().len(), 2);
+    assert_eq!(identities_of(&[other, one]).await, found);
+    assert_eq!(identities_of(&[one]).await, found[..1]);
+    assert!(identities_of(&[ContactId(other.0 + 1_000)]).await.is_empty());
+    let many: Vec<Identifier> = (0..MAX_LOOKUP).map(|n| phone(&format!("{}", 1_000 + n))).collect();
+    let observations: Vec<&[Identifier]> = many.iter().map(std::slice::from_ref).collect();
+    let roots: Vec<ContactId> =
+        identify(store, &observations).await.iter().map(|answer| answer.identity.primary().id).collect();
+    assert_eq!(identities_of(&roots).await.len(), MAX_LOOKUP);
+}
+
 pub(crate) async fn one_lookup_takes_many_identifiers<S: Store>(store: &S) {
     let all: Vec<Identifier> = (0..MAX_LOOKUP).map(|n| phone(&format!("{}", 1_000 + n))).collect();
     let observations: Vec<&[Identifier]> = all.iter().map(std::slice::from_ref).collect();
@@ -171,6 +265,23 @@ pub(crate) async fn one_lookup_takes_many_identifiers<S: Store>(store: &S) {
     let mut transaction = store.begin().await.expect("a transaction");
     let more: Vec<Identifier> = all.iter().cloned().chain([phone("1"), phone("2")]).collect();
     assert_eq!(transaction.find_identities(&more).await.expect("a read").len(), MAX_LOOKUP, "in several statements");
+}
+
+/// Far more contacts than a look-up usually returns, beside a customer of one contact.
+pub(crate) async fn an_identity_of_many_contacts_is_found_whole<S: Store>(store: &S) {
+    const CONTACTS: usize = 150;
+    let many: Vec<[Identifier; 2]> = (0..CONTACTS).map(|number| [email(&format!("{number}@x")), phone("1")]).collect();
+    let mut observations: Vec<&[Identifier]> = many.iter().map(|one| &one[..]).collect();
+    let other = [email("other@x"), phone("2")];
+    observations.push(&other);
+    let answers = identify(store, &observations).await;
+    let (other, many) = (&answers[CONTACTS], &answers[CONTACTS - 1]);
+    assert_eq!(many.identity.list().contacts().len(), CONTACTS);
+    for asked in [vec![phone("1")], vec![email("7@x")], vec![email("7@x"), email("8@x"), phone("1")]] {
+        assert_found(store, &asked, &[many]).await;
+        assert_found(store, &[&asked[..], &[phone("2")]].concat(), &[many, other]).await;
+    }
+    assert_found(store, &[email("other@x"), phone("2")], &[other]).await;
 }
 
 pub(crate) async fn values_are_equal_by_bytes<S: Store>(store: &S) {

@@ -14,14 +14,19 @@ pub(crate) fn check(run: &Run) -> Result<()> {
     check_sizes(run)?;
     check_evidence(run)?;
     run.items.iter().try_for_each(|item| check_failure(run, item).context(show(item)))?;
+    check_answers(run)?;
+    check_bringers(run)
+}
+
+/// Fails unless the answers of a schedule agree with each other.
+pub(crate) fn check_answers(run: &Run) -> Result<()> {
     let places: Places = (0..).zip(run.tables.contacts.values()).map(|(place, row)| (row.id, (place, row))).collect();
     let answers = run.items.iter().filter_map(|item| Some(Known::of(item, &places)?.context(show(item))));
     let answers: Vec<Known> = answers.collect::<Result<_>>()?;
     let sent: Vec<Sent> = run.items.iter().filter(|item| may_be_written(item)).map(Sent::of).collect();
     answers.iter().try_for_each(|answer| check_answer(&sent, answer).context(show(answer.item)))?;
     check_order(&answers)?;
-    check_writers(&answers)?;
-    check_bringers(run)
+    check_writers(&answers)
 }
 
 /// A set of identifiers by their numbers, 0 to 127, or of contacts by their places in the table: there are no more of

@@ -46,6 +46,10 @@ pub(crate) struct Conditions {
     pub(crate) transaction_size: usize,
     /// The most contacts that an identity may have.
     pub(crate) max_contacts: usize,
+    /// How many bytes each replica's cache has.
+    pub(crate) cache_size: usize,
+    /// How long it keeps an identity.
+    pub(crate) cache_max_age: Duration,
 }
 
 impl Conditions {
@@ -77,6 +81,9 @@ impl Conditions {
             queue: if random.u32(0..4) == 0 { random.usize(2..=20) } else { 1_000 },
             transaction_size: random.choice([1, 2, 5, 256]).unwrap_or(256),
             max_contacts: if random.u32(0..4) == 0 { random.usize(1..=10) } else { 10_000 },
+            // None, one so small that it loses most of what it gets, or one that keeps all.
+            cache_size: random.choice([0, 20_000, 1 << 20, 1 << 20, 1 << 20]).unwrap_or(0),
+            cache_max_age: Duration::from_millis(random.choice([20, 500, 60_000, 60_000]).unwrap_or(60_000)),
         }
     }
 }
@@ -110,4 +117,15 @@ pub(crate) enum Bug {
     ShownLate,
     /// A transaction does not learn that it must write what it locks.
     KeepsLocks,
+    /// The rows of roots say a version of before: a copy that is stale is believed.
+    StaleVersions,
+    /// Now and then a row that is written keeps its version: a version that does not rise.
+    VersionStays,
+}
+
+impl Bug {
+    /// Whether it shows in what callers get. The tables may show others as well.
+    pub(crate) fn is_about_copies(self) -> bool {
+        matches!(self, Self::StaleVersions | Self::VersionStays)
+    }
 }

@@ -12,6 +12,7 @@
 mod check;
 mod conditions;
 mod database;
+mod reads_by_version;
 mod schedule;
 mod store;
 mod store_conformance;
@@ -40,7 +41,8 @@ const SEEDS_FOR_A_BUG: u64 = 100;
 fn fault_of(seed: u64, bug: Option<Bug>) -> Option<String> {
     let outcome = schedule::run(seed, bug, false).and_then(|run| {
         let conditions = format!("{:?}", run.conditions);
-        check::check(&run).map_err(|error| format!("{error:#}\n{conditions}"))
+        let check = if bug.is_some_and(Bug::is_about_copies) { check::check_answers } else { check::check };
+        check(&run).map_err(|error| format!("{error:#}\n{conditions}"))
     });
     outcome.err()
 }
@@ -160,4 +162,14 @@ fn an_acknowledged_commit_that_is_lost_is_found() {
 #[test]
 fn half_a_commit_is_found() {
     assert_found(Bug::TearsCommits);
+}
+
+#[test]
+fn a_stale_copy_that_is_believed_is_found() {
+    assert_found(Bug::StaleVersions);
+}
+
+#[test]
+fn a_version_that_does_not_rise_is_found() {
+    assert_found(Bug::VersionStays);
 }

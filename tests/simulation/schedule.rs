@@ -4,7 +4,7 @@ use std::time::Duration;
 use fastrand::Rng;
 use identity::domain::{Answer, Identifier, IdentifierKind, Observation};
 use identity::resolver::{Identify, IdentifyError, Resolver};
-use identity::settings::QueueSettings;
+use identity::settings::{CacheSettings, QueueSettings};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -168,6 +168,7 @@ impl Schedule {
                 max_queue_wait: Duration::from_secs(1),
                 max_contacts: self.conditions.max_contacts,
             },
+            CacheSettings { cache_size: self.conditions.cache_size, cache_max_age: self.conditions.cache_max_age },
         );
         Replica { resolver, store, crashed: CancellationToken::new() }
     }

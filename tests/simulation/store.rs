@@ -2,8 +2,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use identity::domain::{Contact, ContactId, ContactRef, Identifier, Identity, Link, Plan, Timestamp};
-use identity::store::{Cause, LookupResult, MAX_LOOKUP, Store, StoreError, Transaction};
+use identity::domain::{
+    Contact, ContactId, ContactRef, Identifier, Identity, Link, OwnerRow, Plan, RootRow, Timestamp,
+};
+use identity::store::{Cause, Epoch, LookupResult, MAX_LOOKUP, Store, StoreError, Transaction};
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout_at};
@@ -151,6 +153,37 @@ impl Store for SimulatedStore {
             Ok(LookupResult { identities, is_latest: database.reads_the_latest() })
         };
         self.statement("read", None, read).await
+    }
+
+    fn epoch(&self) -> Option<Epoch> {
+        self.database.lock().epoch()
+    }
+
+    async fn root_rows(&self, roots: &[ContactId]) -> Result<Vec<RootRow>, StoreError> {
+        assert!(roots.len() <= MAX_LOOKUP, "more than one statement is no consistent read");
+        let read = async {
+            self.catch_up().await;
+            Ok(self.database.lock().root_rows(self.replica, roots))
+        };
+        self.statement("root rows", None, read).await
+    }
+
+    async fn owner_rows(&self, identifiers: &[Identifier]) -> Result<Vec<OwnerRow>, StoreError> {
+        assert!(identifiers.len() <= MAX_LOOKUP, "more than one statement is no consistent read");
+        let read = async {
+            self.catch_up().await;
+            self.database.lock().owner_rows(self.replica, identifiers)
+        };
+        self.statement("owner rows", None, read).await
+    }
+
+    async fn identities_of(&self, roots: &[ContactId]) -> Result<Vec<Identity>, StoreError> {
+        assert!(roots.len() <= MAX_LOOKUP, "more than one statement is no consistent read");
+        let read = async {
+            self.catch_up().await;
+            Ok(identities(self.database.lock().contacts_of(self.replica, roots)))
+        };
+        self.statement("contacts", None, read).await
     }
 
     async fn begin(&self) -> Result<SimulatedTransaction, StoreError> {

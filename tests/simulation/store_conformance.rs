@@ -9,10 +9,10 @@ use crate::conditions::Conditions;
 use crate::database::Database;
 use crate::store::SimulatedStore;
 
-/// A store on which nothing fails.
-fn calm(is_exclusive: bool) -> SimulatedStore {
+/// Conditions under which nothing fails.
+pub(crate) fn calm(is_exclusive: bool) -> Conditions {
     let drawn = Conditions::draw(&mut fastrand::Rng::with_seed(0));
-    let calm = Conditions {
+    Conditions {
         latency: 2,
         faults: 0,
         lost_races: 0,
@@ -26,8 +26,11 @@ fn calm(is_exclusive: bool) -> SimulatedStore {
         torn_reads: 0,
         poison: None,
         ..drawn
-    };
-    SimulatedStore::new(Database::new(calm, None, 0, false))
+    }
+}
+
+fn calm_store(is_exclusive: bool) -> SimulatedStore {
+    SimulatedStore::new(Database::new(calm(is_exclusive), None, 0, false))
 }
 
 macro_rules! on_the_simulation {
@@ -35,8 +38,8 @@ macro_rules! on_the_simulation {
         $(
             #[tokio::test(start_paused = true)]
             async fn $case() {
-                cases::$case(&calm(false)).await;
-                cases::$case(&calm(true)).await;
+                cases::$case(&calm_store(false)).await;
+                cases::$case(&calm_store(true)).await;
             }
         )+
     };

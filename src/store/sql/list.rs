@@ -5,9 +5,12 @@ use sea_orm::Value;
 
 use crate::domain::Identifier;
 
-/// A FROM clause that looks rows up by key, and its parameters.
+/// The tables that look rows up by key, their condition, and the parameters of both.
 pub(crate) struct KeyLookup {
+    /// More joins may follow.
     pub(crate) from: String,
+    /// More conditions may follow.
+    pub(crate) filter: String,
     pub(crate) params: Vec<Value>,
 }
 

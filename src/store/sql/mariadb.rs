@@ -2,7 +2,7 @@
 //! Its clusters are Galera's, in which every server takes writes.
 
 pub(crate) use super::mysql::{READ_ONLY_COLUMN, ROLE};
-pub(super) use super::mysql::{contacts_by, owned_rows};
+pub(super) use super::mysql::{contact_join, contacts_by, contacts_by_id, contacts_of, owned_rows};
 
 /// The question whether a server of a Galera cluster must not be used: it is cut off from most of the cluster, or it
 /// has not yet what it missed. On a server of no cluster it means nothing.

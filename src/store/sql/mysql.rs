@@ -2,7 +2,7 @@
 
 use sea_orm::Value;
 
-use super::list::{KeyLookup, bytes, padded};
+use super::list::{KeyLookup, bytes, padded, padded_ids};
 use super::lock_wait::LockWait;
 use crate::domain::{Identifier, IdentifierKind};
 use crate::store::connect_error::ConnectError;
@@ -120,12 +120,39 @@ pub(super) fn with_back_quotes(sql: &str) -> String {
 /// See [`Engine::owned_rows`](super::Engine).
 pub(super) fn owned_rows(identifiers: &[Identifier]) -> KeyLookup {
     let (is_wanted, params) = lists_by_kind(identifiers);
-    let from = format!(
-        "`Identifier` i FORCE INDEX (PRIMARY)
-            LEFT JOIN `Contact` o FORCE INDEX (PRIMARY) ON o.`id` = i.`contactId`
-            WHERE ({is_wanted})"
-    );
-    KeyLookup { from, params }
+    let contacts = contact_join("o", "id", r#"i."contactId""#, None);
+    let from = format!("`Identifier` i FORCE INDEX (PRIMARY)\n            {contacts}");
+    KeyLookup { from, filter: format!("({is_wanted})"), params }
+}
+
+/// See [`Engine::contact_join`](super::Engine).
+pub(super) fn contact_join(name: &str, column: &str, value: &str, index: Option<&str>) -> String {
+    let index = index.unwrap_or("PRIMARY");
+    format!(r#"LEFT JOIN "Contact" {name} FORCE INDEX ({index}) ON {name}."{column}" = {value}"#)
+}
+
+/// The contacts `c` of these ids.
+pub(super) fn contacts_by_id(ids: &[i64]) -> KeyLookup {
+    let (params, marks) = list(ids);
+    let from = r#""Contact" c FORCE INDEX (PRIMARY)"#.to_owned();
+    KeyLookup { from, filter: format!(r#"c."id" IN ({marks})"#), params }
+}
+
+/// These columns of the contacts of these roots. Lists need no temporary table, as `roots` would.
+pub(super) fn contacts_of(columns: &str, roots: &[i64]) -> (String, Vec<Value>) {
+    let (params, marks) = list(roots);
+    let by = |index: &str, column: &str| {
+        format!(r#"SELECT {columns} FROM "Contact" c FORCE INDEX ({index}) WHERE c."{column}" IN ({marks})"#)
+    };
+    let sql = format!("{} UNION ALL {}", by("PRIMARY", "id"), by("Contact_linkedId", "linkedId"));
+    (sql, [params.clone(), params].concat())
+}
+
+/// Ids as parameters, filled up, and their marks.
+fn list(ids: &[i64]) -> (Vec<Value>, String) {
+    let ids: Vec<Value> = padded_ids(ids).into_iter().map(Value::from).collect();
+    let marks = vec!["?"; ids.len()].join(", ");
+    (ids, marks)
 }
 
 /// A condition with a list of values for each kind, all lists of one length. Rows of kind and value instead take MySQL

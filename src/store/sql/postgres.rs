@@ -1,5 +1,7 @@
 //! PostgreSQL.
 
+use sea_orm::Value;
+
 use super::list::{KeyLookup, bytes, kind};
 use super::lock_wait::LockWait;
 use crate::domain::Identifier;
@@ -74,10 +76,30 @@ pub(super) fn owned_rows(identifiers: &[Identifier]) -> KeyLookup {
     let kinds: Vec<String> = identifiers.iter().map(kind).collect();
     let values: Vec<Vec<u8>> = identifiers.iter().map(bytes).collect();
     // OFFSET keeps the planner from turning look-ups into a join of another order.
-    let from = r#"unnest($1::varchar[], $2::bytea[]) AS k("kind", "value"),
+    let contacts = contact_join("o", "id", r#"i."contactId""#, None);
+    let from = format!(
+        r#"unnest($1::varchar[], $2::bytea[]) AS k("kind", "value"),
             LATERAL (SELECT * FROM "Identifier" WHERE "kind" = k."kind" AND "value" = k."value" OFFSET 0) i
-            LEFT JOIN LATERAL (SELECT * FROM "Contact" WHERE "id" = i."contactId" OFFSET 0) o ON TRUE WHERE TRUE"#;
-    KeyLookup { from: from.to_owned(), params: vec![kinds.into(), values.into()] }
+            {contacts}"#
+    );
+    KeyLookup { from, filter: "TRUE".to_owned(), params: vec![kinds.into(), values.into()] }
+}
+
+/// See [`Engine::contact_join`](super::Engine). The planner chooses the index: there is one for each column.
+pub(super) fn contact_join(name: &str, column: &str, value: &str, _index: Option<&str>) -> String {
+    format!(r#"LEFT JOIN LATERAL (SELECT * FROM "Contact" WHERE "{column}" = {value} OFFSET 0) {name} ON TRUE"#)
+}
+
+/// The contacts `c` of these ids.
+pub(super) fn contacts_by_id(ids: &[i64]) -> KeyLookup {
+    let (from, filter) = (r#""Contact" c"#.to_owned(), r#"c."id" = ANY($1::bigint[])"#.to_owned());
+    KeyLookup { from, filter, params: vec![Value::from(ids.to_vec())] }
+}
+
+/// What this selects of `roots`, of these roots.
+pub(super) fn contacts_of(select: &str, roots: &[i64]) -> (String, Vec<Value>) {
+    let sql = format!("WITH roots AS (SELECT unnest($1::bigint[]) AS root) {select}");
+    (sql, vec![Value::from(roots.to_vec())])
 }
 
 /// The contacts of `roots` by this column. The planner chooses the index: there is one for each column.

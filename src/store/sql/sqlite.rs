@@ -2,7 +2,7 @@
 
 use sea_orm::{ConnectionTrait, DbBackend, Statement, Value};
 
-use super::list::{KeyLookup, bytes, kind, padded};
+use super::list::{KeyLookup, bytes, kind, padded, padded_ids};
 use crate::domain::Identifier;
 use crate::store::connect_error::ConnectError;
 use crate::store::error::{Cause, Outage, StoreError};
@@ -15,10 +15,39 @@ pub(super) fn owned_rows(identifiers: &[Identifier]) -> KeyLookup {
     let from = format!(
         r#"(VALUES {}) k CROSS JOIN "Identifier" i INDEXED BY "sqlite_autoindex_Identifier_1"
         ON i."kind" = k.column1 AND i."value" = k.column2
-        LEFT JOIN "Contact" o ON o."id" = i."contactId" WHERE TRUE"#,
-        vec!["(?, ?)"; size].join(", ")
+        {}"#,
+        vec!["(?, ?)"; size].join(", "),
+        contact_join("o", "id", r#"i."contactId""#, None)
     );
-    KeyLookup { from, params: padded(identifiers.iter(), size).flat_map(row).collect() }
+    let params = padded(identifiers.iter(), size).flat_map(row).collect();
+    KeyLookup { from, filter: "TRUE".to_owned(), params }
+}
+
+/// See [`Engine::contact_join`](super::Engine).
+pub(super) fn contact_join(name: &str, column: &str, value: &str, index: Option<&str>) -> String {
+    let index = index.map(|index| format!(r#" INDEXED BY "{index}""#)).unwrap_or_default();
+    format!(r#"LEFT JOIN "Contact" {name}{index} ON {name}."{column}" = {value}"#)
+}
+
+/// The contacts `c` of these ids. With a list instead, SQLite would rather read the whole of a table that was short
+/// when it was analyzed.
+pub(super) fn contacts_by_id(ids: &[i64]) -> KeyLookup {
+    let (params, rows) = rows(ids);
+    let from = format!(r#"(VALUES {rows}) k CROSS JOIN "Contact" c ON c."id" = k.column1"#);
+    KeyLookup { from, filter: "TRUE".to_owned(), params }
+}
+
+/// What this selects of `roots`, of these roots.
+pub(super) fn contacts_of(select: &str, roots: &[i64]) -> (String, Vec<Value>) {
+    let (params, rows) = rows(roots);
+    (format!("WITH roots AS (SELECT DISTINCT column1 AS root FROM (VALUES {rows})) {select}"), params)
+}
+
+/// Ids as parameters, filled up, and their marks as rows.
+fn rows(ids: &[i64]) -> (Vec<Value>, String) {
+    let ids: Vec<Value> = padded_ids(ids).into_iter().map(Value::from).collect();
+    let marks = vec!["(?)"; ids.len()].join(", ");
+    (ids, marks)
 }
 
 /// The contacts of `roots` by this column, through an index (the row id without one).

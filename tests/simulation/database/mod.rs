@@ -1,6 +1,6 @@
 //! A database in memory.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -14,6 +14,7 @@ use crate::tables::{Change, Tables};
 
 mod behind;
 mod locks;
+mod reads;
 
 use behind::{Behind, Late, locks_of};
 pub(crate) use locks::{Lock, Taking};
@@ -38,6 +39,10 @@ pub(crate) struct State {
     committed: Tables,
     /// By replica, what it sees of that while commits are to be shown to it.
     behind: BTreeMap<usize, Behind>,
+    /// For [`Bug::StaleVersions`]: what was committed before the last commits, the oldest first.
+    past: VecDeque<Tables>,
+    /// How often all connections were lost.
+    outages: u64,
     open: BTreeMap<TransactionId, Open>,
     holders: BTreeMap<Lock, TransactionId>,
     last_transaction: u64,
@@ -74,6 +79,8 @@ impl Database {
             bug,
             committed: Tables::default(),
             behind: BTreeMap::new(),
+            past: VecDeque::new(),
+            outages: 0,
             open: BTreeMap::new(),
             holders: BTreeMap::new(),
             last_transaction: 0,
@@ -179,6 +186,11 @@ impl State {
         }
     }
 
+    /// What was noted since the last time.
+    pub(crate) fn restart_trace(&mut self) -> Vec<String> {
+        self.trace.replace(Vec::new()).unwrap_or_default()
+    }
+
     pub(crate) fn take_trace(&mut self) -> Vec<String> {
         self.trace.take().unwrap_or_default()
     }
@@ -201,6 +213,7 @@ impl State {
     pub(crate) fn fail_until(&mut self, end: Instant) {
         self.note(|| "the database fails".to_owned());
         self.faults += 1;
+        self.outages += 1;
         self.out_of_reach_until = end;
         self.open.clear();
         self.holders.clear();
@@ -246,39 +259,6 @@ impl State {
             return Err(StoreError::Rejected(Cause::new("poison")));
         }
         Ok(())
-    }
-
-    /// What a replica sees of what is committed.
-    fn seen_by(&self, replica: usize) -> &Tables {
-        self.behind.get(&replica).map_or(&self.committed, |behind| &behind.tables)
-    }
-
-    /// Whether reads outside a transaction have the latest.
-    pub(crate) fn reads_the_latest(&self) -> bool {
-        self.conditions.shown_late == 0 || self.bug == Some(Bug::ShownLate)
-    }
-
-    /// What [`Transaction::must_write_what_it_locks`](identity::store::Transaction) tells.
-    pub(crate) fn must_write_what_is_locked(&self) -> bool {
-        self.conditions.shown_late > 0 && self.bug != Some(Bug::KeepsLocks)
-    }
-
-    pub(crate) fn read(&mut self, replica: usize, identifiers: &[Identifier]) -> Result<Vec<Contact>, StoreError> {
-        self.refuse(Poison::Read, identifiers)?;
-        if self.bug == Some(Bug::DirtyRead) {
-            let mut tables = self.committed.clone();
-            self.open.values().for_each(|open| tables.carry_out(&open.changes));
-            return Ok(tables.rows(identifiers));
-        }
-        let rows = self.seen_by(replica).rows(identifiers);
-        Ok(self.torn(rows))
-    }
-
-    /// The same, but for some primaries.
-    fn torn(&mut self, mut rows: Vec<Contact>) -> Vec<Contact> {
-        let torn_reads = self.conditions.torn_reads;
-        rows.retain(|row| row.link != Link::Primary || torn_reads == 0 || self.random.u32(0..1_000) >= torn_reads);
-        rows
     }
 
     /// What is committed by now. (The service reads nothing after it has written.)
@@ -329,6 +309,8 @@ impl State {
         match self.bug {
             Some(Bug::LosesCommits) if self.random.u32(0..20) == 0 => changes.clear(),
             Some(Bug::TearsCommits) if self.random.u32(0..20) == 0 => changes.truncate(changes.len() / 2),
+            Some(Bug::VersionStays) if self.random.u32(0..4) == 0 => self.keep_versions(&mut changes),
+            Some(Bug::StaleVersions) => self.keep_past(),
             _ => {}
         }
         self.note(|| format!("transaction {transaction:?} is committed"));

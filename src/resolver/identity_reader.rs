@@ -1,0 +1,179 @@
+//! Reads identities by their identifiers, with as few rows as it takes.
+//!
+//! 1. **Validate.** If all identifiers are in the cache, only the rows of the roots are read.
+//! 2. **Read at once.** Otherwise one statement reads all contacts of the identities.
+//! 3. **Read by version**, if one of the identities is known to be large. One statement reads who owns the identifiers:
+//!    roots, and their versions. A copy in the cache of the same version is that identity. A second statement reads the
+//!    contacts of the other roots. They tell their versions again.
+//!
+//! Small identities are not read by version: two short statements, one after the other, take longer than one. What does
+//! not fit together in step 3, because it was changed meanwhile, by SQL, or is damaged, is read at once. So is
+//! everything where the cache is off, or where one server's answer is no proof.
+//!
+//! All that one call returns is the state at one moment after the call began: that of the one statement of step 1
+//! or 2, or of the first statement of step 3. (The contacts of its second one have the versions of the first, so they
+//! are as they were then.) So the answers to one list agree with each other.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use super::cache::{IdentityCache, ReadAt};
+use crate::domain::{ContactId, Copies, Identifier, Identity, Observation, Owners, Snapshot};
+use crate::store::{Epoch, LookupResult, Store, StoreError};
+
+/// Reads from a store and its cache. Clones share both.
+#[derive(Clone)]
+pub(super) struct IdentityReader<S> {
+    pub(super) store: S,
+    pub(super) cache: IdentityCache,
+}
+
+/// The identities that own some identifiers, at one moment.
+pub(super) struct ReadResult {
+    pub(super) snapshot: Snapshot,
+    /// See [`LookupResult`].
+    is_latest: bool,
+    /// The epoch of all statements, or `None` if it changed between them.
+    pub(super) epoch: Option<Epoch>,
+    /// From before the read began.
+    begun: Instant,
+    /// When the copies from the cache were read, by root.
+    read_earlier: HashMap<ContactId, Instant>,
+}
+
+/// The identity that would answer a job, if there is one.
+pub(super) type Matched<'a> = Option<&'a Arc<Identity>>;
+
+impl ReadResult {
+    fn new(snapshot: Snapshot, epoch: Option<Epoch>, begun: Instant) -> Self {
+        Self { snapshot, is_latest: true, epoch, begun, read_earlier: HashMap::new() }
+    }
+
+    /// Returns the result of a read of nothing.
+    pub(super) fn empty() -> Self {
+        Self::new(Snapshot::new(Vec::new()), None, Instant::now())
+    }
+
+    /// Returns the identity that answers the observation, if the answer needs no write and no further read.
+    ///
+    /// It skips an identity that was read without its root: such a read was seen on a MySQL cluster
+    /// (docs/reliability.md).
+    pub(super) fn matched(&self, observation: &Observation) -> Matched<'_> {
+        self.snapshot.matched(observation).filter(|identity| self.is_latest && identity.missing_root().is_none())
+    }
+
+    /// Returns when the contacts of an identity were read.
+    pub(super) fn time_of(&self, identity: &Identity) -> Instant {
+        self.read_earlier.get(&identity.root()).copied().unwrap_or(self.begun)
+    }
+}
+
+impl<S: Store> IdentityReader<S> {
+    /// Returns whether all of these identifiers are in the cache.
+    pub(super) fn has_all(&self, identifiers: &[Identifier]) -> bool {
+        let Some(epoch) = self.epoch_of_copies() else { return false };
+        identifiers.iter().all(|identifier| self.cache.find(identifier, epoch).is_some())
+    }
+
+    /// Reads the rows of the roots alone. Returns `None` if that is not enough.
+    ///
+    /// # Errors
+    /// As every read.
+    pub(super) async fn validate(&self, identifiers: &[Identifier]) -> Result<Option<ReadResult>, StoreError> {
+        let Some(epoch) = self.epoch_of_copies() else { return Ok(None) };
+        let begun = Instant::now();
+        let (mut copies, mut read_earlier) = (Copies::default(), HashMap::new());
+        for identifier in identifiers {
+            let Some(copy) = self.cache.find(identifier, epoch) else { return Ok(None) };
+            let read = read_earlier.entry(copy.identity.root()).or_insert(copy.read.time);
+            *read = copy.read.time.min(*read);
+            copies.add(identifier.clone(), copy.identity);
+        }
+        let rows = self.store.root_rows(&copies.roots()).await?;
+        if self.store.epoch() != Some(epoch) {
+            return Ok(None);
+        }
+        match copies.compare(&rows) {
+            Ok(snapshot) => Ok(Some(ReadResult { read_earlier, ..ReadResult::new(snapshot, Some(epoch), begun) })),
+            Err(changed) => {
+                changed.into_iter().for_each(|root| self.cache.forget(root));
+                Ok(None)
+            }
+        }
+    }
+
+    /// Reads the identities that own these identifiers, and keeps copies of them. With `is_large`, one of them is known
+    /// to be large: then it is worth two statements not to read contacts that are in the cache.
+    ///
+    /// # Errors
+    /// As every read.
+    pub(super) async fn read(&self, identifiers: &[Identifier], is_large: bool) -> Result<ReadResult, StoreError> {
+        if let Some(epoch) = self.epoch_of_copies().filter(|_| is_large)
+            && let Some(read) = self.read_by_version(identifiers, epoch).await?
+        {
+            return Ok(read);
+        }
+        self.read_at_once(identifiers).await
+    }
+
+    /// The epoch, if there is a cache and a store whose versions are proof.
+    fn epoch_of_copies(&self) -> Option<Epoch> {
+        self.store.epoch().filter(|_| self.cache.is_on())
+    }
+
+    /// Step 3. Returns `None` if the rows do not fit together.
+    async fn read_by_version(
+        &self,
+        identifiers: &[Identifier],
+        epoch: Epoch,
+    ) -> Result<Option<ReadResult>, StoreError> {
+        let begun = Instant::now();
+        let Some(owners) = Owners::from_rows(self.store.owner_rows(identifiers).await?) else { return Ok(None) };
+        let (mut identities, mut missing, mut read_earlier) = (Vec::new(), Vec::new(), HashMap::new());
+        for (root, version) in owners.versions() {
+            match self.cache.find_version(root, version, epoch) {
+                Some(copy) => {
+                    read_earlier.insert(root, copy.read.time);
+                    identities.push(copy.identity);
+                }
+                None => missing.push(root),
+            }
+        }
+        if !missing.is_empty() {
+            identities.extend(self.store.identities_of(&missing).await?.into_iter().map(Arc::new));
+        }
+        if self.store.epoch() != Some(epoch) {
+            return Ok(None);
+        }
+        let Some(snapshot) = owners.with_identities(&identities) else { return Ok(None) };
+        let read = ReadResult { read_earlier, ..ReadResult::new(snapshot, Some(epoch), begun) };
+        self.keep(&read, identifiers);
+        Ok(Some(read))
+    }
+
+    /// Step 2.
+    async fn read_at_once(&self, identifiers: &[Identifier]) -> Result<ReadResult, StoreError> {
+        let (begun, epoch) = (Instant::now(), self.store.epoch());
+        let LookupResult { identities, is_latest } = self.store.find_identities(identifiers).await?;
+        let epoch = epoch.filter(|epoch| self.store.epoch() == Some(*epoch));
+        let read = ReadResult { is_latest, ..ReadResult::new(Snapshot::new(identities), epoch, begun) };
+        self.keep(&read, identifiers);
+        Ok(read)
+    }
+
+    /// Keeps copies of what was read. Each of these identifiers leads to the copy that owns it.
+    fn keep(&self, read: &ReadResult, identifiers: &[Identifier]) {
+        let Some(epoch) = read.epoch.filter(|_| read.is_latest && self.cache.is_on()) else { return };
+        let mut asked: BTreeMap<ContactId, (&Arc<Identity>, Vec<&Identifier>)> = BTreeMap::new();
+        for identifier in identifiers {
+            if let Some(owner) = read.snapshot.owner_of(identifier) {
+                asked.entry(owner.root()).or_insert((owner, Vec::new())).1.push(identifier);
+            }
+        }
+        for (identity, asked) in asked.into_values() {
+            self.cache.put(identity, ReadAt { epoch, time: read.time_of(identity) }, asked);
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! What reads outside a transaction find.
+
+use std::borrow::Cow;
+
+use identity::domain::{Contact, ContactId, Identifier, Link, OwnerRow, RootRow};
+use identity::store::{Epoch, StoreError};
+
+use super::State;
+use crate::conditions::{Bug, Poison};
+use crate::tables::{Change, Tables, root};
+
+/// For [`Bug::StaleVersions`]: by how many commits a row is stale.
+const STALE_BY: usize = 3;
+
+impl State {
+    /// What a replica sees of what is committed.
+    pub(super) fn seen_by(&self, replica: usize) -> &Tables {
+        self.behind.get(&replica).map_or(&self.committed, |behind| &behind.tables)
+    }
+
+    /// The same, and with [`Bug::DirtyRead`] what is not.
+    fn read_by(&self, replica: usize) -> Cow<'_, Tables> {
+        if self.bug != Some(Bug::DirtyRead) {
+            return Cow::Borrowed(self.seen_by(replica));
+        }
+        let mut tables = self.committed.clone();
+        self.open.values().for_each(|open| tables.carry_out(&open.changes));
+        Cow::Owned(tables)
+    }
+
+    /// Whether reads outside a transaction have the latest.
+    pub(crate) fn reads_the_latest(&self) -> bool {
+        self.conditions.shown_late == 0 || self.bug == Some(Bug::ShownLate)
+    }
+
+    /// An outage ends all connections.
+    pub(crate) fn epoch(&self) -> Option<Epoch> {
+        self.reads_the_latest().then_some(Epoch { generation: self.outages, connections: 0 })
+    }
+
+    /// What [`Transaction::must_write_what_it_locks`](identity::store::Transaction) tells.
+    pub(crate) fn must_write_what_is_locked(&self) -> bool {
+        self.conditions.shown_late > 0 && self.bug != Some(Bug::KeepsLocks)
+    }
+
+    pub(crate) fn read(&mut self, replica: usize, identifiers: &[Identifier]) -> Result<Vec<Contact>, StoreError> {
+        self.refuse(Poison::Read, identifiers)?;
+        let rows = self.read_by(replica).rows(identifiers);
+        Ok(self.torn(rows))
+    }
+
+    /// The contacts of these roots.
+    pub(crate) fn contacts_of(&mut self, replica: usize, roots: &[ContactId]) -> Vec<Contact> {
+        let is_wanted = |row: &&Contact| roots.contains(&root(row));
+        let rows = self.read_by(replica).contacts.values().filter(is_wanted).cloned().collect();
+        self.torn(rows)
+    }
+
+    pub(crate) fn root_rows(&mut self, replica: usize, roots: &[ContactId]) -> Vec<RootRow> {
+        let rows = |tables: &Tables| roots.iter().filter_map(|id| tables.contacts.get(id)).cloned().collect();
+        let rows = match self.past.front() {
+            Some(past) if self.bug == Some(Bug::StaleVersions) => rows(past),
+            _ => rows(&self.read_by(replica)),
+        };
+        self.torn(rows).iter().map(root_row).collect()
+    }
+
+    pub(crate) fn owner_rows(
+        &mut self,
+        replica: usize,
+        identifiers: &[Identifier],
+    ) -> Result<Vec<OwnerRow>, StoreError> {
+        self.refuse(Poison::Read, identifiers)?;
+        let roots_in = |tables: &Tables| -> Vec<(Identifier, Contact)> {
+            let root_of = |identifier: &Identifier| {
+                let contact = tables.contacts.get(tables.identifiers.get(identifier)?)?;
+                Some((identifier.clone(), tables.contacts.get(&root(contact))?.clone()))
+            };
+            identifiers.iter().filter_map(root_of).collect()
+        };
+        let rows = roots_in(&self.read_by(replica));
+        let rows = rows.into_iter().map(|(identifier, root)| {
+            let root = self.torn(vec![root]).first().map(root_row);
+            OwnerRow { identifier, is_deleted: false, root }
+        });
+        Ok(rows.collect())
+    }
+
+    /// The same, but for some primaries.
+    pub(super) fn torn(&mut self, mut rows: Vec<Contact>) -> Vec<Contact> {
+        let torn_reads = self.conditions.torn_reads;
+        rows.retain(|row| row.link != Link::Primary || torn_reads == 0 || self.random.u32(0..1_000) >= torn_reads);
+        rows
+    }
+
+    /// Lets the rows that these changes write keep the versions that they have.
+    pub(super) fn keep_versions(&self, changes: &mut [Change]) {
+        for change in changes {
+            if let Change::Touch(id, at) = change
+                && let Some(row) = self.committed.contacts.get(id)
+            {
+                *at = row.updated_at;
+            }
+        }
+    }
+
+    /// Remembers what was committed before the commit that follows.
+    pub(super) fn keep_past(&mut self) {
+        self.past.push_back(self.committed.clone());
+        if self.past.len() > STALE_BY {
+            self.past.pop_front();
+        }
+    }
+}
+
+fn root_row(row: &Contact) -> RootRow {
+    let linked_to = match row.link {
+        Link::Primary => None,
+        Link::SecondaryOf(primary) => Some(primary),
+    };
+    RootRow { id: row.id, updated_at: row.updated_at, is_deleted: false, linked_to }
+}
