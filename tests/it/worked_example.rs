@@ -103,7 +103,7 @@ fn readme_calls() -> Vec<(&'static str, String)> {
 async fn the_readme_shows_what_is_answered(database: TestDatabase) {
     let service = Service::start(&database).await;
     let calls = readme_calls();
-    assert_eq!(calls.len(), 6);
+    assert_eq!(calls.len(), 5);
     for (command, shown) in calls {
         let body = command.split('\'').nth(1).expect("a body in quotes");
         let answered = if command.starts_with("curl ") {
