@@ -16,6 +16,7 @@ use super::panic_guard::{Worker, catch_panic};
 use super::queue_delay::Queue;
 use super::read_queue::{ReadQueue, ReadyLookup};
 use crate::domain::{Identifier, Identity, Snapshot};
+use crate::metrics::{LaneKind, RetryCause, WorkMetrics};
 use crate::store::{Store, StoreError};
 
 /// From so many known requests on, a statement for them alone is cheaper than to read them with the others.
@@ -31,6 +32,8 @@ pub(super) struct ReadLane<S> {
     pub(super) large: LargeIdentities,
     /// Held while the contacts of a large identity are read: one at a time.
     pub(super) large_turn: Arc<Mutex<()>>,
+    pub(super) kind: LaneKind,
+    pub(super) work: WorkMetrics,
 }
 
 /// Returns whether all jobs are known to be about the same large identity.
@@ -104,9 +107,11 @@ impl<S: Store> ReadLane<S> {
                     too_slow.extend(root.map(|root| (root, error)));
                 }
                 Err(StoreError::TooSlow(_) | StoreError::CutShort(_)) => {
+                    self.work.count_retry(RetryCause::Split);
                     groups.extend(jobs.into_iter().rev().map(|job| vec![job]))
                 }
                 Err(_) if jobs.len() > 1 => {
+                    self.work.count_retry(RetryCause::Split);
                     let second = jobs.split_off(jobs.len() / 2);
                     groups.extend([second, jobs]);
                 }
@@ -144,12 +149,14 @@ impl<S: Store> ReadLane<S> {
             }
             let identifiers = sorted_identifiers(jobs, |_, _| true);
             let is_large = jobs.iter().any(|job| job.large.is_some());
+            self.work.record_batch(self.kind, jobs.len());
             match self.read_identities(&identifiers, is_large).await {
                 Ok(result) => {
                     self.database.record_reachable();
                     return Ok(result);
                 }
                 Err(StoreError::LostRace(_)) => {
+                    self.work.count_retry(RetryCause::LostRace);
                     sleep(jittered_pause(lost_races)).await;
                     lost_races += 1;
                 }
@@ -159,6 +166,7 @@ impl<S: Store> ReadLane<S> {
                         self.database.record_unreachable(&error);
                         return Err(error);
                     }
+                    self.work.count_retry(RetryCause::Unavailable);
                 }
                 Err(error) => return Err(error),
             }

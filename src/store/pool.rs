@@ -15,7 +15,7 @@
 //! old ones finish what they have begun.
 
 use std::pin::pin;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
 use sea_orm::{ConnectionTrait, DatabaseConnection};
@@ -23,7 +23,7 @@ use tokio::sync::{Mutex, watch};
 use tokio::time::{sleep, timeout};
 
 use super::connect_error::ConnectError;
-use super::connector::{CLOSE_WITHIN, MissingFile};
+use super::connector::{CLOSE_WITHIN, Connected, MissingFile};
 use super::error::{ConnectionState, Outage, StoreError};
 use super::pool_generation::PoolGeneration;
 use super::server_role::ServerRole;
@@ -31,6 +31,7 @@ use super::servers::Servers;
 use super::sql::Engine;
 use super::traits::Epoch;
 use super::{classify, probe};
+use crate::metrics::{ConnectionUse, DatabaseMetrics, DatabaseOperation, Metrics, OperationTimer};
 use crate::settings;
 
 /// The shortest time between two attempts to replace the pool: connecting must not overload a slow database.
@@ -51,6 +52,8 @@ struct Shared {
     replacement: Mutex<Replacement>,
     /// Why the last attempt found no server that can be used, if it did not.
     lost: watch::Sender<Option<Outage>>,
+    /// Set once, if there are metrics.
+    metrics: OnceLock<DatabaseMetrics>,
 }
 
 /// The last attempt to replace the connections.
@@ -74,7 +77,25 @@ impl Pool {
             current: watch::Sender::new(PoolGeneration::new(connected)),
             replacement: Mutex::new(Replacement { ended: None, server }),
             lost: watch::Sender::new(None),
+            metrics: OnceLock::new(),
         })))
+    }
+
+    /// Measures its operations and counts its connections from now on.
+    pub(super) fn measure_by(&self, metrics: &Metrics) {
+        let of_database = metrics.database(self.current().engine().system_name());
+        let count = |count: fn(&Connected) -> usize| {
+            let shared = Arc::downgrade(&self.0);
+            move || shared.upgrade().map_or(0, |shared| count(&shared.current.borrow().connected))
+        };
+        of_database.read_connections(ConnectionUse::Idle, count(Connected::idle));
+        of_database.read_connections(ConnectionUse::Used, count(Connected::used));
+        let _ = self.0.metrics.set(of_database);
+    }
+
+    /// Measures an operation until the timer is dropped, if there are metrics.
+    pub(super) fn timer(&self, operation: DatabaseOperation) -> OperationTimer {
+        self.0.timer(operation)
     }
 
     /// The connections in use, in whatever state they are.
@@ -112,6 +133,12 @@ impl Pool {
     }
 }
 
+impl Shared {
+    fn timer(&self, operation: DatabaseOperation) -> OperationTimer {
+        self.metrics.get().map(|metrics| metrics.timer(operation)).unwrap_or_default()
+    }
+}
+
 /// The connections that a statement or a transaction uses to its end, even if newer ones replace them meanwhile.
 #[derive(Debug)]
 pub(super) struct Lease {
@@ -127,6 +154,11 @@ impl Lease {
     /// The epoch of the connections.
     pub(super) fn epoch(&self) -> Epoch {
         self.generation.epoch()
+    }
+
+    /// Measures an operation until the timer is dropped, if there are metrics.
+    pub(super) fn timer(&self, operation: DatabaseOperation) -> OperationTimer {
+        self.shared.timer(operation)
     }
 
     pub(super) fn engine(&self) -> Engine {
@@ -289,7 +321,7 @@ impl Lease {
 
     /// Replaces these connections, unless that was done or tried a moment ago.
     async fn replace(&self, reason: ConnectionState) -> Result<(), ConnectError> {
-        let Shared { servers, current, replacement, lost, .. } = &*self.shared;
+        let Shared { servers, current, replacement, lost, metrics, .. } = &*self.shared;
         if !servers.are_remote() {
             return Ok(());
         }
@@ -311,6 +343,9 @@ impl Lease {
         tokio::spawn(async move { timeout(CLOSE_WITHIN, old.connected.connection.close_by_ref()).await });
         replacement.server = server;
         lost.send_replace(None);
+        if let (Some(metrics), Some(reason)) = (metrics.get(), reason.failover_reason()) {
+            metrics.count_failover(reason);
+        }
         Ok(())
     }
 }
