@@ -13,13 +13,16 @@ mod connection_state;
 mod endpoint;
 mod file_limit;
 mod fixed_limits;
+mod handshake;
 mod header_timeout;
+mod idle_timeout;
 mod layers;
 mod metrics_port;
 mod outgoing;
 mod peers;
 mod preface;
 mod reserve;
+mod secured_stream;
 mod sent_body;
 mod stack;
 mod unsent_memory;
@@ -37,13 +40,16 @@ use self::api::Api;
 use self::connection::Connections;
 use self::file_limit::{connection_cap, raise_file_limit};
 pub use self::fixed_limits::{ConnectionLimits, FixedLimits};
+use self::handshake::Handshakes;
 use self::metrics_port::MetricsPort;
-use self::peers::Peers;
+use self::peers::share;
 use self::stack::request_stack;
 use self::unsent_memory::UnsentMemory;
+use crate::auth::{AccessControl, Authenticator, Callers};
 use crate::metrics::Metrics;
 use crate::resolver::{DatabaseState, Identify};
 use crate::settings::Settings;
+use crate::tls::ServerTls;
 use crate::transport::batch_size::batch_body_limit;
 use crate::transport::grpc::{self, GrpcSettings};
 use crate::transport::gunzip::TextRoom;
@@ -53,12 +59,16 @@ use crate::transport::readiness::Readiness;
 /// The bound sockets of the two APIs.
 #[derive(Debug)]
 pub struct Listeners {
-    /// For gRPC: HTTP/2 without TLS.
+    /// For gRPC: HTTP/2.
     pub grpc: TcpListener,
     /// For JSON: HTTP/1.1, and HTTP/2 for clients that begin with it.
     pub http: TcpListener,
     /// For metrics and health, if there are metrics: HTTP/1.1.
     pub metrics: Option<TcpListener>,
+    /// The TLS of both, if there is any.
+    pub tls: Option<Arc<ServerTls>>,
+    /// Who may call. Without it, everybody.
+    pub callers: Option<Arc<Callers>>,
 }
 
 /// An API cannot be built: a bug in the build, found before the first call.
@@ -112,7 +122,7 @@ pub async fn serve<R: Identify>(
 
     let connections = connection_cap(limits.max_connections, raise_file_limit());
     // The operator may know better: a load balancer can be the only peer.
-    let per_peer = limits.max_connections_per_peer.unwrap_or(Peers::share(connections));
+    let per_peer = limits.max_connections_per_peer.unwrap_or(share(connections));
     let caps = ConnectionCaps { all: connections, per_peer, reserve: fixed.reserve };
     let connection = ConnectionLimits {
         // A caller that waits for its answer sends nothing.
@@ -123,9 +133,20 @@ pub async fn serve<R: Identify>(
     let tasks = TaskTracker::new();
     let cut = CancellationToken::new();
     let _cut_when_dropped = cut.clone().drop_guard();
+    if let Some(tls) = listeners.tls.clone() {
+        tls.measure_by(metrics);
+        tokio::spawn(cut.clone().run_until_cancelled_owned(tls.follow(fixed.reload_every)));
+    }
+    let access = listeners.callers.clone().map(|callers| {
+        callers.measure_by(metrics);
+        tokio::spawn(cut.clone().run_until_cancelled_owned(Arc::clone(&callers).follow(fixed.reload_every)));
+        Arc::new(AccessControl::new(callers as Arc<dyn Authenticator>, metrics))
+    });
     let run = |listener, api: Api, routes, origins| {
-        let stack = request_stack(api, routes, *limits, fixed, origins, metrics);
-        let served = Connections::new(api, stack, connection, *limits, closing.clone(), Arc::clone(&memory));
+        let stack = request_stack(api, routes, *limits, fixed, origins, access.clone(), metrics);
+        let handshakes = Handshakes::new(api, listeners.tls.clone(), connection.handshake, metrics);
+        let memory = Arc::clone(&memory);
+        let served = Connections::new(api, stack, connection, *limits, closing.clone(), memory, handshakes);
         let (tasks, cut, shutdown) = (tasks.clone(), cut.clone(), closing.clone());
         let counted = Some((metrics.clone(), api.metered()));
         Acceptor { api, served, caps, tasks, shutdown, cut, counted }.run(listener)
@@ -135,7 +156,7 @@ pub async fn serve<R: Identify>(
         sleep(limits.drain_delay).await;
         closing.cancel();
     };
-    let page = http::metrics_routes(metrics.clone(), readiness);
+    let page = http::metrics_routes(metrics.clone(), readiness, access.clone());
     let port = MetricsPort { limits: connection, settings: *limits, memory: Arc::clone(&memory) };
     let _metrics = listeners.metrics.map(|listener| port.open(listener, page));
     let origins = Some(OriginRules::new(listen));

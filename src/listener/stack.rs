@@ -15,9 +15,11 @@ use super::connection::RequestService;
 use super::endpoint::Endpoint;
 use super::fixed_limits::FixedLimits;
 use super::layers::{
-    AccessLog, AssignRequestId, CallLimit, CatchPanic, DeadlineLimit, ErrorResponse, OriginCheck, RpcMetrics,
+    AccessLog, AssignRequestId, Authenticate, CallLimit, CatchPanic, DeadlineLimit, ErrorResponse, OriginCheck,
+    RpcMetrics,
 };
-use super::peers::Peers;
+use super::peers::{Peers, share};
+use crate::auth::AccessControl;
 use crate::metrics::Metrics;
 use crate::settings::LimitSettings;
 use crate::transport::http::OriginRules;
@@ -30,13 +32,14 @@ pub(super) fn request_stack(
     limits: LimitSettings,
     fixed: FixedLimits,
     origins: Option<OriginRules>,
+    access: Option<Arc<AccessControl>>,
     metrics: &Metrics,
 ) -> impl RequestService {
     let endpoint = |(path, route)| (path, Arc::new(Endpoint::new(api, route, metrics)));
     let routes: HashMap<String, Arc<Endpoint>> = routes.into_iter().map(endpoint).collect();
     let (routes, unknown, work) = (Arc::new(routes), Endpoint::unknown(api, metrics), metrics.work());
     let places = Arc::new(Semaphore::new(fixed.max_calls.min(Semaphore::MAX_PERMITS)));
-    let peers = Peers::new(Peers::share(fixed.max_calls));
+    let peers = Peers::new(share(fixed.max_calls));
     ServiceBuilder::new()
         // An id for the log and for `x-request-id`.
         .layer(layer_fn(move |inner| AssignRequestId::new(inner, api, Arc::clone(&routes))))
@@ -48,6 +51,8 @@ pub(super) fn request_stack(
         .layer(layer_fn(move |inner| OriginCheck::new(inner, api, origins.clone())))
         // Errors of the layers below become responses.
         .layer(layer_fn(move |inner| ErrorResponse::new(inner, api, limits.http_body_limit)))
+        // Who calls, and whether it may.
+        .layer(layer_fn(move |inner| Authenticate::new(inner, access.clone())))
         // The shorter of `grpc-timeout` and `REQUEST_TIMEOUT`.
         .layer(layer_fn(move |inner| DeadlineLimit::new(inner, limits.request_timeout)))
         // A place among the calls under way.

@@ -186,6 +186,9 @@ impl Drop for CallMeter {
             let (is_error, is_failed) = (self.code != Code::Ok, is_of_service(self.code));
             self.count_items(ItemCounts { items: 1, errors: is_error.into(), failed: is_failed.into() });
         }
+        if let Some(caller) = self.outgoing.as_ref().and_then(|outgoing| outgoing.caller()) {
+            caller.count_end(self.code);
+        }
         let time = self.received.elapsed();
         match &self.metrics.calls {
             CallHandles::Grpc(method) => method.end(self.code, time),

@@ -1,5 +1,7 @@
 //! The metrics port: `/metrics`, and health, so that a port that is busy or guarded need not be probed.
 
+use std::sync::Arc;
+
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -8,6 +10,7 @@ use http::{HeaderMap, HeaderValue};
 
 use super::errors::error_response;
 use super::{gzip, probes};
+use crate::auth::{AccessControl, Credentials, Scope, bearer};
 use crate::metrics::{Metrics, ScrapeFormat};
 use crate::transport::errors::ApiError;
 use crate::transport::readiness::Readiness;
@@ -16,11 +19,14 @@ use crate::transport::routes::RouteTable;
 /// The content type of OpenMetrics, without its parameters.
 const OPEN_METRICS: &str = "application/openmetrics-text";
 
-/// Returns the paths of the metrics port.
-pub fn metrics_routes(metrics: Metrics, readiness: Readiness) -> axum::Router {
+/// Returns the paths of the metrics port. With `access`, the metrics are for callers with the scope `metrics`.
+pub fn metrics_routes(metrics: Metrics, readiness: Readiness, access: Option<Arc<AccessControl>>) -> axum::Router {
     let mut table = RouteTable::default();
     probes::add(&mut table, readiness);
     let scrape = async move |request: Request| {
+        if let Some(error) = access.as_ref().and_then(|access| refusal(access, request.headers())) {
+            return error_response(&error);
+        }
         let format = accepted_format(request.headers());
         let is_gzip_accepted = gzip::is_accepted(request.headers());
         gzip::negotiate(is_gzip_accepted, async { page(&metrics, format) }).await
@@ -29,6 +35,13 @@ pub fn metrics_routes(metrics: Metrics, readiness: Readiness) -> axum::Router {
     router
         .fallback(async || error_response(&ApiError::UnknownPath))
         .method_not_allowed_fallback(async || error_response(&ApiError::WrongHttpMethod))
+}
+
+/// Why a scrape is refused, if it is.
+fn refusal(access: &AccessControl, headers: &HeaderMap) -> Option<ApiError> {
+    let credentials = Credentials { token: bearer(headers), certificate_names: &[] };
+    let caller = access.authenticate(&credentials);
+    caller.and_then(|caller| access.permit(&caller, Some(Scope::Metrics))).err().map(ApiError::from)
 }
 
 fn page(metrics: &Metrics, format: ScrapeFormat) -> Response {
