@@ -11,21 +11,27 @@
 //! | [`listener`] | sockets, connections, drain, and the stack of layers that each request passes |
 //! | [`transport`] | the gRPC API and the JSON API: from bytes to requests, and from answers and errors to bytes |
 //! | [`telemetry`] | the log |
+//! | [`tls`] | the certificates of the two APIs, and the TLS of the commands that call them |
 //! | [`resolver`] | the use case: the request queues, the lock protocol, retries |
 //! | [`store`] | SeaORM entities, SQL, connections |
+//! | [`auth`] | who calls: tokens, client certificates, scopes and rate limits |
+//! | [`reload`] | values that follow their files |
 //! | [`settings`] | every setting and its origin |
 //! | [`proto`] | the messages and services of `proto/`, as code |
 //! | [`domain`] | identifiers, contacts, identities, and the planner, without I/O |
 
+pub mod auth;
 #[cfg(feature = "bench")]
 pub mod bench;
 pub mod commands;
 pub mod domain;
 pub mod listener;
 pub mod proto;
+pub mod reload;
 pub mod resolver;
 pub mod settings;
 pub mod store;
 pub mod telemetry;
+pub mod tls;
 pub mod transport;
 pub mod verify;

@@ -12,9 +12,6 @@ use identity::telemetry;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Exit status of a wrong setting or command line.
-const USAGE: u8 = 2;
-
 /// How long the last lines of the log may take. A reader that is stalled must not keep the process.
 const LAST_LINES: Duration = Duration::from_secs(1);
 
@@ -46,7 +43,7 @@ fn main() -> ExitCode {
         }
         Err(stop @ (Stop::Invalid(_) | Stop::Usage(_))) => {
             telemetry::print_fatal(&stop.to_string());
-            return ExitCode::from(USAGE);
+            return ExitCode::from(commands::USAGE);
         }
     };
     match commands::run(invocation, &signals) {

@@ -2,11 +2,14 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
+#[path = "shared/certificates.rs"]
+mod certificates;
 #[path = "shared/running_service.rs"]
 mod running_service;
 
 use std::process::{Command, Output};
 
+use certificates::{Authority, Files};
 use running_service::RunningService;
 use serde_json::Value;
 
@@ -20,11 +23,15 @@ struct Service {
 
 impl Service {
     async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    async fn start_with(flags: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let url = format!("sqlite://{}", folder.path().join("identity.db").display());
         let seeded = identity(&["--database-url", &url, "bench", "seed", "--contacts", CUSTOMERS]).await;
         assert!(seeded.status.success(), "{seeded:?}");
-        Self { folder, running: RunningService::start(&url, &[]).await.unwrap() }
+        Self { folder, running: RunningService::start(&url, flags).await.unwrap() }
     }
 
     /// What a short run reports.
@@ -119,4 +126,29 @@ async fn a_database_with_customers_is_not_seeded() {
     let line = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(3));
     assert!(line.starts_with("identity: the database has contacts already") && line.lines().count() == 1, "{line}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tls_is_measured_with_a_client_certificate_and_a_token() {
+    let (authority, clients, files) = (Authority::new(), Authority::new(), Files::new());
+    let [cert, key] = files.write_certificate("server", &authority.issue_local());
+    let [client, client_key] = files.write_certificate("client", &clients.issue(&["unknown.example"]));
+    let (ca, client_ca) = (files.write("ca.pem", &authority.pem), files.write("clients.pem", &clients.pem));
+    let callers = files.path("callers.toml");
+    let callers = ["--tokens-file", text(&callers)];
+    let made = identity(&[&["token", "new", "bench", "--scope", "identify"][..], &callers].concat()).await;
+    assert!(made.status.success(), "{made:?}");
+    let token = files.write("token", &String::from_utf8(made.stdout).unwrap());
+    let tls = ["--tls-cert", text(&cert), "--tls-key", text(&key), "--tls-client-ca", text(&client_ca)];
+    let service = Service::start_with(&[&tls[..], &callers].concat()).await;
+    let flags = ["--ca", text(&ca), "--client-cert", text(&client), "--client-key", text(&client_key)];
+    for api in ["grpc", "json", "batch", "stream"] {
+        let report = service.run(&[&["--api", api, "--token-file", text(&token)][..], &flags].concat()).await;
+        assert!(report["answers"].as_u64().unwrap() > 0, "{api}");
+    }
+    service.running.stop().await.unwrap();
+}
+
+fn text(path: &std::path::Path) -> &str {
+    path.to_str().unwrap()
 }

@@ -214,6 +214,22 @@ fn every_reference_of_the_openapi_document_has_its_component() {
     assert!(missing.is_empty(), "docs/openapi.yaml has no {missing:?}");
 }
 
+#[test]
+fn every_direct_dependency_has_its_reason() {
+    let manifest: toml::Table = read("Cargo.toml").parse().unwrap();
+    let names = |table: &str| manifest[table].as_table().unwrap().keys().cloned().collect::<BTreeSet<_>>();
+    let used: BTreeSet<_> = names("dependencies").union(&names("build-dependencies")).cloned().collect();
+    let text = read("docs/security.md");
+    let rows =
+        text.lines().skip_while(|line| !line.starts_with("| crate |")).skip(2).take_while(|line| !line.is_empty());
+    let row = |line: &str| {
+        let cells: Vec<_> = line.split('|').map(str::trim).collect();
+        assert!(cells.len() == 4 && !cells[2].is_empty(), "no reason: {line}");
+        cells[1].trim_matches('`').to_owned()
+    };
+    assert_eq!(rows.map(row).collect::<BTreeSet<_>>(), used);
+}
+
 mod made_up_documents {
     use super::*;
 

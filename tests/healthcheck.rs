@@ -1,9 +1,17 @@
 //! `identity healthcheck` against a real server.
 
-#![expect(clippy::expect_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
+#[path = "shared/certificates.rs"]
+mod certificates;
+#[path = "shared/running_service.rs"]
+mod running_service;
 
 use std::net::SocketAddr;
 use std::process::{Command, Output};
+
+use certificates::{Authority, Files};
+use running_service::RunningService;
 
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
@@ -51,4 +59,77 @@ async fn says_on_one_line_why_a_service_is_unhealthy() {
         assert_eq!(output.status.code(), Some(1), "{line}");
         assert!(line.starts_with(&format!("identity: {why}")) && line.matches('\n').count() == 1, "{line}");
     }
+}
+
+/// `identity healthcheck` in the environment of the service, with these flags.
+async fn check(addr: SocketAddr, cert: &str, flags: &[&str]) -> (Option<i32>, String) {
+    let (cert, flags) = (cert.to_owned(), flags.iter().map(|&flag| flag.to_owned()).collect::<Vec<_>>());
+    let run = move || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_identity"));
+        command.env_clear().env("GRPC_ADDR", addr.to_string()).env("TLS_CERT", cert);
+        command.args(["healthcheck", "--timeout", "5s"]).args(flags).output()
+    };
+    let output = tokio::task::spawn_blocking(run).await.expect("no panic").expect("runs");
+    (output.status.code(), String::from_utf8(output.stderr).expect("UTF-8"))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn speaks_tls_with_and_without_a_client_certificate() {
+    let (authority, clients, files) = (Authority::new(), Authority::new(), Files::new());
+    let [cert, key] = files.write_certificate("server", &authority.issue_local());
+    let [other, _] = files.write_certificate("other", &authority.issue_local());
+    let [client, client_key] = files.write_certificate("client", &clients.issue(&["probe.example"]));
+    let (ca, client_ca) = (files.write("ca.pem", &authority.pem), files.write("clients.pem", &clients.pem));
+    let tls = ["--tls-cert", text(&cert), "--tls-key", text(&key)];
+    let url = format!("sqlite://{}?mode=rwc", text(&files.path("identity.db")));
+    let service = RunningService::start(&url, &tls).await.expect("starts");
+    let healthy = (Some(0), String::new());
+    for (cert, flags, is_healthy) in [
+        (&cert, &[][..], true),
+        (&other, &[], false),
+        (&other, &["--ca", text(&ca)], true),
+        (&cert, &["--ca", text(&client_ca)], false),
+        (&cert, &["--ca", text(&ca), "--server-name", "localhost"], true),
+        (&cert, &["--ca", text(&ca), "--server-name", "elsewhere.example"], false),
+    ] {
+        let (status, line) = check(service.grpc, text(cert), flags).await;
+        assert_eq!((status, line.as_str()) == (Some(0), ""), is_healthy, "{flags:?}: {line}");
+        assert!(is_healthy || (status == Some(1) && line.matches('\n').count() == 1), "{line}");
+    }
+    // The port of the JSON API has no health service of gRPC.
+    assert_eq!(check(service.http, text(&cert), &[]).await.0, Some(1));
+    service.stop().await.expect("stops");
+
+    let service = RunningService::start(&url, &[&tls[..], &["--tls-client-ca", text(&client_ca)]].concat()).await;
+    let service = service.expect("starts");
+    let (status, line) = check(service.grpc, text(&cert), &[]).await;
+    assert_eq!(status, Some(1), "{line}");
+    let flags = ["--client-cert", text(&client), "--client-key", text(&client_key)];
+    assert_eq!(check(service.grpc, text(&cert), &flags).await, healthy);
+    service.stop().await.expect("stops");
+}
+
+#[tokio::test]
+async fn a_file_that_is_wrong_is_named() {
+    let files = Files::new();
+    let [cert, key] = files.write_certificate("server", &Authority::new().issue_local());
+    let addr = ([127, 0, 0, 1], 1).into();
+    let none = files.path("none.pem");
+    for (cert, flags, why) in [
+        (&none, &[][..], format!("cannot read {}: ", text(&none))),
+        (&key, &[], format!("{} must be a PEM file with a certificate", text(&key))),
+        (
+            &cert,
+            &["--client-cert", text(&cert), "--client-key", text(&cert)],
+            "must be a PEM file with a private key".into(),
+        ),
+    ] {
+        let (status, line) = check(addr, text(cert), flags).await;
+        assert_eq!(status, Some(1), "{line}");
+        assert!(line.contains(&why) && line.matches('\n').count() == 1, "{line}");
+    }
+}
+
+fn text(path: &std::path::Path) -> &str {
+    path.to_str().unwrap()
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand, ValueEnum};
 
 use crate::settings::value;
+use crate::tls::ClientTlsArgs;
 
 /// What to measure.
 #[derive(Clone, Debug, Subcommand)]
@@ -79,6 +80,14 @@ pub struct RunArgs {
     /// How the result is printed
     #[arg(long, value_enum, default_value = "table")]
     pub format: ResultFormat,
+
+    /// A file with the token of this caller
+    #[arg(long, value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+
+    /// How to speak TLS.
+    #[command(flatten)]
+    pub tls: ClientTlsArgs,
 }
 
 /// Where to measure the disk.

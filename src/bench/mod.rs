@@ -24,14 +24,19 @@ mod report;
 mod scenario;
 mod seed;
 
+use std::fs;
 use std::io::{self, Write};
+use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, anyhow, bail, ensure};
+use http::HeaderValue;
+use secrecy::{ExposeSecret, SecretString};
 
 pub use args::{ApiKind, BenchCommand, FsyncArgs, ResultFormat, RunArgs, ScenarioKind, SeedArgs};
 
 use crate::settings::Settings;
+use crate::tls::ClientTls;
 use client::{BatchClient, GrpcClient, HealthCheckClient, JsonClient, ServiceAddress, StreamClient};
 use load::Load;
 use measurement::Measurement;
@@ -55,7 +60,9 @@ fn measure(run: &RunArgs, settings: &Settings) -> anyhow::Result<BenchReport> {
         run.per_call == 1 || run.api.takes_several(),
         "--per-call: a call of this API has one request; --api batch and --api stream take several"
     );
-    let address = ServiceAddress::new(&settings.listen, run.connections)?;
+    let tls = ClientTls::new(&run.tls, &settings.tls)?;
+    let authorization = run.token_file.as_deref().map(authorization).transpose()?;
+    let address = ServiceAddress::new(&settings.listen, run.connections, tls, authorization)?;
     let pool = Arc::new(CustomerPool::new(run.customers, run.seed));
     let load = Load::new(run);
     if run.scenario == ScenarioKind::Merge {
@@ -70,6 +77,16 @@ fn measure(run: &RunArgs, settings: &Settings) -> anyhow::Result<BenchReport> {
         bail!("the service sent no answer within {}", humantime::format_duration(run.duration));
     }
     Ok(BenchReport::new(run, &load, &measurement))
+}
+
+/// Returns the value of `Authorization` for the token in a file.
+fn authorization(path: &Path) -> anyhow::Result<HeaderValue> {
+    let token =
+        SecretString::from(fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?);
+    let mut value = HeaderValue::try_from(format!("Bearer {}", token.expose_secret().trim()))
+        .map_err(|_| anyhow!("{} is no file of a token", path.display()))?;
+    value.set_sensitive(true);
+    Ok(value)
 }
 
 fn run_load(

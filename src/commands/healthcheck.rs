@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use clap::Args;
-use tonic::transport::Endpoint;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
-use crate::settings::{ListenAddr, value};
+use crate::settings::{ListenAddr, Settings, value};
+use crate::tls::{ClientTls, ClientTlsArgs, ClientTlsError, connect_grpc};
 
 /// The arguments of `identity healthcheck`.
 #[derive(Clone, Debug, Args)]
@@ -16,6 +16,9 @@ pub struct HealthcheckArgs {
     /// How long to wait for an answer
     #[arg(long, value_name = "TIME", default_value = "2s", value_parser = value::timeout())]
     pub timeout: Duration,
+    /// How to speak TLS.
+    #[command(flatten)]
+    pub tls: ClientTlsArgs,
 }
 
 /// Why a service is not healthy.
@@ -24,6 +27,9 @@ pub enum Unhealthy {
     /// The gRPC address has port 0, which stands for any free port.
     #[error("port 0 of the gRPC address does not say where the service listens")]
     UnknownPort,
+    /// The command cannot speak TLS.
+    #[error(transparent)]
+    Tls(#[from] ClientTlsError),
     /// No answer in time.
     #[error("no answer from {0} within {timeout}", timeout = humantime::format_duration(*.1))]
     Timeout(ListenAddr, Duration),
@@ -38,32 +44,33 @@ pub enum Unhealthy {
     NotServing(ListenAddr, ServingStatus),
 }
 
-/// Succeeds if the service at `addr` answers SERVING within `timeout`, which includes the connection.
+/// Succeeds if the service of these settings answers SERVING in time, which includes the connection.
 ///
-/// If `addr` stands for every interface, it connects to the loopback address.
+/// If its address stands for every interface, it connects to the loopback address.
 ///
 /// # Errors
 /// [`Unhealthy`] says why the service is not healthy.
-pub async fn healthcheck(addr: &ListenAddr, timeout: Duration) -> Result<(), Unhealthy> {
+pub async fn healthcheck(args: &HealthcheckArgs, settings: &Settings) -> Result<(), Unhealthy> {
+    let addr = &settings.listen.grpc_addr;
     if addr.port() == 0 {
         return Err(Unhealthy::UnknownPort);
     }
     let addr = addr.reachable_locally();
-    match tokio::time::timeout(timeout, query_status(&addr)).await {
+    let tls = ClientTls::new(&args.tls, &settings.tls)?;
+    match tokio::time::timeout(args.timeout, query_status(&addr, tls.as_ref())).await {
         Ok(status) => match status? {
             ServingStatus::Serving => Ok(()),
             status @ (ServingStatus::Unknown | ServingStatus::NotServing | ServingStatus::ServiceUnknown) => {
                 Err(Unhealthy::NotServing(addr, status))
             }
         },
-        Err(_) => Err(Unhealthy::Timeout(addr, timeout)),
+        Err(_) => Err(Unhealthy::Timeout(addr, args.timeout)),
     }
 }
 
-async fn query_status(addr: &ListenAddr) -> Result<ServingStatus, Unhealthy> {
-    let unreachable = |error| Unhealthy::Unreachable(addr.clone(), error);
-    let channel = Endpoint::from_shared(format!("http://{addr}")).map_err(unreachable)?;
-    let channel = channel.connect().await.map_err(unreachable)?;
+async fn query_status(addr: &ListenAddr, tls: Option<&ClientTls>) -> Result<ServingStatus, Unhealthy> {
+    let channel = connect_grpc(addr, tls, |endpoint| endpoint).await;
+    let channel = channel.map_err(|error| Unhealthy::Unreachable(addr.clone(), error))?;
     // The empty name stands for the whole server.
     let request = HealthCheckRequest { service: String::new() };
     let answer = HealthClient::new(channel).check(request).await;

@@ -10,6 +10,7 @@ mod migrate;
 mod one_line;
 pub mod serve;
 mod signals;
+pub mod token;
 mod verify;
 
 use std::ffi::OsString;
@@ -20,7 +21,7 @@ use clap::{Args, FromArgMatches, Subcommand};
 
 #[cfg(feature = "bench")]
 use crate::bench::BenchCommand;
-use crate::settings::{self, Settings, SettingsArgs, Stop};
+use crate::settings::{self, InvalidSetting, Settings, SettingsArgs, Stop};
 use crate::store::MigrateError;
 use crate::telemetry;
 pub use migrate::{DownArgs, MigrateCommand};
@@ -67,6 +68,9 @@ pub enum Command {
     #[cfg(feature = "bench")]
     #[command(subcommand, arg_required_else_help = false)]
     Bench(BenchCommand),
+    /// Make tokens for callers
+    #[command(subcommand, arg_required_else_help = false)]
+    Token(token::TokenCommand),
     /// Print the settings in force as TOML, each with its origin, without secrets
     Config,
 }
@@ -94,11 +98,17 @@ pub fn clap_command() -> clap::Command {
 /// The exit status of findings, of a service that is not healthy, and of a command that needs a decision.
 const FINDINGS: u8 = 1;
 
+/// The exit status of a wrong setting or command line.
+pub const USAGE: u8 = 2;
+
 /// The exit status of a failure.
 pub const FAILURE: u8 = 3;
 
 /// Returns the exit status that stands for an error of [`run`].
 pub fn exit_status(error: &anyhow::Error) -> ExitCode {
+    if error.is::<InvalidSetting>() {
+        return ExitCode::from(USAGE);
+    }
     let needs_decision = matches!(error.downcast_ref(), Some(MigrateError::RowsWouldBeLost(_)));
     let is_finding = needs_decision || error.is::<healthcheck::Unhealthy>();
     ExitCode::from(if is_finding { FINDINGS } else { FAILURE })
@@ -110,13 +120,14 @@ pub fn exit_status(error: &anyhow::Error) -> ExitCode {
 /// One line for the operator.
 pub fn run(Invocation { command, settings, report }: Invocation, signals: &Signals) -> anyhow::Result<ExitCode> {
     match command {
+        Command::Token(command) => token::token(&command, &settings.access)?,
         Command::Config => config::config(&report)?,
         #[cfg(feature = "bench")]
         Command::Bench(command) => {
             telemetry::init(&settings.logging)?;
             bench::bench(&command, &settings)?;
         }
-        Command::Healthcheck(args) => block_on(healthcheck::healthcheck(&settings.listen.grpc_addr, args.timeout))??,
+        Command::Healthcheck(args) => block_on(healthcheck::healthcheck(&args, &settings))??,
         Command::Serve => {
             telemetry::init(&settings.logging)?;
             block_on(serve::serve(settings, signals))??;

@@ -2,6 +2,7 @@
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -9,10 +10,12 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::signals::Signals;
+use crate::auth::{CallerFile, Callers};
 use crate::listener::{self, FixedLimits, Listeners};
 use crate::resolver::Resolver;
 use crate::settings::{ListenAddr, Settings};
 use crate::store::{Database, Store};
+use crate::tls::TlsFiles;
 
 /// A service that is ready to serve: its addresses are bound and its database is connected and migrated.
 #[derive(Debug)]
@@ -31,6 +34,13 @@ impl App {
     /// # Errors
     /// One line for the operator.
     pub async fn start(settings: &Settings) -> anyhow::Result<Self> {
+        settings.check_access()?;
+        let tls = TlsFiles::load(&settings.tls)?.map(Arc::new);
+        let callers = settings.access.tokens_file.as_deref().map(|path| Callers::load(CallerFile::new(path)));
+        let callers = callers.transpose()?.map(Arc::new);
+        if callers.is_some() && tls.is_none() {
+            tracing::warn!("tokens are taken without TLS: put a proxy in front that speaks TLS, or set TLS_CERT");
+        }
         let grpc = bind(&settings.listen.grpc_addr, "GRPC_ADDR").await?;
         let http = bind(&settings.listen.http_addr, "HTTP_ADDR").await?;
         let (grpc_addr, http_addr) = (grpc.local_addr()?, http.local_addr()?);
@@ -44,7 +54,7 @@ impl App {
         }
         let ping = database.ping().await;
         let resolver = Resolver::start_after(ping, database.clone(), settings.queue, settings.cache);
-        let listeners = Listeners { grpc, http };
+        let listeners = Listeners { grpc, http, tls, callers };
         Ok(Self { listeners, settings: settings.clone(), resolver, database, grpc_addr, http_addr })
     }
 
@@ -89,6 +99,7 @@ pub async fn serve(settings: Settings, signals: &Signals) -> anyhow::Result<()> 
     tracing::info!(
         grpc.address = %app.grpc_addr,
         http.address = %app.http_addr,
+        tls = settings.tls.tls_cert.is_some(),
         database = settings.database.scheme(),
         "serving"
     );

@@ -16,7 +16,6 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use tokio::net::TcpStream;
 use tokio::time::sleep;
-use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 use tower::Service;
 
@@ -24,11 +23,14 @@ use super::api::Api;
 use super::call_task::{CallExecutor, current_call};
 use super::connection_state::ConnectionState;
 use super::fixed_limits::ConnectionLimits;
+use super::handshake::Handshakes;
 use super::header_timeout::{HeaderClock, HeaderTimeout};
+use super::idle_timeout::IdleTimeout;
 use super::sent_body::SentBody;
 use super::unsent_memory::UnsentMemory;
 use crate::settings::LimitSettings;
 use crate::telemetry::Sampler;
+use crate::tls::ServerTls;
 use crate::transport::peer::PeerAddr;
 
 /// HTTP/1: the buffer for a header, and for a body that waits to be read, in bytes.
@@ -65,6 +67,7 @@ pub(super) struct Connections<S> {
     settings: LimitSettings,
     shutdown: CancellationToken,
     memory: Arc<UnsentMemory>,
+    handshakes: Arc<Handshakes>,
     resets: Arc<Sampler>,
     cuts: Arc<Sampler>,
 }
@@ -99,9 +102,11 @@ impl<S: RequestService> Connections<S> {
         settings: LimitSettings,
         shutdown: CancellationToken,
         memory: Arc<UnsentMemory>,
+        tls: Option<Arc<ServerTls>>,
     ) -> Self {
         let sampler = || Arc::new(Sampler::of_warnings());
-        Self { api, stack, limits, settings, shutdown, memory, resets: sampler(), cuts: sampler() }
+        let handshakes = Arc::new(Handshakes::new(api, tls, limits.handshake));
+        Self { api, stack, limits, settings, shutdown, memory, handshakes, resets: sampler(), cuts: sampler() }
     }
 
     /// Serves one connection until either side closes it. After the shutdown began it takes no new call.
@@ -127,20 +132,20 @@ impl<S: RequestService> Connections<S> {
             settings: self.settings,
             shutdown: self.shutdown.clone(),
         };
-        let cuts = Arc::clone(&self.cuts);
+        let (cuts, handshakes) = (Arc::clone(&self.cuts), Arc::clone(&self.handshakes));
         async move {
             // Nagle's algorithm would only delay answers: each is written at once.
             if let Err(error) = stream.set_nodelay(true) {
                 tracing::debug!(%error, "TCP_NODELAY cannot be set");
             }
-            let mut stream = TimeoutStream::new(stream);
-            stream.set_read_timeout(Some(lifetime.limits.idle));
-            stream.set_write_timeout(Some(lifetime.settings.send_timeout));
+            let (idle, send) = (lifetime.limits.idle, lifetime.settings.send_timeout);
+            let stream = IdleTimeout::new(stream, Arc::clone(&state), idle, send);
+            let Some(stream) = handshakes.accept(stream, &lifetime.shutdown).await else { return };
+            state.set_certificate_names(stream.certificate_names());
             let clock = Arc::new(HeaderClock::default());
             // On the JSON port load balancers open connections in advance.
             let speaks_first = api == Api::Grpc || is_reserve;
-            let io =
-                HeaderTimeout::new(stream, Arc::clone(&state), lifetime.limits.head, speaks_first, Arc::clone(&clock));
+            let io = HeaderTimeout::new(stream, lifetime.limits.head, speaks_first, Arc::clone(&clock));
             let service = service_fn(move |mut request: Request<Incoming>| {
                 let (mut stack, busy) = (stack.clone(), HeaderClock::busy(&clock));
                 let state = Arc::clone(&state);

@@ -1,7 +1,7 @@
 //! What the parts of one connection share.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::sync::{Notify, Semaphore};
@@ -25,6 +25,8 @@ pub(super) struct ConnectionState {
     pub(super) streams: ConnectionStreams,
     pub(super) unsent: UnsentParts,
     pub(super) memory: Arc<UnsentMemory>,
+    /// The names in the client's certificate, if it has one.
+    certificate_names: OnceLock<Vec<String>>,
     /// Calls under way, until their answers are sent.
     calls: AtomicUsize,
     /// Whether there has been a call.
@@ -46,12 +48,24 @@ impl ConnectionState {
             streams: ConnectionStreams { end: CancellationToken::new(), probes },
             unsent: UnsentParts::default(),
             memory,
+            certificate_names: OnceLock::new(),
             calls: AtomicUsize::new(0),
             has_called: AtomicBool::new(false),
             is_http2: AtomicBool::new(false),
             is_old: AtomicBool::new(false),
             changed: Notify::new(),
         }
+    }
+
+    /// The client has shown a certificate with these names.
+    pub(super) fn set_certificate_names(&self, names: Vec<String>) {
+        // There is one handshake.
+        let _ = self.certificate_names.set(names);
+    }
+
+    /// The names in the client's certificate; none without a certificate.
+    pub(super) fn certificate_names(&self) -> &[String] {
+        self.certificate_names.get().map_or(&[], Vec::as_slice)
     }
 
     /// A call begins.

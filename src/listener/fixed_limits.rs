@@ -21,6 +21,8 @@ pub struct FixedLimits {
     pub probe_streams: usize,
     /// Connections of each API beyond the limits, on which only health is answered.
     pub reserve: usize,
+    /// How often the files of certificates are compared with what is in force.
+    pub reload_every: Duration,
     /// The limits of a single connection.
     pub connection: ConnectionLimits,
 }
@@ -28,6 +30,8 @@ pub struct FixedLimits {
 /// The limits of a single connection.
 #[derive(Clone, Copy, Debug)]
 pub struct ConnectionLimits {
+    /// How long a TLS handshake may take.
+    pub handshake: Duration,
     /// How long the header of an HTTP/1 request may take, from its first byte. On the gRPC port: how long a new client
     /// may take until it has sent the preface and the SETTINGS of HTTP/2.
     pub head: Duration,
@@ -59,6 +63,7 @@ impl Default for FixedLimits {
             decompressed_bytes: 64 * 1024 * 1024,
             probe_streams: 1_000,
             reserve: 16,
+            reload_every: Duration::from_secs(2),
             connection: ConnectionLimits::default(),
         }
     }
@@ -67,6 +72,7 @@ impl Default for FixedLimits {
 impl Default for ConnectionLimits {
     fn default() -> Self {
         Self {
+            handshake: Duration::from_secs(10),
             head: Duration::from_secs(10),
             idle: Duration::from_secs(75),
             ping_every: Duration::from_secs(30),

@@ -8,11 +8,8 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep_until};
-use tokio_io_timeout::TimeoutStream;
 
-use super::connection_state::ConnectionState;
 use super::preface::Greeting;
 
 const IDLE: u8 = 0;
@@ -56,32 +53,24 @@ impl Drop for Busy {
 /// Why not hyper's own timeout: it also runs while no request is under way (hyper#1628). A short one would close idle
 /// connections that load balancers keep for the next request. HTTP/2 needs none later: it has pings.
 ///
-/// An HTTP/1 client sends nothing while it reads an answer. The stream's own timeout for reads does not end that: a
-/// client that takes nothing is found out by `SEND_TIMEOUT`.
+/// It stands above TLS, because it reads what the client says.
 #[derive(Debug)]
-pub(super) struct HeaderTimeout {
-    inner: Pin<Box<TimeoutStream<TcpStream>>>,
-    connection: Arc<ConnectionState>,
+pub(super) struct HeaderTimeout<S> {
+    inner: S,
     limit: Duration,
     clock: Arc<HeaderClock>,
     timer: Pin<Box<Sleep>>,
     greeting: Greeting,
 }
 
-impl HeaderTimeout {
+impl<S: AsyncRead + AsyncWrite + Unpin> HeaderTimeout<S> {
     /// `speaks_first`: whether the client has to send something at once.
-    pub(super) fn new(
-        inner: TimeoutStream<TcpStream>,
-        connection: Arc<ConnectionState>,
-        limit: Duration,
-        speaks_first: bool,
-        clock: Arc<HeaderClock>,
-    ) -> Self {
+    pub(super) fn new(inner: S, limit: Duration, speaks_first: bool, clock: Arc<HeaderClock>) -> Self {
         let timer = Box::pin(sleep_until(Instant::now() + limit));
         if speaks_first {
             clock.begins();
         }
-        Self { inner: Box::pin(inner), connection, limit, clock, timer, greeting: Greeting::new() }
+        Self { inner, limit, clock, timer, greeting: Greeting::new() }
     }
 
     /// Handles bytes that arrived.
@@ -92,24 +81,12 @@ impl HeaderTimeout {
         }
     }
 
-    /// Reads. The timeout of the stream begins again as long as a call is under way.
-    fn read(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let read = self.inner.as_mut().poll_read(cx, buf);
-        let is_idle = matches!(&read, Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::TimedOut);
-        if !is_idle || self.greeting.is_http2() || !self.connection.has_calls() {
-            return read;
-        }
-        let idle = self.inner.read_timeout();
-        self.inner.as_mut().set_read_timeout_pinned(idle);
-        self.inner.as_mut().poll_read(cx, buf)
-    }
-
     fn is_late(&mut self, cx: &mut Context<'_>) -> bool {
         !self.greeting.is_http2() && self.clock.is_at_head() && self.timer.as_mut().poll(cx).is_ready()
     }
 }
 
-impl AsyncRead for HeaderTimeout {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for HeaderTimeout<S> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         // Also when bytes arrived: a client that sends one now and then must not get more time.
@@ -117,11 +94,7 @@ impl AsyncRead for HeaderTimeout {
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
         let before = buf.filled().len();
-        let read = this.read(cx, buf);
-        if read.is_pending() {
-            return Poll::Pending;
-        }
-        ready!(read)?;
+        ready!(Pin::new(&mut this.inner).poll_read(cx, buf))?;
         if buf.filled().len() > before {
             this.arrived(&buf.filled()[before..]);
         }
@@ -129,7 +102,7 @@ impl AsyncRead for HeaderTimeout {
     }
 }
 
-impl AsyncWrite for HeaderTimeout {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for HeaderTimeout<S> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.get_mut().inner).poll_write(cx, bytes)
     }
@@ -152,31 +125,5 @@ impl AsyncWrite for HeaderTimeout {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.get_mut().inner).poll_shutdown(cx)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use tokio::io::AsyncReadExt;
-    use tokio::net::TcpListener;
-    use tokio::time::timeout;
-
-    use super::*;
-    use crate::listener::unsent_memory::UnsentMemory;
-
-    #[tokio::test(start_paused = true)]
-    async fn a_connection_is_not_idle_while_its_answer_is_read() {
-        let minutes = |minutes: u64| Duration::from_secs(60 * minutes);
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let _client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let mut stream = TimeoutStream::new(listener.accept().await.unwrap().0);
-        stream.set_read_timeout(Some(minutes(1)));
-        let state = Arc::new(ConnectionState::new(false, 1, Arc::new(UnsentMemory::new(1))));
-        let mut connection = HeaderTimeout::new(stream, Arc::clone(&state), minutes(1), false, Arc::default());
-        state.begin_call(false);
-        assert!(timeout(minutes(30), connection.read_u8()).await.is_err(), "it waits");
-        state.end_call();
-        let idle = timeout(minutes(2), connection.read_u8()).await.expect("it ends");
-        assert_eq!(idle.unwrap_err().kind(), io::ErrorKind::TimedOut);
     }
 }

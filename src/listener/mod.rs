@@ -12,12 +12,15 @@ mod connection;
 mod connection_state;
 mod file_limit;
 mod fixed_limits;
+mod handshake;
 mod header_timeout;
+mod idle_timeout;
 mod layers;
 mod outgoing;
 mod peers;
 mod preface;
 mod reserve;
+mod secured_stream;
 mod sent_body;
 mod stack;
 mod unsent_memory;
@@ -35,11 +38,13 @@ use self::api::Api;
 use self::connection::Connections;
 use self::file_limit::{connection_cap, raise_file_limit};
 pub use self::fixed_limits::{ConnectionLimits, FixedLimits};
-use self::peers::Peers;
+use self::peers::share;
 use self::stack::request_stack;
 use self::unsent_memory::UnsentMemory;
+use crate::auth::{AccessControl, Authenticator, Callers};
 use crate::resolver::{DatabaseState, Identify};
 use crate::settings::Settings;
+use crate::tls::ServerTls;
 use crate::transport::batch_size::batch_body_limit;
 use crate::transport::grpc::{self, GrpcSettings};
 use crate::transport::gunzip::TextRoom;
@@ -49,10 +54,14 @@ use crate::transport::readiness::Readiness;
 /// The bound sockets of the two APIs.
 #[derive(Debug)]
 pub struct Listeners {
-    /// For gRPC: HTTP/2 without TLS.
+    /// For gRPC: HTTP/2.
     pub grpc: TcpListener,
     /// For JSON: HTTP/1.1, and HTTP/2 for clients that begin with it.
     pub http: TcpListener,
+    /// The TLS of both, if there is any.
+    pub tls: Option<Arc<ServerTls>>,
+    /// Who may call. Without it, everybody.
+    pub callers: Option<Arc<Callers>>,
 }
 
 /// An API cannot be built: a bug in the build, found before the first call.
@@ -104,7 +113,7 @@ pub async fn serve<R: Identify>(
 
     let connections = connection_cap(limits.max_connections, raise_file_limit());
     // The operator may know better: a load balancer can be the only peer.
-    let per_peer = limits.max_connections_per_peer.unwrap_or(Peers::share(connections));
+    let per_peer = limits.max_connections_per_peer.unwrap_or(share(connections));
     let caps = ConnectionCaps { all: connections, per_peer, reserve: fixed.reserve };
     let connection = ConnectionLimits {
         // A caller that waits for its answer sends nothing.
@@ -115,9 +124,17 @@ pub async fn serve<R: Identify>(
     let tasks = TaskTracker::new();
     let cut = CancellationToken::new();
     let _cut_when_dropped = cut.clone().drop_guard();
+    if let Some(tls) = listeners.tls.clone() {
+        tokio::spawn(cut.clone().run_until_cancelled_owned(tls.follow(fixed.reload_every)));
+    }
+    let access = listeners.callers.clone().map(|callers| {
+        tokio::spawn(cut.clone().run_until_cancelled_owned(Arc::clone(&callers).follow(fixed.reload_every)));
+        Arc::new(AccessControl::new(callers as Arc<dyn Authenticator>))
+    });
     let run = |listener, api: Api, routes, origins| {
-        let stack = request_stack(api, routes, *limits, fixed, origins);
-        let served = Connections::new(api, stack, connection, *limits, closing.clone(), Arc::clone(&memory));
+        let stack = request_stack(api, routes, *limits, fixed, origins, access.clone());
+        let (memory, tls) = (Arc::clone(&memory), listeners.tls.clone());
+        let served = Connections::new(api, stack, connection, *limits, closing.clone(), memory, tls);
         let (tasks, cut, shutdown) = (tasks.clone(), cut.clone(), closing.clone());
         Acceptor { api, served, caps, tasks, shutdown, cut }.run(listener)
     };

@@ -10,6 +10,8 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::connection_state::ConnectionState;
 use super::peers::PeerGuard;
+use crate::auth::KnownCaller;
+use crate::resolver::Caller;
 
 /// Maximum bytes of a part of an answer. A peer that takes one within `SEND_TIMEOUT` makes progress. HTTP gets more
 /// only when it holds less than this, so that each part is one that the peer could take next.
@@ -22,7 +24,9 @@ pub(super) const PART: usize = 16 * 1024;
 #[derive(Debug)]
 pub(super) struct Outgoing {
     pub(super) connection: Arc<ConnectionState>,
-    place: OnceLock<(OwnedSemaphorePermit, PeerGuard)>,
+    place: OnceLock<(OwnedSemaphorePermit, PeerGuard<Caller>)>,
+    /// Who calls, if authentication found it out.
+    caller: OnceLock<Arc<KnownCaller>>,
     /// Bytes that HTTP holds.
     unsent: AtomicUsize,
     /// Parts that are written.
@@ -39,6 +43,7 @@ impl Outgoing {
         Self {
             connection,
             place: OnceLock::new(),
+            caller: OnceLock::new(),
             unsent: AtomicUsize::new(0),
             written: AtomicUsize::new(0),
             writer: AtomicWaker::new(),
@@ -57,9 +62,20 @@ impl Outgoing {
     }
 
     /// Keeps the place of the call, and that among the calls of its peer, until its answer is sent.
-    pub(super) fn keep(&self, place: OwnedSemaphorePermit, of_peer: PeerGuard) {
+    pub(super) fn keep(&self, place: OwnedSemaphorePermit, of_peer: PeerGuard<Caller>) {
         // There is one place for each call.
         let _ = self.place.set((place, of_peer));
+    }
+
+    /// Authentication has found out who calls.
+    pub(super) fn set_caller(&self, caller: Arc<KnownCaller>) {
+        // There is one for each call.
+        let _ = self.caller.set(caller);
+    }
+
+    /// The name of the caller, if it is known.
+    pub(super) fn caller_name(&self) -> Option<&str> {
+        self.caller.get().map(|caller| caller.name())
     }
 
     /// How many parts are written, if HTTP holds others.

@@ -1,29 +1,28 @@
 //! How many connections or calls each peer has.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::transport::peer::PeerAddr;
-
-/// Counts the connections, or the calls, of each peer, up to a limit.
+/// Counts the connections of each address, or the calls of each caller, up to a limit.
 #[derive(Clone, Debug)]
-pub(super) struct Peers {
-    open: Arc<Mutex<HashMap<PeerAddr, usize>>>,
+pub(super) struct Peers<K> {
+    open: Arc<Mutex<HashMap<K, usize>>>,
     limit: usize,
 }
 
-impl Peers {
+/// The part of all places that one peer may have: it leaves a quarter for the others.
+pub(super) fn share(all: usize) -> usize {
+    all - all / 4
+}
+
+impl<K: Copy + Eq + Hash> Peers<K> {
     pub(super) fn new(limit: usize) -> Self {
         Self { open: Arc::default(), limit }
     }
 
-    /// The part of all places that one peer may have: it leaves a quarter for the others.
-    pub(super) fn share(all: usize) -> usize {
-        all - all / 4
-    }
-
     /// Counts one more of a peer for as long as the guard lives; `None` if the peer has as many as it may have.
-    pub(super) fn enter(&self, peer: PeerAddr) -> Option<PeerGuard> {
+    pub(super) fn enter(&self, peer: K) -> Option<PeerGuard<K>> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let count = open.entry(peer).or_default();
         // A peer that has none is below every limit, so no entry of zero is left behind.
@@ -37,12 +36,12 @@ impl Peers {
 
 /// One connection or call of a peer.
 #[derive(Debug)]
-pub(super) struct PeerGuard {
-    peers: Peers,
-    peer: PeerAddr,
+pub(super) struct PeerGuard<K: Copy + Eq + Hash> {
+    peers: Peers<K>,
+    peer: K,
 }
 
-impl Drop for PeerGuard {
+impl<K: Copy + Eq + Hash> Drop for PeerGuard<K> {
     fn drop(&mut self) {
         let mut open = self.peers.open.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(count) = open.get_mut(&self.peer) {
@@ -57,6 +56,7 @@ impl Drop for PeerGuard {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::transport::peer::PeerAddr;
 
     #[test]
     fn each_peer_has_its_own_limit_and_no_trace_stays() {

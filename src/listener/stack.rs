@@ -13,8 +13,11 @@ use tower::layer::layer_fn;
 use super::api::Api;
 use super::connection::RequestService;
 use super::fixed_limits::FixedLimits;
-use super::layers::{AccessLog, AssignRequestId, CallLimit, CatchPanic, DeadlineLimit, ErrorResponse, OriginCheck};
-use super::peers::Peers;
+use super::layers::{
+    AccessLog, AssignRequestId, Authenticate, CallLimit, CatchPanic, DeadlineLimit, ErrorResponse, OriginCheck,
+};
+use super::peers::{Peers, share};
+use crate::auth::AccessControl;
 use crate::settings::LimitSettings;
 use crate::transport::http::OriginRules;
 use crate::transport::routes::{Route, RouteTable};
@@ -26,11 +29,12 @@ pub(super) fn request_stack(
     limits: LimitSettings,
     fixed: FixedLimits,
     origins: Option<OriginRules>,
+    access: Option<Arc<AccessControl>>,
 ) -> impl RequestService {
     let routes: HashMap<String, Arc<Route>> = routes.into_iter().map(|(path, route)| (path, Arc::new(route))).collect();
     let routes = Arc::new(routes);
     let places = Arc::new(Semaphore::new(fixed.max_calls.min(Semaphore::MAX_PERMITS)));
-    let peers = Peers::new(Peers::share(fixed.max_calls));
+    let peers = Peers::new(share(fixed.max_calls));
     ServiceBuilder::new()
         // An id for the log and for `x-request-id`.
         .layer(layer_fn(move |inner| AssignRequestId::new(inner, api, Arc::clone(&routes))))
@@ -40,6 +44,8 @@ pub(super) fn request_stack(
         .layer(layer_fn(move |inner| OriginCheck::new(inner, api, origins.clone())))
         // Errors of the layers below become responses.
         .layer(layer_fn(move |inner| ErrorResponse::new(inner, api, limits.http_body_limit)))
+        // Who calls, and whether it may.
+        .layer(layer_fn(move |inner| Authenticate::new(inner, access.clone())))
         // The shorter of `grpc-timeout` and `REQUEST_TIMEOUT`.
         .layer(layer_fn(move |inner| DeadlineLimit::new(inner, limits.request_timeout)))
         // A place among the calls under way.

@@ -5,6 +5,8 @@ use std::net::IpAddr;
 pub enum Caller {
     /// The host or network with this address.
     Address(IpAddr),
+    /// The caller that authentication knows under this number, wherever it calls from.
+    Known(u64),
     /// Every caller that is not known.
     #[default]
     Unknown,

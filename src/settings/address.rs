@@ -44,6 +44,11 @@ impl ListenAddr {
         Self { port, ..self }
     }
 
+    /// Returns whether only this machine can reach it. A name other than `localhost` could stand for any address.
+    pub(super) fn is_loopback(&self) -> bool {
+        self.host.eq_ignore_ascii_case("localhost") || self.host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
+    }
+
     /// Returns the address at which a client on the same machine reaches this listener.
     ///
     /// A client cannot connect to "every interface" (`0.0.0.0`, `[::]`), so that becomes the loopback address.

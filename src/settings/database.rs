@@ -1,5 +1,6 @@
 use std::fmt::Write;
 use std::net::Ipv6Addr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -7,7 +8,11 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::error::InvalidSetting;
 use super::sources::{Origin, Sources};
-use super::{address, database_url, servers, value};
+use super::{address, database_url, secret_file, servers, value};
+
+/// The settings that name files of secrets.
+const URL_FILE: &str = "database_url_file";
+const PASSWORD_FILE: &str = "db_password_file";
 
 /// The database and its time-outs.
 #[derive(Clone, Debug)]
@@ -45,6 +50,10 @@ pub(super) struct DatabaseArgs {
     #[arg(value_parser = value::Parser::new(database_url::parse))]
     database_url: SecretString,
 
+    /// A file that has the URL of the database, in place of --database-url
+    #[arg(long, env, value_name = "FILE")]
+    database_url_file: Option<PathBuf>,
+
     /// Host of a MySQL database, or several hosts with commas between them. Any --db-… setting replaces
     /// --database-url; giving both is an error, except in the environment, where DATABASE_URL wins
     #[arg(long, env, value_name = "HOST", default_value = "127.0.0.1", value_parser = value::Parser::new(hosts))]
@@ -61,6 +70,10 @@ pub(super) struct DatabaseArgs {
     /// Password of that user. Process lists show flags: prefer the environment or the file
     #[arg(long, env, value_name = "PASSWORD", value_parser = value::Parser::new(|text| Ok(SecretString::from(text))))]
     db_password: Option<SecretString>,
+
+    /// A file that has the password, in place of --db-password
+    #[arg(long, env, value_name = "FILE")]
+    db_password_file: Option<PathBuf>,
 
     /// Name of the MySQL database
     #[arg(long, env, value_name = "NAME", default_value = "identity", value_parser = value::Parser::new(not_empty))]
@@ -88,8 +101,17 @@ impl DatabaseArgs {
     /// Returns the section: the URL as given, or one made of its parts.
     ///
     /// # Errors
-    /// When both the URL and a part of it are given, and not both by the environment.
-    pub(super) fn resolve(self, sources: &Sources) -> Result<DatabaseSettings, InvalidSetting> {
+    /// When both the URL and a part of it are given, and not both by the environment. When a secret is given twice, or
+    /// its file cannot be read.
+    pub(super) fn resolve(mut self, sources: &Sources) -> Result<DatabaseSettings, InvalidSetting> {
+        if let Some(url) = secret_file::read(self.database_url_file.as_deref(), URL_FILE, "database_url", sources)? {
+            let parsed = database_url::parse(url.expose_secret());
+            let invalid =
+                |reason| InvalidSetting::new(sources.name_in_source(URL_FILE), format!("its content {reason}"));
+            self.database_url = parsed.map_err(invalid)?;
+        }
+        let password = secret_file::read(self.db_password_file.as_deref(), PASSWORD_FILE, "db_password", sources)?;
+        self.db_password = password.or(self.db_password);
         let url = match Place::decide(sources)? {
             Place::Url => self.database_url,
             Place::Parts => self.composed_url(),
@@ -128,7 +150,15 @@ pub(super) enum Place {
 }
 
 impl Place {
-    const PARTS: [&str; 5] = ["db_host", "db_port", "db_user", "db_password", "db_name"];
+    const PARTS: [&str; 6] = ["db_host", "db_port", "db_user", "db_password", PASSWORD_FILE, "db_name"];
+
+    /// The settings of the URL.
+    const URL: [&str; 2] = [URL_FILE, "database_url"];
+
+    /// Returns the setting that gives the URL: the one from the strongest source.
+    fn url_setting(sources: &Sources) -> &'static str {
+        Self::URL.into_iter().max_by_key(|id| sources.origin(id)).unwrap_or("database_url")
+    }
 
     /// Decides between the URL and its parts.
     ///
@@ -139,7 +169,8 @@ impl Place {
     /// When both are given elsewhere: then a person gave them, and means one of them.
     fn decide(sources: &Sources) -> Result<Self, InvalidSetting> {
         let given = Self::PARTS.into_iter().filter(|id| sources.is_given(id));
-        let url = sources.origin("database_url");
+        let url_setting = Self::url_setting(sources);
+        let url = sources.origin(url_setting);
         // Of parts from one place the first is named.
         match given.rev().max_by_key(|id| sources.origin(id)).map(|id| (id, sources.origin(id))) {
             None => Ok(Self::Url),
@@ -149,19 +180,19 @@ impl Place {
             }
             Some((part, _)) => {
                 let reason = format!("cannot be given together with {}", sources.name_in_source(part));
-                Err(InvalidSetting::new(sources.name_in_source("database_url"), reason))
+                Err(InvalidSetting::new(sources.name_in_source(url_setting), reason))
             }
         }
     }
 
     /// Returns the setting that is in force in place of this one and its verb, if there is one.
     pub(super) fn instead_of(key: &str, sources: &Sources) -> Option<String> {
-        let is_url = key == "database_url";
+        let is_url = Self::URL.contains(&key);
         if !sources.is_given(key) || !(is_url || Self::PARTS.contains(&key)) {
             return None;
         }
         match Self::decide(sources).ok()? {
-            Self::Url => (!is_url).then(|| format!("{} is", sources.name_in_source("database_url"))),
+            Self::Url => (!is_url).then(|| format!("{} is", sources.name_in_source(Self::url_setting(sources)))),
             Self::Parts => is_url.then(|| "the db_… settings are".to_owned()),
         }
     }

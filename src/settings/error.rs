@@ -13,7 +13,7 @@ pub struct InvalidSetting {
 }
 
 impl InvalidSetting {
-    pub(super) fn new(setting: impl Into<String>, reason: impl Into<String>) -> Self {
+    pub(crate) fn new(setting: impl Into<String>, reason: impl Into<String>) -> Self {
         Self { setting: setting.into(), reason: reason.into() }
     }
 }

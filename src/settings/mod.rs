@@ -15,6 +15,7 @@
 //! A field of a section that is also a `clap` struct needs nothing else. [`DatabaseSettings`] and [`ListenSettings`]
 //! are computed from several arguments: `DatabaseArgs` and `ListenArgs` beside them do that, in `resolve`.
 
+mod access;
 mod address;
 mod cache;
 mod database;
@@ -26,18 +27,22 @@ mod limits;
 mod listen;
 mod load;
 mod logging;
+mod open_access;
 mod origin;
 mod queue;
 mod report;
+mod secret_file;
 mod sections;
 mod servers;
 mod sources;
+mod tls;
 pub(crate) mod value;
 
 use std::ffi::OsString;
 
 use clap::{ArgMatches, Args, Command, Error, FromArgMatches};
 
+pub use access::AccessSettings;
 pub use address::{InvalidListenAddr, ListenAddr};
 pub use cache::CacheSettings;
 pub use database::DatabaseSettings;
@@ -50,6 +55,7 @@ pub use origin::{AllowedOrigins, HostNames, InvalidHostName, InvalidOrigin, Orig
 pub use queue::QueueSettings;
 pub use sections::Settings;
 pub(crate) use sections::SettingsArgs;
+pub use tls::{ClientAuth, TlsSettings};
 
 impl Settings {
     /// Returns the defaults with these flags over them, for example `["--grpc-addr", "127.0.0.1:0"]`.
@@ -81,10 +87,10 @@ pub(crate) struct Loaded {
 /// [`Stop`] names what is wrong, or holds the help text to print.
 pub(crate) fn load(command: Command, args: impl IntoIterator<Item = OsString>) -> Result<Loaded, Stop> {
     let sources = load::parse(command, args)?;
-    let SettingsArgs { database, listen, identify, limits, queue, cache, logging, config: _ } =
+    let SettingsArgs { database, listen, tls, access, identify, limits, queue, cache, logging, config: _ } =
         SettingsArgs::from_arg_matches(&sources.matches).map_err(unread)?;
     let (database, listen) = (database.resolve(&sources)?, listen.resolve(&sources));
-    let settings = Settings { database, listen, identify, limits, queue, cache, logging };
+    let settings = Settings { database, listen, tls, access, identify, limits, queue, cache, logging };
     Ok(Loaded { report: report::report(&settings, &sources), settings, matches: sources.matches })
 }
 

@@ -1,5 +1,6 @@
 use std::path::PathBuf;
 
+use super::access::AccessSettings;
 use super::cache::CacheSettings;
 use super::database::{DatabaseArgs, DatabaseSettings};
 use super::identifiers::IdentifierSettings;
@@ -7,6 +8,7 @@ use super::limits::LimitSettings;
 use super::listen::{ListenArgs, ListenSettings};
 use super::logging::LogSettings;
 use super::queue::QueueSettings;
+use super::tls::TlsSettings;
 
 /// All settings of this process, one field for each section. `{:?}` prints no secret.
 #[derive(Clone, Debug)]
@@ -15,6 +17,10 @@ pub struct Settings {
     pub database: DatabaseSettings,
     /// The addresses to listen at.
     pub listen: ListenSettings,
+    /// The certificates of the two APIs.
+    pub tls: TlsSettings,
+    /// Who may call.
+    pub access: AccessSettings,
     /// The meaning of identifiers and the spelling of answers.
     pub identify: IdentifierSettings,
     /// Limits on callers.
@@ -38,6 +44,10 @@ pub(crate) struct SettingsArgs {
     pub(super) database: DatabaseArgs,
     #[command(flatten)]
     pub(super) listen: ListenArgs,
+    #[command(flatten)]
+    pub(super) tls: TlsSettings,
+    #[command(flatten)]
+    pub(super) access: AccessSettings,
     #[command(flatten)]
     pub(super) identify: IdentifierSettings,
     #[command(flatten)]

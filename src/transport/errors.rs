@@ -9,6 +9,7 @@ use tonic_types::{ErrorDetails, FieldViolation, StatusExt};
 use super::batch_size::{BatchSize, MAX_BATCH_ITEMS};
 use super::deadline::MalformedTimeout;
 use super::parse::{Field, FieldNames, Problem, Violation};
+use crate::auth::Scope;
 use crate::domain::IdentityTooLarge;
 use crate::resolver::IdentifyError;
 use crate::store::Outage;
@@ -21,6 +22,9 @@ const OVERLOADED_RETRY: Duration = Duration::from_millis(500);
 
 /// The retry delay when the database cannot be reached. A failover takes seconds.
 const UNAVAILABLE_RETRY: Duration = Duration::from_secs(1);
+
+/// The shortest retry delay of a caller that calls too often. JSON has it in milliseconds.
+const SHORTEST_RETRY: Duration = Duration::from_millis(1);
 
 /// An error of a call or of an item, on either API.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -52,6 +56,15 @@ pub enum ApiError {
     /// A web page of an origin that may not call the service.
     #[error("web pages of this origin may not call the service")]
     Origin,
+    /// It is not known who calls.
+    #[error("the call needs a valid bearer token or client certificate")]
+    Unauthenticated,
+    /// The caller lacks a scope.
+    #[error("the caller lacks the scope {scope}", scope = .0.name())]
+    ScopeMissing(Scope),
+    /// The caller calls too often, and may call again after this time.
+    #[error("the caller calls more often than its rate allows")]
+    RateLimited(Duration),
     /// A `grpc-timeout` header that cannot be parsed.
     #[error(transparent)]
     Timeout(#[from] MalformedTimeout),
@@ -126,6 +139,9 @@ impl ApiError {
             Self::ContentType => (Code::InvalidArgument, "CONTENT_TYPE_UNKNOWN", None),
             Self::Encoding => (Code::Unimplemented, "ENCODING_UNKNOWN", None),
             Self::Origin => (Code::PermissionDenied, "ORIGIN_NOT_ALLOWED", None),
+            Self::Unauthenticated => (Code::Unauthenticated, "UNAUTHENTICATED", None),
+            Self::ScopeMissing(_) => (Code::PermissionDenied, "SCOPE_MISSING", None),
+            Self::RateLimited(wait) => (Code::ResourceExhausted, "RATE_LIMITED", Some((*wait).max(SHORTEST_RETRY))),
             Self::Timeout(MalformedTimeout) => (Code::InvalidArgument, "TIMEOUT_MALFORMED", None),
             Self::UnknownMethod => (Code::Unimplemented, "METHOD_UNKNOWN", None),
             Self::UnknownPath => (Code::NotFound, "PATH_UNKNOWN", None),
@@ -166,11 +182,14 @@ impl ApiError {
             Self::Identify(IdentifyError::IdentityTooLarge(IdentityTooLarge { limit })) => {
                 HashMap::from([("limit_contacts".to_owned(), limit.to_string())])
             }
+            Self::ScopeMissing(scope) => HashMap::from([("scope".to_owned(), scope.name().to_owned())]),
             Self::Malformed(_)
             | Self::TooSlow
             | Self::ContentType
             | Self::Encoding
             | Self::Origin
+            | Self::Unauthenticated
+            | Self::RateLimited(_)
             | Self::Timeout(_)
             | Self::UnknownMethod
             | Self::UnknownPath
@@ -212,6 +231,9 @@ mod tests {
             ApiError::ContentType,
             ApiError::Encoding,
             ApiError::Origin,
+            ApiError::Unauthenticated,
+            ApiError::ScopeMissing(Scope::Erase),
+            ApiError::RateLimited(Duration::ZERO),
             ApiError::Timeout(MalformedTimeout),
             ApiError::UnknownMethod,
             ApiError::UnknownPath,

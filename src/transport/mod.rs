@@ -10,11 +10,12 @@
 //! 2. its method in `grpc/service.rs`, over a use case of the resolver; a stream gets a file of its own;
 //! 3. if it has a `google.api.http` rule: its handler in a file of `http/`, and a line in `http::routes`. The start
 //!    fails for a rule without a handler, and for a handler without a rule;
-//! 4. an entry in `methods.rs` if its messages may be large;
+//! 4. the scope that it needs, in `access.rs`; an entry in `methods.rs` if its messages may be large;
 //! 5. new errors as variants of [`ApiError`](errors::ApiError), where the compiler asks for code, reason and metadata.
 //!
 //! Reflection, the log and the deadline need nothing: they are made from the descriptors.
 
+pub(crate) mod access;
 pub mod answered;
 pub mod batch;
 mod batch_answer;

@@ -1,7 +1,9 @@
 //! The peer of a connection: what limits and fairness count by.
 
 use std::net::{IpAddr, Ipv6Addr};
+use std::sync::Arc;
 
+use crate::auth::KnownCaller;
 use crate::resolver::Caller;
 
 /// The address of the peer of a connection, without its port. The listener puts it into the extensions of each request.
@@ -21,8 +23,12 @@ impl PeerAddr {
     }
 }
 
-/// Returns the caller of a request with these extensions.
+/// Returns the caller of a request with these extensions: the one that authentication found or, without it, the
+/// address.
 pub(crate) fn caller(extensions: &http::Extensions) -> Caller {
+    if let Some(known) = extensions.get::<Arc<KnownCaller>>() {
+        return Caller::Known(known.id());
+    }
     extensions.get().map_or(Caller::Unknown, |peer: &PeerAddr| Caller::Address(peer.0))
 }
 

@@ -10,6 +10,7 @@ pub fn register(suite: &mut Suite) {
     register!(suite.on(&[Backend::Sqlite]): drains_on_sigterm_and_sigint);
     register!(suite.on_all(): migrate_and_healthcheck);
     register!(suite.on(&[Backend::Sqlite]): the_log_has_no_personal_data);
+    register!(suite.on(&[Backend::Sqlite]): the_log_has_the_names_of_callers_and_not_their_tokens);
     register!(suite.on(&[Backend::Postgres]): the_log_does_without_the_databases_remarks);
     register!(suite.plain(): a_database_that_is_not_there_is_one_line, a_taken_port_is_one_line);
 }
@@ -54,6 +55,48 @@ async fn migrate_and_healthcheck(database: TestDatabase) {
 
     assert_eq!(run(&["migrate", "down", "--all"], anywhere).0, Some(0));
     assert_eq!(run(&["migrate", "status"], anywhere).1.matches("pending").count(), 3);
+}
+
+async fn the_log_has_the_names_of_callers_and_not_their_tokens(database: TestDatabase) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("callers.toml").to_str().unwrap().to_owned();
+    let new_token = |name: &str, scope: &str| {
+        let done = binary().args(["token", "new", name, "--scope", scope, "--tokens-file", &file]).output();
+        let done = done.expect("the binary runs");
+        assert!(done.status.success(), "{done:?}");
+        String::from_utf8(done.stdout).unwrap().trim().to_owned()
+    };
+    let checkout = new_token("checkout", "identify");
+    let variables =
+        [("DATABASE_URL", database.url.as_str()), ("TOKENS_FILE", &file), ("RUST_LOG", "trace,h2=off,hyper=off")];
+    let mut process = Process::start(&variables).await;
+    let client = reqwest::Client::new();
+    let post = async |token: Option<&str>| {
+        let post = client.post(format!("http://{}/identify", process.http)).body(r#"{"phoneNumber":"1"}"#);
+        let post = match token {
+            Some(token) => post.bearer_auth(token),
+            None => post,
+        };
+        post.send().await.unwrap().status().as_u16()
+    };
+    assert_eq!([post(None).await, post(Some("idt_0")).await, post(Some(&checkout)).await], [401, 401, 200]);
+    // A token that is made while the service runs.
+    let reports = new_token("reports", "read");
+    let begun = Instant::now();
+    while post(Some(&reports)).await == 401 {
+        assert!(begun.elapsed() < Duration::from_secs(20), "the file is not read again");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!([post(Some(&reports)).await, post(Some(&checkout)).await], [403, 200]);
+    process.signal("-TERM");
+    assert!(process.end().await.success());
+    let log = process.log_at_its_end();
+    for name in ["\"caller\":\"checkout\"", "\"caller\":\"reports\""] {
+        assert!(log.contains(name), "{name}: {log}");
+    }
+    for token in [&checkout, &reports] {
+        assert!(!log.contains(&token["idt_".len()..]), "{log}");
+    }
 }
 
 async fn the_log_has_no_personal_data(database: TestDatabase) {

@@ -8,12 +8,14 @@ use tempfile::TempDir;
 pub(crate) const SECRET: &str = "hunter2";
 
 /// Two values of each setting that differ from each other and from the default.
-pub(crate) const VALUES: [(&str, &str, &str); 36] = [
+pub(crate) const VALUES: [(&str, &str, &str); 44] = [
     ("database_url", "'sqlite://one.db'", "'postgres://two/db'"),
+    ("database_url_file", "'one.url'", "'two.url'"),
     ("db_host", "'one'", "'10.0.0.2'"),
     ("db_port", "1", "2"),
     ("db_user", "'one'", "'two'"),
     ("db_password", "'one'", "'two'"),
+    ("db_password_file", "'one.url'", "'two.url'"),
     ("db_name", "'one'", "'two'"),
     ("database_connections", "1", "2"),
     ("database_wait", "'0s'", "'2s'"),
@@ -25,6 +27,12 @@ pub(crate) const VALUES: [(&str, &str, &str); 36] = [
     ("http_allowed_origins", "'https://shop.example'", "'http://localhost:8080,https://a.example'"),
     ("http_host_names", "'identity.example'", "'one,two'"),
     ("reflection", "false", "true"),
+    ("tls_cert", "'one.pem'", "'/etc/two.pem'"),
+    ("tls_key", "'one.pem'", "'/etc/two.pem'"),
+    ("tls_client_ca", "'one.pem'", "'/etc/two.pem'"),
+    ("tls_client_auth", "'optional'", "'required'"),
+    ("tokens_file", "'one.toml'", "'/etc/two.toml'"),
+    ("insecure", "true", "false"),
     ("phone_region", "'DE'", "'US'"),
     ("invalid_identifiers", "'ignore'", "'refuse'"),
     ("primary_id_field", "'both'", "'primaryContatctId'"),
@@ -47,6 +55,10 @@ pub(crate) const VALUES: [(&str, &str, &str); 36] = [
     ("log_format", "'text'", "'json'"),
 ];
 
+/// Settings that take any text.
+pub(crate) const FREE_TEXT: [&str; 7] =
+    ["db_user", "db_password", "db_name", "tls_cert", "tls_key", "tls_client_ca", "tokens_file"];
+
 /// `identity` in an empty environment and folder.
 pub(crate) struct Bench {
     folder: TempDir,
@@ -54,11 +66,22 @@ pub(crate) struct Bench {
 
 impl Bench {
     pub(crate) fn new() -> Self {
-        Self { folder: tempfile::tempdir().expect("folder") }
+        let bench = Self { folder: tempfile::tempdir().expect("folder") };
+        bench.write("one.url", "sqlite://one.db\n");
+        bench.write("two.url", "mysql://u@two/db");
+        bench
     }
 
     pub(crate) fn file(&self, toml: &str) {
-        fs::write(self.folder.path().join("identity.toml"), toml).expect("written");
+        self.write("identity.toml", toml);
+    }
+
+    pub(crate) fn write(&self, name: &str, text: &str) {
+        fs::write(self.path(name), text).expect("written");
+    }
+
+    pub(crate) fn path(&self, name: &str) -> String {
+        self.folder.path().join(name).to_str().expect("UTF-8").to_owned()
     }
 
     pub(crate) fn run(&self, args: &[&str], environment: &[(&str, &str)]) -> Output {

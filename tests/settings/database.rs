@@ -164,3 +164,40 @@ fn a_socket_takes_the_place_of_the_host() {
     let line = Bench::new().refusal(&[], &[("DATABASE_URL", "postgres://u:p@/db")]);
     assert!(line.contains("URL"), "{line}");
 }
+
+#[test]
+fn secrets_can_stand_in_files() {
+    let bench = Bench::new();
+    let summary =
+        |environment: &[(&str, &str)]| bench.config(&[], environment).lines().next().unwrap_or_default().to_owned();
+    assert!(summary(&[("DATABASE_URL_FILE", "two.url")]).ends_with("database mysql://u@two/db"));
+    assert!(summary(&[("IDENTITY_DATABASE_URL_FILE", "one.url")]).ends_with("database sqlite://one.db"));
+
+    bench.write("password", &format!("{SECRET}#\n"));
+    let password = bench.path("password");
+    let settings = Settings::from_flags(["--db-host", "h", "--db-password-file", &password]).expect("valid");
+    assert_eq!(settings.database.url.expose_secret(), format!("mysql://root:{SECRET}%23@h:3306/identity"));
+    let report = bench.config(&[], &[("DB_PASSWORD_FILE", "password")]);
+    assert!(report.contains("database mysql://root@127.0.0.1:3306/identity") && !report.contains(SECRET), "{report}");
+
+    bench.write("wrong", &format!("oracle://{SECRET}"));
+    for (environment, start) in [
+        (&[("DATABASE_URL_FILE", "wrong")][..], "DATABASE_URL_FILE (environment): its content must "),
+        (&[("DATABASE_URL_FILE", SECRET)], "DATABASE_URL_FILE (environment): must be a file that can be read: "),
+        (
+            &[("DATABASE_URL_FILE", "one.url"), ("DATABASE_URL", "sqlite://x")],
+            "DATABASE_URL_FILE (environment): cannot be given together with DATABASE_URL (environment)",
+        ),
+        (
+            &[("DB_PASSWORD_FILE", "password"), ("DB_PASSWORD", SECRET)],
+            "DB_PASSWORD_FILE (environment): cannot be given together with DB_PASSWORD (environment)",
+        ),
+    ] {
+        let line = bench.refusal(&[], environment);
+        assert!(line.starts_with(start), "{line}");
+    }
+    // As of a URL and its parts: in the environment the URL wins, elsewhere both are an error.
+    assert!(summary(&[("DATABASE_URL_FILE", "two.url"), ("DB_HOST", "h")]).ends_with("mysql://u@two/db"));
+    let line = bench.refusal(&["--database-url-file", "two.url", "--db-host", "h"], &[]);
+    assert!(line.starts_with("--database-url-file: cannot be given together with --db-host"), "{line}");
+}

@@ -6,13 +6,16 @@ use super::source_tree::Uses;
 use super::tokens::joined;
 
 /// The modules under `src/`, from the top down. A file uses only modules below its own.
-pub const LAYERS: [&[&str]; 11] = [
+pub const LAYERS: [&[&str]; 14] = [
     &["main", "lib"],
     &["commands"],
     &["verify", "bench"],
     &["listener"],
     &["transport"],
     &["telemetry"],
+    &["tls"],
+    &["auth"],
+    &["reload"],
     &["resolver"],
     &["store"],
     &["settings"],

@@ -3,6 +3,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
+use identity::auth::{CallerFile, Callers};
 use identity::domain::{
     Answer, Contact, ContactId, Identifier, IdentifierKind, Identity, IdentityState, Link, Observation, Outcome,
     Timestamp,
@@ -11,6 +12,7 @@ use identity::listener::{FixedLimits, Listeners, serve};
 use identity::proto::identity::v1::identity_service_client::IdentityServiceClient;
 use identity::resolver::{Admitted, Caller, DatabaseState, Identify, IdentifyError};
 use identity::settings::Settings;
+use identity::tls::{ServerTls, TlsFiles};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -130,6 +132,8 @@ pub(crate) struct Server {
     pub(crate) database: watch::Sender<DatabaseState>,
     pub(crate) shutdown: CancellationToken,
     pub(crate) task: JoinHandle<()>,
+    pub(crate) tls: Option<Arc<ServerTls>>,
+    pub(crate) callers: Option<Arc<Callers>>,
 }
 
 impl Server {
@@ -146,7 +150,15 @@ impl Server {
         let listeners = Listeners {
             grpc: TcpListener::bind("127.0.0.1:0").await.unwrap(),
             http: TcpListener::bind("127.0.0.1:0").await.unwrap(),
+            tls: TlsFiles::load(&options.settings.tls).unwrap().map(Arc::new),
+            callers: options
+                .settings
+                .access
+                .tokens_file
+                .as_deref()
+                .map(|path| Arc::new(Callers::load(CallerFile::new(path)).unwrap())),
         };
+        let (tls, callers) = (listeners.tls.clone(), listeners.callers.clone());
         let (grpc, http) = (listeners.grpc.local_addr().unwrap(), listeners.http.local_addr().unwrap());
         let resolver = Scripted {
             script,
@@ -161,7 +173,7 @@ impl Server {
         let task = tokio::spawn(async move {
             serve(listeners, served, &options.settings, options.fixed, reachable, token).await.unwrap()
         });
-        Self { grpc, http, resolver, database, shutdown, task }
+        Self { grpc, http, resolver, database, shutdown, task, tls, callers }
     }
 
     pub(crate) async fn channel(&self) -> Channel {

@@ -2,6 +2,9 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod batch;
+mod callers;
+#[path = "../shared/certificates.rs"]
+mod certificates;
 mod connections;
 mod drain;
 mod grpc;
@@ -16,4 +19,5 @@ mod pages;
 mod raw;
 mod sizes;
 mod stream;
+mod tls;
 mod unsent;

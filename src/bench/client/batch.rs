@@ -1,7 +1,7 @@
 use tonic::Code;
-use tonic::transport::Channel;
 
 use super::api_client::{ApiClient, CallResult};
+use super::authorized_channel::AuthorizedChannel;
 use super::service_address::ServiceAddress;
 use crate::proto::identity::v1::batch_identify_result::Result as Found;
 use crate::proto::identity::v1::identity_service_client::IdentityServiceClient;
@@ -9,7 +9,7 @@ use crate::proto::identity::v1::{BatchIdentifyRequest, IdentifyRequest};
 
 /// Sends all requests of a caller in one unary call of BatchIdentify.
 #[derive(Debug)]
-pub(in crate::bench) struct BatchClient(IdentityServiceClient<Channel>);
+pub(in crate::bench) struct BatchClient(IdentityServiceClient<AuthorizedChannel>);
 
 impl ApiClient for BatchClient {
     async fn open(address: &ServiceAddress, callers: u32) -> anyhow::Result<Vec<Self>> {

@@ -1,13 +1,12 @@
-use tonic::transport::Channel;
-
 use super::api_client::{ApiClient, CallResult};
+use super::authorized_channel::AuthorizedChannel;
 use super::service_address::ServiceAddress;
 use crate::proto::identity::v1::IdentifyRequest;
 use crate::proto::identity::v1::identity_service_client::IdentityServiceClient;
 
 /// Sends each request in a unary call.
 #[derive(Debug)]
-pub(in crate::bench) struct GrpcClient(IdentityServiceClient<Channel>);
+pub(in crate::bench) struct GrpcClient(IdentityServiceClient<AuthorizedChannel>);
 
 impl ApiClient for GrpcClient {
     async fn open(address: &ServiceAddress, callers: u32) -> anyhow::Result<Vec<Self>> {

@@ -1,14 +1,14 @@
-use tonic::transport::Channel;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
 
 use super::api_client::{ApiClient, CallResult};
+use super::authorized_channel::AuthorizedChannel;
 use super::service_address::ServiceAddress;
 use crate::proto::identity::v1::{IdentifyRequest, Outcome};
 
 /// Calls the health service instead of Identify. That call does no work, so it measures the cost of any call.
 #[derive(Debug)]
-pub(in crate::bench) struct HealthCheckClient(HealthClient<Channel>);
+pub(in crate::bench) struct HealthCheckClient(HealthClient<AuthorizedChannel>);
 
 impl ApiClient for HealthCheckClient {
     async fn open(address: &ServiceAddress, callers: u32) -> anyhow::Result<Vec<Self>> {

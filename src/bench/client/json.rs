@@ -1,6 +1,6 @@
 use anyhow::Context;
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HOST};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
 use http::{HeaderValue, Request};
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1::{SendRequest, handshake};
@@ -66,10 +66,11 @@ impl JsonClient {
             gone => gone.insert(connect(&self.address).await?),
         };
         let body = JsonRequest { email: request.email.as_deref(), phone_number: request.phone_number.as_deref() };
-        let post = Request::post("/identify")
-            .header(HOST, &self.host)
-            .header(CONTENT_TYPE, "application/json")
-            .body(Full::from(serde_json::to_vec(&body)?))?;
+        let mut post = Request::post("/identify").header(HOST, &self.host).header(CONTENT_TYPE, "application/json");
+        if let Some(authorization) = self.address.authorization() {
+            post = post.header(AUTHORIZATION, authorization);
+        }
+        let post = post.body(Full::from(serde_json::to_vec(&body)?))?;
         connection.ready().await?;
         let response = connection.send_request(post).await?;
         let outcome = response.headers().get("identity-outcome").and_then(outcome);

@@ -3,6 +3,7 @@
 //! To add one: a file here with an [`ApiClient`], a variant of `ApiKind` in `args.rs`, and a line of `run_load`.
 
 mod api_client;
+mod authorized_channel;
 mod batch;
 mod grpc;
 mod health;

@@ -4,10 +4,10 @@ use std::sync::{Arc, Mutex as Lock, PoisonError};
 use futures::future::join_all;
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio_stream::wrappers::UnboundedReceiverStream;
-use tonic::transport::Channel;
 use tonic::{Code, Status, Streaming};
 
 use super::api_client::{ApiClient, CallResult};
+use super::authorized_channel::AuthorizedChannel;
 use super::service_address::ServiceAddress;
 use crate::proto::identity::v1::identity_service_client::IdentityServiceClient;
 use crate::proto::identity::v1::stream_identify_response::Result as Found;
@@ -22,7 +22,7 @@ pub(in crate::bench) struct StreamClient(Arc<Mutex<SharedConnection>>);
 /// A connection and its stream. A caller opens the stream with the first request.
 #[derive(Debug)]
 struct SharedConnection {
-    client: IdentityServiceClient<Channel>,
+    client: IdentityServiceClient<AuthorizedChannel>,
     open: Option<OpenStream>,
 }
 
@@ -72,7 +72,7 @@ impl SharedConnection {
 }
 
 impl OpenStream {
-    async fn open(client: &mut IdentityServiceClient<Channel>) -> Result<Self, Status> {
+    async fn open(client: &mut IdentityServiceClient<AuthorizedChannel>) -> Result<Self, Status> {
         let (requests, receiver) = mpsc::unbounded_channel();
         let answers = client.stream_identify(UnboundedReceiverStream::new(receiver)).await?.into_inner();
         let waiting = Waiting::new(Lock::new(Some(HashMap::new())));

@@ -108,6 +108,7 @@ macro_rules! event {
             items = $end.counts.map(|counts| counts.items),
             item_errors = $end.counts.map(|counts| counts.errors),
             duration_ms = $log.call.received.elapsed().as_micros() as f64 / 1e3,
+            caller = $log.outgoing.as_ref().and_then(|outgoing| outgoing.caller_name()),
             request.id = $log.call.id.as_str(),
             "call"
         )

@@ -12,12 +12,12 @@ use tower::Service;
 use crate::listener::call::Call;
 use crate::listener::outgoing::Outgoing;
 use crate::listener::peers::Peers;
-use crate::resolver::IdentifyError;
+use crate::resolver::{Caller, IdentifyError};
 use crate::transport::errors::ApiError;
-use crate::transport::peer::PeerAddr;
+use crate::transport::peer::caller;
 
 /// Gives each call a place among those under way, and refuses what has none with RESOURCE_EXHAUSTED. A call keeps its
-/// place until its answer is sent. One peer cannot take all places: a stream that sends nothing keeps its own. Calls
+/// place until its answer is sent. One caller cannot take all places: a stream that sends nothing keeps its own. Calls
 /// are refused, too, while answers that wait to be sent take too much memory.
 ///
 /// Health needs no place: its streams have a limit of their own, and a full service has to say that it lives. On a
@@ -26,12 +26,12 @@ use crate::transport::peer::PeerAddr;
 pub(crate) struct CallLimit<S> {
     inner: S,
     places: Arc<Semaphore>,
-    peers: Peers,
+    peers: Peers<Caller>,
 }
 
 impl<S> CallLimit<S> {
-    /// `peers`: how many places each peer has.
-    pub(crate) fn new(inner: S, places: Arc<Semaphore>, peers: Peers) -> Self {
+    /// `peers`: how many places each caller has.
+    pub(crate) fn new(inner: S, places: Arc<Semaphore>, peers: Peers<Caller>) -> Self {
         Self { inner, places, peers }
     }
 
@@ -49,8 +49,7 @@ impl<S> CallLimit<S> {
         if !outgoing.connection.has_room_for_call() {
             return Err(IdentifyError::Overloaded.into());
         }
-        let peer: PeerAddr = extensions.get().copied().ok_or(IdentifyError::Internal)?;
-        let of_peer = self.peers.enter(peer).ok_or(IdentifyError::Overloaded)?;
+        let of_peer = self.peers.enter(caller(extensions)).ok_or(IdentifyError::Overloaded)?;
         let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| IdentifyError::Overloaded)?;
         outgoing.keep(place, of_peer);
         Ok(())

@@ -2,6 +2,7 @@
 //! layer boxes a future.
 
 mod access_log;
+mod authenticate;
 mod call_limit;
 mod catch_panic;
 mod deadline;
@@ -11,6 +12,7 @@ mod origin_check;
 mod request_id;
 
 pub(super) use access_log::AccessLog;
+pub(super) use authenticate::Authenticate;
 pub(super) use call_limit::CallLimit;
 pub(super) use catch_panic::CatchPanic;
 pub(super) use deadline::DeadlineLimit;

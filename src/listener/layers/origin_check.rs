@@ -4,6 +4,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use axum::body::Body;
+use http::header::{CONTENT_TYPE, ORIGIN};
 use http::{HeaderValue, Request, Response, StatusCode};
 use pin_project_lite::pin_project;
 use tower::Service;
@@ -19,8 +20,9 @@ use crate::transport::http::{OriginRules, OriginVerdict, permit, share};
 pub(crate) struct OriginCheck<S> {
     inner: S,
     api: Api,
-    /// `None` on the gRPC API. A browser cannot speak gRPC: it has no HTTP/2 without TLS, and the port takes nothing
-    /// else. A proxy that translates for browsers has rules of its own.
+    /// `None` on the gRPC API. Browsers reach it if it speaks TLS, but a page cannot send the content type of gRPC
+    /// without asking first, and nobody is permitted. So what a page sends has another content type. A proxy that
+    /// translates for browsers has rules of its own.
     rules: Option<OriginRules>,
 }
 
@@ -28,6 +30,13 @@ impl<S> OriginCheck<S> {
     pub(crate) fn new(inner: S, api: Api, rules: Option<OriginRules>) -> Self {
         Self { inner, api, rules }
     }
+}
+
+/// Refuses what a web page sends to the gRPC API: tonic reads a message whatever its content type is.
+fn judge_grpc<B>(request: &Request<B>) -> OriginVerdict {
+    let headers = request.headers();
+    let is_grpc = headers.get(CONTENT_TYPE).is_some_and(|of| of.as_bytes().starts_with(b"application/grpc"));
+    if is_grpc || !headers.contains_key(ORIGIN) { OriginVerdict::Pass } else { OriginVerdict::Refuse }
 }
 
 impl<S, B> Service<Request<B>> for OriginCheck<S>
@@ -43,7 +52,7 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        match self.rules.as_ref().map_or(OriginVerdict::Pass, |rules| rules.judge(&request)) {
+        match self.rules.as_ref().map_or_else(|| judge_grpc(&request), |rules| rules.judge(&request)) {
             OriginVerdict::Pass => ResponseFuture::Running { inner: self.inner.call(request), reader: None },
             OriginVerdict::Share(origin) => {
                 ResponseFuture::Running { inner: self.inner.call(request), reader: Some(origin) }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use axum::response::{IntoResponse, Response};
-use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderName, HeaderValue, StatusCode};
 use serde::Serialize;
 use tonic::{Code, Status};
@@ -35,6 +35,10 @@ pub fn error_response(error: &ApiError) -> Response {
     if *error == ApiError::Encoding {
         response.headers_mut().insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
     }
+    if *error == ApiError::Unauthenticated {
+        // The same for a missing and for an unknown token.
+        response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
     response.extensions_mut().insert(status.code());
     response
 }
@@ -52,6 +56,9 @@ fn http_status(error: &ApiError, status: &Status) -> StatusCode {
         | ApiError::BatchSize(_)
         | ApiError::Malformed(_)
         | ApiError::Origin
+        | ApiError::Unauthenticated
+        | ApiError::ScopeMissing(_)
+        | ApiError::RateLimited(_)
         | ApiError::Timeout(_)
         | ApiError::UnknownMethod
         | ApiError::UnknownPath

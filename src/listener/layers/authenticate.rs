@@ -1,0 +1,111 @@
+//! Who calls, and whether it may.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use http::header::AUTHORIZATION;
+use http::{Request, Response};
+use pin_project_lite::pin_project;
+use tower::Service;
+
+use crate::auth::{AccessControl, Credentials, Refusal, bearer};
+use crate::listener::call::Call;
+use crate::listener::outgoing::Outgoing;
+use crate::resolver::IdentifyError;
+use crate::transport::access::{Access, needed};
+use crate::transport::errors::ApiError;
+
+/// Finds out who calls, and refuses calls without the scope that they need, and calls beyond the caller's rate. Probes
+/// need no caller.
+///
+/// The layers below find the caller in the extensions of the request. They do not get the token.
+#[derive(Clone)]
+pub(crate) struct Authenticate<S> {
+    inner: S,
+    /// `None` if callers need no credentials.
+    access: Option<Arc<AccessControl>>,
+}
+
+impl<S> Authenticate<S> {
+    pub(crate) fn new(inner: S, access: Option<Arc<AccessControl>>) -> Self {
+        Self { inner, access }
+    }
+
+    fn admit<B>(&self, request: &mut Request<B>) -> Result<(), ApiError> {
+        let Some(access) = &self.access else { return Ok(()) };
+        let extensions = request.extensions();
+        let needed = needed(extensions.get().and_then(|call: &Call| call.route.as_deref()));
+        if needed == Access::Open {
+            return Ok(());
+        }
+        let outgoing: &Arc<Outgoing> = extensions.get().ok_or(IdentifyError::Internal)?;
+        let certificate_names = outgoing.connection.certificate_names();
+        let credentials = Credentials { token: bearer(request.headers()), certificate_names };
+        let caller = access.authenticate(&credentials).map_err(error)?;
+        outgoing.set_caller(Arc::clone(&caller));
+        let scope = match needed {
+            Access::Open | Access::AnyCaller => None,
+            Access::Scope(scope) => Some(scope),
+            Access::Nobody => return Err(IdentifyError::Internal.into()),
+        };
+        access.permit(&caller, scope).map_err(error)?;
+        request.extensions_mut().insert(caller);
+        Ok(())
+    }
+}
+
+fn error(refusal: Refusal) -> ApiError {
+    match refusal {
+        Refusal::Unauthenticated => ApiError::Unauthenticated,
+        Refusal::Scope(scope) => ApiError::ScopeMissing(scope),
+        Refusal::Rate(wait) => ApiError::RateLimited(wait),
+    }
+}
+
+impl<S, B, R> Service<Request<B>> for Authenticate<S>
+where
+    S: Service<Request<B>, Response = Response<R>, Error = ApiError>,
+{
+    type Response = Response<R>;
+    type Error = ApiError;
+    type Future = ResponseFuture<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ApiError>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        let admitted = self.admit(&mut request);
+        request.headers_mut().remove(AUTHORIZATION);
+        match admitted {
+            Ok(()) => ResponseFuture::Running { inner: self.inner.call(request) },
+            Err(error) => ResponseFuture::Refused { error: Some(error) },
+        }
+    }
+}
+
+pin_project! {
+    /// The response, or why the call is refused.
+    #[project = ResponseProjection]
+    pub(crate) enum ResponseFuture<F> {
+        Refused { error: Option<ApiError> },
+        Running { #[pin] inner: F },
+    }
+}
+
+impl<F, R> Future for ResponseFuture<F>
+where
+    F: Future<Output = Result<R, ApiError>>,
+{
+    type Output = Result<R, ApiError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.project() {
+            ResponseProjection::Refused { error } => {
+                Poll::Ready(Err(error.take().unwrap_or_else(|| IdentifyError::Internal.into())))
+            }
+            ResponseProjection::Running { inner } => inner.poll(cx),
+        }
+    }
+}
