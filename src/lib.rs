@@ -14,6 +14,7 @@
 //! | [`resolver`] | the use case: the request queues, the lock protocol, retries |
 //! | [`store`] | SeaORM entities, SQL, connections |
 //! | [`settings`] | every setting and its origin |
+//! | [`metrics`] | all metrics, and the handles by which the others record |
 //! | [`proto`] | the messages and services of `proto/`, as code |
 //! | [`domain`] | identifiers, contacts, identities, and the planner, without I/O |
 
@@ -22,6 +23,7 @@ pub mod bench;
 pub mod commands;
 pub mod domain;
 pub mod listener;
+pub mod metrics;
 pub mod proto;
 pub mod resolver;
 pub mod settings;

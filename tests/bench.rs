@@ -24,7 +24,9 @@ impl Service {
         let url = format!("sqlite://{}", folder.path().join("identity.db").display());
         let seeded = identity(&["--database-url", &url, "bench", "seed", "--contacts", CUSTOMERS]).await;
         assert!(seeded.status.success(), "{seeded:?}");
-        Self { folder, running: RunningService::start(&url, &[]).await.unwrap() }
+        let running = RunningService::start(&url, &[]).await.unwrap();
+        assert_eq!(running.metrics, None, "nobody asked for metrics");
+        Self { folder, running }
     }
 
     /// What a short run reports.

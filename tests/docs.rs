@@ -1,7 +1,8 @@
 //! The documents: they explain every error reason, and what they refer to exists. The scripts: they explain
 //! themselves.
 //!
-//! It needs nothing but the files and bash. A document that is added under `docs/` is checked without a change here.
+//! It needs nothing but the library, the files and bash. A document that is added under `docs/` is checked without a
+//! change here.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
@@ -9,6 +10,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+
+use identity::metrics::{MetricInfo, Metrics};
 
 /// Folders of documents. Only their own files count, not those of the folders in them.
 const FOLDERS: [&str; 4] = ["", "docs", "docs/decisions", "docs/history"];
@@ -162,6 +165,46 @@ fn every_file_that_the_maps_name_exists() {
         let missing: Vec<_> = paths.iter().filter(|path| !exists(path)).collect();
         assert!(missing.is_empty(), "{document} names {missing:?}");
     }
+}
+
+/// Returns the metrics in the tables of a document: rows of name, type, labels and text.
+fn documented_metrics(text: &str) -> Vec<MetricInfo> {
+    let code = |cell: &str| cell.trim().strip_prefix('`').and_then(|cell| cell.strip_suffix('`')).map(str::to_owned);
+    let mut found = Vec::new();
+    for line in text.lines().filter(|line| line.starts_with("| `")) {
+        let cells: Vec<&str> = line.split('|').collect();
+        let [_, name, kind, labels, meaning, _] = cells[..] else { panic!("not four cells: {line}") };
+        assert!(!meaning.trim().is_empty(), "no text: {line}");
+        let kind = ["counter", "gauge", "histogram"].into_iter().find(|kind| kind == &cells[2].trim()).expect(kind);
+        let labels = labels.split(',').filter_map(code).map(|label| &*label.leak()).collect();
+        found.push(MetricInfo { name: code(name).expect(line), kind, labels });
+    }
+    found.sort();
+    found
+}
+
+#[test]
+fn the_metrics_are_those_of_the_registry() {
+    let (documented, registered) = (documented_metrics(&read("docs/metrics.md")), Metrics::on().catalogue());
+    assert!(registered.len() > 30, "{registered:#?}");
+    let missing: Vec<_> = registered.iter().filter(|info| !documented.contains(info)).collect();
+    assert!(missing.is_empty(), "docs/metrics.md lacks {missing:#?}");
+    let unknown: Vec<_> = documented.iter().filter(|info| !registered.contains(info)).collect();
+    assert!(unknown.is_empty(), "docs/metrics.md has {unknown:#?}, which the registry lacks");
+    assert_eq!(documented.len(), registered.len(), "a row stands twice");
+}
+
+#[test]
+fn the_alerts_that_the_metrics_name_are_those_of_the_rules() {
+    let page = read("docs/metrics.md");
+    let words = page.split('`').skip(1).step_by(2);
+    let named: BTreeSet<_> = words.filter(|word| word.starts_with("Identity") && *word != "Identity").collect();
+    let (rules, tests) = (read("deploy/prometheus/rules.yaml"), read("deploy/prometheus/rules_test.yaml"));
+    let alerts: BTreeSet<_> = rules.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")).collect();
+    assert!(alerts.len() > 10, "{alerts:?}");
+    assert_eq!(named, alerts);
+    let untested: Vec<_> = alerts.iter().filter(|alert| !tests.contains(**alert)).collect();
+    assert!(untested.is_empty(), "rules_test.yaml does not try {untested:?}");
 }
 
 /// Whether a script has a case for `--help`. One that has none could take it for something else, and do that.

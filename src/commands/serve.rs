@@ -10,9 +10,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::signals::Signals;
 use crate::listener::{self, FixedLimits, Listeners};
+use crate::metrics::Metrics;
 use crate::resolver::Resolver;
 use crate::settings::{ListenAddr, Settings};
 use crate::store::{Database, Store};
+use crate::telemetry;
 
 /// A service that is ready to serve: its addresses are bound and its database is connected and migrated.
 #[derive(Debug)]
@@ -23,10 +25,12 @@ pub struct App {
     database: Database,
     grpc_addr: SocketAddr,
     http_addr: SocketAddr,
+    metrics_addr: Option<SocketAddr>,
+    metrics: Metrics,
 }
 
 impl App {
-    /// Binds both addresses, connects to the database, and migrates it if the settings say so.
+    /// Binds the addresses, connects to the database, and migrates it if the settings say so.
     ///
     /// # Errors
     /// One line for the operator.
@@ -34,6 +38,11 @@ impl App {
         let grpc = bind(&settings.listen.grpc_addr, "GRPC_ADDR").await?;
         let http = bind(&settings.listen.http_addr, "HTTP_ADDR").await?;
         let (grpc_addr, http_addr) = (grpc.local_addr()?, http.local_addr()?);
+        let page = match &settings.listen.metrics_addr {
+            Some(address) => Some(bind(address, "METRICS_ADDR").await?),
+            None => None,
+        };
+        let metrics_addr = page.as_ref().map(TcpListener::local_addr).transpose()?;
         let database = Database::wait_and_connect(&settings.database).await?;
         if settings.database.migrate {
             database.migrate_up().await?;
@@ -43,9 +52,15 @@ impl App {
             database.check_schema().await?;
         }
         let ping = database.ping().await;
-        let resolver = Resolver::start_after(ping, database.clone(), settings.queue);
-        let listeners = Listeners { grpc, http };
-        Ok(Self { listeners, settings: settings.clone(), resolver, database, grpc_addr, http_addr })
+        let metrics = if page.is_some() { Metrics::on() } else { Metrics::default() };
+        database.measure_by(&metrics);
+        let resolver = Resolver::start_after(ping, database.clone(), settings.queue, &metrics);
+        let state = resolver.database_state();
+        metrics.read_database_up(move || state.borrow().is_usable());
+        metrics.read_log(telemetry::lost_lines, telemetry::panics);
+        let listeners = Listeners { grpc, http, metrics: page };
+        let settings = settings.clone();
+        Ok(Self { listeners, settings, resolver, database, grpc_addr, http_addr, metrics_addr, metrics })
     }
 
     /// Returns the bound address of the gRPC API.
@@ -58,14 +73,19 @@ impl App {
         self.http_addr
     }
 
+    /// Returns the bound address of the metrics, if there are any.
+    pub fn metrics_addr(&self) -> Option<SocketAddr> {
+        self.metrics_addr
+    }
+
     /// Serves until the token is cancelled, then drains and closes the database.
     ///
     /// # Errors
     /// When an API cannot be built from the proto.
     pub async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
         let state = self.resolver.database_state();
-        let Self { listeners, resolver, settings, database, .. } = self;
-        listener::serve(listeners, resolver, &settings, FixedLimits::default(), state, shutdown).await?;
+        let Self { listeners, resolver, settings, database, metrics, .. } = self;
+        listener::serve(listeners, resolver, &settings, FixedLimits::default(), state, &metrics, shutdown).await?;
         database.close().await;
         Ok(())
     }
@@ -89,6 +109,7 @@ pub async fn serve(settings: Settings, signals: &Signals) -> anyhow::Result<()> 
     tracing::info!(
         grpc.address = %app.grpc_addr,
         http.address = %app.http_addr,
+        metrics.address = app.metrics_addr.map(|address| address.to_string()),
         database = settings.database.scheme(),
         "serving"
     );

@@ -14,6 +14,7 @@ use super::api::Api;
 use super::connection::{Connections, RequestService};
 use super::peers::Peers;
 use super::reserve::Reserve;
+use crate::metrics::{MeteredApi, Metrics};
 use crate::telemetry::Sampler;
 use crate::transport::peer::PeerAddr;
 
@@ -41,6 +42,8 @@ pub(super) struct Acceptor<S> {
     pub(super) tasks: TaskTracker,
     pub(super) shutdown: CancellationToken,
     pub(super) cut: CancellationToken,
+    /// Where connections are counted. `None` on the port of metrics.
+    pub(super) counted: Option<(Metrics, MeteredApi)>,
 }
 
 impl<S: RequestService> Acceptor<S> {
@@ -56,13 +59,14 @@ impl<S: RequestService> Acceptor<S> {
         let beyond = Sampler::of_warnings();
         while let Some((stream, peer)) = self.shutdown.run_until_cancelled(accept(&listener, api)).await {
             let cut = self.cut.clone();
+            let counted = self.counted.as_ref().map(|(metrics, api)| metrics.connection(*api));
             let of_peer = peers.enter(peer);
             let place = of_peer.is_some().then(|| Arc::clone(&places).try_acquire_owned().ok()).flatten();
             if let Some(place) = place {
                 let connection = self.served.serve(stream, peer, false);
                 self.tasks.spawn(async move {
                     cut.run_until_cancelled_owned(connection).await;
-                    drop((place, of_peer));
+                    drop((place, of_peer, counted));
                 });
                 continue;
             }
@@ -78,6 +82,7 @@ impl<S: RequestService> Acceptor<S> {
                     () = place.replaced() => {}
                     () = cut.cancelled() => {}
                 }
+                drop(counted);
             });
         }
     }

@@ -3,6 +3,7 @@
 use axum::body::Body;
 use http::Response;
 
+use crate::metrics::MeteredApi;
 use crate::transport::errors::ApiError;
 use crate::transport::{grpc, http as json};
 
@@ -19,6 +20,14 @@ impl Api {
         match self {
             Self::Grpc => "grpc",
             Self::Http => "http",
+        }
+    }
+
+    /// The API in metrics.
+    pub(super) fn metered(self) -> MeteredApi {
+        match self {
+            Self::Grpc => MeteredApi::Grpc,
+            Self::Http => MeteredApi::Http,
         }
     }
 

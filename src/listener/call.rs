@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::api::Api;
+use super::endpoint::Endpoint;
 use crate::transport::request_id::RequestId;
-use crate::transport::routes::Route;
 
 /// What the layers of one request share: an extension of the request, made by the first of them.
 #[derive(Clone)]
@@ -13,7 +13,7 @@ pub(super) struct Call {
     pub(super) api: Api,
     pub(super) id: RequestId,
     /// `None` for an unknown path.
-    pub(super) route: Option<Arc<Route>>,
+    pub(super) route: Option<Arc<Endpoint>>,
     /// When the request's head was complete.
     pub(super) received: Instant,
 }

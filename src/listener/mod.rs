@@ -10,10 +10,12 @@ mod call;
 mod call_task;
 mod connection;
 mod connection_state;
+mod endpoint;
 mod file_limit;
 mod fixed_limits;
 mod header_timeout;
 mod layers;
+mod metrics_port;
 mod outgoing;
 mod peers;
 mod preface;
@@ -35,9 +37,11 @@ use self::api::Api;
 use self::connection::Connections;
 use self::file_limit::{connection_cap, raise_file_limit};
 pub use self::fixed_limits::{ConnectionLimits, FixedLimits};
+use self::metrics_port::MetricsPort;
 use self::peers::Peers;
 use self::stack::request_stack;
 use self::unsent_memory::UnsentMemory;
+use crate::metrics::Metrics;
 use crate::resolver::{DatabaseState, Identify};
 use crate::settings::Settings;
 use crate::transport::batch_size::batch_body_limit;
@@ -53,6 +57,8 @@ pub struct Listeners {
     pub grpc: TcpListener,
     /// For JSON: HTTP/1.1, and HTTP/2 for clients that begin with it.
     pub http: TcpListener,
+    /// For metrics and health, if there are metrics: HTTP/1.1.
+    pub metrics: Option<TcpListener>,
 }
 
 /// An API cannot be built: a bug in the build, found before the first call.
@@ -70,7 +76,7 @@ pub enum StartError {
 /// accepted; calls under way finish, and connections that are left after `DRAIN_TIMEOUT` are closed.
 ///
 /// `database` says whether the database can be reached; health and `/readyz` follow it. Dropping the future closes
-/// everything at once.
+/// everything at once. The port of metrics stays open until the end of the drain.
 ///
 /// # Errors
 /// [`StartError`], at once. Nothing that happens later ends it.
@@ -80,6 +86,7 @@ pub async fn serve<R: Identify>(
     settings: &Settings,
     fixed: FixedLimits,
     database: watch::Receiver<DatabaseState>,
+    metrics: &Metrics,
     shutdown: CancellationToken,
 ) -> Result<(), StartError> {
     let closing = CancellationToken::new();
@@ -87,7 +94,7 @@ pub async fn serve<R: Identify>(
     let Settings { listen, identify, limits, queue, .. } = settings;
     // Half of the queue at most: streams always have more to send, and must leave room for single calls.
     let stream_items = (queue.queue_limit / 2).max(1);
-    let room = TextRoom::new(fixed.decompressed_bytes, batch_body_limit(limits.http_body_limit));
+    let room = TextRoom::new(fixed.decompressed_bytes, batch_body_limit(limits.http_body_limit), metrics.work());
     let grpc = grpc::routes(
         resolver.clone(),
         readiness.clone(),
@@ -99,8 +106,9 @@ pub async fn serve<R: Identify>(
             probe_streams: fixed.probe_streams,
         },
         room.clone(),
+        metrics.work(),
     )?;
-    let http = http::routes(resolver, readiness, *identify, *limits, fixed.body_timeout, room)?;
+    let http = http::routes(resolver, readiness.clone(), *identify, *limits, fixed.body_timeout, room)?;
 
     let connections = connection_cap(limits.max_connections, raise_file_limit());
     // The operator may know better: a load balancer can be the only peer.
@@ -116,16 +124,20 @@ pub async fn serve<R: Identify>(
     let cut = CancellationToken::new();
     let _cut_when_dropped = cut.clone().drop_guard();
     let run = |listener, api: Api, routes, origins| {
-        let stack = request_stack(api, routes, *limits, fixed, origins);
+        let stack = request_stack(api, routes, *limits, fixed, origins, metrics);
         let served = Connections::new(api, stack, connection, *limits, closing.clone(), Arc::clone(&memory));
         let (tasks, cut, shutdown) = (tasks.clone(), cut.clone(), closing.clone());
-        Acceptor { api, served, caps, tasks, shutdown, cut }.run(listener)
+        let counted = Some((metrics.clone(), api.metered()));
+        Acceptor { api, served, caps, tasks, shutdown, cut, counted }.run(listener)
     };
     let close = async {
         shutdown.cancelled().await;
         sleep(limits.drain_delay).await;
         closing.cancel();
     };
+    let page = http::metrics_routes(metrics.clone(), readiness);
+    let port = MetricsPort { limits: connection, settings: *limits, memory: Arc::clone(&memory) };
+    let _metrics = listeners.metrics.map(|listener| port.open(listener, page));
     let origins = Some(OriginRules::new(listen));
     tokio::join!(close, run(listeners.grpc, Api::Grpc, grpc, None), run(listeners.http, Api::Http, http, origins));
 

@@ -12,12 +12,16 @@ use tower::layer::layer_fn;
 
 use super::api::Api;
 use super::connection::RequestService;
+use super::endpoint::Endpoint;
 use super::fixed_limits::FixedLimits;
-use super::layers::{AccessLog, AssignRequestId, CallLimit, CatchPanic, DeadlineLimit, ErrorResponse, OriginCheck};
+use super::layers::{
+    AccessLog, AssignRequestId, CallLimit, CatchPanic, DeadlineLimit, ErrorResponse, OriginCheck, RpcMetrics,
+};
 use super::peers::Peers;
+use crate::metrics::Metrics;
 use crate::settings::LimitSettings;
 use crate::transport::http::OriginRules;
-use crate::transport::routes::{Route, RouteTable};
+use crate::transport::routes::RouteTable;
 
 /// What every call of an API passes, from top to bottom. Dropping its future drops the work.
 pub(super) fn request_stack(
@@ -26,9 +30,11 @@ pub(super) fn request_stack(
     limits: LimitSettings,
     fixed: FixedLimits,
     origins: Option<OriginRules>,
+    metrics: &Metrics,
 ) -> impl RequestService {
-    let routes: HashMap<String, Arc<Route>> = routes.into_iter().map(|(path, route)| (path, Arc::new(route))).collect();
-    let routes = Arc::new(routes);
+    let endpoint = |(path, route)| (path, Arc::new(Endpoint::new(api, route, metrics)));
+    let routes: HashMap<String, Arc<Endpoint>> = routes.into_iter().map(endpoint).collect();
+    let (routes, unknown, work) = (Arc::new(routes), Endpoint::unknown(api, metrics), metrics.work());
     let places = Arc::new(Semaphore::new(fixed.max_calls.min(Semaphore::MAX_PERMITS)));
     let peers = Peers::new(Peers::share(fixed.max_calls));
     ServiceBuilder::new()
@@ -36,6 +42,8 @@ pub(super) fn request_stack(
         .layer(layer_fn(move |inner| AssignRequestId::new(inner, api, Arc::clone(&routes))))
         // One line for each call; of a stream, at its end. Floods of failures are sampled.
         .layer(layer_fn(move |inner| AccessLog::new(inner, api)))
+        // Metrics of each call, its messages and its items.
+        .layer(layer_fn(move |inner| RpcMetrics::new(inner, unknown.clone())))
         // Web pages of other sites are refused; those that are allowed may read every answer.
         .layer(layer_fn(move |inner| OriginCheck::new(inner, api, origins.clone())))
         // Errors of the layers below become responses.
@@ -43,7 +51,7 @@ pub(super) fn request_stack(
         // The shorter of `grpc-timeout` and `REQUEST_TIMEOUT`.
         .layer(layer_fn(move |inner| DeadlineLimit::new(inner, limits.request_timeout)))
         // A place among the calls under way.
-        .layer(layer_fn(move |inner| CallLimit::new(inner, Arc::clone(&places), peers.clone())))
+        .layer(layer_fn(move |inner| CallLimit::new(inner, Arc::clone(&places), peers.clone(), work.clone())))
         // A panic of a handler is INTERNAL, and ends nothing else.
         .layer(layer_fn(CatchPanic::new))
         .service(router)

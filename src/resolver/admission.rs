@@ -12,6 +12,8 @@ use super::caller::Caller;
 use super::error::IdentifyError;
 use super::fair_share::{FairShare, Way, half};
 use super::queue_delay::{Queue, QueueDelay};
+use crate::domain::Outcome;
+use crate::metrics::{LaneKind, ShedReason, WorkMetrics};
 use crate::settings::QueueSettings;
 
 /// A caller that waits for places tries again after this time: the limit may have risen.
@@ -28,6 +30,7 @@ struct Shared {
     freed: Notify,
     /// Held by the first of those that wait. The others wait for it, in order.
     first: tokio::sync::Mutex<()>,
+    work: WorkMetrics,
 }
 
 #[derive(Debug)]
@@ -37,11 +40,14 @@ struct Places {
 }
 
 impl Admission {
-    pub(super) fn new(settings: &QueueSettings) -> Self {
+    pub(super) fn new(settings: &QueueSettings, work: WorkMetrics) -> Self {
         let now = Instant::now();
         let delay = QueueDelay::new(settings.queue_limit, settings.max_queue_wait, now);
         let places = Mutex::new(Places { delay, share: FairShare::new(now) });
-        Self(Arc::new(Shared { places, freed: Notify::new(), first: tokio::sync::Mutex::default() }))
+        let shared = Arc::new(Shared { places, freed: Notify::new(), first: tokio::sync::Mutex::default(), work });
+        let weak = Arc::downgrade(&shared);
+        shared.work.read_queue_depth(move || weak.upgrade().map_or(0, |shared| Self(shared).places().share.held()));
+        Self(shared)
     }
 
     /// Returns the places for so many requests of a caller.
@@ -60,6 +66,8 @@ impl Admission {
         let is_too_late = places.delay.would_wait_too_long(places.share.held(), patience);
         if is_too_late || !places.try_enter(caller, requests, Way::Call, now) {
             places.delay.record_refusal(now);
+            let reason = if is_too_late { ShedReason::Wait } else { ShedReason::Queue };
+            self.0.work.count_shed(reason, requests);
             return Err(IdentifyError::Overloaded);
         }
         Ok(self.permit(caller, requests, Way::Call))
@@ -83,9 +91,14 @@ impl Admission {
 
     /// Records that a group of requests leaves its queue now. `queued` is since when each has been there. The oldest
     /// tells: the others may have come while the group was gathered.
-    pub(super) fn record_waits(&self, queue: Queue, queued: impl Iterator<Item = Instant>) {
-        if let Some(oldest) = queued.min() {
+    pub(super) fn record_waits(&self, queue: Queue, queued: impl Iterator<Item = Instant> + Clone) {
+        if let Some(oldest) = queued.clone().min() {
             let now = Instant::now();
+            let lane = match queue {
+                Queue::Read => LaneKind::Read,
+                Queue::Write => LaneKind::Write,
+            };
+            self.0.work.record_waits(lane, queued.map(|since| now.saturating_duration_since(since)));
             let places = &mut *self.places();
             places.delay.record_wait(now, queue, now.saturating_duration_since(oldest), places.share.held());
         }
@@ -132,9 +145,12 @@ impl Permit {
         self.admission.permit(self.caller, items, self.way)
     }
 
-    /// Records that the request has its answer.
-    pub(super) fn set_answered(&mut self) {
+    /// Records that the request has its answer, or a refusal by a rule or by the database, which is work done too.
+    pub(super) fn set_answered(&mut self, outcome: Option<Outcome>) {
         self.is_answered = true;
+        if let Some(outcome) = outcome {
+            self.admission.0.work.count_outcome(outcome);
+        }
     }
 }
 
@@ -160,7 +176,11 @@ impl Permit {
     pub(super) fn for_test() -> Self {
         let patience = std::time::Duration::from_secs(1);
         let settings = QueueSettings { queue_limit: 1, transaction_size: 1, max_queue_wait: patience, max_contacts: 1 };
-        let permit = Admission::new(&settings).try_admit(Caller::Unknown, 1, (Instant::now() + patience).into_std());
+        let permit = Admission::new(&settings, WorkMetrics::default()).try_admit(
+            Caller::Unknown,
+            1,
+            (Instant::now() + patience).into_std(),
+        );
         permit.unwrap_or_else(|_| unreachable!("the service is empty"))
     }
 }
@@ -173,7 +193,7 @@ mod tests {
     async fn the_last_requests_of_a_group_hold_its_places() {
         let patience = Duration::from_secs(1);
         let settings = QueueSettings { queue_limit: 8, transaction_size: 1, max_queue_wait: patience, max_contacts: 1 };
-        let mut group = Admission::new(&settings).admit(Caller::Unknown, 6).await;
+        let mut group = Admission::new(&settings, WorkMetrics::default()).admit(Caller::Unknown, 6).await;
         let places: Vec<usize> = (1..=6).rev().map(|left| group.split_one(left).items).collect();
         assert_eq!((places, group.items), (vec![0, 0, 1, 1, 1, 1], 0));
     }

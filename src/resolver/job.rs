@@ -66,9 +66,9 @@ impl Job {
 
     /// Sends the reply.
     pub(super) fn reply(mut self, result: Result<Answer, IdentifyError>) {
-        // A refusal by a rule or by the database is work done too. An outage is not.
+        // An outage is no work done.
         if !matches!(result, Err(IdentifyError::Unavailable)) {
-            self.permit.set_answered();
+            self.permit.set_answered(result.as_ref().ok().map(|answer| answer.outcome));
         }
         let _ = self.reply.send(result); // The caller may be gone.
     }
@@ -81,7 +81,7 @@ impl Job {
 
 /// Returns since when each of these jobs waits in its queue. A job of a batch also waits for the jobs before it, so it
 /// says nothing about the queue and is left out.
-pub(super) fn queued(jobs: &[Job]) -> impl Iterator<Item = tokio::time::Instant> {
+pub(super) fn queued(jobs: &[Job]) -> impl Iterator<Item = tokio::time::Instant> + Clone {
     jobs.iter().filter(|job| job.batch.is_none()).map(|job| job.queued)
 }
 

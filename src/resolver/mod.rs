@@ -29,6 +29,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Mutex, Semaphore, mpsc, watch};
 
 use crate::domain::{Answer, Observation};
+use crate::metrics::{LaneKind, Metrics};
 use crate::settings::QueueSettings;
 use crate::store::{Store, StoreError};
 
@@ -105,15 +106,21 @@ struct Lanes {
 impl Resolver {
     /// Starts the lanes over a store, on the current tokio runtime.
     pub fn start<S: Store>(store: S, settings: QueueSettings) -> Self {
-        Self::start_after(Ok(()), store, settings)
+        Self::start_after(Ok(()), store, settings, &Metrics::default())
     }
 
     /// Starts the lanes over a store that was pinged, so that the first probe hears the truth.
-    pub fn start_after<S: Store>(ping: Result<(), StoreError>, store: S, settings: QueueSettings) -> Self {
+    pub fn start_after<S: Store>(
+        ping: Result<(), StoreError>,
+        store: S,
+        settings: QueueSettings,
+        metrics: &Metrics,
+    ) -> Self {
+        let work = metrics.work();
         let (to_write, write_queue) = mpsc::unbounded_channel();
         let database = DatabaseHealth::new();
         database.record_ping(ping);
-        let admission = Admission::new(&settings);
+        let admission = Admission::new(&settings, work.clone());
         let large = LargeIdentities::default();
         let large_turn = Arc::default();
         let start_lanes = |read_lanes: usize, batch_lanes: usize| {
@@ -121,7 +128,7 @@ impl Resolver {
             let (to_batch, batch_queue) = mpsc::unbounded_channel();
             let read_queue = Arc::new(Mutex::new(ReadQueue::new(read_queue)));
             let batch_queue = Arc::new(Mutex::new(batch_queue));
-            let read_lane = || ReadLane {
+            let read_lane = |kind: LaneKind| ReadLane {
                 store: store.clone(),
                 queue: Arc::clone(&read_queue),
                 to_write: to_write.clone(),
@@ -129,12 +136,14 @@ impl Resolver {
                 admission: admission.clone(),
                 large: large.clone(),
                 large_turn: Arc::clone(&large_turn),
+                kind,
+                work: work.clone(),
             };
             for _ in 0..read_lanes {
-                panic_guard::spawn(read_lane());
+                panic_guard::spawn(read_lane(LaneKind::Read));
             }
             for _ in 0..batch_lanes {
-                panic_guard::spawn(BatchLane { reader: read_lane(), queue: Arc::clone(&batch_queue) });
+                panic_guard::spawn(BatchLane { reader: read_lane(LaneKind::Batch), queue: Arc::clone(&batch_queue) });
             }
             (to_read, to_batch)
         };
@@ -148,6 +157,7 @@ impl Resolver {
             recent: RecentIdentifiers::default(),
             lock_waits: Arc::new(Semaphore::new(MAX_LOCK_WAITS)),
             max_contacts: settings.max_contacts,
+            work,
         };
         for _ in 0..store.writers() {
             panic_guard::spawn(write_lane.clone());

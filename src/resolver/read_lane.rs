@@ -15,6 +15,7 @@ use super::panic_guard::{Worker, catch_panic};
 use super::queue_delay::Queue;
 use super::read_queue::{ReadQueue, ReadyLookup};
 use crate::domain::{Identifier, Identity, Observation, Snapshot};
+use crate::metrics::{LaneKind, RetryCause, WorkMetrics};
 use crate::store::{LookupResult, Store, StoreError};
 
 /// One of the lanes that share a read queue. It runs one look-up at a time.
@@ -27,6 +28,8 @@ pub(super) struct ReadLane<S> {
     pub(super) large: LargeIdentities,
     /// Held for each look-up of a large identity: one at a time.
     pub(super) large_turn: Arc<Mutex<()>>,
+    pub(super) kind: LaneKind,
+    pub(super) work: WorkMetrics,
 }
 
 /// The result of a look-up for a group of jobs.
@@ -110,9 +113,11 @@ impl<S: Store> ReadLane<S> {
                     too_slow.extend(root.map(|root| (root, error)));
                 }
                 Err(StoreError::TooSlow(_) | StoreError::CutShort(_)) => {
+                    self.work.count_retry(RetryCause::Split);
                     groups.extend(jobs.into_iter().rev().map(|job| vec![job]))
                 }
                 Err(_) if jobs.len() > 1 => {
+                    self.work.count_retry(RetryCause::Split);
                     let second = jobs.split_off(jobs.len() / 2);
                     groups.extend([second, jobs]);
                 }
@@ -150,6 +155,7 @@ impl<S: Store> ReadLane<S> {
             }
             let identifiers = sorted_identifiers(jobs, |_, _| true);
             let is_large = jobs.iter().any(|job| job.large.is_some());
+            self.work.record_batch(self.kind, jobs.len());
             let _turn = if is_large { Some(self.large_turn.lock().await) } else { None };
             match catch_panic(self.store.find_identities(&identifiers)).await {
                 Ok(LookupResult { identities, is_latest }) => {
@@ -157,6 +163,7 @@ impl<S: Store> ReadLane<S> {
                     return Ok(ReadResult { snapshot: Snapshot::new(identities), is_latest });
                 }
                 Err(StoreError::LostRace(_)) => {
+                    self.work.count_retry(RetryCause::LostRace);
                     sleep(jittered_pause(lost_races)).await;
                     lost_races += 1;
                 }
@@ -166,6 +173,7 @@ impl<S: Store> ReadLane<S> {
                         self.database.record_unreachable(&error);
                         return Err(error);
                     }
+                    self.work.count_retry(RetryCause::Unavailable);
                 }
                 Err(error) => return Err(error),
             }

@@ -29,6 +29,7 @@ use super::recent_identifiers::RecentIdentifiers;
 use super::write_queue::WriteQueue;
 use super::write_transaction::{Committed, TransactionError, TransactionInput, roots_to_lock, run_transaction};
 use crate::domain::{ContactId, Identity};
+use crate::metrics::{LaneKind, RetryCause, TransactionEnd, WorkMetrics};
 use crate::store::{Store, StoreError};
 
 /// How often a transaction starts over before the log says so. Races end much sooner.
@@ -56,6 +57,7 @@ pub(super) struct WriteLane<S> {
     pub(super) lock_waits: Arc<Semaphore>,
     /// Maximum contacts of an identity.
     pub(super) max_contacts: usize,
+    pub(super) work: WorkMetrics,
 }
 
 impl<S: Store> Worker for WriteLane<S> {
@@ -102,8 +104,10 @@ impl<S: Store> Group<'_, S> {
             if jobs.is_empty() {
                 return jobs;
             }
+            lane.work.record_batch(LaneKind::Write, jobs.len());
             match catch_panic(run_transaction(&lane.store, &jobs, &input)).await {
                 Ok(Committed { answers, new_identifiers }) => {
+                    lane.work.count_transaction(TransactionEnd::Committed);
                     lane.recent.push(new_identifiers);
                     lane.database.record_reachable();
                     let answers = answers.into_iter().map(|answer| answer.map_err(Into::into));
@@ -112,18 +116,24 @@ impl<S: Store> Group<'_, S> {
                 }
                 // Another transaction made progress, so the first time needs no pause.
                 Err(TransactionError::RootsChanged(roots)) => {
+                    self.count_retry(RetryCause::RootsChanged);
                     input.roots = roots;
                     if failures > 0 {
                         sleep(jittered_pause(failures)).await;
                     }
                 }
                 Err(TransactionError::PartlyUnchanged { unchanged, changing }) => {
+                    self.count_retry(RetryCause::PartlyUnchanged);
                     lane.database.record_reachable();
                     jobs = jobs.into_iter().zip(unchanged).filter_map(reply_if_matched).collect();
                     input.roots = changing;
                 }
-                Err(TransactionError::CommitUnknown(error)) => return fail(jobs, &error),
+                Err(TransactionError::CommitUnknown(error)) => {
+                    self.lane.work.count_transaction(TransactionEnd::Unknown);
+                    return fail(jobs, &error);
+                }
                 Err(TransactionError::Store(StoreError::LostRace(_))) => {
+                    self.count_retry(RetryCause::LostRace);
                     sleep(jittered_pause(failures)).await;
                     if failures > 0 {
                         let blocked = lane.take_blocked(&mut jobs, &input.roots).await;
@@ -136,6 +146,7 @@ impl<S: Store> Group<'_, S> {
                     }
                 }
                 Err(TransactionError::Store(StoreError::DuplicateKey(_))) => {
+                    self.count_retry(RetryCause::DuplicateKey);
                     // The first one is usually not a race: an identifier that was not read again has an owner by now.
                     if std::mem::replace(&mut input.is_after_duplicate, true) {
                         sleep(jittered_pause(failures)).await;
@@ -151,8 +162,10 @@ impl<S: Store> Group<'_, S> {
                     unavailable += 1;
                     if unavailable == MAX_UNAVAILABLE_ATTEMPTS || !lane.database.is_reachable() {
                         lane.database.record_unreachable(&error);
+                        lane.work.count_transaction(TransactionEnd::Failed);
                         return fail(jobs, &error);
                     }
+                    self.count_retry(RetryCause::Unavailable);
                     sleep(jittered_pause(failures)).await;
                 }
             }
@@ -165,13 +178,21 @@ impl<S: Store> Group<'_, S> {
         }
     }
 
+    /// A transaction was rolled back, and its jobs start over.
+    fn count_retry(&self, cause: RetryCause) {
+        self.lane.work.count_transaction(TransactionEnd::RolledBack);
+        self.lane.work.count_retry(cause);
+    }
+
     /// Resolves each half by itself, until the job that the database rejects is alone. So it does not fail its
     /// neighbours. Returns the blocked jobs.
     async fn resolve_halves(&mut self, mut jobs: Vec<Job>, error: &StoreError) -> Vec<Job> {
         if jobs.len() == 1 {
             tracing::error!(error.message = %error, "the database rejected a transaction");
+            self.lane.work.count_transaction(TransactionEnd::Failed);
             return fail(jobs, error);
         }
+        self.count_retry(RetryCause::Split);
         let mut second = jobs.split_off(jobs.len() / 2);
         let mut blocked = Box::pin(self.resolve(jobs)).await;
         let behind = take_behind(blocked.iter().flat_map(keys_of).collect(), &mut second);
@@ -188,8 +209,10 @@ impl<S: Store> Group<'_, S> {
     async fn resolve_without_slow(&mut self, mut jobs: Vec<Job>, error: &StoreError) -> Vec<Job> {
         let large: BTreeSet<LargeRoot> = jobs.iter().filter_map(|job| job.large).collect();
         if large.len() > 1 || (large.is_empty() && jobs.len() > 1) {
+            self.count_retry(RetryCause::Split);
             return self.resolve_parts(jobs, error).await;
         }
+        self.lane.work.count_transaction(TransactionEnd::Failed);
         tracing::warn!(error.message = %error, "a transaction took too long");
         let slow = jobs.extract_if(.., |job| job.large == large.first().copied()).collect();
         self.too_slow.extend(large);

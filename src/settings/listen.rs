@@ -10,6 +10,8 @@ pub struct ListenSettings {
     pub grpc_addr: ListenAddr,
     /// Address of the JSON API. Default `127.0.0.1:3000`.
     pub http_addr: ListenAddr,
+    /// Address of the metrics and of health. Default none.
+    pub metrics_addr: Option<ListenAddr>,
     /// Origins whose web pages may call the JSON API. Default none.
     pub http_allowed_origins: AllowedOrigins,
     /// Host names under which web pages of the service's own origin reach the JSON API. Default none.
@@ -36,6 +38,10 @@ pub(super) struct ListenArgs {
     #[arg(long, env, value_parser = value::integer::<u16, 0, 65535>())]
     port: Option<u16>,
 
+    /// Address of `GET /metrics`, /healthz and /readyz; without it there are no metrics
+    #[arg(long, env, value_name = "HOST:PORT", value_parser = value::from_str::<ListenAddr>())]
+    metrics_addr: Option<ListenAddr>,
+
     /// Origins whose web pages may call the JSON API, such as https://shop.example, with commas between them; pages of
     /// other origins are refused
     #[arg(long, env, value_name = "ORIGINS", value_parser = value::from_str::<AllowedOrigins>())]
@@ -55,7 +61,7 @@ pub(super) struct ListenArgs {
 impl ListenArgs {
     /// Returns the section, with `--port` put into the HTTP address.
     pub(super) fn resolve(self, sources: &Sources) -> ListenSettings {
-        let Self { grpc_addr, http_addr, port, http_allowed_origins, http_host_names, reflection } = self;
+        let Self { grpc_addr, http_addr, port, metrics_addr, http_allowed_origins, http_host_names, reflection } = self;
         let http_addr = match port {
             // A platform reaches the service from outside of its container.
             Some(port) if !sources.is_given("http_addr") => ListenAddr::at_all_addresses(port),
@@ -65,6 +71,7 @@ impl ListenArgs {
         ListenSettings {
             grpc_addr,
             http_addr,
+            metrics_addr,
             http_allowed_origins: http_allowed_origins.unwrap_or_default(),
             http_host_names: http_host_names.unwrap_or_default(),
             reflection,

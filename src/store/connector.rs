@@ -47,6 +47,29 @@ pub(super) struct Connected {
     pub(super) findings: Arc<ServerFindings>,
 }
 
+impl Connected {
+    /// Connections that wait for a statement.
+    pub(super) fn idle(&self) -> usize {
+        let connection = &self.connection;
+        match self.engine {
+            Engine::Mysql | Engine::Mariadb => connection.get_mysql_connection_pool().num_idle(),
+            Engine::Postgres => connection.get_postgres_connection_pool().num_idle(),
+            Engine::Sqlite => connection.get_sqlite_connection_pool().num_idle(),
+        }
+    }
+
+    /// Connections that are in use.
+    pub(super) fn used(&self) -> usize {
+        let connection = &self.connection;
+        let all = match self.engine {
+            Engine::Mysql | Engine::Mariadb => connection.get_mysql_connection_pool().size(),
+            Engine::Postgres => connection.get_postgres_connection_pool().size(),
+            Engine::Sqlite => connection.get_sqlite_connection_pool().size(),
+        };
+        usize::try_from(all).unwrap_or(usize::MAX).saturating_sub(self.idle())
+    }
+}
+
 /// What to do about an SQLite file that does not exist.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum MissingFile {

@@ -15,6 +15,7 @@ use super::sql::{Engine, sqlite};
 use super::traits::{LookupResult, MAX_LOOKUP, Store, Transaction};
 use super::{lock, lookup, write};
 use crate::domain::{ContactId, Identifier, Identity, Plan, Timestamp};
+use crate::metrics::{DatabaseOperation, Metrics};
 use crate::settings;
 
 /// MySQL, MariaDB, PostgreSQL or SQLite through SeaORM. Clones share one pool of connections.
@@ -72,6 +73,11 @@ impl Database {
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    /// Measures its operations from now on, and counts its connections and failovers.
+    pub fn measure_by(&self, metrics: &Metrics) {
+        self.pool.measure_by(metrics);
     }
 
     /// Ends the work with the database: nothing may use it any more. It takes two seconds at most, and cannot fail.
@@ -134,6 +140,7 @@ impl Store for Database {
 
     async fn find_identities(&self, identifiers: &[Identifier]) -> Result<LookupResult, StoreError> {
         debug_assert!(identifiers.len() <= MAX_LOOKUP, "more than one statement is no consistent read");
+        let _timer = self.pool.timer(DatabaseOperation::LookUp);
         let lease = self.pool.lease().await?;
         let identities =
             lease.bounded(lookup::query_identities(lease.connection(), lease.engine(), identifiers)).await?;
@@ -141,6 +148,7 @@ impl Store for Database {
     }
 
     async fn begin(&self) -> Result<DatabaseTransaction, StoreError> {
+        let _timer = self.pool.timer(DatabaseOperation::Begin);
         let lease = self.pool.lease().await?;
         let transaction = lease.bounded_question(lease.connection().begin_with_options(self.begin_options())).await?;
         Ok(DatabaseTransaction { transaction, lease, clock: None })
@@ -152,6 +160,7 @@ impl Store for Database {
         }
         let DatabaseTransaction { transaction, lease, .. } = self.begin().await?;
         let ids: Vec<i64> = contacts.iter().map(|id| id.0).collect();
+        let _timer = lease.timer(DatabaseOperation::LockedByOthers);
         lease.bounded(lock::locked_by_others(&transaction, lease.engine(), &ids)).await
     }
 
@@ -160,6 +169,7 @@ impl Store for Database {
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
+        let _timer = self.pool.timer(DatabaseOperation::Ping);
         self.pool.check().await
     }
 }
@@ -178,16 +188,19 @@ impl Transaction for DatabaseTransaction {
         contacts: &BTreeSet<ContactId>,
     ) -> Result<BTreeMap<ContactId, Option<Timestamp>>, StoreError> {
         let ids: Vec<i64> = contacts.iter().map(|id| id.0).collect();
+        let _timer = self.lease.timer(DatabaseOperation::Lock);
         let locked = self.lease.bounded_with_lock(lock::lock(&self.transaction, self.lease.engine(), &ids)).await?;
         self.clock = locked.clock;
         Ok(locked.updated_at)
     }
 
     async fn find_identities(&mut self, identifiers: &[Identifier]) -> Result<Vec<Identity>, StoreError> {
+        let _timer = self.lease.timer(DatabaseOperation::LookUpLocked);
         self.lease.bounded(lookup::query_identities(&self.transaction, self.lease.engine(), identifiers)).await
     }
 
     async fn release_orphans(&mut self, identifiers: &[Identifier], at: Timestamp) -> Result<(), StoreError> {
+        let _timer = self.lease.timer(DatabaseOperation::Release);
         let release = async {
             let orphans = lookup::query_orphans(&self.transaction, self.lease.engine(), identifiers).await?;
             write::release(&self.transaction, &orphans, at).await
@@ -198,18 +211,23 @@ impl Transaction for DatabaseTransaction {
     async fn now(&mut self) -> Result<Timestamp, StoreError> {
         let clock = match self.clock {
             Some(clock) => clock,
-            None => self.lease.bounded(Clock::query(&self.transaction, self.lease.engine())).await?,
+            None => {
+                let _timer = self.lease.timer(DatabaseOperation::Clock);
+                self.lease.bounded(Clock::query(&self.transaction, self.lease.engine())).await?
+            }
         };
         self.clock = Some(clock);
         Ok(clock.now)
     }
 
     async fn apply(&mut self, plan: &Plan) -> Result<Vec<ContactId>, StoreError> {
+        let _timer = self.lease.timer(DatabaseOperation::Write);
         let id_step = self.clock.map_or(1, |clock| clock.id_step);
         self.lease.bounded_with_lock(write::apply(&self.transaction, self.lease.engine(), plan, id_step)).await
     }
 
     async fn commit(self) -> Result<(), StoreError> {
+        let _timer = self.lease.timer(DatabaseOperation::Commit);
         self.lease.bounded_commit(self.transaction.commit()).await
     }
 }

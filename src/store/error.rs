@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::metrics::FailoverReason;
+
 /// Why a statement or a transaction failed, by what can be done about it.
 ///
 /// It is for logs. Callers of the service learn the consequence alone.
@@ -91,6 +93,20 @@ pub(super) enum ConnectionState {
     Outdated,
     /// They lead to a server that takes no writes, or that has another role than before. Their reads may be stale.
     Unusable,
+}
+
+impl ConnectionState {
+    /// Why the connections are replaced, in metrics.
+    pub(super) fn failover_reason(self) -> Option<FailoverReason> {
+        match self {
+            Self::Healthy => None,
+            Self::Suspect => Some(FailoverReason::NoAnswer),
+            Self::Full => Some(FailoverReason::Full),
+            Self::Refused => Some(FailoverReason::Refused),
+            Self::Outdated => Some(FailoverReason::Outdated),
+            Self::Unusable => Some(FailoverReason::Role),
+        }
+    }
 }
 
 impl std::fmt::Display for Cause {

@@ -15,7 +15,7 @@
 //! old ones finish what they have begun.
 
 use std::pin::pin;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
 use sea_orm::{ConnectionTrait, DatabaseConnection};
@@ -23,13 +23,14 @@ use tokio::sync::{Mutex, watch};
 use tokio::time::{sleep, timeout};
 
 use super::connect_error::ConnectError;
-use super::connector::{CLOSE_WITHIN, MissingFile};
+use super::connector::{CLOSE_WITHIN, Connected, MissingFile};
 use super::error::{ConnectionState, Outage, StoreError};
 use super::pool_generation::PoolGeneration;
 use super::server_role::ServerRole;
 use super::servers::Servers;
 use super::sql::Engine;
 use super::{classify, probe};
+use crate::metrics::{ConnectionUse, DatabaseMetrics, DatabaseOperation, Metrics, OperationTimer};
 use crate::settings;
 
 /// The shortest time between two attempts to replace the pool: connecting must not overload a slow database.
@@ -50,6 +51,8 @@ struct Shared {
     replacement: Mutex<Replacement>,
     /// Why the last attempt found no server that can be used, if it did not.
     lost: watch::Sender<Option<Outage>>,
+    /// Set once, if there are metrics.
+    metrics: OnceLock<DatabaseMetrics>,
 }
 
 /// The last attempt to replace the connections.
@@ -73,7 +76,25 @@ impl Pool {
             current: watch::Sender::new(PoolGeneration::new(connected)),
             replacement: Mutex::new(Replacement { ended: None, server }),
             lost: watch::Sender::new(None),
+            metrics: OnceLock::new(),
         })))
+    }
+
+    /// Measures its operations and counts its connections from now on.
+    pub(super) fn measure_by(&self, metrics: &Metrics) {
+        let of_database = metrics.database(self.current().engine().system_name());
+        let count = |count: fn(&Connected) -> usize| {
+            let shared = Arc::downgrade(&self.0);
+            move || shared.upgrade().map_or(0, |shared| count(&shared.current.borrow().connected))
+        };
+        of_database.read_connections(ConnectionUse::Idle, count(Connected::idle));
+        of_database.read_connections(ConnectionUse::Used, count(Connected::used));
+        let _ = self.0.metrics.set(of_database);
+    }
+
+    /// Measures an operation until the timer is dropped, if there are metrics.
+    pub(super) fn timer(&self, operation: DatabaseOperation) -> OperationTimer {
+        self.0.timer(operation)
     }
 
     /// The connections in use, in whatever state they are.
@@ -111,6 +132,12 @@ impl Pool {
     }
 }
 
+impl Shared {
+    fn timer(&self, operation: DatabaseOperation) -> OperationTimer {
+        self.metrics.get().map(|metrics| metrics.timer(operation)).unwrap_or_default()
+    }
+}
+
 /// The connections that a statement or a transaction uses to its end, even if newer ones replace them meanwhile.
 #[derive(Debug)]
 pub(super) struct Lease {
@@ -121,6 +148,11 @@ pub(super) struct Lease {
 impl Lease {
     pub(super) fn connection(&self) -> &DatabaseConnection {
         &self.generation.connected.connection
+    }
+
+    /// Measures an operation until the timer is dropped, if there are metrics.
+    pub(super) fn timer(&self, operation: DatabaseOperation) -> OperationTimer {
+        self.shared.timer(operation)
     }
 
     pub(super) fn engine(&self) -> Engine {
@@ -283,7 +315,7 @@ impl Lease {
 
     /// Replaces these connections, unless that was done or tried a moment ago.
     async fn replace(&self, reason: ConnectionState) -> Result<(), ConnectError> {
-        let Shared { servers, current, replacement, lost, .. } = &*self.shared;
+        let Shared { servers, current, replacement, lost, metrics, .. } = &*self.shared;
         if !servers.are_remote() {
             return Ok(());
         }
@@ -305,6 +337,9 @@ impl Lease {
         tokio::spawn(async move { timeout(CLOSE_WITHIN, old.connected.connection.close_by_ref()).await });
         replacement.server = server;
         lost.send_replace(None);
+        if let (Some(metrics), Some(reason)) = (metrics.get(), reason.failover_reason()) {
+            metrics.count_failover(reason);
+        }
         Ok(())
     }
 }

@@ -10,6 +10,7 @@ mod sampler;
 mod writer;
 
 use std::io::{self, IsTerminal, Write};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -28,6 +29,9 @@ const QUEUE_BYTES: usize = 4 * 1024 * 1024;
 
 /// The log of this process, once it is started.
 static LOG: OnceLock<Log> = OnceLock::new();
+
+/// Panics since the log was started.
+static PANICS: AtomicU64 = AtomicU64::new(0);
 
 struct Log {
     queue: Arc<LineQueue>,
@@ -86,6 +90,7 @@ pub fn init(logging: &LogSettings) -> Result<(), TelemetryError> {
     let log = LOG.get_or_init(|| Log { queue, style });
     // Not by `tracing`: a panic within this hook, as in the destructor of a thread, would end the process.
     std::panic::set_hook(Box::new(move |panic| {
+        PANICS.fetch_add(1, Ordering::Relaxed);
         if shows_panics {
             let at = panic.location().map(ToString::to_string);
             let at = at.as_deref().unwrap_or("unknown");
@@ -102,6 +107,16 @@ pub fn flush(within: Duration) {
     if let Some(log) = LOG.get() {
         log.queue.flush(within);
     }
+}
+
+/// Returns how many lines of the log were lost.
+pub fn lost_lines() -> u64 {
+    LOG.get().map_or(0, |log| log.queue.lost())
+}
+
+/// Returns how many panics there were since the log was started.
+pub fn panics() -> u64 {
+    PANICS.load(Ordering::Relaxed)
 }
 
 /// Prints the reason why the process ends, as one line: in the format of the log, or, before the log is started, as

@@ -1,6 +1,7 @@
 //! The queue between the threads that log and the thread that writes the log.
 
 use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -15,6 +16,8 @@ pub(super) struct LineQueue {
     state: Mutex<State>,
     wake_writer: Condvar,
     flushed: Condvar,
+    /// Lines that were lost: they found no room, or could not be written.
+    lost: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -41,7 +44,8 @@ pub(super) struct Taken {
 impl LineQueue {
     /// A queue with room for so many bytes.
     pub(super) fn new(capacity: usize) -> Self {
-        Self { capacity, state: Mutex::default(), wake_writer: Condvar::new(), flushed: Condvar::new() }
+        let (wake_writer, flushed) = (Condvar::new(), Condvar::new());
+        Self { capacity, state: Mutex::default(), wake_writer, flushed, lost: AtomicU64::new(0) }
     }
 
     /// Adds a complete line, or counts it as dropped. Never blocks, and never panics.
@@ -49,6 +53,7 @@ impl LineQueue {
         let mut state = self.lock();
         if line.len() > self.capacity - state.lines.len().min(self.capacity) {
             state.dropped += 1;
+            self.count_lost(1);
             return; // The writer has work already.
         }
         state.lines.extend_from_slice(line);
@@ -56,6 +61,16 @@ impl LineQueue {
             drop(state);
             self.wake_writer.notify_one();
         }
+    }
+
+    /// Counts lines that were lost.
+    pub(super) fn count_lost(&self, lines: u64) {
+        self.lost.fetch_add(lines, Ordering::Relaxed);
+    }
+
+    /// Returns how many lines were lost. A line is counted at once, also while the reader of the log is stalled.
+    pub(super) fn lost(&self) -> u64 {
+        self.lost.load(Ordering::Relaxed)
     }
 
     /// Waits for lines, and moves all of them into `chunk`, which must be empty.
@@ -126,7 +141,7 @@ mod tests {
         }
         let mut chunk = Vec::new();
         assert_eq!(queue.take(&mut chunk), Taken { dropped: 2, flush: None });
-        assert_eq!(chunk, b"one\ntwo\n");
+        assert_eq!((&chunk[..], queue.lost()), (&b"one\ntwo\n"[..], 2));
         queue.push(b"longer than the queue\n");
         chunk.clear();
         assert_eq!(queue.take(&mut chunk), Taken { dropped: 1, flush: None });

@@ -55,7 +55,9 @@ fn write_chunk<W: Write>(
     chunk: &mut Vec<u8>,
 ) -> Option<u64> {
     let taken = queue.take(chunk);
+    let lost_before = sink.lost;
     sink.write(chunk);
+    queue.count_lost(sink.lost - lost_before);
     sink.count_lost(taken.dropped);
     if chunk.capacity() > KEPT {
         *chunk = Vec::new();
@@ -170,7 +172,7 @@ mod tests {
         let mut chunk = Vec::new();
         queue.push(b"one two\nthree four\nfive\n");
         assert_eq!(write_chunk(&queue, &mut sink, style, &mut chunk), None);
-        assert_eq!((text(&sink), sink.lost), ("one two\nth", 2));
+        assert_eq!((text(&sink), sink.lost, queue.lost()), ("one two\nth", 2, 2));
 
         queue.push(b"six\n");
         write_chunk(&queue, &mut sink, style, &mut chunk);

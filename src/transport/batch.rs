@@ -24,13 +24,16 @@ pub struct ItemCounts {
     pub items: u64,
     /// Items that were answered with an error.
     pub errors: u64,
+    /// Of these, items that failed although there is nothing wrong with them.
+    pub failed: u64,
 }
 
 impl ItemCounts {
     /// Counts an item.
-    pub fn count(&mut self, is_ok: bool) {
+    pub fn count(&mut self, error: Option<&ApiError>) {
         self.items += 1;
-        self.errors += u64::from(!is_ok);
+        self.errors += u64::from(error.is_some());
+        self.failed += u64::from(error.is_some_and(ApiError::is_of_service));
     }
 }
 
@@ -41,8 +44,8 @@ pub struct StreamItemCounts(Arc<Mutex<ItemCounts>>);
 
 impl StreamItemCounts {
     /// Counts an item.
-    pub fn count(&self, is_ok: bool) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).count(is_ok);
+    pub fn count(&self, error: Option<&ApiError>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).count(error);
     }
 
     /// The counts so far.

@@ -52,8 +52,8 @@ pub async fn encode<F: BatchFormat + Sync>(
     deadline: Instant,
 ) -> Result<(Vec<u8>, ItemCounts), ApiError> {
     let mut slices = Slices::of_answer(deadline);
-    let mut too_large = Vec::new();
-    format.error(&ApiError::AnswerTooLarge { limit }, &mut too_large);
+    let (unfit, mut too_large) = (ApiError::AnswerTooLarge { limit }, Vec::new());
+    format.error(&unfit, &mut too_large);
 
     // Every item has room for an error, so only what an answer takes beyond that has to fit.
     let mut room = limit.saturating_sub(ENVELOPE);
@@ -93,13 +93,13 @@ pub async fn encode<F: BatchFormat + Sync>(
                 if !fits {
                     answer.bytes.extend_from_slice(&too_large);
                 }
-                counts.count(fits);
+                counts.count((!fits).then_some(&unfit));
             }
-            Err(_) => {
+            Err(error) => {
                 let end = error_ends.next().unwrap_or(error_begin);
                 answer.bytes.extend_from_slice(&errors[error_begin..end]);
                 error_begin = end;
-                counts.count(false);
+                counts.count(Some(error));
             }
         }
         slices.pause().await?;

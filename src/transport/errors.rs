@@ -111,6 +111,12 @@ impl ApiError {
         Status::with_error_details(code, self.message(names), details)
     }
 
+    /// Returns whether the service could not do what it was rightly asked for: overload, an outage, a deadline, a
+    /// fault. Otherwise the caller has to ask for something else.
+    pub fn is_of_service(&self) -> bool {
+        is_of_service(self.kind().0)
+    }
+
     /// The code, the reason and, if a retry helps, its delay.
     fn kind(&self) -> (Code, &'static str, Option<Duration>) {
         match self {
@@ -192,6 +198,29 @@ impl ApiError {
         }
         let each = violations.iter().map(|v| format!("{} {}", v.field.name(names), v.problem));
         each.collect::<Vec<_>>().join("; ")
+    }
+}
+
+/// Returns whether a code says that the service could not do what it was rightly asked for.
+pub fn is_of_service(code: Code) -> bool {
+    match code {
+        Code::Unknown
+        | Code::DeadlineExceeded
+        | Code::ResourceExhausted
+        | Code::Aborted
+        | Code::Internal
+        | Code::Unavailable
+        | Code::DataLoss => true,
+        Code::Ok
+        | Code::Cancelled
+        | Code::InvalidArgument
+        | Code::NotFound
+        | Code::AlreadyExists
+        | Code::PermissionDenied
+        | Code::FailedPrecondition
+        | Code::OutOfRange
+        | Code::Unimplemented
+        | Code::Unauthenticated => false,
     }
 }
 

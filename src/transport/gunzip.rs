@@ -10,6 +10,7 @@ use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use super::errors::ApiError;
+use crate::metrics::{ShedReason, WorkMetrics};
 use crate::resolver::{Caller, IdentifyError};
 
 /// How much of a compressed text is read at once, in bytes. Between two pieces other tasks have their turn: a piece
@@ -40,6 +41,7 @@ struct Rooms {
     share: usize,
     /// Of the callers that have room or wait for it.
     shares: Mutex<HashMap<Caller, Weak<Share>>>,
+    work: WorkMetrics,
 }
 
 /// The share of a caller.
@@ -62,12 +64,12 @@ pub(crate) struct ReservedRoom {
 }
 
 impl TextRoom {
-    /// Room for so many bytes, and at least for the `largest` text.
-    pub fn new(bytes: usize, largest: usize) -> Self {
+    /// Room for so many bytes, and at least for the `largest` text. `work` counts refusals.
+    pub fn new(bytes: usize, largest: usize, work: WorkMetrics) -> Self {
         let least = largest.saturating_add(DECODER);
         let bytes = bytes.max(least).min(Semaphore::MAX_PERMITS);
         let share = (bytes - bytes / 4).max(least).min(bytes);
-        Self(Arc::new(Rooms { all: Arc::new(Semaphore::new(bytes)), share, shares: Mutex::default() }))
+        Self(Arc::new(Rooms { all: Arc::new(Semaphore::new(bytes)), share, shares: Mutex::default(), work }))
     }
 
     /// Returns the room as this caller may use it.
@@ -115,7 +117,10 @@ impl CallerRoom {
         let take_both = async { Ok::<_, AcquireError>([take(&self.0.left).await?, take(&self.0.rooms.all).await?]) };
         match timeout(ROOM_WAIT, take_both).await {
             Ok(Ok(permits)) => Ok(self.reserved(permits)),
-            Ok(Err(_)) | Err(_) => Err(IdentifyError::Overloaded.into()),
+            Ok(Err(_)) | Err(_) => {
+                self.0.rooms.work.count_shed(ShedReason::Compressed, 1);
+                Err(IdentifyError::Overloaded.into())
+            }
         }
     }
 
@@ -272,7 +277,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn room_is_waited_for_in_turn_but_not_for_long() {
-        let room = TextRoom::new(10, 100).of(Caller::Unknown);
+        let room = TextRoom::new(10, 100, WorkMetrics::default()).of(Caller::Unknown);
         let largest = DECODER + 100;
         let all = room.try_reserve(largest).expect("at least the largest text has room");
         assert!(room.try_reserve(1).is_none());
@@ -286,7 +291,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_caller_with_everything_leaves_room_for_others() {
-        let rooms = TextRoom::new(4_000_000, 100);
+        let rooms = TextRoom::new(4_000_000, 100, WorkMetrics::default());
         let (one, other) = (rooms.of(caller(1)), rooms.of(caller(2)));
         let taken = std::iter::from_fn(|| rooms.of(caller(1)).try_reserve(100_000));
         let taken: Vec<ReservedRoom> = taken.take(41).collect();
@@ -303,7 +308,7 @@ mod tests {
     /// Room for one text: each caller has one in the queue of all.
     #[tokio::test(start_paused = true)]
     async fn a_caller_of_many_calls_delays_others_by_one_share() {
-        let rooms = TextRoom::new(0, 100);
+        let rooms = TextRoom::new(0, 100, WorkMetrics::default());
         let text = DECODER + 100;
         let turns = Mutex::new(Vec::new());
         let call = async |number: u32| {

@@ -23,6 +23,11 @@ pub(crate) fn takes_a_stream(path: &str) -> bool {
     path == STREAM_IDENTIFY || path.ends_with("/ServerReflectionInfo")
 }
 
+/// Whether the RPC `package.Service/Method` has requests to identify: one, or many.
+pub(crate) fn identifies(rpc_method: &str) -> bool {
+    rpc_method.starts_with("identity.v1.") && rpc_method.ends_with("Identify")
+}
+
 /// The largest message of the gRPC method at `path`, in bytes, if one of a single request may have `body_limit`.
 pub(crate) fn message_limit(path: &str, body_limit: usize) -> usize {
     if takes_batch(path) { batch_body_limit(body_limit) } else { body_limit }
@@ -41,6 +46,7 @@ mod tests {
             let service = pool.get_service_by_name(service).unwrap();
             let method = service.methods().find(|of| of.name() == method).unwrap();
             assert_eq!(method.is_server_streaming(), answers_a_stream(path));
+            assert!(identifies(&path[1..]) && !identifies("grpc.health.v1.Health/Check"));
         }
     }
 

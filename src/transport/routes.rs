@@ -51,8 +51,49 @@ pub struct Route {
     pub http_route: Option<String>,
     /// Whether machines call it every few seconds, so that the log shows it at debug level only.
     pub is_probe: bool,
-    /// Whether the caller or the service sends a stream of messages.
-    pub is_stream: bool,
+    /// Which side sends a stream of messages.
+    pub rpc_type: RpcType,
+}
+
+/// Which side of an RPC sends a stream of messages.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RpcType {
+    /// Neither.
+    #[default]
+    Unary,
+    /// The caller.
+    ClientStream,
+    /// The service.
+    ServerStream,
+    /// Both.
+    BidiStream,
+}
+
+impl RpcType {
+    /// Returns the type by which sides send a stream.
+    pub(crate) fn new(is_client_streaming: bool, is_server_streaming: bool) -> Self {
+        match (is_client_streaming, is_server_streaming) {
+            (false, false) => Self::Unary,
+            (true, false) => Self::ClientStream,
+            (false, true) => Self::ServerStream,
+            (true, true) => Self::BidiStream,
+        }
+    }
+
+    /// Returns whether any side sends a stream.
+    pub(crate) fn is_stream(self) -> bool {
+        self != Self::Unary
+    }
+
+    /// Its name in metrics, as go-grpc-middleware has it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Unary => "unary",
+            Self::ClientStream => "client_stream",
+            Self::ServerStream => "server_stream",
+            Self::BidiStream => "bidi_stream",
+        }
+    }
 }
 
 /// The name of an outcome in the log and in the header `Identity-Outcome`.

@@ -23,6 +23,7 @@ mod harness;
 mod history;
 mod identifiers;
 mod log;
+mod metrics;
 mod migrations;
 mod outage;
 mod pooler;
@@ -64,6 +65,7 @@ fn main() {
     explain::register(&mut suite);
     process::register(&mut suite);
     log::register(&mut suite);
+    metrics::register(&mut suite);
     shutdown::register(&mut suite);
     abuse::register(&mut suite);
     verify::register(&mut suite);

@@ -8,7 +8,7 @@ use tempfile::TempDir;
 pub(crate) const SECRET: &str = "hunter2";
 
 /// Two values of each setting that differ from each other and from the default.
-pub(crate) const VALUES: [(&str, &str, &str); 34] = [
+pub(crate) const VALUES: [(&str, &str, &str); 35] = [
     ("database_url", "'sqlite://one.db'", "'postgres://two/db'"),
     ("db_host", "'one'", "'10.0.0.2'"),
     ("db_port", "1", "2"),
@@ -22,6 +22,7 @@ pub(crate) const VALUES: [(&str, &str, &str); 34] = [
     ("grpc_addr", "'[::]:0'", "'localhost:2'"),
     ("http_addr", "'0.0.0.0:1'", "'[::1]:2'"),
     ("port", "0", "2"),
+    ("metrics_addr", "'0.0.0.0:9464'", "'[::1]:2'"),
     ("http_allowed_origins", "'https://shop.example'", "'http://localhost:8080,https://a.example'"),
     ("http_host_names", "'identity.example'", "'one,two'"),
     ("reflection", "false", "true"),

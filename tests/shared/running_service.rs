@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 pub(crate) struct RunningService {
     pub(crate) grpc: SocketAddr,
     pub(crate) http: SocketAddr,
+    pub(crate) metrics: Option<SocketAddr>,
     shutdown: CancellationToken,
     task: JoinHandle<anyhow::Result<()>>,
 }
@@ -20,10 +21,10 @@ impl RunningService {
     pub(crate) async fn start(url: &str, flags: &[&str]) -> anyhow::Result<Self> {
         let own = ["--database-url", url, "--grpc-addr", "127.0.0.1:0", "--http-addr", "127.0.0.1:0"];
         let app = App::start(&Settings::from_flags(own.iter().chain(flags))?).await?;
-        let (grpc, http) = (app.grpc_addr(), app.http_addr());
+        let (grpc, http, metrics) = (app.grpc_addr(), app.http_addr(), app.metrics_addr());
         let shutdown = CancellationToken::new();
         let task = tokio::spawn(app.run(shutdown.clone()));
-        Ok(Self { grpc, http, shutdown, task })
+        Ok(Self { grpc, http, metrics, shutdown, task })
     }
 
     /// Drains it and waits until it has ended.

@@ -6,7 +6,7 @@ use super::source_tree::Uses;
 use super::tokens::joined;
 
 /// The modules under `src/`, from the top down. A file uses only modules below its own.
-pub const LAYERS: [&[&str]; 11] = [
+pub const LAYERS: [&[&str]; 12] = [
     &["main", "lib"],
     &["commands"],
     &["verify", "bench"],
@@ -16,6 +16,7 @@ pub const LAYERS: [&[&str]; 11] = [
     &["resolver"],
     &["store"],
     &["settings"],
+    &["metrics"],
     &["proto"],
     &["domain"],
 ];

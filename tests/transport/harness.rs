@@ -8,6 +8,7 @@ use identity::domain::{
     Timestamp,
 };
 use identity::listener::{FixedLimits, Listeners, serve};
+use identity::metrics::Metrics;
 use identity::proto::identity::v1::identity_service_client::IdentityServiceClient;
 use identity::resolver::{Admitted, Caller, DatabaseState, Identify, IdentifyError};
 use identity::settings::Settings;
@@ -126,6 +127,8 @@ pub(crate) struct ServerSettings {
 pub(crate) struct Server {
     pub(crate) grpc: SocketAddr,
     pub(crate) http: SocketAddr,
+    /// Of metrics and health.
+    pub(crate) metrics: SocketAddr,
     pub(crate) resolver: Scripted,
     pub(crate) database: watch::Sender<DatabaseState>,
     pub(crate) shutdown: CancellationToken,
@@ -143,9 +146,12 @@ impl Server {
             fixed: FixedLimits::default(),
         };
         change(&mut options);
+        let page = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (metrics, counted) = (page.local_addr().unwrap(), Metrics::on());
         let listeners = Listeners {
             grpc: TcpListener::bind("127.0.0.1:0").await.unwrap(),
             http: TcpListener::bind("127.0.0.1:0").await.unwrap(),
+            metrics: Some(page),
         };
         let (grpc, http) = (listeners.grpc.local_addr().unwrap(), listeners.http.local_addr().unwrap());
         let resolver = Scripted {
@@ -159,9 +165,9 @@ impl Server {
         let shutdown = CancellationToken::new();
         let (served, token) = (resolver.clone(), shutdown.clone());
         let task = tokio::spawn(async move {
-            serve(listeners, served, &options.settings, options.fixed, reachable, token).await.unwrap()
+            serve(listeners, served, &options.settings, options.fixed, reachable, &counted, token).await.unwrap()
         });
-        Self { grpc, http, resolver, database, shutdown, task }
+        Self { grpc, http, metrics, resolver, database, shutdown, task }
     }
 
     pub(crate) async fn channel(&self) -> Channel {

@@ -12,6 +12,7 @@ mod ignored;
 mod json;
 mod limits;
 mod log;
+mod metrics;
 mod pages;
 mod raw;
 mod sizes;

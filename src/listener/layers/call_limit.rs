@@ -12,6 +12,7 @@ use tower::Service;
 use crate::listener::call::Call;
 use crate::listener::outgoing::Outgoing;
 use crate::listener::peers::Peers;
+use crate::metrics::{ShedReason, WorkMetrics};
 use crate::resolver::IdentifyError;
 use crate::transport::errors::ApiError;
 use crate::transport::peer::PeerAddr;
@@ -27,12 +28,13 @@ pub(crate) struct CallLimit<S> {
     inner: S,
     places: Arc<Semaphore>,
     peers: Peers,
+    work: WorkMetrics,
 }
 
 impl<S> CallLimit<S> {
     /// `peers`: how many places each peer has.
-    pub(crate) fn new(inner: S, places: Arc<Semaphore>, peers: Peers) -> Self {
-        Self { inner, places, peers }
+    pub(crate) fn new(inner: S, places: Arc<Semaphore>, peers: Peers, work: WorkMetrics) -> Self {
+        Self { inner, places, peers, work }
     }
 
     /// Gives the call its place.
@@ -44,16 +46,23 @@ impl<S> CallLimit<S> {
         }
         let outgoing: &Arc<Outgoing> = extensions.get().ok_or(IdentifyError::Internal)?;
         if outgoing.connection.is_reserve {
-            return Err(ApiError::ConnectionsFull);
+            return Err(self.shed(ShedReason::Connections, ApiError::ConnectionsFull));
         }
         if !outgoing.connection.has_room_for_call() {
-            return Err(IdentifyError::Overloaded.into());
+            return Err(self.shed(ShedReason::Memory, IdentifyError::Overloaded));
         }
         let peer: PeerAddr = extensions.get().copied().ok_or(IdentifyError::Internal)?;
-        let of_peer = self.peers.enter(peer).ok_or(IdentifyError::Overloaded)?;
-        let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| IdentifyError::Overloaded)?;
+        let is_full = || self.shed(ShedReason::Calls, IdentifyError::Overloaded);
+        let of_peer = self.peers.enter(peer).ok_or_else(is_full)?;
+        let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| is_full())?;
         outgoing.keep(place, of_peer);
         Ok(())
+    }
+
+    /// Counts a refusal, and returns its error.
+    fn shed(&self, reason: ShedReason, error: impl Into<ApiError>) -> ApiError {
+        self.work.count_shed(reason, 1);
+        error.into()
     }
 }
 

@@ -7,8 +7,10 @@ mod catch_panic;
 mod deadline;
 mod error_response;
 mod failure_sample;
+mod message_count;
 mod origin_check;
 mod request_id;
+mod rpc_metrics;
 
 pub(super) use access_log::AccessLog;
 pub(super) use call_limit::CallLimit;
@@ -17,3 +19,4 @@ pub(super) use deadline::DeadlineLimit;
 pub(super) use error_response::ErrorResponse;
 pub(super) use origin_check::OriginCheck;
 pub(super) use request_id::AssignRequestId;
+pub(super) use rpc_metrics::RpcMetrics;

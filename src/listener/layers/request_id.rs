@@ -12,9 +12,9 @@ use tower::Service;
 
 use crate::listener::api::Api;
 use crate::listener::call::Call;
+use crate::listener::endpoint::Endpoint;
 use crate::listener::outgoing::Outgoing;
 use crate::transport::request_id::RequestId;
-use crate::transport::routes::Route;
 
 /// Gives each request its [`Call`], and each response the header `x-request-id`. The request of a stream also gets what
 /// the streams of its connection share.
@@ -22,11 +22,11 @@ use crate::transport::routes::Route;
 pub(crate) struct AssignRequestId<S> {
     inner: S,
     api: Api,
-    routes: Arc<HashMap<String, Arc<Route>>>,
+    routes: Arc<HashMap<String, Arc<Endpoint>>>,
 }
 
 impl<S> AssignRequestId<S> {
-    pub(crate) fn new(inner: S, api: Api, routes: Arc<HashMap<String, Arc<Route>>>) -> Self {
+    pub(crate) fn new(inner: S, api: Api, routes: Arc<HashMap<String, Arc<Endpoint>>>) -> Self {
         Self { inner, api, routes }
     }
 }
@@ -48,7 +48,7 @@ where
         let id = RequestId::from_headers(request.headers());
         let header = id.to_header();
         let route = self.routes.get(request.uri().path()).cloned();
-        let is_stream = route.as_ref().is_some_and(|route| route.is_stream);
+        let is_stream = route.as_ref().is_some_and(|route| route.rpc_type.is_stream());
         let extensions = request.extensions_mut();
         if is_stream && let Some(outgoing) = extensions.get::<Arc<Outgoing>>() {
             let streams = outgoing.connection.streams.clone();

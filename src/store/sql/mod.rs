@@ -81,6 +81,16 @@ impl Engine {
         }
     }
 
+    /// The name of the database in metrics, as OpenTelemetry has it.
+    pub(super) fn system_name(self) -> &'static str {
+        match self {
+            Self::Mysql => "mysql",
+            Self::Mariadb => "mariadb",
+            Self::Postgres => "postgresql",
+            Self::Sqlite => "sqlite",
+        }
+    }
+
     /// Whether one transaction at a time writes, so that no row needs a lock.
     pub(super) fn has_one_writer(self) -> bool {
         match self {

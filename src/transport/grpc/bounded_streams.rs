@@ -15,6 +15,7 @@ use tonic::body::Body;
 use tonic::server::NamedService;
 use tower::Service;
 
+use crate::metrics::{ShedReason, WorkMetrics};
 use crate::transport::connection::ConnectionStreams;
 use crate::transport::errors::ApiError;
 use crate::transport::parse::FieldNames;
@@ -26,22 +27,28 @@ pub(super) struct StreamBounds {
     places: Arc<Semaphore>,
     /// When the streams must end: an open stream would block the shutdown. `None` if they end by themselves.
     readiness: Option<Readiness>,
+    work: WorkMetrics,
 }
 
 impl StreamBounds {
     /// At most so many streams at once. Each connection has a limit of its own beside it.
-    pub(super) fn new(streams: usize) -> Self {
-        Self { places: Arc::new(Semaphore::new(streams.min(Semaphore::MAX_PERMITS))), readiness: None }
+    pub(super) fn new(streams: usize, work: WorkMetrics) -> Self {
+        Self { places: Arc::new(Semaphore::new(streams.min(Semaphore::MAX_PERMITS))), readiness: None, work }
     }
 
     /// The same bounds, for streams that do not end by themselves when the service shuts down.
     pub(super) fn end_on_shutdown(&self, readiness: Readiness) -> Self {
-        Self { places: Arc::clone(&self.places), readiness: Some(readiness) }
+        Self { readiness: Some(readiness), ..self.clone() }
     }
 
     /// Returns the places of a stream.
     fn admit(&self, connection: &ConnectionStreams) -> Result<[OwnedSemaphorePermit; 2], ApiError> {
-        let place = |places: &Arc<Semaphore>| Arc::clone(places).try_acquire_owned().map_err(|_| ApiError::StreamsFull);
+        let place = |places: &Arc<Semaphore>| {
+            Arc::clone(places).try_acquire_owned().map_err(|_| {
+                self.work.count_shed(ShedReason::Streams, 1);
+                ApiError::StreamsFull
+            })
+        };
         Ok([place(&connection.probes)?, place(&self.places)?])
     }
 

@@ -271,6 +271,7 @@ mod tests {
     use tonic_types::StatusExt;
 
     use super::*;
+    use crate::metrics::WorkMetrics;
     use crate::resolver::Caller;
 
     const LIMIT: usize = 200_000;
@@ -286,7 +287,7 @@ mod tests {
     }
 
     fn inflated(body: Body, takes_a_stream: bool) -> Inflated {
-        let room = TextRoom::new(LIMIT, LIMIT).of(Caller::Unknown);
+        let room = TextRoom::new(LIMIT, LIMIT, WorkMetrics::default()).of(Caller::Unknown);
         let body = if takes_a_stream { body } else { Body::new(OneMessage::new(body)) };
         Inflated::new(body, LIMIT, takes_a_stream, room, MessageRoom::default())
     }

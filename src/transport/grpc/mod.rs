@@ -34,6 +34,7 @@ use self::identity_api::IdentityApi;
 pub use self::services::DescriptorError;
 use self::services::Services;
 pub use self::settings::GrpcSettings;
+use crate::metrics::WorkMetrics;
 use crate::proto::FILE_DESCRIPTOR_SET;
 use crate::proto::identity::v1::identity_service_server::{IdentityServiceServer, SERVICE_NAME};
 use crate::resolver::Identify;
@@ -51,6 +52,7 @@ pub fn routes<R: Identify>(
     readiness: Readiness,
     settings: GrpcSettings,
     room: TextRoom,
+    work: WorkMetrics,
 ) -> Result<RouteTable, DescriptorError> {
     let stream_places = Arc::new(Semaphore::new(settings.stream_items.clamp(1, Semaphore::MAX_PERMITS)));
     let api = Arc::new(IdentityApi { resolver, settings, readiness: readiness.clone(), stream_places });
@@ -61,7 +63,7 @@ pub fn routes<R: Identify>(
             .send_compressed(CompressionEncoding::Gzip),
         batch: BatchService::new(api, batch_body_limit(limit)),
     };
-    let bounds = StreamBounds::new(settings.probe_streams);
+    let bounds = StreamBounds::new(settings.probe_streams, work);
     let health = HealthServer::new(Health::new(readiness.clone(), &[SERVICE_NAME]));
     let health = BoundedStreams::new(health, bounds.clone());
 

@@ -14,7 +14,7 @@ use tower::Service;
 use super::bounded_streams::{BoundedStreams, StreamBounds};
 use super::inflate::Inflate;
 use crate::transport::gunzip::TextRoom;
-use crate::transport::routes::{Route, RouteTable};
+use crate::transport::routes::{Route, RouteTable, RpcType};
 
 /// The API cannot be built, because a descriptor set is broken.
 #[derive(Debug, thiserror::Error)]
@@ -80,8 +80,8 @@ impl Services {
             let service = method.parent_service();
             let name = format!("{}/{}", service.full_name(), method.name());
             let is_probe = self.probes.contains(&service.full_name());
-            let is_stream = method.is_client_streaming() || method.is_server_streaming();
-            routes.insert(format!("/{name}"), Route { rpc_method: Some(name), http_route: None, is_probe, is_stream });
+            let rpc_type = RpcType::new(method.is_client_streaming(), method.is_server_streaming());
+            routes.insert(format!("/{name}"), Route { rpc_method: Some(name), http_route: None, is_probe, rpc_type });
         }
         Ok(RouteTable { router: self.routes.prepare().into_axum_router(), routes })
     }

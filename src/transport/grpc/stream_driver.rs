@@ -217,7 +217,7 @@ impl<R: Identify> StreamDriver<R> {
     }
 
     fn answer(&mut self, correlation_id: String, result: ItemResult) {
-        self.counts.count(result.is_ok());
+        self.counts.count(result.as_ref().err());
         let contacts = match &result {
             Ok(Answered { answer, .. }) if self.latest.as_ptr() != Arc::as_ptr(answer.identity.list()) => {
                 self.latest = Arc::downgrade(answer.identity.list());

@@ -97,11 +97,14 @@ mod tests {
     use futures::{StreamExt, stream};
 
     use super::*;
+    use crate::metrics::WorkMetrics;
 
     const LONG: Duration = Duration::from_secs(60);
 
     async fn read_body(body: Body, limit: usize, timeout_after: Duration) -> Result<Bytes, ApiError> {
-        read(Request::new(body), limit, timeout_after, &TextRoom::new(0, limit)).await.map(|text| text.bytes)
+        read(Request::new(body), limit, timeout_after, &TextRoom::new(0, limit, WorkMetrics::default()))
+            .await
+            .map(|text| text.bytes)
     }
 
     fn chunks(chunks: &'static [&'static str]) -> Body {

@@ -13,6 +13,7 @@ use super::{Caller, TestDatabase};
 pub struct Service {
     pub grpc: SocketAddr,
     pub http: SocketAddr,
+    pub metrics: Option<SocketAddr>,
     running: RunningService,
 }
 
@@ -24,7 +25,7 @@ impl Service {
     /// With flags as on the command line.
     pub async fn start_with(url: &str, flags: &[&str]) -> Self {
         let running = RunningService::start(url, flags).await.expect("the service starts");
-        Self { grpc: running.grpc, http: running.http, running }
+        Self { grpc: running.grpc, http: running.http, metrics: running.metrics, running }
     }
 
     pub fn caller(&self) -> Caller {

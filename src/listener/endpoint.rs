@@ -1,0 +1,74 @@
+//! A path of an API, with the handles of its metrics.
+
+use std::ops::Deref;
+
+use super::api::Api;
+use crate::metrics::{GrpcMethod, HttpRoute, Metrics};
+use crate::transport::methods;
+use crate::transport::routes::{Route, RpcType};
+
+/// A path of an API, with the handles of its metrics.
+#[derive(Debug)]
+pub(super) struct Endpoint {
+    route: Route,
+    /// `None` without metrics.
+    pub(super) metrics: Option<EndpointMetrics>,
+}
+
+impl Endpoint {
+    pub(super) fn new(api: Api, route: Route, metrics: &Metrics) -> Self {
+        let identifies = route.rpc_method.as_deref().is_some_and(methods::identifies);
+        let handles = CallHandles::new(api, Some(&route), metrics);
+        Self { metrics: handles.map(|calls| EndpointMetrics { calls, identifies, all: metrics.clone() }), route }
+    }
+
+    /// The handles of all unknown paths together.
+    pub(super) fn unknown(api: Api, metrics: &Metrics) -> Option<EndpointMetrics> {
+        let calls = CallHandles::new(api, None, metrics)?;
+        Some(EndpointMetrics { calls, identifies: false, all: metrics.clone() })
+    }
+}
+
+impl Deref for Endpoint {
+    type Target = Route;
+
+    fn deref(&self) -> &Route {
+        &self.route
+    }
+}
+
+/// The handles of the metrics of a path.
+#[derive(Clone, Debug)]
+pub(super) struct EndpointMetrics {
+    pub(super) calls: CallHandles,
+    /// Whether its calls have requests to identify.
+    pub(super) identifies: bool,
+    pub(super) all: Metrics,
+}
+
+/// Where the calls of a path are counted.
+#[derive(Clone, Debug)]
+pub(super) enum CallHandles {
+    Grpc(GrpcMethod),
+    Http(HttpRoute),
+}
+
+impl CallHandles {
+    fn new(api: Api, route: Option<&Route>, metrics: &Metrics) -> Option<Self> {
+        match api {
+            Api::Grpc => {
+                let kind = route.map_or(RpcType::Unary, |route| route.rpc_type).name();
+                metrics.grpc_method(kind, route.and_then(|route| route.rpc_method.as_deref())).map(Self::Grpc)
+            }
+            Api::Http => metrics.http_route(route.and_then(|route| route.http_route.as_deref())).map(Self::Http),
+        }
+    }
+
+    /// The handles of a gRPC method, to count its messages.
+    pub(super) fn grpc(&self) -> Option<&GrpcMethod> {
+        match self {
+            Self::Grpc(method) => Some(method),
+            Self::Http(_) => None,
+        }
+    }
+}
