@@ -96,6 +96,8 @@ async fn speaks_tls_with_and_without_a_client_certificate() {
         assert_eq!((status, line.as_str()) == (Some(0), ""), is_healthy, "{flags:?}: {line}");
         assert!(is_healthy || (status == Some(1) && line.matches('\n').count() == 1), "{line}");
     }
+    // The port of the JSON API has no health service of gRPC.
+    assert_eq!(check(service.http, text(&cert), &[]).await.0, Some(1));
     service.stop().await.expect("stops");
 
     let service = RunningService::start(&url, &[&tls[..], &["--tls-client-ca", text(&client_ca)]].concat()).await;

@@ -18,8 +18,8 @@ use crate::settings::LimitSettings;
 /// Connections of the port: those of a few scrapers and probes, half of them of one peer.
 const CAPS: ConnectionCaps = ConnectionCaps { all: 64, per_peer: 32, reserve: 16 };
 
-/// What the port is made of. It speaks without TLS. Its connections have the limits of all others. Its calls pass none of the layers: neither
-/// the log nor the metrics count them.
+/// What the port is made of. It speaks without TLS. Its connections have the limits of all others. Its calls pass none
+/// of the layers: neither the log nor the metrics count them.
 pub(super) struct MetricsPort {
     pub(super) limits: ConnectionLimits,
     pub(super) settings: LimitSettings,

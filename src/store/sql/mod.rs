@@ -184,10 +184,8 @@ impl Engine {
 
     /// These columns, and [`Self::read_only_column`] if there is one.
     fn with_read_only_column(self, columns: &str) -> String {
-        match self.read_only_column() {
-            Some(read_only) => format!("{columns}, {read_only}"),
-            None => columns.to_owned(),
-        }
+        let read_only = self.read_only_column().map(|column| format!(", {column}"));
+        columns.to_owned() + &read_only.unwrap_or_default()
     }
 
     /// What the rows of these contacts say. The columns are those of [`RootRowColumn`].
