@@ -365,7 +365,6 @@ async fn metrics_need_their_scope_and_know_callers_refusals_and_reloads() {
     guarded.files.write(FILE, &entry("prometheus", &prometheus, "scopes = ['metrics']"));
     let page = page_has(&[r#"identity_config_reloads_total{what="tokens",result="ok"} 1"#]).await;
     assert!(!page.contains(r#"caller="checkout""#), "the file has it no more: {page}");
-    guarded.server.stop().await;
 }
 
 #[tokio::test]
@@ -394,5 +393,4 @@ async fn metrics_know_when_the_certificate_expires_and_which_handshakes_fail() {
     assert_eq!(value(&page, r#"identity_auth_failures_total{reason="handshake"}"#), 1.0, "{page}");
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs_f64();
     assert!(value(&page, "identity_tls_certificate_expiry_timestamp_seconds") > now, "{page}");
-    guarded.server.stop().await;
 }
