@@ -83,6 +83,7 @@ async fn speaks_tls_with_and_without_a_client_certificate() {
     let tls = ["--tls-cert", text(&cert), "--tls-key", text(&key)];
     let url = format!("sqlite://{}?mode=rwc", text(&files.path("identity.db")));
     let service = RunningService::start(&url, &tls).await.expect("starts");
+    assert_eq!(service.metrics, None, "nobody asked for metrics");
     let healthy = (Some(0), String::new());
     for (cert, flags, is_healthy) in [
         (&cert, &[][..], true),
