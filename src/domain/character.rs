@@ -18,7 +18,7 @@ pub(super) struct Class {
 }
 
 impl Class {
-    /// The class of every ASCII character, as far as normalization goes.
+    /// The class of every ASCII character. It says what normalization needs, and nothing else.
     pub(super) const ASCII: Self = Self { combining: 0, flags: 0 };
 
     const FORMAT: u8 = 1;

@@ -48,5 +48,6 @@ pub use connect_error::ConnectError;
 pub use database::{Database, DatabaseTransaction};
 pub use error::{Cause, Outage, StoreError};
 pub use migrate::{MigrateError, MigrationStatus};
+pub use repair_ops::Release;
 pub use schema::ForeignSchema;
 pub use traits::{Epoch, LookupResult, MAX_LOOKUP, Store, Transaction};

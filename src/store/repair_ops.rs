@@ -16,6 +16,17 @@ use super::traits::Transaction;
 use super::write;
 use crate::domain::{ContactId, Identifier, IdentifierKind, Timestamp};
 
+/// What came of [`DatabaseTransaction::release`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Release {
+    /// The row was deleted.
+    Done,
+    /// There is no such row.
+    Absent,
+    /// The row names another contact, or a live contact holds the identifier.
+    Kept,
+}
+
 impl DatabaseTransaction {
     /// Returns the contacts that have one of these ids or link to one, soft-deleted ones included.
     ///
@@ -61,11 +72,11 @@ impl DatabaseTransaction {
     }
 
     /// Deletes an `Identifier` row if it still names this contact and no live contact of its identity holds the
-    /// identifier. Returns whether it did. Locks and writes the root of the identity, as every change does.
+    /// identifier. Locks and writes the root of the identity, as every change does.
     ///
     /// # Errors
     /// As every write.
-    pub async fn release(&mut self, kind: &str, value: &[u8], owner: ContactId) -> Result<bool, StoreError> {
+    pub async fn release(&mut self, kind: &str, value: &[u8], owner: ContactId) -> Result<Release, StoreError> {
         let found = self.linked(&BTreeSet::from([owner])).await?;
         let root = found.iter().find(|contact| contact.id == owner).map_or(owner, StoredContact::root);
         let roots = BTreeSet::from([root]);
@@ -77,13 +88,19 @@ impl DatabaseTransaction {
             held.any(|held| held.kind().name() == kind && held.value().as_bytes() == value)
         };
         if contacts.iter().any(|contact| !contact.is_deleted && holds(contact)) {
-            return Ok(false);
+            return Ok(Release::Kept);
         }
         let at = now.after(contacts.iter().map(|contact| contact.updated_at).max());
         let release = async {
-            let is_released = write::release_one(&self.transaction, kind, value, owner.0).await?;
-            write::touch(&self.transaction, &[root], at).await?;
-            Ok::<_, StoreError>(is_released)
+            if write::release_one(&self.transaction, kind, value, owner.0).await? {
+                write::touch(&self.transaction, &[root], at).await?;
+                return Ok::<_, StoreError>(Release::Done);
+            }
+            let row = identifier::Entity::find()
+                .filter(Column::Kind.eq(kind))
+                .filter(Column::Value.eq(value.to_vec()))
+                .one(&self.transaction);
+            Ok(if row.await?.is_none() { Release::Absent } else { Release::Kept })
         };
         self.lease.bounded_with_lock(release).await
     }

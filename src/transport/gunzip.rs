@@ -254,6 +254,7 @@ mod tests {
             assert_eq!(message, "the request is not valid gzip");
         }
     }
+
     #[test]
     fn no_text_is_larger_than_its_room() {
         let lying = |size: u32| {

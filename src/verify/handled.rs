@@ -13,7 +13,16 @@ pub(super) struct Handled {
     /// Those of them that a repair has covered, or a plan.
     covered: HashSet<ContactId>,
     /// The roots of the identities whose repair failed, each with the reason.
-    failed: HashMap<ContactId, String>,
+    failed: HashMap<ContactId, Failure>,
+}
+
+/// Why a repair, or its plan, failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Failure {
+    /// In words for operators.
+    pub(super) reason: String,
+    /// Whether a commit may have been carried out all the same.
+    pub(super) is_doubtful: bool,
 }
 
 impl Handled {
@@ -34,13 +43,13 @@ impl Handled {
     }
 
     /// Remembers that the repair of this identity failed. It would take long to fail again for each of its rows.
-    pub(super) fn fail(&mut self, root: Option<ContactId>, reason: &str) {
-        self.failed.extend(root.map(|root| (root, reason.to_owned())));
+    pub(super) fn fail(&mut self, root: Option<ContactId>, failure: &Failure) {
+        self.failed.extend(root.map(|root| (root, failure.clone())));
     }
 
     /// Returns why the repair of this identity failed, if it did.
-    pub(super) fn failure(&self, root: Option<ContactId>) -> Option<&str> {
-        self.failed.get(&root?).map(String::as_str)
+    pub(super) fn failure(&self, root: Option<ContactId>) -> Option<&Failure> {
+        self.failed.get(&root?)
     }
 }
 
@@ -54,13 +63,14 @@ mod tests {
         let mut handled = Handled::default();
         handled.begin_page(contacts);
         handled.cover([1, 2, 9].map(ContactId));
-        handled.fail(Some(ContactId(7)), "locked");
-        handled.fail(None, "locked");
+        let locked = Failure { reason: "locked".to_owned(), is_doubtful: false };
+        handled.fail(Some(ContactId(7)), &locked);
+        handled.fail(None, &locked);
         assert_eq!(contacts.map(|contact| handled.covers(contact)), [true, true, false]);
         assert!(!handled.covers(ContactId(9)), "no row of this page is about it");
         handled.begin_page(contacts);
         assert!(!handled.covers(ContactId(1)));
         let failures = [Some(ContactId(7)), Some(ContactId(1)), None].map(|root| handled.failure(root));
-        assert_eq!(failures, [Some("locked"), None, None]);
+        assert_eq!(failures, [Some(&locked), None, None]);
     }
 }

@@ -11,6 +11,7 @@
 //! | `repair_plan` | what a repair changes |
 //! | `repair` | the transaction of a repair, under the resolver's locks |
 //! | `attempts` | what happens after a transaction that did not commit |
+//! | `doubt` | the changes of commits whose answer did not come |
 //! | `preview` | what a plan of all repairs remembers |
 //! | `repairs`, `report` | the output |
 //!
@@ -20,6 +21,7 @@
 mod attempts;
 mod check;
 mod connected;
+mod doubt;
 mod finding;
 mod handled;
 mod preview;
@@ -44,6 +46,7 @@ use crate::store::audit::{ContactRow, Rows};
 use crate::store::{Database, Store, StoreError};
 use attempts::RepairError;
 use check::{check_contact, check_identifier, check_merge};
+use handled::Failure;
 use report::{FindingWriter, Treatment};
 use run_state::RunState;
 use subject::Subject;
@@ -207,8 +210,16 @@ impl Verification {
         if self.mode == VerifyMode::Report {
             return Ok(treatment);
         }
-        if let Some(reason) = self.run.handled.failure(subject.root()) {
-            treatment.failure = Some(reason.to_owned());
+        if let Some(failure) = self.run.handled.failure(subject.root()) {
+            treatment.failure = Some(failure.clone());
+            if failure.is_doubtful {
+                let left = subject.findings(&self.database, self.run.region).await;
+            // The operator must hear of a repair that is in doubt, also if the database is lost now.
+            treatment.left = left.map_err(|error| match &treatment.failure {
+                Some(failure) => anyhow::anyhow!("cannot read the tables: {error}; before that: {}", failure.reason),
+                None => read_error(error),
+            })?;
+            }
             return Ok(treatment);
         }
         let (database, run) = (&self.database, &mut self.run);
@@ -218,6 +229,7 @@ impl Verification {
             subject.repair(database, run, &mut treatment.repairs).await
         };
         if let Err(error) = done {
+            treatment.possible = error.doubt.repairs().to_vec();
             treatment.failure = Some(self.go_on_after(error, subject).await?);
         }
         if self.mode == VerifyMode::Repair {
@@ -231,7 +243,7 @@ impl Verification {
     ///
     /// # Errors
     /// If the database is lost.
-    async fn go_on_after(&mut self, failure: RepairError, subject: &Subject) -> anyhow::Result<String> {
+    async fn go_on_after(&mut self, failure: RepairError, subject: &Subject) -> anyhow::Result<Failure> {
         if failure.error.is_unavailable() {
             // The statement may have been slow because of its data, and the database answers others. It also answers
             // if a lock hides the tables from the ping.
@@ -240,9 +252,9 @@ impl Verification {
                 Err(lost) => anyhow::bail!("the database is lost: {}", RepairError { error: lost, ..failure }),
             }
         }
-        let reason = failure.to_string();
-        self.run.handled.fail(subject.root(), &reason);
-        Ok(reason)
+        let failure = Failure { reason: failure.to_string(), is_doubtful: failure.doubt.exists() };
+        self.run.handled.fail(subject.root(), &failure);
+        Ok(failure)
     }
 
     /// Starts a progress bar on stderr, which appears only on a terminal.

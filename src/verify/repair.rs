@@ -1,14 +1,14 @@
 //! Runs a repair: a transaction under the same locks that the resolver takes, so it is safe beside live traffic.
 
 use std::collections::BTreeSet;
-use std::mem;
 
 use super::attempts::{AttemptError, RepairError, commit, until_done};
 use super::connected::{ConnectedContacts, Rewrite};
+use super::doubt::Doubt;
 use super::repair_plan::RepairPlan;
 use super::repairs::Repair;
 use crate::domain::{ContactId, Region, Timestamp};
-use crate::store::{Database, DatabaseTransaction, Store, StoreError, Transaction};
+use crate::store::{Database, DatabaseTransaction, Release, Store, StoreError, Transaction};
 
 /// What a repair did.
 #[derive(Debug)]
@@ -32,8 +32,8 @@ pub(super) async fn repair_contact(
 ) -> Result<Repaired, RepairError> {
     tracing::debug!(contact = contact.0, "repairing an identity");
     let contacts = BTreeSet::from([contact]);
-    let (mut locked, mut unknown) = (contacts.clone(), Vec::new());
-    until_done(async || match attempt(database, &contacts, &locked, region, &mut unknown).await? {
+    let mut locked = contacts.clone();
+    until_done(async |doubt| match attempt(database, &contacts, &locked, region, doubt).await? {
         RepairAttempt::Done(repaired) => Ok(Some(repaired)),
         RepairAttempt::ContactsChanged(concerned) => {
             locked = concerned;
@@ -53,14 +53,13 @@ enum RepairAttempt {
 ///
 /// The roots that the resolver locks are among these rows. Both lock in id order.
 ///
-/// `unknown` has the changes of a commit of which nobody knows whether it was carried out. The locks show it: a commit
-/// is carried out as a whole, so if one of its changes is still needed, none was made.
+/// The locks show what came of commits whose answer did not come.
 async fn attempt(
     database: &Database,
     contacts: &BTreeSet<ContactId>,
     locked: &BTreeSet<ContactId>,
     region: Option<Region>,
-    unknown: &mut Vec<Repair>,
+    doubt: &mut Doubt,
 ) -> Result<RepairAttempt, AttemptError> {
     let mut transaction = database.begin().await?;
     transaction.lock_contacts(locked).await?;
@@ -71,26 +70,32 @@ async fn attempt(
     }
     let now = transaction.now().await?;
     let Some(mut planned) = found.plan_repair(now) else {
-        return Ok(RepairAttempt::Done(Repaired { repairs: mem::take(unknown), contacts: concerned }));
+        return Ok(RepairAttempt::Done(Repaired { repairs: doubt.take(), contacts: concerned }));
     };
-    if planned.repairs.iter().any(|repair| unknown.contains(repair)) {
-        unknown.clear();
-    }
+    settle(doubt, &transaction, &planned.repairs);
     if transaction.must_write_what_it_locks() {
         let unwritten = locked - &planned.plan.written();
         planned.plan.touch_also(unwritten, None); // Its `updatedAt` is later than theirs already.
     }
     write(&mut transaction, &planned).await?;
-    let committed = commit(transaction).await;
-    if !matches!(committed, Err(AttemptError::Store(_))) {
-        unknown.append(&mut planned.repairs);
+    commit(transaction, doubt, planned.repairs).await?;
+    Ok(RepairAttempt::Done(Repaired { repairs: doubt.take(), contacts: concerned }))
+}
+
+/// Settles the doubt if one of its changes is still needed, under the locks of this transaction.
+///
+/// Where a lock does not keep other servers of the cluster out, only a successful commit proves it.
+fn settle(doubt: &mut Doubt, transaction: &DatabaseTransaction, needed: &[Repair]) {
+    if !transaction.must_write_what_it_locks() {
+        doubt.settle(needed);
     }
-    committed?;
-    Ok(RepairAttempt::Done(Repaired { repairs: mem::take(unknown), contacts: concerned }))
 }
 
 /// Takes an identifier from its owner, if the owner still has it and no live contact of its identity holds it. Returns
 /// whether it did.
+///
+/// After a commit whose answer did not come: it did if the row is gone. If the row has another owner by now, this is
+/// not counted as a change of this run.
 ///
 /// # Errors
 /// See [`until_done`].
@@ -100,22 +105,18 @@ pub(super) async fn release_identifier(
     value: &[u8],
     owner: ContactId,
 ) -> Result<bool, RepairError> {
-    let mut is_unknown = false;
-    until_done(async || {
+    until_done(async |doubt| {
         let mut transaction = database.begin().await?;
-        let is_released = transaction.release(kind, value, owner).await?;
-        if !is_released && is_unknown {
-            // Under the locks: the commit whose answer was lost was carried out if the owner has it no more.
-            drop(transaction);
-            let row = database.audit_identifier(kind, value).await?;
-            return Ok(Some(row.is_none_or(|row| row.owner.id != owner)));
+        match transaction.release(kind, value, owner).await? {
+            Release::Done => {
+                let repairs = vec![Repair::Released { kind: kind.to_owned(), contact: owner.0 }];
+                settle(doubt, &transaction, &repairs);
+                commit(transaction, doubt, repairs).await?;
+                Ok(Some(true))
+            }
+            Release::Absent => Ok(Some(doubt.exists())),
+            Release::Kept => Ok(Some(false)),
         }
-        if is_released {
-            let committed = commit(transaction).await;
-            is_unknown |= matches!(committed, Err(AttemptError::CommitUnknown(_)));
-            committed?;
-        }
-        Ok(Some(is_released))
     })
     .await
 }

@@ -6,6 +6,7 @@ use clap::ValueEnum;
 use serde::Serialize;
 
 use super::finding::Finding;
+use super::handled::Failure;
 use super::repairs::Repair;
 
 /// How findings are printed.
@@ -41,7 +42,7 @@ pub(super) struct Counts {
     pub(super) found: u64,
     /// Broken invariants that were repaired.
     pub(super) repaired: u64,
-    /// Broken invariants whose repair, or whose plan, failed.
+    /// Broken invariants that are left because their repair, or their plan, failed.
     pub(super) failed: u64,
     /// With `--plan`: identities that would be joined with an older one.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -64,12 +65,14 @@ pub(super) struct Treatment {
     /// The findings that are left.
     pub(super) left: Vec<Finding>,
     /// Why the repair, or its plan, failed.
-    pub(super) failure: Option<String>,
+    pub(super) failure: Option<Failure>,
+    /// Changes that may have been made although the repair failed.
+    pub(super) possible: Vec<Repair>,
 }
 
-/// A finding in JSON.
+/// A finding, and what was done about it.
 #[derive(Serialize)]
-struct JsonFinding<'a> {
+struct PrintedFinding<'a> {
     #[serde(flatten)]
     finding: &'a Finding,
     repaired: bool,
@@ -77,6 +80,8 @@ struct JsonFinding<'a> {
     repairs: &'a [Repair],
     #[serde(skip_serializing_if = "Option::is_none")]
     failure: Option<&'a str>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    possible_repairs: &'a [Repair],
 }
 
 impl FindingWriter {
@@ -113,43 +118,19 @@ impl FindingWriter {
 
     /// Prints the findings of a row, and what was done about them. The changes are printed with the first finding.
     pub(super) fn write_findings(&mut self, findings: &[Finding], treatment: Treatment) -> io::Result<()> {
-        let Treatment { repairs, left, failure } = treatment;
-        for (number, finding) in findings.iter().enumerate() {
-            let repairs = if number == 0 { &repairs[..] } else { &[] };
-            let is_left = left.contains(finding);
-            self.write_finding(finding, !is_left, repairs, failure.as_deref().filter(|_| is_left))?;
-        }
-        Ok(())
-    }
-
-    fn write_finding(
-        &mut self,
-        finding: &Finding,
-        repaired: bool,
-        repairs: &[Repair],
-        failure: Option<&str>,
-    ) -> io::Result<()> {
         let mut out = io::stdout().lock();
-        match self.format {
-            FindingFormat::Text => {
-                let is_planned = self.mode == VerifyMode::Plan;
-                writeln!(out, "{finding}{}", if repaired { " (repaired)" } else { "" })?;
-                for repair in repairs {
-                    writeln!(out, "  {}", if is_planned { repair.planned() } else { repair.done() })?;
-                }
-                if let Some(failure) = failure {
-                    writeln!(out, "  not {}: {failure}", if is_planned { "planned" } else { "repaired" })?;
+        for printed in printed(findings, &treatment) {
+            match self.format {
+                FindingFormat::Text => out.write_all(as_text(&printed, self.mode).as_bytes())?,
+                FindingFormat::Json => {
+                    let comma = if self.counts.found == 0 { "" } else { "," };
+                    write!(out, "{comma}\n{}", serde_json::to_string(&printed)?)?;
                 }
             }
-            FindingFormat::Json => {
-                let comma = if self.counts.found == 0 { "" } else { "," };
-                let finding = JsonFinding { finding, repaired, repairs, failure };
-                write!(out, "{comma}\n{}", serde_json::to_string(&finding)?)?;
-            }
+            self.counts.found += 1;
+            self.counts.repaired += u64::from(printed.repaired);
+            self.counts.failed += u64::from(printed.failure.is_some() && !printed.repaired);
         }
-        self.counts.found += 1;
-        self.counts.repaired += u64::from(repaired);
-        self.counts.failed += u64::from(failure.is_some());
         Ok(())
     }
 
@@ -177,5 +158,71 @@ impl FindingWriter {
         }
         out.flush()?;
         Ok(self.counts)
+    }
+}
+
+/// Returns what is printed for each finding. A failure is printed with a finding that is left, and also with one that
+/// is gone if nobody knows whether the repair was carried out.
+fn printed<'a>(findings: &'a [Finding], treatment: &'a Treatment) -> impl Iterator<Item = PrintedFinding<'a>> {
+    let Treatment { repairs, left, failure, possible } = treatment;
+    findings.iter().enumerate().map(move |(number, finding)| {
+        let repaired = !left.contains(finding);
+        let failure = failure.as_ref().filter(|failure| failure.is_doubtful || !repaired);
+        let [repairs, possible_repairs] = if number == 0 { [&repairs[..], &possible[..]] } else { [&[][..], &[][..]] };
+        PrintedFinding {
+            finding,
+            repaired,
+            repairs,
+            failure: failure.map(|failure| &failure.reason[..]),
+            possible_repairs,
+        }
+    })
+}
+
+/// Returns the lines of a finding.
+fn as_text(printed: &PrintedFinding<'_>, mode: VerifyMode) -> String {
+    let is_planned = mode == VerifyMode::Plan;
+    let mut text = format!("{}{}\n", printed.finding, if printed.repaired { " (repaired)" } else { "" });
+    for repair in printed.repairs {
+        text += &format!("  {}\n", if is_planned { repair.planned() } else { repair.done() });
+    }
+    if let Some(failure) = printed.failure {
+        let what = match (is_planned, printed.repaired) {
+            (true, _) => "not planned",
+            (false, false) => "not repaired",
+            (false, true) => "the repair failed",
+        };
+        text += &format!("  {what}: {failure}\n");
+    }
+    for repair in printed.possible_repairs {
+        text += &format!("  may have been carried out: {}\n", repair.done());
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_finding_that_is_gone_after_a_doubtful_failure_says_so() {
+        let finding = Finding::Precedence { contact: 1, linked_to: None };
+        let failure = |is_doubtful| Some(Failure { reason: "gone".to_owned(), is_doubtful });
+        let possible = vec![Repair::Promoted { contact: 1 }];
+        let mut treatment = Treatment { failure: failure(true), possible, ..Treatment::default() };
+        let lines = |treatment: &Treatment| {
+            let findings = [finding.clone()];
+            let text: String = printed(&findings, treatment).map(|one| as_text(&one, VerifyMode::Repair)).collect();
+            text.lines().skip(1).map(str::to_owned).collect::<Vec<_>>()
+        };
+        let possible = "  may have been carried out: made 1 the primary";
+        assert_eq!(lines(&treatment), ["  the repair failed: gone", possible]);
+        let json = serde_json::to_value(printed(&[finding.clone()], &treatment).next().unwrap()).unwrap();
+        assert_eq!((&json["repaired"], &json["failure"]), (&true.into(), &"gone".into()));
+        assert_eq!(json["possible_repairs"][0]["repair"], "promoted");
+        treatment.left = vec![finding.clone()];
+        assert_eq!(lines(&treatment), ["  not repaired: gone", possible]);
+        treatment = Treatment { failure: failure(false), ..Treatment::default() };
+        assert_eq!(lines(&treatment), Vec::<String>::new(), "others repaired it");
     }
 }

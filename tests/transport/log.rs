@@ -81,7 +81,7 @@ fn a_flood_of_reset_calls_is_sampled_and_counted() {
     );
 }
 
-/// The stream did not come to an end of its own, and its client is told so.
+/// The shutdown ended the stream, and its client gets that status.
 #[test]
 fn a_reflection_stream_that_the_shutdown_ends_has_the_code_that_was_sent() {
     let (lines, _guard) = collect();

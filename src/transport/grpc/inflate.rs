@@ -2,7 +2,7 @@
 
 use std::mem;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
@@ -44,17 +44,35 @@ impl<S> Inflate<S> {
 /// the last clone is dropped: the method keeps one until it has parsed the message. A stream gives it back when it has
 /// parsed the message or reads the next one.
 #[derive(Clone, Debug, Default)]
-pub(super) struct MessageRoom(Arc<Mutex<Option<ReservedRoom>>>);
+pub(super) struct MessageRoom(Arc<Mutex<RoomState>>);
+
+#[derive(Debug, Default)]
+enum RoomState {
+    #[default]
+    Unused,
+    /// The message waits in the queue for room. It can get the room without being polled.
+    Awaited,
+    Held(#[expect(dead_code, reason = "dropped to give the room back")] ReservedRoom),
+}
 
 impl MessageRoom {
+    /// Whether a message has room or waits for it. Others wait for the room, so the stream has to be read.
+    pub(super) fn is_in_use(&self) -> bool {
+        !matches!(*self.lock(), RoomState::Unused)
+    }
+
     /// Gives the room of the message back.
     pub(super) fn give_back(&self) {
-        self.replace(None);
+        self.replace(RoomState::Unused);
     }
 
     /// Takes room for a message. Gives that of the message before back.
-    fn replace(&self, room: Option<ReservedRoom>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = room;
+    fn replace(&self, state: RoomState) {
+        *self.lock() = state;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, RoomState> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -165,8 +183,9 @@ impl Inflated {
                     let needed = Gunzip::room(&self.unread[..size], self.limit);
                     self.place = Place::Announced(size);
                     match self.room.try_reserve(needed) {
-                        Some(room) => self.held.replace(Some(room)),
+                        Some(room) => self.held.replace(RoomState::Held(room)),
                         None => {
+                            self.held.replace(RoomState::Awaited);
                             self.waiting = Some(Box::pin(self.room.clone().reserve(needed)));
                             return Ok(Bytes::new());
                         }
@@ -221,13 +240,13 @@ impl HttpBody for Inflated {
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         let this = self.get_mut();
         let refuse = |error: &ApiError| Poll::Ready(Some(Err(error.status(FieldNames::Proto))));
-        if this.takes_a_stream && !matches!(this.place, Place::Compressed(..)) {
-            this.held.replace(None); // tonic asks for more when it has decoded what it has.
+        if this.takes_a_stream && matches!(this.place, Place::Prefix | Place::Plain(_)) {
+            this.held.give_back(); // tonic asks for more when it has decoded what it has.
         }
         loop {
             if let Some(waiting) = &mut this.waiting {
                 match ready!(waiting.as_mut().poll(cx)) {
-                    Ok(room) => this.held.replace(Some(room)),
+                    Ok(room) => this.held.replace(RoomState::Held(room)),
                     Err(error) => return refuse(&error),
                 }
                 this.waiting = None;
@@ -353,7 +372,7 @@ mod tests {
                     }
                 };
                 assert_eq!(refusal.get_error_details().error_info().unwrap().reason, "REQUEST_MALFORMED");
-                assert!(body.held.0.lock().unwrap().is_none(), "{frame}");
+                assert!(!body.held.is_in_use(), "{frame}");
             }
         }
     }

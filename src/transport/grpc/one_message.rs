@@ -1,4 +1,4 @@
-//! A call that takes one message has one.
+//! Refuses a second message of a call that takes one.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};

@@ -58,7 +58,7 @@ pub(super) struct StreamDriver<R> {
     /// One permit for each item that is being resolved, of all streams together.
     places: Arc<Semaphore>,
     requests: Streaming<pb::StreamIdentifyRequest>,
-    /// The room of a compressed message, given back once it is parsed.
+    /// The room of a compressed message, given back once it is parsed, or dropped.
     room: Option<MessageRoom>,
     /// Set when no more requests are read: how the stream ends once everything under way is answered.
     end: Option<Result<(), Status>>,
@@ -130,7 +130,9 @@ impl<R: Identify> StreamDriver<R> {
             }
             let window = WINDOW.min(FIRST_WINDOW.saturating_add(buffer.taken()));
             let is_held_back = self.under_way + buffer.answers() >= window || buffer.contacts() >= WAITING_CONTACTS;
-            let may_read = is_open && !is_held_back && self.admission.is_none() && self.ready.is_empty();
+            let may_begin = is_open && !is_held_back && self.admission.is_none() && self.ready.is_empty();
+            // A message under way is read to its end, at most one more than may begin: others wait for its room.
+            let may_read = may_begin || self.room.as_ref().is_some_and(MessageRoom::is_in_use);
             tokio::select! {
                 biased;
                 () = &mut self.expired => {
@@ -148,9 +150,10 @@ impl<R: Identify> StreamDriver<R> {
         }
     }
 
-    /// Handles a message, or the end of the messages.
+    /// Handles a message, or the end of the messages. Drops what comes after the end.
     fn read(&mut self, request: Result<Option<pb::StreamIdentifyRequest>, Status>) {
         match request {
+            _ if self.end.is_some() => drop(request),
             Ok(Some(request)) => self.take(request),
             Ok(None) => self.end = Some(Ok(())),
             Err(tonic_error) => {
@@ -158,16 +161,15 @@ impl<R: Identify> StreamDriver<R> {
                 self.end = Some(Err(error.as_ref().map_or(tonic_error, status)));
             }
         }
+        if let Some(room) = &self.room {
+            room.give_back(); // The next message may not be asked for until the client takes answers.
+        }
     }
 
     /// Takes an item. An invalid one is answered at once.
     fn take(&mut self, request: pb::StreamIdentifyRequest) {
         let pb::StreamIdentifyRequest { correlation_id, request } = request;
-        let parsed = parsed(&request.unwrap_or_default(), &self.settings);
-        if let Some(room) = &self.room {
-            room.give_back(); // The next message may not be asked for until the client takes answers.
-        }
-        match parsed {
+        match parsed(&request.unwrap_or_default(), &self.settings) {
             Err(error) => self.answer(correlation_id, Err(error)),
             Ok(Parsed { observation, ignored }) => {
                 self.under_way += 1;

@@ -63,7 +63,7 @@ async fn call(process: &Process, callers: usize, time: Duration) -> Served {
     all
 }
 
-/// Asks for a customer of the crowd every few milliseconds, over the JSON API, until it is told to stop.
+/// Asks for a customer of the crowd every few milliseconds, over the JSON API, until `over` is set.
 fn witness(address: SocketAddr, over: &AtomicBool) -> Served {
     let mut connection = TcpStream::connect(address).expect("a connection");
     connection.set_nodelay(true).expect("an option");
@@ -93,7 +93,7 @@ fn read_answer(from: &mut impl BufRead) -> u16 {
     let (mut head, mut length) = (Vec::new(), 0);
     loop {
         let mut line = String::new();
-        from.read_line(&mut line).expect("an answer");
+        assert_ne!(from.read_line(&mut line).expect("an answer"), 0, "the connection ended");
         if line == "\r\n" {
             break;
         }

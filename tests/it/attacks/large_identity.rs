@@ -114,11 +114,11 @@ async fn batches_that_link_to_a_large_identity(database: TestDatabase) {
     assert!(peak < PEAK_OF_LINKS, "{peak} MiB");
 }
 
-/// Asks for the large identity again and again. Returns how many answers it got.
+/// Requests the large identity again and again. Returns how many answers it got.
 ///
 /// It takes the bytes and does not decode them: on two processors, sixteen callers that decode thousands of contacts
 /// each would be in the way of the innocent caller themselves.
-async fn ask(address: SocketAddr, api: Api, until: Instant) -> u64 {
+async fn count_answers(address: SocketAddr, api: Api, until: Instant) -> u64 {
     let mut answers = 0;
     match api {
         Api::Http => {
@@ -168,7 +168,7 @@ async fn innocents_beside_a_large_identity(database: TestDatabase) {
     for number in 0..16 {
         let api = Api::BOTH[number % 2];
         let address = if api == Api::Grpc { process.grpc } else { process.http };
-        callers.spawn(ask(address, api, until));
+        callers.spawn(count_answers(address, api, until));
     }
     let answers: u64 = callers.join_all().await.into_iter().sum();
     let innocents = innocent.finish().await;

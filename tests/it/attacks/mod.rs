@@ -15,6 +15,9 @@ use std::time::Duration;
 
 use crate::harness::{Backend, Process, Suite, TestDatabase};
 
+/// What the log has. The harness reads the addresses from it.
+const LEVELS: &str = "warn,identity::commands=info";
+
 /// The databases that the figures are of.
 const BACKENDS: [Backend; 2] = [Backend::Sqlite, Backend::Mysql];
 
@@ -36,15 +39,17 @@ fn duration() -> Duration {
 
 /// The service, with room for the attacks to build up what they attack.
 async fn start(database: &TestDatabase) -> Process {
-    start_with_log(database, "identity::commands=info").await
+    start_with_levels(database, LEVELS).await
 }
 
-/// The same, whose log has more lines.
+/// The same, whose log also has these lines.
 async fn start_with_log(database: &TestDatabase, lines: &str) -> Process {
-    // The harness reads the addresses from the log.
-    let levels = format!("warn,identity::commands=info,{lines}");
+    start_with_levels(database, &format!("{LEVELS},{lines}")).await
+}
+
+async fn start_with_levels(database: &TestDatabase, levels: &str) -> Process {
     // A debug build on a busy machine is slow. Nothing here asserts a time.
     let patience = ("REQUEST_TIMEOUT", "60s");
-    let log = ("RUST_LOG", levels.as_str());
+    let log = ("RUST_LOG", levels);
     Process::start(&[("DATABASE_URL", &database.url), log, patience, ("MAX_CONTACTS", "20000")]).await
 }

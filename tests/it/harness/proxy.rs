@@ -24,7 +24,7 @@ struct Line {
     loses_answers: bool,
     /// How many commits arrive and have their connection cut in place of an answer.
     loses_commits: usize,
-    /// Whether the network is down after such a commit.
+    /// Whether no new connection goes through after such a commit.
     is_down_after_commit: bool,
     /// Ends the connections that are open now.
     cut: CancellationToken,
@@ -123,7 +123,7 @@ impl Proxy {
         self.line().loses_commits
     }
 
-    /// Lets one commit arrive, and then nothing through any more.
+    /// Lets one commit arrive, and then no new connection through any more. Other open ones stay.
     pub fn down_after_commit(&self) {
         let mut line = self.line();
         (line.loses_commits, line.is_down_after_commit) = (1, true);
