@@ -9,7 +9,7 @@ use super::admission::Admission;
 use super::backoff::{MAX_UNAVAILABLE_ATTEMPTS, jittered_pause};
 use super::database_health::DatabaseHealth;
 use super::error::IdentifyError;
-use super::identity_reader::{IdentityReader, Matched, ReadResult};
+use super::identity_reader::{IdentityReader, Matched, Moments, ReadResult};
 use super::job::{Job, queued, reply_error, sorted_identifiers};
 use super::large_identities::{LargeIdentities, LargeRoot, is_large};
 use super::panic_guard::{Worker, catch_panic};
@@ -33,6 +33,13 @@ pub(super) struct ReadLane<S> {
     pub(super) large_turn: Arc<Mutex<()>>,
 }
 
+/// Jobs that share a look-up.
+struct LookupPart {
+    jobs: Vec<Job>,
+    /// Whether copies from the cache may answer. If not, one of them was changed a moment ago.
+    may_validate: bool,
+}
+
 /// Returns whether all jobs are known to be about the same large identity.
 fn are_about_one_large(jobs: &[Job]) -> bool {
     let first = jobs.first().and_then(|job| job.large);
@@ -50,9 +57,10 @@ impl<S: Store> Worker for ReadLane<S> {
             let (known, mut others): (Vec<Job>, Vec<Job>) = lookup.group.jobs.into_iter().partition(is_known);
             if known.len() < WORTH_A_STATEMENT && !others.is_empty() {
                 others.extend(known);
-                self.read(others, |_, _| true).await;
+                self.read(others, Moments::Any, |_, _| true).await;
             } else {
-                tokio::join!(self.read(known, |_, _| true), self.read(others, |_, _| true));
+                let [known, others] = [known, others].map(|jobs| self.read(jobs, Moments::Any, |_, _| true));
+                tokio::join!(known, others);
             }
             drop(lookup.turn);
         }
@@ -67,22 +75,33 @@ impl<S: Store> ReadLane<S> {
     /// Looks up all identifiers of these jobs together, then answers each job or sends it to the write lanes.
     ///
     /// It answers a job if one identity owns all of its identifiers, the read has the latest state, and `may_answer`
-    /// agrees. All answers are from one moment ([`IdentityReader`]). The other jobs go to the write lanes in order.
+    /// agrees. The other jobs go to the write lanes in order. With [`Moments::One`] all answers are from one moment.
+    /// Otherwise a job whose copy in memory is right does not wait for one whose copy was changed.
     ///
     /// When the database rejects the statement, the group is halved until the faulty job is alone, so that it does not
     /// fail its neighbours. When the statement is too slow, each job is looked up alone: halves would each be as slow.
     /// Jobs about one large identity are slow together.
-    pub(super) async fn read(&self, jobs: Vec<Job>, mut may_answer: impl FnMut(&Job, Matched<'_>) -> bool) {
-        let mut groups = if jobs.is_empty() { Vec::new() } else { vec![jobs] };
+    pub(super) async fn read(
+        &self,
+        jobs: Vec<Job>,
+        moments: Moments,
+        mut may_answer: impl FnMut(&Job, Matched<'_>) -> bool,
+    ) {
+        let mut parts = if jobs.is_empty() { Vec::new() } else { vec![LookupPart { jobs, may_validate: true }] };
         let mut too_slow: Vec<(LargeRoot, StoreError)> = Vec::new();
-        while let Some(mut jobs) = groups.pop() {
+        while let Some(LookupPart { mut jobs, may_validate }) = parts.pop() {
+            let part = |jobs| LookupPart { jobs, may_validate };
             let is_about = |root| jobs.iter().all(|job| self.large.find(job.identifiers()) == Some(root));
             if let Some((_, error)) = too_slow.iter().find(|(root, _)| is_about(*root)) {
                 reply_error(jobs, error); // About an identity that was too slow a moment ago.
                 continue;
             }
-            match self.look_up(&mut jobs).await {
+            match self.look_up(&mut jobs, may_validate.then_some(moments)).await {
                 Ok(result) => {
+                    let changed: Vec<Job> = jobs.extract_if(.., |job| !result.covers(&job.observation)).collect();
+                    if !changed.is_empty() {
+                        parts.push(LookupPart { jobs: changed, may_validate: false });
+                    }
                     self.note_large(&jobs, &result.snapshot);
                     for job in jobs {
                         let matched = result.matched(&job.observation);
@@ -104,11 +123,11 @@ impl<S: Store> ReadLane<S> {
                     too_slow.extend(root.map(|root| (root, error)));
                 }
                 Err(StoreError::TooSlow(_) | StoreError::CutShort(_)) => {
-                    groups.extend(jobs.into_iter().rev().map(|job| vec![job]))
+                    parts.extend(jobs.into_iter().rev().map(|job| part(vec![job])))
                 }
                 Err(_) if jobs.len() > 1 => {
                     let second = jobs.split_off(jobs.len() / 2);
-                    groups.extend([second, jobs]);
+                    parts.extend([second, jobs].map(part));
                 }
                 Err(error) => {
                     tracing::error!(error.message = %error, "a read failed");
@@ -135,7 +154,8 @@ impl<S: Store> ReadLane<S> {
     }
 
     /// Drops the jobs without a waiting caller and looks the others up. Repeats the statement after a lost race.
-    async fn look_up(&self, jobs: &mut Vec<Job>) -> Result<ReadResult, StoreError> {
+    /// `moments` is for the copies in the cache, and `None` if they may not answer.
+    async fn look_up(&self, jobs: &mut Vec<Job>, moments: Option<Moments>) -> Result<ReadResult, StoreError> {
         let (mut lost_races, mut unavailable) = (0, 0);
         loop {
             jobs.retain(Job::is_wanted);
@@ -144,7 +164,7 @@ impl<S: Store> ReadLane<S> {
             }
             let identifiers = sorted_identifiers(jobs, |_, _| true);
             let is_large = jobs.iter().any(|job| job.large.is_some());
-            match self.read_identities(&identifiers, is_large).await {
+            match self.read_identities(&identifiers, is_large, moments).await {
                 Ok(result) => {
                     self.database.record_reachable();
                     return Ok(result);
@@ -165,8 +185,15 @@ impl<S: Store> ReadLane<S> {
         }
     }
 
-    async fn read_identities(&self, identifiers: &[Identifier], is_large: bool) -> Result<ReadResult, StoreError> {
-        if let Some(result) = catch_panic(self.reader.validate(identifiers)).await? {
+    async fn read_identities(
+        &self,
+        identifiers: &[Identifier],
+        is_large: bool,
+        moments: Option<Moments>,
+    ) -> Result<ReadResult, StoreError> {
+        if let Some(moments) = moments
+            && let Some(result) = catch_panic(self.reader.validate(identifiers, moments)).await?
+        {
             return Ok(result);
         }
         let _turn = if is_large { Some(self.large_turn.lock().await) } else { None };

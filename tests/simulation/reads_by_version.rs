@@ -39,11 +39,19 @@ impl Fleet {
     /// What a request is answered, and the statements that it cost.
     async fn ask(&self, replica: usize, values: &[&str]) -> (Answer, Vec<String>) {
         self.database.lock().restart_trace();
-        let observation = observation(values);
+        let answer = self.answer(replica, values).await;
+        (answer, self.statements())
+    }
+
+    async fn answer(&self, replica: usize, values: &[&str]) -> Answer {
         let deadline = (Instant::now() + Duration::from_secs(10)).into_std();
-        let answer = self.replicas[replica].identify(observation, deadline).await.unwrap();
+        self.replicas[replica].identify(observation(values), deadline).await.unwrap()
+    }
+
+    /// The statements since the last time.
+    fn statements(&self) -> Vec<String> {
         let trace = self.database.lock().restart_trace();
-        (answer, trace.iter().filter_map(|line| statement(line)).collect())
+        trace.iter().filter_map(|line| statement(line)).collect()
     }
 
     /// The statements of a request that is answered MATCHED, with so many contacts.
@@ -120,6 +128,25 @@ async fn a_change_by_another_replica_is_seen_at_once() {
     let (linked, statements) = fleet.ask(1, &["10", "99"]).await;
     assert_eq!((linked.outcome, linked.identity.contact_count()), (Outcome::Linked, 4));
     assert!(!statements.contains(&"find".to_owned()) && !statements.contains(&"contacts".to_owned()), "{statements:?}");
+}
+
+/// Two requests share a look-up, and the copy of one of them was changed.
+#[tokio::test(start_paused = true)]
+async fn a_changed_copy_delays_no_other_request() {
+    let fleet = Fleet::start(calm(false), 1 << 20);
+    fleet.ask(0, &["10", "11"]).await;
+    fleet.ask(0, &["20", "21"]).await;
+    assert_eq!(fleet.known(1, &["10"], 1).await, ["read"]);
+    assert_eq!(fleet.known(1, &["20"], 1).await, ["read"]);
+    fleet.ask(0, &["11", "12"]).await;
+    fleet.database.lock().restart_trace();
+    let asked = async |values| {
+        let answer = fleet.answer(1, values).await;
+        (answer.identity.contact_count(), fleet.statements())
+    };
+    let (changed, other) = tokio::join!(asked(&["10"]), asked(&["20"]));
+    assert_eq!(other, (1, vec!["root rows".to_owned()]));
+    assert_eq!(changed, (2, vec!["read".to_owned()]), "after the other had its answer");
 }
 
 #[tokio::test(start_paused = true)]
