@@ -66,6 +66,8 @@ enum Entry {
 pub(super) struct CachedIdentity {
     pub(super) identity: Arc<Identity>,
     pub(super) read: ReadAt,
+    /// Its bytes. The cache wants them several times, and under a lock.
+    bytes: u64,
 }
 
 /// Where and when the contacts of a copy were read.
@@ -126,7 +128,7 @@ impl IdentityCache {
         }
         let is_later = |kept: &CachedIdentity| (kept.identity.version(), kept.read.time) >= (version, read.time);
         if shared.peek(root).is_none_or(|kept| kept.read.epoch != read.epoch || !is_later(&kept)) {
-            let copy = CachedIdentity { identity: Arc::clone(identity), read };
+            let copy = CachedIdentity { identity: Arc::clone(identity), read, bytes: bytes_of(identity) };
             shared.entries.insert(Key::Root(root), Entry::Copy(copy));
         }
         for identifier in asked {
@@ -187,7 +189,7 @@ impl Weighter<Key, Entry> for ByBytes {
     fn weight(&self, _: &Key, entry: &Entry) -> u64 {
         match entry {
             Entry::Root(_) => ENTRY,
-            Entry::Copy(copy) => ENTRY + bytes_of(&copy.identity),
+            Entry::Copy(copy) => ENTRY + copy.bytes,
         }
     }
 }
@@ -305,6 +307,17 @@ mod tests {
             put(&cache, &Arc::new(one), now(FIRST));
             assert!(version(&cache, "a@x", FIRST).is_none());
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_bytes_of_a_copy_are_counted_once() {
+        let cache = cache(1 << 20);
+        let one = identity(1, 10, &["a@x", "b@x"]);
+        cache.put(&one, now(FIRST), [&email("a@x")]);
+        let shared = cache.0.as_ref().unwrap();
+        assert_eq!(shared.entries.weight(), ENTRY + ENTRY + bytes_of(&one), "the identifier, and the copy");
+        let counted = Entry::Copy(CachedIdentity { identity: one, read: now(FIRST), bytes: 7 });
+        assert_eq!(ByBytes.weight(&Key::Root(ContactId(1)), &counted), ENTRY + 7, "not counted again");
     }
 
     #[tokio::test(start_paused = true)]
