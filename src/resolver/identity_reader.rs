@@ -22,7 +22,7 @@ use tokio::time::Instant;
 
 use super::cache::{IdentityCache, ReadAt};
 use crate::domain::{ComparedCopies, ContactId, Copies, Identifier, Identity, Observation, Owners, Snapshot};
-use crate::store::{Epoch, LookupResult, Store, StoreError};
+use crate::store::{Epoch, ExpectedSize, LookupResult, Store, StoreError};
 
 /// Reads from a store and its cache. Clones share both.
 #[derive(Clone)]
@@ -126,7 +126,8 @@ impl<S: Store> IdentityReader<S> {
     }
 
     /// Reads the identities that own these identifiers, and keeps copies of them. With `is_large`, one of them is known
-    /// to be large: then it is worth two statements not to read contacts that are in the cache.
+    /// to be large: then it is worth two statements not to read contacts that are in the cache. Without a cache, the
+    /// statement for large identities reads them.
     ///
     /// # Errors
     /// As every read.
@@ -136,7 +137,7 @@ impl<S: Store> IdentityReader<S> {
         {
             return Ok(read);
         }
-        self.read_at_once(identifiers).await
+        self.read_at_once(identifiers, if is_large { ExpectedSize::Large } else { ExpectedSize::Usual }).await
     }
 
     /// The epoch, if there is a cache and a store whose versions are proof.
@@ -175,9 +176,9 @@ impl<S: Store> IdentityReader<S> {
     }
 
     /// Step 2.
-    async fn read_at_once(&self, identifiers: &[Identifier]) -> Result<ReadResult, StoreError> {
+    async fn read_at_once(&self, identifiers: &[Identifier], size: ExpectedSize) -> Result<ReadResult, StoreError> {
         let (begun, epoch) = (Instant::now(), self.store.epoch());
-        let LookupResult { identities, is_latest } = self.store.find_identities(identifiers).await?;
+        let LookupResult { identities, is_latest } = self.store.find_identities(identifiers, size).await?;
         let epoch = epoch.filter(|epoch| self.store.epoch() == Some(*epoch));
         let read = ReadResult { is_latest, ..ReadResult::new(Snapshot::new(identities), epoch, begun) };
         self.keep(&read, identifiers);

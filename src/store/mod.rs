@@ -49,4 +49,4 @@ pub use database::{Database, DatabaseTransaction};
 pub use error::{Cause, Outage, StoreError};
 pub use migrate::{MigrateError, MigrationStatus};
 pub use schema::ForeignSchema;
-pub use traits::{Epoch, LookupResult, MAX_LOOKUP, Store, Transaction};
+pub use traits::{Epoch, ExpectedSize, LookupResult, MAX_LOOKUP, Store, Transaction};

@@ -25,6 +25,15 @@ pub struct LookupResult {
     pub is_latest: bool,
 }
 
+/// What the caller knows of the identities that it reads. It says which statement reads them, not what is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExpectedSize {
+    /// Nothing: nearly all identities have a few contacts.
+    Usual,
+    /// One of them is known to have hundreds.
+    Large,
+}
+
 /// Which connections a store had, by number. It rises with every connection that the store makes, before the first
 /// statement of that connection.
 ///
@@ -49,6 +58,7 @@ pub trait Store: Clone + Send + Sync + 'static {
     fn find_identities(
         &self,
         identifiers: &[Identifier],
+        size: ExpectedSize,
     ) -> impl Future<Output = Result<LookupResult, StoreError>> + Send;
 
     /// Returns the present epoch, or `None` if what one server says now is no proof: it is one of several that take
@@ -114,6 +124,7 @@ pub trait Transaction: Send {
     fn find_identities(
         &mut self,
         identifiers: &[Identifier],
+        size: ExpectedSize,
     ) -> impl Future<Output = Result<Vec<Identity>, StoreError>> + Send;
 
     /// Deletes the `Identifier` rows of these identifiers whose contact does not hold them (any more): mostly deleted

@@ -1,12 +1,12 @@
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use identity::domain::{
     Contact, ContactId, Identifier, IdentifierKind, Identity, Link, Observation, OwnerRow, Plan, RootRow, Timestamp,
 };
-use identity::store::{Cause, Epoch, LookupResult, Store, StoreError, Transaction};
+use identity::store::{Cause, Epoch, ExpectedSize, LookupResult, Store, StoreError, Transaction};
 use tokio::time::sleep;
 
 /// How long every statement takes, unless it is about a large identity.
@@ -62,6 +62,7 @@ pub(crate) struct FaultyStore {
     /// How many statements were about a large identity and about others.
     mixed: Arc<AtomicUsize>,
     writers: usize,
+    sizes: Arc<Mutex<Vec<(Step, ExpectedSize)>>>,
 }
 
 /// Added to the id of a contact, it gives the id of the deleted contact that it is linked to.
@@ -80,6 +81,7 @@ impl FaultyStore {
             large_latency: LATENCY,
             mixed: Arc::default(),
             writers: 1,
+            sizes: Arc::default(),
         }
     }
 
@@ -101,6 +103,11 @@ impl FaultyStore {
     /// Returns how many statements were about a large identity and about others.
     pub(crate) fn mixed(&self) -> usize {
         self.mixed.load(Ordering::Relaxed)
+    }
+
+    /// Returns which size each read expected.
+    pub(crate) fn sizes(&self) -> Vec<(Step, ExpectedSize)> {
+        self.sizes.lock().unwrap().clone()
     }
 
     pub(crate) fn restless() -> Self {
@@ -158,7 +165,12 @@ impl FaultyStore {
 impl Store for FaultyStore {
     type Transaction = FaultyTransaction;
 
-    async fn find_identities(&self, identifiers: &[Identifier]) -> Result<LookupResult, StoreError> {
+    async fn find_identities(
+        &self,
+        identifiers: &[Identifier],
+        size: ExpectedSize,
+    ) -> Result<LookupResult, StoreError> {
+        self.sizes.lock().unwrap().push((Step::Read, size));
         self.step(Step::Read, identifiers).await?;
         Ok(LookupResult { identities: self.known(identifiers, 0), is_latest: true })
     }
@@ -222,7 +234,12 @@ impl Transaction for FaultyTransaction {
         Ok(contacts.iter().map(|id| (*id, written(id))).collect())
     }
 
-    async fn find_identities(&mut self, identifiers: &[Identifier]) -> Result<Vec<Identity>, StoreError> {
+    async fn find_identities(
+        &mut self,
+        identifiers: &[Identifier],
+        size: ExpectedSize,
+    ) -> Result<Vec<Identity>, StoreError> {
+        self.0.sizes.lock().unwrap().push((Step::Find, size));
         self.0.step(Step::Find, identifiers).await?;
         let offset = if self.0.is_restless { i64::try_from(self.0.count(Step::Find)).unwrap() } else { 0 };
         Ok(self.0.known(identifiers, offset))

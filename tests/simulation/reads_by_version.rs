@@ -112,6 +112,17 @@ async fn contacts_of_a_large_identity_are_not_read_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn without_a_cache_a_large_identity_is_read_as_one() {
+    const CONTACTS: usize = 500;
+    let fleet = Fleet::start(calm(false), 0);
+    for number in 0..CONTACTS {
+        fleet.ask(0, &["11", &(2 * number).to_string()]).await;
+    }
+    assert_eq!(fleet.known(1, &["0"], CONTACTS).await, ["read"]);
+    assert_eq!(fleet.known(1, &["2"], CONTACTS).await, ["large read"], "known to be large by now");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_change_by_another_replica_is_seen_at_once() {
     let fleet = Fleet::start(calm(false), 1 << 20);
     fleet.ask(0, &["10", "11"]).await;
