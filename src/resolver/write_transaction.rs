@@ -17,8 +17,8 @@
 //! - Only the holder of the root's lock changes an identity. Each change writes the root row, with a later `updatedAt`.
 //!   So an identity with the same `updatedAt` is unchanged. Database engines that check write sets instead of locks see
 //!   the conflict too.
-//! - An operator who deletes a contact by SQL need not write the root row. A deleted root counts as changed. The
-//!   identifiers of a deleted secondary are only taken from it under its root's lock, and that is a change. A
+//! - An operator who deletes a contact by SQL need not write the root row. A deleted or linked root counts as changed.
+//!   The identifiers of a deleted secondary are only taken from it under its root's lock, and that is a change. A
 //!   transaction that starts from a copy of before such a deletion acts as if it came before it: the copy is no older
 //!   than the cache allows.
 //! - A version is compared only with a row on connections that were there when it was read

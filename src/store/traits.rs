@@ -114,7 +114,7 @@ pub trait Transaction: Send {
     fn must_write_what_it_locks(&self) -> bool;
 
     /// Locks these rows in id order until the transaction ends. Returns `updatedAt` for each existing row, `None` if
-    /// it is soft-deleted.
+    /// the row leads no identity (any more): it is soft-deleted, or linked to another one.
     fn lock_contacts(
         &mut self,
         contacts: &BTreeSet<ContactId>,

@@ -37,6 +37,7 @@ macro_rules! for_each_case {
             a_dropped_transaction_leaves_nothing,
             an_owned_identifier_is_a_duplicate_key,
             a_lock_returns_the_version_of_each_row_that_exists,
+            a_lock_returns_no_version_of_a_linked_row,
             every_statement_sees_earlier_commits,
             a_locked_row_is_waited_for,
             rows_that_others_have_locked_are_known,
@@ -338,6 +339,20 @@ pub(crate) async fn a_lock_returns_the_version_of_each_row_that_exists<S: Store>
     let wanted = [missing, roots[1].0, roots[0].0].into_iter().collect();
     let locked = transaction.lock_contacts(&wanted).await.expect("the locks");
     assert_eq!(locked, roots.into_iter().map(|(root, version)| (root, Some(version))).collect());
+}
+
+/// It leads no identity: a copy of before the merge must not pass for the present state.
+pub(crate) async fn a_lock_returns_no_version_of_a_linked_row<S: Store>(store: &S) {
+    let before = identify(store, &[&[email("a@x"), phone("1")], &[email("b@x")]]).await;
+    let merged = identify(store, &[&[email("b@x"), phone("1")], &[email("c@x"), phone("1")]]).await;
+    let [survivor, absorbed] = [0, 1].map(|index| before[index].identity.primary().id);
+    let secondaries = merged[1].identity.list().secondaries();
+    let ids: BTreeSet<ContactId> = secondaries.iter().map(|contact| contact.id).chain([survivor]).collect();
+    assert!(ids.len() == 3 && ids.contains(&absorbed));
+    let mut transaction = store.begin().await.expect("a transaction");
+    let locked = transaction.lock_contacts(&ids).await.expect("the locks");
+    let live: Vec<ContactId> = locked.iter().filter_map(|(id, version)| version.map(|_| *id)).collect();
+    assert_eq!((locked.len(), live), (3, vec![survivor]));
 }
 
 /// Not of a store with one writer: there, nothing can be committed meanwhile.

@@ -275,7 +275,7 @@ impl State {
         Ok(self.torn(rows))
     }
 
-    /// When these rows were last written, if they exist.
+    /// When these rows were last written, if they exist. `None` for a row that is linked to another one.
     pub(crate) fn written_in(
         &mut self,
         transaction: TransactionId,
@@ -284,7 +284,8 @@ impl State {
         let open = self.of(transaction)?;
         let (replica, before) = (open.replica, open.before.clone());
         let tables = before.as_ref().unwrap_or_else(|| self.seen_by(replica));
-        Ok(contacts.iter().filter_map(|id| Some((*id, Some(tables.contacts.get(id)?.updated_at)))).collect())
+        let version = |row: &Contact| (row.link == Link::Primary).then_some(row.updated_at);
+        Ok(contacts.iter().filter_map(|id| Some((*id, version(tables.contacts.get(id)?)))).collect())
     }
 
     /// The committed rows that are linked to this one. (The lock of the root keeps others from adding any.)
