@@ -185,12 +185,13 @@ impl<S: Store> IdentityReader<S> {
         Ok(read)
     }
 
-    /// Keeps copies of what was read. Each of these identifiers leads to the copy that owns it.
+    /// Keeps copies of what was read. Each of these identifiers leads to the copy that owns it, unless several do: an
+    /// answer from one copy would hide the others.
     fn keep(&self, read: &ReadResult, identifiers: &[Identifier]) {
         let Some(epoch) = read.epoch.filter(|_| read.is_latest && self.cache.is_on()) else { return };
         let mut asked: BTreeMap<ContactId, (&Arc<Identity>, Vec<&Identifier>)> = BTreeMap::new();
         for identifier in identifiers {
-            if let Some(owner) = read.snapshot.owner_of(identifier) {
+            if let Some(owner) = read.snapshot.sole_owner_of(identifier) {
                 asked.entry(owner.root()).or_insert((owner, Vec::new())).1.push(identifier);
             }
         }
