@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tokio::sync::{Mutex, mpsc};
+use tokio::sync::{Mutex, Semaphore, mpsc};
 use tokio::time::{Instant, sleep};
 
 use super::admission::Admission;
@@ -21,7 +21,10 @@ use crate::store::{Store, StoreError};
 /// From so many known requests on, a statement for them alone is cheaper than to read them with the others.
 const WORTH_A_STATEMENT: usize = 4;
 
-/// One of the lanes that share a read queue. It runs one look-up at a time.
+/// Maximum look-ups beside the one of their lane, over all lanes. Each is on a connection of its own.
+pub(super) const MAX_SECOND_LOOKUPS: usize = 2;
+
+/// One of the lanes that share a read queue. It runs one look-up at a time, or two: what the cache knows, and the rest.
 pub(super) struct ReadLane<S> {
     pub(super) reader: IdentityReader<S>,
     pub(super) queue: Arc<Mutex<ReadQueue>>,
@@ -31,6 +34,8 @@ pub(super) struct ReadLane<S> {
     pub(super) large: LargeIdentities,
     /// Held while the contacts of a large identity are read: one at a time.
     pub(super) large_turn: Arc<Mutex<()>>,
+    /// Has [`MAX_SECOND_LOOKUPS`] permits.
+    pub(super) second_lookups: Arc<Semaphore>,
 }
 
 /// Jobs that share a look-up.
@@ -59,8 +64,15 @@ impl<S: Store> Worker for ReadLane<S> {
                 others.extend(known);
                 self.read(others, Moments::Any, |_, _| true).await;
             } else {
+                let has_both = !known.is_empty() && !others.is_empty();
+                let permit = if has_both { self.second_lookups.try_acquire().ok() } else { None };
                 let [known, others] = [known, others].map(|jobs| self.read(jobs, Moments::Any, |_, _| true));
-                tokio::join!(known, others);
+                if permit.is_some() {
+                    tokio::join!(known, others);
+                } else {
+                    known.await;
+                    others.await;
+                }
             }
             drop(lookup.turn);
         }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures::future::join_all;
 use identity::domain::{Answer, Identifier, IdentifierKind, Observation, Outcome};
 use identity::resolver::{Identify, Resolver};
 use identity::settings::{CacheSettings, QueueSettings};
@@ -158,6 +159,28 @@ async fn a_changed_copy_delays_no_other_request() {
     let (changed, other) = tokio::join!(asked(&["10"]), asked(&["20"]));
     assert_eq!(other, (1, vec!["root rows".to_owned()]));
     assert_eq!(changed, (2, vec!["read".to_owned()]), "after the other had its answer");
+}
+
+/// Each statement that is under way has a connection of its own.
+#[tokio::test(start_paused = true)]
+async fn all_lanes_together_have_few_statements_under_way() {
+    const READ_LANES: usize = 4;
+    const SECOND_LOOKUPS: usize = 2;
+    let fleet = Fleet::start(calm(false), 1 << 22);
+    let values: Vec<String> = (0..1_000).map(|number| number.to_string()).collect();
+    let all = |replica: usize, every: usize| {
+        let fleet = &fleet;
+        join_all(values.iter().step_by(every).map(move |value| async move { fleet.answer(replica, &[value]).await }))
+    };
+    all(0, 1).await;
+    all(1, 2).await; // Every second is in the memory of the other replica.
+    fleet.database.lock().take_most_under_way();
+    fleet.database.lock().restart_trace();
+    assert!(all(1, 1).await.iter().all(|answer| answer.outcome == Outcome::Matched));
+    let statements = fleet.statements();
+    let count = |name: &str| statements.iter().filter(|one| *one == name).count();
+    assert!(count("root rows") >= READ_LANES && count("read") >= READ_LANES, "{statements:?}");
+    assert_eq!(fleet.database.lock().take_most_under_way(), READ_LANES + SECOND_LOOKUPS);
 }
 
 #[tokio::test(start_paused = true)]

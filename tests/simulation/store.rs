@@ -64,6 +64,7 @@ impl SimulatedStore {
         transaction: Option<TransactionId>,
         work: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
+        let _under_way = UnderWay::new(&self.database, name);
         self.travel().await;
         let arrived = self.database.lock().arrive(name, transaction);
         let result = match arrived {
@@ -138,6 +139,22 @@ impl SimulatedStore {
             store.end(transaction);
         });
         shown.await.map_err(|_| StoreError::TimedOut(late))
+    }
+}
+
+/// A statement, until it is dropped.
+struct UnderWay<'a>(&'a Database, &'a str);
+
+impl<'a> UnderWay<'a> {
+    fn new(database: &'a Database, name: &'a str) -> Self {
+        database.lock().begin_statement(name);
+        Self(database, name)
+    }
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.0.lock().end_statement(self.1);
     }
 }
 
