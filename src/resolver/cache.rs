@@ -155,13 +155,17 @@ impl Shared {
 
     /// Empties the cache if this is a later epoch than that of the copies. Returns false if it is an earlier one.
     ///
-    /// A copy that another task is putting meanwhile can stay, with its own epoch, in which nobody looks for it.
+    /// It takes time to empty it, so it does not hold the lock meanwhile: other tasks would wait for it. A copy that
+    /// one of them puts meanwhile can get lost, or stay with an earlier epoch, in which nobody looks for it.
     fn enter(&self, epoch: Epoch) -> bool {
-        let mut present = self.epoch.lock().unwrap_or_else(PoisonError::into_inner);
-        if present.is_some_and(|present| present > epoch) {
-            return false;
-        }
-        if present.replace(epoch).is_some_and(|before| before < epoch) {
+        let before = {
+            let mut present = self.epoch.lock().unwrap_or_else(PoisonError::into_inner);
+            if present.is_some_and(|present| present > epoch) {
+                return false;
+            }
+            present.replace(epoch)
+        };
+        if before.is_some_and(|before| before < epoch) {
             self.entries.clear();
         }
         true
