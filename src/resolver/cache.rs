@@ -1,6 +1,6 @@
 //! The identities that were read or written last, in memory. Clones share it.
 //!
-//! Nothing in it is believed: a reader compares the version of a copy with the row of its root
+//! The service compares each copy before it uses it: its version with the row of its root
 //! ([`Copies`](crate::domain::Copies)). Three things bound what can be wrong with a copy all the same:
 //!
 //! - A copy has the [`Epoch`] in which its contacts were read or written, and is used in that epoch only. A new

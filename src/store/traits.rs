@@ -34,16 +34,17 @@ pub enum ExpectedSize {
     Large,
 }
 
-/// Which connections a store had, by number. It rises with every connection that the store makes, before the first
-/// statement of that connection.
+/// Which connections a store had, by number. It rises with every connection that the store makes to a server, before
+/// the first statement of that connection. It is a counter of this process: epochs of two processes say nothing about
+/// each other. On SQLite it is constant: there is no other server.
 ///
 /// A new connection can lead to another server, or to one that was started again. It may lack the last commits that
 /// others showed. So what was read or written in one epoch proves nothing in a later one, and versions can come again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Epoch {
-    /// How often all connections were replaced.
+    /// Which set of connections: one with a higher number has replaced it. All stores of the process count together.
     pub generation: u64,
-    /// How many connections were made since.
+    /// How many connections of this set were made.
     pub connections: u64,
 }
 
