@@ -1,8 +1,8 @@
 //! Reads by version: when a copy of an identity in memory may answer, and what else has to be read.
 //!
 //! Every change of an identity writes its root's row with a later `updatedAt`, its version. No version is ever used for
-//! two contents. So a copy is not believed, it is compared: as long as the root's row says the same version, and is
-//! neither deleted nor linked, the identity is what it was, and it still owns every identifier that it owned.
+//! two contents. So the service compares each copy before it uses it: as long as the root's row says the same version,
+//! and is neither deleted nor linked, the identity is what it was, and it still owns every identifier that it owned.
 //!
 //! The rows that are compared come from one consistent read, so what these functions return is the state at one moment:
 //! that of the read.
@@ -35,8 +35,8 @@ impl RootRow {
     }
 }
 
-/// Copies of identities in memory, each with an identifier that it owned. They are believed only after a look at the
-/// rows of their roots.
+/// Copies of identities in memory, each with an identifier that it owned. They answer only after a look at the rows of
+/// their roots.
 #[derive(Debug, Default)]
 pub struct Copies {
     copies: Vec<(Identifier, Arc<Identity>)>,
@@ -56,26 +56,28 @@ impl Copies {
         roots
     }
 
-    /// Compares the copies with the rows of their roots. Returns the identities of all identifiers.
-    ///
-    /// # Errors
-    /// The roots of the copies that are not right any more. Then no copy may be used, so that the answers to a list of
-    /// requests are all from one moment.
-    pub fn compare(self, rows: &[RootRow]) -> Result<Snapshot, Vec<ContactId>> {
+    /// Compares the copies with the rows of their roots.
+    pub fn compare(self, rows: &[RootRow]) -> ComparedCopies {
         let versions: HashMap<ContactId, Timestamp> =
             rows.iter().filter_map(|row| Some((row.id, row.version()?))).collect();
         let is_current = |copy: &Arc<Identity>| {
             copy.version_of_live_root().is_some_and(|(root, version)| versions.get(&root) == Some(&version))
         };
-        let changed = self.copies.iter().map(|(_, copy)| copy).filter(|copy| !is_current(copy));
-        let mut changed: Vec<ContactId> = changed.map(|copy| copy.root()).collect();
-        if changed.is_empty() {
-            return Ok(snapshot(self.copies));
-        }
+        let (current, changed): (Vec<_>, Vec<_>) = self.copies.into_iter().partition(|(_, copy)| is_current(copy));
+        let mut changed: Vec<ContactId> = changed.iter().map(|(_, copy)| copy.root()).collect();
         changed.sort_unstable();
         changed.dedup();
-        Err(changed)
+        ComparedCopies { current: snapshot(current), changed }
     }
+}
+
+/// What the rows of their roots say about copies.
+#[derive(Debug)]
+pub struct ComparedCopies {
+    /// The copies that are right, as the owners of their identifiers.
+    pub current: Snapshot,
+    /// The roots of the copies that are not right any more, each once, in order.
+    pub changed: Vec<ContactId>,
 }
 
 /// The row of an identifier, with what the contact that it names and the root of that contact say.
@@ -179,15 +181,15 @@ mod tests {
     #[test]
     fn copies_are_right_while_the_rows_of_their_roots_say_the_same() {
         assert_eq!(copies().roots(), [ContactId(1), ContactId(2)]);
-        let snapshot = copies().compare(&[row(2, 20), row(1, 10)]).unwrap();
-        assert_eq!(snapshot.identities().len(), 2);
+        let ComparedCopies { current, changed } = copies().compare(&[row(2, 20), row(1, 10)]);
+        assert_eq!((current.identities().len(), changed), (2, Vec::new()));
         for (value, root) in [("a@x", 1), ("b@x", 1), ("c@x", 2)] {
-            assert_eq!(snapshot.owner_of(&email(value)).unwrap().root(), ContactId(root));
+            assert_eq!(current.owner_of(&email(value)).unwrap().root(), ContactId(root));
         }
     }
 
     #[test]
-    fn a_copy_whose_root_is_changed_linked_deleted_or_gone_is_not_believed() {
+    fn a_copy_whose_root_is_changed_linked_deleted_or_gone_is_not_used_and_the_others_are() {
         let changed = [
             vec![row(1, 11)],
             vec![row(1, 9)],
@@ -197,12 +199,17 @@ mod tests {
         ];
         for mut rows in changed {
             rows.push(row(2, 20));
-            assert_eq!(copies().compare(&rows).unwrap_err(), [ContactId(1)], "{rows:?}");
+            let ComparedCopies { current, changed } = copies().compare(&rows);
+            assert_eq!(changed, [ContactId(1)], "{rows:?}");
+            assert!(!current.owns(&email("a@x")) && !current.owns(&email("b@x")), "{rows:?}");
+            assert_eq!(current.owner_of(&email("c@x")).unwrap().root(), ContactId(2), "{rows:?}");
         }
+        let all = copies().compare(&[]);
+        assert_eq!((all.current.identities().len(), all.changed), (0, vec![ContactId(1), ContactId(2)]));
     }
 
     #[test]
-    fn a_copy_without_a_live_root_is_never_believed() {
+    fn a_copy_without_a_live_root_is_never_used() {
         let (live, root) = (Link::SecondaryOf(ContactId(1)), Link::Primary);
         let secondary = Contact::new(ContactId(2), [email("a@x")], Timestamp(20), live);
         let deleted = Contact::new(ContactId(1), [email("a@x")], Timestamp(10), root);
@@ -210,7 +217,8 @@ mod tests {
         for one in [left.clone(), left.with_deleted(vec![deleted])] {
             let mut copies = Copies::default();
             copies.add(email("a@x"), Arc::new(one));
-            assert!(copies.compare(&[row(1, 10), row(2, 20)]).is_err());
+            let compared = copies.compare(&[row(1, 10), row(2, 20)]);
+            assert!(!compared.changed.is_empty() && !compared.current.owns(&email("a@x")));
         }
     }
 

@@ -59,7 +59,7 @@ impl Identity {
     }
 
     /// Returns all rows: the contacts and the deleted contacts.
-    pub(super) fn rows(&self) -> impl Iterator<Item = &Contact> {
+    pub fn rows(&self) -> impl Iterator<Item = &Contact> {
         self.contacts.iter().chain(&self.deleted)
     }
 

@@ -12,7 +12,7 @@
 //! | `observation` | the identifiers of one checkout event |
 //! | `contact`, `identity` | a row of table `Contact`, and all contacts of one customer |
 //! | `snapshot` | identities from one read, and who owns which identifier |
-//! | `copies` | which copies of identities in memory may be believed |
+//! | `copies` | which copies of identities in memory may be used |
 //! | `planner`, `draft`, `plan` | what observations do to identities, and the result |
 //! | `identity_state` | an identity as an answer shows it |
 //! | `model`, `properties` | tests: the planner against a brute-force model |
@@ -40,7 +40,7 @@ mod properties;
 
 pub use canonical::StoredForm;
 pub use contact::{Contact, ContactId, ContactRef, Link, Timestamp};
-pub use copies::{Copies, OwnerRow, Owners, RootRow};
+pub use copies::{ComparedCopies, Copies, OwnerRow, Owners, RootRow};
 pub use email::{Email, InvalidEmail};
 pub use identifier::{Identifier, IdentifierKind};
 pub use identity::Identity;

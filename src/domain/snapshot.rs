@@ -1,4 +1,4 @@
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::identifier::Identifier;
@@ -14,6 +14,8 @@ use super::observation::Observation;
 pub struct Snapshot {
     identities: Vec<Arc<Identity>>,
     owners: HashMap<Identifier, usize>,
+    /// The identifiers that several of the identities carry: the tables are damaged.
+    shared: HashSet<Identifier>,
 }
 
 impl Snapshot {
@@ -24,18 +26,20 @@ impl Snapshot {
 
     /// Returns a snapshot of shared identities.
     pub fn from_shared(identities: Vec<Arc<Identity>>) -> Self {
-        let mut owners = HashMap::new();
+        let (mut owners, mut shared) = (HashMap::new(), HashSet::new());
         for (index, identity) in identities.iter().enumerate() {
             for identifier in identity.contacts().iter().flat_map(|contact| contact.identifiers.iter()) {
-                owners.insert(identifier.clone(), index);
+                if owners.insert(identifier.clone(), index).is_some_and(|other| other != index) {
+                    shared.insert(identifier.clone());
+                }
             }
         }
-        Self { identities, owners }
+        Self { identities, owners, shared }
     }
 
     /// Returns a snapshot that knows the owners of these identifiers alone. Each is the index of an identity.
     pub(super) fn from_owners(identities: Vec<Arc<Identity>>, owners: HashMap<Identifier, usize>) -> Self {
-        Self { identities, owners }
+        Self { identities, owners, shared: HashSet::new() }
     }
 
     /// Returns the identity that owns all identifiers of the observation, if there is one. Such an observation brings
@@ -49,6 +53,11 @@ impl Snapshot {
     /// Returns the identity that owns the identifier.
     pub fn owner_of(&self, identifier: &Identifier) -> Option<&Arc<Identity>> {
         self.owners.get(identifier).map(|owner| &self.identities[*owner])
+    }
+
+    /// Returns the identity that owns the identifier, or `None` if several carry it: the tables are damaged.
+    pub fn sole_owner_of(&self, identifier: &Identifier) -> Option<&Arc<Identity>> {
+        self.owner_of(identifier).filter(|_| !self.shared.contains(identifier))
     }
 
     /// Returns whether an identity owns the identifier.
@@ -72,5 +81,27 @@ impl Snapshot {
 
     pub(super) fn owners(&self) -> &HashMap<Identifier, usize> {
         &self.owners
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{Contact, ContactId, IdentifierKind, Link, Timestamp};
+
+    #[test]
+    fn what_several_identities_carry_has_no_sole_owner() {
+        let email = |value: &str| Identifier::from_stored(IdentifierKind::Email, value);
+        let contact = |id: i64, values: [&str; 2]| {
+            let link = if id % 10 == 0 { Link::Primary } else { Link::SecondaryOf(ContactId(id / 10 * 10)) };
+            Contact::new(ContactId(id), values.map(email), Timestamp(id), link)
+        };
+        let one = Identity::new(vec![contact(10, ["a@x", "b@x"]), contact(11, ["a@x", "c@x"])]).unwrap();
+        let other = Identity::new(vec![contact(20, ["c@x", "d@x"])]).unwrap();
+        let snapshot = Snapshot::new(vec![one, other]);
+        let sole = |value: &str| snapshot.sole_owner_of(&email(value)).map(|owner| owner.root().0);
+        assert_eq!(["a@x", "b@x", "d@x"].map(sole), [Some(10), Some(10), Some(20)], "two contacts of one identity");
+        assert_eq!(["c@x", "nobody@x"].map(sole), [None, None]);
+        assert!(snapshot.owns(&email("c@x")));
     }
 }

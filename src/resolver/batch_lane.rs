@@ -15,7 +15,7 @@ use std::time::Instant;
 use tokio::sync::{Mutex, mpsc};
 
 use super::admission::Permit;
-use super::identity_reader::Matched;
+use super::identity_reader::{Matched, Moments};
 use super::job::{BatchId, Job, ReplyReceiver};
 use super::panic_guard::Worker;
 use super::read_lane::ReadLane;
@@ -75,7 +75,7 @@ impl<S: Store> BatchLane<S> {
                 group.push(job);
             }
             let may_answer = |job: &Job, matched: Matched<'_>| pending.may_answer(&job.observation, matched);
-            self.reader.read(group.jobs, may_answer).await;
+            self.reader.read(group.jobs, Moments::One, may_answer).await;
         }
     }
 }

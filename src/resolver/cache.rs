@@ -1,6 +1,6 @@
 //! The identities that were read or written last, in memory. Clones share it.
 //!
-//! Nothing in it is believed: a reader compares the version of a copy with the row of its root
+//! The service compares each copy before it uses it: its version with the row of its root
 //! ([`Copies`](crate::domain::Copies)). Three things bound what can be wrong with a copy all the same:
 //!
 //! - A copy has the [`Epoch`] in which its contacts were read or written, and is used in that epoch only. A new
@@ -66,6 +66,8 @@ enum Entry {
 pub(super) struct CachedIdentity {
     pub(super) identity: Arc<Identity>,
     pub(super) read: ReadAt,
+    /// Its bytes. The cache wants them several times, and under a lock.
+    bytes: u64,
 }
 
 /// Where and when the contacts of a copy were read.
@@ -126,7 +128,7 @@ impl IdentityCache {
         }
         let is_later = |kept: &CachedIdentity| (kept.identity.version(), kept.read.time) >= (version, read.time);
         if shared.peek(root).is_none_or(|kept| kept.read.epoch != read.epoch || !is_later(&kept)) {
-            let copy = CachedIdentity { identity: Arc::clone(identity), read };
+            let copy = CachedIdentity { identity: Arc::clone(identity), read, bytes: bytes_of(identity) };
             shared.entries.insert(Key::Root(root), Entry::Copy(copy));
         }
         for identifier in asked {
@@ -153,13 +155,17 @@ impl Shared {
 
     /// Empties the cache if this is a later epoch than that of the copies. Returns false if it is an earlier one.
     ///
-    /// A copy that another task is putting meanwhile can stay, with its own epoch, in which nobody looks for it.
+    /// It takes time to empty it, so it does not hold the lock meanwhile: other tasks would wait for it. A copy that
+    /// one of them puts meanwhile can get lost, or stay with an earlier epoch, in which nobody looks for it.
     fn enter(&self, epoch: Epoch) -> bool {
-        let mut present = self.epoch.lock().unwrap_or_else(PoisonError::into_inner);
-        if present.is_some_and(|present| present > epoch) {
-            return false;
-        }
-        if present.replace(epoch).is_some_and(|before| before < epoch) {
+        let before = {
+            let mut present = self.epoch.lock().unwrap_or_else(PoisonError::into_inner);
+            if present.is_some_and(|present| present > epoch) {
+                return false;
+            }
+            present.replace(epoch)
+        };
+        if before.is_some_and(|before| before < epoch) {
             self.entries.clear();
         }
         true
@@ -187,7 +193,7 @@ impl Weighter<Key, Entry> for ByBytes {
     fn weight(&self, _: &Key, entry: &Entry) -> u64 {
         match entry {
             Entry::Root(_) => ENTRY,
-            Entry::Copy(copy) => ENTRY + bytes_of(&copy.identity),
+            Entry::Copy(copy) => ENTRY + copy.bytes,
         }
     }
 }
@@ -305,6 +311,17 @@ mod tests {
             put(&cache, &Arc::new(one), now(FIRST));
             assert!(version(&cache, "a@x", FIRST).is_none());
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_bytes_of_a_copy_are_counted_once() {
+        let cache = cache(1 << 20);
+        let one = identity(1, 10, &["a@x", "b@x"]);
+        cache.put(&one, now(FIRST), [&email("a@x")]);
+        let shared = cache.0.as_ref().unwrap();
+        assert_eq!(shared.entries.weight(), ENTRY + ENTRY + bytes_of(&one), "the identifier, and the copy");
+        let counted = Entry::Copy(CachedIdentity { identity: one, read: now(FIRST), bytes: 7 });
+        assert_eq!(ByBytes.weight(&Key::Root(ContactId(1)), &counted), ENTRY + 7, "not counted again");
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,6 +1,7 @@
 //! Reads identities by their identifiers, with as few rows as it takes.
 //!
-//! 1. **Validate.** If all identifiers are in the cache, only the rows of the roots are read.
+//! 1. **Validate.** If all identifiers are in the cache, only the rows of the roots are read. A copy that was changed
+//!    meanwhile is read again; the others are used without it, unless all answers must be from one moment.
 //! 2. **Read at once.** Otherwise one statement reads all contacts of the identities.
 //! 3. **Read by version**, if one of the identities is known to be large. One statement reads who owns the identifiers:
 //!    roots, and their versions. A copy in the cache of the same version is that identity. A second statement reads the
@@ -12,7 +13,7 @@
 //!
 //! All that one call returns is the state at one moment after the call began: that of the one statement of step 1
 //! or 2, or of the first statement of step 3. (The contacts of its second one have the versions of the first, so they
-//! are as they were then.) So the answers to one list agree with each other.
+//! are as they were then.) So the answers to one list agree with each other if they come from one call.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -20,8 +21,8 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::cache::{IdentityCache, ReadAt};
-use crate::domain::{ContactId, Copies, Identifier, Identity, Observation, Owners, Snapshot};
-use crate::store::{Epoch, LookupResult, Store, StoreError};
+use crate::domain::{ComparedCopies, ContactId, Copies, Identifier, Identity, Observation, Owners, Snapshot};
+use crate::store::{Epoch, ExpectedSize, LookupResult, Store, StoreError};
 
 /// Reads from a store and its cache. Clones share both.
 #[derive(Clone)]
@@ -41,6 +42,16 @@ pub(super) struct ReadResult {
     begun: Instant,
     /// When the copies from the cache were read, by root.
     read_earlier: HashMap<ContactId, Instant>,
+    /// Whether it says nothing about an identifier without an owner: the copy of its owner was changed.
+    is_partial: bool,
+}
+
+/// From how many moments the answers to some requests may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Moments {
+    /// The requests have an order.
+    One,
+    Any,
 }
 
 /// The identity that would answer a job, if there is one.
@@ -48,12 +59,17 @@ pub(super) type Matched<'a> = Option<&'a Arc<Identity>>;
 
 impl ReadResult {
     fn new(snapshot: Snapshot, epoch: Option<Epoch>, begun: Instant) -> Self {
-        Self { snapshot, is_latest: true, epoch, begun, read_earlier: HashMap::new() }
+        Self { snapshot, is_latest: true, epoch, begun, read_earlier: HashMap::new(), is_partial: false }
     }
 
     /// Returns the result of a read of nothing.
     pub(super) fn empty() -> Self {
         Self::new(Snapshot::new(Vec::new()), None, Instant::now())
+    }
+
+    /// Returns whether it says who owns the identifiers of the observation, or that nobody does.
+    pub(super) fn covers(&self, observation: &Observation) -> bool {
+        !self.is_partial || observation.identifiers().iter().all(|identifier| self.snapshot.owns(identifier))
     }
 
     /// Returns the identity that answers the observation, if the answer needs no write and no further read.
@@ -77,11 +93,16 @@ impl<S: Store> IdentityReader<S> {
         identifiers.iter().all(|identifier| self.cache.find(identifier, epoch).is_some())
     }
 
-    /// Reads the rows of the roots alone. Returns `None` if that is not enough.
+    /// Reads the rows of the roots alone. Returns `None` if that is not enough. With [`Moments::Any`] it is enough if
+    /// some copies are right: see [`ReadResult::covers`].
     ///
     /// # Errors
     /// As every read.
-    pub(super) async fn validate(&self, identifiers: &[Identifier]) -> Result<Option<ReadResult>, StoreError> {
+    pub(super) async fn validate(
+        &self,
+        identifiers: &[Identifier],
+        moments: Moments,
+    ) -> Result<Option<ReadResult>, StoreError> {
         let Some(epoch) = self.epoch_of_copies() else { return Ok(None) };
         let begun = Instant::now();
         let (mut copies, mut read_earlier) = (Copies::default(), HashMap::new());
@@ -95,17 +116,18 @@ impl<S: Store> IdentityReader<S> {
         if self.store.epoch() != Some(epoch) {
             return Ok(None);
         }
-        match copies.compare(&rows) {
-            Ok(snapshot) => Ok(Some(ReadResult { read_earlier, ..ReadResult::new(snapshot, Some(epoch), begun) })),
-            Err(changed) => {
-                changed.into_iter().for_each(|root| self.cache.forget(root));
-                Ok(None)
-            }
+        let ComparedCopies { current, changed } = copies.compare(&rows);
+        changed.iter().for_each(|root| self.cache.forget(*root));
+        let is_partial = !changed.is_empty();
+        if is_partial && (moments == Moments::One || current.identities().is_empty()) {
+            return Ok(None);
         }
+        Ok(Some(ReadResult { read_earlier, is_partial, ..ReadResult::new(current, Some(epoch), begun) }))
     }
 
     /// Reads the identities that own these identifiers, and keeps copies of them. With `is_large`, one of them is known
-    /// to be large: then it is worth two statements not to read contacts that are in the cache.
+    /// to be large: then it is worth two statements not to read contacts that are in the cache. Without a cache, the
+    /// statement for large identities reads them.
     ///
     /// # Errors
     /// As every read.
@@ -115,7 +137,7 @@ impl<S: Store> IdentityReader<S> {
         {
             return Ok(read);
         }
-        self.read_at_once(identifiers).await
+        self.read_at_once(identifiers, if is_large { ExpectedSize::Large } else { ExpectedSize::Usual }).await
     }
 
     /// The epoch, if there is a cache and a store whose versions are proof.
@@ -154,21 +176,22 @@ impl<S: Store> IdentityReader<S> {
     }
 
     /// Step 2.
-    async fn read_at_once(&self, identifiers: &[Identifier]) -> Result<ReadResult, StoreError> {
+    async fn read_at_once(&self, identifiers: &[Identifier], size: ExpectedSize) -> Result<ReadResult, StoreError> {
         let (begun, epoch) = (Instant::now(), self.store.epoch());
-        let LookupResult { identities, is_latest } = self.store.find_identities(identifiers).await?;
+        let LookupResult { identities, is_latest } = self.store.find_identities(identifiers, size).await?;
         let epoch = epoch.filter(|epoch| self.store.epoch() == Some(*epoch));
         let read = ReadResult { is_latest, ..ReadResult::new(Snapshot::new(identities), epoch, begun) };
         self.keep(&read, identifiers);
         Ok(read)
     }
 
-    /// Keeps copies of what was read. Each of these identifiers leads to the copy that owns it.
+    /// Keeps copies of what was read. Each of these identifiers leads to the copy that owns it, unless several do: an
+    /// answer from one copy would hide the others.
     fn keep(&self, read: &ReadResult, identifiers: &[Identifier]) {
         let Some(epoch) = read.epoch.filter(|_| read.is_latest && self.cache.is_on()) else { return };
         let mut asked: BTreeMap<ContactId, (&Arc<Identity>, Vec<&Identifier>)> = BTreeMap::new();
         for identifier in identifiers {
-            if let Some(owner) = read.snapshot.owner_of(identifier) {
+            if let Some(owner) = read.snapshot.sole_owner_of(identifier) {
                 asked.entry(owner.root()).or_insert((owner, Vec::new())).1.push(identifier);
             }
         }

@@ -71,17 +71,21 @@ use identity_reader::IdentityReader;
 use job::{Job, ReplyReceiver};
 use large_identities::LargeIdentities;
 use panic_guard::catch_panic;
-use read_lane::ReadLane;
+use read_lane::{MAX_SECOND_LOOKUPS, ReadLane};
 use read_queue::ReadQueue;
 use recent_identifiers::RecentIdentifiers;
 use write_lane::{MAX_LOCK_WAITS, WriteLane};
 use write_queue::WriteQueue;
 
-/// Maximum look-ups at once for single requests, each on its own connection. A read waits behind a write only if the
-/// read is not enough for an answer ([`LookupResult`](crate::store::LookupResult)).
+/// Lanes for single requests. A read waits behind a write only if the read is not enough for an answer
+/// ([`LookupResult`](crate::store::LookupResult)).
+///
+/// Each look-up and each transaction has a connection of its own. At once there are at most 8 look-ups of lanes (one
+/// lane of each kind is for large identities), [`MAX_SECOND_LOOKUPS`], 2 transactions of write lanes, 2 that wait for a
+/// lock ([`MAX_LOCK_WAITS`]) and a ping: 15.
 const READ_LANES: usize = 4;
 
-/// Maximum look-ups at once for batches, beside the read lanes. So a single request does not wait for a long batch.
+/// Lanes for batches, beside the read lanes. So a single request does not wait for a long batch.
 const BATCH_LANES: usize = 2;
 
 /// Time between two pings of the database.
@@ -130,6 +134,7 @@ impl Resolver {
         let admission = Admission::new(&settings, work.clone());
         let large = LargeIdentities::default();
         let large_turn = Arc::default();
+        let second_lookups = Arc::new(Semaphore::new(MAX_SECOND_LOOKUPS));
         let start_lanes = |read_lanes: usize, batch_lanes: usize| {
             let (to_read, read_queue) = mpsc::unbounded_channel();
             let (to_batch, batch_queue) = mpsc::unbounded_channel();
@@ -143,6 +148,7 @@ impl Resolver {
                 admission: admission.clone(),
                 large: large.clone(),
                 large_turn: Arc::clone(&large_turn),
+                second_lookups: Arc::clone(&second_lookups),
                 kind,
                 work: work.clone(),
             };

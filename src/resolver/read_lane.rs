@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use tokio::sync::{Mutex, mpsc};
+use tokio::sync::{Mutex, Semaphore, mpsc};
 use tokio::time::{Instant, sleep};
 
 use super::admission::Admission;
 use super::backoff::{MAX_UNAVAILABLE_ATTEMPTS, jittered_pause};
 use super::database_health::DatabaseHealth;
 use super::error::IdentifyError;
-use super::identity_reader::{IdentityReader, Matched, ReadResult};
+use super::identity_reader::{IdentityReader, Matched, Moments, ReadResult};
 use super::job::{Job, queued, reply_error, sorted_identifiers};
 use super::large_identities::{LargeIdentities, LargeRoot, is_large};
 use super::panic_guard::{Worker, catch_panic};
@@ -22,7 +22,10 @@ use crate::store::{Store, StoreError};
 /// From so many known requests on, a statement for them alone is cheaper than to read them with the others.
 const WORTH_A_STATEMENT: usize = 4;
 
-/// One of the lanes that share a read queue. It runs one look-up at a time.
+/// Maximum look-ups beside the one of their lane, over all lanes. Each is on a connection of its own.
+pub(super) const MAX_SECOND_LOOKUPS: usize = 2;
+
+/// One of the lanes that share a read queue. It runs one look-up at a time, or two: what the cache knows, and the rest.
 pub(super) struct ReadLane<S> {
     pub(super) reader: IdentityReader<S>,
     pub(super) queue: Arc<Mutex<ReadQueue>>,
@@ -34,6 +37,15 @@ pub(super) struct ReadLane<S> {
     pub(super) large_turn: Arc<Mutex<()>>,
     pub(super) kind: LaneKind,
     pub(super) work: WorkMetrics,
+    /// Has [`MAX_SECOND_LOOKUPS`] permits.
+    pub(super) second_lookups: Arc<Semaphore>,
+}
+
+/// Jobs that share a look-up.
+struct LookupPart {
+    jobs: Vec<Job>,
+    /// Whether copies from the cache may answer. If not, one of them was changed a moment ago.
+    may_validate: bool,
 }
 
 /// Returns whether all jobs are known to be about the same large identity.
@@ -53,9 +65,17 @@ impl<S: Store> Worker for ReadLane<S> {
             let (known, mut others): (Vec<Job>, Vec<Job>) = lookup.group.jobs.into_iter().partition(is_known);
             if known.len() < WORTH_A_STATEMENT && !others.is_empty() {
                 others.extend(known);
-                self.read(others, |_, _| true).await;
+                self.read(others, Moments::Any, |_, _| true).await;
             } else {
-                tokio::join!(self.read(known, |_, _| true), self.read(others, |_, _| true));
+                let has_both = !known.is_empty() && !others.is_empty();
+                let permit = if has_both { self.second_lookups.try_acquire().ok() } else { None };
+                let [known, others] = [known, others].map(|jobs| self.read(jobs, Moments::Any, |_, _| true));
+                if permit.is_some() {
+                    tokio::join!(known, others);
+                } else {
+                    known.await;
+                    others.await;
+                }
             }
             drop(lookup.turn);
         }
@@ -70,22 +90,33 @@ impl<S: Store> ReadLane<S> {
     /// Looks up all identifiers of these jobs together, then answers each job or sends it to the write lanes.
     ///
     /// It answers a job if one identity owns all of its identifiers, the read has the latest state, and `may_answer`
-    /// agrees. All answers are from one moment ([`IdentityReader`]). The other jobs go to the write lanes in order.
+    /// agrees. The other jobs go to the write lanes in order. With [`Moments::One`] all answers are from one moment.
+    /// Otherwise a job whose copy in memory is right does not wait for one whose copy was changed.
     ///
     /// When the database rejects the statement, the group is halved until the faulty job is alone, so that it does not
     /// fail its neighbours. When the statement is too slow, each job is looked up alone: halves would each be as slow.
     /// Jobs about one large identity are slow together.
-    pub(super) async fn read(&self, jobs: Vec<Job>, mut may_answer: impl FnMut(&Job, Matched<'_>) -> bool) {
-        let mut groups = if jobs.is_empty() { Vec::new() } else { vec![jobs] };
+    pub(super) async fn read(
+        &self,
+        jobs: Vec<Job>,
+        moments: Moments,
+        mut may_answer: impl FnMut(&Job, Matched<'_>) -> bool,
+    ) {
+        let mut parts = if jobs.is_empty() { Vec::new() } else { vec![LookupPart { jobs, may_validate: true }] };
         let mut too_slow: Vec<(LargeRoot, StoreError)> = Vec::new();
-        while let Some(mut jobs) = groups.pop() {
+        while let Some(LookupPart { mut jobs, may_validate }) = parts.pop() {
+            let part = |jobs| LookupPart { jobs, may_validate };
             let is_about = |root| jobs.iter().all(|job| self.large.find(job.identifiers()) == Some(root));
             if let Some((_, error)) = too_slow.iter().find(|(root, _)| is_about(*root)) {
                 reply_error(jobs, error); // About an identity that was too slow a moment ago.
                 continue;
             }
-            match self.look_up(&mut jobs).await {
+            match self.look_up(&mut jobs, may_validate.then_some(moments)).await {
                 Ok(result) => {
+                    let changed: Vec<Job> = jobs.extract_if(.., |job| !result.covers(&job.observation)).collect();
+                    if !changed.is_empty() {
+                        parts.push(LookupPart { jobs: changed, may_validate: false });
+                    }
                     self.note_large(&jobs, &result.snapshot);
                     for job in jobs {
                         let matched = result.matched(&job.observation);
@@ -108,12 +139,12 @@ impl<S: Store> ReadLane<S> {
                 }
                 Err(StoreError::TooSlow(_) | StoreError::CutShort(_)) => {
                     self.work.count_retry(RetryCause::Split);
-                    groups.extend(jobs.into_iter().rev().map(|job| vec![job]))
+                    parts.extend(jobs.into_iter().rev().map(|job| part(vec![job])))
                 }
                 Err(_) if jobs.len() > 1 => {
                     self.work.count_retry(RetryCause::Split);
                     let second = jobs.split_off(jobs.len() / 2);
-                    groups.extend([second, jobs]);
+                    parts.extend([second, jobs].map(part));
                 }
                 Err(error) => {
                     tracing::error!(error.message = %error, "a read failed");
@@ -140,7 +171,8 @@ impl<S: Store> ReadLane<S> {
     }
 
     /// Drops the jobs without a waiting caller and looks the others up. Repeats the statement after a lost race.
-    async fn look_up(&self, jobs: &mut Vec<Job>) -> Result<ReadResult, StoreError> {
+    /// `moments` is for the copies in the cache, and `None` if they may not answer.
+    async fn look_up(&self, jobs: &mut Vec<Job>, moments: Option<Moments>) -> Result<ReadResult, StoreError> {
         let (mut lost_races, mut unavailable) = (0, 0);
         loop {
             jobs.retain(Job::is_wanted);
@@ -150,7 +182,7 @@ impl<S: Store> ReadLane<S> {
             let identifiers = sorted_identifiers(jobs, |_, _| true);
             let is_large = jobs.iter().any(|job| job.large.is_some());
             self.work.record_batch(self.kind, jobs.len());
-            match self.read_identities(&identifiers, is_large).await {
+            match self.read_identities(&identifiers, is_large, moments).await {
                 Ok(result) => {
                     self.database.record_reachable();
                     return Ok(result);
@@ -173,8 +205,15 @@ impl<S: Store> ReadLane<S> {
         }
     }
 
-    async fn read_identities(&self, identifiers: &[Identifier], is_large: bool) -> Result<ReadResult, StoreError> {
-        if let Some(result) = catch_panic(self.reader.validate(identifiers)).await? {
+    async fn read_identities(
+        &self,
+        identifiers: &[Identifier],
+        is_large: bool,
+        moments: Option<Moments>,
+    ) -> Result<ReadResult, StoreError> {
+        if let Some(moments) = moments
+            && let Some(result) = catch_panic(self.reader.validate(identifiers, moments)).await?
+        {
             return Ok(result);
         }
         let _turn = if is_large { Some(self.large_turn.lock().await) } else { None };

@@ -92,9 +92,7 @@ impl<S: Store> WriteLane<S> {
             asked.entry(identity.root()).or_insert((identity, Vec::new())).1.extend(job.identifiers());
         }
         for (identity, asked) in asked.into_values() {
-            // A merge is as old as the oldest of the identities that it joined.
-            let sources = identity.contacts().iter().filter_map(|contact| read_at.get(&contact.id).copied());
-            let time = sources.fold(committed.begun, Instant::min);
+            let time = oldest_source(identity, read_at).map_or(committed.begun, |read| read.min(committed.begun));
             self.cache.put(identity, ReadAt { epoch, time }, asked);
         }
     }
@@ -310,6 +308,12 @@ impl<S: Store> WriteLane<S> {
     }
 }
 
+/// Returns when the contacts of an identity were read that a transaction has made: it is as old as the oldest of the
+/// identities that it joined. The root of one of those can be deleted.
+fn oldest_source(identity: &Identity, read_at: &HashMap<ContactId, Instant>) -> Option<Instant> {
+    identity.rows().filter_map(|row| read_at.get(&row.id).copied()).min()
+}
+
 /// Returns when the identities that the jobs start from were read, by root: the earliest time of each.
 fn oldest_reads(jobs: &[Job]) -> HashMap<ContactId, Instant> {
     let mut oldest: HashMap<ContactId, Instant> = HashMap::new();
@@ -345,4 +349,31 @@ fn take_behind(mut keys_ahead: HashSet<Key>, jobs: &mut Vec<Job>) -> Vec<Job> {
         is_behind
     });
     taken.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::domain::{Contact, IdentifierKind, Link, Timestamp};
+
+    #[tokio::test(start_paused = true)]
+    async fn what_a_transaction_has_made_is_as_old_as_the_oldest_row_that_it_started_from() {
+        let contact = |id: i64, link| {
+            let email = Identifier::from_stored(IdentifierKind::Email, format!("{id}@x"));
+            Contact::new(ContactId(id), [email], Timestamp(id), link)
+        };
+        let live = vec![contact(2, Link::Primary), contact(3, Link::SecondaryOf(ContactId(2)))];
+        let deleted = contact(1, Link::SecondaryOf(ContactId(2)));
+        let identity = Identity::new(live).unwrap().with_deleted(vec![deleted]);
+        let now = Instant::now();
+        let before = |seconds| now - Duration::from_secs(seconds);
+        let mut read_at = HashMap::from([(ContactId(7), before(40))]);
+        assert_eq!(oldest_source(&identity, &read_at), None);
+        for (id, seconds) in [(2, 10), (3, 20), (1, 30)] {
+            read_at.insert(ContactId(id), before(seconds));
+            assert_eq!(oldest_source(&identity, &read_at), Some(before(seconds)), "{id}");
+        }
+    }
 }

@@ -17,8 +17,8 @@
 //! - Only the holder of the root's lock changes an identity. Each change writes the root row, with a later `updatedAt`.
 //!   So an identity with the same `updatedAt` is unchanged. Database engines that check write sets instead of locks see
 //!   the conflict too.
-//! - An operator who deletes a contact by SQL need not write the root row. A deleted root counts as changed. The
-//!   identifiers of a deleted secondary are only taken from it under its root's lock, and that is a change. A
+//! - An operator who deletes a contact by SQL need not write the root row. A deleted or linked root counts as changed.
+//!   The identifiers of a deleted secondary are only taken from it under its root's lock, and that is a change. A
 //!   transaction that starts from a copy of before such a deletion acts as if it came before it: the copy is no older
 //!   than the cache allows.
 //! - A version is compared only with a row on connections that were there when it was read
@@ -51,7 +51,7 @@ use super::job::Job;
 use crate::domain::{
     Answer, ContactId, Identifier, Identity, IdentityTooLarge, Observation, Snapshot, Timestamp, plan,
 };
-use crate::store::{Cause, Epoch, Store, StoreError, Transaction};
+use crate::store::{Cause, Epoch, ExpectedSize, Store, StoreError, Transaction};
 
 /// What a transaction starts from.
 pub(super) struct TransactionInput {
@@ -114,7 +114,9 @@ pub(super) async fn run_transaction<S: Store>(
     let mut transaction = store.begin().await?;
     // The connection of the transaction exists by now.
     let read_before = if store.epoch() == input.epoch { &input.read_before[..] } else { &[] };
-    let LockedIdentities { known, newest } = lock_and_read(&mut transaction, input, read_before).await?;
+    let is_any_large = jobs.iter().any(|job| job.large.is_some());
+    let size = if is_any_large { ExpectedSize::Large } else { ExpectedSize::Usual };
+    let LockedIdentities { known, newest } = lock_and_read(&mut transaction, input, read_before, size).await?;
     if input.is_after_duplicate {
         // Perhaps there was no race: an operator who deletes a contact by SQL leaves the rows of its identifiers.
         let free: Vec<_> = input.identifiers.iter().filter(|identifier| !known.owns(identifier)).cloned().collect();
@@ -158,6 +160,7 @@ async fn lock_and_read(
     transaction: &mut impl Transaction,
     input: &TransactionInput,
     read_before: &[Arc<Identity>],
+    size: ExpectedSize,
 ) -> Result<LockedIdentities, TransactionError> {
     let mut updated_at = BTreeMap::new();
     if !input.roots.is_empty() {
@@ -173,7 +176,7 @@ async fn lock_and_read(
     if missing.is_empty() {
         return Ok(with_newest(known, &updated_at));
     }
-    for identity in transaction.find_identities(&missing).await? {
+    for identity in transaction.find_identities(&missing, size).await? {
         identities.insert(identity.root(), Arc::new(identity));
     }
     let concerned = roots_to_lock(identities.values());

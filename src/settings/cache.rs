@@ -12,7 +12,7 @@ pub struct CacheSettings {
     #[arg(value_parser = value::integer::<usize, 0, 4_294_967_295>())]
     pub cache_size: usize,
 
-    /// The longest that an identity is kept in memory; 0s keeps none. Contacts that somebody deletes by SQL without a
+    /// The longest that a copy of an identity is used; 0s keeps none. Contacts that somebody deletes by SQL without a
     /// later updatedAt of their primary are seen within this time
     #[arg(long, env, value_name = "TIME", default_value = "60s", value_parser = value::duration())]
     pub cache_max_age: Duration,

@@ -12,7 +12,7 @@ use super::connector::MissingFile;
 use super::error::StoreError;
 use super::pool::{Lease, Pool};
 use super::sql::{Engine, sqlite};
-use super::traits::{Epoch, LookupResult, MAX_LOOKUP, Store, Transaction};
+use super::traits::{Epoch, ExpectedSize, LookupResult, MAX_LOOKUP, Store, Transaction};
 use super::{lock, lookup, versions, write};
 use crate::domain::{ContactId, Identifier, Identity, OwnerRow, Plan, RootRow, Timestamp};
 use crate::metrics::{DatabaseOperation, Metrics};
@@ -138,12 +138,16 @@ const WRITERS: usize = 2;
 impl Store for Database {
     type Transaction = DatabaseTransaction;
 
-    async fn find_identities(&self, identifiers: &[Identifier]) -> Result<LookupResult, StoreError> {
+    async fn find_identities(
+        &self,
+        identifiers: &[Identifier],
+        size: ExpectedSize,
+    ) -> Result<LookupResult, StoreError> {
         debug_assert!(identifiers.len() <= MAX_LOOKUP, "more than one statement is no consistent read");
         let _timer = self.pool.timer(DatabaseOperation::LookUp);
         let lease = self.pool.lease().await?;
         let identities =
-            lease.bounded(lookup::query_identities(lease.connection(), lease.engine(), identifiers)).await?;
+            lease.bounded(lookup::query_identities(lease.connection(), lease.engine(), identifiers, size)).await?;
         Ok(LookupResult { identities, is_latest: !lease.is_one_of_several() })
     }
 
@@ -220,9 +224,13 @@ impl Transaction for DatabaseTransaction {
         Ok(locked.updated_at)
     }
 
-    async fn find_identities(&mut self, identifiers: &[Identifier]) -> Result<Vec<Identity>, StoreError> {
+    async fn find_identities(
+        &mut self,
+        identifiers: &[Identifier],
+        size: ExpectedSize,
+    ) -> Result<Vec<Identity>, StoreError> {
         let _timer = self.lease.timer(DatabaseOperation::LookUpLocked);
-        self.lease.bounded(lookup::query_identities(&self.transaction, self.lease.engine(), identifiers)).await
+        self.lease.bounded(lookup::query_identities(&self.transaction, self.lease.engine(), identifiers, size)).await
     }
 
     async fn release_orphans(&mut self, identifiers: &[Identifier], at: Timestamp) -> Result<(), StoreError> {

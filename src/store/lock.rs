@@ -17,7 +17,7 @@ use crate::domain::{ContactId, Timestamp};
 
 /// What the locked rows say.
 pub(super) struct LockedRows {
-    /// `updatedAt` of each existing row, `None` if it is soft-deleted.
+    /// `updatedAt` of each existing row, `None` if it is soft-deleted or linked to another one.
     pub(super) updated_at: BTreeMap<ContactId, Option<Timestamp>>,
     /// The latest `updatedAt`, also of soft-deleted rows.
     pub(super) newest: Option<Timestamp>,
@@ -31,6 +31,7 @@ enum LockColumn {
     Id,
     UpdatedAt,
     DeletedAt,
+    LinkedId,
     Clock,
 }
 
@@ -47,8 +48,10 @@ pub(super) async fn lock(
             let updated_at = moment(row, LockColumn::UpdatedAt as usize)?;
             let updated_at = updated_at.ok_or_else(|| StoreError::Rejected(Cause::new("no updatedAt")))?;
             let deleted_at: Option<NaiveDateTime> = row.try_get_by_index(LockColumn::DeletedAt as usize)?;
+            let linked_to: Option<i64> = row.try_get_by_index(LockColumn::LinkedId as usize)?;
+            let is_live_root = deleted_at.is_none() && linked_to.is_none();
             locked.newest = locked.newest.max(Some(updated_at));
-            locked.updated_at.insert(id, deleted_at.is_none().then_some(updated_at));
+            locked.updated_at.insert(id, is_live_root.then_some(updated_at));
             locked.clock = Some(Clock::from_row(engine, row, LockColumn::Clock as usize)?);
         }
     }
@@ -77,7 +80,7 @@ pub(super) async fn locked_by_others(
 /// The statement of [`lock`].
 pub(super) fn lock_rows(engine: Engine, ids: &[i64]) -> SelectStatement {
     let mut select = Query::select();
-    select.columns([Column::Id, Column::UpdatedAt, Column::DeletedAt]);
+    select.columns([Column::Id, Column::UpdatedAt, Column::DeletedAt, Column::LinkedId]);
     for column in engine.clock_columns().unwrap_or_default() {
         select.expr(Expr::cust(*column));
     }

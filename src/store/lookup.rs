@@ -6,27 +6,32 @@ use tokio::task::yield_now;
 use super::error::StoreError;
 use super::rows::{LookupRow, from_columns, identities_from_rows, moment};
 use super::sql::{Engine, OwnerColumn, lookup_limit};
-use super::traits::MAX_LOOKUP;
+use super::traits::{ExpectedSize, MAX_LOOKUP};
 use crate::domain::{ContactId, Identifier, Identity};
 
-/// After so many rows of one result, other tasks get a turn: an identity can have any number of contacts.
+/// After so many rows of one result, other tasks run: an identity can have any number of contacts.
 const ROWS_AT_ONCE: usize = 256;
 
 /// Returns the identities that own any of these identifiers. A statement takes [`MAX_LOOKUP`] of them.
+///
+/// The statement for identities of the usual size has a limit of rows. Where its result is not complete, the statement
+/// for large ones reads the same identifiers again.
 pub(super) async fn query_identities(
     connection: &impl ConnectionTrait,
     engine: Engine,
     identifiers: &[Identifier],
+    size: ExpectedSize,
 ) -> Result<Vec<Identity>, StoreError> {
     let mut rows = Vec::new();
     for some in identifiers.chunks(MAX_LOOKUP) {
-        let found = connection.query_all_raw(engine.lookup(some)).await?;
-        if found.len() < lookup_limit(some.len()) {
-            add_rows(&mut rows, engine, &found, 2).await?;
-        } else {
-            drop(found);
-            add_rows(&mut rows, engine, &connection.query_all_raw(engine.lookup_large(some)).await?, 1).await?;
+        if size == ExpectedSize::Usual {
+            let found = connection.query_all_raw(engine.lookup(some)).await?;
+            if found.len() < lookup_limit(some.len()) {
+                add_rows(&mut rows, engine, &found, 2).await?;
+                continue;
+            }
         }
+        add_rows(&mut rows, engine, &connection.query_all_raw(engine.lookup_large(some)).await?, 1).await?;
     }
     Ok(identities_from_rows(rows))
 }

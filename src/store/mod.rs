@@ -50,4 +50,4 @@ pub use error::{Cause, Outage, StoreError};
 pub use migrate::{MigrateError, MigrationStatus};
 pub use repair_ops::Release;
 pub use schema::ForeignSchema;
-pub use traits::{Epoch, LookupResult, MAX_LOOKUP, Store, Transaction};
+pub use traits::{Epoch, ExpectedSize, LookupResult, MAX_LOOKUP, Store, Transaction};

@@ -25,16 +25,26 @@ pub struct LookupResult {
     pub is_latest: bool,
 }
 
-/// Which connections a store had, by number. It rises with every connection that the store makes, before the first
-/// statement of that connection.
+/// What the caller knows of the identities that it reads. It says which statement reads them, not what is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExpectedSize {
+    /// Nothing: nearly all identities have a few contacts.
+    Usual,
+    /// One of them is known to have hundreds.
+    Large,
+}
+
+/// Which connections a store had, by number. It rises with every connection that the store makes to a server, before
+/// the first statement of that connection. It is a counter of this process: epochs of two processes say nothing about
+/// each other. On SQLite it is constant: there is no other server.
 ///
 /// A new connection can lead to another server, or to one that was started again. It may lack the last commits that
 /// others showed. So what was read or written in one epoch proves nothing in a later one, and versions can come again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Epoch {
-    /// How often all connections were replaced.
+    /// Which set of connections: one with a higher number has replaced it. All stores of the process count together.
     pub generation: u64,
-    /// How many connections were made since.
+    /// How many connections of this set were made.
     pub connections: u64,
 }
 
@@ -49,6 +59,7 @@ pub trait Store: Clone + Send + Sync + 'static {
     fn find_identities(
         &self,
         identifiers: &[Identifier],
+        size: ExpectedSize,
     ) -> impl Future<Output = Result<LookupResult, StoreError>> + Send;
 
     /// Returns the present epoch, or `None` if what one server says now is no proof: it is one of several that take
@@ -104,7 +115,7 @@ pub trait Transaction: Send {
     fn must_write_what_it_locks(&self) -> bool;
 
     /// Locks these rows in id order until the transaction ends. Returns `updatedAt` for each existing row, `None` if
-    /// it is soft-deleted.
+    /// the row leads no identity (any more): it is soft-deleted, or linked to another one.
     fn lock_contacts(
         &mut self,
         contacts: &BTreeSet<ContactId>,
@@ -114,6 +125,7 @@ pub trait Transaction: Send {
     fn find_identities(
         &mut self,
         identifiers: &[Identifier],
+        size: ExpectedSize,
     ) -> impl Future<Output = Result<Vec<Identity>, StoreError>> + Send;
 
     /// Deletes the `Identifier` rows of these identifiers whose contact does not hold them (any more): mostly deleted

@@ -214,11 +214,13 @@ impl Verification {
             treatment.failure = Some(failure.clone());
             if failure.is_doubtful {
                 let left = subject.findings(&self.database, self.run.region).await;
-            // The operator must hear of a repair that is in doubt, also if the database is lost now.
-            treatment.left = left.map_err(|error| match &treatment.failure {
-                Some(failure) => anyhow::anyhow!("cannot read the tables: {error}; before that: {}", failure.reason),
-                None => read_error(error),
-            })?;
+                // The operator must hear of a repair that is in doubt, also if the database is lost now.
+                treatment.left = left.map_err(|error| match &treatment.failure {
+                    Some(failure) => {
+                        anyhow::anyhow!("cannot read the tables: {error}; before that: {}", failure.reason)
+                    }
+                    None => read_error(error),
+                })?;
             }
             return Ok(treatment);
         }

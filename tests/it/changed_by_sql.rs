@@ -15,6 +15,7 @@ pub fn register(suite: &mut Suite) {
         what_a_deleted_primary_shared_is_found,
         what_a_deleted_secondary_shared_is_found,
         a_deletion_with_a_later_version_is_seen_at_once,
+        a_deletion_is_seen_at_once_if_the_clock_is_behind,
         a_deletion_without_one_is_seen_within_the_age_of_the_cache,
         a_deleted_primary_is_seen_at_once,
         a_linked_primary_is_seen_at_once,
@@ -23,21 +24,32 @@ pub fn register(suite: &mut Suite) {
     register!(suite.on(&Backend::SERVERS): what_is_freed_gets_one_owner, what_is_freed_while_somebody_waits);
 }
 
+/// The statements of docs/operations.md that delete contact 7, whose primary is 3, as those for another contact.
+fn deletion(backend: Backend, id: i64, primary: i64) -> Vec<String> {
+    let name = match backend {
+        Backend::Mysql | Backend::Mariadb => "-- MySQL, MariaDB",
+        Backend::Postgres => "-- PostgreSQL",
+        Backend::Sqlite => "-- SQLite",
+    };
+    let document = include_str!("../../docs/operations.md");
+    let (_, section) = document.split_once("**To delete a contact by SQL**").unwrap();
+    let (_, behind) = section.split_once(&format!("{name}\n")).unwrap();
+    let text = behind.lines().take_while(|line| !line.is_empty() && *line != "```").collect::<Vec<_>>().join("\n");
+    let statements = text.split_terminator(';');
+    statements.map(|one| one.replace(" = 7", &format!(" = {id}")).replace(" = 3", &format!(" = {primary}"))).collect()
+}
+
 /// Deletes a contact as docs/operations.md says: with a later `updatedAt` of its primary.
 async fn delete(database: &TestDatabase, id: i64) {
     let tables = database.raw().await;
     let transaction = tables.begin().await.unwrap();
     let contact = query(&transaction, &format!(r#"SELECT "linkedId" FROM "Contact" WHERE "id" = {id}"#)).await;
     let primary = contact[0].try_get_by_index::<Option<i64>>(0).unwrap().unwrap_or(id);
-    let deletion = format!(r#"UPDATE "Contact" SET "deletedAt" = "createdAt" WHERE "id" = {id}"#);
-    assert_eq!(execute(&transaction, &deletion).await, 1);
-    let later = match database.backend {
-        Backend::Mysql | Backend::Mariadb => "GREATEST(UTC_TIMESTAMP(6), updatedAt + INTERVAL 1 MICROSECOND)",
-        Backend::Postgres => r#"GREATEST(now() AT TIME ZONE 'UTC', "updatedAt" + interval '1 microsecond')"#,
-        Backend::Sqlite => "strftime('%Y-%m-%d %H:%M:%f', 'now', '+0.001 seconds')",
-    };
-    let version = format!(r#"UPDATE "Contact" SET "updatedAt" = {later} WHERE "id" = {primary}"#);
-    assert_eq!(execute(&transaction, &version).await, 1);
+    let statements = deletion(database.backend, id, primary);
+    assert_eq!(statements.len(), 2, "{statements:?}");
+    for statement in statements {
+        assert_eq!(execute(&transaction, &statement).await, 1, "{statement}");
+    }
     transaction.commit().await.unwrap();
     tables.close().await.unwrap();
 }
@@ -221,6 +233,22 @@ async fn a_deletion_with_a_later_version_is_seen_at_once(database: TestDatabase)
     assert_eq!(freed.outcome, "created");
     let again = other.caller().identify(Api::Grpc, Some("b@x.de"), None).await.unwrap();
     assert_eq!((again.outcome, again.primary), ("matched", freed.primary));
+    one.stop().await;
+    other.stop().await;
+}
+
+/// The version that everybody knows is ahead of the clock: the deletion makes it later all the same.
+async fn a_deletion_is_seen_at_once_if_the_clock_is_behind(database: TestDatabase) {
+    let (one, other) = (Service::start(&database).await, Service::start(&database).await);
+    one.caller().identify(Api::Grpc, Some("a@x.de"), Some("1")).await.unwrap();
+    let ahead = r#"SET "updatedAt" = '2100-01-01 00:00:00.123987' WHERE "linkedId" IS NULL"#;
+    assert_eq!(update(&database, ahead).await, 1);
+    let second = known_to_both(&one, &other).await;
+    delete(&database, second).await;
+    for service in [&one, &other] {
+        let left = service.caller().identify(Api::Grpc, None, Some("1")).await.unwrap();
+        assert_eq!((left.outcome, &left.secondaries[..]), ("matched", &[][..]));
+    }
     one.stop().await;
     other.stop().await;
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use identity::domain::{ContactId, Identifier, IdentifierKind};
-use identity::store::{ConnectError, Database, DatabaseTransaction, Store, StoreError, Transaction};
+use identity::store::{ConnectError, Database, DatabaseTransaction, ExpectedSize, Store, StoreError, Transaction};
 use sea_orm::{ConnectionTrait, DbBackend, Statement};
 use tonic::Code;
 use tonic_health::pb::health_check_response::ServingStatus;
@@ -286,7 +286,7 @@ async fn a_primary_that_is_demoted(server: Server) {
     let known = Identifier::from_stored(IdentifierKind::Email, "known@x.de");
     for error in [
         lock.lock_contacts(&BTreeSet::from([ContactId(1)])).await.err(),
-        find.find_identities(&[known]).await.err(),
+        find.find_identities(&[known], ExpectedSize::Usual).await.err(),
         now.now().await.err(),
     ] {
         assert!(error.is_some_and(|error| error.is_unavailable()));

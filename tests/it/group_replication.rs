@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use identity::domain::{Identifier, IdentifierKind};
-use identity::store::Store;
+use identity::store::{ExpectedSize, Store};
 use sea_orm::{ConnectionTrait, DatabaseConnection};
 
 use crate::failover::connect;
@@ -82,20 +82,23 @@ async fn a_transaction_that_was_given_up() {
     // The one connection to another server, which does not get on for now and then.
     let database = connect(&cluster.url_of(&[1]), Duration::from_secs(1)).await.expect("it takes writes");
     let known = [Identifier::from_stored(IdentifierKind::Email, "known@x.de")];
-    assert_eq!(database.find_identities(&known).await.expect("an answer").identities.len(), 1);
+    assert_eq!(database.find_identities(&known, ExpectedSize::Usual).await.expect("an answer").identities.len(), 1);
 
     let held = hold(&cluster.url_of(&[1])).await;
     caller.identify(Api::Grpc, Some("another@x.de"), None).await.unwrap();
     assert!(database.begin().await.expect_err("it waits").is_unavailable());
     held.close().await.expect("close");
-    assert_eq!(database.find_identities(&known).await.expect("the connection is back").identities.len(), 1);
+    assert_eq!(
+        database.find_identities(&known, ExpectedSize::Usual).await.expect("the connection is back").identities.len(),
+        1
+    );
 
     let held = hold(&cluster.url_of(&[1])).await;
     caller.identify(Api::Grpc, Some("known@x.de"), Some("+4930123456")).await.unwrap();
-    let too_early = database.find_identities(&known).await;
+    let too_early = database.find_identities(&known, ExpectedSize::Usual).await;
     assert!(too_early.is_err_and(|error| error.is_unavailable()), "an answer out of date");
     held.close().await.expect("close");
-    let found = database.find_identities(&known).await.expect("an answer");
+    let found = database.find_identities(&known, ExpectedSize::Usual).await.expect("an answer");
     assert_eq!(found.identities[0].values(IdentifierKind::Phone), ["+4930123456"]);
     service.stop().await;
 }

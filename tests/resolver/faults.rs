@@ -67,6 +67,46 @@ async fn a_read_that_fails_or_panics_fails_one_request() {
     }
 }
 
+/// Asks for forty known customers at once. Returns their errors.
+async fn ask_for_known(resolver: &Resolver) -> Vec<Option<IdentifyError>> {
+    let ask = |n: usize| resolver.identify(observation(&[&format!("known{n}@x")]), deadline());
+    join_all((0..40).map(ask)).await.into_iter().map(Result::err).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_look_at_roots_that_fails_or_panics_fails_one_request() {
+    let faults = [
+        (Fault::Panic, IdentifyError::Internal),
+        (Fault::Rejected, IdentifyError::Internal),
+        (Fault::TooSlow, IdentifyError::DeadlineExceeded),
+    ];
+    for (fault, error) in faults {
+        let is_poisoned = |identifier: &Identifier| identifier.value() == "known8@x";
+        let store = FaultyStore::new(move |step, identifiers, _| {
+            (step == Step::Roots && identifiers.iter().any(is_poisoned)).then_some(fault)
+        });
+        let store = store.with_epoch();
+        let resolver = start(&store);
+        assert!(ask_for_known(&resolver).await.iter().all(Option::is_none));
+        let reads = store.count(Step::Read);
+        let errors = ask_for_known(&resolver).await;
+        let expected: Vec<_> = (0..40).map(|n| (n == 8).then_some(error)).collect();
+        assert_eq!(errors, expected, "{fault:?}");
+        assert_eq!(store.count(Step::Read), reads, "the others are in memory");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_look_at_roots_that_loses_a_race_is_repeated() {
+    let fault = |step, before| (step == Step::Roots && before < 3).then_some(Fault::LostRace);
+    let store = FaultyStore::new(move |step, _: &[Identifier], before| fault(step, before)).with_epoch();
+    let resolver = start(&store);
+    for _ in 0..2 {
+        assert!(ask_for_known(&resolver).await.iter().all(Option::is_none));
+    }
+    assert!(store.count(Step::Roots) > 3, "{}", store.count(Step::Roots));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_transaction_that_fails_or_panics_fails_one_request() {
     for fault in [Fault::Panic, Fault::Rejected] {

@@ -1,12 +1,12 @@
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use identity::domain::{
     Contact, ContactId, Identifier, IdentifierKind, Identity, Link, Observation, OwnerRow, Plan, RootRow, Timestamp,
 };
-use identity::store::{Cause, Epoch, LookupResult, Store, StoreError, Transaction};
+use identity::store::{Cause, Epoch, ExpectedSize, LookupResult, Store, StoreError, Transaction};
 use tokio::time::sleep;
 
 /// How long every statement takes, unless it is about a large identity.
@@ -24,6 +24,8 @@ pub(crate) enum Step {
     Ping,
     /// Outside a transaction.
     Read,
+    /// A look at the rows of roots, to compare copies.
+    Roots,
     /// In a transaction.
     Find,
     Apply,
@@ -49,7 +51,7 @@ type Faults = dyn Fn(Step, &[Identifier], usize) -> Option<Fault> + Send + Sync;
 #[derive(Clone)]
 pub(crate) struct FaultyStore {
     faults: Arc<Faults>,
-    counts: Arc<[AtomicUsize; 4]>,
+    counts: Arc<[AtomicUsize; 5]>,
     last_id: Arc<AtomicI64>,
     /// Whether each read in a transaction finds another identity.
     is_restless: bool,
@@ -62,6 +64,9 @@ pub(crate) struct FaultyStore {
     /// How many statements were about a large identity and about others.
     mixed: Arc<AtomicUsize>,
     writers: usize,
+    /// Without one, versions are no proof: every read is one statement with all contacts.
+    epoch: Option<Epoch>,
+    sizes: Arc<Mutex<Vec<(Step, ExpectedSize)>>>,
 }
 
 /// Added to the id of a contact, it gives the id of the deleted contact that it is linked to.
@@ -80,6 +85,8 @@ impl FaultyStore {
             large_latency: LATENCY,
             mixed: Arc::default(),
             writers: 1,
+            epoch: None,
+            sizes: Arc::default(),
         }
     }
 
@@ -98,9 +105,19 @@ impl FaultyStore {
         Self { writers, ..self }
     }
 
+    /// Returns the same store, with versions that prove what copies are right.
+    pub(crate) fn with_epoch(self) -> Self {
+        Self { epoch: Some(Epoch { generation: 1, connections: 1 }), ..self }
+    }
+
     /// Returns how many statements were about a large identity and about others.
     pub(crate) fn mixed(&self) -> usize {
         self.mixed.load(Ordering::Relaxed)
+    }
+
+    /// Returns which size each read expected.
+    pub(crate) fn sizes(&self) -> Vec<(Step, ExpectedSize)> {
+        self.sizes.lock().unwrap().clone()
     }
 
     pub(crate) fn restless() -> Self {
@@ -158,26 +175,40 @@ impl FaultyStore {
 impl Store for FaultyStore {
     type Transaction = FaultyTransaction;
 
-    async fn find_identities(&self, identifiers: &[Identifier]) -> Result<LookupResult, StoreError> {
+    async fn find_identities(
+        &self,
+        identifiers: &[Identifier],
+        size: ExpectedSize,
+    ) -> Result<LookupResult, StoreError> {
+        self.sizes.lock().unwrap().push((Step::Read, size));
         self.step(Step::Read, identifiers).await?;
         Ok(LookupResult { identities: self.known(identifiers, 0), is_latest: true })
     }
 
-    /// Versions are no proof here: every read is one statement with all contacts.
     fn epoch(&self) -> Option<Epoch> {
-        None
+        self.epoch
     }
 
-    async fn root_rows(&self, _roots: &[ContactId]) -> Result<Vec<RootRow>, StoreError> {
-        unreachable!("there is no epoch")
+    async fn root_rows(&self, roots: &[ContactId]) -> Result<Vec<RootRow>, StoreError> {
+        let identifiers: Vec<Identifier> = roots.iter().map(|root| identifier_of(*root)).collect();
+        self.step(Step::Roots, &identifiers).await?;
+        Ok(roots.iter().map(|root| root_row(*root)).collect())
     }
 
-    async fn owner_rows(&self, _identifiers: &[Identifier]) -> Result<Vec<OwnerRow>, StoreError> {
-        unreachable!("there is no epoch")
+    async fn owner_rows(&self, identifiers: &[Identifier]) -> Result<Vec<OwnerRow>, StoreError> {
+        self.step(Step::Read, identifiers).await?;
+        let row = |identifier: &Identifier| {
+            let identities = self.known(std::slice::from_ref(identifier), 0);
+            let root = Some(root_row(identities.first()?.root()));
+            Some(OwnerRow { identifier: identifier.clone(), is_deleted: false, root })
+        };
+        Ok(identifiers.iter().filter_map(row).collect())
     }
 
-    async fn identities_of(&self, _roots: &[ContactId]) -> Result<Vec<Identity>, StoreError> {
-        unreachable!("there is no epoch")
+    async fn identities_of(&self, roots: &[ContactId]) -> Result<Vec<Identity>, StoreError> {
+        let identifiers: Vec<Identifier> = roots.iter().map(|root| identifier_of(*root)).collect();
+        self.step(Step::Read, &identifiers).await?;
+        Ok(self.known(&identifiers, 0))
     }
 
     async fn begin(&self) -> Result<FaultyTransaction, StoreError> {
@@ -222,7 +253,12 @@ impl Transaction for FaultyTransaction {
         Ok(contacts.iter().map(|id| (*id, written(id))).collect())
     }
 
-    async fn find_identities(&mut self, identifiers: &[Identifier]) -> Result<Vec<Identity>, StoreError> {
+    async fn find_identities(
+        &mut self,
+        identifiers: &[Identifier],
+        size: ExpectedSize,
+    ) -> Result<Vec<Identity>, StoreError> {
+        self.0.sizes.lock().unwrap().push((Step::Find, size));
         self.0.step(Step::Find, identifiers).await?;
         let offset = if self.0.is_restless { i64::try_from(self.0.count(Step::Find)).unwrap() } else { 0 };
         Ok(self.0.known(identifiers, offset))
@@ -246,6 +282,20 @@ impl Transaction for FaultyTransaction {
     async fn commit(self) -> Result<(), StoreError> {
         Ok(())
     }
+}
+
+/// The identifier that leads to this root.
+fn identifier_of(root: ContactId) -> Identifier {
+    let value = match root.0 - FIRST_LARGE {
+        large @ 0.. => format!("large{large}@x"),
+        _ => format!("known{}@x", root.0),
+    };
+    Identifier::from_stored(IdentifierKind::Email, value)
+}
+
+/// The version of a root is its id.
+fn root_row(root: ContactId) -> RootRow {
+    RootRow { id: root, updated_at: Timestamp(root.0), is_deleted: false, linked_to: None }
 }
 
 /// The large identity that owns an identifier.

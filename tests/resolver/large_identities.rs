@@ -3,7 +3,7 @@ use std::time::Duration;
 use futures::future::join_all;
 use identity::domain::{Identifier, IdentifierKind, Observation, Outcome};
 use identity::resolver::{Identify, IdentifyError, Resolver};
-use identity::store::MAX_LOOKUP;
+use identity::store::{ExpectedSize, MAX_LOOKUP};
 use tokio::time::{Instant, sleep};
 
 use crate::faults::{cache_settings, deadline, queue_settings};
@@ -256,4 +256,17 @@ async fn callers_of_a_large_identity_still_share_a_statement_after_one_took_too_
     };
     let (first, second) = (identify().await, identify().await);
     assert!(first <= 2 && second <= 2, "{first}, then {second}");
+}
+
+/// A transaction reads again what another one has changed.
+#[tokio::test(start_paused = true)]
+async fn what_is_known_to_be_large_is_read_as_such() {
+    let store = FaultyStore::restless();
+    let resolver = start(&store);
+    for emails in [&["large1@x", "new@x"], &["large1@x", "newer@x"]] {
+        let answer = resolver.identify(observation(emails), deadline()).await.unwrap();
+        assert_eq!(answer.outcome, Outcome::Linked);
+    }
+    let [usual, large] = [ExpectedSize::Usual, ExpectedSize::Large];
+    assert_eq!(store.sizes(), [(Step::Read, usual), (Step::Find, large), (Step::Read, large), (Step::Find, large)]);
 }

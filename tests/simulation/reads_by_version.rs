@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures::future::join_all;
 use identity::domain::{Answer, Identifier, IdentifierKind, Observation, Outcome};
 use identity::resolver::{Identify, Resolver};
 use identity::settings::{CacheSettings, QueueSettings};
@@ -39,11 +40,19 @@ impl Fleet {
     /// What a request is answered, and the statements that it cost.
     async fn ask(&self, replica: usize, values: &[&str]) -> (Answer, Vec<String>) {
         self.database.lock().restart_trace();
-        let observation = observation(values);
+        let answer = self.answer(replica, values).await;
+        (answer, self.statements())
+    }
+
+    async fn answer(&self, replica: usize, values: &[&str]) -> Answer {
         let deadline = (Instant::now() + Duration::from_secs(10)).into_std();
-        let answer = self.replicas[replica].identify(observation, deadline).await.unwrap();
+        self.replicas[replica].identify(observation(values), deadline).await.unwrap()
+    }
+
+    /// The statements since the last time.
+    fn statements(&self) -> Vec<String> {
         let trace = self.database.lock().restart_trace();
-        (answer, trace.iter().filter_map(|line| statement(line)).collect())
+        trace.iter().filter_map(|line| statement(line)).collect()
     }
 
     /// The statements of a request that is answered MATCHED, with so many contacts.
@@ -104,6 +113,17 @@ async fn contacts_of_a_large_identity_are_not_read_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn without_a_cache_a_large_identity_is_read_as_one() {
+    const CONTACTS: usize = 500;
+    let fleet = Fleet::start(calm(false), 0);
+    for number in 0..CONTACTS {
+        fleet.ask(0, &["11", &(2 * number).to_string()]).await;
+    }
+    assert_eq!(fleet.known(1, &["0"], CONTACTS).await, ["read"]);
+    assert_eq!(fleet.known(1, &["2"], CONTACTS).await, ["large read"], "known to be large by now");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_change_by_another_replica_is_seen_at_once() {
     let fleet = Fleet::start(calm(false), 1 << 20);
     fleet.ask(0, &["10", "11"]).await;
@@ -120,6 +140,47 @@ async fn a_change_by_another_replica_is_seen_at_once() {
     let (linked, statements) = fleet.ask(1, &["10", "99"]).await;
     assert_eq!((linked.outcome, linked.identity.contact_count()), (Outcome::Linked, 4));
     assert!(!statements.contains(&"find".to_owned()) && !statements.contains(&"contacts".to_owned()), "{statements:?}");
+}
+
+/// Two requests share a look-up, and the copy of one of them was changed.
+#[tokio::test(start_paused = true)]
+async fn a_changed_copy_delays_no_other_request() {
+    let fleet = Fleet::start(calm(false), 1 << 20);
+    fleet.ask(0, &["10", "11"]).await;
+    fleet.ask(0, &["20", "21"]).await;
+    assert_eq!(fleet.known(1, &["10"], 1).await, ["read"]);
+    assert_eq!(fleet.known(1, &["20"], 1).await, ["read"]);
+    fleet.ask(0, &["11", "12"]).await;
+    fleet.database.lock().restart_trace();
+    let asked = async |values| {
+        let answer = fleet.answer(1, values).await;
+        (answer.identity.contact_count(), fleet.statements())
+    };
+    let (changed, other) = tokio::join!(asked(&["10"]), asked(&["20"]));
+    assert_eq!(other, (1, vec!["root rows".to_owned()]));
+    assert_eq!(changed, (2, vec!["read".to_owned()]), "after the other had its answer");
+}
+
+/// Each statement that is under way has a connection of its own.
+#[tokio::test(start_paused = true)]
+async fn all_lanes_together_have_few_statements_under_way() {
+    const READ_LANES: usize = 4;
+    const SECOND_LOOKUPS: usize = 2;
+    let fleet = Fleet::start(calm(false), 1 << 22);
+    let values: Vec<String> = (0..1_000).map(|number| number.to_string()).collect();
+    let all = |replica: usize, every: usize| {
+        let fleet = &fleet;
+        join_all(values.iter().step_by(every).map(move |value| async move { fleet.answer(replica, &[value]).await }))
+    };
+    all(0, 1).await;
+    all(1, 2).await; // Every second is in the memory of the other replica.
+    fleet.database.lock().take_most_under_way();
+    fleet.database.lock().restart_trace();
+    assert!(all(1, 1).await.iter().all(|answer| answer.outcome == Outcome::Matched));
+    let statements = fleet.statements();
+    let count = |name: &str| statements.iter().filter(|one| *one == name).count();
+    assert!(count("root rows") >= READ_LANES && count("read") >= READ_LANES, "{statements:?}");
+    assert_eq!(fleet.database.lock().take_most_under_way(), READ_LANES + SECOND_LOOKUPS);
 }
 
 #[tokio::test(start_paused = true)]

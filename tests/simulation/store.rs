@@ -5,7 +5,7 @@ use std::time::Duration;
 use identity::domain::{
     Contact, ContactId, ContactRef, Identifier, Identity, Link, OwnerRow, Plan, RootRow, Timestamp,
 };
-use identity::store::{Cause, Epoch, LookupResult, MAX_LOOKUP, Store, StoreError, Transaction};
+use identity::store::{Cause, Epoch, ExpectedSize, LookupResult, MAX_LOOKUP, Store, StoreError, Transaction};
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout_at};
@@ -64,6 +64,7 @@ impl SimulatedStore {
         transaction: Option<TransactionId>,
         work: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
+        let _under_way = UnderWay::new(&self.database, name);
         self.travel().await;
         let arrived = self.database.lock().arrive(name, transaction);
         let result = match arrived {
@@ -141,10 +142,30 @@ impl SimulatedStore {
     }
 }
 
+/// A statement, until it is dropped.
+struct UnderWay<'a>(&'a Database, &'a str);
+
+impl<'a> UnderWay<'a> {
+    fn new(database: &'a Database, name: &'a str) -> Self {
+        database.lock().begin_statement(name);
+        Self(database, name)
+    }
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.0.lock().end_statement(self.1);
+    }
+}
+
 impl Store for SimulatedStore {
     type Transaction = SimulatedTransaction;
 
-    async fn find_identities(&self, identifiers: &[Identifier]) -> Result<LookupResult, StoreError> {
+    async fn find_identities(
+        &self,
+        identifiers: &[Identifier],
+        size: ExpectedSize,
+    ) -> Result<LookupResult, StoreError> {
         assert!(identifiers.len() <= MAX_LOOKUP, "more than one statement is no consistent read");
         let read = async {
             self.catch_up().await;
@@ -152,7 +173,8 @@ impl Store for SimulatedStore {
             let identities = database.read(self.replica, identifiers).map(identities)?;
             Ok(LookupResult { identities, is_latest: database.reads_the_latest() })
         };
-        self.statement("read", None, read).await
+        let name = if size == ExpectedSize::Large { "large read" } else { "read" };
+        self.statement(name, None, read).await
     }
 
     fn epoch(&self) -> Option<Epoch> {
@@ -343,10 +365,14 @@ impl Transaction for SimulatedTransaction {
         self.statement("lock", locked).await
     }
 
-    async fn find_identities(&mut self, identifiers: &[Identifier]) -> Result<Vec<Identity>, StoreError> {
-        let size = self.store.database.lock().conditions().read_size;
+    async fn find_identities(
+        &mut self,
+        identifiers: &[Identifier],
+        _size: ExpectedSize,
+    ) -> Result<Vec<Identity>, StoreError> {
+        let read_size = self.store.database.lock().conditions().read_size;
         let mut rows = Vec::new();
-        for some in identifiers.chunks(size) {
+        for some in identifiers.chunks(read_size) {
             let read = async { self.store.database.lock().read_in(self.id, some) };
             rows.extend(self.statement("find", read).await?);
         }

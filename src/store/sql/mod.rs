@@ -60,9 +60,10 @@ fn lookup_columns(contact: &str) -> String {
         .join(", ")
 }
 
-/// The most rows that [`Engine::lookup`] returns, for so many identifiers. Most customers have fewer contacts.
+/// The most rows that [`Engine::lookup`] returns, for so many identifiers: 16 times the next power of two, at least 64.
+/// (So there are few texts of the statement.) Most customers have fewer contacts.
 pub(super) fn lookup_limit(identifiers: usize) -> usize {
-    const ROWS: usize = 16; // For each identifier.
+    const ROWS: usize = 16;
     ROWS * identifiers.next_power_of_two().max(4)
 }
 

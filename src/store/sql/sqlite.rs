@@ -29,8 +29,8 @@ pub(super) fn contact_join(name: &str, column: &str, value: &str, index: Option<
     format!(r#"LEFT JOIN "Contact" {name}{index} ON {name}."{column}" = {value}"#)
 }
 
-/// The contacts `c` of these ids. With a list instead, SQLite would rather read the whole of a table that was short
-/// when it was analyzed.
+/// The contacts `c` of these ids. With a list instead, SQLite would rather read all of a table that was short when it
+/// was analyzed.
 pub(super) fn contacts_by_id(ids: &[i64]) -> KeyLookup {
     let (params, rows) = rows(ids);
     let from = format!(r#"(VALUES {rows}) k CROSS JOIN "Contact" c ON c."id" = k.column1"#);

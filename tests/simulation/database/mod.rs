@@ -58,6 +58,9 @@ pub(crate) struct State {
     /// Whether a commit has had locks on what it did not write, where that can stop a server without end.
     keeps_locks: bool,
     trace: Option<Vec<String>>,
+    /// How many statements are under way, pings aside, and the most that ever were.
+    under_way: usize,
+    most_under_way: usize,
 }
 
 /// A transaction under way.
@@ -93,6 +96,8 @@ impl Database {
             faults: 0,
             keeps_locks: false,
             trace: is_traced.then(Vec::new),
+            under_way: 0,
+            most_under_way: 0,
         })))
     }
 
@@ -178,6 +183,22 @@ impl State {
             left.next().map(ContactId).unwrap()
         });
         ids.collect()
+    }
+
+    /// A statement is sent, unless it is a ping.
+    pub(crate) fn begin_statement(&mut self, name: &str) {
+        self.under_way += usize::from(name != PING);
+        self.most_under_way = self.most_under_way.max(self.under_way);
+    }
+
+    /// The statement is over: it has its answer, or nobody waits for that.
+    pub(crate) fn end_statement(&mut self, name: &str) {
+        self.under_way -= usize::from(name != PING);
+    }
+
+    /// The most statements that were under way at once, since the last time.
+    pub(crate) fn take_most_under_way(&mut self) -> usize {
+        std::mem::replace(&mut self.most_under_way, self.under_way)
     }
 
     pub(crate) fn note(&mut self, line: impl FnOnce() -> String) {
@@ -275,7 +296,7 @@ impl State {
         Ok(self.torn(rows))
     }
 
-    /// When these rows were last written, if they exist.
+    /// When these rows were last written, if they exist. `None` for a row that is linked to another one.
     pub(crate) fn written_in(
         &mut self,
         transaction: TransactionId,
@@ -284,7 +305,8 @@ impl State {
         let open = self.of(transaction)?;
         let (replica, before) = (open.replica, open.before.clone());
         let tables = before.as_ref().unwrap_or_else(|| self.seen_by(replica));
-        Ok(contacts.iter().filter_map(|id| Some((*id, Some(tables.contacts.get(id)?.updated_at)))).collect())
+        let version = |row: &Contact| (row.link == Link::Primary).then_some(row.updated_at);
+        Ok(contacts.iter().filter_map(|id| Some((*id, version(tables.contacts.get(id)?)))).collect())
     }
 
     /// The committed rows that are linked to this one. (The lock of the root keeps others from adding any.)
