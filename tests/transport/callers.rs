@@ -256,6 +256,9 @@ async fn a_file_that_is_wrong_changes_nothing_and_is_counted() {
     let mut client = guarded.server.client().await;
     identify(&mut client, Some(known.expose())).await.unwrap();
     guarded.files.write(FILE, "");
+    until(|| callers.counts().failed() == 4).await;
+    identify(&mut client, Some(known.expose())).await.unwrap();
+    guarded.files.write(FILE, &entry("other", &token(), MAY_IDENTIFY));
     until(|| callers.counts().succeeded() == 1).await;
     assert_eq!(identify(&mut client, Some(known.expose())).await.unwrap_err().code(), Code::Unauthenticated);
 }
