@@ -2,6 +2,9 @@
 //!
 //! The content of the files is compared every few seconds. Notifications of the kernel would miss a change: Kubernetes
 //! replaces mounted secrets by swapping a symbolic link of a parent folder.
+//!
+//! A change is taken over when two comparisons in a row see the same content. A file that is being written in place can
+//! be valid in between: a part of the entries, a part of a chain.
 
 use std::fmt;
 use std::fs::File;
@@ -77,14 +80,21 @@ impl ReloadCounts {
 pub struct Reloaded<S: FileSource> {
     source: S,
     current: RwLock<Arc<S::Value>>,
-    /// The digest of the contents that were tried last.
-    tried: Mutex<ContentDigest>,
+    polled: Mutex<Polled>,
     counts: ReloadCounts,
     metrics: OnceLock<Metrics>,
 }
 
 /// A digest instead of the contents: one of the files can be a private key.
 type ContentDigest = [u8; SHA256_OUTPUT_LEN];
+
+/// What is known of the contents.
+struct Polled {
+    /// Those that were tried last.
+    tried: ContentDigest,
+    /// Those that the last comparison saw.
+    seen: ContentDigest,
+}
 
 impl<S: FileSource> Reloaded<S> {
     /// Makes the value for the first time.
@@ -93,12 +103,12 @@ impl<S: FileSource> Reloaded<S> {
     /// [`LoadError`] names the file, and never has a part of its content.
     pub fn load(source: S) -> Result<Self, LoadError> {
         let contents = read_all(&source.paths());
-        let tried = Mutex::new(digest(&contents));
+        let tried = digest(&contents);
         let value = contents.and_then(|contents| source.build(&contents, None)).map_err(LoadError)?;
         Ok(Self {
             source,
             current: RwLock::new(Arc::new(value)),
-            tried,
+            polled: Mutex::new(Polled { tried, seen: tried }),
             counts: ReloadCounts::default(),
             metrics: OnceLock::new(),
         })
@@ -135,16 +145,17 @@ impl<S: FileSource> Reloaded<S> {
         }
     }
 
-    /// Makes the value again if the files have changed. If it cannot be made, the value in force stays.
+    /// Makes the value again if the files have changed, and have not changed since the last call. If it cannot be made,
+    /// the value in force stays.
     pub fn reload_if_changed(&self) {
         let contents = read_all(&self.source.paths());
         let digest_now = digest(&contents);
-        let mut tried = self.tried.lock().unwrap_or_else(PoisonError::into_inner);
-        // Files that change right now are read the next time, so that all of them are of one time.
-        if digest_now == *tried || digest(&read_all(&self.source.paths())) != digest_now {
+        let mut polled = self.polled.lock().unwrap_or_else(PoisonError::into_inner);
+        let seen_before = std::mem::replace(&mut polled.seen, digest_now);
+        if digest_now == polled.tried || digest_now != seen_before {
             return;
         }
-        *tried = digest_now;
+        polled.tried = digest_now;
         match contents.and_then(|contents| self.source.build(&contents, Some(&self.current()))) {
             Ok(value) => {
                 if let Some(metrics) = self.metrics.get() {
@@ -171,7 +182,15 @@ impl<S: FileSource> fmt::Debug for Reloaded<S> {
 }
 
 fn read_all(paths: &[&Path]) -> Result<Vec<Vec<u8>>, String> {
-    paths.iter().map(|path| read(path)).collect()
+    paths.iter().map(|path| read_regular(path)).collect()
+}
+
+/// Reads a file that can be read again. A pipe would give its content once, and block until somebody writes.
+fn read_regular(path: &Path) -> Result<Vec<u8>, String> {
+    match std::fs::metadata(path) {
+        Ok(metadata) if !metadata.is_file() => Err(format!("cannot read {}: it is no regular file", path.display())),
+        _ => read(path),
+    }
 }
 
 /// Reads a file.
@@ -251,10 +270,14 @@ mod tests {
         write(0, "a");
         write(1, "a");
         let twins = Reloaded::load(Twins(paths.clone())).unwrap();
-        let check = |value: &str, succeeded, failed| {
+        let poll = |value: &str, succeeded, failed| {
             twins.reload_if_changed();
             let counts = (twins.counts().succeeded(), twins.counts().failed());
             assert_eq!((twins.current().as_str(), counts), (value, (succeeded, failed)));
+        };
+        let check = |value: &str, succeeded, failed| {
+            twins.reload_if_changed();
+            poll(value, succeeded, failed);
         };
         check("a", 0, 0);
         write(0, "b");
@@ -266,5 +289,23 @@ mod tests {
         check("b", 1, 2);
         write(0, "b");
         check("b", 2, 2);
+        // Each content is there for one comparison only.
+        for text in ["c", "d", "e"] {
+            write(0, text);
+            write(1, text);
+            poll("b", 2, 2);
+        }
+        poll("e", 3, 2);
+    }
+
+    #[test]
+    fn a_file_that_is_not_regular_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("pipe");
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        for path in [PathBuf::from("/dev/null"), folder.path().to_owned(), pipe] {
+            let error = Reloaded::load(Twins([path.clone(), path.clone()])).unwrap_err().to_string();
+            assert_eq!(error, format!("cannot read {}: it is no regular file", path.display()));
+        }
     }
 }

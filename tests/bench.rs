@@ -148,6 +148,13 @@ async fn tls_is_measured_with_a_client_certificate_and_a_token() {
         let report = service.run(&[&["--api", api, "--token-file", text(&token)][..], &flags].concat()).await;
         assert!(report["answers"].as_u64().unwrap() > 0, "{api}");
     }
+    // It sends a token, so another certificate than that in the file is refused.
+    let [other, _] = files.write_certificate("other", &authority.issue_local());
+    let grpc = service.running.grpc.to_string();
+    let own = ["--grpc-addr", &grpc, "--tls-cert", text(&other), "bench", "run", "--token-file", text(&token)];
+    let output = identity(&[&own[..], &flags[2..]].concat()).await;
+    let line = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success() && line.contains("certificate"), "{line}");
     service.running.stop().await.unwrap();
 }
 

@@ -11,6 +11,8 @@ use std::net::SocketAddr;
 use std::process::{Command, Output};
 
 use certificates::{Authority, Files};
+use identity::settings::Settings;
+use identity::tls::{ClientTls, ClientTlsArgs, WithoutAuthority, connect_grpc};
 use running_service::RunningService;
 
 use tokio::net::TcpListener;
@@ -87,7 +89,8 @@ async fn speaks_tls_with_and_without_a_client_certificate() {
     let healthy = (Some(0), String::new());
     for (cert, flags, is_healthy) in [
         (&cert, &[][..], true),
-        (&other, &[], false),
+        // The certificate is replaced, and its key is not yet: the old pair is in force.
+        (&other, &[], true),
         (&other, &["--ca", text(&ca)], true),
         (&cert, &["--ca", text(&client_ca)], false),
         (&cert, &["--ca", text(&ca), "--server-name", "localhost"], true),
@@ -99,6 +102,13 @@ async fn speaks_tls_with_and_without_a_client_certificate() {
     }
     // The port of the JSON API has no health service of gRPC.
     assert_eq!(check(service.http, text(&cert), &[]).await.0, Some(1));
+    // A command that sends more than a probe accepts that certificate alone.
+    for (cert, is_accepted) in [(&cert, true), (&other, false)] {
+        let settings = Settings::from_flags(["--tls-cert", text(cert), "--tls-key", text(&key)]).unwrap().tls;
+        let tls = ClientTls::new(&ClientTlsArgs::default(), &settings, WithoutAuthority::Own).unwrap();
+        let addr = service.grpc.to_string().parse().unwrap();
+        assert_eq!(connect_grpc(&addr, tls.as_ref(), |endpoint| endpoint).await.is_ok(), is_accepted);
+    }
     service.stop().await.expect("stops");
 
     let service = RunningService::start(&url, &[&tls[..], &["--tls-client-ca", text(&client_ca)]].concat()).await;
@@ -116,16 +126,12 @@ async fn a_file_that_is_wrong_is_named() {
     let [cert, key] = files.write_certificate("server", &Authority::new().issue_local());
     let addr = ([127, 0, 0, 1], 1).into();
     let none = files.path("none.pem");
-    for (cert, flags, why) in [
-        (&none, &[][..], format!("cannot read {}: ", text(&none))),
-        (&key, &[], format!("{} must be a PEM file with a certificate", text(&key))),
-        (
-            &cert,
-            &["--client-cert", text(&cert), "--client-key", text(&cert)],
-            "must be a PEM file with a private key".into(),
-        ),
+    for (flags, why) in [
+        (&["--ca", text(&none)][..], format!("cannot read {}: ", text(&none))),
+        (&["--ca", text(&key)], format!("{} must be a PEM file with a certificate", text(&key))),
+        (&["--client-cert", text(&cert), "--client-key", text(&cert)], "must be a PEM file with a private key".into()),
     ] {
-        let (status, line) = check(addr, text(cert), flags).await;
+        let (status, line) = check(addr, text(&cert), flags).await;
         assert_eq!(status, Some(1), "{line}");
         assert!(line.contains(&why) && line.matches('\n').count() == 1, "{line}");
     }

@@ -74,6 +74,7 @@ fn strangers_are_not_served_unless_somebody_said_so() {
         (&[("HTTP_ADDR", "0.0.0.0:0")][..], 2, "HTTP_ADDR: 0.0.0.0:0 is not a loopback address"),
         (&[("PORT", "0")], 2, "HTTP_ADDR: [::]:0 is not a loopback address"),
         (&[("GRPC_ADDR", "0.0.0.0:0"), ("INSECURE", "false")], 2, "GRPC_ADDR: "),
+        (&[("METRICS_ADDR", "0.0.0.0:0")], 2, "METRICS_ADDR: 0.0.0.0:0 is not a loopback address"),
         // These go on to the database, which is not there.
         (&[("GRPC_ADDR", "0.0.0.0:0"), ("HTTP_ADDR", "0.0.0.0:0"), ("INSECURE", "true")], 3, ""),
         (&[("GRPC_ADDR", "127.0.0.1:0"), ("HTTP_ADDR", "127.0.0.1:0")], 3, ""),
@@ -85,5 +86,25 @@ fn strangers_are_not_served_unless_somebody_said_so() {
         assert_eq!(output.status.code(), Some(status), "{variables:?}: {line}");
         assert!(line.starts_with(&format!("identity: {start}")), "{variables:?}: {line}");
         assert_eq!(line.contains("INSECURE"), status == 2, "{line}");
+    }
+}
+
+#[test]
+fn a_token_for_scrapes_in_plain_text_is_warned_about() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("callers.toml"), "").unwrap();
+    for (address, is_warned) in [("0.0.0.0:0", true), ("127.0.0.1:0", false)] {
+        let environment = [
+            ("DATABASE_URL", "mysql://x@127.0.0.1:1/x"),
+            ("DATABASE_WAIT", "0s"),
+            ("LOG_FORMAT", "text"),
+            ("GRPC_ADDR", "127.0.0.1:0"),
+            ("HTTP_ADDR", "127.0.0.1:0"),
+            ("METRICS_ADDR", address),
+            ("TOKENS_FILE", "callers.toml"),
+        ];
+        let output = identity(folder.path(), &["serve"], &environment);
+        let log = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(log.matches("METRICS_ADDR speaks without TLS").count(), usize::from(is_warned), "{log}");
     }
 }

@@ -46,16 +46,20 @@ pub fn append(path: &Path, entry: &CallerEntry) -> Result<(), AppendError> {
     replace(&target, &folder, &text).map_err(failed)
 }
 
-/// Writes a new file beside the old one, and renames it.
+/// Writes a new file beside the old one, and renames it. The owner, the group and the permissions stay.
 fn replace(target: &Path, folder: &Path, text: &str) -> io::Result<()> {
     let new = folder.join(format!(".callers.{}.tmp", std::process::id()));
-    let write = || {
-        let mut options = OpenOptions::new();
-        options.write(true).create(true).truncate(true);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let mut file = options.open(&new)?;
+    // What a process with the same number left when it was killed. The lock keeps others out.
+    let _ = fs::remove_file(&new);
+    let mut options = OpenOptions::new();
+    // It follows no symbolic link.
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(&new)?;
+    let mut write = || {
         if let Ok(old) = fs::metadata(target) {
+            keep_owner(&file, &old)?;
             file.set_permissions(old.permissions())?;
         }
         file.write_all(text.as_bytes())?;
@@ -63,6 +67,24 @@ fn replace(target: &Path, folder: &Path, text: &str) -> io::Result<()> {
         fs::rename(&new, target)
     };
     write().inspect_err(|_| drop(fs::remove_file(&new)))
+}
+
+/// Gives a new file the owner and the group of the old one. Without the right to, it fails: the service might not be
+/// able to read the new file.
+#[cfg(unix)]
+fn keep_owner(file: &File, old: &fs::Metadata) -> io::Result<()> {
+    use std::os::unix::fs::{MetadataExt, fchown};
+    let new = file.metadata()?;
+    let change = |old: u32, new: u32| (old != new).then_some(old);
+    match (change(old.uid(), new.uid()), change(old.gid(), new.gid())) {
+        (None, None) => Ok(()),
+        (owner, group) => fchown(file, owner, group),
+    }
+}
+
+#[cfg(not(unix))]
+fn keep_owner(_: &File, _: &fs::Metadata) -> io::Result<()> {
+    Ok(())
 }
 
 #[cfg(test)]
@@ -109,6 +131,25 @@ mod tests {
         assert_eq!(mode(), 0o640);
         assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
         assert!(CallerTable::parse(&fs::read_to_string(&path).unwrap(), None).is_ok());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn the_owner_stays_and_a_planted_link_is_not_followed() {
+        use std::os::unix::fs::{MetadataExt, chown, symlink};
+        let folder = tempfile::tempdir().unwrap();
+        let (path, victim) = (folder.path().join("callers.toml"), folder.path().join("victim"));
+        append(&path, &entry("one", "t1")).unwrap();
+        // Only root may give a file away. For others, the owner is the same either way.
+        let _ = chown(&path, Some(4_321), Some(1_234));
+        let owner = || fs::metadata(&path).map(|file| (file.uid(), file.gid())).unwrap();
+        let before = owner();
+        fs::write(&victim, "untouched").unwrap();
+        symlink(&victim, folder.path().join(format!(".callers.{}.tmp", std::process::id()))).unwrap();
+        append(&path, &entry("two", "t2")).unwrap();
+        assert_eq!(owner(), before);
+        assert_eq!(fs::read_to_string(&victim).unwrap(), "untouched");
+        assert!(!fs::symlink_metadata(&path).unwrap().is_symlink());
     }
 
     #[test]

@@ -65,6 +65,11 @@ impl CallerTable {
         self.by_name.keys().map(String::as_str)
     }
 
+    /// Returns whether there is no caller.
+    pub fn is_empty(&self) -> bool {
+        self.by_name.is_empty()
+    }
+
     /// Returns whether there is a caller of this name.
     pub fn has(&self, name: &str) -> bool {
         self.by_name.contains_key(name)

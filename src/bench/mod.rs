@@ -36,7 +36,7 @@ use secrecy::{ExposeSecret, SecretString};
 pub use args::{ApiKind, BenchCommand, FsyncArgs, ResultFormat, RunArgs, ScenarioKind, SeedArgs};
 
 use crate::settings::Settings;
-use crate::tls::ClientTls;
+use crate::tls::{ClientTls, WithoutAuthority};
 use client::{BatchClient, GrpcClient, HealthCheckClient, JsonClient, ServiceAddress, StreamClient};
 use load::Load;
 use measurement::Measurement;
@@ -60,7 +60,7 @@ fn measure(run: &RunArgs, settings: &Settings) -> anyhow::Result<BenchReport> {
         run.per_call == 1 || run.api.takes_several(),
         "--per-call: a call of this API has one request; --api batch and --api stream take several"
     );
-    let tls = ClientTls::new(&run.tls, &settings.tls)?;
+    let tls = ClientTls::new(&run.tls, &settings.tls, WithoutAuthority::Own)?;
     let authorization = run.token_file.as_deref().map(authorization).transpose()?;
     let address = ServiceAddress::new(&settings.listen, run.connections, tls, authorization)?;
     let pool = Arc::new(CustomerPool::new(run.customers, run.seed));

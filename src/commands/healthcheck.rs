@@ -8,7 +8,7 @@ use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
 use crate::settings::{ListenAddr, Settings, value};
-use crate::tls::{ClientTls, ClientTlsArgs, ClientTlsError, connect_grpc};
+use crate::tls::{ClientTls, ClientTlsArgs, ClientTlsError, WithoutAuthority, connect_grpc};
 
 /// The arguments of `identity healthcheck`.
 #[derive(Clone, Debug, Args)]
@@ -56,7 +56,7 @@ pub async fn healthcheck(args: &HealthcheckArgs, settings: &Settings) -> Result<
         return Err(Unhealthy::UnknownPort);
     }
     let addr = addr.reachable_locally();
-    let tls = ClientTls::new(&args.tls, &settings.tls)?;
+    let tls = ClientTls::new(&args.tls, &settings.tls, WithoutAuthority::Any)?;
     match tokio::time::timeout(args.timeout, query_status(&addr, tls.as_ref())).await {
         Ok(status) => match status? {
             ServingStatus::Serving => Ok(()),

@@ -45,6 +45,9 @@ impl App {
         if callers.is_some() && tls.is_none() {
             tracing::warn!("tokens are taken without TLS: put a proxy in front that speaks TLS, or set TLS_CERT");
         }
+        if settings.sends_scrapes_in_plain_text() {
+            tracing::warn!("METRICS_ADDR speaks without TLS: scrapes send their token in plain text over your network");
+        }
         let grpc = bind(&settings.listen.grpc_addr, "GRPC_ADDR").await?;
         let http = bind(&settings.listen.http_addr, "HTTP_ADDR").await?;
         let (grpc_addr, http_addr) = (grpc.local_addr()?, http.local_addr()?);

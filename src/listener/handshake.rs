@@ -53,20 +53,22 @@ impl Handshakes {
         match result.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
             Ok(stream) => Some(stream),
             Err(error) => {
-                self.metrics.count_auth_failure(AuthFailure::Handshake);
-                self.log_failure(&error);
+                self.report(&error);
                 None
             }
         }
     }
 
-    fn log_failure(&self, error: &io::Error) {
+    fn report(&self, error: &io::Error) {
         let api = self.api.name();
         tracing::debug!(api, %error, "TLS handshake failed");
-        // A client that TLS refuses, for its certificate or its version. All else is normal on an open port.
-        if error.kind() == io::ErrorKind::InvalidData
-            && let Some(handshakes) = self.warnings.count()
-        {
+        // All else is normal on an open port: probes that connect and close, resets, clients that are too slow.
+        let is_refused_by_tls = error.kind() == io::ErrorKind::InvalidData;
+        if !is_refused_by_tls {
+            return;
+        }
+        self.metrics.count_auth_failure(AuthFailure::Handshake);
+        if let Some(handshakes) = self.warnings.count() {
             tracing::warn!(api, handshakes, %error, "TLS handshakes failed; this is the reason of the last one");
         }
     }

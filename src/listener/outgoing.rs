@@ -27,6 +27,8 @@ pub(super) struct Outgoing {
     place: OnceLock<(OwnedSemaphorePermit, PeerGuard<Caller>)>,
     /// Who calls, if authentication found it out.
     caller: OnceLock<Arc<KnownCaller>>,
+    /// Authentication refused the call.
+    is_refused: AtomicBool,
     /// Bytes that HTTP holds.
     unsent: AtomicUsize,
     /// Parts that are written.
@@ -44,6 +46,7 @@ impl Outgoing {
             connection,
             place: OnceLock::new(),
             caller: OnceLock::new(),
+            is_refused: AtomicBool::new(false),
             unsent: AtomicUsize::new(0),
             written: AtomicUsize::new(0),
             writer: AtomicWaker::new(),
@@ -71,6 +74,16 @@ impl Outgoing {
     pub(super) fn set_caller(&self, caller: Arc<KnownCaller>) {
         // There is one for each call.
         let _ = self.caller.set(caller);
+    }
+
+    /// Authentication refuses the call.
+    pub(super) fn refuse(&self) {
+        self.is_refused.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether authentication refused the call.
+    pub(super) fn is_refused(&self) -> bool {
+        self.is_refused.load(Ordering::Relaxed)
     }
 
     /// The caller, if it is known.

@@ -193,6 +193,7 @@ impl Metrics {
     pub fn count_reload(&self, file: ReloadedFile, end: ReloadEnd) {
         if let Some(families) = &self.0 {
             families.service.reloads.get(file).get(end).inc();
+            families.service.stale.get(file).set((end == ReloadEnd::Error).into());
         }
     }
 }
@@ -280,10 +281,14 @@ mod tests {
         for series in [
             "identity_tls_certificate_expiry_timestamp_seconds 4000000000",
             r#"identity_config_reloads_total{what="tokens",result="error"} 1"#,
+            r#"identity_config_stale{what="tokens"} 1"#,
+            r#"identity_config_stale{what="certificate"} 0"#,
             r#"identity_auth_failures_total{reason="scope"} 1"#,
         ] {
             assert!(page.contains(series), "{series}: {page}");
         }
+        metrics.count_reload(ReloadedFile::Tokens, ReloadEnd::Ok);
+        assert!(metrics.scrape(ScrapeFormat::Text).contains(r#"identity_config_stale{what="tokens"} 0"#));
     }
 
     #[test]

@@ -23,6 +23,7 @@ pub(super) struct ServiceFamilies {
     callers: Family<Labels, Counter>,
     certificate_expiry: Gauge,
     pub(super) reloads: ByLabel<ReloadedFile, ByLabel<ReloadEnd, Counter>>,
+    pub(super) stale: ByLabel<ReloadedFile, Gauge>,
     pub(super) lost_lines: Slot,
     pub(super) panics: Slot,
 }
@@ -40,6 +41,13 @@ impl ServiceFamilies {
             "When the certificate in force expires, in Unix time; 0 without TLS",
             certificate_expiry.clone(),
         );
+        let stale = Family::<Labels, Gauge>::default();
+        registration.add(
+            "identity_config_stale",
+            &[ReloadedFile::NAME],
+            "1 while the files cannot be used, so that their old content stays in force",
+            stale.clone(),
+        );
         let build = Family::<Labels, Gauge>::default();
         registration.add("identity_build_info", &["version"], "Always 1: the version of the service", build.clone());
         build.get_or_create(&vec![("version", env!("CARGO_PKG_VERSION").to_owned())]).set(1);
@@ -56,6 +64,9 @@ impl ServiceFamilies {
             callers,
             certificate_expiry,
             reloads: two_labels(registration, "identity_config_reloads_total", "Files that were read again"),
+            stale: ByLabel::new(|file: ReloadedFile| {
+                stale.get_or_create_owned(&vec![(ReloadedFile::NAME, file.value().to_owned())])
+            }),
             lost_lines: registration.read(
                 "identity_log_lines_dropped_total",
                 "Lines of the log that were lost: its reader is slow or gone",

@@ -4,27 +4,43 @@ use super::error::InvalidSetting;
 use super::sections::Settings;
 use super::tls::ClientAuth;
 
+/// The ways to know the callers of an API.
+const API_WAYS: &str = "TOKENS_FILE (see `identity token new --help`) or TLS_CLIENT_CA";
+
+/// The ways to know those who scrape metrics.
+const METRICS_WAYS: &str = "TOKENS_FILE (see `identity token new --help`)";
+
 impl Settings {
     /// Refuses to serve callers from elsewhere without asking them who they are.
     ///
     /// # Errors
     /// [`InvalidSetting`] names the address, and says what to do.
     pub fn check_access(&self) -> Result<(), InvalidSetting> {
-        let has_certificates = self.tls.tls_client_ca.is_some() && self.tls.tls_client_auth == ClientAuth::Required;
-        if self.access.tokens_file.is_some() || has_certificates || self.access.insecure {
+        if self.access.tokens_file.is_some() || self.access.insecure {
             return Ok(());
         }
-        let addresses = [("GRPC_ADDR", &self.listen.grpc_addr), ("HTTP_ADDR", &self.listen.http_addr)];
-        match addresses.into_iter().find(|(_, address)| !address.is_loopback()) {
+        let has_certificates = self.tls.tls_client_ca.is_some() && self.tls.tls_client_auth == ClientAuth::Required;
+        let apis = [("GRPC_ADDR", &self.listen.grpc_addr), ("HTTP_ADDR", &self.listen.http_addr)];
+        let apis =
+            apis.into_iter().filter(|_| !has_certificates).map(|(setting, address)| (setting, address, API_WAYS));
+        // This port speaks without TLS, so it asks for no certificates.
+        let metrics = self.listen.metrics_addr.iter().map(|address| ("METRICS_ADDR", address, METRICS_WAYS));
+        match apis.chain(metrics).find(|(_, address, _)| !address.is_loopback()) {
             None => Ok(()),
-            Some((setting, address)) => {
+            Some((setting, address, ways)) => {
                 let reason = format!(
-                    "{address} is not a loopback address, and nothing says who may call: set TOKENS_FILE (see \
-                     `identity token new --help`) or TLS_CLIENT_CA, or INSECURE=true if the network keeps strangers out"
+                    "{address} is not a loopback address, and nothing says who may call: set {ways}, or INSECURE=true \
+                     if the network keeps strangers out"
                 );
                 Err(InvalidSetting::new(setting, reason))
             }
         }
+    }
+
+    /// Returns whether tokens of scrapes cross a network without TLS.
+    pub fn sends_scrapes_in_plain_text(&self) -> bool {
+        let is_elsewhere = self.listen.metrics_addr.as_ref().is_some_and(|address| !address.is_loopback());
+        self.access.tokens_file.is_some() && is_elsewhere
     }
 }
 
@@ -58,6 +74,30 @@ mod tests {
             for way in [&["--tokens-file", "x"][..], &optional[..2], &["--insecure"], &["--insecure=true"]] {
                 assert_eq!(refusal(&[flags, way].concat()), None, "{way:?}");
             }
+        }
+    }
+
+    #[test]
+    fn metrics_are_guarded_by_tokens_alone() {
+        let flags = ["--metrics-addr", "0.0.0.0:9464"];
+        for ways in [&[][..], &["--tls-client-ca", "ca.pem", "--tls-cert", "c", "--tls-key", "k"]] {
+            let line = refusal(&[&flags, ways].concat()).unwrap();
+            assert!(
+                line.starts_with("METRICS_ADDR: 0.0.0.0:9464 is not a loopback") && !line.contains("TLS_"),
+                "{line}"
+            );
+        }
+        for way in [&["--tokens-file", "x"][..], &["--insecure"]] {
+            assert_eq!(refusal(&[&flags[..], way].concat()), None, "{way:?}");
+        }
+        assert_eq!(refusal(&["--metrics-addr", "127.0.0.1:9464"]), None);
+        for (flags, is_plain) in [
+            (&["--metrics-addr", "0.0.0.0:1", "--tokens-file", "x"][..], true),
+            (&["--metrics-addr", "[::1]:1", "--tokens-file", "x"], false),
+            (&["--metrics-addr", "0.0.0.0:1", "--insecure"], false),
+            (&["--tokens-file", "x"], false),
+        ] {
+            assert_eq!(Settings::from_flags(flags).unwrap().sends_scrapes_in_plain_text(), is_plain, "{flags:?}");
         }
     }
 }

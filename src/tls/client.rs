@@ -13,7 +13,7 @@ use tower::service_fn;
 
 use super::client_args::ClientTlsArgs;
 use super::pem::{ALPN_HTTP2, NO_CERTIFICATES, NO_KEY, certificates, private_key, provider};
-use super::pinned::PinnedCertificate;
+use super::unchained::UnchainedCertificate;
 use crate::reload;
 use crate::settings::{ListenAddr, TlsSettings};
 
@@ -34,6 +34,16 @@ pub enum ClientTlsError {
     Config(#[from] rustls::Error),
 }
 
+/// Which certificate a command accepts if it is given no authority.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WithoutAuthority {
+    /// The one in the file of `TLS_CERT`.
+    Own,
+    /// Any. For a command that sends no secret and no personal data. The file can differ from what the service has in
+    /// force: it is being replaced.
+    Any,
+}
+
 /// TLS to the service, for the commands that are its clients.
 #[derive(Clone, Debug)]
 pub struct ClientTls {
@@ -47,7 +57,11 @@ impl ClientTls {
     ///
     /// # Errors
     /// [`ClientTlsError`] names the file or the flag.
-    pub fn new(args: &ClientTlsArgs, settings: &TlsSettings) -> Result<Option<Self>, ClientTlsError> {
+    pub fn new(
+        args: &ClientTlsArgs,
+        settings: &TlsSettings,
+        without_authority: WithoutAuthority,
+    ) -> Result<Option<Self>, ClientTlsError> {
         let provider = provider();
         let builder =
             ClientConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions()?;
@@ -60,9 +74,12 @@ impl ClientTls {
                 builder.with_root_certificates(roots)
             }
             (None, Some(own)) => {
-                let certificate = read_certificates(own)?.swap_remove(0);
-                let pinned = PinnedCertificate::new(certificate, provider);
-                builder.dangerous().with_custom_certificate_verifier(Arc::new(pinned))
+                let accepted = match without_authority {
+                    WithoutAuthority::Own => Some(read_certificates(own)?.swap_remove(0)),
+                    WithoutAuthority::Any => None,
+                };
+                let verifier = UnchainedCertificate::new(accepted, provider);
+                builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier))
             }
             (None, None) if args.client_cert.is_some() => return Err(ClientTlsError::NoTls),
             (None, None) => return Ok(None),

@@ -6,7 +6,7 @@ use clap::Args;
 #[derive(Clone, Debug, Default, Args)]
 pub struct ClientTlsArgs {
     /// Speak TLS, and trust the certificate authorities in this PEM file. Without it, TLS is spoken if --tls-cert is
-    /// set, to a service that has that certificate
+    /// set: `bench` then accepts that certificate alone, `healthcheck` any, because a probe sends no secret
     #[arg(long, value_name = "FILE")]
     pub ca: Option<PathBuf>,
 

@@ -6,11 +6,11 @@
 mod client;
 mod client_args;
 mod pem;
-mod pinned;
 mod server;
+mod unchained;
 mod validity;
 
-pub use client::{ClientTls, ClientTlsError, connect_grpc};
+pub use client::{ClientTls, ClientTlsError, WithoutAuthority, connect_grpc};
 pub use client_args::ClientTlsArgs;
 pub(crate) use pem::ALPN_HTTP1;
 pub use server::{ServerTls, TlsConfigs, TlsFiles};

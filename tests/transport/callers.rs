@@ -19,7 +19,7 @@ use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
 use tonic_types::StatusExt;
 
 use crate::certificates::{Authority, Certificate, Files};
-use crate::harness::{Script, Server, ServerSettings, until};
+use crate::harness::{Script, Server, ServerSettings, rest, until};
 
 const OK: Script = Script::Answer(Outcome::Matched);
 const BODY: &str = r#"{"email":"a@b.co"}"#;
@@ -256,6 +256,9 @@ async fn a_file_that_is_wrong_changes_nothing_and_is_counted() {
     let mut client = guarded.server.client().await;
     identify(&mut client, Some(known.expose())).await.unwrap();
     guarded.files.write(FILE, "");
+    until(|| callers.counts().failed() == 4).await;
+    identify(&mut client, Some(known.expose())).await.unwrap();
+    guarded.files.write(FILE, &entry("other", &token(), MAY_IDENTIFY));
     until(|| callers.counts().succeeded() == 1).await;
     assert_eq!(identify(&mut client, Some(known.expose())).await.unwrap_err().code(), Code::Unauthenticated);
 }
@@ -335,6 +338,9 @@ async fn metrics_need_their_scope_and_know_callers_refusals_and_reloads() {
     assert_eq!(guarded.identify(Some(prometheus.expose())).await.unwrap_err().code(), Code::PermissionDenied);
     guarded.identify(Some(slow.expose())).await.unwrap();
     assert_eq!(guarded.identify(Some(slow.expose())).await.unwrap_err().code(), Code::ResourceExhausted);
+    for (token, status) in [(Some(slow.expose()), 429), (None, 401), (may_scrape, 403)] {
+        assert_eq!(guarded.send("/identify", token).await.status(), status);
+    }
     guarded.identify(None).await.unwrap_err();
     let page_has = async |series: &[&str]| {
         let mut page = String::new();
@@ -349,21 +355,35 @@ async fn metrics_need_their_scope_and_know_callers_refusals_and_reloads() {
     };
     page_has(&[
         r#"identity_caller_requests_total{caller="checkout",code="OK"} 1"#,
-        r#"identity_caller_requests_total{caller="prometheus",code="PermissionDenied"} 1"#,
+        r#"identity_caller_requests_total{caller="prometheus",code="PermissionDenied"} 2"#,
         r#"identity_caller_requests_total{caller="slow",code="OK"} 1"#,
-        r#"identity_caller_requests_total{caller="slow",code="ResourceExhausted"} 1"#,
+        r#"identity_caller_requests_total{caller="slow",code="ResourceExhausted"} 2"#,
         // The scrapes count, too: two without a token that is known, one without the scope.
-        r#"identity_auth_failures_total{reason="missing"} 2"#,
+        r#"identity_auth_failures_total{reason="missing"} 3"#,
         r#"identity_auth_failures_total{reason="unknown_token"} 1"#,
-        r#"identity_auth_failures_total{reason="scope"} 2"#,
-        r#"identity_shed_total{reason="rate"} 1"#,
+        r#"identity_auth_failures_total{reason="scope"} 3"#,
+        r#"identity_shed_total{reason="rate"} 2"#,
+        // What is refused is no request to identify.
+        r#"identity_items_total{api="grpc",result="ok"} 2"#,
+        r#"identity_items_total{api="grpc",result="invalid"} 0"#,
+        r#"identity_items_total{api="grpc",result="failed"} 0"#,
+        r#"identity_items_total{api="http",result="invalid"} 0"#,
+        r#"identity_items_total{api="http",result="failed"} 0"#,
     ])
     .await;
 
     guarded.files.write(FILE, "not TOML");
-    page_has(&[r#"identity_config_reloads_total{what="tokens",result="error"} 1"#]).await;
+    page_has(&[
+        r#"identity_config_reloads_total{what="tokens",result="error"} 1"#,
+        r#"identity_config_stale{what="tokens"} 1"#,
+    ])
+    .await;
     guarded.files.write(FILE, &entry("prometheus", &prometheus, "scopes = ['metrics']"));
-    let page = page_has(&[r#"identity_config_reloads_total{what="tokens",result="ok"} 1"#]).await;
+    let page = page_has(&[
+        r#"identity_config_reloads_total{what="tokens",result="ok"} 1"#,
+        r#"identity_config_stale{what="tokens"} 0"#,
+    ])
+    .await;
     assert!(!page.contains(r#"caller="checkout""#), "the file has it no more: {page}");
 }
 
@@ -372,10 +392,20 @@ async fn metrics_know_when_the_certificate_expires_and_which_handshakes_fail() {
     let authority = Authority::new();
     let prometheus = token();
     let guarded = Guarded::with(&entry("prometheus", &prometheus, "scopes = ['metrics']"), |options, files| {
+        options.fixed.connection.handshake = Duration::from_millis(300);
         let [cert, key] = files.write_certificate("tls", &authority.issue_local());
         (options.settings.tls.tls_cert, options.settings.tls.tls_key) = (Some(cert), Some(key));
     })
     .await;
+    // A TCP probe, a client that goes away amid its first message, and one that sends nothing.
+    for bytes in [&b""[..], &[22, 3, 1, 0, 200]] {
+        let mut probe = tokio::net::TcpStream::connect(guarded.server.grpc).await.unwrap();
+        tokio::io::AsyncWriteExt::write_all(&mut probe, bytes).await.unwrap();
+        tokio::io::AsyncWriteExt::shutdown(&mut probe).await.unwrap();
+        rest(&mut probe).await;
+    }
+    let mut silent = tokio::net::TcpStream::connect(guarded.server.grpc).await.unwrap();
+    rest(&mut silent).await;
     let mut plain = tokio::net::TcpStream::connect(guarded.server.grpc).await.unwrap();
     tokio::io::AsyncWriteExt::write_all(&mut plain, b"no TLS at all\r\n\r\n").await.unwrap();
     let value = |page: &str, series: &str| {

@@ -220,6 +220,11 @@ async fn an_answer_that_is_not_taken_is_cancelled() {
     let answer = client.unary(IDENTIFY, &large).await;
     drop(answer);
     has(&server, &[(handled("unary", "Identify", "Canceled"), 1.0), (handled("unary", "Identify", "OK"), 0.0)]).await;
+
+    let mut client = H2Client::connect(server.http, 100).await;
+    drop(client.post("/identify", r#"{"phoneNumber":"0"}"#).await);
+    has(&server, &[(http("POST", "/identify", 499), 1.0), (items("http", "ok"), 0.0)]).await;
+    assert_eq!(value(&scrape(&server).await, &http("POST", "/identify", 200)), None);
 }
 
 #[tokio::test]

@@ -55,6 +55,15 @@ impl H2Client {
         send.send_request(request.body(()).unwrap(), false).unwrap()
     }
 
+    /// Sends a JSON request, and returns the body of its answer.
+    pub(crate) async fn post(&mut self, path: &str, body: &'static str) -> RecvStream {
+        let request = http::Request::post(format!("http://x{path}")).body(()).unwrap();
+        let mut send = self.send.clone().ready().await.unwrap();
+        let (response, mut sent) = send.send_request(request, false).unwrap();
+        sent.send_data(Bytes::from_static(body.as_bytes()), true).unwrap();
+        timeout(Duration::from_secs(5), response).await.unwrap().unwrap().into_body()
+    }
+
     /// Sends a gRPC call, and returns the body of its answer.
     pub(crate) async fn unary(&mut self, path: &str, message: &impl Message) -> RecvStream {
         let (response, mut body) = self.call(path).await;

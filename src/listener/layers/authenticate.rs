@@ -72,7 +72,12 @@ where
         request.headers_mut().remove(AUTHORIZATION);
         match admitted {
             Ok(()) => ResponseFuture::Running { inner: self.inner.call(request) },
-            Err(error) => ResponseFuture::Refused { error: Some(error) },
+            Err(error) => {
+                if let Some(outgoing) = request.extensions().get::<Arc<Outgoing>>() {
+                    outgoing.refuse();
+                }
+                ResponseFuture::Refused { error: Some(error) }
+            }
         }
     }
 }

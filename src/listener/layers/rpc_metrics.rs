@@ -134,7 +134,9 @@ impl CallMeter {
             CallHandles::Http(_) => response.extensions().get().copied(),
         };
         self.code = code.unwrap_or(Code::Ok);
-        if self.metrics.identifies {
+        // A call that authentication refuses is no request to identify, and is counted elsewhere.
+        let is_refused = self.outgoing.as_ref().is_some_and(|outgoing| outgoing.is_refused());
+        if self.metrics.identifies && !is_refused {
             let (stream, batch) = (response.extensions().get::<StreamItemCounts>(), response.extensions().get());
             self.items = match (stream, batch) {
                 (Some(stream), _) => Items::Stream(stream.clone(), ItemCounts::default()),
@@ -179,7 +181,7 @@ impl Drop for CallMeter {
         let is_given_up = !self.is_complete || self.outgoing.as_ref().is_some_and(|outgoing| outgoing.is_given_up());
         // A failure stays what it was: its caller asked for something that it could not get.
         if is_given_up && self.code == Code::Ok {
-            self.code = Code::Cancelled;
+            (self.code, self.http_status) = (Code::Cancelled, CLIENT_CLOSED);
         }
         self.count_answered();
         if matches!(self.items, Items::One) && self.code != Code::Cancelled {

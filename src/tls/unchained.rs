@@ -5,23 +5,24 @@ use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signat
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{CertificateError, DigitallySignedStruct, Error, SignatureScheme};
 
-/// Accepts one certificate: the one in the file that the service itself has been given.
+/// Accepts a certificate whatever its authority and its names: one certificate, or any.
 ///
-/// A command on the service's own machine knows that file. The certificate is seldom for the address at which that
-/// machine reaches itself, and the certificate of its authority need not be there.
+/// A command on the service's own machine knows the file of the service's certificate. That is seldom for the address at
+/// which the machine reaches itself, and the certificate of its authority need not be there.
 #[derive(Debug)]
-pub(super) struct PinnedCertificate {
-    certificate: CertificateDer<'static>,
+pub(super) struct UnchainedCertificate {
+    /// `None` for any.
+    accepted: Option<CertificateDer<'static>>,
     provider: Arc<CryptoProvider>,
 }
 
-impl PinnedCertificate {
-    pub(super) fn new(certificate: CertificateDer<'static>, provider: Arc<CryptoProvider>) -> Self {
-        Self { certificate, provider }
+impl UnchainedCertificate {
+    pub(super) fn new(accepted: Option<CertificateDer<'static>>, provider: Arc<CryptoProvider>) -> Self {
+        Self { accepted, provider }
     }
 }
 
-impl ServerCertVerifier for PinnedCertificate {
+impl ServerCertVerifier for UnchainedCertificate {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -30,7 +31,7 @@ impl ServerCertVerifier for PinnedCertificate {
         _: &[u8],
         _: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        if *end_entity == self.certificate {
+        if self.accepted.as_ref().is_none_or(|accepted| accepted == end_entity) {
             Ok(ServerCertVerified::assertion())
         } else {
             Err(Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure))
