@@ -14,7 +14,7 @@ use std::process::{Command, Stdio};
 use identity::metrics::{MetricInfo, Metrics};
 
 /// Folders of documents. Only their own files count, not those of the folders in them.
-const FOLDERS: [&str; 4] = ["", "docs", "docs/decisions", "docs/history"];
+const FOLDERS: [&str; 5] = ["", "deploy", "docs", "docs/decisions", "docs/history"];
 
 /// The documents that show the way around the source.
 const MAPS: [&str; 2] = ["docs/architecture.md", "CONTRIBUTING.md"];
