@@ -63,8 +63,7 @@ fn lookup_columns(contact: &str) -> String {
 /// The most rows that [`Engine::lookup`] returns, for so many identifiers: 16 times the next power of two, at least 64.
 /// (So there are few texts of the statement.) Most customers have fewer contacts.
 pub(super) fn lookup_limit(identifiers: usize) -> usize {
-    const ROWS: usize = 16;
-    ROWS * identifiers.next_power_of_two().max(4)
+    16 * identifiers.next_power_of_two().max(4)
 }
 
 /// The columns of [`Engine::owners`], in order.

@@ -290,8 +290,7 @@ mod tests {
     use tonic_types::StatusExt;
 
     use super::*;
-    use crate::metrics::WorkMetrics;
-    use crate::resolver::Caller;
+    use crate::{metrics::WorkMetrics, resolver::Caller};
 
     const LIMIT: usize = 200_000;
 
@@ -313,8 +312,8 @@ mod tests {
 
     async fn inflate(bytes: &[u8], frame: usize, takes_a_stream: bool) -> Result<Bytes, Status> {
         let frames: Vec<_> = bytes.chunks(frame).map(|data| Frame::data(Bytes::copy_from_slice(data))).collect();
-        let body = StreamBody::new(stream::iter(frames.into_iter().map(Ok::<_, Infallible>)));
-        Ok(inflated(Body::new(body), takes_a_stream).collect().await?.to_bytes())
+        let body = Body::new(StreamBody::new(stream::iter(frames.into_iter().map(Ok::<_, Infallible>))));
+        Ok(inflated(body, takes_a_stream).collect().await?.to_bytes())
     }
 
     #[tokio::test]

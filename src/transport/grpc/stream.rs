@@ -62,6 +62,7 @@ mod tests {
     use crate::domain::{
         Answer, Contact, ContactId, Identifier, IdentifierKind, Identity, Link, Observation, Outcome, Timestamp,
     };
+    use crate::metrics::WorkMetrics;
     use crate::proto::identity::v1::identity_service_server::IdentityServiceServer;
     use crate::resolver::{Caller, DatabaseState, IdentifyError};
     use crate::settings::Settings;
@@ -118,7 +119,7 @@ mod tests {
                 readiness: Readiness::new(database, CancellationToken::new(), closing.clone()),
                 stream_places: Arc::new(Semaphore::new(10)),
             };
-            let room = TextRoom::new(0, LIMIT);
+            let room = TextRoom::new(0, LIMIT, WorkMetrics::default());
             let service = Inflate::new(IdentityServiceServer::new(api), LIMIT, room.clone());
             let (send, frames) = mpsc::unbounded();
             let request = http::Request::post("/identity.v1.IdentityService/StreamIdentify")
