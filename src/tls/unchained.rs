@@ -7,8 +7,8 @@ use rustls::{CertificateError, DigitallySignedStruct, Error, SignatureScheme};
 
 /// Accepts a certificate whatever its authority and its names: one certificate, or any.
 ///
-/// A command on the service's own machine knows the file of the service's certificate. That is seldom for the address at
-/// which the machine reaches itself, and the certificate of its authority need not be there.
+/// A command on the service's own machine knows the file of the service's certificate. That certificate is seldom for
+/// the address at which the machine reaches itself, and the one of its authority need not be there.
 #[derive(Debug)]
 pub(super) struct UnchainedCertificate {
     /// `None` for any.
