@@ -128,7 +128,7 @@ mod tests {
                 Err(AttemptError::CommitUnknown(_)) => doubt.add(vec![repair.clone()]),
                 // The change is still needed.
                 Err(AttemptError::Store(StoreError::Rejected(_) | StoreError::DuplicateKey(_))) => {
-                    doubt.settle(&[repair.clone()]);
+                    doubt.settle(std::slice::from_ref(&repair));
                 }
                 Ok(_) | Err(AttemptError::Store(_)) => {}
             }

@@ -48,10 +48,10 @@ mod tests {
     fn a_change_that_is_still_needed_settles_its_commit() {
         let [one, two, three] = [1, 2, 3].map(|contact| Repair::Promoted { contact });
         let mut doubt = Doubt::default();
-        doubt.settle(&[one.clone()]);
+        doubt.settle(std::slice::from_ref(&one));
         assert!(!doubt.exists());
         doubt.add(vec![one.clone(), two.clone()]);
-        doubt.settle(&[three.clone()]);
+        doubt.settle(std::slice::from_ref(&three));
         doubt.add(vec![two.clone(), three.clone()]);
         assert_eq!(doubt.take(), [one.clone(), two.clone(), three]);
         doubt.add(vec![one, two.clone()]);

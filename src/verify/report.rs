@@ -217,7 +217,7 @@ mod tests {
         };
         let possible = "  may have been carried out: made 1 the primary";
         assert_eq!(lines(&treatment), ["  the repair failed: gone", possible]);
-        let json = serde_json::to_value(printed(&[finding.clone()], &treatment).next().unwrap()).unwrap();
+        let json = serde_json::to_value(printed(std::slice::from_ref(&finding), &treatment).next().unwrap()).unwrap();
         assert_eq!((&json["repaired"], &json["failure"]), (&true.into(), &"gone".into()));
         assert_eq!(json["possible_repairs"][0]["repair"], "promoted");
         treatment.left = vec![finding.clone()];
