@@ -13,7 +13,7 @@ FROM debian:bookworm-slim
 COPY --from=build /identity /usr/local/bin/identity
 # A user that no file belongs to. Kubernetes accepts only numbers as not root.
 USER 65532:65532
-# All addresses: a container has a network of its own. Without TOKENS_FILE or TLS_CLIENT_CA the service refuses to start.
+# All addresses: a container has a network of its own. Without TOKENS_FILE the service refuses to start.
 ENV GRPC_ADDR=0.0.0.0:50051 \
     HTTP_ADDR=0.0.0.0:3000 \
     METRICS_ADDR=0.0.0.0:9464
