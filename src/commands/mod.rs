@@ -21,6 +21,7 @@ use clap::{Args, FromArgMatches, Subcommand};
 
 #[cfg(feature = "bench")]
 use crate::bench::BenchCommand;
+use crate::reload::LoadError;
 use crate::settings::{self, InvalidSetting, Settings, SettingsArgs, Stop};
 use crate::store::MigrateError;
 use crate::telemetry;
@@ -106,7 +107,7 @@ pub const FAILURE: u8 = 3;
 
 /// Returns the exit status that stands for an error of [`run`].
 pub fn exit_status(error: &anyhow::Error) -> ExitCode {
-    if error.is::<InvalidSetting>() {
+    if error.is::<InvalidSetting>() || error.is::<LoadError>() {
         return ExitCode::from(USAGE);
     }
     let needs_decision = matches!(error.downcast_ref(), Some(MigrateError::RowsWouldBeLost(_)));

@@ -130,12 +130,15 @@ async fn proto_json(service: &Service, body: &Value) -> String {
     let outcome = response.outcome().as_str_name();
     let contact = response.contact.unwrap();
     let secondaries: Vec<String> = contact.secondary_contact_ids.iter().map(i64::to_string).collect();
-    let contact = json!({
+    let mut shown = json!({
         "primaryContactId": contact.primary_contact_id.to_string(),
         "emails": contact.emails,
         "phoneNumbers": contact.phone_numbers,
-        "secondaryContactIds": secondaries,
-        "contactCount": contact.contact_count,
     });
-    json!({"contact": contact, "outcome": outcome}).to_string()
+    // An empty list is left out.
+    if !secondaries.is_empty() {
+        shown["secondaryContactIds"] = json!(secondaries);
+    }
+    shown["contactCount"] = json!(contact.contact_count);
+    json!({"contact": shown, "outcome": outcome}).to_string()
 }
