@@ -213,14 +213,7 @@ impl Verification {
         if let Some(failure) = self.run.handled.failure(subject.root()) {
             treatment.failure = Some(failure.clone());
             if failure.is_doubtful {
-                let left = subject.findings(&self.database, self.run.region).await;
-                // The operator must hear of a repair that is in doubt, also if the database is lost now.
-                treatment.left = left.map_err(|error| match &treatment.failure {
-                    Some(failure) => {
-                        anyhow::anyhow!("cannot read the tables: {error}; before that: {}", failure.reason)
-                    }
-                    None => read_error(error),
-                })?;
+                treatment.left = self.findings_left(subject, &treatment).await?;
             }
             return Ok(treatment);
         }
@@ -235,9 +228,21 @@ impl Verification {
             treatment.failure = Some(self.go_on_after(error, subject).await?);
         }
         if self.mode == VerifyMode::Repair {
-            treatment.left = subject.findings(&self.database, self.run.region).await.map_err(read_error)?;
+            treatment.left = self.findings_left(subject, &treatment).await?;
         }
         Ok(treatment)
+    }
+
+    /// Returns what is still damaged after a treatment.
+    ///
+    /// # Errors
+    /// If the database is lost. The operator must hear of a repair that is in doubt then, too.
+    async fn findings_left(&self, subject: &Subject, treatment: &Treatment) -> anyhow::Result<Vec<Finding>> {
+        let left = subject.findings(&self.database, self.run.region).await;
+        left.map_err(|error| match &treatment.failure {
+            Some(failure) => anyhow::anyhow!("cannot read the tables: {error}; before that: {}", failure.reason),
+            None => read_error(error),
+        })
     }
 
     /// Goes on after the attempt to repair an identity, or to plan that, failed: the others must not suffer. Returns

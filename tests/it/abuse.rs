@@ -17,8 +17,9 @@ pub fn register(suite: &mut Suite) {
     );
 }
 
-/// The service's resident memory stays under this whatever anybody sends.
-const MEMORY_MIB: u64 = 350;
+/// The service's resident memory stays under this whatever anybody sends. Most of it is 10,000 connections of a debug
+/// build, whose futures are large: 356 to 416 MiB. A release build takes 250 MiB for them.
+const MEMORY_MIB: u64 = 480;
 
 async fn start(database: &TestDatabase) -> Process {
     Process::start(&[("DATABASE_URL", &database.url), ("RUST_LOG", "info")]).await
