@@ -24,7 +24,7 @@ struct Line {
     loses_answers: bool,
     /// How many commits arrive and have their connection cut in place of an answer.
     loses_commits: usize,
-    /// Whether no new connection goes through after such a commit.
+    /// Whether the network is down after such a commit.
     is_down_after_commit: bool,
     /// Ends the connections that are open now.
     cut: CancellationToken,
@@ -123,7 +123,7 @@ impl Proxy {
         self.line().loses_commits
     }
 
-    /// Lets one commit arrive, and then no new connection through any more. Other open ones stay.
+    /// Lets one commit arrive, and then nothing through any more.
     pub fn down_after_commit(&self) {
         let mut line = self.line();
         (line.loses_commits, line.is_down_after_commit) = (1, true);
@@ -180,7 +180,11 @@ async fn copy(
             tokio::time::sleep(now.delay).await;
         }
         if is_answer && loses_next.load(Ordering::SeqCst) {
-            line.lock().expect("the line").is_down |= now.is_down_after_commit;
+            if now.is_down_after_commit {
+                let mut line = line.lock().expect("the line");
+                line.is_down = true;
+                std::mem::take(&mut line.cut).cancel();
+            }
             return;
         }
         // The end of a statement, in PostgreSQL before a zero. A new session has READ COMMITTED.
