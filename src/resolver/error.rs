@@ -35,7 +35,10 @@ impl From<&StoreError> for IdentifyError {
             StoreError::Unavailable(_) | StoreError::TimedOut(_) | StoreError::CutShort(_) => Self::Unavailable,
             StoreError::TooSlow(_) => Self::DeadlineExceeded,
             StoreError::IdTaken(_) => Self::IdTaken,
-            StoreError::LostRace(_) | StoreError::DuplicateKey(_) | StoreError::Rejected(_) => Self::Internal,
+            StoreError::LostRace(_)
+            | StoreError::DuplicateKey(_)
+            | StoreError::OneIsLarge(_)
+            | StoreError::Rejected(_) => Self::Internal,
         }
     }
 }

@@ -125,19 +125,19 @@ impl<S: Store> IdentityReader<S> {
         Ok(Some(ReadResult { read_earlier, is_partial, ..ReadResult::new(current, Some(epoch), begun) }))
     }
 
-    /// Reads the identities that own these identifiers, and keeps copies of them. With `is_large`, one of them is known
-    /// to be large: then it is worth two statements not to read contacts that are in the cache. Without a cache, the
-    /// statement for large identities reads them.
+    /// Reads the identities that own these identifiers, and keeps copies of them. If one of them is known to be large, it
+    /// is worth two statements not to read contacts that are in the cache. Without a cache, the statement for large
+    /// identities reads them.
     ///
     /// # Errors
     /// As every read.
-    pub(super) async fn read(&self, identifiers: &[Identifier], is_large: bool) -> Result<ReadResult, StoreError> {
-        if let Some(epoch) = self.epoch_of_copies().filter(|_| is_large)
+    pub(super) async fn read(&self, identifiers: &[Identifier], size: ExpectedSize) -> Result<ReadResult, StoreError> {
+        if let Some(epoch) = self.epoch_of_copies().filter(|_| size == ExpectedSize::Large)
             && let Some(read) = self.read_by_version(identifiers, epoch).await?
         {
             return Ok(read);
         }
-        self.read_at_once(identifiers, if is_large { ExpectedSize::Large } else { ExpectedSize::Usual }).await
+        self.read_at_once(identifiers, size).await
     }
 
     /// The epoch, if there is a cache and a store whose versions are proof.

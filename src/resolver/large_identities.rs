@@ -1,8 +1,8 @@
 //! Which identities are large, so that their jobs do not share a statement with those of others.
 //!
 //! A statement about an identity of 10,000 contacts takes tens of milliseconds, and every job that shares it waits for
-//! it. Nobody knows the size of an identity before it is read. So the first read of a large one is shared, and this
-//! memory keeps others from that.
+//! it. Nobody knows the size of an identity before it is read. So a read that is shared ends early if it meets a large
+//! one, and this memory keeps later jobs from sharing with it.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
@@ -76,6 +76,11 @@ impl LargeIdentities {
         hashes.dedup();
         hashes.truncate(MAX_IDENTIFIERS_OF_ONE);
         self.remember(root, contacts, hashes, requested);
+    }
+
+    /// Remembers that these identifiers lead to a large identity that was not read to its end.
+    pub(super) fn note_root(&self, root: LargeRoot, requested: &[Identifier]) {
+        self.remember(root, 0, Vec::new(), requested);
     }
 
     /// Remembers that a statement about these identifiers alone took too long: their identity must be huge.

@@ -135,15 +135,16 @@ impl Resolver {
         let large = LargeIdentities::default();
         let large_turn = Arc::default();
         let second_lookups = Arc::new(Semaphore::new(MAX_SECOND_LOOKUPS));
-        let start_lanes = |read_lanes: usize, batch_lanes: usize| {
+        let start_lanes = |read_lanes: usize, batch_lanes: usize, to_large: Option<&mpsc::UnboundedSender<Job>>| {
             let (to_read, read_queue) = mpsc::unbounded_channel();
             let (to_batch, batch_queue) = mpsc::unbounded_channel();
             let read_queue = Arc::new(Mutex::new(ReadQueue::new(read_queue)));
             let batch_queue = Arc::new(Mutex::new(batch_queue));
-            let read_lane = |kind: LaneKind| ReadLane {
+            let read_lane = |kind: LaneKind, to_large: Option<&mpsc::UnboundedSender<Job>>| ReadLane {
                 reader: IdentityReader { store: store.clone(), cache: cache.clone() },
                 queue: Arc::clone(&read_queue),
                 to_write: to_write.clone(),
+                to_large: to_large.cloned(),
                 database: database.clone(),
                 admission: admission.clone(),
                 large: large.clone(),
@@ -153,15 +154,18 @@ impl Resolver {
                 work: work.clone(),
             };
             for _ in 0..read_lanes {
-                panic_guard::spawn(read_lane(LaneKind::Read));
+                panic_guard::spawn(read_lane(LaneKind::Read, to_large));
             }
             for _ in 0..batch_lanes {
-                panic_guard::spawn(BatchLane { reader: read_lane(LaneKind::Batch), queue: Arc::clone(&batch_queue) });
+                panic_guard::spawn(BatchLane {
+                    reader: read_lane(LaneKind::Batch, None),
+                    queue: Arc::clone(&batch_queue),
+                });
             }
             (to_read, to_batch)
         };
-        let (to_read, to_batch) = start_lanes(READ_LANES, BATCH_LANES);
-        let (large_to_read, large_to_batch) = start_lanes(1, 1);
+        let (large_to_read, large_to_batch) = start_lanes(1, 1, None);
+        let (to_read, to_batch) = start_lanes(READ_LANES, BATCH_LANES, Some(&large_to_read));
         let write_lane = WriteLane {
             store: store.clone(),
             queue: Arc::new(Mutex::new(WriteQueue::new(write_queue, settings.transaction_size))),

@@ -17,7 +17,7 @@ use super::queue_delay::Queue;
 use super::read_queue::{ReadQueue, ReadyLookup};
 use crate::domain::{Identifier, Identity, Snapshot};
 use crate::metrics::{LaneKind, RetryCause, WorkMetrics};
-use crate::store::{Store, StoreError};
+use crate::store::{ExpectedSize, Store, StoreError};
 
 /// From so many known requests on, a statement for them alone is cheaper than to read them with the others.
 const WORTH_A_STATEMENT: usize = 4;
@@ -30,6 +30,9 @@ pub(super) struct ReadLane<S> {
     pub(super) reader: IdentityReader<S>,
     pub(super) queue: Arc<Mutex<ReadQueue>>,
     pub(super) to_write: mpsc::UnboundedSender<Job>,
+    /// The lane that takes over single requests about a large identity. `None` in that lane, and for batches, whose
+    /// order would be lost.
+    pub(super) to_large: Option<mpsc::UnboundedSender<Job>>,
     pub(super) database: DatabaseHealth,
     pub(super) admission: Admission,
     pub(super) large: LargeIdentities,
@@ -94,8 +97,9 @@ impl<S: Store> ReadLane<S> {
     /// Otherwise a job whose copy in memory is right does not wait for one whose copy was changed.
     ///
     /// When the database rejects the statement, the group is halved until the faulty job is alone, so that it does not
-    /// fail its neighbours. When the statement is too slow, each job is looked up alone: halves would each be as slow.
-    /// Jobs about one large identity are slow together.
+    /// fail its neighbours. So is a group of single requests with one about a large identity, which goes to the lane for
+    /// large ones: its neighbours do not wait until thousands of contacts are read. When the statement is too slow, each
+    /// job is looked up alone: halves would each be as slow. Jobs about one large identity are slow together.
     pub(super) async fn read(
         &self,
         jobs: Vec<Job>,
@@ -104,7 +108,11 @@ impl<S: Store> ReadLane<S> {
     ) {
         let mut parts = if jobs.is_empty() { Vec::new() } else { vec![LookupPart { jobs, may_validate: true }] };
         let mut too_slow: Vec<(LargeRoot, StoreError)> = Vec::new();
+        let mut is_one_large = false;
         while let Some(LookupPart { mut jobs, may_validate }) = parts.pop() {
+            if is_one_large {
+                jobs = self.without_large(jobs);
+            }
             let part = |jobs| LookupPart { jobs, may_validate };
             let is_about = |root| jobs.iter().all(|job| self.large.find(job.identifiers()) == Some(root));
             if let Some((_, error)) = too_slow.iter().find(|(root, _)| is_about(*root)) {
@@ -141,6 +149,11 @@ impl<S: Store> ReadLane<S> {
                     self.work.count_retry(RetryCause::Split);
                     parts.extend(jobs.into_iter().rev().map(|job| part(vec![job])))
                 }
+                Err(StoreError::OneIsLarge(root)) if jobs.len() == 1 => {
+                    jobs.iter().for_each(|job| self.large.note_root(root, job.identifiers()));
+                    is_one_large = true;
+                    parts.push(part(jobs));
+                }
                 Err(_) if jobs.len() > 1 => {
                     self.work.count_retry(RetryCause::Split);
                     let second = jobs.split_off(jobs.len() / 2);
@@ -152,6 +165,18 @@ impl<S: Store> ReadLane<S> {
                 }
             }
         }
+    }
+
+    /// Sends the jobs that are known to be about a large identity to its lane, and returns the others.
+    fn without_large(&self, mut jobs: Vec<Job>) -> Vec<Job> {
+        let Some(to_large) = &self.to_large else { return jobs };
+        for mut job in jobs.extract_if(.., |job| self.large.find(job.identifiers()).is_some()) {
+            job.large = self.large.find(job.identifiers());
+            if let Err(mpsc::error::SendError(job)) = to_large.send(job) {
+                job.reply(Err(IdentifyError::Internal));
+            }
+        }
+        jobs
     }
 
     /// Remembers which identities are large, and which of those that the jobs are about are large no more.
@@ -182,7 +207,12 @@ impl<S: Store> ReadLane<S> {
             let identifiers = sorted_identifiers(jobs, |_, _| true);
             let is_large = jobs.iter().any(|job| job.large.is_some());
             self.work.record_batch(self.kind, jobs.len());
-            match self.read_identities(&identifiers, is_large, moments).await {
+            let size = match &self.to_large {
+                _ if is_large => ExpectedSize::Large,
+                Some(_) => ExpectedSize::NotLarge,
+                None => ExpectedSize::Usual,
+            };
+            match self.read_identities(&identifiers, size, moments).await {
                 Ok(result) => {
                     self.database.record_reachable();
                     return Ok(result);
@@ -208,7 +238,7 @@ impl<S: Store> ReadLane<S> {
     async fn read_identities(
         &self,
         identifiers: &[Identifier],
-        is_large: bool,
+        size: ExpectedSize,
         moments: Option<Moments>,
     ) -> Result<ReadResult, StoreError> {
         if let Some(moments) = moments
@@ -216,8 +246,8 @@ impl<S: Store> ReadLane<S> {
         {
             return Ok(result);
         }
-        let _turn = if is_large { Some(self.large_turn.lock().await) } else { None };
-        catch_panic(self.reader.read(identifiers, is_large)).await
+        let _turn = if size == ExpectedSize::Large { Some(self.large_turn.lock().await) } else { None };
+        catch_panic(self.reader.read(identifiers, size)).await
     }
 
     /// Sends a job to the write lanes, with the owners that the read found.

@@ -177,7 +177,9 @@ impl<S: Store> Group<'_, S> {
                         sleep(jittered_pause(failures)).await;
                     }
                 }
-                Err(TransactionError::Store(error @ (StoreError::Rejected(_) | StoreError::IdTaken(_)))) => {
+                Err(TransactionError::Store(
+                    error @ (StoreError::Rejected(_) | StoreError::IdTaken(_) | StoreError::OneIsLarge(_)),
+                )) => {
                     return self.resolve_halves(jobs, &error).await;
                 }
                 Err(TransactionError::Store(error @ (StoreError::TooSlow(_) | StoreError::CutShort(_)))) => {

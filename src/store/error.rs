@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::domain::ContactId;
 use crate::metrics::FailoverReason;
 
 /// Why a statement or a transaction failed, by what can be done about it.
@@ -31,6 +32,10 @@ pub enum StoreError {
     /// The database ended the statement by a time limit of its own, or an administrator ended it. It answers others.
     #[error("the database ended the statement: {0}")]
     CutShort(Cause),
+    /// The statement was to read no large identity with others ([`ExpectedSize::NotLarge`](super::ExpectedSize)), and
+    /// met this one. Nothing is wrong: read it alone, and the others without it.
+    #[error("one identity has far more contacts than the others")]
+    OneIsLarge(ContactId),
     /// The database refuses the statement. Another attempt does not help.
     #[error("rejected: {0}")]
     Rejected(Cause),
@@ -156,7 +161,7 @@ impl StoreError {
     pub fn outage(&self) -> Outage {
         match self {
             Self::TimedOut(_) => Outage::Unreachable,
-            Self::TooSlow(_) => Outage::Failing,
+            Self::TooSlow(_) | Self::OneIsLarge(_) => Outage::Failing,
             Self::LostRace(cause)
             | Self::DuplicateKey(cause)
             | Self::IdTaken(cause)
@@ -200,7 +205,7 @@ impl StoreError {
     pub(super) fn connections(&self) -> ConnectionState {
         match self {
             Self::TimedOut(_) => ConnectionState::Suspect,
-            Self::TooSlow(_) => ConnectionState::Healthy,
+            Self::TooSlow(_) | Self::OneIsLarge(_) => ConnectionState::Healthy,
             Self::LostRace(cause)
             | Self::DuplicateKey(cause)
             | Self::IdTaken(cause)

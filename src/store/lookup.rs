@@ -1,11 +1,13 @@
 //! Reading identities by their identifiers.
 
+use std::collections::BTreeMap;
+
 use sea_orm::{ConnectionTrait, QueryResult};
 use tokio::task::yield_now;
 
 use super::error::StoreError;
 use super::rows::{LookupRow, from_columns, identities_from_rows, moment};
-use super::sql::{Engine, OwnerColumn, lookup_limit};
+use super::sql::{Engine, LookupColumn, OwnerColumn, lookup_limit};
 use super::traits::{ExpectedSize, MAX_LOOKUP};
 use crate::domain::{ContactId, Identifier, Identity};
 
@@ -15,7 +17,7 @@ const ROWS_AT_ONCE: usize = 256;
 /// Returns the identities that own any of these identifiers. A statement takes [`MAX_LOOKUP`] of them.
 ///
 /// The statement for identities of the usual size has a limit of rows. Where its result is not complete, the statement
-/// for large ones reads the same identifiers again.
+/// for large ones reads the same identifiers again, unless there is one that the others should not wait for.
 pub(super) async fn query_identities(
     connection: &impl ConnectionTrait,
     engine: Engine,
@@ -24,16 +26,33 @@ pub(super) async fn query_identities(
 ) -> Result<Vec<Identity>, StoreError> {
     let mut rows = Vec::new();
     for some in identifiers.chunks(MAX_LOOKUP) {
-        if size == ExpectedSize::Usual {
+        if size != ExpectedSize::Large {
             let found = connection.query_all_raw(engine.lookup(some)).await?;
             if found.len() < lookup_limit(some.len()) {
                 add_rows(&mut rows, engine, &found, 2).await?;
                 continue;
             }
+            if size == ExpectedSize::NotLarge
+                && let Some(root) = largest_root(&found)?
+            {
+                return Err(StoreError::OneIsLarge(root));
+            }
         }
         add_rows(&mut rows, engine, &connection.query_all_raw(engine.lookup_large(some)).await?, 1).await?;
     }
     Ok(identities_from_rows(rows))
+}
+
+/// Returns the root of the identity that most rows of [`Engine::lookup`] are about, if they are a quarter of all.
+fn largest_root(found: &[QueryResult]) -> Result<Option<ContactId>, StoreError> {
+    let mut rows: BTreeMap<i64, usize> = BTreeMap::new();
+    for row in found {
+        if let Some(root) = row.try_get_by_index(LookupColumn::Id as usize)? {
+            *rows.entry(root).or_default() += 1;
+        }
+    }
+    let largest = rows.into_iter().max_by_key(|(_, rows)| *rows).filter(|(_, rows)| *rows >= found.len() / 4);
+    Ok(largest.map(|(root, _)| ContactId(root)))
 }
 
 /// Returns the identities of these roots, at most [`MAX_LOOKUP`].

@@ -30,6 +30,9 @@ pub struct LookupResult {
 pub enum ExpectedSize {
     /// Nothing: nearly all identities have a few contacts.
     Usual,
+    /// Nothing, and others wait for the same read: if one identity has hundreds of contacts, the read ends early and
+    /// fails with [`StoreError::OneIsLarge`].
+    NotLarge,
     /// One of them is known to have hundreds.
     Large,
 }

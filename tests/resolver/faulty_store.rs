@@ -181,6 +181,12 @@ impl Store for FaultyStore {
         size: ExpectedSize,
     ) -> Result<LookupResult, StoreError> {
         self.sizes.lock().unwrap().push((Step::Read, size));
+        if size == ExpectedSize::NotLarge
+            && let Some(large) = identifiers.iter().find_map(large_identity)
+        {
+            sleep(self.latency).await; // It ends early, so it is no step that can fail.
+            return Err(StoreError::OneIsLarge(large.root()));
+        }
         self.step(Step::Read, identifiers).await?;
         Ok(LookupResult { identities: self.known(identifiers, 0), is_latest: true })
     }

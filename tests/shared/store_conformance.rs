@@ -275,7 +275,7 @@ pub(crate) async fn one_lookup_takes_many_identifiers<S: Store>(store: &S) {
 
 /// Far more contacts than a look-up usually returns, beside a customer of one contact.
 pub(crate) async fn an_identity_of_many_contacts_is_found_completely<S: Store>(store: &S) {
-    const CONTACTS: usize = 150;
+    const CONTACTS: usize = 700;
     let many: Vec<[Identifier; 2]> = (0..CONTACTS).map(|number| [email(&format!("{number}@x")), phone("1")]).collect();
     let mut observations: Vec<&[Identifier]> = many.iter().map(|one| &one[..]).collect();
     let other = [email("other@x"), phone("2")];
@@ -288,6 +288,12 @@ pub(crate) async fn an_identity_of_many_contacts_is_found_completely<S: Store>(s
         assert_found(store, &[&asked[..], &[phone("2")]].concat(), &[many, other]).await;
     }
     assert_found(store, &[email("other@x"), phone("2")], &[other]).await;
+    for asked in [vec![phone("1")], vec![email("other@x"), email("7@x")]] {
+        let found = store.find_identities(&asked, ExpectedSize::NotLarge).await;
+        assert!(matches!(found, Err(StoreError::OneIsLarge(root)) if root == many.identity.primary().id), "{found:?}");
+    }
+    let found = store.find_identities(&[phone("2")], ExpectedSize::NotLarge).await.expect("a read").identities;
+    assert_eq!(found.len(), 1);
 }
 
 pub(crate) async fn values_are_equal_by_bytes<S: Store>(store: &S) {

@@ -158,6 +158,10 @@ impl Drop for UnderWay<'_> {
     }
 }
 
+/// The most contacts of an identity that a read with [`ExpectedSize::NotLarge`] returns. Far fewer than a database's, so
+/// that schedules meet larger ones.
+const NOT_LARGE: usize = 6;
+
 impl Store for SimulatedStore {
     type Transaction = SimulatedTransaction;
 
@@ -171,7 +175,11 @@ impl Store for SimulatedStore {
             self.catch_up().await;
             let mut database = self.database.lock();
             let identities = database.read(self.replica, identifiers).map(identities)?;
-            Ok(LookupResult { identities, is_latest: database.reads_the_latest() })
+            let large = identities.iter().find(|identity| identity.contacts().len() > NOT_LARGE);
+            match large.filter(|_| size == ExpectedSize::NotLarge) {
+                Some(large) => Err(StoreError::OneIsLarge(large.root())),
+                None => Ok(LookupResult { identities, is_latest: database.reads_the_latest() }),
+            }
         };
         let name = if size == ExpectedSize::Large { "large read" } else { "read" };
         self.statement(name, None, read).await

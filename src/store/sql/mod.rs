@@ -60,10 +60,10 @@ fn lookup_columns(contact: &str) -> String {
         .join(", ")
 }
 
-/// The most rows that [`Engine::lookup`] returns, for so many identifiers: 16 times the next power of two, at least 64.
-/// (So there are few texts of the statement.) Most customers have fewer contacts.
+/// The most rows that [`Engine::lookup`] returns, for so many identifiers: 16 times the next power of two, so that there
+/// are few texts of the statement. At least 512: an identity that alone has more is large.
 pub(super) fn lookup_limit(identifiers: usize) -> usize {
-    16 * identifiers.next_power_of_two().max(4)
+    16 * identifiers.next_power_of_two().max(32)
 }
 
 /// The columns of [`Engine::owners`], in order.
