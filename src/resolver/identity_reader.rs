@@ -125,8 +125,8 @@ impl<S: Store> IdentityReader<S> {
         Ok(Some(ReadResult { read_earlier, is_partial, ..ReadResult::new(current, Some(epoch), begun) }))
     }
 
-    /// Reads the identities that own these identifiers, and keeps copies of them. If one of them is known to be large, it
-    /// is worth two statements not to read contacts that are in the cache. Without a cache, the statement for large
+    /// Reads the identities that own these identifiers, and keeps copies of them. If one of them is known to be large,
+    /// it is worth two statements not to read contacts that are in the cache. Without a cache, the statement for large
     /// identities reads them.
     ///
     /// # Errors

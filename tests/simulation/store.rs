@@ -158,8 +158,8 @@ impl Drop for UnderWay<'_> {
     }
 }
 
-/// The most contacts of an identity that a read with [`ExpectedSize::NotLarge`] returns. Far fewer than a database's, so
-/// that schedules meet larger ones.
+/// The most contacts of an identity that a read with [`ExpectedSize::NotLarge`] returns. Far fewer than a database's,
+/// so that schedules meet larger ones.
 const NOT_LARGE: usize = 6;
 
 impl Store for SimulatedStore {

@@ -60,8 +60,8 @@ fn lookup_columns(contact: &str) -> String {
         .join(", ")
 }
 
-/// The most rows that [`Engine::lookup`] returns, for so many identifiers: 16 times the next power of two, so that there
-/// are few texts of the statement. At least 512: an identity that alone has more is large.
+/// The most rows that [`Engine::lookup`] returns, for so many identifiers: 16 times the next power of two, so that
+/// there are few texts of the statement. At least 512: an identity that alone has more is large.
 pub(super) fn lookup_limit(identifiers: usize) -> usize {
     16 * identifiers.next_power_of_two().max(32)
 }
