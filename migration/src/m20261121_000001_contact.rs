@@ -1,10 +1,9 @@
 //! `Contact`: one row an observation that brought something new.
 
 use sea_orm_migration::prelude::*;
-use sea_orm_migration::sea_orm::DbBackend;
 use sea_orm_migration::sea_query::extension::postgres::Type;
 
-use crate::dialect::{create_table, moment};
+use crate::dialect::Dialect;
 
 const PRECEDENCES: [&str; 2] = ["primary", "secondary"];
 const LINKED_ID_INDEX: &str = "Contact_linkedId";
@@ -15,13 +14,12 @@ pub(crate) struct Migration;
 #[async_trait::async_trait]
 impl MigrationTrait for Migration {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        let backend = manager.get_database_backend();
-        if backend == DbBackend::Postgres && !has_precedence_type(manager).await? {
+        let dialect = Dialect::of(manager)?;
+        if dialect == Dialect::Postgres && !has_precedence_type(manager).await? {
             let create = Type::create().as_enum(Contact::LinkPrecedenceType).values(PRECEDENCES).to_owned();
             manager.create_type(create).await?;
         }
-        let precedence = || Expr::col(Contact::LinkPrecedence);
-        let mut table = create_table(backend, Contact::Table);
+        let mut table = dialect.create_table(Contact::Table);
         table
             .col(ColumnDef::new(Contact::Id).big_integer().not_null().auto_increment().primary_key())
             .col(ColumnDef::new(Contact::PhoneNumber).string_len(255))
@@ -32,37 +30,41 @@ impl MigrationTrait for Migration {
                     .enumeration(Contact::LinkPrecedenceType, PRECEDENCES)
                     .not_null(),
             )
-            .col(moment(backend, Contact::CreatedAt).not_null())
-            .col(moment(backend, Contact::UpdatedAt).not_null())
-            .col(moment(backend, Contact::DeletedAt));
-        if backend == DbBackend::Sqlite {
-            // Its enums are text, and it takes any.
-            table.check(precedence().is_in(PRECEDENCES));
+            .col(dialect.moment(Contact::CreatedAt).not_null())
+            .col(dialect.moment(Contact::UpdatedAt).not_null())
+            .col(dialect.moment(Contact::DeletedAt));
+        match dialect {
+            Dialect::Mysql => {
+                // In the table's own statement, so that both are there or neither.
+                table.index(Index::create().name(LINKED_ID_INDEX).col(Contact::LinkedId));
+                manager.create_table(table).await
+            }
+            Dialect::Postgres => {
+                manager.create_table(table).await?;
+                manager.create_index(linked_id_index()).await
+            }
+            Dialect::Sqlite => {
+                // Its enums are text, and it takes any.
+                table.check(Expr::col(Contact::LinkPrecedence).is_in(PRECEDENCES));
+                manager.create_table(table).await?;
+                manager.create_index(linked_id_index()).await
+            }
         }
-        if backend == DbBackend::MySql {
-            // In the table's own statement, so that both are there or neither.
-            table.index(Index::create().name(LINKED_ID_INDEX).col(Contact::LinkedId));
-        }
-        manager.create_table(table).await?;
-        if backend != DbBackend::MySql {
-            let index = Index::create()
-                .name(LINKED_ID_INDEX)
-                .table(Contact::Table)
-                .col(Contact::LinkedId)
-                .if_not_exists()
-                .take();
-            manager.create_index(index).await?;
-        }
-        Ok(())
     }
 
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         manager.drop_table(Table::drop().table(Contact::Table).if_exists().take()).await?;
-        if manager.get_database_backend() == DbBackend::Postgres {
-            manager.drop_type(Type::drop().name(Contact::LinkPrecedenceType).if_exists().to_owned()).await?;
+        match Dialect::of(manager)? {
+            Dialect::Postgres => {
+                manager.drop_type(Type::drop().name(Contact::LinkPrecedenceType).if_exists().to_owned()).await
+            }
+            Dialect::Mysql | Dialect::Sqlite => Ok(()),
         }
-        Ok(())
     }
+}
+
+fn linked_id_index() -> IndexCreateStatement {
+    Index::create().name(LINKED_ID_INDEX).table(Contact::Table).col(Contact::LinkedId).if_not_exists().take()
 }
 
 /// PostgreSQL has no `CREATE TYPE IF NOT EXISTS`.

@@ -3,7 +3,7 @@
 
 use sea_orm_migration::prelude::*;
 
-use crate::dialect::create_table;
+use crate::dialect::Dialect;
 
 #[derive(DeriveMigrationName)]
 pub(crate) struct Migration;
@@ -11,7 +11,7 @@ pub(crate) struct Migration;
 #[async_trait::async_trait]
 impl MigrationTrait for Migration {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        let mut table = create_table(manager.get_database_backend(), Identifier::Table);
+        let mut table = Dialect::of(manager)?.create_table(Identifier::Table);
         table
             .col(ColumnDef::new(Identifier::Kind).string_len(16).not_null())
             // Bytes: then equality is byte equality, whatever collation a database or session has.

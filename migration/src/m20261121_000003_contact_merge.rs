@@ -2,7 +2,7 @@
 
 use sea_orm_migration::prelude::*;
 
-use crate::dialect::{create_table, moment};
+use crate::dialect::Dialect;
 
 #[derive(DeriveMigrationName)]
 pub(crate) struct Migration;
@@ -10,14 +10,14 @@ pub(crate) struct Migration;
 #[async_trait::async_trait]
 impl MigrationTrait for Migration {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        let backend = manager.get_database_backend();
-        let mut table = create_table(backend, ContactMerge::Table);
+        let dialect = Dialect::of(manager)?;
+        let mut table = dialect.create_table(ContactMerge::Table);
         table
             .col(ColumnDef::new(ContactMerge::Id).big_integer().not_null().auto_increment().primary_key())
             .col(ColumnDef::new(ContactMerge::SurvivorId).big_integer().not_null())
             .col(ColumnDef::new(ContactMerge::AbsorbedId).big_integer().not_null())
             .col(ColumnDef::new(ContactMerge::Cause).json().not_null())
-            .col(moment(backend, ContactMerge::CreatedAt).not_null());
+            .col(dialect.moment(ContactMerge::CreatedAt).not_null());
         manager.create_table(table).await
     }
 
