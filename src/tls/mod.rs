@@ -12,5 +12,6 @@ mod validity;
 
 pub use client::{ClientTls, ClientTlsError, WithoutAuthority, connect_grpc};
 pub use client_args::ClientTlsArgs;
+#[cfg(feature = "bench")]
 pub(crate) use pem::ALPN_HTTP1;
 pub use server::{ServerTls, TlsConfigs, TlsFiles};
