@@ -92,5 +92,5 @@ fn readers_meet_no_private_words() {
     let mut texts = texts(&["src", "proto/identity", "scripts", ".ci", "identity.example.toml"], &[""]);
     DOCUMENTS.iter().for_each(|path| read(&mut texts, path, &[".md"]));
     texts.retain(|path, _| !path.starts_with("docs/history/"));
-    assert_none("Use the words of the trade (docs/architecture.md has a glossary)", &private_words(&texts));
+    assert_none("Use the words of the trade (docs/architecture.md lists them)", &private_words(&texts));
 }
