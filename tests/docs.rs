@@ -1,7 +1,7 @@
 //! The documents: they explain every error reason, and what they refer to exists. The scripts: they explain
 //! themselves.
 //!
-//! It needs nothing but the library, the files and bash. A document that is added under `docs/` is checked without a
+//! It needs nothing but the service, the files and bash. A document that is added under `docs/` is checked without a
 //! change here.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
@@ -257,11 +257,31 @@ fn every_reference_of_the_openapi_document_has_its_component() {
     assert!(missing.is_empty(), "docs/openapi.yaml has no {missing:?}");
 }
 
-#[test]
-fn every_direct_dependency_has_its_reason() {
+/// Returns the names of what the service and its build use.
+fn direct_dependencies() -> BTreeSet<String> {
     let manifest: toml::Table = read("Cargo.toml").parse().unwrap();
     let names = |table: &str| manifest[table].as_table().unwrap().keys().cloned().collect::<BTreeSet<_>>();
-    let used: BTreeSet<_> = names("dependencies").union(&names("build-dependencies")).cloned().collect();
+    names("dependencies").union(&names("build-dependencies")).cloned().collect()
+}
+
+/// With an old lock file, `cargo fuzz` takes other versions than those that were tried.
+#[test]
+fn the_lock_of_the_fuzz_targets_has_every_direct_dependency() {
+    let lock: toml::Table = read("fuzz/Cargo.lock").parse().unwrap();
+    let packages = lock["package"].as_array().unwrap();
+    let service = packages.iter().find(|package| package["name"].as_str() == Some("identity")).unwrap();
+    let locked = service["dependencies"].as_array().unwrap().iter().filter_map(|name| name.as_str()?.split(' ').next());
+    let locked: BTreeSet<_> = locked.map(str::to_owned).collect();
+    let missing: Vec<_> = direct_dependencies().difference(&locked).cloned().collect();
+    assert!(
+        missing.is_empty(),
+        "fuzz/Cargo.lock lacks {missing:?}: cargo update --workspace --manifest-path fuzz/Cargo.toml"
+    );
+}
+
+#[test]
+fn every_direct_dependency_has_its_reason() {
+    let used = direct_dependencies();
     let text = read("docs/security.md");
     let rows =
         text.lines().skip_while(|line| !line.starts_with("| crate |")).skip(2).take_while(|line| !line.is_empty());
@@ -273,8 +293,261 @@ fn every_direct_dependency_has_its_reason() {
     assert_eq!(rows.map(row).collect::<BTreeSet<_>>(), used);
 }
 
+/// The folders at the top of the repository to which documents refer by paths like `scripts/test`.
+const TOP_FOLDERS: [&str; 10] =
+    [".ci/", ".config/", ".github/", "deploy/", "docs/", "fuzz/", "migration/", "proto/", "scripts/", "tests/"];
+
+/// Returns the documents that say what is so today, with their texts.
+fn current_documents() -> Vec<(PathBuf, String)> {
+    let documents = documents().into_iter().filter(|path| !path.starts_with("docs/history"));
+    documents.map(|path| (path.clone(), fs::read_to_string(root().join(path)).unwrap())).collect()
+}
+
+/// Returns the paths from the root of the repository that a text has, in code and elsewhere.
+fn rooted_paths(text: &str) -> Vec<&str> {
+    let is_path_char = |c: char| c.is_ascii_alphanumeric() || "_-./".contains(c);
+    let words = text.split(|c| !is_path_char(c)).map(|word| word.trim_start_matches("../").trim_start_matches("./"));
+    let is_rooted = |word: &&str| TOP_FOLDERS.iter().any(|folder| word.starts_with(folder)) || word.starts_with("src/");
+    words.filter(is_rooted).map(|word| word.trim_end_matches(['.', '/'])).collect()
+}
+
+#[test]
+fn every_path_in_a_document_exists() {
+    let mut missing = Vec::new();
+    let mut count = 0;
+    for (document, text) in current_documents() {
+        let folder = document.parent().unwrap();
+        for path in rooted_paths(&text) {
+            count += 1;
+            if !root().join(path).exists() && !root().join(folder).join(path).exists() {
+                missing.push(format!("{}: there is no {path}", document.display()));
+            }
+        }
+    }
+    assert!(count > 100, "only {count} paths");
+    assert!(missing.is_empty(), "{}", missing.join("\n"));
+}
+
+/// Returns the pieces of code of a document: the spans, and the lines of blocks. A line that ends with `\` goes on.
+fn code(text: &str) -> Vec<String> {
+    let mut found: Vec<String> =
+        prose(text).join("\n").split('`').skip(1).step_by(2).map(|span| span.replace('\n', " ")).collect();
+    let mut is_code = false;
+    for line in text.replace("\\\n", " ").lines() {
+        if line.trim_start().starts_with("```") {
+            is_code = !is_code;
+        } else if is_code {
+            found.push(line.to_owned());
+        }
+    }
+    found
+}
+
+/// A command of this project in a document.
+#[derive(Debug, PartialEq, Eq)]
+struct NamedCommand {
+    /// `identity`, or the path of a script.
+    program: String,
+    /// The variables that are set for it alone.
+    variables: Vec<String>,
+    arguments: Vec<String>,
+}
+
+impl NamedCommand {
+    /// Returns the commands of this project in a piece of code.
+    fn all_in(code: &str) -> Vec<Self> {
+        let code = code.split(" #").next().unwrap_or_default();
+        code.split(['(', ')', ';', '|', '&']).filter_map(Self::parse).collect()
+    }
+
+    fn parse(command: &str) -> Option<Self> {
+        let mut words = command.split_whitespace().skip_while(|word| *word == "$").peekable();
+        let mut variables = Vec::new();
+        while let Some((name, _)) = words.peek().and_then(|word| word.split_once('=')) {
+            if !is_variable(name) {
+                return None;
+            }
+            variables.push(name.to_owned());
+            words.next();
+        }
+        let is_script = |word: &str| word.starts_with("scripts/") && !word.ends_with('/');
+        let program = words.next().filter(|word| *word == "identity" || is_script(word))?;
+        Some(Self { program: program.to_owned(), variables, arguments: words.map(str::to_owned).collect() })
+    }
+
+    /// Returns its flags, without their values.
+    fn flags(&self) -> impl Iterator<Item = &str> {
+        let words = self.arguments.iter().map(|word| word.split('=').next().unwrap_or_default());
+        words.filter(|word| word.starts_with("--"))
+    }
+}
+
+fn is_variable(word: &str) -> bool {
+    word.len() > 1
+        && word.starts_with(|c: char| c.is_ascii_uppercase())
+        && word.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_')
+}
+
+/// Returns what the service prints with these arguments and `--help`, without a line break in a name.
+fn help(arguments: &[&str]) -> Option<String> {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_identity"));
+    let done = command.args(arguments).arg("--help").env("COLUMNS", "1000").stdin(Stdio::null()).output();
+    let done = done.expect("the service runs");
+    done.status.success().then(|| String::from_utf8_lossy(&done.stdout).into_owned())
+}
+
+/// Whether a text has this word, and not only as a part of a longer one.
+fn has_word(text: &str, word: &str) -> bool {
+    let is_part = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    let is_bounded = |at: usize| !text[..at].ends_with(is_part) && !text[at + word.len()..].starts_with(is_part);
+    text.match_indices(word).any(|(at, _)| is_bounded(at))
+}
+
+/// Flags that a script hands on to the program that it runs.
+const HANDED_ON: [(&str, &str); 1] = [("scripts/test", "--test")];
+
+/// Returns what is wrong with a command of a document, if anything is.
+fn wrong_command(command: &NamedCommand) -> Option<String> {
+    let text = if command.program == "identity" {
+        let is_subcommand = |word: &&String| word.chars().all(|c| c.is_ascii_lowercase());
+        let subcommands: Vec<_> = command.arguments.iter().take_while(is_subcommand).map(String::as_str).collect();
+        match help(&subcommands) {
+            Some(text) => text,
+            None => return Some(format!("there is no `identity {}`", subcommands.join(" "))),
+        }
+    } else {
+        match fs::read_to_string(root().join(&command.program)) {
+            Ok(text) => text,
+            Err(_) => return Some(format!("there is no {}", command.program)),
+        }
+    };
+    let variables = command.variables.iter().map(|name| name.strip_prefix("IDENTITY_").unwrap_or(name));
+    let is_handed_on = |name: &&str| HANDED_ON.contains(&(&command.program, name));
+    let unknown = command.flags().chain(variables).filter(|name| !has_word(&text, name) && !is_handed_on(name));
+    let unknown: Vec<_> = unknown.collect();
+    (!unknown.is_empty()).then(|| format!("`{}` has no {unknown:?}", command.program))
+}
+
+#[test]
+fn every_command_in_a_document_has_the_flags_that_it_is_given() {
+    let mut wrong = Vec::new();
+    let mut count = 0;
+    for (document, text) in current_documents() {
+        for command in code(&text).iter().flat_map(|code| NamedCommand::all_in(code)) {
+            count += 1;
+            wrong.extend(wrong_command(&command).map(|what| format!("{}: {what}", document.display())));
+        }
+    }
+    assert!(count > 50, "only {count} commands");
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Names that no file of this project has: of a database, and in place of a path.
+const FOREIGN_NAMES: [&str; 2] = ["BEFORE_ON_PRIMARY_FAILOVER", "OLD_BINARY"];
+
+/// Returns the texts of the files under a folder, one after the other.
+fn texts_below(folder: &Path, texts: &mut String) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            texts_below(&path, texts);
+        } else {
+            *texts += &String::from_utf8_lossy(&fs::read(path).unwrap());
+        }
+    }
+}
+
+#[test]
+fn every_setting_and_reason_in_a_document_exists() {
+    let mut known = help(&[]).unwrap();
+    ["src", "proto", "scripts", "tests", "deploy"]
+        .iter()
+        .for_each(|folder| texts_below(&root().join(folder), &mut known));
+    let is_name = |word: &&str| is_variable(word) && word.contains('_') && !word.ends_with('_');
+    let mut unknown = Vec::new();
+    let mut count = 0;
+    for (document, text) in current_documents() {
+        let code = code(&text).join("\n");
+        let words = code.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).filter(is_name);
+        for word in words {
+            count += 1;
+            let name = word.strip_prefix("IDENTITY_").unwrap_or(word);
+            if !has_word(&known, name) && !has_word(&known, word) && !FOREIGN_NAMES.contains(&word) {
+                unknown.push(format!("{}: {word}", document.display()));
+            }
+        }
+    }
+    assert!(count > 200, "only {count} names");
+    assert!(unknown.is_empty(), "nothing has these names:\n{}", unknown.join("\n"));
+}
+
+/// Returns the names in the first column of the block of layers in a document, up to the dot or slash.
+fn layers_of_the_map(text: &str) -> BTreeSet<String> {
+    let block = text.split("```text\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    block.lines().filter_map(|line| line.split(['/', '.']).next()).map(str::to_owned).collect()
+}
+
+#[test]
+fn the_map_has_every_module_and_the_lists_have_every_command() {
+    let map = read("docs/architecture.md");
+    let entries = fs::read_dir(root().join("src")).unwrap().map(|entry| entry.unwrap().path());
+    let modules: BTreeSet<_> = entries.map(|path| path.file_stem().unwrap().to_string_lossy().into_owned()).collect();
+    let named: BTreeSet<_> = layers_of_the_map(&map).union(&["lib".to_owned()].into()).cloned().collect();
+    assert_eq!(named, modules, "docs/architecture.md");
+    let help = help(&[]).unwrap();
+    let commands = help.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
+    let commands: Vec<_> =
+        commands.filter_map(|line| line.split_whitespace().next()).filter(|name| *name != "help").collect();
+    assert!(commands.contains(&"serve") && commands.contains(&"verify"), "{help}");
+    let line_of = |text: &str, start: &str| text.lines().find(|line| line.starts_with(start)).unwrap().to_owned();
+    for (document, line) in [("docs/architecture.md", "commands/ "), ("CHANGELOG.md", "- Commands:")] {
+        let line = line_of(&read(document), line);
+        let missing: Vec<_> = commands.iter().filter(|name| !has_word(&line, name)).collect();
+        assert!(missing.is_empty(), "{document} lacks {missing:?}: {line}");
+    }
+}
+
 mod made_up_documents {
     use super::*;
+
+    #[test]
+    fn commands_are_found_in_code() {
+        let named = |program: &str, variables: &[&str], arguments: &[&str]| NamedCommand {
+            program: program.to_owned(),
+            variables: variables.iter().map(|&word| word.to_owned()).collect(),
+            arguments: arguments.iter().map(|&word| word.to_owned()).collect(),
+        };
+        let text = "Run `identity verify\n--plan` or:\n```sh\nAB=1 B_C=2 identity serve & # identity x\n\
+            T=$(identity token new a \\\n    --rate 5)\nscripts/test --no-servers | tail\nkubectl -n identity --x\n\
+            ```\n";
+        let found: Vec<_> = code(text).iter().flat_map(|code| NamedCommand::all_in(code)).collect();
+        let expected = [
+            named("identity", &[], &["verify", "--plan"]),
+            named("identity", &["AB", "B_C"], &["serve"]),
+            named("identity", &[], &["token", "new", "a", "--rate", "5"]),
+            named("scripts/test", &[], &["--no-servers"]),
+        ];
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn wrong_commands_are_found() {
+        let wrong = |code: &str| wrong_command(&NamedCommand::all_in(code)[0]);
+        for code in ["identity verify --plan", "IDENTITY_PORT=1 PORT=2 identity", "identity bench run --rate=5"] {
+            assert_eq!(wrong(code), None);
+        }
+        assert_eq!(wrong("identity verify --plans").unwrap(), "`identity` has no [\"--plans\"]");
+        assert_eq!(wrong("PORTS=1 identity").unwrap(), "`identity` has no [\"PORTS\"]");
+        assert_eq!(wrong("identity repair").unwrap(), "there is no `identity repair`");
+        assert_eq!(wrong("scripts/test --server").unwrap(), "`scripts/test` has no [\"--server\"]");
+        assert_eq!(wrong("scripts/nothing").unwrap(), "there is no scripts/nothing");
+    }
+
+    #[test]
+    fn paths_from_the_root_are_found() {
+        let text = "[x](../deploy/a.yaml), `src/b/`, docs/c.md. /etc/tests/d and https://x.y/docs/e";
+        assert_eq!(rooted_paths(text), ["deploy/a.yaml", "src/b", "docs/c.md"]);
+    }
 
     #[test]
     fn broken_links_are_found() {
