@@ -14,6 +14,7 @@ use identity::proto::identity::v1::identity_service_client::IdentityServiceClien
 use identity::resolver::{Admitted, Caller, DatabaseState, Identify, IdentifyError};
 use identity::settings::Settings;
 use identity::tls::{ServerTls, TlsFiles};
+use identity::traces::Traces;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -163,6 +164,7 @@ impl Server {
                 .tokens_file
                 .as_deref()
                 .map(|path| Arc::new(Callers::load(CallerFile::new(path)).unwrap())),
+            traces: Traces::default(),
         };
         let (tls, callers) = (listeners.tls.clone(), listeners.callers.clone());
         let (grpc, http) = (listeners.grpc.local_addr().unwrap(), listeners.http.local_addr().unwrap());

@@ -28,7 +28,7 @@ use crate::transport::batch::{ItemCounts, identify_batch};
 use crate::transport::batch_answer;
 use crate::transport::errors::ApiError;
 use crate::transport::parse::FieldNames;
-use crate::transport::peer::caller;
+use crate::transport::peer::resolver_for;
 
 /// Serves `BatchIdentify` alone.
 #[derive(Debug)]
@@ -96,7 +96,7 @@ impl<R: Identify> IdentityApi<R> {
     /// Returns the encoded answer to an encoded batch.
     async fn answer_batch(&self, request: tonic::Request<Bytes>) -> Result<(Vec<u8>, ItemCounts), ApiError> {
         let deadline = deadline(&request)?;
-        let resolver = self.resolver.for_caller(caller(request.extensions()));
+        let resolver = resolver_for(&self.resolver, request.extensions());
         let room: Option<MessageRoom> = request.extensions().get().cloned();
         let items = EncodedItems::new(request.into_inner());
         let count = items.count_up_to_limit()?;
