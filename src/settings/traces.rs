@@ -1,10 +1,15 @@
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 
 use url::Url;
 
 use super::error::InvalidSetting;
 use super::value;
+
+/// The longest that one message may take, unless a standard variable says otherwise.
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Where traces go, and how many there are.
 #[derive(Clone, Debug, clap::Args)]
@@ -22,6 +27,10 @@ pub struct TraceSettings {
     /// The authorities of the collector's certificate, a PEM file; without it, those of the web.
     #[arg(skip)]
     pub certificate: Option<PathBuf>,
+
+    /// The longest that one message to the collector may take, with all attempts.
+    #[arg(skip = TIMEOUT)]
+    pub timeout: Duration,
 }
 
 impl TraceSettings {
@@ -31,7 +40,7 @@ impl TraceSettings {
     /// traces off.
     ///
     /// # Errors
-    /// [`InvalidSetting`] names the variable whose endpoint is not valid.
+    /// [`InvalidSetting`] names the variable whose value is not valid.
     pub fn with_standard_variables(
         mut self,
         variable: impl Fn(&str) -> Option<String>,
@@ -53,6 +62,12 @@ impl TraceSettings {
         }
         let certificate = first(["OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE", "OTEL_EXPORTER_OTLP_CERTIFICATE"]);
         self.certificate = certificate.map(|(_, path)| path.into());
+        if let Some((name, text)) = first(["OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "OTEL_EXPORTER_OTLP_TIMEOUT"]) {
+            let milliseconds: NonZeroU32 = text.parse().map_err(|_| {
+                InvalidSetting::new(format!("{name} (environment)"), "must be a number of milliseconds, such as 10000")
+            })?;
+            self.timeout = Duration::from_millis(milliseconds.get().into());
+        }
         Ok(self)
     }
 }
@@ -118,6 +133,24 @@ mod tests {
             assert_eq!(completed(&own, &[general, off]), Ok(None), "{off:?}");
         }
         assert_eq!(completed(&own, &[("OTEL_SDK_DISABLED", "false")]), at("http://own:1/"));
+    }
+
+    #[test]
+    fn the_time_of_a_message_is_that_of_the_variables() {
+        let timeout = |variables: &[(&str, &str)]| {
+            let variable =
+                |name: &str| variables.iter().find(|(set, _)| *set == name).map(|(_, value)| (*value).to_owned());
+            let traces = Settings::from_flags(["--otlp-endpoint", "http://own:1"]).unwrap().traces;
+            traces.with_standard_variables(variable).map(|traces| traces.timeout).map_err(|error| error.to_string())
+        };
+        let (general, special) = (("OTEL_EXPORTER_OTLP_TIMEOUT", "60000"), ("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "5"));
+        assert_eq!(timeout(&[]), Ok(TIMEOUT));
+        assert_eq!(timeout(&[general]), Ok(Duration::from_secs(60)));
+        assert_eq!(timeout(&[general, special]), Ok(Duration::from_millis(5)));
+        for wrong in ["0", "10s", "-1"] {
+            let refusal = timeout(&[("OTEL_EXPORTER_OTLP_TIMEOUT", wrong)]).unwrap_err();
+            assert!(refusal.starts_with("OTEL_EXPORTER_OTLP_TIMEOUT (environment): must be a number"), "{refusal}");
+        }
     }
 
     #[test]

@@ -112,6 +112,10 @@ impl Pool {
     /// # Errors
     /// [`StoreError::Unavailable`] if there is still no server, or if it takes no writes: its reads may be stale.
     pub(super) async fn lease(&self) -> Result<Lease, StoreError> {
+        self.usable().await.inspect_err(|error| fail_statement(error.kind()))
+    }
+
+    async fn usable(&self) -> Result<Lease, StoreError> {
         let lost = *self.0.lost.borrow();
         if let Some(outage) = lost {
             let mut lost = self.0.lost.subscribe();

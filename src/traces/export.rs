@@ -25,10 +25,6 @@ const BATCH: usize = 512;
 /// How long spans gather for one message.
 const GATHER: Duration = Duration::from_secs(1);
 
-/// The longest that one message may take. The exporter has a time-out of its own, which it does not apply to all that
-/// it does.
-const EXPORT_TIMEOUT: Duration = Duration::from_secs(30);
-
 /// The way into the queue.
 #[derive(Clone, Debug)]
 pub(super) struct SpanQueue {
@@ -56,13 +52,19 @@ pub(super) struct Export {
     metrics: Metrics,
 }
 
-/// Starts the task on the current runtime.
-pub(super) fn start(collector: impl SpanExporter + 'static, metrics: Metrics) -> (SpanQueue, Export) {
+/// Starts the task on the current runtime. `timeout` is the longest that one message may take. The exporter itself
+/// limits neither the wait for a connection nor that for an answer.
+pub(super) fn start(
+    collector: impl SpanExporter + 'static,
+    timeout: Duration,
+    metrics: Metrics,
+) -> (SpanQueue, Export) {
     let (send, queued) = mpsc::channel(QUEUE);
     let (closing, under_way) = (CancellationToken::new(), Arc::new(AtomicUsize::new(0)));
     let queue = send.downgrade();
     let exporter = Exporter {
         collector,
+        timeout,
         queued,
         closing: closing.clone(),
         under_way: Arc::clone(&under_way),
@@ -90,6 +92,7 @@ impl Export {
 /// The work of the task.
 struct Exporter<E> {
     collector: E,
+    timeout: Duration,
     queued: mpsc::Receiver<SpanData>,
     closing: CancellationToken,
     under_way: Arc<AtomicUsize>,
@@ -145,7 +148,7 @@ impl<E: SpanExporter> Exporter<E> {
             return;
         }
         self.under_way.store(count, Ordering::Relaxed);
-        let sent = timeout(EXPORT_TIMEOUT, self.collector.export(spans)).await;
+        let sent = timeout(self.timeout, self.collector.export(spans)).await;
         self.under_way.store(0, Ordering::Relaxed);
         let reason = match sent {
             Ok(Ok(())) => return self.record_success(),
@@ -178,6 +181,8 @@ mod tests {
 
     use super::*;
     use crate::metrics::ScrapeFormat;
+
+    const TIMEOUT: Duration = Duration::from_secs(10);
 
     /// What the collector does.
     #[derive(Clone, Copy, Debug)]
@@ -247,7 +252,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn spans_gather_for_a_second_or_until_the_message_is_full() {
         let (collector, metrics) = (Collector::new(Manner::Takes), Metrics::on());
-        let (queue, export) = start(collector.clone(), metrics.clone());
+        let (queue, export) = start(collector.clone(), TIMEOUT, metrics.clone());
         (0..3).for_each(|_| queue.push(span()));
         sleep(GATHER / 2).await;
         assert_eq!(collector.messages(), [0; 0]);
@@ -265,9 +270,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_collector_that_hangs_costs_spans_and_a_second_at_the_end() {
         let (collector, metrics) = (Collector::new(Manner::Hangs), Metrics::on());
-        let (queue, export) = start(collector, metrics.clone());
+        let (queue, export) = start(collector, TIMEOUT, metrics.clone());
         queue.push(span());
         sleep(GATHER * 2).await;
+        assert_eq!(dropped(&metrics, "export"), 0, "the message still has time");
         (0..QUEUE + 7).for_each(|_| queue.push(span()));
         assert_eq!(dropped(&metrics, "queue"), 7);
         let begun = Instant::now();
@@ -279,9 +285,20 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_message_has_its_time_and_no_more() {
+        let (collector, metrics) = (Collector::new(Manner::Hangs), Metrics::on());
+        let (queue, _export) = start(collector, TIMEOUT, metrics.clone());
+        (0..5).for_each(|_| queue.push(span()));
+        sleep(GATHER + TIMEOUT - Duration::from_millis(10)).await;
+        assert_eq!(dropped(&metrics, "export"), 0);
+        sleep(Duration::from_millis(20)).await;
+        assert_eq!(dropped(&metrics, "export"), 5);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_collector_that_comes_back_gets_spans_again() {
         let (collector, metrics) = (Collector::new(Manner::Refuses), Metrics::on());
-        let (queue, _export) = start(collector.clone(), metrics.clone());
+        let (queue, _export) = start(collector.clone(), TIMEOUT, metrics.clone());
         (0..5).for_each(|_| queue.push(span()));
         sleep(GATHER * 2).await;
         assert_eq!((dropped(&metrics, "export"), collector.messages()), (5, vec![]));

@@ -64,8 +64,8 @@ impl Traces {
     /// [`InvalidSetting`] names the setting or the standard variable that the exporter cannot use.
     pub fn start(settings: &TraceSettings, metrics: &Metrics) -> Result<Self, InvalidSetting> {
         let Some(endpoint) = &settings.otlp_endpoint else { return Ok(Self::default()) };
-        let collector = collector::connect(endpoint, settings.certificate.as_deref())?;
-        let (queue, export) = export::start(collector, metrics.clone());
+        let collector = collector::connect(endpoint, settings)?;
+        let (queue, export) = export::start(collector, settings.timeout, metrics.clone());
         let exported = Exported {
             ratio: settings.trace_sample_ratio,
             tracer: Arc::new(Tracer::new(queue)),

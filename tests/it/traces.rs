@@ -16,10 +16,11 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tonic::Request;
 
-use crate::harness::{Api, Backend, Collector, Event, Process, Service, Span, Suite, TestDatabase, register};
+use crate::harness::{Api, Backend, Collector, Event, Process, Proxy, Service, Span, Suite, TestDatabase, register};
 
 pub fn register(suite: &mut Suite) {
     register!(suite.on_all(): a_trace_arrives_whole);
+    register!(suite.on(&Backend::SERVERS): an_outage_is_in_the_spans);
     register!(suite.on(&[Backend::Sqlite]):
         requests_of_a_shared_batch_find_each_other,
         a_batch_is_one_call_and_a_stream_another,
@@ -28,6 +29,7 @@ pub fn register(suite: &mut Suite) {
         a_failed_statement_is_an_error,
         no_identifier_is_in_a_span,
         a_dead_collector_costs_spans_and_nothing_else,
+        a_dead_connection_to_the_collector_is_replaced,
     );
     register!(suite.plain(): the_standard_variables_count, a_wrong_endpoint_stops_the_start);
 }
@@ -273,6 +275,29 @@ async fn a_failed_statement_is_an_error(database: TestDatabase) {
     service.stop().await;
 }
 
+/// Also where no statement is sent, because no server is there.
+async fn an_outage_is_in_the_spans(database: TestDatabase) {
+    let (proxy, collector) = (Proxy::start(&database.url).await, Collector::start().await);
+    let flags = ["--otlp-endpoint", &collector.url(), "--trace-sample-ratio", "1", "--database-timeout", "1s"];
+    let service = Service::start_with(&proxy.url, &flags).await;
+    proxy.down();
+    for number in 0..3 {
+        let email = format!("{number}@hillvalley.edu");
+        service.caller().identify(Api::Http, Some(&email), None).await.expect_err("no database");
+    }
+    let calls = |spans: &[Span]| spans.iter().filter(|span| span.kind == SpanKind::Server).count();
+    let spans = collector.until(|spans| calls(spans) == 3).await;
+    let batches: Vec<_> = spans.iter().filter(|span| span.name == "batch").collect();
+    assert!(!batches.is_empty(), "{spans:#?}");
+    for batch in batches {
+        let failed = spans.iter().find(|span| span.parent == batch.id && span.is_error);
+        let failed = failed.unwrap_or_else(|| panic!("no failed operation of {batch:?}: {spans:#?}"));
+        assert_eq!(failed.attribute("error.type"), batch.attribute("error.type"));
+    }
+    proxy.up();
+    service.stop().await;
+}
+
 async fn no_identifier_is_in_a_span(database: TestDatabase) {
     let (service, collector) = start(&database, "1").await;
     let caller = service.caller();
@@ -335,6 +360,24 @@ async fn a_dead_collector_costs_spans_and_nothing_else(database: TestDatabase) {
     }
 }
 
+/// Nobody closes it, and nothing arrives: a machine that lost its power, a firewall that forgot it.
+async fn a_dead_connection_to_the_collector_is_replaced(database: TestDatabase) {
+    let collector = Collector::start().await;
+    let proxy = Proxy::start(&collector.url()).await;
+    let flags = ["--otlp-endpoint", &proxy.url, "--trace-sample-ratio", "1"];
+    let service = Service::start_with(&database.url, &flags).await;
+    service.caller().identify(Api::Http, Some("doc@hillvalley.edu"), None).await.expect("an answer");
+    let before = collector.until(|spans| !spans.is_empty()).await.len();
+    proxy.swallow();
+    let begun = Instant::now();
+    while collector.spans().len() == before {
+        service.caller().identify(Api::Http, Some("doc@hillvalley.edu"), None).await.expect("an answer");
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        assert!(begun.elapsed() < Duration::from_secs(60), "no message arrives any more");
+    }
+    service.stop().await;
+}
+
 /// Of the environment of a process.
 async fn the_standard_variables_count() {
     let (authority, files) = (Authority::new(), Files::new());
@@ -392,6 +435,10 @@ async fn a_wrong_endpoint_stops_the_start() {
         (
             &[("OTLP_ENDPOINT", "https://localhost:1"), ("OTEL_EXPORTER_OTLP_CERTIFICATE", "/nowhere.pem")],
             "identity: OTEL_EXPORTER_OTLP_CERTIFICATE (environment): cannot read /nowhere.pem: ",
+        ),
+        (
+            &[("OTLP_ENDPOINT", "https://localhost:1"), ("OTEL_EXPORTER_OTLP_CERTIFICATE", "/dev/null")],
+            "identity: OTEL_EXPORTER_OTLP_CERTIFICATE (environment): /dev/null must be a PEM file with a certificate",
         ),
     ] {
         let variables = variables.iter().copied().chain([("DATABASE_URL", "sqlite::memory:"), ("LOG_FORMAT", "text")]);
