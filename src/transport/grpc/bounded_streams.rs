@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use http::{HeaderMap, Request, Response};
+use http::{Extensions, HeaderMap, Request, Response};
 use hyper::body::{Body as HttpBody, Frame};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::Status;
@@ -16,6 +16,7 @@ use tonic::server::NamedService;
 use tower::Service;
 
 use crate::metrics::{ShedReason, WorkMetrics};
+use crate::transport::access::permission_withdrawn;
 use crate::transport::connection::ConnectionStreams;
 use crate::transport::errors::ApiError;
 use crate::transport::parse::FieldNames;
@@ -52,8 +53,9 @@ impl StreamBounds {
         Ok([place(&connection.probes)?, place(&self.places)?])
     }
 
-    /// Resolves when the stream must end, with the reason.
-    fn end(&self, connection: &ConnectionStreams) -> BoxFuture<'static, ApiError> {
+    /// Resolves when the stream with these request extensions must end, with the reason.
+    fn end(&self, connection: &ConnectionStreams, extensions: &Extensions) -> BoxFuture<'static, ApiError> {
+        let withdrawn = permission_withdrawn(extensions);
         let (readiness, old) = (self.readiness.clone(), ConnectionStreams::ended(Some(connection.clone())));
         let shutdown = async {
             match readiness {
@@ -65,6 +67,7 @@ impl StreamBounds {
             tokio::select! {
                 () = shutdown => ApiError::ShuttingDown,
                 () = old => ApiError::ConnectionTooOld,
+                error = withdrawn => error,
             }
         })
     }
@@ -113,7 +116,8 @@ where
                 return std::future::ready(Ok(refusal)).boxed();
             }
         };
-        let (end_of_requests, end_of_answers) = (self.bounds.end(&connection), self.bounds.end(&connection));
+        let end = || self.bounds.end(&connection, request.extensions());
+        let (end_of_requests, end_of_answers) = (end(), end());
         // The requests end too: a service that waits for more of them would keep the stream and its connection open.
         let request = request.map(|body| Body::new(Ending { body, end: Some(end_of_requests), places: None }));
         let response = self.inner.call(request);
