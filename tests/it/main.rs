@@ -30,6 +30,7 @@ mod pooler;
 mod process;
 mod readiness;
 mod replay;
+mod rights;
 mod server_defaults;
 mod shutdown;
 mod sizes;
@@ -57,6 +58,7 @@ fn main() {
     outage::register(&mut suite);
     failover::register(&mut suite);
     readiness::register(&mut suite);
+    rights::register(&mut suite);
     server_defaults::register(&mut suite);
     pooler::register(&mut suite);
     group_replication::register(&mut suite);
