@@ -31,6 +31,7 @@ mod process;
 mod readiness;
 mod replay;
 mod rights;
+mod rolling_restart;
 mod server_defaults;
 mod shutdown;
 mod sizes;
@@ -71,6 +72,7 @@ fn main() {
     metrics::register(&mut suite);
     traces::register(&mut suite);
     shutdown::register(&mut suite);
+    rolling_restart::register(&mut suite);
     abuse::register(&mut suite);
     verify::register(&mut suite);
     stored_values::register(&mut suite);
