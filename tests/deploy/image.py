@@ -288,7 +288,7 @@ class Image(unittest.TestCase):
         root = self.root()
         (root / "data").mkdir()
         configuration = image_configuration(self.image)
-        user = configuration["User"]
+        user, entry = configuration["User"], configuration["Entrypoint"]
         environment = [*configuration["Env"], f"DATABASE_URL={DATABASE}", "INSECURE=true"]
         # As a container engine does: read-only but for the volume, no privileges to gain, and a network of its own
         script = """set -eu
@@ -304,7 +304,7 @@ class Image(unittest.TestCase):
         command = ["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "sh", "-c", script, "sh"]
         command += [str(root), str(self.data), user, "/usr/bin/env", "-i", *environment]
         with tempfile.TemporaryFile(mode="w+", encoding="utf-8") as log:
-            process = subprocess.Popen([*command, PROGRAM, *configuration["Cmd"]], stdout=log, stderr=log)
+            process = subprocess.Popen([*command, *entry, *configuration["Cmd"]], stdout=log, stderr=log)
             self.addCleanup(process.kill)
             end, text = time.monotonic() + 60, ""
             while '"serving"' not in text:
