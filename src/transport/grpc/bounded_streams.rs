@@ -1,7 +1,7 @@
 //! Bounds on the streams of health and reflection: how many are open, and when they end.
 
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -118,10 +118,14 @@ where
         };
         let end = || self.bounds.end(&connection, request.extensions());
         let (end_of_requests, end_of_answers) = (end(), end());
+        let reason = Arc::new(OnceLock::new());
+        let reason_of_answers = Arc::clone(&reason);
         // The requests end too: a service that waits for more of them would keep the stream and its connection open.
-        let request = request.map(|body| Body::new(Ending { body, end: Some(end_of_requests), places: None }));
+        let request = request.map(|body| Body::new(Ending { body, end: Some(end_of_requests), places: None, reason }));
         let response = self.inner.call(request);
-        let end = |body| Body::new(Ending { body, end: Some(end_of_answers), places: Some(places) });
+        let end = |body| {
+            Body::new(Ending { body, end: Some(end_of_answers), places: Some(places), reason: reason_of_answers })
+        };
         async { Ok(response.await?.map(end)) }.boxed()
     }
 }
@@ -132,6 +136,20 @@ struct Ending {
     /// `None` once the stream has ended.
     end: Option<BoxFuture<'static, ApiError>>,
     places: Option<[OwnedSemaphorePermit; 2]>,
+    /// Why the requests or the answers had to end: of both, whichever is first.
+    reason: Arc<OnceLock<ApiError>>,
+}
+
+impl Ending {
+    /// The stream has to end, if it has to. The service can notice the end of the requests, and end the answers with OK,
+    /// before the answers are polled: so the reason of one holds for the other.
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<ApiError> {
+        let Some(end) = &mut self.end else { return Poll::Pending };
+        if let Poll::Ready(error) = end.poll_unpin(cx) {
+            return Poll::Ready(self.reason.get_or_init(|| error).clone());
+        }
+        self.reason.get().cloned().map_or(Poll::Pending, Poll::Ready)
+    }
 }
 
 impl HttpBody for Ending {
@@ -139,8 +157,10 @@ impl HttpBody for Ending {
     type Error = Status;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        let Some(end) = &mut self.end else { return Poll::Ready(None) };
-        let Poll::Ready(error) = end.poll_unpin(cx) else { return Pin::new(&mut self.body).poll_frame(cx) };
+        if self.end.is_none() {
+            return Poll::Ready(None);
+        }
+        let Poll::Ready(error) = self.poll_end(cx) else { return Pin::new(&mut self.body).poll_frame(cx) };
         self.end = None;
         if self.places.is_none() {
             return Poll::Ready(None);
