@@ -63,9 +63,16 @@ impl AccessControl {
         })
     }
 
-    /// Returns whether callers with these credentials may do something, whatever their rate. Counts nothing.
-    pub(super) fn check(&self, credentials: &Credentials<'_>, scope: Option<Scope>) -> Result<(), Refusal> {
-        let caller = self.authenticator.authenticate(credentials).map_err(|_| Refusal::Unauthenticated)?;
+    /// Returns whether these credentials still mean the caller with this id, and it may do something, whatever its rate.
+    /// Counts nothing.
+    pub(super) fn check(
+        &self,
+        caller_id: u64,
+        credentials: &Credentials<'_>,
+        scope: Option<Scope>,
+    ) -> Result<(), Refusal> {
+        let caller = self.authenticator.authenticate(credentials).ok().filter(|caller| caller.id() == caller_id);
+        let caller = caller.ok_or(Refusal::Unauthenticated)?;
         scope.filter(|scope| !caller.may(*scope)).map_or(Ok(()), |scope| Err(Refusal::Scope(scope)))
     }
 

@@ -39,7 +39,7 @@ pub(crate) fn needed(route: Option<&Route>) -> Access {
 }
 
 /// Resolves when the caller of a stream with these request extensions may not go on, with the reason: its token, its
-/// certificate's name or its scope is no longer in the file of callers.
+/// certificate's name or its scope is no longer in the file of callers, or stands there for another caller.
 pub(crate) fn permission_withdrawn(extensions: &http::Extensions) -> impl Future<Output = ApiError> + Send + 'static {
     let permission = extensions.get::<Permission>().cloned();
     async {

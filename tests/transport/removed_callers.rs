@@ -1,5 +1,6 @@
 //! Callers that lose their token, their name or their scope while they have streams and connections open.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -9,7 +10,7 @@ use identity::proto::identity::v1::identity_service_client::IdentityServiceClien
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::transport::Channel;
+use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status, Streaming};
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
@@ -174,5 +175,66 @@ async fn what_is_under_way_on_a_removed_callers_stream_is_given_up() {
     write(&guarded, &entry("other", &token(), MAY_IDENTIFY)).await;
     assert_eq!(stream.ends().await, unauthenticated());
     let dropped = &guarded.server.resolver.dropped;
-    until(|| dropped.load(std::sync::atomic::Ordering::SeqCst) == 1).await;
+    until(|| dropped.load(Ordering::SeqCst) == 1).await;
+}
+
+/// The token stays, so calls go on, but as another caller's.
+#[tokio::test]
+async fn a_token_that_is_another_callers_now_ends_its_streams() {
+    let (token, other) = (token(), token());
+    let of = |name: &str| entry(name, &token, MAY_IDENTIFY) + &entry("other", &other, MAY_IDENTIFY);
+    let guarded = Guarded::start(&of("checkout")).await;
+    let mut stream = OpenStream::with_token(&guarded, &token).await;
+    let mut reflection = ServerReflectionClient::new(guarded.server.channel().await);
+    let requests = with_token(futures::stream::pending(), Some(token.expose()));
+    let mut listing = reflection.server_reflection_info(requests).await.unwrap().into_inner();
+    stream.goes_on().await;
+    write(&guarded, &of("till")).await;
+    assert_eq!(stream.ends().await, unauthenticated());
+    let end = timeout(Duration::from_secs(10), listing.next()).await.unwrap().unwrap().unwrap_err();
+    assert_eq!(reason(&end), unauthenticated());
+    OpenStream::with_token(&guarded, &token).await.goes_on().await;
+}
+
+#[tokio::test]
+async fn an_entry_that_is_removed_and_added_again_does_not_bring_its_streams_back() {
+    let (token, other) = (token(), token());
+    let (with, without) = (entry("checkout", &token, MAY_IDENTIFY), entry("other", &other, MAY_IDENTIFY));
+    let guarded = Guarded::start(&with).await;
+    let mut stream = OpenStream::with_token(&guarded, &token).await;
+    stream.goes_on().await;
+    write(&guarded, &without).await;
+    write(&guarded, &(with + &without)).await;
+    assert_eq!(stream.ends().await, unauthenticated());
+    OpenStream::with_token(&guarded, &token).await.goes_on().await;
+}
+
+#[tokio::test]
+async fn answers_that_a_removed_caller_has_not_taken_are_not_sent() {
+    const SENT: usize = 64; // So many wait at most for a client that has taken none.
+    let caller = token();
+    let text = entry("checkout", &caller, MAY_IDENTIFY);
+    let guarded = Guarded::running(Script::Large(200), &text, |_, _| {}).await;
+    let endpoint = Endpoint::from_shared(format!("http://{}", guarded.server.grpc)).unwrap();
+    let channel = endpoint.initial_stream_window_size(65_535).connect().await.unwrap();
+    let mut slow = OpenStream::open(IdentityServiceClient::new(channel), Some(&caller)).await;
+    let mut idle = OpenStream::with_token(&guarded, &caller).await;
+    for _ in 0..SENT {
+        // Each answer has 50 KB.
+        let request = Some(pb::IdentifyRequest { email: None, phone_number: Some("0".into()) });
+        slow.send.send(pb::StreamIdentifyRequest { correlation_id: String::new(), request }).await.unwrap();
+    }
+    guarded.server.until_begun(SENT).await;
+    sleep(Duration::from_millis(100)).await;
+    write(&guarded, &entry("other", &token(), MAY_IDENTIFY)).await;
+    assert_eq!(idle.ends().await, unauthenticated());
+    let mut taken = 0;
+    let end = loop {
+        match slow.next().await {
+            Ok(_) => taken += 1,
+            Err(status) => break status,
+        }
+    };
+    assert_eq!(reason(&end), unauthenticated());
+    assert!(taken < 10, "{taken}: more than the buffers below have");
 }

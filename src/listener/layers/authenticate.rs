@@ -54,7 +54,7 @@ impl<S> Authenticate<S> {
         access.permit(&caller, scope)?;
         // Other calls end soon by themselves.
         let is_stream = extensions.get::<ConnectionStreams>().is_some();
-        let permission = is_stream.then(|| Permission::new(Arc::clone(access), &credentials, scope));
+        let permission = is_stream.then(|| Permission::new(Arc::clone(access), &caller, &credentials, scope));
         let extensions = request.extensions_mut();
         permission.map(|permission| extensions.insert(permission));
         extensions.insert(caller);

@@ -1,12 +1,12 @@
 //! Bounds on the streams of health and reflection: how many are open, and when they end.
 
 use std::pin::Pin;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use futures::FutureExt;
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, Shared};
 use http::{Extensions, HeaderMap, Request, Response};
 use hyper::body::{Body as HttpBody, Frame};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -21,6 +21,10 @@ use crate::transport::connection::ConnectionStreams;
 use crate::transport::errors::ApiError;
 use crate::transport::parse::FieldNames;
 use crate::transport::readiness::Readiness;
+
+/// When a stream must end, and why. Its requests and its answers share it: the service can notice the end of the requests,
+/// and end the answers with OK, before the answers are polled.
+type End = Shared<BoxFuture<'static, ApiError>>;
 
 /// The bounds of all health and reflection streams together.
 #[derive(Clone, Debug)]
@@ -54,7 +58,7 @@ impl StreamBounds {
     }
 
     /// Resolves when the stream with these request extensions must end, with the reason.
-    fn end(&self, connection: &ConnectionStreams, extensions: &Extensions) -> BoxFuture<'static, ApiError> {
+    fn end(&self, connection: &ConnectionStreams, extensions: &Extensions) -> End {
         let withdrawn = permission_withdrawn(extensions);
         let (readiness, old) = (self.readiness.clone(), ConnectionStreams::ended(Some(connection.clone())));
         let shutdown = async {
@@ -63,13 +67,14 @@ impl StreamBounds {
                 None => std::future::pending().await,
             }
         };
-        Box::pin(async {
+        let end = async {
             tokio::select! {
                 () = shutdown => ApiError::ShuttingDown,
                 () = old => ApiError::ConnectionTooOld,
                 error = withdrawn => error,
             }
-        })
+        };
+        end.boxed().shared()
     }
 }
 
@@ -116,17 +121,13 @@ where
                 return std::future::ready(Ok(refusal)).boxed();
             }
         };
-        let end = || self.bounds.end(&connection, request.extensions());
-        let (end_of_requests, end_of_answers) = (end(), end());
-        let reason = Arc::new(OnceLock::new());
-        let reason_of_answers = Arc::clone(&reason);
+        let end = self.bounds.end(&connection, request.extensions());
+        let end_of_requests = Some(end.clone());
         // The requests end too: a service that waits for more of them would keep the stream and its connection open.
-        let request = request.map(|body| Body::new(Ending { body, end: Some(end_of_requests), places: None, reason }));
+        let request = request.map(|body| Body::new(Ending { body, end: end_of_requests, places: None }));
         let response = self.inner.call(request);
-        let end = |body| {
-            Body::new(Ending { body, end: Some(end_of_answers), places: Some(places), reason: reason_of_answers })
-        };
-        async { Ok(response.await?.map(end)) }.boxed()
+        let ending = |body| Body::new(Ending { body, end: Some(end), places: Some(places) });
+        async { Ok(response.await?.map(ending)) }.boxed()
     }
 }
 
@@ -134,22 +135,8 @@ where
 struct Ending {
     body: Body,
     /// `None` once the stream has ended.
-    end: Option<BoxFuture<'static, ApiError>>,
+    end: Option<End>,
     places: Option<[OwnedSemaphorePermit; 2]>,
-    /// Why the requests or the answers had to end: of both, whichever is first.
-    reason: Arc<OnceLock<ApiError>>,
-}
-
-impl Ending {
-    /// The stream has to end, if it has to. The service can notice the end of the requests, and end the answers with OK,
-    /// before the answers are polled: so the reason of one holds for the other.
-    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<ApiError> {
-        let Some(end) = &mut self.end else { return Poll::Pending };
-        if let Poll::Ready(error) = end.poll_unpin(cx) {
-            return Poll::Ready(self.reason.get_or_init(|| error).clone());
-        }
-        self.reason.get().cloned().map_or(Poll::Pending, Poll::Ready)
-    }
 }
 
 impl HttpBody for Ending {
@@ -157,10 +144,8 @@ impl HttpBody for Ending {
     type Error = Status;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        if self.end.is_none() {
-            return Poll::Ready(None);
-        }
-        let Poll::Ready(error) = self.poll_end(cx) else { return Pin::new(&mut self.body).poll_frame(cx) };
+        let Some(end) = &mut self.end else { return Poll::Ready(None) };
+        let Poll::Ready(error) = end.poll_unpin(cx) else { return Pin::new(&mut self.body).poll_frame(cx) };
         self.end = None;
         if self.places.is_none() {
             return Poll::Ready(None);

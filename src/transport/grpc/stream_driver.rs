@@ -64,7 +64,7 @@ pub(super) struct StreamDriver<R> {
     /// Set when no more requests are read: how the stream ends once everything under way is answered.
     end: Option<Result<(), Status>>,
     shutdown: BoxFuture<'static, ApiError>,
-    /// Ends the stream at once, with what is under way.
+    /// Ends the stream at once, without what is under way and what the client has not taken.
     cut: BoxFuture<'static, ApiError>,
     order: IdentifierOrder<Item>,
     /// Groups that wait for the client to take answers, or for the group in `admission`.
@@ -144,7 +144,7 @@ impl<R: Identify> StreamDriver<R> {
             let may_read = may_begin || self.room.as_ref().is_some_and(MessageRoom::is_in_use);
             tokio::select! {
                 biased;
-                error = &mut self.cut => return self.answers.end(Err(status(&error))),
+                error = &mut self.cut => return self.answers.cut(status(&error)),
                 error = &mut self.shutdown, if is_open => self.end = Some(Err(status(&error))),
                 Some(done) = self.groups.next(), if !self.groups.is_empty() => self.finish(done),
                 admitted = admitted(&mut self.admission), if self.admission.is_some() => {
