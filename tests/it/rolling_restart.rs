@@ -1,8 +1,8 @@
 //! A rolling restart of two replicas behind HAProxy, with the configuration of `deploy/haproxy`, under load.
 //!
 //! `ROLLING_RESTARTS=20 TEST_TIME_LIMIT=900 scripts/test --test it -- rolling_restart` restarts both replicas 20 times,
-//! without them twice. Clients do not retry calls. HAProxy may try again to connect: that is all that its configuration
-//! permits.
+//! without them twice. Clients do not retry calls. HAProxy may try again to connect, and may repeat a JSON call that
+//! has no answer: that is all that its configuration permits.
 
 #[expect(dead_code, reason = "other tests use more of it")]
 #[path = "../shared/certificates.rs"]
@@ -35,6 +35,8 @@ use tokio_rustls::TlsConnector;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tonic::metadata::MetadataValue;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig};
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_client::HealthClient;
 use tonic_types::StatusExt;
 
 use self::certificates::{Authority, Files};
@@ -52,6 +54,11 @@ const SERVERS: [&str; 2] = ["one", "two"];
 /// Clients of each kind.
 const CLIENTS: usize = 3;
 
+/// Clients that watch the health, each with as many streams as one connection may have: together far more than the
+/// connections would permit that HAProxy makes if clients share them, one for each thread and replica.
+const STRANGERS: usize = 16;
+const STREAMS_PER_CONNECTION: usize = 16;
+
 /// Between two calls of a client.
 const PAUSE: Duration = Duration::from_millis(5);
 
@@ -67,11 +74,13 @@ fn is_installed() -> Result<(), String> {
     runs.map(drop).map_err(|_| "haproxy is not installed: `scripts/servers install haproxy`".to_owned())
 }
 
-/// A port that is free, below those that the system gives to clients: a replica has to get it again.
-fn free_address() -> SocketAddr {
-    let ports = std::iter::repeat_with(|| fastrand::u16(20_000..32_000));
-    let bound = |port| TcpListener::bind(("127.0.0.1", port)).ok()?.local_addr().ok();
-    ports.take(100).find_map(bound).expect("a free port")
+/// Ports that are free, below those that the system gives to clients: a replica has to get its own again.
+fn free_addresses<const N: usize>() -> [SocketAddr; N] {
+    let ports = std::iter::repeat_with(|| fastrand::u16(20_000..32_000)).take(100 * N);
+    let bound = ports.filter_map(|port| TcpListener::bind(("127.0.0.1", port)).ok()).take(N);
+    let listeners: Vec<_> = bound.collect(); // None is given twice while all are held.
+    let addresses: Vec<_> = listeners.iter().map(|listener| listener.local_addr().expect("an address")).collect();
+    addresses.try_into().expect("free ports")
 }
 
 /// A replica at addresses that stay.
@@ -112,9 +121,9 @@ struct HaProxy {
 }
 
 impl HaProxy {
-    async fn start(files: &Files, authority: &Authority, replicas: &[[SocketAddr; 2]; 2]) -> Self {
+    async fn start(files: &Files, authority: &Authority, address: SocketAddr, replicas: &[[SocketAddr; 2]; 2]) -> Self {
         let certificate = authority.issue(&[NAME]);
-        let (address, socket) = (free_address(), files.path("haproxy.sock"));
+        let socket = files.path("haproxy.sock");
         let pem = files.write("identity.pem", &(certificate.pem + &certificate.key));
         let authority = files.write("ca.pem", &authority.pem);
         let [[grpc_one, json_one], [grpc_two, json_two]] = replicas.map(|addresses| addresses.map(|at| at.to_string()));
@@ -242,10 +251,27 @@ impl Load {
         IdentifyRequest { email: Some(email), phone_number }
     }
 
-    async fn grpc_client(&self) -> IdentityServiceClient<Channel> {
+    async fn channel(&self) -> Channel {
         let tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(&self.authority)).domain_name(NAME);
         let endpoint = Channel::from_shared(format!("https://{}", self.address)).expect("an address");
-        IdentityServiceClient::new(endpoint.tls_config(tls).expect("TLS").connect().await.expect("a connection"))
+        endpoint.tls_config(tls).expect("TLS").connect().await.expect("a connection")
+    }
+
+    async fn grpc_client(&self) -> IdentityServiceClient<Channel> {
+        IdentityServiceClient::new(self.channel().await)
+    }
+
+    /// The service limits the streams of a connection. Each client of HAProxy can have as many.
+    async fn strangers_share_no_limit(&self) {
+        let mut open = Vec::new();
+        for client in 0..STRANGERS {
+            let mut health = HealthClient::new(self.channel().await);
+            for stream in 0..STREAMS_PER_CONNECTION {
+                let watch = timeout(PATIENCE, health.watch(HealthCheckRequest::default())).await.expect("an answer");
+                let watch = watch.unwrap_or_else(|status| panic!("stream {stream} of client {client}: {status:?}"));
+                open.push((watch, health.clone()));
+            }
+        }
     }
 
     fn with_token<T>(&self, message: T) -> tonic::Request<T> {
@@ -268,8 +294,7 @@ impl Load {
         }
     }
 
-    /// Calls by JSON over HTTP/1.1, on one connection.
-    async fn call_by_json(self: Arc<Self>, client: String) {
+    async fn json_client(&self) -> http1::SendRequest<Full<Bytes>> {
         let mut store = RootCertStore::empty();
         store.add(CertificateDer::from_pem_slice(self.authority.as_bytes()).expect("PEM")).expect("a certificate");
         let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -278,8 +303,14 @@ impl Load {
         let stream = TcpStream::connect(self.address).await.expect("a connection");
         let stream = TlsConnector::from(Arc::new(config)).connect(ServerName::try_from(NAME).expect("a name"), stream);
         let io = TokioIo::new(stream.await.expect("TLS"));
-        let (mut send, connection) = http1::handshake::<_, Full<Bytes>>(io).await.expect("HTTP");
+        let (send, connection) = http1::handshake::<_, Full<Bytes>>(io).await.expect("HTTP");
         tokio::spawn(connection);
+        send
+    }
+
+    /// Calls by JSON over HTTP/1.1, on one connection until HAProxy closes it.
+    async fn call_by_json(self: Arc<Self>, client: String) {
+        let mut send = self.json_client().await;
         for number in 0.. {
             let IdentifyRequest { email, phone_number } = Self::request(&client, number);
             let body = serde_json::json!({"email": email, "phoneNumber": phone_number}).to_string();
@@ -299,8 +330,11 @@ impl Load {
                 Ok((status, body)) => Err(format!("{client}: {status} {body:?}")),
                 Err(error) => Err(format!("{client}: {error:?}")),
             });
-            if !self.goes_on() || send.is_closed() {
+            if !self.goes_on() {
                 return;
+            }
+            if send.is_closed() {
+                send = self.json_client().await;
             }
             sleep(PAUSE).await;
         }
@@ -346,6 +380,7 @@ impl Load {
 
 async fn no_call_fails_while_replicas_restart(database: TestDatabase) {
     let rounds = std::env::var("ROLLING_RESTARTS").map_or(ROUNDS, |text| text.parse().expect("a number"));
+    assert!(rounds >= 1, "ROLLING_RESTARTS is at least 1");
     let (authority, files) = (Authority::new(), Files::new());
     let [certificate, key] = files.write_certificate("replica", &authority.issue(&[NAME]));
     let callers = files.path("callers.toml").display().to_string();
@@ -355,7 +390,8 @@ async fn no_call_fails_while_replicas_restart(database: TestDatabase) {
         .expect("runs");
     let token = String::from_utf8(made.stdout).expect("text").trim().to_owned();
 
-    let addresses = [(); 2].map(|()| [free_address(), free_address()]);
+    let [of_proxy, grpc_one, json_one, grpc_two, json_two] = free_addresses();
+    let addresses = [[grpc_one, json_one], [grpc_two, json_two]];
     let mut replicas = Vec::new();
     for [grpc, http] in addresses {
         let variables = vec![
@@ -371,7 +407,7 @@ async fn no_call_fails_while_replicas_restart(database: TestDatabase) {
         ];
         replicas.push(Replica::start(variables).await);
     }
-    let proxy = HaProxy::start(&files, &authority, &addresses).await;
+    let proxy = HaProxy::start(&files, &authority, of_proxy, &addresses).await;
     let load = Arc::new(Load {
         address: proxy.address,
         authority: authority.pem.clone(),
@@ -390,6 +426,7 @@ async fn no_call_fails_while_replicas_restart(database: TestDatabase) {
     for server in SERVERS {
         proxy.serves(server).await;
     }
+    load.strangers_share_no_limit().await;
     for _ in 0..rounds {
         for (replica, server) in replicas.iter_mut().zip(SERVERS) {
             replica.restart().await;
