@@ -3,13 +3,16 @@
 No registry is asked: root file systems that debootstrap makes once stand for the two base images. That of the build has
 a `cargo` that checks what it is asked for and hands over the binary that is being tested, because to compile it once
 more would take minutes. All else of the Dockerfile is carried out as it stands. A container runs in a network of its
-own, so it has the ports of the image.
+own, so it has the ports of the image. The first run, and the first after a change of Debian, asks a mirror of Debian.
 """
 
+import contextlib
 import fcntl
+import hashlib
 import json
 import os
 import platform
+import shutil
 import signal
 import struct
 import subprocess
@@ -23,6 +26,8 @@ import service
 from service import ROOT
 
 FOLDER = ROOT / "target/tools/deploy/images"
+TESTED = "localhost/identity-tested:"  # and the id of a process
+BASE = "localhost/identity-base-"  # and the purpose, and what it was made of
 USER = 65532
 PROGRAM = "/usr/local/bin/identity"
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -66,21 +71,44 @@ def has_image(name):
     return subprocess.run(buildah_command("inspect", "--type", "image", name), capture_output=True).returncode == 0
 
 
-def make_base_image(name, packages, prepare):
-    """Makes an image of this machine's release of Debian: the tested binary was linked on it."""
-    if has_image(name):
-        return
+def remove_images(prefix, kept=None):
+    """Removes the images whose names begin so."""
+    images = json.loads(buildah("images", "--json") or "null") or []
+    for name in [name for image in images for name in image.get("names") or []]:
+        if name.startswith(prefix) and name != kept:
+            buildah("rmi", name)
+
+
+def mirror(release):
+    """Returns the mirror of Debian that apt of this machine asks for this release, if it has one."""
+    targets = run("apt-get", "indextargets", "--format", "$(REPO_URI) $(RELEASE) $(COMPONENT)", "Created-By: Packages")
+    found = [line.split()[0] for line in targets.splitlines() if line.split()[1:] == [release, "main"]]
+    return found[:1]
+
+
+def provide_base_image(name, purpose, packages, prepare):
+    """Provides an image of this machine's Debian, which the tested binary was linked on, under a name."""
     release = platform.freedesktop_os_release()["VERSION_CODENAME"]
+    parts = [release, Path("/etc/debian_version").read_text(encoding="utf-8"), packages, CARGO]
+    base = f"{BASE}{purpose}:{hashlib.sha256(repr(parts).encode()).hexdigest()[:16]}"
+    if not has_image(base):
+        make_base_image(base, release, packages, prepare)
+    buildah("tag", base, name)
+    remove_images(f"{BASE}{purpose}:", kept=base)
+
+
+def make_base_image(base, release, packages, prepare):
     container = buildah("from", "scratch")
     try:
         root = Path(buildah("mount", container))
         included = [f"--include={packages}"] if packages else []
-        run("debootstrap", "--variant=minbase", *included, release, str(root))
+        checked = ["--force-check-gpg", f"--keyring={os.environ['IDENTITY_DEBIAN_KEYRING']}"]
+        run("debootstrap", "--variant=minbase", *checked, *included, release, str(root), *mirror(release))
         for useless in ["var/cache/apt/archives", "var/lib/apt/lists", "usr/share/doc", "usr/share/locale"]:
             run("find", str(root / useless), "-mindepth", "1", "-delete")
         prepare(root)
         buildah("config", "--env", f"PATH=/usr/local/cargo/bin:{PATH}" if packages else f"PATH={PATH}", container)
-        buildah("commit", "--quiet", container, name)
+        buildah("commit", "--quiet", container, base)
     finally:
         buildah("rm", container)
 
@@ -112,42 +140,61 @@ class Container:
     """`identity` in a container of buildah, until the end of a `with` block."""
 
     def __init__(self, image, environment, volumes=(), arguments=None):
+        configuration = image_configuration(image)
         self.name = buildah("from", "--pull-never", image)
         options = [option for name, value in environment.items() for option in ["--env", f"{name}={value}"]]
         options += [option for volume in volumes for option in ["--volume", volume]]
         self.command = buildah_command("run", "--isolation", "chroot", *options, self.name, "--")
-        configuration = image_configuration(image)
         self.arguments = configuration["Entrypoint"] + (arguments or configuration["Cmd"])
 
     def __enter__(self):
         self.log = tempfile.TemporaryFile(mode="w+", encoding="utf-8")
         network = ["unshare", "--net", "sh", "-c", 'ip link set lo up && exec "$@"', "sh"]
-        self.process = subprocess.Popen([*network, *self.command, *self.arguments], stdout=self.log, stderr=self.log)
+        command = [*network, *self.command, *self.arguments]
+        self.process = subprocess.Popen(command, stdout=self.log, stderr=self.log, start_new_session=True)
         return self
 
     def __exit__(self, *_):
         try:
-            if self.process.poll() is None and self.pid() is not None:
-                os.kill(self.pid(), signal.SIGKILL)
-            self.process.wait(timeout=GRACE)
+            self.kill()
         finally:
             self.log.close()
             buildah("rm", self.name)
+
+    def kill(self):
+        """Ends what still runs: the service, after which buildah tidies up, or all of it."""
+        if (pid := self.pid()) is not None:
+            with contextlib.suppress(ProcessLookupError, subprocess.TimeoutExpired):
+                os.kill(pid, signal.SIGKILL)
+                self.process.wait(timeout=GRACE)
+        if self.process.poll() is None:
+            for pid in self.processes():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait(timeout=GRACE)
 
     def text(self):
         self.log.seek(0)
         return self.log.read()
 
+    def processes(self):
+        """Returns the processes in the network of the container, with the paths of their programs."""
+        found = {}
+        with contextlib.suppress(OSError):  # It has ended.
+            network = os.readlink(f"/proc/{self.process.pid}/ns/net")
+            if network == os.readlink("/proc/self/ns/net"):
+                return {}  # It has no network of its own yet.
+            for entry in Path("/proc").glob("[0-9]*"):
+                with contextlib.suppress(OSError):  # It has ended, or is a part of the kernel.
+                    if os.readlink(entry / "ns/net") == network:
+                        found[int(entry.name)] = os.readlink(entry / "exe")
+        return found
+
     def pid(self):
-        """Returns the process of the service: it is in the network of the container."""
-        network = os.readlink(f"/proc/{self.process.pid}/ns/net")
-        for entry in Path("/proc").glob("[0-9]*"):
-            try:
-                if os.readlink(entry / "ns/net") == network and os.readlink(entry / "exe").endswith(PROGRAM):
-                    return int(entry.name)
-            except OSError:
-                pass  # It has ended, or is a part of the kernel.
-        return None
+        """Returns the process of the service, if it runs."""
+        return next((pid for pid, program in self.processes().items() if program.endswith(PROGRAM)), None)
 
     def serving(self):
         """Waits until the service listens, and returns its process."""
@@ -206,18 +253,35 @@ class Image(unittest.TestCase):
         cls.lock = open(FOLDER / "lock", "w", encoding="utf-8")
         cls.addClassCleanup(cls.lock.close)
         fcntl.flock(cls.lock, fcntl.LOCK_EX)  # One run at a time
+        # What a run that was killed has left
+        buildah("rm", "--all")
+        remove_images(TESTED)
         build, result = base_images()
-        make_base_image(build, "binutils", add_cargo)
-        make_base_image(result, "", lambda root: None)
-        cls.image = f"localhost/identity-tested:{os.getpid()}"
-        with tempfile.TemporaryDirectory() as folder:
-            run("cp", service.BINARY, f"{folder}/identity")
+        provide_base_image(build, "build", "binutils", add_cargo)
+        provide_base_image(result, "result", "", lambda root: None)
+        buildah("rmi", "--prune")
+        cls.image = f"{TESTED}{os.getpid()}"
+        cls.build_image()
+        cls.addClassCleanup(buildah, "rmi", cls.image)
+
+    @classmethod
+    def build_image(cls):
+        """Builds it with caches of its own: those of buildah are for all builds of a user."""
+        folder = FOLDER / "build"
+        shutil.rmtree(folder, ignore_errors=True)
+        (folder / "caches").mkdir(parents=True)
+        try:
+            shutil.copy(service.BINARY, folder / "identity")
             buildah(
                 *["build", "--isolation", "chroot", "--pull-never", "--format", "docker", "--quiet"],
                 *["--volume", f"{folder}:/tested:ro", "--tag", cls.image, str(ROOT)],
                 timeout=1200,
+                env=os.environ | {"TMPDIR": str(folder / "caches")},
             )
-        cls.addClassCleanup(buildah, "rmi", cls.image)
+            caches = folder / "caches" / "buildah-cache"
+            assert list(caches.rglob("release/identity")), "the build has its caches here"
+        finally:
+            shutil.rmtree(folder)
 
     def setUp(self):
         folder = tempfile.TemporaryDirectory()
@@ -271,6 +335,7 @@ class Image(unittest.TestCase):
         check = image_configuration(self.image)["Healthcheck"]["Test"][2:]
         with self.container({}, arguments=check) as container:
             self.assertEqual(container.process.wait(timeout=60), 1, container.text())
+            self.assertIn("identity: cannot reach 127.0.0.1:50051: ", container.text())
 
     def test_with_callers_it_serves_those_alone(self):
         callers = self.folder / "callers.toml"
@@ -298,13 +363,14 @@ class Image(unittest.TestCase):
             mount --bind "$data" "$root/data"
             mount -o remount,bind,ro "$root"
             mount -t proc proc "$root/proc"
-            ! touch "$root/writable" 2>/dev/null
+            if touch "$root/writable" 2>/dev/null; then echo "the root is writable"; exit 9; fi
             exec setpriv --no-new-privs chroot --userspec="$user" --groups= "$root" "$@"
         """
         command = ["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "sh", "-c", script, "sh"]
         command += [str(root), str(self.data), user, "/usr/bin/env", "-i", *environment]
         with tempfile.TemporaryFile(mode="w+", encoding="utf-8") as log:
             process = subprocess.Popen([*command, *entry, *configuration["Cmd"]], stdout=log, stderr=log)
+            self.addCleanup(process.wait, timeout=GRACE)
             self.addCleanup(process.kill)
             end, text = time.monotonic() + 60, ""
             while '"serving"' not in text:

@@ -23,6 +23,7 @@ from service import ROOT
 FOLDER = ROOT / "deploy/prometheus"
 TOKEN_FILE = "/etc/prometheus/identity.token"
 PATIENCE = 60  # seconds
+DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 def discovered(name, labels, metrics, phase="Running"):
@@ -72,13 +73,17 @@ class Prometheus:
         return self
 
     def __exit__(self, *_):
-        self.process.send_signal(signal.SIGTERM)
-        self.process.wait(timeout=PATIENCE)
-        self.log.close()
+        try:
+            self.process.send_signal(signal.SIGTERM)
+            self.process.wait(timeout=PATIENCE)
+        finally:
+            self.process.kill()
+            self.process.wait()
+            self.log.close()
 
     def ask(self, path, **query):
         url = f"http://127.0.0.1:{self.port}/api/v1/{path}?{urllib.parse.urlencode(query)}"
-        with urllib.request.urlopen(url, timeout=10) as answer:
+        with DIRECT.open(url, timeout=10) as answer:
             return json.load(answer)["data"]
 
     def until(self, path, holds, **query):
