@@ -63,8 +63,8 @@ impl AccessControl {
         })
     }
 
-    /// Returns whether these credentials still mean the caller with this id, and it may do something, whatever its rate.
-    /// Counts nothing.
+    /// Returns whether these credentials still mean the caller with this id, and it may do something, whatever its
+    /// rate. Counts nothing.
     pub(super) fn check(
         &self,
         caller_id: u64,

@@ -22,8 +22,8 @@ use crate::transport::errors::ApiError;
 use crate::transport::parse::FieldNames;
 use crate::transport::readiness::Readiness;
 
-/// When a stream must end, and why. Its requests and its answers share it: the service can notice the end of the requests,
-/// and end the answers with OK, before the answers are polled.
+/// When a stream must end, and why. Its requests and its answers share it: the service can notice the end of the
+/// requests, and end the answers with OK, before the answers are polled.
 type End = Shared<BoxFuture<'static, ApiError>>;
 
 /// The bounds of all health and reflection streams together.
