@@ -86,15 +86,15 @@ def mirror(release):
     return found[:1]
 
 
-def provide_base_image(name, purpose, packages, prepare):
-    """Provides an image of this machine's Debian, which the tested binary was linked on, under a name."""
+def base_image(purpose, packages, prepare):
+    """Returns the name of an image of this machine's Debian: the tested binary was linked on it."""
     release = platform.freedesktop_os_release()["VERSION_CODENAME"]
     parts = [release, Path("/etc/debian_version").read_text(encoding="utf-8"), packages, CARGO]
     base = f"{BASE}{purpose}:{hashlib.sha256(repr(parts).encode()).hexdigest()[:16]}"
     if not has_image(base):
         make_base_image(base, release, packages, prepare)
-    buildah("tag", base, name)
     remove_images(f"{BASE}{purpose}:", kept=base)
+    return base
 
 
 def make_base_image(base, release, packages, prepare):
@@ -120,8 +120,8 @@ def add_cargo(root):
     program.chmod(0o755)
 
 
-def base_images():
-    """Returns the names of the base images of the Dockerfile: of the build, and of the result."""
+def names_of_base_images():
+    """Returns the names that the Dockerfile has for its base images: of the build, and of the result."""
     lines = (ROOT / "Dockerfile").read_text(encoding="utf-8").splitlines()
     return [line.split()[1] for line in lines if line.startswith("FROM ")]
 
@@ -256,25 +256,25 @@ class Image(unittest.TestCase):
         # What a run that was killed has left
         buildah("rm", "--all")
         remove_images(TESTED)
-        build, result = base_images()
-        provide_base_image(build, "build", "binutils", add_cargo)
-        provide_base_image(result, "result", "", lambda root: None)
+        bases = [base_image("build", "binutils", add_cargo), base_image("result", "", lambda root: None)]
         buildah("rmi", "--prune")
         cls.image = f"{TESTED}{os.getpid()}"
-        cls.build_image()
+        cls.build_image(bases)
         cls.addClassCleanup(buildah, "rmi", cls.image)
 
     @classmethod
-    def build_image(cls):
+    def build_image(cls, bases):
         """Builds it with caches of its own: those of buildah are for all builds of a user."""
         folder = FOLDER / "build"
         shutil.rmtree(folder, ignore_errors=True)
         (folder / "caches").mkdir(parents=True)
         try:
             shutil.copy(service.BINARY, folder / "identity")
+            pairs = zip(names_of_base_images(), bases, strict=True)
+            replaced = [f"--build-context={name}=container-image://{base}" for name, base in pairs]
             buildah(
                 *["build", "--isolation", "chroot", "--pull-never", "--format", "docker", "--quiet"],
-                *["--volume", f"{folder}:/tested:ro", "--tag", cls.image, str(ROOT)],
+                *["--volume", f"{folder}:/tested:ro", "--tag", cls.image, *replaced, str(ROOT)],
                 timeout=1200,
                 env=os.environ | {"TMPDIR": str(folder / "caches")},
             )
