@@ -9,6 +9,8 @@
 mod abuse;
 mod attacks;
 mod batch;
+#[path = "../shared/certificates.rs"]
+mod certificates;
 mod changed_by_sql;
 mod chaos;
 mod concurrency;

@@ -4,10 +4,6 @@
 //! without them twice. Clients do not retry calls. HAProxy may try again to connect, and may repeat a JSON call that
 //! has no answer: that is all that its configuration permits.
 
-#[expect(dead_code, reason = "other tests use more of it")]
-#[path = "../shared/certificates.rs"]
-mod certificates;
-
 use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
@@ -39,7 +35,7 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
 use tonic_types::StatusExt;
 
-use self::certificates::{Authority, Files};
+use crate::certificates::{Authority, Files};
 use crate::harness::{Backend, Process, Suite, TestDatabase, binary, test_name};
 
 /// How often both replicas are restarted, unless `ROLLING_RESTARTS` says it.
