@@ -11,10 +11,11 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use ring::digest::{Context, SHA256, SHA256_OUTPUT_LEN};
+use tokio::sync::watch;
 
 use crate::metrics::{Metrics, ReloadEnd, ReloadedFile};
 
@@ -79,7 +80,7 @@ impl ReloadCounts {
 /// A value that follows its files. All of it is replaced at once.
 pub struct Reloaded<S: FileSource> {
     source: S,
-    current: RwLock<Arc<S::Value>>,
+    current: watch::Sender<Arc<S::Value>>,
     polled: Mutex<Polled>,
     counts: ReloadCounts,
     metrics: OnceLock<Metrics>,
@@ -107,7 +108,7 @@ impl<S: FileSource> Reloaded<S> {
         let value = contents.and_then(|contents| source.build(&contents, None)).map_err(LoadError)?;
         Ok(Self {
             source,
-            current: RwLock::new(Arc::new(value)),
+            current: watch::Sender::new(Arc::new(value)),
             polled: Mutex::new(Polled { tried, seen: tried }),
             counts: ReloadCounts::default(),
             metrics: OnceLock::new(),
@@ -116,7 +117,17 @@ impl<S: FileSource> Reloaded<S> {
 
     /// Returns the value in force.
     pub fn current(&self) -> Arc<S::Value> {
-        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.current.borrow())
+    }
+
+    /// Resolves when the value has been replaced after this call.
+    pub fn replaced(&self) -> impl Future<Output = ()> + Send + 'static {
+        let mut changes = self.current.subscribe();
+        async move {
+            if changes.changed().await.is_err() {
+                std::future::pending().await // The value is dropped: nothing replaces it any more.
+            }
+        }
     }
 
     /// Records in these metrics from now on.
@@ -162,7 +173,7 @@ impl<S: FileSource> Reloaded<S> {
                     self.source.record(&value, Some(&self.current()), metrics);
                 }
                 self.count_reload(ReloadEnd::Ok);
-                *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(value);
+                self.current.send_replace(Arc::new(value));
                 self.counts.succeeded.fetch_add(1, Ordering::Relaxed);
                 tracing::info!(what = S::WHAT, "reloaded after a change of the files");
             }

@@ -1,6 +1,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::BoxFuture;
+
 use super::authenticator::{Authenticator, Credentials, Unauthenticated};
 use super::known_caller::KnownCaller;
 use super::scope::Scope;
@@ -59,5 +61,23 @@ impl AccessControl {
             self.work.count_shed(ShedReason::Rate, 1);
             Refusal::Rate(wait)
         })
+    }
+
+    /// Returns whether these credentials still mean the caller with this id, and it may do something, whatever its
+    /// rate. Counts nothing.
+    pub(super) fn check(
+        &self,
+        caller_id: u64,
+        credentials: &Credentials<'_>,
+        scope: Option<Scope>,
+    ) -> Result<(), Refusal> {
+        let caller = self.authenticator.authenticate(credentials).ok().filter(|caller| caller.id() == caller_id);
+        let caller = caller.ok_or(Refusal::Unauthenticated)?;
+        scope.filter(|scope| !caller.may(*scope)).map_or(Ok(()), |scope| Err(Refusal::Scope(scope)))
+    }
+
+    /// Resolves when the callers have changed after this call.
+    pub(super) fn changed(&self) -> BoxFuture<'static, ()> {
+        self.authenticator.changed()
     }
 }

@@ -1,6 +1,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use futures::future::BoxFuture;
+
 use super::known_caller::KnownCaller;
 
 /// What a caller shows of itself.
@@ -30,4 +32,7 @@ pub trait Authenticator: fmt::Debug + Send + Sync + 'static {
     /// # Errors
     /// [`Unauthenticated`].
     fn authenticate(&self, credentials: &Credentials<'_>) -> Result<Arc<KnownCaller>, Unauthenticated>;
+
+    /// Resolves when credentials can mean another caller, or none, than at the time of this call.
+    fn changed(&self) -> BoxFuture<'static, ()>;
 }

@@ -1,6 +1,9 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use futures::FutureExt;
+use futures::future::BoxFuture;
+
 use super::authenticator::{Authenticator, Credentials, Unauthenticated};
 use super::caller_table::CallerTable;
 use super::known_caller::KnownCaller;
@@ -51,6 +54,10 @@ impl FileSource for CallerFile {
 impl Authenticator for Callers {
     fn authenticate(&self, credentials: &Credentials<'_>) -> Result<Arc<KnownCaller>, Unauthenticated> {
         self.current().find(credentials)
+    }
+
+    fn changed(&self) -> BoxFuture<'static, ()> {
+        self.replaced().boxed()
     }
 }
 

@@ -12,6 +12,7 @@ mod caller_table;
 mod certificate_names;
 mod entries;
 mod known_caller;
+mod permission;
 mod scope;
 mod token;
 
@@ -24,5 +25,6 @@ pub use caller_table::CallerTable;
 pub use certificate_names::certificate_names;
 pub use entries::{CallerEntry, InvalidName, Rate, check_name};
 pub use known_caller::KnownCaller;
+pub use permission::Permission;
 pub use scope::{Scope, Scopes};
 pub use token::{Token, TokenHash};

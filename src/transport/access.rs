@@ -1,8 +1,10 @@
 //! What a caller needs to make a call: the one table of scopes.
 
+use std::future::pending;
+
 use super::errors::ApiError;
 use super::routes::Route;
-use crate::auth::{Refusal, Scope};
+use crate::auth::{Permission, Refusal, Scope};
 
 /// What a caller needs to make a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +36,18 @@ pub(crate) fn needed(route: Option<&Route>) -> Access {
     }
     let Some(rpc) = &route.rpc_method else { return Access::AnyCaller };
     RPCS.iter().find(|(name, _)| name == rpc).map_or(Access::Nobody, |(_, access)| *access)
+}
+
+/// Resolves when the caller of a stream with these request extensions may not go on, with the reason: its token, its
+/// certificate's name or its scope is no longer in the file of callers, or stands there for another caller.
+pub(crate) fn permission_withdrawn(extensions: &http::Extensions) -> impl Future<Output = ApiError> + Send + 'static {
+    let permission = extensions.get::<Permission>().cloned();
+    async {
+        match permission {
+            Some(permission) => permission.withdrawn().await.into(),
+            None => pending().await,
+        }
+    }
 }
 
 impl From<Refusal> for ApiError {

@@ -9,6 +9,8 @@
 mod abuse;
 mod attacks;
 mod batch;
+#[path = "../shared/certificates.rs"]
+mod certificates;
 mod changed_by_sql;
 mod chaos;
 mod concurrency;
@@ -30,6 +32,8 @@ mod pooler;
 mod process;
 mod readiness;
 mod replay;
+mod rights;
+mod rolling_restart;
 mod server_defaults;
 mod shutdown;
 mod sizes;
@@ -57,6 +61,7 @@ fn main() {
     outage::register(&mut suite);
     failover::register(&mut suite);
     readiness::register(&mut suite);
+    rights::register(&mut suite);
     server_defaults::register(&mut suite);
     pooler::register(&mut suite);
     group_replication::register(&mut suite);
@@ -69,6 +74,7 @@ fn main() {
     metrics::register(&mut suite);
     traces::register(&mut suite);
     shutdown::register(&mut suite);
+    rolling_restart::register(&mut suite);
     abuse::register(&mut suite);
     verify::register(&mut suite);
     stored_values::register(&mut suite);

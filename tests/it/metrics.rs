@@ -21,7 +21,7 @@ pub fn register(suite: &mut Suite) {
 
 fn has_promtool() -> Result<(), String> {
     let runs = Command::new("promtool").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
-    runs.map(drop).map_err(|_| "promtool is not installed: `scripts/servers install promtool`".to_owned())
+    runs.map(drop).map_err(|_| "promtool is not installed: `scripts/servers install prometheus`".to_owned())
 }
 
 async fn scrape(metrics: SocketAddr) -> String {
@@ -185,6 +185,11 @@ async fn rules_and_dashboards_name_metrics_of_a_scrape(database: TestDatabase) {
         assert!(used.iter().all(|name| recorded.contains(name)), "no rule records one of {used:?}");
         let missing: Vec<_> = named.iter().filter(|name| !series.contains(name.as_str())).collect();
         assert!(missing.is_empty(), "{missing:?} is in no scrape: {expression}");
+    }
+    let shown: BTreeSet<String> = panels.iter().flat_map(|expression| names(expression)).collect();
+    for expression in &rules {
+        let missing: Vec<_> = names(expression).difference(&shown).cloned().collect();
+        assert!(missing.is_empty(), "no panel of the dashboard shows {missing:?}: {expression}");
     }
     assert!(rules.iter().chain(&panels).filter(|expression| !names(expression).is_empty()).count() > 20);
 }

@@ -1,13 +1,8 @@
 //! Traces of the real service, as a collector gets them.
 
-#[path = "../shared/certificates.rs"]
-#[expect(dead_code, reason = "shared with tests that need more")]
-mod certificates;
-
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use certificates::{Authority, Files};
 use identity::proto::identity::v1::identity_service_client::IdentityServiceClient;
 use identity::proto::identity::v1::{IdentifyRequest, StreamIdentifyRequest};
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
@@ -16,6 +11,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tonic::Request;
 
+use crate::certificates::{Authority, Files};
 use crate::harness::{Api, Backend, Collector, Event, Process, Proxy, Service, Span, Suite, TestDatabase, register};
 
 pub fn register(suite: &mut Suite) {

@@ -23,23 +23,27 @@ use crate::harness::{Script, Server, ServerSettings, rest, until};
 
 const OK: Script = Script::Answer(Outcome::Matched);
 const BODY: &str = r#"{"email":"a@b.co"}"#;
-const FILE: &str = "callers.toml";
+pub(crate) const FILE: &str = "callers.toml";
 
 /// A server with a file of callers.
-struct Guarded {
-    server: Server,
-    files: Files,
+pub(crate) struct Guarded {
+    pub(crate) server: Server,
+    pub(crate) files: Files,
 }
 
 impl Guarded {
-    async fn start(text: &str) -> Self {
+    pub(crate) async fn start(text: &str) -> Self {
         Self::with(text, |_, _| {}).await
     }
 
-    async fn with(text: &str, change: impl FnOnce(&mut ServerSettings, &Files)) -> Self {
+    pub(crate) async fn with(text: &str, change: impl FnOnce(&mut ServerSettings, &Files)) -> Self {
+        Self::running(OK, text, change).await
+    }
+
+    pub(crate) async fn running(script: Script, text: &str, change: impl FnOnce(&mut ServerSettings, &Files)) -> Self {
         let files = Files::new();
         let path = files.write(FILE, text);
-        let server = Server::with(OK, |options| {
+        let server = Server::with(script, |options| {
             options.fixed.reload_every = Duration::from_millis(10);
             options.settings.access.tokens_file = Some(path);
             change(options, &files);
@@ -66,7 +70,7 @@ impl Guarded {
     }
 }
 
-fn with_token<T>(message: T, token: Option<&str>) -> Request<T> {
+pub(crate) fn with_token<T>(message: T, token: Option<&str>) -> Request<T> {
     let mut request = Request::new(message);
     if let Some(token) = token {
         let value = MetadataValue::try_from(format!("Bearer {token}")).unwrap();
@@ -75,25 +79,25 @@ fn with_token<T>(message: T, token: Option<&str>) -> Request<T> {
     request
 }
 
-fn observation() -> pb::IdentifyRequest {
+pub(crate) fn observation() -> pb::IdentifyRequest {
     pb::IdentifyRequest { email: Some("a@b.co".into()), phone_number: None }
 }
 
-async fn identify(client: &mut IdentityServiceClient<Channel>, token: Option<&str>) -> Result<(), Status> {
+pub(crate) async fn identify(client: &mut IdentityServiceClient<Channel>, token: Option<&str>) -> Result<(), Status> {
     client.identify(with_token(observation(), token)).await.map(drop)
 }
 
-fn entry(name: &str, token: &Token, rest: &str) -> String {
+pub(crate) fn entry(name: &str, token: &Token, rest: &str) -> String {
     format!("[[caller]]\nname = '{name}'\ntoken_sha256 = '{}'\n{rest}\n", token.hash().hex())
 }
 
-const MAY_IDENTIFY: &str = "scopes = ['identify']";
+pub(crate) const MAY_IDENTIFY: &str = "scopes = ['identify']";
 
-fn token() -> Token {
+pub(crate) fn token() -> Token {
     Token::generate().unwrap()
 }
 
-fn reason(status: &Status) -> (Code, String) {
+pub(crate) fn reason(status: &Status) -> (Code, String) {
     (status.code(), status.get_error_details().error_info().unwrap().reason.clone())
 }
 
@@ -201,7 +205,11 @@ async fn fairness_counts_by_the_caller_and_not_by_its_address() {
 }
 
 /// A gRPC client with a certificate.
-async fn certified(guarded: &Guarded, authority: &Authority, client: &Certificate) -> IdentityServiceClient<Channel> {
+pub(crate) async fn certified(
+    guarded: &Guarded,
+    authority: &Authority,
+    client: &Certificate,
+) -> IdentityServiceClient<Channel> {
     let tls = ClientTlsConfig::new().ca_certificate(PemCertificate::from_pem(&authority.pem));
     let tls = tls.identity(Identity::from_pem(&client.pem, &client.key));
     let endpoint = Channel::from_shared(format!("https://{}", guarded.server.grpc)).unwrap().tls_config(tls).unwrap();

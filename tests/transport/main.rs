@@ -18,6 +18,7 @@ mod log;
 mod metrics;
 mod pages;
 mod raw;
+mod removed_callers;
 mod sizes;
 mod stream;
 mod tls;

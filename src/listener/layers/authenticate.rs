@@ -9,17 +9,19 @@ use http::{Request, Response};
 use pin_project_lite::pin_project;
 use tower::Service;
 
-use crate::auth::{AccessControl, Credentials, bearer};
+use crate::auth::{AccessControl, Credentials, Permission, bearer};
 use crate::listener::call::Call;
 use crate::listener::outgoing::Outgoing;
 use crate::resolver::IdentifyError;
 use crate::transport::access::{Access, needed};
+use crate::transport::connection::ConnectionStreams;
 use crate::transport::errors::ApiError;
 
 /// Finds out who calls, and refuses calls without the scope that they need, and calls beyond the caller's rate. Probes
 /// need no caller.
 ///
-/// The layers below find the caller in the extensions of the request. They do not get the token.
+/// The layers below find the caller in the extensions of the request, and the permission of a stream, which can be
+/// withdrawn. They do not get the token.
 #[derive(Clone)]
 pub(crate) struct Authenticate<S> {
     inner: S,
@@ -50,7 +52,12 @@ impl<S> Authenticate<S> {
             Access::Nobody => return Err(IdentifyError::Internal.into()),
         };
         access.permit(&caller, scope)?;
-        request.extensions_mut().insert(caller);
+        // Other calls end soon by themselves.
+        let is_stream = extensions.get::<ConnectionStreams>().is_some();
+        let permission = is_stream.then(|| Permission::new(Arc::clone(access), &caller, &credentials, scope));
+        let extensions = request.extensions_mut();
+        permission.map(|permission| extensions.insert(permission));
+        extensions.insert(caller);
         Ok(())
     }
 }

@@ -1,7 +1,7 @@
 //! Answers of a stream that wait until its client takes them.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use tokio::sync::{Notify, mpsc};
 use tonic::Status;
@@ -43,6 +43,8 @@ pub(super) struct AnswerBuffer {
     contacts: AtomicUsize,
     /// Answers that were taken since the stream began.
     taken: AtomicUsize,
+    /// Why the stream ends before the waiting answers.
+    cut: OnceLock<Status>,
     changed: Notify,
 }
 
@@ -84,6 +86,12 @@ impl AnswerSender {
     pub(super) fn end(&self, end: Result<(), Status>) {
         let _ = self.send.send(Waiting::End(end));
     }
+
+    /// Ends the stream at once: answers that wait are dropped.
+    pub(super) fn cut(&self, status: Status) {
+        let _ = self.buffer.cut.set(status.clone());
+        self.end(Err(status)); // Wakes a client that waits for an answer.
+    }
 }
 
 /// The half of the buffer that the client takes answers from.
@@ -100,6 +108,11 @@ impl AnswerReceiver {
     pub(super) async fn next(&mut self) -> Option<Result<pb::StreamIdentifyResponse, Status>> {
         if self.has_ended {
             return None;
+        }
+        if let Some(status) = self.buffer.cut.get() {
+            self.has_ended = true;
+            while self.waiting.try_recv().is_ok() {}
+            return Some(Err(status.clone()));
         }
         match self.waiting.recv().await {
             Some(Waiting::Answer(WaitingAnswer { correlation_id, result, contacts })) => {

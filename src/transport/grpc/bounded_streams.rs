@@ -6,8 +6,8 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use futures::FutureExt;
-use futures::future::BoxFuture;
-use http::{HeaderMap, Request, Response};
+use futures::future::{BoxFuture, Shared};
+use http::{Extensions, HeaderMap, Request, Response};
 use hyper::body::{Body as HttpBody, Frame};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::Status;
@@ -16,10 +16,15 @@ use tonic::server::NamedService;
 use tower::Service;
 
 use crate::metrics::{ShedReason, WorkMetrics};
+use crate::transport::access::permission_withdrawn;
 use crate::transport::connection::ConnectionStreams;
 use crate::transport::errors::ApiError;
 use crate::transport::parse::FieldNames;
 use crate::transport::readiness::Readiness;
+
+/// When a stream must end, and why. Its requests and its answers share it: the service can notice the end of the
+/// requests, and end the answers with OK, before the answers are polled.
+type End = Shared<BoxFuture<'static, ApiError>>;
 
 /// The bounds of all health and reflection streams together.
 #[derive(Clone, Debug)]
@@ -52,8 +57,9 @@ impl StreamBounds {
         Ok([place(&connection.probes)?, place(&self.places)?])
     }
 
-    /// Resolves when the stream must end, with the reason.
-    fn end(&self, connection: &ConnectionStreams) -> BoxFuture<'static, ApiError> {
+    /// Resolves when the stream with these request extensions must end, with the reason.
+    fn end(&self, connection: &ConnectionStreams, extensions: &Extensions) -> End {
+        let withdrawn = permission_withdrawn(extensions);
         let (readiness, old) = (self.readiness.clone(), ConnectionStreams::ended(Some(connection.clone())));
         let shutdown = async {
             match readiness {
@@ -61,12 +67,14 @@ impl StreamBounds {
                 None => std::future::pending().await,
             }
         };
-        Box::pin(async {
+        let end = async {
             tokio::select! {
                 () = shutdown => ApiError::ShuttingDown,
                 () = old => ApiError::ConnectionTooOld,
+                error = withdrawn => error,
             }
-        })
+        };
+        end.boxed().shared()
     }
 }
 
@@ -113,12 +121,13 @@ where
                 return std::future::ready(Ok(refusal)).boxed();
             }
         };
-        let (end_of_requests, end_of_answers) = (self.bounds.end(&connection), self.bounds.end(&connection));
+        let end = self.bounds.end(&connection, request.extensions());
+        let end_of_requests = Some(end.clone());
         // The requests end too: a service that waits for more of them would keep the stream and its connection open.
-        let request = request.map(|body| Body::new(Ending { body, end: Some(end_of_requests), places: None }));
+        let request = request.map(|body| Body::new(Ending { body, end: end_of_requests, places: None }));
         let response = self.inner.call(request);
-        let end = |body| Body::new(Ending { body, end: Some(end_of_answers), places: Some(places) });
-        async { Ok(response.await?.map(end)) }.boxed()
+        let ending = |body| Body::new(Ending { body, end: Some(end), places: Some(places) });
+        async { Ok(response.await?.map(ending)) }.boxed()
     }
 }
 
@@ -126,7 +135,7 @@ where
 struct Ending {
     body: Body,
     /// `None` once the stream has ended.
-    end: Option<BoxFuture<'static, ApiError>>,
+    end: Option<End>,
     places: Option<[OwnedSemaphorePermit; 2]>,
 }
 

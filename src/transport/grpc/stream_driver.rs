@@ -19,6 +19,7 @@ use super::settings::GrpcSettings;
 use crate::domain::Identity;
 use crate::proto::identity::v1 as pb;
 use crate::resolver::{Answers, Identify, IdentifyError};
+use crate::transport::access::permission_withdrawn;
 use crate::transport::answered::Answered;
 use crate::transport::batch::{ItemResult, StreamItemCounts};
 use crate::transport::connection::ConnectionStreams;
@@ -63,7 +64,8 @@ pub(super) struct StreamDriver<R> {
     /// Set when no more requests are read: how the stream ends once everything under way is answered.
     end: Option<Result<(), Status>>,
     shutdown: BoxFuture<'static, ApiError>,
-    expired: BoxFuture<'static, ()>,
+    /// Ends the stream at once, without what is under way and what the client has not taken.
+    cut: BoxFuture<'static, ApiError>,
     order: IdentifierOrder<Item>,
     /// Groups that wait for the client to take answers, or for the group in `admission`.
     ready: VecDeque<OrderedGroup<Item>>,
@@ -91,6 +93,13 @@ impl<R: Identify> StreamDriver<R> {
                 None => pending().await,
             }
         };
+        let withdrawn = permission_withdrawn(request.extensions());
+        let cut = async {
+            tokio::select! {
+                () = expired => IdentifyError::DeadlineExceeded.into(),
+                error = withdrawn => error,
+            }
+        };
         let old = ConnectionStreams::ended(request.extensions().get().cloned());
         let shutdown = api.readiness.clone().closing();
         let shutdown = async {
@@ -107,7 +116,7 @@ impl<R: Identify> StreamDriver<R> {
             requests: request.into_inner(),
             end: None,
             shutdown: shutdown.boxed(),
-            expired: expired.boxed(),
+            cut: cut.boxed(),
             order: IdentifierOrder::default(),
             ready: VecDeque::new(),
             admission: None,
@@ -135,9 +144,7 @@ impl<R: Identify> StreamDriver<R> {
             let may_read = may_begin || self.room.as_ref().is_some_and(MessageRoom::is_in_use);
             tokio::select! {
                 biased;
-                () = &mut self.expired => {
-                    return self.answers.end(Err(status(&IdentifyError::DeadlineExceeded.into())));
-                }
+                error = &mut self.cut => return self.answers.cut(status(&error)),
                 error = &mut self.shutdown, if is_open => self.end = Some(Err(status(&error))),
                 Some(done) = self.groups.next(), if !self.groups.is_empty() => self.finish(done),
                 admitted = admitted(&mut self.admission), if self.admission.is_some() => {

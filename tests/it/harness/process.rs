@@ -33,6 +33,17 @@ impl Process {
     /// Starts it on free ports and waits until it is ready.
     pub async fn start(variables: &[(&str, &str)]) -> Self {
         let begun = Instant::now();
+        let process = Self::start_listening(variables).await;
+        while process.caller().get("/readyz").await != 200 {
+            assert!(begun.elapsed() < PATIENCE, "not ready: {:?}", process.log());
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        process
+    }
+
+    /// Starts it on free ports and waits until its log has them.
+    pub async fn start_listening(variables: &[(&str, &str)]) -> Self {
+        let begun = Instant::now();
         let mut command = binary();
         command.env("LOG_FORMAT", "json").envs(variables.iter().copied());
         let mut child = command.stderr(Stdio::piped()).spawn().expect("the binary runs");
@@ -55,12 +66,7 @@ impl Process {
             }
         }
         let (grpc, http) = (grpc.expect("bound"), http.expect("bound"));
-        let process = Self { child, log, log_reader: Some(log_reader), grpc, http };
-        while process.caller().get("/readyz").await != 200 {
-            assert!(begun.elapsed() < PATIENCE, "not ready: {:?}", process.log());
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
-        process
+        Self { child, log, log_reader: Some(log_reader), grpc, http }
     }
 
     /// Starts it with a log that goes elsewhere, and waits until it is ready.
