@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -20,12 +20,14 @@ use tokio_util::sync::CancellationToken;
 use tower::Service;
 
 use super::api::Api;
-use super::call_task::{CallExecutor, current_call};
+use super::call_task::CallExecutor;
 use super::connection_state::ConnectionState;
 use super::fixed_limits::ConnectionLimits;
 use super::handshake::Handshakes;
 use super::header_timeout::{HeaderClock, HeaderTimeout};
 use super::idle_timeout::IdleTimeout;
+use super::new_calls::{AnsweringConnection, NewCalls};
+use super::outgoing::Outgoing;
 use super::sent_body::SentBody;
 use super::unsent_memory::UnsentMemory;
 use crate::settings::LimitSettings;
@@ -117,10 +119,11 @@ impl<S: RequestService> Connections<S> {
         peer: PeerAddr,
         is_reserve: bool,
     ) -> impl Future<Output = ()> + Send + 'static {
-        let (api, stack) = (self.api, self.stack.clone());
+        let (api, stack, new_calls) = (self.api, Mutex::new(self.stack.clone()), Arc::new(NewCalls::default()));
         let state = Arc::new(ConnectionState::new(is_reserve, self.limits.probe_streams, Arc::clone(&self.memory)));
         let executor = CallExecutor {
             connection: Arc::clone(&state),
+            new_calls: Arc::clone(&new_calls),
             send_timeout: self.settings.send_timeout,
             resets: Arc::clone(&self.resets),
         };
@@ -145,16 +148,21 @@ impl<S: RequestService> Connections<S> {
             // On the JSON port load balancers open connections in advance.
             let speaks_first = api == Api::Grpc || is_reserve;
             let io = HeaderTimeout::new(stream, lifetime.limits.head, speaks_first, Arc::clone(&clock));
+            let calls = Arc::clone(&new_calls);
             let service = service_fn(move |mut request: Request<Incoming>| {
-                let (mut stack, busy) = (stack.clone(), HeaderClock::busy(&clock));
+                let busy = HeaderClock::busy(&clock);
+                let is_http1 = request.version() < Version::HTTP_2;
+                let call = Arc::new(Outgoing::new(Arc::clone(&state), !is_http1));
+                if !is_http1 {
+                    calls.begin(Arc::clone(&call));
+                }
+                request.extensions_mut().insert(peer);
+                request.extensions_mut().insert(Arc::clone(&call));
+                // The layers run here, in the task of the connection. Every layer is always ready.
+                let response = stack.lock().unwrap_or_else(PoisonError::into_inner).call(request);
                 let state = Arc::clone(&state);
                 async move {
-                    let is_http1 = request.version() < Version::HTTP_2;
-                    let call = current_call(&state);
-                    request.extensions_mut().insert(peer);
-                    request.extensions_mut().insert(Arc::clone(&call));
-                    // Every layer is always ready.
-                    let mut response = stack.call(request).await?;
+                    let mut response = response.await?;
                     if is_http1 && (is_reserve || state.is_old()) {
                         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
                     }
@@ -162,7 +170,8 @@ impl<S: RequestService> Connections<S> {
                     Ok::<_, Infallible>(response.map(|body| SentBody::new(body, call)))
                 }
             });
-            let mut connection = pin!(builder.serve_connection(TokioIo::new(io), service));
+            let connection = builder.serve_connection(TokioIo::new(io), service);
+            let mut connection = pin!(AnsweringConnection::new(connection, new_calls));
             // Polled only when it is woken itself, not with each call.
             let mut lifetime_end = FuturesUnordered::from_iter([lifetime.end()]);
             let end = tokio::select! {
@@ -189,7 +198,7 @@ impl<S: RequestService> Connections<S> {
                     () = lifetime.shutdown.cancelled() => {}
                 }
             }
-            connection.as_mut().graceful_shutdown();
+            connection.as_mut().inner().graceful_shutdown();
             tokio::select! {
                 biased;
                 result = &mut connection => log_end(api, result),

@@ -11,6 +11,8 @@ use crate::transport::routes::{Route, RpcType};
 #[derive(Debug)]
 pub(super) struct Endpoint {
     route: Route,
+    /// Whether its calls need a place in the queue: they have requests to identify, and do not wait for places.
+    pub(super) takes_place: bool,
     /// `None` without metrics.
     pub(super) metrics: Option<EndpointMetrics>,
 }
@@ -19,7 +21,9 @@ impl Endpoint {
     pub(super) fn new(api: Api, route: Route, metrics: &Metrics) -> Self {
         let identifies = route.rpc_method.as_deref().is_some_and(methods::identifies);
         let handles = CallHandles::new(api, Some(&route), metrics);
-        Self { metrics: handles.map(|calls| EndpointMetrics { calls, identifies, all: metrics.clone() }), route }
+        let takes_place = identifies && !route.rpc_type.is_stream();
+        let metrics = handles.map(|calls| EndpointMetrics { calls, identifies, all: metrics.clone() });
+        Self { route, takes_place, metrics }
     }
 
     /// The handles of all unknown paths together.

@@ -19,6 +19,9 @@ pub struct FixedLimits {
     pub decompressed_bytes: usize,
     /// Maximum health and reflection streams that are open at once.
     pub probe_streams: usize,
+    /// Bodies of refused calls that are read and thrown away at once, on each API: up to 64 KiB, for a second. The
+    /// streams of others are reset.
+    pub unread_bodies: usize,
     /// Connections of each API beyond the limits, on which only health is answered.
     pub reserve: usize,
     /// How often the files of certificates are compared with what is in force.
@@ -62,6 +65,7 @@ impl Default for FixedLimits {
             unsent_bytes: 64 * 1024 * 1024,
             decompressed_bytes: 64 * 1024 * 1024,
             probe_streams: 1_000,
+            unread_bodies: 1_024,
             reserve: 16,
             reload_every: Duration::from_secs(2),
             connection: ConnectionLimits::default(),

@@ -15,19 +15,25 @@ use super::connection::RequestService;
 use super::endpoint::Endpoint;
 use super::fixed_limits::FixedLimits;
 use super::layers::{
-    AccessLog, AssignRequestId, Authenticate, CallLimit, CatchPanic, DeadlineLimit, ErrorResponse, OriginCheck,
-    RpcMetrics,
+    AccessLog, AssignRequestId, Authenticate, CallLimit, CatchPanic, DeadlineLimit, DrainUnread, ErrorResponse,
+    OriginCheck, QueuePlace, RpcMetrics,
 };
 use super::peers::{Peers, share};
 use crate::auth::AccessControl;
 use crate::metrics::Metrics;
+use crate::resolver::Identify;
 use crate::settings::LimitSettings;
 use crate::transport::http::OriginRules;
 use crate::transport::routes::RouteTable;
 
 /// What every call of an API passes, from top to bottom. Dropping its future drops the work.
-pub(super) fn request_stack(
+///
+/// The layers run when the head of a call has arrived, in the task of its connection. The router runs in the task of
+/// the call, and a refused call needs none.
+#[expect(clippy::too_many_arguments, reason = "the parts of a service come together here")]
+pub(super) fn request_stack<R: Identify>(
     api: Api,
+    resolver: R,
     RouteTable { router, routes }: RouteTable,
     limits: LimitSettings,
     fixed: FixedLimits,
@@ -39,10 +45,13 @@ pub(super) fn request_stack(
     let routes: HashMap<String, Arc<Endpoint>> = routes.into_iter().map(endpoint).collect();
     let (routes, unknown, work) = (Arc::new(routes), Endpoint::unknown(api, metrics), metrics.work());
     let places = Arc::new(Semaphore::new(fixed.max_calls.min(Semaphore::MAX_PERMITS)));
+    let unread = Arc::new(Semaphore::new(fixed.unread_bodies));
     let peers = Peers::new(share(fixed.max_calls));
     ServiceBuilder::new()
         // An id for the log and for `x-request-id`.
         .layer(layer_fn(move |inner| AssignRequestId::new(inner, api, Arc::clone(&routes))))
+        // The body of a refused call is thrown away.
+        .layer(layer_fn(move |inner| DrainUnread::new(inner, Arc::clone(&unread))))
         // One line for each call; of a stream, at its end. Floods of failures are sampled.
         .layer(layer_fn(move |inner| AccessLog::new(inner, api)))
         // Metrics of each call, its messages and its items.
@@ -57,6 +66,8 @@ pub(super) fn request_stack(
         .layer(layer_fn(move |inner| DeadlineLimit::new(inner, limits.request_timeout)))
         // A place among the calls under way.
         .layer(layer_fn(move |inner| CallLimit::new(inner, Arc::clone(&places), peers.clone(), work.clone())))
+        // A place in the queue, before the body is read.
+        .layer(layer_fn(move |inner| QueuePlace::new(inner, resolver.clone())))
         // A panic of a handler is INTERNAL, and ends nothing else.
         .layer(layer_fn(CatchPanic::new))
         .service(router)

@@ -12,12 +12,17 @@ use super::caller::Caller;
 use super::error::IdentifyError;
 use super::fair_share::{FairShare, Way, half};
 use super::queue_delay::{Queue, QueueDelay};
+use super::reservation::Reservations;
 use crate::domain::Outcome;
 use crate::metrics::{LaneKind, ShedReason, WorkMetrics};
 use crate::settings::QueueSettings;
 
 /// A caller that waits for places tries again after this time: the limit may have risen.
 const ASK_AGAIN: Duration = Duration::from_millis(100);
+
+/// This part of the longest wait is how long a place is kept for a call whose body is still to come: half of the wait
+/// that [`QueueDelay`] aims at.
+const BODY_PART: u32 = 40;
 
 /// Gives places in the service to requests, which limits all queues together. Clones share it.
 #[derive(Clone, Debug)]
@@ -37,40 +42,109 @@ struct Shared {
 struct Places {
     delay: QueueDelay,
     share: FairShare,
+    /// Each has a place in `share`.
+    reservations: Reservations,
+    /// How long a place is reserved.
+    body_wait: Duration,
 }
 
 impl Admission {
     pub(super) fn new(settings: &QueueSettings, work: WorkMetrics) -> Self {
         let now = Instant::now();
         let delay = QueueDelay::new(settings.queue_limit, settings.max_queue_wait, now);
-        let places = Mutex::new(Places { delay, share: FairShare::new(now) });
+        let places = Mutex::new(Places {
+            delay,
+            share: FairShare::new(now),
+            reservations: Reservations::default(),
+            body_wait: settings.max_queue_wait / BODY_PART,
+        });
         let shared = Arc::new(Shared { places, freed: Notify::new(), first: tokio::sync::Mutex::default(), work });
         let weak = Arc::downgrade(&shared);
         shared.work.read_queue_depth(move || weak.upgrade().map_or(0, |shared| Self(shared).places().share.held()));
         Self(shared)
     }
 
-    /// Returns the places for so many requests of a caller.
+    /// Returns the place for a call of a caller whose body is still to be read.
+    ///
+    /// # Errors
+    /// [`IdentifyError::Overloaded`] as [`try_admit`](Self::try_admit) has it for one request.
+    pub(super) fn try_reserve(
+        &self,
+        caller: Caller,
+        deadline: std::time::Instant,
+    ) -> Result<Reservation, IdentifyError> {
+        let now = Instant::now();
+        let places = &mut *self.places();
+        self.end_late(places, now);
+        self.try_enter(places, caller, 1, deadline, now)?;
+        let number = places.reservations.add(caller, now);
+        Ok(Reservation { admission: self.clone(), number, is_used: false })
+    }
+
+    /// Returns the places for so many requests of a caller. A single request for which a place is reserved gets that
+    /// place. A batch asks for all of its places: it has more than one request.
     ///
     /// # Errors
     /// [`IdentifyError::Overloaded`] when there is no room for them, or when they would wait for too long.
     pub(super) fn try_admit(
         &self,
+        reservation: Option<Reservation>,
         caller: Caller,
         requests: usize,
         deadline: std::time::Instant,
     ) -> Result<Permit, IdentifyError> {
+        let reserved = reservation.map(Reservation::into_number);
         let now = Instant::now();
-        let patience = deadline.saturating_duration_since(now.into_std());
         let places = &mut *self.places();
-        let is_too_late = places.delay.would_wait_too_long(places.share.held(), patience);
-        if is_too_late || !places.try_enter(caller, requests, Way::Call, now) {
-            places.delay.record_refusal(now);
-            let reason = if is_too_late { ShedReason::Wait } else { ShedReason::Queue };
-            self.0.work.count_shed(reason, requests);
-            return Err(IdentifyError::Overloaded);
+        self.end_late(places, now);
+        if let Some(reserved_by) = reserved.and_then(|number| places.reservations.take(number)) {
+            if requests == 1 && reserved_by == caller {
+                return Ok(self.permit(caller, 1, Way::Call));
+            }
+            self.leave(places, reserved_by, 1, Way::Call);
         }
+        self.try_enter(places, caller, requests, deadline, now)?;
         Ok(self.permit(caller, requests, Way::Call))
+    }
+
+    fn try_enter(
+        &self,
+        places: &mut Places,
+        caller: Caller,
+        requests: usize,
+        deadline: std::time::Instant,
+        now: Instant,
+    ) -> Result<(), IdentifyError> {
+        let patience = deadline.saturating_duration_since(now.into_std());
+        let is_too_late = places.delay.would_wait_too_long(places.share.held(), patience);
+        if !is_too_late && places.try_enter(caller, requests, Way::Call, now) {
+            return Ok(());
+        }
+        places.delay.record_refusal(now);
+        let reason = if is_too_late { ShedReason::Wait } else { ShedReason::Queue };
+        self.0.work.count_shed(reason, requests);
+        Err(IdentifyError::Overloaded)
+    }
+
+    /// Gives a reserved place back.
+    fn give_back(&self, number: u64) {
+        let places = &mut *self.places();
+        if let Some(caller) = places.reservations.take(number) {
+            self.leave(places, caller, 1, Way::Call);
+        }
+    }
+
+    /// Gives the places of the calls back whose bodies have not come in time.
+    fn end_late(&self, places: &mut Places, now: Instant) {
+        let Some(before) = now.checked_sub(places.body_wait) else { return };
+        while let Some(caller) = places.reservations.take_late(before) {
+            self.leave(places, caller, 1, Way::Call);
+        }
+    }
+
+    fn leave(&self, places: &mut Places, caller: Caller, items: usize, way: Way) {
+        places.share.leave(caller, items, way);
+        self.0.freed.notify_one();
     }
 
     /// Waits for the places for so many requests of a caller. Those that wait get their places in order.
@@ -81,7 +155,11 @@ impl Admission {
         let _first = self.0.first.lock().await;
         loop {
             let freed = self.0.freed.notified();
-            let items = self.places().try_enter_stream(caller, requests, Instant::now());
+            let items = {
+                let (places, now) = (&mut *self.places(), Instant::now());
+                self.end_late(places, now);
+                places.try_enter_stream(caller, requests, now)
+            };
             if let Some(items) = items {
                 return self.permit(caller, items, Way::Stream);
             }
@@ -126,6 +204,30 @@ impl Places {
     }
 }
 
+/// The place of a call whose body is still to be read. Dropping it gives the place back.
+#[derive(Debug)]
+pub(super) struct Reservation {
+    admission: Admission,
+    number: u64,
+    is_used: bool,
+}
+
+impl Reservation {
+    /// Returns its number in [`Reservations`]. The receiver does with it what the drop would do.
+    fn into_number(mut self) -> u64 {
+        self.is_used = true;
+        self.number
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        if !self.is_used {
+            self.admission.give_back(self.number);
+        }
+    }
+}
+
 /// Places in the service. Dropping it gives them back.
 #[derive(Debug)]
 pub(super) struct Permit {
@@ -164,8 +266,7 @@ impl Drop for Permit {
             places.delay.record_answer(Instant::now());
         }
         if self.items > 0 {
-            places.share.leave(self.caller, self.items, self.way);
-            self.admission.0.freed.notify_one();
+            self.admission.leave(places, self.caller, self.items, self.way);
         }
     }
 }
@@ -177,6 +278,7 @@ impl Permit {
         let patience = std::time::Duration::from_secs(1);
         let settings = QueueSettings { queue_limit: 1, transaction_size: 1, max_queue_wait: patience, max_contacts: 1 };
         let permit = Admission::new(&settings, WorkMetrics::default()).try_admit(
+            None,
             Caller::Unknown,
             1,
             (Instant::now() + patience).into_std(),
@@ -196,5 +298,91 @@ mod tests {
         let mut group = Admission::new(&settings, WorkMetrics::default()).admit(Caller::Unknown, 6).await;
         let places: Vec<usize> = (1..=6).rev().map(|left| group.split_one(left).items).collect();
         assert_eq!((places, group.items), (vec![0, 0, 1, 1, 1, 1], 0));
+    }
+
+    const CALLER: Caller = Caller::Known(1);
+
+    /// Room for so many requests, and the deadline of a patient caller.
+    fn full_at(queue_limit: usize) -> (Admission, std::time::Instant) {
+        let patience = Duration::from_secs(1);
+        let settings = QueueSettings { queue_limit, transaction_size: 1, max_queue_wait: patience, max_contacts: 1 };
+        (Admission::new(&settings, WorkMetrics::default()), (Instant::now() + 60 * patience).into_std())
+    }
+
+    fn held(admission: &Admission) -> usize {
+        admission.places().share.held()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reserved_place_becomes_that_of_the_request() {
+        let (admission, deadline) = full_at(2);
+        let reserve = || admission.try_reserve(CALLER, deadline);
+        let (one, other) = (reserve().unwrap(), reserve().unwrap());
+        assert_eq!(reserve().unwrap_err(), IdentifyError::Overloaded);
+        let permit = admission.try_admit(Some(one), CALLER, 1, deadline).unwrap();
+        assert_eq!(held(&admission), 2);
+        drop(other);
+        assert_eq!(held(&admission), 1, "a call that is over gives its place back");
+        let other = reserve().unwrap();
+        drop(permit);
+        assert_eq!(held(&admission), 1);
+        drop(admission.try_admit(Some(other), CALLER, 1, deadline).unwrap());
+        assert_eq!(held(&admission), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_place_is_not_kept_for_a_body_that_does_not_come() {
+        let (admission, deadline) = full_at(1);
+        let late = admission.try_reserve(CALLER, deadline).unwrap();
+        tokio::time::advance(Duration::from_millis(25)).await;
+        assert!(admission.try_reserve(CALLER, deadline).is_err(), "it is in time yet");
+        tokio::time::advance(Duration::from_millis(1)).await;
+        let next = admission.try_reserve(CALLER, deadline).unwrap();
+        assert!(admission.try_admit(Some(late), CALLER, 1, deadline).is_err(), "it asks again, like any other");
+        assert_eq!(held(&admission), 1);
+        drop(next);
+        assert_eq!(held(&admission), 0);
+
+        let late = admission.try_reserve(CALLER, deadline).unwrap();
+        tokio::time::advance(Duration::from_millis(26)).await;
+        let permit = admission.try_admit(Some(late), CALLER, 1, deadline).unwrap();
+        assert_eq!(held(&admission), 1);
+        drop(permit);
+        let late = admission.try_reserve(CALLER, deadline).unwrap();
+        tokio::time::advance(Duration::from_millis(26)).await;
+        drop(admission.try_reserve(CALLER, deadline).unwrap());
+        drop(late);
+        assert_eq!(held(&admission), 0, "given back once");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_batch_gives_its_one_place_back_and_asks_for_all() {
+        let (admission, deadline) = full_at(4);
+        let reserve = || admission.try_reserve(CALLER, deadline).unwrap();
+        let batch = admission.try_admit(Some(reserve()), CALLER, 4, deadline).unwrap();
+        assert_eq!(held(&admission), 4);
+        drop(batch);
+        let (single, reserved) = (reserve(), reserve());
+        assert!(admission.try_admit(Some(reserved), CALLER, 4, deadline).is_err());
+        assert_eq!(held(&admission), 1);
+        drop(single);
+        assert_eq!(held(&admission), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_gets_the_place_of_a_call_that_is_over() {
+        let (admission, deadline) = full_at(2);
+        let _half = admission.admit(CALLER, 1).await;
+        let call = admission.try_reserve(CALLER, deadline).unwrap();
+        let waiting = tokio::spawn({
+            let admission = admission.clone();
+            async move { admission.admit(CALLER, 1).await.items }
+        });
+        tokio::task::yield_now().await;
+        assert!(!waiting.is_finished());
+        drop(call);
+        let begun = Instant::now();
+        assert_eq!(waiting.await.unwrap(), 1);
+        assert_eq!(begun.elapsed(), Duration::ZERO, "it is woken");
     }
 }

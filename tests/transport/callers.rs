@@ -20,6 +20,7 @@ use tonic_types::StatusExt;
 
 use crate::certificates::{Authority, Certificate, Files};
 use crate::harness::{Script, Server, ServerSettings, rest, until};
+use crate::raw::{H2Client, IDENTIFY, send_late};
 
 const OK: Script = Script::Answer(Outcome::Matched);
 const BODY: &str = r#"{"email":"a@b.co"}"#;
@@ -146,6 +147,22 @@ async fn without_a_valid_token_only_probes_answer() {
         tokio_stream::iter([pb::StreamIdentifyRequest { correlation_id: "c".into(), request: Some(observation()) }]);
     let answers = guarded.server.client().await.stream_identify(with_token(items, known)).await.unwrap().into_inner();
     assert!(answers.collect::<Vec<_>>().await[0].is_ok());
+}
+
+/// The answer does not wait for the body, and the body that comes later is no mistake.
+#[tokio::test]
+async fn a_refused_call_may_send_its_body_late() {
+    let guarded = Guarded::start(&entry("checkout", &token(), MAY_IDENTIFY)).await;
+    let mut client = H2Client::connect(guarded.server.grpc, 65_535).await;
+    let (answer, body) = client.call(IDENTIFY).await;
+    assert_eq!(answer.await.unwrap().headers()["grpc-status"], "16");
+    send_late(body, &[b"\0\0", b"\0\0\0"]).await;
+    let mut client = H2Client::connect(guarded.server.http, 65_535).await;
+    for (path, status) in [("/identify", 401), ("/nowhere", 401)] {
+        let (answer, body) = client.begin_post(path).await;
+        assert_eq!(answer.await.unwrap().status(), status);
+        send_late(body, &[b"{", b"}"]).await;
+    }
 }
 
 #[tokio::test]

@@ -1,5 +1,5 @@
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ use identity::domain::{
 use identity::listener::{FixedLimits, Listeners, serve};
 use identity::metrics::Metrics;
 use identity::proto::identity::v1::identity_service_client::IdentityServiceClient;
-use identity::resolver::{Admitted, Caller, DatabaseState, Identify, IdentifyError};
+use identity::resolver::{Admitted, Caller, DatabaseState, Identify, IdentifyError, Reserved};
 use identity::settings::Settings;
 use identity::tls::{ServerTls, TlsFiles};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -28,6 +28,10 @@ pub(crate) enum Script {
     Fail(IdentifyError),
     /// Answers after a while, or not before the deadline.
     Slow(Duration),
+    /// Has no room for a call: it is refused by its head.
+    Full,
+    /// Never answers, and is never idle: each poll of a call is one turn.
+    Busy,
     /// Has room for a batch only after a while.
     SlowAdmission(Duration),
     /// Answers with an identity of so many contacts if it is asked for the phone number 0, else with a small one.
@@ -44,6 +48,12 @@ pub(crate) struct Scripted {
     /// Calls that began, and ones that were given up.
     pub(crate) begun: Arc<AtomicUsize>,
     pub(crate) dropped: Arc<AtomicUsize>,
+    /// Turns that calls had, of [`Script::Busy`].
+    pub(crate) turns: Arc<AtomicUsize>,
+    /// How many turns calls had had when each refused call was refused.
+    pub(crate) refused_at: Arc<Mutex<Vec<usize>>>,
+    /// The script becomes [`Script::Full`] when this is set.
+    pub(crate) is_full: Arc<AtomicBool>,
     /// The caller of each request.
     pub(crate) callers: Arc<Mutex<Vec<Caller>>>,
 }
@@ -62,7 +72,16 @@ impl Identify for Scripted {
         self.clone()
     }
 
-    async fn admit(&self, _: usize, _: Instant) -> Result<Admitted, IdentifyError> {
+    fn reserve(&self, _: Caller, _: Instant) -> Result<Reserved, IdentifyError> {
+        let is_full = matches!(self.script, Script::Full) || self.is_full.load(Ordering::SeqCst);
+        if !is_full {
+            return Ok(Reserved::default());
+        }
+        self.refused_at.lock().unwrap().push(self.turns.load(Ordering::SeqCst));
+        Err(IdentifyError::Overloaded)
+    }
+
+    async fn admit(&self, _: Reserved, _: usize, _: Instant) -> Result<Admitted, IdentifyError> {
         if matches!(self.script, Script::Fail(IdentifyError::Overloaded)) {
             return Err(IdentifyError::Overloaded);
         }
@@ -76,7 +95,7 @@ impl Identify for Scripted {
         self.begun.fetch_add(1, Ordering::SeqCst);
         match self.script {
             Script::Answer(outcome) => Ok(answer(outcome, &observation)),
-            Script::SlowAdmission(_) => Ok(answer(Outcome::Matched, &observation)),
+            Script::Full | Script::SlowAdmission(_) => Ok(answer(Outcome::Matched, &observation)),
             Script::Fail(error) => Err(error),
             Script::Slow(time) => {
                 let given_up = CountDrop(self.dropped.clone());
@@ -92,6 +111,10 @@ impl Identify for Scripted {
                 let identity = self.large.get_or_init(|| large(contacts)).clone();
                 Ok(Answer { outcome: Outcome::Linked, identity })
             }
+            Script::Busy => loop {
+                self.turns.fetch_add(1, Ordering::SeqCst);
+                tokio::task::yield_now().await;
+            },
             Script::Panic => panic!("doc@hillvalley.edu"),
         }
     }
@@ -171,6 +194,9 @@ impl Server {
             large: Arc::default(),
             begun: Arc::default(),
             dropped: Arc::default(),
+            turns: Arc::default(),
+            refused_at: Arc::default(),
+            is_full: Arc::default(),
             callers: Arc::default(),
         };
         let (database, reachable) = watch::channel(DatabaseState::Usable);

@@ -16,6 +16,7 @@ mod json;
 mod limits;
 mod log;
 mod metrics;
+mod overload;
 mod pages;
 mod raw;
 mod sizes;

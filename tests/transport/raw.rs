@@ -55,6 +55,13 @@ impl H2Client {
         send.send_request(request.body(()).unwrap(), false).unwrap()
     }
 
+    /// Begins a call of the JSON API.
+    pub(crate) async fn begin_post(&mut self, path: &str) -> (ResponseFuture, SendStream<Bytes>) {
+        let request = http::Request::post(format!("http://x{path}"));
+        let mut send = self.send.clone().ready().await.unwrap();
+        send.send_request(request.body(()).unwrap(), false).unwrap()
+    }
+
     /// Sends a JSON request, and returns the body of its answer.
     pub(crate) async fn post(&mut self, path: &str, body: &'static str) -> RecvStream {
         let request = http::Request::post(format!("http://x{path}")).body(()).unwrap();
@@ -70,6 +77,16 @@ impl H2Client {
         body.send_data(framed(message), true).unwrap();
         timeout(Duration::from_secs(5), response).await.unwrap().unwrap().into_body()
     }
+}
+
+/// Sends the body of a call that is answered already. The service must not have reset the call, and must not do so.
+pub(crate) async fn send_late(mut body: SendStream<Bytes>, parts: &[&'static [u8]]) {
+    for (index, part) in parts.iter().enumerate() {
+        body.send_data(Bytes::from_static(part), index + 1 == parts.len()).unwrap();
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let reset = timeout(Duration::from_millis(200), std::future::poll_fn(|cx| body.poll_reset(cx))).await;
+    assert!(!matches!(reset, Ok(Ok(_))), "the call was reset: {reset:?}");
 }
 
 /// A message as gRPC sends it.

@@ -1,0 +1,64 @@
+//! A place in the queue of the resolver, before the body of a call is read.
+
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use http::{Method, Request, Response};
+use tower::Service;
+
+use super::admitted::{ResponseFuture, call_if_admitted};
+use crate::listener::call::Call;
+use crate::listener::outgoing::Outgoing;
+use crate::resolver::{Identify, IdentifyError};
+use crate::transport::call_place::put_place;
+use crate::transport::deadline::Deadlines;
+use crate::transport::errors::ApiError;
+use crate::transport::peer::caller;
+
+/// Takes a place in the queue for each call that has a request to identify, and refuses the call if there is none.
+///
+/// The layers run when a call's head has arrived, in the task of its connection. So a refusal costs little, and it does
+/// not wait behind the work of the calls that were let in. A batch asks for its other places when they are counted. A
+/// stream waits for places, so it needs none here.
+#[derive(Clone)]
+pub(crate) struct QueuePlace<S, R> {
+    inner: S,
+    resolver: R,
+}
+
+impl<S, R: Identify> QueuePlace<S, R> {
+    pub(crate) fn new(inner: S, resolver: R) -> Self {
+        Self { inner, resolver }
+    }
+
+    fn admit<B>(&self, request: &mut Request<B>) -> Result<(), ApiError> {
+        let extensions = request.extensions();
+        let route = extensions.get().and_then(|call: &Call| call.route.as_ref());
+        if request.method() != Method::POST || !route.is_some_and(|route| route.takes_place) {
+            return Ok(());
+        }
+        let outgoing: Arc<Outgoing> = extensions.get().cloned().ok_or(IdentifyError::Internal)?;
+        let deadline = Deadlines::of_call(extensions).ok_or(IdentifyError::Internal)?;
+        outgoing.reserve(self.resolver.reserve(caller(extensions), deadline)?);
+        put_place(request.extensions_mut(), outgoing);
+        Ok(())
+    }
+}
+
+impl<S, Q, B, R> Service<Request<B>> for QueuePlace<S, Q>
+where
+    S: Service<Request<B>, Response = Response<R>, Error = ApiError>,
+    Q: Identify,
+{
+    type Response = Response<R>;
+    type Error = ApiError;
+    type Future = ResponseFuture<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ApiError>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        call_if_admitted(self.admit(&mut request), &mut self.inner, request)
+    }
+}
