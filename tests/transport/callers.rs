@@ -263,20 +263,19 @@ async fn a_file_that_is_wrong_changes_nothing_and_is_counted() {
     let known = token();
     let text = entry("checkout", &known, MAY_IDENTIFY);
     let guarded = Guarded::start(&text).await;
-    let callers = guarded.server.callers.clone().unwrap();
     for (failures, wrong) in [&text[..text.len() / 2], "[[caller]]", &text.repeat(2)].into_iter().enumerate() {
         guarded.files.write(FILE, wrong);
-        until(|| callers.counts().failed() == failures as u64 + 1).await;
+        until(|| guarded.server.reloads("tokens")[1] == failures as u64 + 1).await;
         guarded.identify(Some(known.expose())).await.unwrap();
     }
     // A connection that is open learns of a change, too.
     let mut client = guarded.server.client().await;
     identify(&mut client, Some(known.expose())).await.unwrap();
     guarded.files.write(FILE, "");
-    until(|| callers.counts().failed() == 4).await;
+    until(|| guarded.server.reloads("tokens")[1] == 4).await;
     identify(&mut client, Some(known.expose())).await.unwrap();
     guarded.files.write(FILE, &entry("other", &token(), MAY_IDENTIFY));
-    until(|| callers.counts().succeeded() == 1).await;
+    until(|| guarded.server.reloads("tokens")[0] == 1).await;
     assert_eq!(identify(&mut client, Some(known.expose())).await.unwrap_err().code(), Code::Unauthenticated);
 }
 
@@ -284,7 +283,6 @@ async fn a_file_that_is_wrong_changes_nothing_and_is_counted() {
 async fn tokens_rotate_fifty_times_under_load_and_no_call_fails() {
     let first = token();
     let guarded = Arc::new(Guarded::start(&entry("checkout", &first, MAY_IDENTIFY)).await);
-    let callers = guarded.server.callers.clone().unwrap();
     let current = Arc::new(std::sync::Mutex::new(first));
     let is_over = Arc::new(AtomicBool::new(false));
     let calls: Arc<[AtomicUsize; 4]> = Arc::default();
@@ -311,19 +309,19 @@ async fn tokens_rotate_fifty_times_under_load_and_no_call_fails() {
         let path = guarded.files.path(FILE);
         let scopes = "identify".parse().unwrap();
         append(&path, &CallerEntry { name: "checkout".into(), token: Some(next.hash()), scopes, rate: None }).unwrap();
-        until(|| callers.counts().succeeded() == 2 * rotation - 1).await;
+        until(|| guarded.server.reloads("tokens")[0] == 2 * rotation - 1).await;
         *current.lock().unwrap() = next.clone();
         // Every task has made its last call with the old token.
         let before = calls.each_ref().map(|calls| calls.load(Ordering::Relaxed));
         until(|| calls.iter().zip(before).all(|(calls, before)| calls.load(Ordering::Relaxed) >= before + 2)).await;
         guarded.files.write(FILE, &entry("checkout", &next, MAY_IDENTIFY));
-        until(|| callers.counts().succeeded() == 2 * rotation).await;
+        until(|| guarded.server.reloads("tokens")[0] == 2 * rotation).await;
     }
     is_over.store(true, Ordering::Relaxed);
     for task in tasks {
         task.await.unwrap();
     }
-    assert_eq!(callers.counts().failed(), 0);
+    assert_eq!(guarded.server.reloads("tokens")[1], 0);
 }
 
 /// The status and the text of a scrape.

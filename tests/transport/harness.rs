@@ -9,11 +9,11 @@ use identity::domain::{
     Timestamp,
 };
 use identity::listener::{FixedLimits, Listeners, serve};
-use identity::metrics::Metrics;
+use identity::metrics::{Metrics, ScrapeFormat};
 use identity::proto::identity::v1::identity_service_client::IdentityServiceClient;
 use identity::resolver::{Admitted, Caller, DatabaseState, Identify, IdentifyError, Reserved};
 use identity::settings::Settings;
-use identity::tls::{ServerTls, TlsFiles};
+use identity::tls::TlsFiles;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -154,12 +154,12 @@ pub(crate) struct Server {
     pub(crate) http: SocketAddr,
     /// Of metrics and health.
     pub(crate) metrics: SocketAddr,
+    /// What the port of metrics shows.
+    pub(crate) counted: Metrics,
     pub(crate) resolver: Scripted,
     pub(crate) database: watch::Sender<DatabaseState>,
     pub(crate) shutdown: CancellationToken,
     pub(crate) task: JoinHandle<()>,
-    pub(crate) tls: Option<Arc<ServerTls>>,
-    pub(crate) callers: Option<Arc<Callers>>,
 }
 
 impl Server {
@@ -187,7 +187,6 @@ impl Server {
                 .as_deref()
                 .map(|path| Arc::new(Callers::load(CallerFile::new(path)).unwrap())),
         };
-        let (tls, callers) = (listeners.tls.clone(), listeners.callers.clone());
         let (grpc, http) = (listeners.grpc.local_addr().unwrap(), listeners.http.local_addr().unwrap());
         let resolver = Scripted {
             script,
@@ -201,11 +200,11 @@ impl Server {
         };
         let (database, reachable) = watch::channel(DatabaseState::Usable);
         let shutdown = CancellationToken::new();
-        let (served, token) = (resolver.clone(), shutdown.clone());
+        let (served, token, measured) = (resolver.clone(), shutdown.clone(), counted.clone());
         let task = tokio::spawn(async move {
-            serve(listeners, served, &options.settings, options.fixed, reachable, &counted, token).await.unwrap()
+            serve(listeners, served, &options.settings, options.fixed, reachable, &measured, token).await.unwrap()
         });
-        Self { grpc, http, metrics, resolver, database, shutdown, task, tls, callers }
+        Self { grpc, http, metrics, counted, resolver, database, shutdown, task }
     }
 
     pub(crate) async fn channel(&self) -> Channel {
@@ -223,6 +222,15 @@ impl Server {
     /// `POST /identify`.
     pub(crate) async fn post(&self, body: impl Into<reqwest::Body>) -> reqwest::Response {
         reqwest::Client::new().post(self.url("/identify")).body(body).send().await.unwrap()
+    }
+
+    /// How often changed files were taken over, and refused: `certificate` or `tokens`.
+    pub(crate) fn reloads(&self, what: &str) -> [u64; 2] {
+        let page = self.counted.scrape(ScrapeFormat::Text);
+        ["ok", "error"].map(|result| {
+            let series = format!(r#"identity_config_reloads_total{{what="{what}",result="{result}"}} "#);
+            page.lines().find_map(|line| line.strip_prefix(&series)?.parse().ok()).unwrap()
+        })
     }
 
     /// Waits until the resolver has seen so many calls.
