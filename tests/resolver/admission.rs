@@ -3,6 +3,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::future::join_all;
+use identity::metrics::{Metrics, ScrapeFormat};
 use identity::resolver::{Caller, Identify, IdentifyError, Resolver};
 use identity::settings::QueueSettings;
 use tokio::time::{Instant, sleep};
@@ -304,4 +305,25 @@ async fn a_service_with_one_place_answers_batches_and_streams() {
         answers = streams => assert!(answers.concat().iter().all(Result::is_ok)),
         _ = load(&resolver, 2, Duration::from_secs(60), Bodies::AtOnce) => panic!("a stream waits without end"),
     }
+}
+
+/// Two batch lanes, and four batches: two of them wait for a statement of the others.
+#[tokio::test(start_paused = true)]
+async fn the_metrics_have_how_long_batches_wait_for_their_first_statement() {
+    let metrics = Metrics::on();
+    let settings = queue_settings(QUEUE_LIMIT);
+    let resolver = Resolver::start_after(Ok(()), slow_store(), settings, cache_settings(), &metrics);
+    let batches = (0..4).map(|batch| {
+        let items = (0..2).map(|item| observation(&[&format!("known{batch}-{item}@x")])).collect();
+        resolver.identify_all(items, deadline())
+    });
+    assert!(join_all(batches).await.into_iter().all(|answers| answers.unwrap().iter().all(Result::is_ok)));
+    let page = metrics.scrape(ScrapeFormat::Text);
+    let value = |figure: &str| -> f64 {
+        let series = format!(r#"identity_queue_wait_seconds_{figure}{{lane="batch"}} "#);
+        page.lines().find_map(|line| line.strip_prefix(&series)?.parse().ok()).unwrap()
+    };
+    assert_eq!(value("count"), 4.0);
+    let waited = 2.0 * STATEMENT.as_secs_f64();
+    assert!((value("sum") - waited).abs() < 0.01, "{}", value("sum"));
 }
