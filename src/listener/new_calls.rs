@@ -2,8 +2,8 @@
 //!
 //! hyper reads the heads that have arrived, gives each to the service, and each call to the executor, which spawns a
 //! task for it. A refused call needs no task: its answer is ready. On a busy service a task would first wait behind all
-//! others that can run. So the task of the connection answers the refused calls itself, after it has read all heads that
-//! have arrived. Then one write sends all answers.
+//! others that can run. So the task of the connection answers the refused calls itself, after it has read all heads
+//! that have arrived. Then one write sends all answers.
 
 use std::fmt;
 use std::mem;

@@ -130,7 +130,7 @@ async fn a_caller_with_little_gets_its_place_beside_one_that_sends_heads_alone()
     let little = resolver.for_caller(caller(2));
     assert!(little.identify_reserved(place, observation(&["known1@x"]), deadline()).await.is_ok());
     // The places of bodies that do not come are free again.
-    sleep(Duration::from_millis(26)).await;
+    sleep(Duration::from_millis(101)).await;
     assert!(resolver.for_caller(caller(1)).identify(observation(&["known2@x"]), deadline()).await.is_ok());
     drop(heads);
     let heads: Vec<_> = std::iter::from_fn(|| resolver.reserve(caller(1), deadline()).ok()).collect();
@@ -314,7 +314,7 @@ async fn the_metrics_have_how_long_batches_wait_for_their_first_statement() {
     let settings = queue_settings(QUEUE_LIMIT);
     let resolver = Resolver::start_after(Ok(()), slow_store(), settings, cache_settings(), &metrics);
     let batches = (0..4).map(|batch| {
-        let items = (0..2).map(|item| observation(&[&format!("known{batch}-{item}@x")])).collect();
+        let items = (0..2).map(|item| observation(&[&format!("known{}@x", 2 * batch + item)])).collect();
         resolver.identify_all(items, deadline())
     });
     assert!(join_all(batches).await.into_iter().all(|answers| answers.unwrap().iter().all(Result::is_ok)));
