@@ -62,7 +62,7 @@ async fn load(resolver: &Resolver, callers: usize, time: Duration, bodies: Bodie
                         Ok(place) => {
                             sleep(time).await;
                             let answer = resolver.identify_reserved(place, observation, deadline()).await;
-                            Ok(answer.expect("what is let in by its head is not refused"))
+                            Ok(answer.unwrap()) // What is let in by its head is not refused.
                         }
                         Err(error) => Err(error),
                     },
