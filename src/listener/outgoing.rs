@@ -82,6 +82,11 @@ impl Outgoing {
         *self.reserved.lock().unwrap_or_else(PoisonError::into_inner) = place;
     }
 
+    /// The call has had its turn. If its handler has not taken its place in the queue, it waits for its body.
+    pub(super) fn await_body(&self) {
+        self.reserved.lock().unwrap_or_else(PoisonError::into_inner).await_body();
+    }
+
     /// The layers refuse the call.
     pub(super) fn answer_at_once(&self) {
         self.is_answered_at_once.store(true, Ordering::Relaxed);

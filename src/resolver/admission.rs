@@ -20,8 +20,7 @@ use crate::settings::QueueSettings;
 /// A caller that waits for places tries again after this time: the limit may have risen.
 const ASK_AGAIN: Duration = Duration::from_millis(100);
 
-/// This part of the longest wait is how long a place is kept for a call whose body is still to be read. The task of a
-/// call must have had its turn by then, on a busy machine too.
+/// This part of the longest wait is how long a place is kept for a call that waits for its body.
 const BODY_PART: u32 = 10;
 
 /// Gives places in the service to requests, which limits all queues together. Clones share it.
@@ -42,7 +41,7 @@ struct Shared {
 struct Places {
     delay: QueueDelay,
     share: FairShare,
-    /// Each has a place in `share`.
+    /// Of calls that wait for their bodies. Each has a place in `share`.
     reservations: Reservations,
     /// How long a place is reserved.
     body_wait: Duration,
@@ -77,8 +76,7 @@ impl Admission {
         let places = &mut *self.places();
         self.end_late(places, now);
         self.try_enter(places, caller, 1, deadline, now)?;
-        let number = places.reservations.add(caller, now);
-        Ok(Reservation { admission: self.clone(), number, is_used: false })
+        Ok(Reservation { admission: self.clone(), caller, awaited: None, is_used: false })
     }
 
     /// Returns the places for so many requests of a caller. A single request for which a place is reserved gets that
@@ -93,11 +91,11 @@ impl Admission {
         requests: usize,
         deadline: std::time::Instant,
     ) -> Result<Permit, IdentifyError> {
-        let reserved = reservation.map(Reservation::into_number);
+        let reserved = reservation.map(Reservation::into_parts);
         let now = Instant::now();
         let places = &mut *self.places();
         self.end_late(places, now);
-        if let Some(reserved_by) = reserved.and_then(|number| places.reservations.take(number)) {
+        if let Some(reserved_by) = reserved.and_then(|(caller, awaited)| places.end_reservation(caller, awaited)) {
             if requests == 1 && reserved_by == caller {
                 return Ok(self.permit(caller, 1, Way::Call));
             }
@@ -127,9 +125,9 @@ impl Admission {
     }
 
     /// Gives a reserved place back.
-    fn give_back(&self, number: u64) {
+    fn give_back(&self, caller: Caller, awaited: Option<u64>) {
         let places = &mut *self.places();
-        if let Some(caller) = places.reservations.take(number) {
+        if let Some(caller) = places.end_reservation(caller, awaited) {
             self.leave(places, caller, 1, Way::Call);
         }
     }
@@ -197,6 +195,11 @@ impl Places {
         self.share.try_enter(caller, requests, way, limits, now)
     }
 
+    /// Ends a reservation. Returns whose it is, or `None` if its place was given back already.
+    fn end_reservation(&mut self, caller: Caller, awaited: Option<u64>) -> Option<Caller> {
+        awaited.map_or(Some(caller), |number| self.reservations.take(number))
+    }
+
     /// Returns how many places the requests of a stream got, if they got in.
     fn try_enter_stream(&mut self, caller: Caller, requests: usize, now: Instant) -> Option<usize> {
         let items = requests.min(half(self.delay.limit(now)));
@@ -208,22 +211,32 @@ impl Places {
 #[derive(Debug)]
 pub(super) struct Reservation {
     admission: Admission,
-    number: u64,
+    caller: Caller,
+    /// Its number in [`Reservations`], if the call waits for its body.
+    awaited: Option<u64>,
     is_used: bool,
 }
 
 impl Reservation {
-    /// Returns its number in [`Reservations`]. The receiver does with it what the drop would do.
-    fn into_number(mut self) -> u64 {
+    /// The call waits for its body from now on. Its place is kept for a while.
+    pub(super) fn await_body(&mut self) {
+        if self.awaited.is_none() {
+            let places = &mut *self.admission.places();
+            self.awaited = Some(places.reservations.add(self.caller, Instant::now()));
+        }
+    }
+
+    /// Returns what [`Places::end_reservation`] needs. The receiver does with it what the drop would do.
+    fn into_parts(mut self) -> (Caller, Option<u64>) {
         self.is_used = true;
-        self.number
+        (self.caller, self.awaited)
     }
 }
 
 impl Drop for Reservation {
     fn drop(&mut self) {
         if !self.is_used {
-            self.admission.give_back(self.number);
+            self.admission.give_back(self.caller, self.awaited);
         }
     }
 }
@@ -288,101 +301,4 @@ impl Permit {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test(start_paused = true)]
-    async fn the_last_requests_of_a_group_hold_its_places() {
-        let patience = Duration::from_secs(1);
-        let settings = QueueSettings { queue_limit: 8, transaction_size: 1, max_queue_wait: patience, max_contacts: 1 };
-        let mut group = Admission::new(&settings, WorkMetrics::default()).admit(Caller::Unknown, 6).await;
-        let places: Vec<usize> = (1..=6).rev().map(|left| group.split_one(left).items).collect();
-        assert_eq!((places, group.items), (vec![0, 0, 1, 1, 1, 1], 0));
-    }
-
-    const CALLER: Caller = Caller::Known(1);
-
-    /// Room for so many requests, and the deadline of a patient caller.
-    fn full_at(queue_limit: usize) -> (Admission, std::time::Instant) {
-        let patience = Duration::from_secs(1);
-        let settings = QueueSettings { queue_limit, transaction_size: 1, max_queue_wait: patience, max_contacts: 1 };
-        (Admission::new(&settings, WorkMetrics::default()), (Instant::now() + 60 * patience).into_std())
-    }
-
-    fn held(admission: &Admission) -> usize {
-        admission.places().share.held()
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_reserved_place_becomes_that_of_the_request() {
-        let (admission, deadline) = full_at(2);
-        let reserve = || admission.try_reserve(CALLER, deadline);
-        let (one, other) = (reserve().unwrap(), reserve().unwrap());
-        assert_eq!(reserve().unwrap_err(), IdentifyError::Overloaded);
-        let permit = admission.try_admit(Some(one), CALLER, 1, deadline).unwrap();
-        assert_eq!(held(&admission), 2);
-        drop(other);
-        assert_eq!(held(&admission), 1, "a call that is over gives its place back");
-        let other = reserve().unwrap();
-        drop(permit);
-        assert_eq!(held(&admission), 1);
-        drop(admission.try_admit(Some(other), CALLER, 1, deadline).unwrap());
-        assert_eq!(held(&admission), 0);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_place_is_not_kept_for_a_body_that_does_not_come() {
-        let (admission, deadline) = full_at(1);
-        let late = admission.try_reserve(CALLER, deadline).unwrap();
-        tokio::time::advance(Duration::from_millis(100)).await;
-        assert!(admission.try_reserve(CALLER, deadline).is_err(), "it is in time yet");
-        tokio::time::advance(Duration::from_millis(1)).await;
-        let next = admission.try_reserve(CALLER, deadline).unwrap();
-        assert!(admission.try_admit(Some(late), CALLER, 1, deadline).is_err(), "it asks again, like any other");
-        assert_eq!(held(&admission), 1);
-        drop(next);
-        assert_eq!(held(&admission), 0);
-
-        let late = admission.try_reserve(CALLER, deadline).unwrap();
-        tokio::time::advance(Duration::from_millis(101)).await;
-        let permit = admission.try_admit(Some(late), CALLER, 1, deadline).unwrap();
-        assert_eq!(held(&admission), 1);
-        drop(permit);
-        let late = admission.try_reserve(CALLER, deadline).unwrap();
-        tokio::time::advance(Duration::from_millis(101)).await;
-        drop(admission.try_reserve(CALLER, deadline).unwrap());
-        drop(late);
-        assert_eq!(held(&admission), 0, "given back once");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_batch_gives_its_one_place_back_and_asks_for_all() {
-        let (admission, deadline) = full_at(4);
-        let reserve = || admission.try_reserve(CALLER, deadline).unwrap();
-        let batch = admission.try_admit(Some(reserve()), CALLER, 4, deadline).unwrap();
-        assert_eq!(held(&admission), 4);
-        drop(batch);
-        let (single, reserved) = (reserve(), reserve());
-        assert!(admission.try_admit(Some(reserved), CALLER, 4, deadline).is_err());
-        assert_eq!(held(&admission), 1);
-        drop(single);
-        assert_eq!(held(&admission), 0);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_stream_gets_the_place_of_a_call_that_is_over() {
-        let (admission, deadline) = full_at(2);
-        let _half = admission.admit(CALLER, 1).await;
-        let call = admission.try_reserve(CALLER, deadline).unwrap();
-        let waiting = tokio::spawn({
-            let admission = admission.clone();
-            async move { admission.admit(CALLER, 1).await.items }
-        });
-        tokio::task::yield_now().await;
-        assert!(!waiting.is_finished());
-        drop(call);
-        let begun = Instant::now();
-        assert_eq!(waiting.await.unwrap(), 1);
-        assert_eq!(begun.elapsed(), Duration::ZERO, "it is woken");
-    }
-}
+mod tests;

@@ -17,6 +17,15 @@ pub struct Admitted(pub(super) Option<Permit>);
 #[derive(Debug, Default)]
 pub struct Reserved(pub(super) Option<Reservation>);
 
+impl Reserved {
+    /// The call has had its turn, and waits for its body from now on. Its place is kept for a while.
+    pub fn await_body(&mut self) {
+        if let Some(reservation) = &mut self.0 {
+            reservation.await_body();
+        }
+    }
+}
+
 /// The use case of the service. It is a trait so that tests of the APIs can replace the resolver.
 pub trait Identify: Clone + Send + Sync + 'static {
     /// Returns the same use case for the requests of one caller, who gets a fair share of a busy service.
@@ -27,7 +36,8 @@ pub trait Identify: Clone + Send + Sync + 'static {
     /// Takes a place in the queue for a call of a caller whose head has arrived. So a call is refused at once, and its
     /// body is not read.
     ///
-    /// The place is kept for a moment. A call whose body comes later asks for room again.
+    /// A call that waits for its body ([`Reserved::await_body`]) keeps the place for a moment only. A call whose body
+    /// comes later asks for room again.
     ///
     /// # Errors
     /// [`IdentifyError::Overloaded`] when the queue has no room, or when the call would wait for too long.

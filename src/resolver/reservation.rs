@@ -1,8 +1,8 @@
 //! Places that calls get when their head arrives, before their body is read.
 //!
-//! A call that is let in by its head must not be refused when its body is there. So it gets its place at once. A caller
-//! that sends heads and no bodies must not keep others out. So the place of a call whose body does not come in time is
-//! given back, and the call asks for room again when its body is there.
+//! A call that is let in by its head must not be refused when its body is there. So it gets its place at once, and keeps
+//! it until its task has had a turn. A caller that sends heads and no bodies must not keep others out. So a call that
+//! then waits for its body keeps its place for a while only, and asks for room again when its body is there.
 
 use std::collections::VecDeque;
 
@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::caller::Caller;
 
-/// The places of calls whose bodies are still to be read, the oldest first.
+/// The places of calls that wait for their bodies, the oldest first.
 #[derive(Debug, Default)]
 pub(super) struct Reservations {
     /// The number of the first one in the queue.

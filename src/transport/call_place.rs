@@ -13,12 +13,23 @@ pub trait KeepsPlace: Send + Sync {
     fn take(&self) -> Reserved;
 }
 
-/// Puts the keeper of a call's place into the extensions of the request.
-pub(crate) fn put_place(extensions: &mut Extensions, keeper: Arc<dyn KeepsPlace>) {
-    extensions.insert(keeper);
-}
+/// The place of a call in the queue. A handler takes it when it has read the body.
+#[derive(Clone)]
+pub(crate) struct CallPlace(Option<Arc<dyn KeepsPlace>>);
 
-/// Takes the place of the call with these extensions; none if it got none.
-pub(crate) fn take_place(extensions: &Extensions) -> Reserved {
-    extensions.get().map_or_else(Reserved::default, |keeper: &Arc<dyn KeepsPlace>| keeper.take())
+impl CallPlace {
+    /// Returns the place that this keeps.
+    pub(crate) fn new(keeper: Arc<dyn KeepsPlace>) -> Self {
+        Self(Some(keeper))
+    }
+
+    /// Returns the place of the call with these extensions.
+    pub(crate) fn of(extensions: &Extensions) -> Self {
+        extensions.get().cloned().unwrap_or(Self(None))
+    }
+
+    /// Takes the place, once; none if the call got none.
+    pub(crate) fn take(&self) -> Reserved {
+        self.0.as_ref().map_or_else(Reserved::default, |keeper| keeper.take())
+    }
 }

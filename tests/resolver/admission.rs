@@ -59,7 +59,8 @@ async fn load(resolver: &Resolver, callers: usize, time: Duration, bodies: Bodie
                 let result = match bodies {
                     Bodies::AtOnce => resolver.identify(observation, deadline()).await,
                     Bodies::After(time) => match resolver.reserve(Caller::Unknown, deadline()) {
-                        Ok(place) => {
+                        Ok(mut place) => {
+                            place.await_body();
                             sleep(time).await;
                             let answer = resolver.identify_reserved(place, observation, deadline()).await;
                             Ok(answer.unwrap()) // What is let in by its head is not refused.
@@ -124,7 +125,9 @@ async fn what_is_let_in_by_its_head_is_answered_and_the_others_are_refused_at_on
 #[tokio::test(start_paused = true)]
 async fn a_caller_with_little_gets_its_place_beside_one_that_sends_heads_alone() {
     let resolver = start(&slow_store());
-    let heads: Vec<_> = std::iter::from_fn(|| resolver.reserve(caller(1), deadline()).ok()).collect();
+    let head = || resolver.reserve(caller(1), deadline()).ok();
+    let mut heads: Vec<_> = std::iter::from_fn(head).collect();
+    heads.iter_mut().for_each(|head| head.await_body());
     assert_eq!(heads.len(), QUEUE_LIMIT);
     let place = resolver.reserve(caller(2), deadline()).unwrap();
     let little = resolver.for_caller(caller(2));
@@ -133,7 +136,7 @@ async fn a_caller_with_little_gets_its_place_beside_one_that_sends_heads_alone()
     sleep(Duration::from_millis(101)).await;
     assert!(resolver.for_caller(caller(1)).identify(observation(&["known2@x"]), deadline()).await.is_ok());
     drop(heads);
-    let heads: Vec<_> = std::iter::from_fn(|| resolver.reserve(caller(1), deadline()).ok()).collect();
+    let heads: Vec<_> = std::iter::from_fn(head).collect();
     assert_eq!(heads.len(), QUEUE_LIMIT, "given back once");
 }
 

@@ -26,7 +26,7 @@ use super::inflate::MessageRoom;
 use crate::resolver::Identify;
 use crate::transport::batch::{ItemCounts, identify_batch};
 use crate::transport::batch_answer;
-use crate::transport::call_place::take_place;
+use crate::transport::call_place::CallPlace;
 use crate::transport::errors::ApiError;
 use crate::transport::parse::FieldNames;
 use crate::transport::peer::caller;
@@ -98,7 +98,7 @@ impl<R: Identify> IdentityApi<R> {
     async fn answer_batch(&self, request: tonic::Request<Bytes>) -> Result<(Vec<u8>, ItemCounts), ApiError> {
         let deadline = deadline(&request)?;
         let resolver = self.resolver.for_caller(caller(request.extensions()));
-        let place = take_place(request.extensions());
+        let place = CallPlace::of(request.extensions());
         let room: Option<MessageRoom> = request.extensions().get().cloned();
         let items = EncodedItems::new(request.into_inner());
         let count = items.count_up_to_limit()?;
@@ -106,7 +106,7 @@ impl<R: Identify> IdentityApi<R> {
             let _until_parsed = &room;
             Ok(parsed(&decode(item?)?, &self.settings))
         });
-        let results = identify_batch(&resolver, place, count, items, deadline).await?;
+        let results = identify_batch(&resolver, place.take(), count, items, deadline).await?;
         batch_answer::encode(&ProtoFormat, &results, self.settings.limits.answer_limit, deadline).await
     }
 }
