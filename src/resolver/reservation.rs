@@ -1,8 +1,8 @@
 //! Places that calls get when their head arrives, before their body is read.
 //!
-//! A call that is let in by its head must not be refused when its body is there. So it gets its place at once, and keeps
-//! it until its task has had a turn. A caller that sends heads and no bodies must not keep others out. So a call that
-//! then waits for its body keeps its place for a while only, and asks for room again when its body is there.
+//! A call that is let in by its head must not be refused when its body is there. So it gets its place at once, and
+//! keeps it until its task has had a turn. A caller that sends heads and no bodies must not keep others out. So a call
+//! that then waits for its body keeps its place for a while only, and asks for room again when its body is there.
 
 use std::collections::VecDeque;
 
