@@ -16,6 +16,7 @@
 //! | [`store`] | SeaORM entities, SQL, connections |
 //! | [`auth`] | who calls: tokens, client certificates, scopes and rate limits |
 //! | [`reload`] | values that follow their files |
+//! | [`traces`] | spans of sampled requests, and their way to a collector |
 //! | [`settings`] | every setting and its origin |
 //! | [`metrics`] | all metrics, and the handles by which the others record |
 //! | [`proto`] | the messages and services of `proto/`, as code |
@@ -35,5 +36,6 @@ pub mod settings;
 pub mod store;
 pub mod telemetry;
 pub mod tls;
+pub mod traces;
 pub mod transport;
 pub mod verify;

@@ -18,6 +18,7 @@ use crate::settings::{ListenAddr, Settings};
 use crate::store::{Database, Store};
 use crate::telemetry;
 use crate::tls::TlsFiles;
+use crate::traces::Traces;
 
 /// A service that is ready to serve: its addresses are bound and its database is connected and migrated.
 #[derive(Debug)]
@@ -56,6 +57,8 @@ impl App {
             None => None,
         };
         let metrics_addr = page.as_ref().map(TcpListener::local_addr).transpose()?;
+        let metrics = if page.is_some() { Metrics::on() } else { Metrics::default() };
+        let traces = Traces::start(&settings.traces, &metrics)?;
         let database = Database::wait_and_connect(&settings.database).await?;
         if settings.database.migrate {
             database.migrate_up().await?;
@@ -65,13 +68,12 @@ impl App {
             database.check_schema().await?;
         }
         let ping = database.ping().await;
-        let metrics = if page.is_some() { Metrics::on() } else { Metrics::default() };
         database.measure_by(&metrics);
         let resolver = Resolver::start_after(ping, database.clone(), settings.queue, settings.cache, &metrics);
         let state = resolver.database_state();
         metrics.read_database_up(move || state.borrow().is_usable());
         metrics.read_log(telemetry::lost_lines, telemetry::panics);
-        let listeners = Listeners { grpc, http, tls, callers, metrics: page };
+        let listeners = Listeners { grpc, http, tls, callers, metrics: page, traces };
         let settings = settings.clone();
         Ok(Self { listeners, settings, resolver, database, grpc_addr, http_addr, metrics_addr, metrics })
     }
@@ -98,8 +100,10 @@ impl App {
     pub async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
         let state = self.resolver.database_state();
         let Self { listeners, resolver, settings, database, metrics, .. } = self;
+        let traces = listeners.traces.clone();
         listener::serve(listeners, resolver, &settings, FixedLimits::default(), state, &metrics, shutdown).await?;
         database.close().await;
+        traces.close().await;
         Ok(())
     }
 }
@@ -112,7 +116,8 @@ const END_WITHIN: Duration = Duration::from_secs(5);
 ///
 /// # Errors
 /// One line for the operator.
-pub async fn serve(settings: Settings, signals: &Signals) -> anyhow::Result<()> {
+pub async fn serve(mut settings: Settings, signals: &Signals) -> anyhow::Result<()> {
+    settings.traces = settings.traces.with_standard_variables(|name| std::env::var(name).ok())?;
     let limit = settings.limits.drain_delay + settings.limits.drain_timeout + END_WITHIN;
     let shutdown = signals.drain_within(limit).context("signals cannot be handled")?;
     let app = tokio::select! {
@@ -125,6 +130,7 @@ pub async fn serve(settings: Settings, signals: &Signals) -> anyhow::Result<()> 
         metrics.address = app.metrics_addr.map(|address| address.to_string()),
         tls = settings.tls.tls_cert.is_some(),
         database = settings.database.scheme(),
+        traces = settings.traces.otlp_endpoint.is_some(),
         "serving"
     );
     app.run(shutdown).await?;

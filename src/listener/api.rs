@@ -23,6 +23,11 @@ impl Api {
         }
     }
 
+    /// Whether it is the JSON API.
+    pub(super) fn is_json(self) -> bool {
+        self == Self::Http
+    }
+
     /// The API in metrics.
     pub(super) fn metered(self) -> MeteredApi {
         match self {

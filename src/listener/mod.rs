@@ -51,13 +51,14 @@ use crate::metrics::Metrics;
 use crate::resolver::{DatabaseState, Identify};
 use crate::settings::Settings;
 use crate::tls::ServerTls;
+use crate::traces::Traces;
 use crate::transport::batch_size::batch_body_limit;
 use crate::transport::grpc::{self, GrpcSettings};
 use crate::transport::gunzip::TextRoom;
 use crate::transport::http::{self, OriginRules};
 use crate::transport::readiness::Readiness;
 
-/// The bound sockets of the two APIs.
+/// The bound sockets of the two APIs, and what their connections and calls need.
 #[derive(Debug)]
 pub struct Listeners {
     /// For gRPC: HTTP/2.
@@ -70,6 +71,8 @@ pub struct Listeners {
     pub tls: Option<Arc<ServerTls>>,
     /// Who may call. Without it, everybody.
     pub callers: Option<Arc<Callers>>,
+    /// Where the spans of calls go.
+    pub traces: Traces,
 }
 
 /// An API cannot be built: a bug in the build, found before the first call.
@@ -144,7 +147,8 @@ pub async fn serve<R: Identify>(
         Arc::new(AccessControl::new(callers as Arc<dyn Authenticator>, metrics))
     });
     let run = |listener, api: Api, routes, origins| {
-        let stack = request_stack(api, resolver.clone(), routes, *limits, fixed, origins, access.clone(), metrics);
+        let traced = (metrics, &listeners.traces);
+        let stack = request_stack(api, resolver.clone(), routes, *limits, fixed, origins, access.clone(), traced);
         let handshakes = Handshakes::new(api, listeners.tls.clone(), connection.handshake, metrics);
         let memory = Arc::clone(&memory);
         let served = Connections::new(api, stack, connection, *limits, closing.clone(), memory, handshakes);

@@ -15,14 +15,15 @@ use super::connection::RequestService;
 use super::endpoint::Endpoint;
 use super::fixed_limits::FixedLimits;
 use super::layers::{
-    AccessLog, AssignRequestId, Authenticate, CallLimit, CatchPanic, DeadlineLimit, DrainUnread, ErrorResponse,
-    OriginCheck, QueuePlace, RpcMetrics,
+    AccessLog, AssignRequestId, Authenticate, BeginTrace, CallLimit, CatchPanic, DeadlineLimit, DrainUnread,
+    ErrorResponse, OriginCheck, QueuePlace, RpcMetrics,
 };
 use super::peers::{Peers, share};
 use crate::auth::AccessControl;
 use crate::metrics::Metrics;
 use crate::resolver::Identify;
 use crate::settings::LimitSettings;
+use crate::traces::Traces;
 use crate::transport::http::OriginRules;
 use crate::transport::routes::RouteTable;
 
@@ -39,7 +40,7 @@ pub(super) fn request_stack<R: Identify>(
     fixed: FixedLimits,
     origins: Option<OriginRules>,
     access: Option<Arc<AccessControl>>,
-    metrics: &Metrics,
+    (metrics, traces): (&Metrics, &Traces),
 ) -> impl RequestService {
     let endpoint = |(path, route)| (path, Arc::new(Endpoint::new(api, route, metrics)));
     let routes: HashMap<String, Arc<Endpoint>> = routes.into_iter().map(endpoint).collect();
@@ -47,11 +48,14 @@ pub(super) fn request_stack<R: Identify>(
     let places = Arc::new(Semaphore::new(fixed.max_calls.min(Semaphore::MAX_PERMITS)));
     let unread = Arc::new(Semaphore::new(fixed.unread_bodies));
     let peers = Peers::new(share(fixed.max_calls));
+    let traces = traces.clone();
     ServiceBuilder::new()
         // An id for the log and for `x-request-id`.
         .layer(layer_fn(move |inner| AssignRequestId::new(inner, api, Arc::clone(&routes))))
         // The body of a refused call is thrown away.
         .layer(layer_fn(move |inner| DrainUnread::new(inner, Arc::clone(&unread))))
+        // The trace of the call, if it is sampled. The log line knows its id, and ends its span.
+        .layer(layer_fn(move |inner| BeginTrace::new(inner, traces.clone())))
         // One line for each call; of a stream, at its end. Floods of failures are sampled.
         .layer(layer_fn(move |inner| AccessLog::new(inner, api)))
         // Metrics of each call, its messages and its items.

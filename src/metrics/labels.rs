@@ -1,7 +1,7 @@
 //! The values of labels. Each is an enum, so no label can take values without end.
 
 /// A label whose values are known in advance.
-pub(super) trait Label: Copy + 'static {
+pub(crate) trait Label: Copy + 'static {
     /// The name of the label.
     const NAME: &'static str;
 
@@ -184,6 +184,18 @@ label! {
         Used = "used",
         /// It waits for one.
         Idle = "idle",
+    }
+}
+
+label! {
+    /// Why a span was lost.
+    "reason" SpanDrop {
+        /// The queue of spans has no room, or the process ends.
+        Queue = "queue",
+        /// The collector did not take it.
+        Export = "export",
+        /// It could not be sent in the last second of the process.
+        Shutdown = "shutdown",
     }
 }
 

@@ -31,9 +31,10 @@ use std::time::SystemTime;
 use prometheus_client::encoding::{prometheus_text, text};
 use prometheus_client::registry::Registry;
 
+pub(crate) use self::labels::Label;
 pub use self::labels::{
     AuthFailure, ConnectionUse, DatabaseOperation, FailoverReason, ItemResultKind, LaneKind, MeteredApi, ReloadEnd,
-    ReloadedFile, RetryCause, ShedReason, TransactionEnd,
+    ReloadedFile, RetryCause, ShedReason, SpanDrop, TransactionEnd,
 };
 pub use self::registration::MetricInfo;
 use self::registration::Registration;
@@ -167,6 +168,13 @@ impl Metrics {
     pub fn count_auth_failure(&self, reason: AuthFailure) {
         if let Some(families) = &self.0 {
             families.service.auth_failures.get(reason).inc();
+        }
+    }
+
+    /// So many spans were lost.
+    pub fn count_dropped_spans(&self, reason: SpanDrop, spans: usize) {
+        if let Some(families) = &self.0 {
+            families.service.dropped_spans.get(reason).inc_by(u64::try_from(spans).unwrap_or(u64::MAX));
         }
     }
 

@@ -8,7 +8,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use tonic::Code;
 
-use super::labels::{AuthFailure, ItemResultKind, Label, MeteredApi, ReloadEnd, ReloadedFile};
+use super::labels::{AuthFailure, ItemResultKind, Label, MeteredApi, ReloadEnd, ReloadedFile, SpanDrop};
 use super::registration::{ByLabel, Labels, Registration, Slot};
 use super::rpc::code_name;
 
@@ -25,6 +25,7 @@ pub(super) struct ServiceFamilies {
     pub(super) reloads: ByLabel<ReloadedFile, ByLabel<ReloadEnd, Counter>>,
     pub(super) stale: ByLabel<ReloadedFile, Gauge>,
     pub(super) lost_lines: Slot,
+    pub(super) dropped_spans: ByLabel<SpanDrop, Counter>,
     pub(super) panics: Slot,
 }
 
@@ -71,6 +72,10 @@ impl ServiceFamilies {
                 "identity_log_lines_dropped_total",
                 "Lines of the log that were lost: its reader is slow or gone",
                 MetricType::Counter,
+            ),
+            dropped_spans: registration.counters(
+                "identity_spans_dropped_total",
+                "Spans of traces that were lost on their way to the collector",
             ),
             panics: registration.read("identity_panics_total", "Panics; each is a bug", MetricType::Counter),
         }

@@ -5,6 +5,7 @@ use super::caller::Caller;
 use super::deadline::deadline_after;
 use super::error::IdentifyError;
 use crate::domain::{Answer, Observation};
+use crate::traces::RequestTrace;
 
 /// The result for each observation of a batch, in the order of the batch.
 pub type Answers = Vec<Result<Answer, IdentifyError>>;
@@ -31,6 +32,11 @@ pub trait Identify: Clone + Send + Sync + 'static {
     /// Returns the same use case for the requests of one caller, who gets a fair share of a busy service.
     fn for_caller(&self, _caller: Caller) -> Self {
         self.clone()
+    }
+
+    /// Returns the same use case for the requests of one call, which belong to this trace.
+    fn in_trace(self, _trace: RequestTrace) -> Self {
+        self
     }
 
     /// Takes a place in the queue for a call of a caller whose head has arrived. So a call is refused at once, and its

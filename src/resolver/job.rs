@@ -10,6 +10,7 @@ use super::error::IdentifyError;
 use super::large_identities::LargeRoot;
 use crate::domain::{Answer, Identifier, Identity, Observation, Outcome};
 use crate::store::{Epoch, StoreError};
+use crate::traces::RequestTrace;
 
 /// One request on its way through the lanes.
 #[derive(Debug)]
@@ -32,6 +33,10 @@ pub(super) struct Job {
     pub(super) large: Option<LargeRoot>,
     /// Since when it waits in its present queue.
     pub(super) queued: tokio::time::Instant,
+    /// Its place in a trace.
+    pub(super) trace: RequestTrace,
+    /// The trace has the wait in its present queue.
+    pub(super) is_wait_recorded: bool,
     permit: Permit,
 }
 
@@ -54,9 +59,24 @@ impl Job {
     /// Returns a new job, and the receiver of its reply.
     pub(super) fn new(observation: Observation, deadline: Instant, permit: Permit) -> (Self, ReplyReceiver) {
         let (reply, receiver) = oneshot::channel();
-        let (owners, owned, batch, large, epoch, read_at) = Default::default();
+        let (owners, owned, batch, large, epoch, read_at, trace, is_wait_recorded) = Default::default();
         let queued = tokio::time::Instant::now();
-        (Self { observation, deadline, reply, owners, owned, epoch, read_at, batch, large, queued, permit }, receiver)
+        let job = Self {
+            observation,
+            deadline,
+            reply,
+            owners,
+            owned,
+            epoch,
+            read_at,
+            batch,
+            large,
+            queued,
+            trace,
+            is_wait_recorded,
+            permit,
+        };
+        (job, receiver)
     }
 
     /// Returns whether the caller still waits. A job without a waiting caller must not cost a statement.

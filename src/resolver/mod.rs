@@ -21,6 +21,7 @@
 //! | `write_queue`, `key_reservation` | which requests may run side by side |
 //! | `write_lane` | retries, splits and lock waits |
 //! | `write_transaction` | one transaction and the lock protocol |
+//! | `batch_span` | traces of look-ups and transactions |
 //!
 //! While a service runs, this module is the only one that writes contacts. `identity verify --repair` and `identity
 //! bench seed` write too, each from a process of its own.
@@ -34,10 +35,12 @@ use crate::domain::{Answer, Observation};
 use crate::metrics::{LaneKind, Metrics};
 use crate::settings::{CacheSettings, QueueSettings};
 use crate::store::{Store, StoreError};
+use crate::traces::RequestTrace;
 
 mod admission;
 mod backoff;
 mod batch_lane;
+mod batch_span;
 mod cache;
 mod caller;
 mod database_health;
@@ -99,6 +102,8 @@ pub struct Resolver {
     lanes: Arc<Lanes>,
     /// Whose requests it takes.
     caller: Caller,
+    /// The trace that they belong to.
+    trace: RequestTrace,
 }
 
 /// The ways into the lanes.
@@ -184,7 +189,7 @@ impl Resolver {
         }
         tokio::spawn(ping_database(store, database.clone(), to_read.downgrade()));
         let lanes = Lanes { to_read, to_batch, large_to_read, large_to_batch, large, admission, database };
-        Self { lanes: Arc::new(lanes), caller: Caller::default() }
+        Self { lanes: Arc::new(lanes), caller: Caller::default(), trace: RequestTrace::default() }
     }
 
     /// Returns a receiver that says whether the database can be used.
@@ -195,7 +200,11 @@ impl Resolver {
 
 impl Identify for Resolver {
     fn for_caller(&self, caller: Caller) -> Self {
-        Self { lanes: Arc::clone(&self.lanes), caller }
+        Self { lanes: Arc::clone(&self.lanes), caller, trace: self.trace.clone() }
+    }
+
+    fn in_trace(self, trace: RequestTrace) -> Self {
+        Self { trace, ..self }
     }
 
     fn reserve(&self, caller: Caller, deadline: Instant) -> Result<Reserved, IdentifyError> {
@@ -213,7 +222,8 @@ impl Identify for Resolver {
         deadline: Instant,
     ) -> Result<Answer, IdentifyError> {
         let permit = self.lanes.admission.try_admit(reserved.0, self.caller, 1, deadline)?;
-        let (job, reply) = Job::new(observation, deadline, permit);
+        let (mut job, reply) = Job::new(observation, deadline, permit);
+        job.trace = self.trace.clone();
         let changes = self.lanes.database.changes();
         if !self.lanes.send(job) {
             return Err(IdentifyError::Unavailable);
@@ -237,14 +247,14 @@ impl Identify for Resolver {
         deadline: Instant,
     ) -> Answers {
         match admitted {
-            Admitted(Some(permit)) => self.lanes.resolve(observations, deadline, permit).await,
+            Admitted(Some(permit)) => self.lanes.resolve(observations, deadline, permit, &self.trace).await,
             Admitted(None) => vec![Err(IdentifyError::Internal); observations.len()], // Not from this resolver.
         }
     }
 
     async fn identify_in_turn(&self, observations: Vec<Observation>, timeout: Duration) -> Answers {
         let permits = self.lanes.admission.admit(self.caller, observations.len()).await;
-        self.lanes.resolve(observations, deadline_after(timeout), permits).await
+        self.lanes.resolve(observations, deadline_after(timeout), permits, &self.trace).await
     }
 }
 
@@ -265,8 +275,15 @@ impl Lanes {
     }
 
     /// Resolves a batch. A batch of one observation has no order, so it goes with the single requests.
-    async fn resolve(&self, observations: Vec<Observation>, deadline: Instant, permits: Permit) -> Answers {
+    async fn resolve(
+        &self,
+        observations: Vec<Observation>,
+        deadline: Instant,
+        permits: Permit,
+        trace: &RequestTrace,
+    ) -> Answers {
         let (mut jobs, replies) = batch_jobs(observations, deadline, permits);
+        jobs.iter_mut().for_each(|job| job.trace = trace.clone());
         let changes = self.database.changes();
         let is_sent = match (jobs.pop(), jobs.is_empty()) {
             (Some(job), true) => self.send(job),

@@ -7,6 +7,7 @@ use tokio::time::{Instant, sleep};
 
 use super::admission::Admission;
 use super::backoff::{MAX_UNAVAILABLE_ATTEMPTS, jittered_pause};
+use super::batch_span::begin_batch;
 use super::database_health::DatabaseHealth;
 use super::error::IdentifyError;
 use super::identity_reader::{IdentityReader, Matched, Moments, ReadResult};
@@ -212,7 +213,10 @@ impl<S: Store> ReadLane<S> {
                 Some(_) => ExpectedSize::NotLarge,
                 None => ExpectedSize::Usual,
             };
-            match self.read_identities(&identifiers, size, moments).await {
+            let span = begin_batch(self.kind, jobs);
+            let read = span.scope(self.read_identities(&identifiers, size, moments)).await;
+            span.end(read.as_ref().err().map(StoreError::kind));
+            match read {
                 Ok(result) => {
                     self.database.record_reachable();
                     return Ok(result);
@@ -259,7 +263,7 @@ impl<S: Store> ReadLane<S> {
         job.large = job.owners.iter().filter(|owner| is_large(owner)).map(|owner| owner.root()).min();
         job.epoch = read.epoch;
         job.read_at = job.owners.iter().map(|owner| read.time_of(owner)).min();
-        job.queued = Instant::now();
+        (job.queued, job.is_wait_recorded) = (Instant::now(), false);
         if let Err(mpsc::error::SendError(job)) = self.to_write.send(job) {
             job.reply(Err(IdentifyError::Internal));
         }

@@ -19,6 +19,7 @@ use tokio::time::{Instant, sleep};
 
 use super::admission::Admission;
 use super::backoff::{MAX_UNAVAILABLE_ATTEMPTS, jittered_pause};
+use super::batch_span::{begin_batch, reason};
 use super::cache::{IdentityCache, ReadAt};
 use super::database_health::DatabaseHealth;
 use super::job::{Job, queued, reply_error, sorted_identifiers};
@@ -128,7 +129,10 @@ impl<S: Store> Group<'_, S> {
                 return jobs;
             }
             lane.work.record_batch(LaneKind::Write, jobs.len());
-            match catch_panic(run_transaction(&lane.store, &jobs, &input)).await {
+            let span = begin_batch(LaneKind::Write, &mut jobs);
+            let transaction = span.scope(catch_panic(run_transaction(&lane.store, &jobs, &input))).await;
+            span.end(reason(&transaction));
+            match transaction {
                 Ok(committed) => {
                     lane.work.count_transaction(TransactionEnd::Committed);
                     lane.database.record_reachable();

@@ -52,7 +52,8 @@ impl File {
             let kind = TomlType::of(arg);
             let text = match (kind, value) {
                 (TomlType::Text, Value::String(text)) => text.clone(),
-                (TomlType::Number, Value::Integer(number)) => number.to_string(),
+                (TomlType::Number | TomlType::Fraction, Value::Integer(number)) => number.to_string(),
+                (TomlType::Fraction, Value::Float(number)) => number.to_string(),
                 (TomlType::Bool, Value::Boolean(boolean)) => boolean.to_string(),
                 _ => return Err(InvalidSetting::new(self.name_of(key), kind.rule())),
             };
@@ -72,6 +73,7 @@ pub(super) fn is_setting(arg: &Arg) -> bool {
 pub(super) enum TomlType {
     Text,
     Number,
+    Fraction,
     Bool,
 }
 
@@ -80,6 +82,8 @@ impl TomlType {
         let parsed = arg.get_value_parser().type_id();
         if parsed == TypeId::of::<bool>() {
             Self::Bool
+        } else if parsed == TypeId::of::<f64>() {
+            Self::Fraction
         } else if [TypeId::of::<u16>(), TypeId::of::<u32>(), TypeId::of::<usize>()].iter().any(|id| parsed == *id) {
             Self::Number
         } else {
@@ -91,6 +95,7 @@ impl TomlType {
         match self {
             Self::Text => "must be a string, in quotes",
             Self::Number => "must be a whole number, without quotes",
+            Self::Fraction => "must be a number, without quotes",
             Self::Bool => "must be true or false, without quotes",
         }
     }

@@ -36,6 +36,7 @@ mod sections;
 mod servers;
 mod sources;
 mod tls;
+mod traces;
 pub(crate) mod value;
 
 use std::ffi::OsString;
@@ -56,6 +57,7 @@ pub use queue::QueueSettings;
 pub use sections::Settings;
 pub(crate) use sections::SettingsArgs;
 pub use tls::{ClientAuth, TlsSettings};
+pub use traces::{InvalidEndpoint, OtlpEndpoint, TraceSettings};
 
 impl Settings {
     /// Returns the defaults with these flags over them, for example `["--grpc-addr", "127.0.0.1:0"]`.
@@ -87,10 +89,10 @@ pub(crate) struct Loaded {
 /// [`Stop`] names what is wrong, or holds the help text to print.
 pub(crate) fn load(command: Command, args: impl IntoIterator<Item = OsString>) -> Result<Loaded, Stop> {
     let sources = load::parse(command, args)?;
-    let SettingsArgs { database, listen, tls, access, identify, limits, queue, cache, logging, config: _ } =
+    let SettingsArgs { database, listen, tls, access, identify, limits, queue, cache, traces, logging, config: _ } =
         SettingsArgs::from_arg_matches(&sources.matches).map_err(unread)?;
     let (database, listen) = (database.resolve(&sources)?, listen.resolve(&sources));
-    let settings = Settings { database, listen, tls, access, identify, limits, queue, cache, logging };
+    let settings = Settings { database, listen, tls, access, identify, limits, queue, cache, traces, logging };
     Ok(Loaded { report: report::report(&settings, &sources), settings, matches: sources.matches })
 }
 

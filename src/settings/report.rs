@@ -48,7 +48,7 @@ fn summary(settings: &Settings) -> String {
 fn line(arg: &Arg, value: &str, source: &str) -> String {
     let value = match TomlType::of(arg) {
         TomlType::Text => toml::Value::from(value).to_string(),
-        TomlType::Number | TomlType::Bool => value.to_owned(),
+        TomlType::Number | TomlType::Fraction | TomlType::Bool => value.to_owned(),
     };
     format!("{} = {value}  # {source}", arg.get_id())
 }

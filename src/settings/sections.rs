@@ -9,6 +9,7 @@ use super::listen::{ListenArgs, ListenSettings};
 use super::logging::LogSettings;
 use super::queue::QueueSettings;
 use super::tls::TlsSettings;
+use super::traces::TraceSettings;
 
 /// All settings of this process, one field for each section. `{:?}` prints no secret.
 #[derive(Clone, Debug)]
@@ -29,6 +30,8 @@ pub struct Settings {
     pub queue: QueueSettings,
     /// The cache of identities.
     pub cache: CacheSettings,
+    /// The traces.
+    pub traces: TraceSettings,
     /// The log.
     pub logging: LogSettings,
 }
@@ -56,6 +59,8 @@ pub(crate) struct SettingsArgs {
     pub(super) queue: QueueSettings,
     #[command(flatten)]
     pub(super) cache: CacheSettings,
+    #[command(flatten)]
+    pub(super) traces: TraceSettings,
     #[command(flatten)]
     pub(super) logging: LogSettings,
 }

@@ -74,6 +74,14 @@ pub(crate) fn integer<T: TryFrom<u32>, const MIN: u32, const MAX: u32>() -> Pars
     })
 }
 
+/// Parses a number from 0 to 1.
+pub(crate) fn ratio() -> Parser<f64> {
+    Parser::new(|text| {
+        let number = text.parse::<f64>().ok().filter(|number| (0.0..=1.0).contains(number));
+        number.ok_or_else(|| "must be a number from 0 to 1, such as 0.01".to_owned())
+    })
+}
+
 /// Parses `true` or `false`.
 pub(crate) fn boolean() -> Parser<bool> {
     Parser::new(|text| text.parse().map_err(|_| "must be true or false".to_owned()))

@@ -152,6 +152,21 @@ impl StoreError {
         self.is_unavailable() || matches!(self, Self::CutShort(_))
     }
 
+    /// Returns the name of its kind, for traces.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::LostRace(_) => "lost_race",
+            Self::DuplicateKey(_) => "duplicate_key",
+            Self::IdTaken(_) => "id_taken",
+            Self::Unavailable(_) => "unavailable",
+            Self::TimedOut(_) => "timed_out",
+            Self::TooSlow(_) => "too_slow",
+            Self::CutShort(_) => "cut_short",
+            Self::OneIsLarge(_) => "one_is_large",
+            Self::Rejected(_) => "rejected",
+        }
+    }
+
     /// Returns whether the database is out of reach. Otherwise it answered with an error.
     pub fn is_unavailable(&self) -> bool {
         matches!(self, Self::Unavailable(_) | Self::TimedOut(_))

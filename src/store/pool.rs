@@ -33,12 +33,16 @@ use super::traits::Epoch;
 use super::{classify, probe};
 use crate::metrics::{ConnectionUse, DatabaseMetrics, DatabaseOperation, Metrics, OperationTimer};
 use crate::settings;
+use crate::traces::{StatementSpan, fail_statement};
 
 /// The shortest time between two attempts to replace the pool: connecting must not overload a slow database.
 const REPLACE_EVERY: Duration = Duration::from_secs(1);
 
 /// How soon a database answers a question that says whether it answers at all.
 const ANSWERS_WITHIN: Duration = Duration::from_millis(500);
+
+/// What measures and records an operation until it is dropped.
+pub(super) type Timer = (OperationTimer, StatementSpan);
 
 /// Hands out connections. Clones share them.
 #[derive(Clone, Debug)]
@@ -93,8 +97,8 @@ impl Pool {
         let _ = self.0.metrics.set(of_database);
     }
 
-    /// Measures an operation until the timer is dropped, if there are metrics.
-    pub(super) fn timer(&self, operation: DatabaseOperation) -> OperationTimer {
+    /// Measures an operation until the timer is dropped, if there are metrics, and records it, if it is traced.
+    pub(super) fn timer(&self, operation: DatabaseOperation) -> Timer {
         self.0.timer(operation)
     }
 
@@ -134,8 +138,10 @@ impl Pool {
 }
 
 impl Shared {
-    fn timer(&self, operation: DatabaseOperation) -> OperationTimer {
-        self.metrics.get().map(|metrics| metrics.timer(operation)).unwrap_or_default()
+    fn timer(&self, operation: DatabaseOperation) -> Timer {
+        let measured = self.metrics.get().map(|metrics| metrics.timer(operation)).unwrap_or_default();
+        let system = || self.current.borrow().connected.engine.system_name();
+        (measured, StatementSpan::begin(operation, system))
     }
 }
 
@@ -156,8 +162,8 @@ impl Lease {
         self.generation.epoch()
     }
 
-    /// Measures an operation until the timer is dropped, if there are metrics.
-    pub(super) fn timer(&self, operation: DatabaseOperation) -> OperationTimer {
+    /// The same as [`Pool::timer`].
+    pub(super) fn timer(&self, operation: DatabaseOperation) -> Timer {
         self.shared.timer(operation)
     }
 
@@ -259,6 +265,9 @@ impl Lease {
 
     /// Replaces the connections if the result says that they are of no use.
     async fn conclude<T>(&self, result: Result<T, StoreError>) -> Result<T, StoreError> {
+        if let Err(error) = &result {
+            fail_statement(error.kind());
+        }
         match &result {
             Ok(_) => self.generation.set_answered(),
             Err(error) if self.generation.must_be_replaced(error) => {

@@ -103,6 +103,10 @@ pub enum ApiError {
     Identify(#[from] IdentifyError),
 }
 
+/// The reason of an error, in UPPER_SNAKE case. On the JSON API it is an extension of the response, for the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ErrorReason(pub &'static str);
+
 impl ApiError {
     /// Returns the status for the caller: the one place where errors become codes (AIP-193). The JSON API renders the
     /// same status.
@@ -122,6 +126,11 @@ impl ApiError {
             details.set_retry_info(retry);
         }
         Status::with_error_details(code, self.message(names), details)
+    }
+
+    /// Returns the reason, in UPPER_SNAKE case.
+    pub fn reason(&self) -> ErrorReason {
+        ErrorReason(self.kind().1)
     }
 
     /// Returns whether the service could not do what it was rightly asked for: overload, an outage, a deadline, a

@@ -13,7 +13,7 @@ use crate::domain::Outcome;
 pub struct RouteTable {
     /// The handlers. The log reads the extensions of a response: an [`Outcome`], the
     /// [`ItemCounts`](super::batch::ItemCounts) of a batch, the [`StreamItemCounts`](super::batch::StreamItemCounts) of
-    /// a stream and, on the JSON API, a [`Code`].
+    /// a stream and, on the JSON API, a [`Code`] and an [`ErrorReason`](super::errors::ErrorReason).
     pub router: axum::Router,
     /// Every path of the handlers. Other paths are never logged: they can hold anything.
     pub routes: HashMap<String, Route>,

@@ -37,6 +37,7 @@ mod slow_data;
 mod store_conformance;
 mod stored_values;
 mod stream;
+mod traces;
 mod verify;
 mod worked_example;
 
@@ -66,6 +67,7 @@ fn main() {
     process::register(&mut suite);
     log::register(&mut suite);
     metrics::register(&mut suite);
+    traces::register(&mut suite);
     shutdown::register(&mut suite);
     abuse::register(&mut suite);
     verify::register(&mut suite);

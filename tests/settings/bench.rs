@@ -8,7 +8,7 @@ use tempfile::TempDir;
 pub(crate) const SECRET: &str = "hunter2";
 
 /// Two values of each setting that differ from each other and from the default.
-pub(crate) const VALUES: [(&str, &str, &str); 45] = [
+pub(crate) const VALUES: [(&str, &str, &str); 47] = [
     ("database_url", "'sqlite://one.db'", "'postgres://two/db'"),
     ("database_url_file", "'one.url'", "'two.url'"),
     ("db_host", "'one'", "'10.0.0.2'"),
@@ -52,6 +52,8 @@ pub(crate) const VALUES: [(&str, &str, &str); 45] = [
     ("max_contacts", "1", "1000000000"),
     ("cache_size", "0", "1048576"),
     ("cache_max_age", "'0s'", "'1h'"),
+    ("otlp_endpoint", "'http://127.0.0.1:4317'", "'https://collector.example:4317'"),
+    ("trace_sample_ratio", "0.5", "1"),
     ("log", "'warn'", "'debug,identity=trace'"),
     ("log_format", "'text'", "'json'"),
 ];

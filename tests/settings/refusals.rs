@@ -24,7 +24,8 @@ fn a_value_of_the_wrong_type_is_named() {
     for (key, one, _) in VALUES {
         let bench = Bench::new();
         let quoted = format!("'{one}'");
-        let wrong = if one.starts_with('\'') { ["1", "true", "{ a = 1 }"] } else { [quoted.as_str(), "0.5", "[1]"] };
+        let fraction = if one.contains('.') { "true" } else { "0.5" };
+        let wrong = if one.starts_with('\'') { ["1", "true", "{ a = 1 }"] } else { [quoted.as_str(), fraction, "[1]"] };
         for value in wrong {
             bench.file(&format!("{key} = {value}"));
             let named = bench.refusal(&["config"], &[]);

@@ -6,7 +6,7 @@ use super::source_tree::Uses;
 use super::tokens::joined;
 
 /// The modules under `src/`, from the top down. A file uses only modules below its own.
-pub const LAYERS: [&[&str]; 15] = [
+pub const LAYERS: [&[&str]; 16] = [
     &["main", "lib"],
     &["commands"],
     &["verify", "bench"],
@@ -18,6 +18,7 @@ pub const LAYERS: [&[&str]; 15] = [
     &["reload"],
     &["resolver"],
     &["store"],
+    &["traces"],
     &["settings"],
     &["metrics"],
     &["proto"],

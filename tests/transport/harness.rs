@@ -13,7 +13,8 @@ use identity::metrics::{Metrics, ScrapeFormat};
 use identity::proto::identity::v1::identity_service_client::IdentityServiceClient;
 use identity::resolver::{Admitted, Caller, DatabaseState, Identify, IdentifyError, Reserved};
 use identity::settings::Settings;
-use identity::tls::TlsFiles;
+use identity::tls::{ServerTls, TlsFiles};
+use identity::traces::Traces;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -186,6 +187,7 @@ impl Server {
                 .tokens_file
                 .as_deref()
                 .map(|path| Arc::new(Callers::load(CallerFile::new(path)).unwrap())),
+            traces: Traces::default(),
         };
         let (grpc, http) = (listeners.grpc.local_addr().unwrap(), listeners.http.local_addr().unwrap());
         let resolver = Scripted {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use futures::StreamExt;
 use identity::domain::Outcome;
 use identity::proto::identity::v1::{BatchIdentifyRequest, IdentifyRequest, StreamIdentifyRequest};
+use identity::resolver::IdentifyError;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpSocket;
@@ -82,7 +83,7 @@ fn a_flood_of_reset_calls_is_sampled_and_counted() {
             until(|| written() + usize::try_from(left_out()).unwrap() == RESETS).await;
             assert!(written() >= 100 && left_out() > 0, "{} written, {} left out", written(), left_out());
             let report = &lines.with_message("failed calls left out of the log")[0]["fields"];
-            assert_eq!((&report["api"], &report["rpc.grpc.status_code"]), (&json!("grpc"), &json!("CANCELLED")));
+            assert_eq!((&report["api"], &report["rpc.response.status_code"]), (&json!("grpc"), &json!("CANCELLED")));
         }
         .with_current_subscriber(),
     );
@@ -114,7 +115,7 @@ fn a_reflection_stream_that_the_shutdown_ends_has_the_code_that_was_sent() {
     );
     let call = &lines.with_message("call")[0]["fields"];
     assert_eq!(call["rpc.method"], "grpc.reflection.v1.ServerReflection/ServerReflectionInfo");
-    assert_eq!(call["rpc.grpc.status_code"], "UNAVAILABLE");
+    assert_eq!(call["rpc.response.status_code"], "UNAVAILABLE");
 }
 
 #[test]
@@ -154,7 +155,13 @@ fn every_call_has_one_line_without_personal_data() {
         .map(|call| {
             let field = |name: &str| call["fields"][name].as_str().unwrap_or("-").to_owned();
             assert!(call["fields"]["duration_ms"].is_number() && call["fields"]["request.id"].is_string(), "{call}");
-            [field("api"), field("rpc.method"), field("http.route"), field("rpc.grpc.status_code"), field("outcome")]
+            [
+                field("api"),
+                field("rpc.method"),
+                field("http.route"),
+                field("rpc.response.status_code"),
+                field("outcome"),
+            ]
         })
         .collect();
     let rpc = "identity.v1.IdentityService/Identify";
@@ -176,6 +183,47 @@ fn every_call_has_one_line_without_personal_data() {
     assert!(tallies[..3].iter().all(|(items, _)| items.is_null()));
 }
 
+#[test]
+fn a_line_says_who_called_and_whose_failure_it_is() {
+    const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
+    let (lines, _guard) = collect();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let scripts = [
+        (Script::Fail(IdentifyError::Internal), "INTERNAL", "ERROR"),
+        (Script::Fail(IdentifyError::Unavailable), "DATABASE_UNAVAILABLE", "WARN"),
+        (Script::Fail(IdentifyError::Overloaded), "OVERLOADED", "INFO"),
+        (Script::Panic, "INTERNAL", "ERROR"),
+    ];
+    runtime.block_on(
+        async {
+            for (script, ..) in scripts {
+                let server = Server::start(script).await;
+                let mut call =
+                    tonic::Request::new(IdentifyRequest { email: Some("a@b.co".into()), phone_number: None });
+                let parent = format!("00-{TRACE}-b7ad6b7169203331-00");
+                call.metadata_mut().insert("traceparent", parent.parse().unwrap());
+                server.client().await.identify(call).await.unwrap_err();
+                assert!(!server.post(r#"{"email":"a@b.co"}"#).await.status().is_success());
+            }
+        }
+        .with_current_subscriber(),
+    );
+    let calls = lines.with_message("call");
+    assert_eq!(calls.len(), 2 * scripts.len());
+    for (pair, (_, reason, level)) in calls.chunks(2).zip(scripts) {
+        for (call, api) in pair.iter().zip(["grpc", "http"]) {
+            let fields = &call["fields"];
+            assert_eq!((&fields["error.reason"], &call["level"]), (&json!(reason), &json!(level)), "{call}");
+            let (system, trace) =
+                if api == "grpc" { (json!("grpc"), json!(TRACE)) } else { (json!(null), json!(null)) };
+            assert_eq!((&fields["api"], &fields["rpc.system.name"]), (&json!(api), &system), "{call}");
+            assert_eq!((&fields["trace_id"], &fields["network.peer.class"]), (&trace, &json!("loopback")), "{call}");
+        }
+    }
+    let log = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+    assert!(!log.contains("127.0.0.1"), "{log}");
+}
+
 /// The work is done, so its outcome stands there too.
 #[test]
 fn an_answer_that_its_caller_does_not_get_is_logged_as_cancelled() {
@@ -191,7 +239,7 @@ fn an_answer_that_its_caller_does_not_get_is_logged_as_cancelled() {
             let logged = async |calls: usize| {
                 until(|| lines.with_message("call").len() >= calls).await;
                 let line = lines.with_message("call").pop().unwrap();
-                ["rpc.grpc.status_code", "outcome"].map(|name| line["fields"][name].as_str().unwrap().to_owned())
+                ["rpc.response.status_code", "outcome"].map(|name| line["fields"][name].as_str().unwrap().to_owned())
             };
             let mut deaf = H2Client::connect(server.grpc, 0).await;
             end_of(&mut deaf.unary(IDENTIFY, &call).await).await.unwrap_err();

@@ -12,17 +12,20 @@ use pin_project_lite::pin_project;
 use tonic::{Code, Status};
 use tower::Service;
 
+use super::failure::{Failure, Severity};
 use super::failure_sample::FailureSample;
 use crate::domain::Outcome;
 use crate::listener::api::Api;
 use crate::listener::call::Call;
 use crate::listener::outgoing::Outgoing;
+use crate::traces::{CallEnd, CallProtocol};
 use crate::transport::batch::{ItemCounts, StreamItemCounts};
+use crate::transport::peer::PeerAddr;
 use crate::transport::routes::{code_name, outcome_name};
 
 /// Writes one line for each call: when HTTP has its answer, to the end, or when it is known that the caller does not
 /// get it, because it went away or did not take it in time. No personal data: neither fields nor unknown paths. A flood
-/// of failed calls is sampled.
+/// of failed calls is sampled. The span of a call that is traced ends with its line, whether that is written or not.
 #[derive(Clone)]
 pub(crate) struct AccessLog<S> {
     inner: S,
@@ -49,8 +52,14 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let extensions = request.extensions();
-        let line = extensions.get().map(|call: &Call| {
-            LogLine::new(call.clone(), extensions.get::<Arc<Outgoing>>().cloned(), Arc::clone(&self.failures))
+        let line = extensions.get().map(|call: &Call| LogLine {
+            call: call.clone(),
+            outgoing: extensions.get().cloned(),
+            peer: extensions.get().copied(),
+            failures: Arc::clone(&self.failures),
+            end: End::default(),
+            counts: None,
+            is_written: false,
         });
         ResponseFuture { inner: self.inner.call(request), line }
     }
@@ -86,6 +95,7 @@ struct LogLine {
     call: Call,
     /// `None` in tests of the layers alone.
     outgoing: Option<Arc<Outgoing>>,
+    peer: Option<PeerAddr>,
     failures: Arc<FailureSample>,
     /// How the call ends, if the caller gets its answer.
     end: End,
@@ -96,19 +106,23 @@ struct LogLine {
 
 /// The same fields at every level, which has to be a constant.
 macro_rules! event {
-    ($level:expr, $log:expr, $end:expr) => {
+    ($level:expr, $log:expr, $end:expr, $reason:expr) => {
         tracing::event!(
             $level,
             api = $log.call.api.name(),
+            rpc.system.name = (!$log.call.api.is_json()).then_some("grpc"),
             rpc.method = $log.call.route.as_ref().and_then(|route| route.rpc_method.as_deref()),
-            rpc.grpc.status_code = code_name($end.code),
+            rpc.response.status_code = code_name($end.code),
+            error.reason = $reason,
             http.route = $log.call.route.as_ref().and_then(|route| route.http_route.as_deref()),
             http.response.status_code = $end.http_status,
             outcome = $end.outcome.map(outcome_name),
             items = $end.counts.map(|counts| counts.items),
             item_errors = $end.counts.map(|counts| counts.errors),
             duration_ms = $log.call.received.elapsed().as_micros() as f64 / 1e3,
-            caller = $log.outgoing.as_ref().and_then(|outgoing| outgoing.caller_name()),
+            caller = $log.caller(),
+            network.peer.class = $log.peer.map(PeerAddr::class),
+            trace_id = $log.call.trace.id.map(tracing::field::display),
             request.id = $log.call.id.as_str(),
             "call"
         )
@@ -118,17 +132,20 @@ macro_rules! event {
 /// How a call ended.
 struct End {
     code: Code,
+    failure: Failure,
     http_status: Option<u16>,
     outcome: Option<Outcome>,
     counts: Option<ItemCounts>,
 }
 
-impl LogLine {
-    fn new(call: Call, outgoing: Option<Arc<Outgoing>>, failures: Arc<FailureSample>) -> Self {
-        let end = End { code: Code::Cancelled, http_status: None, outcome: None, counts: None };
-        Self { call, outgoing, failures, end, counts: None, is_written: false }
+impl Default for End {
+    /// The caller went away before there was an answer.
+    fn default() -> Self {
+        Self { code: Code::Cancelled, failure: Failure::Unexplained, http_status: None, outcome: None, counts: None }
     }
+}
 
+impl LogLine {
     /// The answer begins: a whole one, or a stream.
     fn begin_answer(&mut self, response: &mut Response<Body>) {
         self.counts = response.extensions_mut().remove();
@@ -138,7 +155,8 @@ impl LogLine {
             Api::Grpc => (response.headers().get("grpc-status").map(|code| Code::from_bytes(code.as_bytes())), None),
             Api::Http => (response.extensions().get().copied(), Some(response.status().as_u16())),
         };
-        self.end = End { code: code.unwrap_or(Code::Ok), http_status, outcome, counts };
+        let failure = code.map_or(Failure::Unexplained, |_| Failure::of_response(response));
+        self.end = End { code: code.unwrap_or(Code::Ok), failure, http_status, outcome, counts };
     }
 
     /// The answer is over. `is_complete`: HTTP got all of it.
@@ -157,10 +175,40 @@ impl LogLine {
             self.end.counts = Some(counts.get());
         }
         if self.call.route.as_ref().is_some_and(|route| route.is_probe) {
-            event!(tracing::Level::DEBUG, self, self.end);
+            event!(tracing::Level::DEBUG, self, self.end, self.end.failure.reason(self.end.code).as_deref());
         } else if self.failures.is_logged(self.end.code) {
-            event!(tracing::Level::INFO, self, self.end);
+            let reason = self.end.failure.reason(self.end.code);
+            let reason = reason.as_deref();
+            match Severity::new(self.end.code, reason) {
+                Severity::Info => event!(tracing::Level::INFO, self, self.end, reason),
+                Severity::Warn => event!(tracing::Level::WARN, self, self.end, reason),
+                Severity::Error => event!(tracing::Level::ERROR, self, self.end, reason),
+            }
         }
+        self.end_span();
+    }
+
+    fn end_span(&self) {
+        let route = self.call.route.as_ref();
+        let protocol = match self.call.api {
+            Api::Grpc => CallProtocol::Grpc { method: route.and_then(|route| route.rpc_method.as_deref()) },
+            Api::Http => CallProtocol::Http {
+                route: route.and_then(|route| route.http_route.as_deref()),
+                status: self.end.http_status,
+            },
+        };
+        self.call.trace.end(&CallEnd {
+            protocol,
+            code: self.end.code,
+            code_name: code_name(self.end.code),
+            outcome: self.end.outcome.map(outcome_name),
+            items: self.end.counts.map(|counts| (counts.items, counts.errors)),
+            caller: self.caller(),
+        });
+    }
+
+    fn caller(&self) -> Option<&str> {
+        self.outgoing.as_ref().and_then(|outgoing| outgoing.caller_name())
     }
 }
 
@@ -183,9 +231,9 @@ struct LoggedBody {
 
 impl LoggedBody {
     /// The body ends with this code, whatever was expected when it began.
-    fn end_with(&mut self, code: Code) {
+    fn end_with(&mut self, code: Code, failure: Failure) {
         if let Some(line) = &mut self.line {
-            line.end.code = code;
+            (line.end.code, line.end.failure) = (code, failure);
         }
         self.end_stream();
     }
@@ -218,10 +266,11 @@ impl HttpBody for LoggedBody {
             Some(Ok(frame)) => {
                 if let Some(trailers) = frame.trailers_ref() {
                     self.has_ended = true;
-                    self.end_with(Status::from_header_map(trailers).map_or(Code::Ok, |status| status.code()));
+                    let code = Status::from_header_map(trailers).map_or(Code::Ok, |status| status.code());
+                    self.end_with(code, Failure::of_headers(trailers));
                 }
             }
-            Some(Err(_)) => self.end_with(Code::Internal),
+            Some(Err(_)) => self.end_with(Code::Internal, Failure::Unexplained),
             None => {
                 self.has_ended = true;
                 self.end_stream();

@@ -7,6 +7,7 @@ use tokio::runtime::Handle;
 use tokio::time::sleep;
 use tonic::Code;
 
+use super::failure::Severity;
 use crate::listener::api::Api;
 use crate::telemetry::{Sampled, Sampler};
 use crate::transport::routes::code_name;
@@ -29,6 +30,19 @@ pub(super) struct FailureSample {
     samplers: [Sampler; CODES as usize],
 }
 
+/// The same line at every level, which has to be a constant.
+macro_rules! report {
+    ($level:expr, $api:expr, $code:expr, $calls:expr) => {
+        tracing::event!(
+            $level,
+            api = $api.name(),
+            rpc.response.status_code = code_name($code),
+            calls = $calls,
+            "failed calls left out of the log"
+        )
+    };
+}
+
 impl FailureSample {
     pub(super) fn new(api: Api) -> Arc<Self> {
         Arc::new(Self { api, samplers: std::array::from_fn(|_| Sampler::new(LINES, PERIOD)) })
@@ -36,7 +50,7 @@ impl FailureSample {
 
     /// Returns whether a call that ended with this code is logged.
     pub(super) fn is_logged(self: &Arc<Self>, code: Code) -> bool {
-        if code == Code::Ok || !tracing::enabled!(tracing::Level::INFO) {
+        if code == Code::Ok || !tracing::enabled!(tracing::Level::ERROR) {
             return true;
         }
         match self.samplers[code as usize].sample(Instant::now()) {
@@ -65,12 +79,12 @@ impl FailureSample {
     fn report(&self, code: Code) {
         let calls = self.samplers[code as usize].take_left_out();
         if calls > 0 {
-            tracing::info!(
-                api = self.api.name(),
-                rpc.grpc.status_code = code_name(code),
-                calls,
-                "failed calls left out of the log"
-            );
+            // The most that one of them may matter. The reason of UNAVAILABLE is not known here.
+            match Severity::new(code, Some("DATABASE_UNAVAILABLE")) {
+                Severity::Info => report!(tracing::Level::INFO, self.api, code, calls),
+                Severity::Warn => report!(tracing::Level::WARN, self.api, code, calls),
+                Severity::Error => report!(tracing::Level::ERROR, self.api, code, calls),
+            }
         }
     }
 }

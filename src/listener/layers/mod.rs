@@ -4,10 +4,12 @@
 mod access_log;
 mod admitted;
 mod authenticate;
+mod begin_trace;
 mod call_limit;
 mod catch_panic;
 mod deadline;
 mod error_response;
+mod failure;
 mod failure_sample;
 mod message_count;
 mod origin_check;
@@ -18,6 +20,7 @@ mod unread_body;
 
 pub(super) use access_log::AccessLog;
 pub(super) use authenticate::Authenticate;
+pub(super) use begin_trace::BeginTrace;
 pub(super) use call_limit::CallLimit;
 pub(super) use catch_panic::CatchPanic;
 pub(super) use deadline::DeadlineLimit;

@@ -14,6 +14,7 @@ use crate::listener::api::Api;
 use crate::listener::call::Call;
 use crate::listener::endpoint::Endpoint;
 use crate::listener::outgoing::Outgoing;
+use crate::traces::CallTrace;
 use crate::transport::request_id::RequestId;
 
 /// Gives each request its [`Call`], and each response the header `x-request-id`. The request of a stream also gets what
@@ -54,7 +55,7 @@ where
             let streams = outgoing.connection.streams.clone();
             extensions.insert(streams);
         }
-        extensions.insert(Call { api: self.api, id, route, received });
+        extensions.insert(Call { api: self.api, id, route, received, trace: CallTrace::default() });
         ResponseFuture { inner: self.inner.call(request), header: Some(header) }
     }
 }

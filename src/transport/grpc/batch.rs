@@ -29,7 +29,7 @@ use crate::transport::batch_answer;
 use crate::transport::call_place::CallPlace;
 use crate::transport::errors::ApiError;
 use crate::transport::parse::FieldNames;
-use crate::transport::peer::caller;
+use crate::transport::peer::resolver_for;
 
 /// Serves `BatchIdentify` alone.
 #[derive(Debug)]
@@ -97,7 +97,7 @@ impl<R: Identify> IdentityApi<R> {
     /// Returns the encoded answer to an encoded batch.
     async fn answer_batch(&self, request: tonic::Request<Bytes>) -> Result<(Vec<u8>, ItemCounts), ApiError> {
         let deadline = deadline(&request)?;
-        let resolver = self.resolver.for_caller(caller(request.extensions()));
+        let resolver = resolver_for(&self.resolver, request.extensions());
         let place = CallPlace::of(request.extensions());
         let room: Option<MessageRoom> = request.extensions().get().cloned();
         let items = EncodedItems::new(request.into_inner());

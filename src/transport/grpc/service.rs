@@ -16,7 +16,7 @@ use crate::transport::call_place::CallPlace;
 use crate::transport::errors::ApiError;
 use crate::transport::listing::{ENVELOPE, Listing};
 use crate::transport::parse::{FieldNames, Parsed};
-use crate::transport::peer::caller;
+use crate::transport::peer::resolver_for;
 use crate::transport::slices::Slices;
 
 #[tonic::async_trait]
@@ -54,7 +54,7 @@ impl<R: Identify> IdentityService for IdentityApi<R> {
 impl<R: Identify> IdentityApi<R> {
     async fn answer(&self, request: Request<pb::IdentifyRequest>) -> Result<(pb::IdentifyResponse, Outcome), ApiError> {
         let deadline = deadline(&request)?;
-        let resolver = self.resolver.for_caller(caller(request.extensions()));
+        let resolver = resolver_for(&self.resolver, request.extensions());
         let place = CallPlace::of(request.extensions());
         // The request and its headers are dropped before the wait.
         let Parsed { observation, ignored } = parsed(&request.into_inner(), &self.settings)?;

@@ -26,7 +26,7 @@ use crate::transport::deadline::Deadlines;
 use crate::transport::errors::ApiError;
 use crate::transport::ordering::{IdentifierOrder, OrderedGroup};
 use crate::transport::parse::{FieldNames, Parsed, Violation};
-use crate::transport::peer::caller;
+use crate::transport::peer::resolver_for;
 
 /// Maximum items of one stream that are under way or whose answers wait: enough to fill a few transactions.
 const WINDOW: usize = 1_024;
@@ -100,7 +100,7 @@ impl<R: Identify> StreamDriver<R> {
             }
         };
         Self {
-            resolver: api.resolver.for_caller(caller(request.extensions())),
+            resolver: resolver_for(&api.resolver, request.extensions()),
             settings: api.settings,
             places: Arc::clone(&api.stream_places),
             room: request.extensions().get().cloned(),

@@ -17,7 +17,7 @@ use crate::transport::call_place::CallPlace;
 use crate::transport::errors::ApiError;
 use crate::transport::gunzip::TextRoom;
 use crate::transport::parse::Parsed;
-use crate::transport::peer::caller;
+use crate::transport::peer::resolver_for;
 
 /// `identity.v1.IdentityService/BatchIdentify` as JSON.
 #[derive(Debug)]
@@ -34,7 +34,7 @@ impl<R: Identify> BatchHandler<R> {
 
     async fn answer(&self, request: Request) -> Result<Response, ApiError> {
         let deadline = deadline(&request)?;
-        let resolver = self.resolver.for_caller(caller(request.extensions()));
+        let resolver = resolver_for(&self.resolver, request.extensions());
         let place = CallPlace::of(request.extensions());
         let limit = batch_body_limit(self.settings.limits.http_body_limit);
         let RequestText { bytes, room } = body::read(request, limit, self.settings.body_timeout, &self.room).await?;

@@ -40,6 +40,7 @@ pub fn error_response(error: &ApiError) -> Response {
         response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     }
     response.extensions_mut().insert(status.code());
+    response.extensions_mut().insert(error.reason());
     response
 }
 

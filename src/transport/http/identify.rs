@@ -14,7 +14,7 @@ use crate::transport::errors::ApiError;
 use crate::transport::gunzip::TextRoom;
 use crate::transport::listing::{ENVELOPE, Listing};
 use crate::transport::parse::{FieldNames, Parsed};
-use crate::transport::peer::caller;
+use crate::transport::peer::resolver_for;
 use crate::transport::routes::outcome_name;
 use crate::transport::slices::Slices;
 
@@ -42,7 +42,7 @@ impl<R: Identify> IdentifyHandler<R> {
 
     async fn answer(&self, request: Request) -> Result<Response, ApiError> {
         let deadline = deadline(&request)?;
-        let resolver = self.resolver.for_caller(caller(request.extensions()));
+        let resolver = resolver_for(&self.resolver, request.extensions());
         let place = CallPlace::of(request.extensions());
         let (limit, timeout_after) = (self.settings.limits.http_body_limit, self.settings.body_timeout);
         let text = body::read(request, limit, timeout_after, &self.room).await?;

@@ -3,6 +3,7 @@
 mod caller;
 mod checkout;
 mod cluster;
+mod collector;
 mod components;
 mod database;
 mod process;
@@ -14,6 +15,7 @@ mod suite;
 pub use caller::{Api, Caller, Refusal, Reply};
 pub use checkout::{Checkouts, Event, check_variety};
 pub use cluster::{Cluster, ClusterKind};
+pub use collector::{Collector, Span};
 pub use components::Components;
 pub use database::{Backend, TestDatabase, database_settings, execute, lock_row, query};
 pub use process::{Process, binary};
