@@ -33,7 +33,7 @@ where
 {
     fn execute(&self, call: F) {
         let outgoing = self.new_calls.take_begun();
-        // An upgrade of a call comes without a call of its own.
+        // There is always one: the service answers CONNECT with an error, so hyper gives no upgrade to this.
         let outgoing = outgoing.unwrap_or_else(|| Arc::new(Outgoing::new(Arc::clone(&self.connection), true)));
         let is_refused = outgoing.is_answered_at_once();
         let stall = StallTimer { outgoing, limit: self.send_timeout, timer: None, armed: None };

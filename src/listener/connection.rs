@@ -9,7 +9,7 @@ use axum::body::Body;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use http::header::CONNECTION;
-use http::{HeaderValue, Request, Response, Version};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -55,10 +55,16 @@ const SEND_BUFFER: usize = 64 * 1024;
 /// HTTP/2: maximum size of the headers of a request after decompression, in bytes.
 const HEADER_LIST: u32 = 16 * 1024;
 
-/// HTTP/2: maximum streams that a client opens and resets before they are handled ("rapid reset"), and maximum streams
-/// that the service resets for errors of the client. Above them the connection is closed.
+/// HTTP/2: maximum streams that a client opens and resets before they are handled ("rapid reset"). Above it the
+/// connection is closed.
 const PENDING_RESETS: usize = 64;
-const LOCAL_RESETS: usize = 256;
+
+/// HTTP/2: maximum streams that the service resets for errors of the client, as long as the connection lasts. Above it
+/// the connection is closed, with the calls on it.
+///
+/// A frame of a body that comes after the reset of its call is such an error. So a client whose calls are refused
+/// makes them without a fault of its own. Dropping the future of a call ends its work, so a reset leaves none behind.
+const LOCAL_RESETS: usize = 16 * 1024;
 
 /// Serves the connections of an API.
 pub(super) struct Connections<S> {
@@ -150,11 +156,16 @@ impl<S: RequestService> Connections<S> {
             let io = HeaderTimeout::new(stream, lifetime.limits.head, speaks_first, Arc::clone(&clock));
             let calls = Arc::clone(&new_calls);
             let service = service_fn(move |mut request: Request<Incoming>| {
-                let busy = HeaderClock::busy(&clock);
+                let busy = Arc::new(HeaderClock::busy(&clock));
                 let is_http1 = request.version() < Version::HTTP_2;
+                let is_connect = request.method() == Method::CONNECT;
                 let call = Arc::new(Outgoing::new(Arc::clone(&state), !is_http1));
                 if !is_http1 {
                     calls.begin(Arc::clone(&call));
+                }
+                if is_http1 {
+                    // The rest of the body may come after the answer.
+                    request.extensions_mut().insert(Arc::clone(&busy));
                 }
                 request.extensions_mut().insert(peer);
                 request.extensions_mut().insert(Arc::clone(&call));
@@ -163,6 +174,10 @@ impl<S: RequestService> Connections<S> {
                 let state = Arc::clone(&state);
                 async move {
                     let mut response = response.await?;
+                    if is_connect && response.status().is_success() {
+                        // An error of gRPC has the status 200, which would open a tunnel.
+                        *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
+                    }
                     if is_http1 && (is_reserve || state.is_old()) {
                         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
                     }

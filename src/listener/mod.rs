@@ -40,7 +40,7 @@ use self::accept::{Acceptor, ConnectionCaps};
 use self::api::Api;
 use self::connection::Connections;
 use self::file_limit::{connection_cap, raise_file_limit};
-pub use self::fixed_limits::{ConnectionLimits, FixedLimits};
+pub use self::fixed_limits::{ConnectionLimits, FixedLimits, UnreadLimits};
 use self::handshake::Handshakes;
 use self::metrics_port::MetricsPort;
 use self::peers::share;

@@ -46,14 +46,14 @@ pub(super) fn request_stack<R: Identify>(
     let routes: HashMap<String, Arc<Endpoint>> = routes.into_iter().map(endpoint).collect();
     let (routes, unknown, work) = (Arc::new(routes), Endpoint::unknown(api, metrics), metrics.work());
     let places = Arc::new(Semaphore::new(fixed.max_calls.min(Semaphore::MAX_PERMITS)));
-    let unread = Arc::new(Semaphore::new(fixed.unread_bodies));
+    let unread = Peers::new(fixed.unread.bodies);
     let peers = Peers::new(share(fixed.max_calls));
     let traces = traces.clone();
     ServiceBuilder::new()
         // An id for the log and for `x-request-id`.
         .layer(layer_fn(move |inner| AssignRequestId::new(inner, api, Arc::clone(&routes))))
         // The body of a refused call is thrown away.
-        .layer(layer_fn(move |inner| DrainUnread::new(inner, Arc::clone(&unread))))
+        .layer(layer_fn(move |inner| DrainUnread::new(inner, fixed.unread, limits.http_body_limit, unread.clone())))
         // The trace of the call, if it is sampled. The log line knows its id, and ends its span.
         .layer(layer_fn(move |inner| BeginTrace::new(inner, traces.clone())))
         // One line for each call; of a stream, at its end. Floods of failures are sampled.

@@ -59,7 +59,7 @@ impl Admission {
         });
         let shared = Arc::new(Shared { places, freed: Notify::new(), first: tokio::sync::Mutex::default(), work });
         let weak = Arc::downgrade(&shared);
-        shared.work.read_queue_depth(move || weak.upgrade().map_or(0, |shared| Self(shared).places().share.held()));
+        shared.work.read_queue_depth(move || weak.upgrade().map_or(0, |shared| Self(shared).held()));
         Self(shared)
     }
 
@@ -76,11 +76,12 @@ impl Admission {
         let places = &mut *self.places();
         self.end_late(places, now);
         self.try_enter(places, caller, 1, deadline, now)?;
+        places.share.reserve(caller);
         Ok(Reservation { admission: self.clone(), caller, awaited: None, is_used: false })
     }
 
     /// Returns the places for so many requests of a caller. A single request for which a place is reserved gets that
-    /// place. A batch asks for all of its places: it has more than one request.
+    /// place. A batch of more gives that place back, and asks for all of its places.
     ///
     /// # Errors
     /// [`IdentifyError::Overloaded`] when there is no room for them, or when they would wait for too long.
@@ -124,6 +125,13 @@ impl Admission {
         Err(IdentifyError::Overloaded)
     }
 
+    /// Returns how many requests are in the service.
+    fn held(&self) -> usize {
+        let places = &mut *self.places();
+        self.end_late(places, Instant::now());
+        places.share.held()
+    }
+
     /// Gives a reserved place back.
     fn give_back(&self, caller: Caller, awaited: Option<u64>) {
         let places = &mut *self.places();
@@ -136,6 +144,7 @@ impl Admission {
     fn end_late(&self, places: &mut Places, now: Instant) {
         let Some(before) = now.checked_sub(places.body_wait) else { return };
         while let Some(caller) = places.reservations.take_late(before) {
+            places.share.end_reservation(caller);
             self.leave(places, caller, 1, Way::Call);
         }
     }
@@ -176,6 +185,7 @@ impl Admission {
             };
             self.0.work.record_waits(lane, queued.map(|since| now.saturating_duration_since(since)));
             let places = &mut *self.places();
+            self.end_late(places, now);
             places.delay.record_wait(now, queue, now.saturating_duration_since(oldest), places.share.held());
         }
     }
@@ -197,7 +207,9 @@ impl Places {
 
     /// Ends a reservation. Returns whose it is, or `None` if its place was given back already.
     fn end_reservation(&mut self, caller: Caller, awaited: Option<u64>) -> Option<Caller> {
-        awaited.map_or(Some(caller), |number| self.reservations.take(number))
+        let caller = awaited.map_or(Some(caller), |number| self.reservations.take(number))?;
+        self.share.end_reservation(caller);
+        Some(caller)
     }
 
     /// Returns how many places the requests of a stream got, if they got in.

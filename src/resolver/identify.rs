@@ -74,7 +74,7 @@ pub trait Identify: Clone + Send + Sync + 'static {
         self.identify(observation, deadline)
     }
 
-    /// Takes room in the queue for a batch of so many observations. So a batch that is refused costs no work.
+    /// Takes room in the queue for a batch of so many observations. So a batch that is refused is not parsed.
     /// `reserved` is the place that [`reserve`](Self::reserve) has taken for its call.
     ///
     /// # Errors

@@ -84,13 +84,13 @@ async fn identify(client: &mut IdentityServiceClient<Channel>, token: Option<&st
     client.identify(with_token(observation(), token)).await.map(drop)
 }
 
-fn entry(name: &str, token: &Token, rest: &str) -> String {
+pub(crate) fn entry(name: &str, token: &Token, rest: &str) -> String {
     format!("[[caller]]\nname = '{name}'\ntoken_sha256 = '{}'\n{rest}\n", token.hash().hex())
 }
 
-const MAY_IDENTIFY: &str = "scopes = ['identify']";
+pub(crate) const MAY_IDENTIFY: &str = "scopes = ['identify']";
 
-fn token() -> Token {
+pub(crate) fn token() -> Token {
     Token::generate().unwrap()
 }
 

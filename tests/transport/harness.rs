@@ -13,7 +13,7 @@ use identity::metrics::{Metrics, ScrapeFormat};
 use identity::proto::identity::v1::identity_service_client::IdentityServiceClient;
 use identity::resolver::{Admitted, Caller, DatabaseState, Identify, IdentifyError, Reserved};
 use identity::settings::Settings;
-use identity::tls::{ServerTls, TlsFiles};
+use identity::tls::TlsFiles;
 use identity::traces::Traces;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};

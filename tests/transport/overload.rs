@@ -1,11 +1,15 @@
 //! Calls that are refused by their head, before their body is read.
 
+use std::future::poll_fn;
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use bytes::Bytes;
+use h2::{Reason, SendStream};
 use identity::domain::Outcome;
+use identity::listener::UnreadLimits;
 use identity::proto::identity::v1::{BatchIdentifyRequest, IdentifyRequest};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -14,9 +18,11 @@ use tonic::Code;
 use tonic_types::StatusExt;
 use tracing::instrument::WithSubscriber;
 
-use crate::harness::{Script, Server, until};
+use crate::callers::{MAY_IDENTIFY, entry, token};
+use crate::certificates::Files;
+use crate::harness::{Script, Server, ServerSettings, until};
 use crate::log::log_to;
-use crate::raw::{BATCH, H2Client, IDENTIFY, framed, send_late};
+use crate::raw::{BATCH, H2Client, HELLO, IDENTIFY, framed, send_late};
 
 const HEAD: &str = "POST /identify HTTP/1.1\r\nhost: x\r\ncontent-length: 18\r\n\r\n";
 const BODY: &str = r#"{"email":"a@b.co"}"#;
@@ -25,14 +31,29 @@ fn request() -> IdentifyRequest {
     IdentifyRequest { email: Some("a@b.co".into()), phone_number: None }
 }
 
-/// Waits for an answer, but not for as long as the time after which a body is given up.
+/// For bodies that are not given up while a test runs.
+const LONG: Duration = Duration::from_secs(60);
+
+/// Waits for an answer, but not for as long as for a body.
 async fn soon<T>(answer: impl Future<Output = T>) -> T {
-    timeout(Duration::from_millis(900), answer).await.unwrap()
+    timeout(Duration::from_secs(10), answer).await.unwrap()
 }
+
+/// Whether the service resets a call within this time. It must not say that anything is wrong.
+async fn is_reset(body: &mut SendStream<Bytes>, time: Duration) -> bool {
+    match timeout(time, poll_fn(|cx| body.poll_reset(cx))).await {
+        Ok(reset) => reset.unwrap() == Reason::NO_ERROR,
+        Err(_) => false,
+    }
+}
+
+/// How long a test looks whether something does not happen.
+const MOMENT: Duration = Duration::from_millis(100);
 
 #[tokio::test]
 async fn a_call_without_room_is_refused_before_its_body_and_can_send_it_later() {
-    let server = Server::start(Script::Full).await;
+    // Each body is soon there.
+    let server = Server::with(Script::Full, |options| options.fixed.unread.time = LONG).await;
     let mut grpc = H2Client::connect(server.grpc, 65_535).await;
     for path in [IDENTIFY, BATCH] {
         let (answer, body) = grpc.call(path).await;
@@ -77,46 +98,174 @@ async fn a_call_without_room_is_refused_before_its_body_and_can_send_it_later() 
     assert_eq!(reqwest::get(server.url("/identify")).await.unwrap().status(), 405, "nor does what is no call");
 }
 
-/// Only so many bodies are read, only small ones, and only for a while.
-#[tokio::test]
-async fn the_bodies_that_are_thrown_away_are_bounded() {
-    let server = Server::with(Script::Full, |options| options.fixed.unread_bodies = 1).await;
-    let mut client = H2Client::connect(server.grpc, 65_535).await;
-    let is_reset = async |body: &mut h2::SendStream<bytes::Bytes>, time| {
-        matches!(timeout(time, std::future::poll_fn(|cx| body.poll_reset(cx))).await, Ok(Ok(h2::Reason::NO_ERROR)))
-    };
-    let (long, short) = (Duration::from_secs(5), Duration::from_millis(100));
-    let (answer, mut silent) = client.call(IDENTIFY).await;
-    soon(answer).await.unwrap();
-    assert!(!is_reset(&mut silent, short).await);
-    let (answer, mut second) = client.call(IDENTIFY).await;
-    soon(answer).await.unwrap();
-    assert!(is_reset(&mut second, long).await, "there is room for one");
-    let begun = Instant::now();
-    assert!(is_reset(&mut silent, long).await, "its body did not come in time");
-    assert!(begun.elapsed() < Duration::from_secs(3));
+/// Begins a call that is refused, and returns its body.
+async fn refused(client: &mut H2Client, path: &str) -> SendStream<Bytes> {
+    let (answer, body) = client.call(path).await;
+    assert_eq!(soon(answer).await.unwrap().headers()["grpc-status"], "8");
+    body
+}
 
-    let (answer, mut large) = client.call(IDENTIFY).await;
-    soon(answer).await.unwrap();
-    let mut sent = 0;
-    while sent < 64 * 1024 {
-        assert!(!is_reset(&mut large, Duration::from_millis(1)).await, "{sent}");
-        large.send_data(bytes::Bytes::from_static(&[0; 8 * 1024]), false).unwrap();
-        sent += 8 * 1024;
+#[tokio::test]
+async fn bodies_are_thrown_away_for_a_while_only() {
+    let change = |options: &mut ServerSettings| options.fixed.unread.time = Duration::from_millis(200);
+    let server = Server::with(Script::Full, change).await;
+    let mut client = H2Client::connect(server.grpc, 65_535).await;
+    let mut silent = refused(&mut client, IDENTIFY).await;
+    assert!(is_reset(&mut silent, LONG).await);
+}
+
+#[tokio::test]
+async fn a_caller_has_so_many_bodies_to_come_and_those_without_credentials_together() {
+    let (files, known) = (Files::new(), token());
+    let tokens = files.write("callers.toml", &entry("shop", &known, MAY_IDENTIFY));
+    let change = |options: &mut ServerSettings| {
+        options.fixed.unread = UnreadLimits { bodies: 1, time: LONG, ..UnreadLimits::default() };
+        options.settings.access.tokens_file = Some(tokens);
+    };
+    let server = Server::with(Script::Full, change).await;
+    let mut client = H2Client::connect(server.grpc, 65_535).await;
+    let mut begin = async |token: Option<&str>, status: &str| {
+        let (answer, body) = client.call_as(IDENTIFY, token).await;
+        assert_eq!(soon(answer).await.unwrap().headers()["grpc-status"], *status);
+        body
+    };
+    let mut first = begin(None, "16").await;
+    let mut second = begin(Some("nobody"), "16").await;
+    assert!(is_reset(&mut second, LONG).await, "there is room for one");
+    let mut first_known = begin(Some(known.expose()), "8").await;
+    let mut again = begin(Some(known.expose()), "8").await;
+    assert!(is_reset(&mut again, LONG).await);
+    assert!(!is_reset(&mut first_known, MOMENT).await && !is_reset(&mut first, MOMENT).await);
+}
+
+#[tokio::test]
+async fn bodies_are_thrown_away_up_to_the_size_that_the_call_may_have() {
+    let server = Server::with(Script::Full, |options| options.fixed.unread.time = LONG).await;
+    let mut client = H2Client::connect(server.grpc, 65_535).await;
+    const PART: usize = 16 * 1024;
+    for (path, limit) in [(IDENTIFY, 64 * 1024), (BATCH, 1024 * 1024)] {
+        // A message with its prefix of five bytes, and then one with another byte.
+        for more in [5, 6] {
+            let mut body = refused(&mut client, path).await;
+            for _ in 0..limit / PART {
+                body.reserve_capacity(PART);
+                while body.capacity() < PART {
+                    soon(poll_fn(|cx| body.poll_capacity(cx))).await.unwrap().unwrap();
+                }
+                body.send_data(Bytes::from_static(&[0; PART]), false).unwrap();
+            }
+            body.send_data(Bytes::from_static(&[0; 8][..more]), more == 5).unwrap();
+            let time = if more == 5 { MOMENT } else { LONG };
+            assert_eq!(is_reset(&mut body, time).await, more == 6, "{path}");
+        }
     }
-    assert!(is_reset(&mut large, Duration::from_millis(900)).await, "it is too large");
+}
+
+/// A client of HTTP/1 that sends everything before it reads.
+#[tokio::test]
+async fn a_large_batch_of_http1_is_refused_with_an_answer_and_not_with_a_reset() {
+    let server = Server::with(Script::Full, |options| options.fixed.unread.time = LONG).await;
+    let mut stream = TcpStream::connect(server.http).await.unwrap();
+    for _ in 0..2 {
+        let head = "POST /identify:batch HTTP/1.1\r\nhost: x\r\ncontent-length: 300000\r\n\r\n";
+        stream.write_all(head.as_bytes()).await.unwrap();
+        for _ in 0..30 {
+            stream.write_all(&[b' '; 10_000]).await.unwrap();
+            sleep(Duration::from_millis(1)).await;
+        }
+        let mut answer = vec![0; 4096];
+        let read = soon(stream.read(&mut answer)).await.unwrap();
+        assert!(answer[..read].starts_with(b"HTTP/1.1 429 "), "{}", String::from_utf8_lossy(&answer[..read]));
+    }
     // A client that waits for `100 Continue` is not asked to send its body.
     let mut stream = TcpStream::connect(server.http).await.unwrap();
     let head = HEAD.replace("host: x", "host: x\r\nexpect: 100-continue");
     stream.write_all(head.as_bytes()).await.unwrap();
-    let mut answer = [0; 16];
+    let mut answer = [0; 13];
     soon(stream.read_exact(&mut answer)).await.unwrap();
-    assert_eq!(&answer[..13], b"HTTP/1.1 429 ");
+    assert_eq!(&answer, b"HTTP/1.1 429 ");
 }
 
-/// The body of a call that was let in is read by its handler alone.
 #[tokio::test]
-async fn a_call_with_room_is_answered_however_late_its_body_is() {
+async fn the_late_body_of_a_refused_call_is_not_taken_for_a_head() {
+    let change = |options: &mut ServerSettings| {
+        options.fixed.unread.time = LONG;
+        options.fixed.connection.head = MOMENT;
+    };
+    let server = Server::with(Script::Full, change).await;
+    let mut stream = TcpStream::connect(server.http).await.unwrap();
+    for _ in 0..2 {
+        stream.write_all(HEAD.as_bytes()).await.unwrap();
+        let mut answer = vec![0; 4096];
+        let read = soon(stream.read(&mut answer)).await.unwrap();
+        assert!(answer[..read].starts_with(b"HTTP/1.1 429 "), "{}", String::from_utf8_lossy(&answer[..read]));
+        for part in BODY.as_bytes().chunks(6) {
+            stream.write_all(part).await.unwrap();
+            sleep(2 * MOMENT).await;
+        }
+    }
+}
+
+/// Each frame that comes after a reset is an error of the client, and too many of them close a connection.
+#[tokio::test]
+async fn late_bodies_of_many_refused_calls_end_no_other_call() {
+    const CALLS: u32 = 400;
+    let change = |options: &mut ServerSettings| options.fixed.unread.time = Duration::ZERO;
+    let server = Server::with(Script::Full, change).await;
+    let mut stream = TcpStream::connect(server.grpc).await.unwrap();
+    let frame = |kind: u8, flags: u8, id: u32, payload: &[u8]| {
+        let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+        [&length[1..], &[kind, flags], &id.to_be_bytes(), payload].concat()
+    };
+    // POST, http, the path and the host `x`, as RFC 7541 encodes them.
+    let head = |path: &str| {
+        let length = u8::try_from(path.len()).unwrap();
+        [&[0x83, 0x86, 0x04, length], path.as_bytes(), &[0x01, 1, b'x']].concat()
+    };
+    stream.write_all(HELLO).await.unwrap();
+    let ids = || (0..CALLS).map(|call| 2 * call + 1);
+    let heads: Vec<u8> = ids().flat_map(|id| frame(1, 4, id, &head(IDENTIFY))).collect();
+    stream.write_all(&heads).await.unwrap();
+    let mut resets = 0;
+    while resets < CALLS {
+        resets += u32::from(read_frame(&mut stream).await.0 == 3);
+    }
+    let parts: Vec<u8> = ids().flat_map(|id| frame(0, 0, id, &[0; 64])).collect();
+    stream.write_all(&parts).await.unwrap();
+    let healthy = 2 * CALLS + 1;
+    stream.write_all(&frame(1, 5, healthy, &head("/unknown"))).await.unwrap();
+    loop {
+        let (kind, id) = read_frame(&mut stream).await;
+        assert_ne!(kind, 7, "GOAWAY");
+        if (kind, id) == (1, healthy) {
+            break;
+        }
+    }
+}
+
+/// Reads a frame of HTTP/2. Returns its kind and its stream.
+async fn read_frame(stream: &mut TcpStream) -> (u8, u32) {
+    let mut head = [0; 9];
+    soon(stream.read_exact(&mut head)).await.unwrap();
+    let length = usize::from(head[0]) << 16 | usize::from(head[1]) << 8 | usize::from(head[2]);
+    soon(stream.read_exact(&mut vec![0; length])).await.unwrap();
+    (head[3], u32::from_be_bytes([head[5], head[6], head[7], head[8]]))
+}
+
+/// An answer of gRPC has the status 200, which would open a tunnel.
+#[tokio::test]
+async fn nobody_gets_a_tunnel() {
+    let server = Server::start(Script::Full).await;
+    for address in [server.grpc, server.http] {
+        let mut client = H2Client::connect(address, 65_535).await;
+        let answer = soon(client.connect_to("other:443").await).await.unwrap();
+        assert!(answer.status().is_client_error(), "{}", answer.status());
+    }
+}
+
+/// Within the time that a place is kept for a body.
+#[tokio::test]
+async fn a_call_that_got_a_place_is_answered_although_the_service_is_full_when_its_body_comes() {
     let server = Server::start(Script::Answer(Outcome::Matched)).await;
     let mut client = H2Client::connect(server.grpc, 65_535).await;
     let (answer, mut body) = client.call(IDENTIFY).await;

@@ -50,7 +50,15 @@ impl H2Client {
 
     /// Begins a gRPC call.
     pub(crate) async fn call(&mut self, path: &str) -> (ResponseFuture, SendStream<Bytes>) {
-        let request = http::Request::post(format!("http://x{path}")).header("content-type", "application/grpc");
+        self.call_as(path, None).await
+    }
+
+    /// The same, with a token.
+    pub(crate) async fn call_as(&mut self, path: &str, token: Option<&str>) -> (ResponseFuture, SendStream<Bytes>) {
+        let mut request = http::Request::post(format!("http://x{path}")).header("content-type", "application/grpc");
+        if let Some(token) = token {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
         let mut send = self.send.clone().ready().await.unwrap();
         send.send_request(request.body(()).unwrap(), false).unwrap()
     }
@@ -60,6 +68,13 @@ impl H2Client {
         let request = http::Request::post(format!("http://x{path}"));
         let mut send = self.send.clone().ready().await.unwrap();
         send.send_request(request.body(()).unwrap(), false).unwrap()
+    }
+
+    /// Asks for a tunnel.
+    pub(crate) async fn connect_to(&mut self, authority: &str) -> ResponseFuture {
+        let request = http::Request::builder().method("CONNECT").uri(authority).body(()).unwrap();
+        let mut send = self.send.clone().ready().await.unwrap();
+        send.send_request(request, false).unwrap().0
     }
 
     /// Sends a JSON request, and returns the body of its answer.

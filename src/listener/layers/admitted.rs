@@ -12,6 +12,13 @@ use crate::listener::outgoing::Outgoing;
 use crate::resolver::IdentifyError;
 use crate::transport::errors::ApiError;
 
+/// The answer of a call needs no work: the task of the connection gives it.
+pub(super) fn answer_at_once<B>(request: &Request<B>) {
+    if let Some(outgoing) = request.extensions().get::<Arc<Outgoing>>() {
+        outgoing.answer_at_once();
+    }
+}
+
 /// Hands an admitted call to the layer below. A refused call ends here, and its body is not read.
 pub(super) fn call_if_admitted<S, B>(
     admitted: Result<(), ApiError>,
@@ -24,9 +31,7 @@ where
     match admitted {
         Ok(()) => ResponseFuture::Running { inner: inner.call(request) },
         Err(error) => {
-            if let Some(outgoing) = request.extensions().get::<Arc<Outgoing>>() {
-                outgoing.answer_at_once();
-            }
+            answer_at_once(&request);
             ResponseFuture::Refused { error: Some(error) }
         }
     }

@@ -19,9 +19,9 @@ use crate::transport::peer::caller;
 
 /// Takes a place in the queue for each call that has a request to identify, and refuses the call if there is none.
 ///
-/// The layers run when a call's head has arrived, in the task of its connection. So a refusal costs little, and it does
-/// not wait behind the work of the calls that were let in. A batch asks for its other places when they are counted. A
-/// stream waits for places, so it needs none here.
+/// The layers run when a call's head has arrived, in the task of its connection. So a refusal costs little, and it
+/// needs no turn but that of its connection. A batch asks for its other places when they are counted. A stream waits
+/// for places, so it needs none here.
 #[derive(Clone)]
 pub(crate) struct QueuePlace<S, R> {
     inner: S,

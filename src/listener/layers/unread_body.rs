@@ -11,33 +11,43 @@ use http::{Request, Response};
 use http_body_util::BodyExt;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use tokio::runtime::Handle;
-use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tower::Service;
 
 use crate::listener::call::Call;
+use crate::listener::fixed_limits::UnreadLimits;
+use crate::listener::header_timeout::Busy;
+use crate::listener::outgoing::Outgoing;
+use crate::listener::peers::Peers;
+use crate::resolver::Caller;
+use crate::transport::batch_size::batch_body_limit;
+use crate::transport::peer::caller;
 
-/// How much of a body is read and thrown away, in bytes: the largest body of a single request, by default.
-const LIMIT: usize = 64 * 1024;
+/// The bytes of a gRPC message before the message itself.
+const PREFIX: usize = 5;
 
-/// How long that may take.
-const TIME: Duration = Duration::from_secs(1);
-
-/// Reads the rest of a small body that nobody reads, and throws it away.
+/// Reads the rest of a body that nobody reads, and throws it away: as much as the call may send, for a while.
 ///
 /// Otherwise HTTP resets the stream of a call that is refused before its body has arrived, or closes the connection.
 /// Many clients then report the reset and not the answer. The answer does not wait for the body, and the call keeps no
-/// place for it. What is there already costs no task.
+/// place for it.
+///
+/// What HTTP/2 has received costs no task. On HTTP/1 each body that is left costs one: hyper hands a body on only in
+/// its next turn. A body that a handler has begun to read is not read on, nor that of a stream. Nor is that of a client
+/// that waits for `100 Continue`: it does not send it.
 #[derive(Clone)]
 pub(crate) struct DrainUnread<S> {
     inner: S,
-    /// One permit for each body that is still to come.
-    bodies: Arc<Semaphore>,
+    limits: UnreadLimits,
+    /// The largest body of a single request, in bytes.
+    body_limit: usize,
+    /// Bodies that are still to come, by caller. All callers that authentication refuses are one.
+    bodies: Peers<Caller>,
 }
 
 impl<S> DrainUnread<S> {
-    pub(crate) fn new(inner: S, bodies: Arc<Semaphore>) -> Self {
-        Self { inner, bodies }
+    pub(crate) fn new(inner: S, limits: UnreadLimits, body_limit: usize, bodies: Peers<Caller>) -> Self {
+        Self { inner, limits, body_limit, bodies }
     }
 }
 
@@ -54,22 +64,58 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, request: Request<B>) -> Self::Future {
-        let route = request.extensions().get().and_then(|call: &Call| call.route.as_ref());
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        let busy = request.extensions_mut().remove::<Arc<Busy>>();
+        let extensions = request.extensions();
+        let route = extensions.get().and_then(|call: &Call| call.route.as_ref());
         let is_stream = route.is_some_and(|route| route.rpc_type.is_stream());
-        // A client that waits for `100 Continue` has not sent its body, and does not send it after a refusal.
         let is_drained = !is_stream && !request.headers().contains_key(EXPECT);
-        let bodies = is_drained.then(|| Arc::clone(&self.bodies));
-        self.inner.call(request.map(|body| DrainedBody { body: Some(body), bodies }))
+        let rest = is_drained.then(|| {
+            let takes_batch = route.is_some_and(|route| route.takes_batch);
+            let limit = if takes_batch { batch_body_limit(self.body_limit) } else { self.body_limit };
+            Rest {
+                limit: limit.min(self.limits.bytes).saturating_add(PREFIX),
+                time: self.limits.time,
+                address: caller(extensions),
+                call: extensions.get().cloned(),
+                bodies: self.bodies.clone(),
+            }
+        });
+        self.inner.call(request.map(|body| DrainedBody { body: Some(body), rest, busy }))
     }
 }
 
-/// The body of a request. What nobody has read of it is thrown away.
+/// How the rest of a body is thrown away.
+struct Rest {
+    /// Maximum bytes.
+    limit: usize,
+    /// How long it may take to come.
+    time: Duration,
+    /// Who calls, as long as authentication has not found it out.
+    address: Caller,
+    call: Option<Arc<Outgoing>>,
+    bodies: Peers<Caller>,
+}
+
+impl Rest {
+    /// By whom the body is counted.
+    fn caller(&self) -> Caller {
+        let Some(call) = &self.call else { return self.address };
+        if call.is_refused() {
+            return Caller::Unknown;
+        }
+        call.caller().map_or(self.address, |known| Caller::Known(known.id()))
+    }
+}
+
+/// The body of a request. If nobody has read any of it, it is thrown away.
 pub(crate) struct DrainedBody<B: HttpBody<Data = Bytes> + Send + Unpin + 'static> {
     /// `None` after its end.
     body: Option<B>,
     /// `None` if the rest of the body is not to be read.
-    bodies: Option<Arc<Semaphore>>,
+    rest: Option<Rest>,
+    /// HTTP/1: while the body comes, no head is awaited.
+    busy: Option<Arc<Busy>>,
 }
 
 impl<B: HttpBody<Data = Bytes> + Send + Unpin + 'static> HttpBody for DrainedBody<B> {
@@ -77,10 +123,13 @@ impl<B: HttpBody<Data = Bytes> + Send + Unpin + 'static> HttpBody for DrainedBod
     type Error = B::Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        // A handler reads it now. If it gives up, the body has had its time.
+        self.rest = None;
         let Some(body) = &mut self.body else { return Poll::Ready(None) };
         let frame = ready!(Pin::new(body).poll_frame(cx));
         if !matches!(frame, Some(Ok(_))) {
             self.body = None;
+            self.busy = None;
         }
         Poll::Ready(frame)
     }
@@ -96,27 +145,28 @@ impl<B: HttpBody<Data = Bytes> + Send + Unpin + 'static> HttpBody for DrainedBod
 
 impl<B: HttpBody<Data = Bytes> + Send + Unpin + 'static> Drop for DrainedBody<B> {
     fn drop(&mut self) {
-        let (Some(body), Some(bodies)) = (self.body.take(), self.bodies.take()) else { return };
-        if body.is_end_stream() || body.size_hint().lower() > LIMIT as u64 {
+        let (Some(body), Some(rest)) = (self.body.take(), self.rest.take()) else { return };
+        if body.is_end_stream() || body.size_hint().lower() > rest.limit as u64 {
             return;
         }
-        let mut rest = Box::pin(discard(body));
-        if rest.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready() {
+        let mut unread = Box::pin(discard(body, rest.limit));
+        if unread.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready() {
             return; // All of it is there.
         }
-        if let (Ok(runtime), Ok(place)) = (Handle::try_current(), bodies.try_acquire_owned()) {
+        if let (Ok(runtime), Some(place)) = (Handle::try_current(), rest.bodies.enter(rest.caller())) {
+            let (time, busy) = (rest.time, self.busy.take());
             runtime.spawn(async move {
-                let _ = timeout(TIME, rest).await;
-                drop(place);
+                let _ = timeout(time, unread).await;
+                drop((place, busy));
             });
         }
     }
 }
 
-/// Reads a body to its end, up to the limit.
-async fn discard<B: HttpBody<Data = Bytes> + Unpin>(mut body: B) {
+/// Reads a body to its end, unless it has more bytes than the limit.
+async fn discard<B: HttpBody<Data = Bytes> + Unpin>(mut body: B, limit: usize) {
     let mut discarded = 0;
-    while discarded < LIMIT
+    while discarded <= limit
         && let Some(Ok(frame)) = body.frame().await
     {
         discarded += frame.data_ref().map_or(0, Bytes::len);

@@ -110,3 +110,45 @@ async fn a_stream_gets_the_place_of_a_call_that_is_over() {
     assert_eq!(waiting.await.unwrap(), 1);
     assert_eq!(begun.elapsed(), Duration::ZERO, "it is woken");
 }
+
+/// Each of them has a place by its head. These places must not count against them.
+#[tokio::test(start_paused = true)]
+async fn a_batch_gets_in_although_other_batches_of_its_caller_wait_for_their_bodies() {
+    const OTHER: Caller = Caller::Known(2);
+    let (admission, deadline) = full_at(8);
+    let mut singles: Vec<Permit> = (0..8).map(|_| admission.try_admit(None, OTHER, 1, deadline).unwrap()).collect();
+    let mut heads: Vec<Reservation> = (0..3).map(|_| admission.try_reserve(CALLER, deadline).unwrap()).collect();
+    heads.iter_mut().for_each(Reservation::await_body);
+    singles.truncate(4);
+    let batch = admission.try_admit(heads.pop(), CALLER, 8, deadline).unwrap();
+    assert_eq!(held(&admission), 4 + 2 + 8);
+    drop(singles);
+    assert!(admission.try_admit(heads.pop(), CALLER, 8, deadline).is_err(), "one at a time");
+    drop((batch, heads));
+    assert_eq!(held(&admission), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn places_of_bodies_that_do_not_come_count_no_longer_also_if_nobody_asks_for_a_place() {
+    use crate::metrics::{Metrics, ScrapeFormat};
+    let (metrics, patience) = (Metrics::on(), Duration::from_secs(1));
+    let settings = QueueSettings { queue_limit: 8, transaction_size: 1, max_queue_wait: patience, max_contacts: 1 };
+    let admission = Admission::new(&settings, metrics.work());
+    let head = || {
+        let mut place = admission.try_reserve(CALLER, (Instant::now() + patience).into_std()).unwrap();
+        place.await_body();
+        place
+    };
+    let depth = || {
+        let page = metrics.scrape(ScrapeFormat::Text);
+        page.lines().find_map(|line| line.strip_prefix("identity_queue_depth ")?.parse().ok())
+    };
+    let _late = head();
+    assert_eq!(depth(), Some(1));
+    tokio::time::advance(Duration::from_millis(101)).await;
+    assert_eq!(depth(), Some(0));
+    let _late = head();
+    tokio::time::advance(Duration::from_millis(101)).await;
+    admission.record_waits(Queue::Read, [Instant::now()].into_iter());
+    assert_eq!(held(&admission), 0);
+}
