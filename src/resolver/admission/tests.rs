@@ -87,7 +87,7 @@ async fn a_batch_gives_its_one_place_back_and_asks_for_all() {
     let batch = admission.try_admit(Some(reserve()), CALLER, 4, deadline).unwrap();
     assert_eq!(held(&admission), 4);
     drop(batch);
-    let (single, reserved) = (reserve(), reserve());
+    let (single, reserved) = (admission.try_admit(None, CALLER, 1, deadline).unwrap(), reserve());
     assert!(admission.try_admit(Some(reserved), CALLER, 4, deadline).is_err());
     assert_eq!(held(&admission), 1);
     drop(single);
