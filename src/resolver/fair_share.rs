@@ -4,10 +4,10 @@
 //! the callers) still gets in, and a caller that holds more is refused.
 //!
 //! A batch weighs as much as its items. Single requests take each free place at once, so a thousand places are never
-//! free together. So a caller with no request in the service puts its batch in as soon as there is room for one item, and then pays
-//! for it: it gets nothing more out of turn until its share of the answers has made up for the batch. (Deficit round
-//! robin, in the variant that lets a packet go first and pay later: Shreedhar and Varghese, SIGCOMM 1995; Adiseshu,
-//! Parulkar and Varghese, SIGCOMM 1996.)
+//! free together. So a caller with no request in the service puts its batch in as soon as there is room for one item,
+//! and then pays for it: it gets nothing more out of turn until its share of the answers has made up for the batch.
+//! (Deficit round robin, in the variant that lets a packet go first and pay later: Shreedhar and Varghese, SIGCOMM
+//! 1995; Adiseshu, Parulkar and Varghese, SIGCOMM 1996.)
 //!
 //! A debt stays until it is paid, also while the caller sends nothing. An empty service admits every caller.
 //!
