@@ -10,7 +10,6 @@ use std::fmt;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -58,31 +57,11 @@ impl LoadError {
     }
 }
 
-/// How often a value was made again.
-#[derive(Debug, Default)]
-pub struct ReloadCounts {
-    succeeded: AtomicU64,
-    failed: AtomicU64,
-}
-
-impl ReloadCounts {
-    /// Returns how many changes of the files were taken over.
-    pub fn succeeded(&self) -> u64 {
-        self.succeeded.load(Ordering::Relaxed)
-    }
-
-    /// Returns how many changes were refused, so that the previous value stayed in force.
-    pub fn failed(&self) -> u64 {
-        self.failed.load(Ordering::Relaxed)
-    }
-}
-
 /// A value that follows its files. All of it is replaced at once.
 pub struct Reloaded<S: FileSource> {
     source: S,
     current: watch::Sender<Arc<S::Value>>,
     polled: Mutex<Polled>,
-    counts: ReloadCounts,
     metrics: OnceLock<Metrics>,
 }
 
@@ -110,7 +89,6 @@ impl<S: FileSource> Reloaded<S> {
             source,
             current: watch::Sender::new(Arc::new(value)),
             polled: Mutex::new(Polled { tried, seen: tried }),
-            counts: ReloadCounts::default(),
             metrics: OnceLock::new(),
         })
     }
@@ -141,11 +119,6 @@ impl<S: FileSource> Reloaded<S> {
         }
     }
 
-    /// Returns the counts.
-    pub fn counts(&self) -> &ReloadCounts {
-        &self.counts
-    }
-
     /// Compares the files for as long as it is polled, and makes the value again after each change.
     pub async fn follow(self: Arc<Self>, every: Duration) {
         loop {
@@ -172,13 +145,11 @@ impl<S: FileSource> Reloaded<S> {
                 if let Some(metrics) = self.metrics.get() {
                     self.source.record(&value, Some(&self.current()), metrics);
                 }
-                self.count_reload(ReloadEnd::Ok);
                 self.current.send_replace(Arc::new(value));
-                self.counts.succeeded.fetch_add(1, Ordering::Relaxed);
+                self.count_reload(ReloadEnd::Ok);
                 tracing::info!(what = S::WHAT, "reloaded after a change of the files");
             }
             Err(reason) => {
-                self.counts.failed.fetch_add(1, Ordering::Relaxed);
                 self.count_reload(ReloadEnd::Error);
                 tracing::warn!(what = S::WHAT, reason, "cannot be reloaded: what was loaded before stays in force");
             }
@@ -188,7 +159,7 @@ impl<S: FileSource> Reloaded<S> {
 
 impl<S: FileSource> fmt::Debug for Reloaded<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Reloaded").field("what", &S::WHAT).field("counts", &self.counts).finish_non_exhaustive()
+        f.debug_struct("Reloaded").field("what", &S::WHAT).finish_non_exhaustive()
     }
 }
 
@@ -280,11 +251,12 @@ mod tests {
         assert!(Reloaded::load(Twins(paths.clone())).unwrap_err().to_string().starts_with("cannot read "));
         write(0, "a");
         write(1, "a");
-        let twins = Reloaded::load(Twins(paths.clone())).unwrap();
+        let (twins, metrics) = (Reloaded::load(Twins(paths.clone())).unwrap(), Metrics::on());
+        twins.measure_by(&metrics);
         let poll = |value: &str, succeeded, failed| {
             twins.reload_if_changed();
-            let counts = (twins.counts().succeeded(), twins.counts().failed());
-            assert_eq!((twins.current().as_str(), counts), (value, (succeeded, failed)));
+            let counts = [ReloadEnd::Ok, ReloadEnd::Error].map(|end| metrics.reloads(ReloadedFile::Tokens, end));
+            assert_eq!((twins.current().as_str(), counts), (value, [succeeded, failed]));
         };
         let check = |value: &str, succeeded, failed| {
             twins.reload_if_changed();

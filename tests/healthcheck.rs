@@ -102,6 +102,15 @@ async fn speaks_tls_with_and_without_a_client_certificate() {
     }
     // The port of the JSON API has no health service of gRPC.
     assert_eq!(check(service.http, text(&cert), &[]).await.0, Some(1));
+    // A check without TLS, and then one without a client certificate, say what may be missing.
+    let output = run_healthcheck(service.grpc).await;
+    let line = String::from_utf8(output.stderr).unwrap();
+    let expected =
+        format!("identity: {} ended the connection without an answer: if the service speaks TLS, ", service.grpc);
+    assert!(
+        output.status.code() == Some(1) && line.starts_with(&expected) && line.matches('\n').count() == 1,
+        "{line}"
+    );
     // A command that sends more than a probe accepts that certificate alone.
     for (cert, is_accepted) in [(&cert, true), (&other, false)] {
         let settings = Settings::from_flags(["--tls-cert", text(cert), "--tls-key", text(&key)]).unwrap().tls;
@@ -115,6 +124,11 @@ async fn speaks_tls_with_and_without_a_client_certificate() {
     let service = service.expect("starts");
     let (status, line) = check(service.grpc, text(&cert), &[]).await;
     assert_eq!(status, Some(1), "{line}");
+    assert!(line.contains("give --client-cert and --client-key\n") && line.matches('\n').count() == 1, "{line}");
+    let [stranger, key] = files.write_certificate("stranger", &authority.issue(&["probe.example"]));
+    let (status, line) =
+        check(service.grpc, text(&cert), &["--client-cert", text(&stranger), "--client-key", text(&key)]).await;
+    assert!(status == Some(1) && line.contains("may not accept the client certificate"), "{line}");
     let flags = ["--client-cert", text(&client), "--client-key", text(&client_key)];
     assert_eq!(check(service.grpc, text(&cert), &flags).await, healthy);
     service.stop().await.expect("stops");

@@ -65,6 +65,7 @@ impl Authenticator for Callers {
 mod tests {
     use super::*;
     use crate::auth::TokenHash;
+    use crate::metrics::ReloadEnd;
 
     /// A file that is written in place is cut at the end of an entry for a moment, or is empty.
     #[test]
@@ -77,12 +78,14 @@ mod tests {
         };
         let write = |names: &[&str]| std::fs::write(&path, names.iter().map(|name| entry(name)).collect::<String>());
         write(&["one", "two"]).unwrap();
-        let callers = Callers::load(CallerFile::new(&path)).unwrap();
+        let (callers, metrics) = (Callers::load(CallerFile::new(&path)).unwrap(), Metrics::on());
+        callers.measure_by(&metrics);
+        let failed_so_far = || metrics.reloads(ReloadedFile::Tokens, ReloadEnd::Error);
         let poll = |names: &[&str], failed| {
             callers.reload_if_changed();
             let known = |name| callers.authenticate(&Credentials { token: Some(name), certificate_names: &[] }).is_ok();
             let found: Vec<_> = ["one", "two", "three"].into_iter().filter(|name| known(name)).collect();
-            assert_eq!((found.as_slice(), callers.counts().failed()), (names, failed));
+            assert_eq!((found.as_slice(), failed_so_far()), (names, failed));
         };
         for part in [&[][..], &["one"], &["one", "two"], &["one", "two", "three"]] {
             write(part).unwrap();
@@ -91,7 +94,7 @@ mod tests {
         poll(&["one", "two", "three"], 0);
         // It stays empty.
         for text in ["", "# nobody\n"] {
-            let before = callers.counts().failed();
+            let before = failed_so_far();
             std::fs::write(&path, text).unwrap();
             poll(&["one", "two", "three"], before);
             poll(&["one", "two", "three"], before + 1);

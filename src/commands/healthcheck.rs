@@ -1,8 +1,10 @@
 //! `identity healthcheck`: checks the health of a running service.
 
+use std::error::Error;
 use std::time::Duration;
 
 use clap::Args;
+use tonic::Status;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
@@ -36,6 +38,9 @@ pub enum Unhealthy {
     /// No server listens at the address, or the server does not speak gRPC.
     #[error("cannot reach {0}")]
     Unreachable(ListenAddr, #[source] tonic::transport::Error),
+    /// The connection ended without an answer. The text says what may be missing.
+    #[error("{0} ended the connection without an answer: {1}")]
+    NoAnswer(ListenAddr, &'static str),
     /// The service answered with an error.
     #[error("{0} answered {code:?}", code = .1)]
     Refused(ListenAddr, tonic::Code),
@@ -57,7 +62,14 @@ pub async fn healthcheck(args: &HealthcheckArgs, settings: &Settings) -> Result<
     }
     let addr = addr.reachable_locally();
     let tls = ClientTls::new(&args.tls, &settings.tls, WithoutAuthority::Any)?;
-    match tokio::time::timeout(args.timeout, query_status(&addr, tls.as_ref())).await {
+    let without_answer = match (&tls, &args.tls.client_cert) {
+        (None, _) => "if the service speaks TLS, give --ca, or TLS_CERT as the service has it",
+        (Some(_), None) => "if the service asks for a client certificate, give --client-cert and --client-key",
+        (Some(_), Some(_)) => {
+            "it may not accept the client certificate; TLS_CLIENT_CA of the service has the authority"
+        }
+    };
+    match tokio::time::timeout(args.timeout, query_status(&addr, tls.as_ref(), without_answer)).await {
         Ok(status) => match status? {
             ServingStatus::Serving => Ok(()),
             status @ (ServingStatus::Unknown | ServingStatus::NotServing | ServingStatus::ServiceUnknown) => {
@@ -68,11 +80,20 @@ pub async fn healthcheck(args: &HealthcheckArgs, settings: &Settings) -> Result<
     }
 }
 
-async fn query_status(addr: &ListenAddr, tls: Option<&ClientTls>) -> Result<ServingStatus, Unhealthy> {
+async fn query_status(
+    addr: &ListenAddr,
+    tls: Option<&ClientTls>,
+    without_answer: &'static str,
+) -> Result<ServingStatus, Unhealthy> {
     let channel = connect_grpc(addr, tls, |endpoint| endpoint).await;
     let channel = channel.map_err(|error| Unhealthy::Unreachable(addr.clone(), error))?;
     // The empty name stands for the whole server.
     let request = HealthCheckRequest { service: String::new() };
     let answer = HealthClient::new(channel).check(request).await;
-    Ok(answer.map_err(|status| Unhealthy::Refused(addr.clone(), status.code()))?.into_inner().status())
+    let unhealthy = |status: Status| match status.source() {
+        // The status is not from the service.
+        Some(_) => Unhealthy::NoAnswer(addr.clone(), without_answer),
+        None => Unhealthy::Refused(addr.clone(), status.code()),
+    };
+    Ok(answer.map_err(unhealthy)?.into_inner().status())
 }

@@ -7,23 +7,12 @@ use std::time::Duration;
 
 use hyper::rt::Executor;
 use pin_project_lite::pin_project;
-use tokio::task::futures::TaskLocalFuture;
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::connection_state::{ConnectionState, QUIET};
+use super::new_calls::NewCalls;
 use super::outgoing::Outgoing;
 use crate::telemetry::Sampler;
-
-tokio::task_local! {
-    /// The call of an HTTP/2 task.
-    static OUTGOING: Arc<Outgoing>;
-}
-
-/// Returns the call of the current task, which is that of an HTTP/2 call, or a new one: an HTTP/1 connection handles
-/// its calls in its own task.
-pub(super) fn current_call(connection: &Arc<ConnectionState>) -> Arc<Outgoing> {
-    OUTGOING.try_with(Arc::clone).unwrap_or_else(|_| Arc::new(Outgoing::new(Arc::clone(connection), false)))
-}
 
 /// Runs the HTTP/2 calls of a connection, and resets those whose peer does not take the answer.
 ///
@@ -32,6 +21,7 @@ pub(super) fn current_call(connection: &Arc<ConnectionState>) -> Arc<Outgoing> {
 #[derive(Clone, Debug)]
 pub(super) struct CallExecutor {
     pub(super) connection: Arc<ConnectionState>,
+    pub(super) new_calls: Arc<NewCalls>,
     /// `SEND_TIMEOUT`
     pub(super) send_timeout: Duration,
     pub(super) resets: Arc<Sampler>,
@@ -42,10 +32,17 @@ where
     F: Future<Output = ()> + Send + 'static,
 {
     fn execute(&self, call: F) {
-        let outgoing = Arc::new(Outgoing::new(Arc::clone(&self.connection), true));
-        let call = OUTGOING.scope(Arc::clone(&outgoing), call);
+        let outgoing = self.new_calls.take_begun();
+        // There is always one: the service answers CONNECT with an error, so hyper gives no upgrade to this.
+        let outgoing = outgoing.unwrap_or_else(|| Arc::new(Outgoing::new(Arc::clone(&self.connection), true)));
+        let is_refused = outgoing.is_answered_at_once();
         let stall = StallTimer { outgoing, limit: self.send_timeout, timer: None, armed: None };
-        tokio::spawn(CallTask { call, stall, resets: Arc::clone(&self.resets) });
+        let task = CallTask { call, stall, resets: Arc::clone(&self.resets) };
+        if is_refused {
+            self.new_calls.add_refused(task);
+        } else {
+            tokio::spawn(task);
+        }
     }
 }
 
@@ -53,7 +50,7 @@ pin_project! {
     /// One HTTP/2 call.
     struct CallTask<F> {
         #[pin]
-        call: TaskLocalFuture<Arc<Outgoing>, F>,
+        call: F,
         stall: StallTimer,
         resets: Arc<Sampler>,
     }

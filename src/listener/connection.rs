@@ -2,14 +2,14 @@
 
 use std::convert::Infallible;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::body::Body;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use http::header::CONNECTION;
-use http::{HeaderValue, Request, Response, Version};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -20,12 +20,14 @@ use tokio_util::sync::CancellationToken;
 use tower::Service;
 
 use super::api::Api;
-use super::call_task::{CallExecutor, current_call};
+use super::call_task::CallExecutor;
 use super::connection_state::ConnectionState;
 use super::fixed_limits::ConnectionLimits;
 use super::handshake::Handshakes;
 use super::header_timeout::{HeaderClock, HeaderTimeout};
 use super::idle_timeout::IdleTimeout;
+use super::new_calls::{AnsweringConnection, NewCalls};
+use super::outgoing::Outgoing;
 use super::sent_body::SentBody;
 use super::unsent_memory::UnsentMemory;
 use crate::settings::LimitSettings;
@@ -53,10 +55,16 @@ const SEND_BUFFER: usize = 64 * 1024;
 /// HTTP/2: maximum size of the headers of a request after decompression, in bytes.
 const HEADER_LIST: u32 = 16 * 1024;
 
-/// HTTP/2: maximum streams that a client opens and resets before they are handled ("rapid reset"), and maximum streams
-/// that the service resets for errors of the client. Above them the connection is closed.
+/// HTTP/2: maximum streams that a client opens and resets before they are handled ("rapid reset"). Above it the
+/// connection is closed.
 const PENDING_RESETS: usize = 64;
-const LOCAL_RESETS: usize = 256;
+
+/// HTTP/2: maximum streams that the service resets for errors of the client, as long as the connection lasts. Above it
+/// the connection is closed, with the calls on it.
+///
+/// A frame of a body that comes after the reset of its call is such an error. So a client whose calls are refused
+/// makes them without a fault of its own. Dropping the future of a call ends its work, so a reset leaves none behind.
+const LOCAL_RESETS: usize = 16 * 1024;
 
 /// Serves the connections of an API.
 pub(super) struct Connections<S> {
@@ -117,10 +125,11 @@ impl<S: RequestService> Connections<S> {
         peer: PeerAddr,
         is_reserve: bool,
     ) -> impl Future<Output = ()> + Send + 'static {
-        let (api, stack) = (self.api, self.stack.clone());
+        let (api, stack, new_calls) = (self.api, Mutex::new(self.stack.clone()), Arc::new(NewCalls::default()));
         let state = Arc::new(ConnectionState::new(is_reserve, self.limits.probe_streams, Arc::clone(&self.memory)));
         let executor = CallExecutor {
             connection: Arc::clone(&state),
+            new_calls: Arc::clone(&new_calls),
             send_timeout: self.settings.send_timeout,
             resets: Arc::clone(&self.resets),
         };
@@ -145,16 +154,30 @@ impl<S: RequestService> Connections<S> {
             // On the JSON port load balancers open connections in advance.
             let speaks_first = api == Api::Grpc || is_reserve;
             let io = HeaderTimeout::new(stream, lifetime.limits.head, speaks_first, Arc::clone(&clock));
+            let calls = Arc::clone(&new_calls);
             let service = service_fn(move |mut request: Request<Incoming>| {
-                let (mut stack, busy) = (stack.clone(), HeaderClock::busy(&clock));
+                let busy = Arc::new(HeaderClock::busy(&clock));
+                let is_http1 = request.version() < Version::HTTP_2;
+                let is_connect = request.method() == Method::CONNECT;
+                let call = Arc::new(Outgoing::new(Arc::clone(&state), !is_http1));
+                if !is_http1 {
+                    calls.begin(Arc::clone(&call));
+                }
+                if is_http1 {
+                    // The rest of the body may come after the answer.
+                    request.extensions_mut().insert(Arc::clone(&busy));
+                }
+                request.extensions_mut().insert(peer);
+                request.extensions_mut().insert(Arc::clone(&call));
+                // The layers run here, in the task of the connection. Every layer is always ready.
+                let response = stack.lock().unwrap_or_else(PoisonError::into_inner).call(request);
                 let state = Arc::clone(&state);
                 async move {
-                    let is_http1 = request.version() < Version::HTTP_2;
-                    let call = current_call(&state);
-                    request.extensions_mut().insert(peer);
-                    request.extensions_mut().insert(Arc::clone(&call));
-                    // Every layer is always ready.
-                    let mut response = stack.call(request).await?;
+                    let mut response = response.await?;
+                    if is_connect && response.status().is_success() {
+                        // An error of gRPC has the status 200, which would open a tunnel.
+                        *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
+                    }
                     if is_http1 && (is_reserve || state.is_old()) {
                         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
                     }
@@ -162,7 +185,8 @@ impl<S: RequestService> Connections<S> {
                     Ok::<_, Infallible>(response.map(|body| SentBody::new(body, call)))
                 }
             });
-            let mut connection = pin!(builder.serve_connection(TokioIo::new(io), service));
+            let connection = builder.serve_connection(TokioIo::new(io), service);
+            let mut connection = pin!(AnsweringConnection::new(connection, new_calls));
             // Polled only when it is woken itself, not with each call.
             let mut lifetime_end = FuturesUnordered::from_iter([lifetime.end()]);
             let end = tokio::select! {
@@ -189,7 +213,7 @@ impl<S: RequestService> Connections<S> {
                     () = lifetime.shutdown.cancelled() => {}
                 }
             }
-            connection.as_mut().graceful_shutdown();
+            connection.as_mut().inner().graceful_shutdown();
             tokio::select! {
                 biased;
                 result = &mut connection => log_end(api, result),

@@ -11,6 +11,10 @@ use crate::transport::routes::{Route, RpcType};
 #[derive(Debug)]
 pub(super) struct Endpoint {
     route: Route,
+    /// Whether its calls need a place in the queue: they have requests to identify, and do not wait for places.
+    pub(super) takes_place: bool,
+    /// Whether its messages are batches, which may be large.
+    pub(super) takes_batch: bool,
     /// `None` without metrics.
     pub(super) metrics: Option<EndpointMetrics>,
 }
@@ -19,7 +23,10 @@ impl Endpoint {
     pub(super) fn new(api: Api, route: Route, metrics: &Metrics) -> Self {
         let identifies = route.rpc_method.as_deref().is_some_and(methods::identifies);
         let handles = CallHandles::new(api, Some(&route), metrics);
-        Self { metrics: handles.map(|calls| EndpointMetrics { calls, identifies, all: metrics.clone() }), route }
+        let takes_batch = route.rpc_method.as_deref().is_some_and(|rpc| methods::takes_batch(&format!("/{rpc}")));
+        let takes_place = identifies && !route.rpc_type.is_stream();
+        let metrics = handles.map(|calls| EndpointMetrics { calls, identifies, all: metrics.clone() });
+        Self { route, takes_place, takes_batch, metrics }
     }
 
     /// The handles of all unknown paths together.

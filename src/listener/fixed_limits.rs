@@ -19,12 +19,26 @@ pub struct FixedLimits {
     pub decompressed_bytes: usize,
     /// Maximum health and reflection streams that are open at once.
     pub probe_streams: usize,
+    /// What is read of the bodies of refused calls, and thrown away.
+    pub unread: UnreadLimits,
     /// Connections of each API beyond the limits, on which only health is answered.
     pub reserve: usize,
     /// How often the files of certificates are compared with what is in force.
     pub reload_every: Duration,
     /// The limits of a single connection.
     pub connection: ConnectionLimits,
+}
+
+/// What is read of the bodies of refused calls, and thrown away. The streams of other bodies are reset.
+#[derive(Clone, Copy, Debug)]
+pub struct UnreadLimits {
+    /// Bodies that may still have to come, for each API and caller. All callers that authentication refuses are one.
+    pub bodies: usize,
+    /// Maximum bytes of each, if the call may send as many. It is the largest batch, unless `HTTP_BODY_LIMIT` is
+    /// raised.
+    pub bytes: usize,
+    /// How long each may take to come.
+    pub time: Duration,
 }
 
 /// The limits of a single connection.
@@ -62,10 +76,17 @@ impl Default for FixedLimits {
             unsent_bytes: 64 * 1024 * 1024,
             decompressed_bytes: 64 * 1024 * 1024,
             probe_streams: 1_000,
+            unread: UnreadLimits::default(),
             reserve: 16,
             reload_every: Duration::from_secs(2),
             connection: ConnectionLimits::default(),
         }
+    }
+}
+
+impl Default for UnreadLimits {
+    fn default() -> Self {
+        Self { bodies: 256, bytes: 1024 * 1024, time: Duration::from_secs(1) }
     }
 }
 

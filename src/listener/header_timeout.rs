@@ -3,7 +3,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -12,18 +12,19 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::preface::Greeting;
 
-const IDLE: u8 = 0;
-const HEAD: u8 = 1;
-const BUSY: u8 = 2;
+const IDLE: usize = 0;
+const HEAD: usize = 1;
+/// Times the number of guards. The body of a request may outlast its answer, and the next request may begin meanwhile.
+const BUSY: usize = 2;
 
-/// The state of an HTTP/1 connection: between requests, in the header of a request, or busy with it.
+/// The state of an HTTP/1 connection: between requests, in the header of a request, or busy with requests.
 #[derive(Debug, Default)]
-pub(super) struct HeaderClock(AtomicU8);
+pub(super) struct HeaderClock(AtomicUsize);
 
 impl HeaderClock {
-    /// The header is complete: the connection is busy for as long as the guard lives.
+    /// The header is complete: the connection is busy for as long as a guard lives.
     pub(super) fn busy(clock: &Arc<Self>) -> Busy {
-        clock.0.store(BUSY, Ordering::Relaxed);
+        let _ = clock.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |state| Some((state & !HEAD) + BUSY));
         Busy(Arc::clone(clock))
     }
 
@@ -39,11 +40,11 @@ impl HeaderClock {
 
 /// While it lives, no header is awaited.
 #[derive(Debug)]
-pub(super) struct Busy(Arc<HeaderClock>);
+pub(crate) struct Busy(Arc<HeaderClock>);
 
 impl Drop for Busy {
     fn drop(&mut self) {
-        self.0.0.store(IDLE, Ordering::Relaxed);
+        self.0.0.fetch_sub(BUSY, Ordering::Relaxed);
     }
 }
 
@@ -125,5 +126,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for HeaderTimeout<S> {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.get_mut().inner).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_is_busy_until_the_last_guard_is_gone() {
+        let clock = Arc::new(HeaderClock::default());
+        assert!(clock.begins() && clock.is_at_head());
+        let body = HeaderClock::busy(&clock);
+        assert!(!clock.is_at_head() && !clock.begins());
+        let next = HeaderClock::busy(&clock);
+        drop(body);
+        assert!(!clock.begins(), "the next request is under way");
+        drop(next);
+        assert!(clock.begins());
     }
 }

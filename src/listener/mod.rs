@@ -18,6 +18,7 @@ mod header_timeout;
 mod idle_timeout;
 mod layers;
 mod metrics_port;
+mod new_calls;
 mod outgoing;
 mod peers;
 mod preface;
@@ -39,7 +40,7 @@ use self::accept::{Acceptor, ConnectionCaps};
 use self::api::Api;
 use self::connection::Connections;
 use self::file_limit::{connection_cap, raise_file_limit};
-pub use self::fixed_limits::{ConnectionLimits, FixedLimits};
+pub use self::fixed_limits::{ConnectionLimits, FixedLimits, UnreadLimits};
 use self::handshake::Handshakes;
 use self::metrics_port::MetricsPort;
 use self::peers::share;
@@ -121,7 +122,7 @@ pub async fn serve<R: Identify>(
         room.clone(),
         metrics.work(),
     )?;
-    let http = http::routes(resolver, readiness.clone(), *identify, *limits, fixed.body_timeout, room)?;
+    let http = http::routes(resolver.clone(), readiness.clone(), *identify, *limits, fixed.body_timeout, room)?;
 
     let connections = connection_cap(limits.max_connections, raise_file_limit());
     // The operator may know better: a load balancer can be the only peer.
@@ -146,7 +147,8 @@ pub async fn serve<R: Identify>(
         Arc::new(AccessControl::new(callers as Arc<dyn Authenticator>, metrics))
     });
     let run = |listener, api: Api, routes, origins| {
-        let stack = request_stack(api, routes, *limits, fixed, origins, access.clone(), (metrics, &listeners.traces));
+        let traced = (metrics, &listeners.traces);
+        let stack = request_stack(api, resolver.clone(), routes, *limits, fixed, origins, access.clone(), traced);
         let handshakes = Handshakes::new(api, listeners.tls.clone(), connection.handshake, metrics);
         let memory = Arc::clone(&memory);
         let served = Connections::new(api, stack, connection, *limits, closing.clone(), memory, handshakes);

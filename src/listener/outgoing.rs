@@ -1,7 +1,7 @@
 //! The answer of one call on its way to the socket.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -11,7 +11,8 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::connection_state::ConnectionState;
 use super::peers::PeerGuard;
 use crate::auth::KnownCaller;
-use crate::resolver::Caller;
+use crate::resolver::{Caller, Reserved};
+use crate::transport::call_place::KeepsPlace;
 
 /// Maximum bytes of a part of an answer. A peer that takes one within `SEND_TIMEOUT` makes progress. HTTP gets more
 /// only when it holds less than this, so that each part is one that the peer could take next.
@@ -25,10 +26,14 @@ pub(super) const PART: usize = 16 * 1024;
 pub(super) struct Outgoing {
     pub(super) connection: Arc<ConnectionState>,
     place: OnceLock<(OwnedSemaphorePermit, PeerGuard<Caller>)>,
+    /// Its place in the queue, until the handler takes it.
+    reserved: Mutex<Reserved>,
     /// Who calls, if authentication found it out.
     caller: OnceLock<Arc<KnownCaller>>,
     /// Authentication refused the call.
     is_refused: AtomicBool,
+    /// The layers have refused the call, so that its answer needs no work.
+    is_answered_at_once: AtomicBool,
     /// Bytes that HTTP holds.
     unsent: AtomicUsize,
     /// Parts that are written.
@@ -45,8 +50,10 @@ impl Outgoing {
         Self {
             connection,
             place: OnceLock::new(),
+            reserved: Mutex::default(),
             caller: OnceLock::new(),
             is_refused: AtomicBool::new(false),
+            is_answered_at_once: AtomicBool::new(false),
             unsent: AtomicUsize::new(0),
             written: AtomicUsize::new(0),
             writer: AtomicWaker::new(),
@@ -68,6 +75,26 @@ impl Outgoing {
     pub(super) fn keep(&self, place: OwnedSemaphorePermit, of_peer: PeerGuard<Caller>) {
         // There is one place for each call.
         let _ = self.place.set((place, of_peer));
+    }
+
+    /// Keeps the place of the call in the queue until the handler takes it.
+    pub(super) fn reserve(&self, place: Reserved) {
+        *self.reserved.lock().unwrap_or_else(PoisonError::into_inner) = place;
+    }
+
+    /// The call has had its turn. If its handler has not taken its place in the queue, it waits for its body.
+    pub(super) fn await_body(&self) {
+        self.reserved.lock().unwrap_or_else(PoisonError::into_inner).await_body();
+    }
+
+    /// The layers refuse the call.
+    pub(super) fn answer_at_once(&self) {
+        self.is_answered_at_once.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the layers have refused the call.
+    pub(super) fn is_answered_at_once(&self) -> bool {
+        self.is_answered_at_once.load(Ordering::Relaxed)
     }
 
     /// Authentication has found out who calls.
@@ -116,6 +143,12 @@ impl Outgoing {
         self.unsent.fetch_add(bytes.len(), Ordering::SeqCst);
         let period = self.connection.unsent.add();
         Bytes::from_owner(Part { bytes, period, outgoing: Arc::clone(self) })
+    }
+}
+
+impl KeepsPlace for Outgoing {
+    fn take(&self) -> Reserved {
+        std::mem::take(&mut self.reserved.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 

@@ -15,20 +15,26 @@ use super::connection::RequestService;
 use super::endpoint::Endpoint;
 use super::fixed_limits::FixedLimits;
 use super::layers::{
-    AccessLog, AssignRequestId, Authenticate, BeginTrace, CallLimit, CatchPanic, DeadlineLimit, ErrorResponse,
-    OriginCheck, RpcMetrics,
+    AccessLog, AssignRequestId, Authenticate, BeginTrace, CallLimit, CatchPanic, DeadlineLimit, DrainUnread,
+    ErrorResponse, OriginCheck, QueuePlace, RpcMetrics,
 };
 use super::peers::{Peers, share};
 use crate::auth::AccessControl;
 use crate::metrics::Metrics;
+use crate::resolver::Identify;
 use crate::settings::LimitSettings;
 use crate::traces::Traces;
 use crate::transport::http::OriginRules;
 use crate::transport::routes::RouteTable;
 
 /// What every call of an API passes, from top to bottom. Dropping its future drops the work.
-pub(super) fn request_stack(
+///
+/// The layers run when the head of a call has arrived, in the task of its connection. The router runs in the task of
+/// the call, and a refused call needs none.
+#[expect(clippy::too_many_arguments, reason = "the parts of a service come together here")]
+pub(super) fn request_stack<R: Identify>(
     api: Api,
+    resolver: R,
     RouteTable { router, routes }: RouteTable,
     limits: LimitSettings,
     fixed: FixedLimits,
@@ -40,11 +46,14 @@ pub(super) fn request_stack(
     let routes: HashMap<String, Arc<Endpoint>> = routes.into_iter().map(endpoint).collect();
     let (routes, unknown, work) = (Arc::new(routes), Endpoint::unknown(api, metrics), metrics.work());
     let places = Arc::new(Semaphore::new(fixed.max_calls.min(Semaphore::MAX_PERMITS)));
+    let unread = Peers::new(fixed.unread.bodies);
     let peers = Peers::new(share(fixed.max_calls));
     let traces = traces.clone();
     ServiceBuilder::new()
         // An id for the log and for `x-request-id`.
         .layer(layer_fn(move |inner| AssignRequestId::new(inner, api, Arc::clone(&routes))))
+        // The body of a refused call is thrown away.
+        .layer(layer_fn(move |inner| DrainUnread::new(inner, fixed.unread, limits.http_body_limit, unread.clone())))
         // The trace of the call, if it is sampled. The log line knows its id, and ends its span.
         .layer(layer_fn(move |inner| BeginTrace::new(inner, traces.clone())))
         // One line for each call; of a stream, at its end. Floods of failures are sampled.
@@ -61,6 +70,8 @@ pub(super) fn request_stack(
         .layer(layer_fn(move |inner| DeadlineLimit::new(inner, limits.request_timeout)))
         // A place among the calls under way.
         .layer(layer_fn(move |inner| CallLimit::new(inner, Arc::clone(&places), peers.clone(), work.clone())))
+        // A place in the queue, before the body is read.
+        .layer(layer_fn(move |inner| QueuePlace::new(inner, resolver.clone())))
         // A panic of a handler is INTERNAL, and ends nothing else.
         .layer(layer_fn(CatchPanic::new))
         .service(router)

@@ -204,6 +204,12 @@ impl Metrics {
             families.service.stale.get(file).set((end == ReloadEnd::Error).into());
         }
     }
+
+    /// Returns how often files were read again, for tests.
+    #[cfg(test)]
+    pub(crate) fn reloads(&self, file: ReloadedFile, end: ReloadEnd) -> u64 {
+        self.0.as_ref().map_or(0, |families| families.service.reloads.get(file).get(end).get())
+    }
 }
 
 /// One open connection.

@@ -39,7 +39,7 @@ impl WorkFamilies {
             ),
             queue_wait: registration.histograms(
                 "identity_queue_wait_seconds",
-                "Time that single requests waited for a look-up or a transaction",
+                "Time that requests waited for a look-up or a transaction; of a batch, for its first look-up",
                 times,
             ),
             queue_depth: registration.read(

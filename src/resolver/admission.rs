@@ -12,12 +12,16 @@ use super::caller::Caller;
 use super::error::IdentifyError;
 use super::fair_share::{FairShare, Way, half};
 use super::queue_delay::{Queue, QueueDelay};
+use super::reservation::Reservations;
 use crate::domain::Outcome;
 use crate::metrics::{LaneKind, ShedReason, WorkMetrics};
 use crate::settings::QueueSettings;
 
 /// A caller that waits for places tries again after this time: the limit may have risen.
 const ASK_AGAIN: Duration = Duration::from_millis(100);
+
+/// This part of the longest wait is how long a place is kept for a call that waits for its body.
+const BODY_PART: u32 = 10;
 
 /// Gives places in the service to requests, which limits all queues together. Clones share it.
 #[derive(Clone, Debug)]
@@ -37,40 +41,117 @@ struct Shared {
 struct Places {
     delay: QueueDelay,
     share: FairShare,
+    /// Of calls that wait for their bodies. Each has a place in `share`.
+    reservations: Reservations,
+    /// How long a place is reserved.
+    body_wait: Duration,
 }
 
 impl Admission {
     pub(super) fn new(settings: &QueueSettings, work: WorkMetrics) -> Self {
         let now = Instant::now();
         let delay = QueueDelay::new(settings.queue_limit, settings.max_queue_wait, now);
-        let places = Mutex::new(Places { delay, share: FairShare::new(now) });
+        let places = Mutex::new(Places {
+            delay,
+            share: FairShare::new(now),
+            reservations: Reservations::default(),
+            body_wait: settings.max_queue_wait / BODY_PART,
+        });
         let shared = Arc::new(Shared { places, freed: Notify::new(), first: tokio::sync::Mutex::default(), work });
         let weak = Arc::downgrade(&shared);
-        shared.work.read_queue_depth(move || weak.upgrade().map_or(0, |shared| Self(shared).places().share.held()));
+        shared.work.read_queue_depth(move || weak.upgrade().map_or(0, |shared| Self(shared).held()));
         Self(shared)
     }
 
-    /// Returns the places for so many requests of a caller.
+    /// Returns the place for a call of a caller whose body is still to be read.
+    ///
+    /// # Errors
+    /// [`IdentifyError::Overloaded`] as [`try_admit`](Self::try_admit) has it for one request.
+    pub(super) fn try_reserve(
+        &self,
+        caller: Caller,
+        deadline: std::time::Instant,
+    ) -> Result<Reservation, IdentifyError> {
+        let now = Instant::now();
+        let places = &mut *self.places();
+        self.end_late(places, now);
+        self.try_enter(places, caller, 1, deadline, now)?;
+        places.share.reserve(caller);
+        Ok(Reservation { admission: self.clone(), caller, awaited: None, is_used: false })
+    }
+
+    /// Returns the places for so many requests of a caller. A single request for which a place is reserved gets that
+    /// place. A batch of more gives that place back, and asks for all of its places.
     ///
     /// # Errors
     /// [`IdentifyError::Overloaded`] when there is no room for them, or when they would wait for too long.
     pub(super) fn try_admit(
         &self,
+        reservation: Option<Reservation>,
         caller: Caller,
         requests: usize,
         deadline: std::time::Instant,
     ) -> Result<Permit, IdentifyError> {
+        let reserved = reservation.map(Reservation::into_parts);
         let now = Instant::now();
-        let patience = deadline.saturating_duration_since(now.into_std());
         let places = &mut *self.places();
-        let is_too_late = places.delay.would_wait_too_long(places.share.held(), patience);
-        if is_too_late || !places.try_enter(caller, requests, Way::Call, now) {
-            places.delay.record_refusal(now);
-            let reason = if is_too_late { ShedReason::Wait } else { ShedReason::Queue };
-            self.0.work.count_shed(reason, requests);
-            return Err(IdentifyError::Overloaded);
+        self.end_late(places, now);
+        if let Some(reserved_by) = reserved.and_then(|(caller, awaited)| places.end_reservation(caller, awaited)) {
+            if requests == 1 && reserved_by == caller {
+                return Ok(self.permit(caller, 1, Way::Call));
+            }
+            self.leave(places, reserved_by, 1, Way::Call);
         }
+        self.try_enter(places, caller, requests, deadline, now)?;
         Ok(self.permit(caller, requests, Way::Call))
+    }
+
+    fn try_enter(
+        &self,
+        places: &mut Places,
+        caller: Caller,
+        requests: usize,
+        deadline: std::time::Instant,
+        now: Instant,
+    ) -> Result<(), IdentifyError> {
+        let patience = deadline.saturating_duration_since(now.into_std());
+        let is_too_late = places.delay.would_wait_too_long(places.share.held(), patience);
+        if !is_too_late && places.try_enter(caller, requests, Way::Call, now) {
+            return Ok(());
+        }
+        places.delay.record_refusal(now);
+        let reason = if is_too_late { ShedReason::Wait } else { ShedReason::Queue };
+        self.0.work.count_shed(reason, requests);
+        Err(IdentifyError::Overloaded)
+    }
+
+    /// Returns how many requests are in the service.
+    fn held(&self) -> usize {
+        let places = &mut *self.places();
+        self.end_late(places, Instant::now());
+        places.share.held()
+    }
+
+    /// Gives a reserved place back.
+    fn give_back(&self, caller: Caller, awaited: Option<u64>) {
+        let places = &mut *self.places();
+        if let Some(caller) = places.end_reservation(caller, awaited) {
+            self.leave(places, caller, 1, Way::Call);
+        }
+    }
+
+    /// Gives the places of the calls back whose bodies have not come in time.
+    fn end_late(&self, places: &mut Places, now: Instant) {
+        let Some(before) = now.checked_sub(places.body_wait) else { return };
+        while let Some(caller) = places.reservations.take_late(before) {
+            places.share.end_reservation(caller);
+            self.leave(places, caller, 1, Way::Call);
+        }
+    }
+
+    fn leave(&self, places: &mut Places, caller: Caller, items: usize, way: Way) {
+        places.share.leave(caller, items, way);
+        self.0.freed.notify_one();
     }
 
     /// Waits for the places for so many requests of a caller. Those that wait get their places in order.
@@ -81,7 +162,11 @@ impl Admission {
         let _first = self.0.first.lock().await;
         loop {
             let freed = self.0.freed.notified();
-            let items = self.places().try_enter_stream(caller, requests, Instant::now());
+            let items = {
+                let (places, now) = (&mut *self.places(), Instant::now());
+                self.end_late(places, now);
+                places.try_enter_stream(caller, requests, now)
+            };
             if let Some(items) = items {
                 return self.permit(caller, items, Way::Stream);
             }
@@ -100,6 +185,7 @@ impl Admission {
             };
             self.0.work.record_waits(lane, queued.map(|since| now.saturating_duration_since(since)));
             let places = &mut *self.places();
+            self.end_late(places, now);
             places.delay.record_wait(now, queue, now.saturating_duration_since(oldest), places.share.held());
         }
     }
@@ -119,10 +205,51 @@ impl Places {
         self.share.try_enter(caller, requests, way, limits, now)
     }
 
+    /// Ends a reservation. Returns whose it is, or `None` if its place was given back already.
+    fn end_reservation(&mut self, caller: Caller, awaited: Option<u64>) -> Option<Caller> {
+        let caller = awaited.map_or(Some(caller), |number| self.reservations.take(number))?;
+        self.share.end_reservation(caller);
+        Some(caller)
+    }
+
     /// Returns how many places the requests of a stream got, if they got in.
     fn try_enter_stream(&mut self, caller: Caller, requests: usize, now: Instant) -> Option<usize> {
         let items = requests.min(half(self.delay.limit(now)));
         self.try_enter(caller, items, Way::Stream, now).then_some(items)
+    }
+}
+
+/// The place of a call whose body is still to be read. Dropping it gives the place back.
+#[derive(Debug)]
+pub(super) struct Reservation {
+    admission: Admission,
+    caller: Caller,
+    /// Its number in [`Reservations`], if the call waits for its body.
+    awaited: Option<u64>,
+    is_used: bool,
+}
+
+impl Reservation {
+    /// The call waits for its body from now on. Its place is kept for a while.
+    pub(super) fn await_body(&mut self) {
+        if self.awaited.is_none() {
+            let places = &mut *self.admission.places();
+            self.awaited = Some(places.reservations.add(self.caller, Instant::now()));
+        }
+    }
+
+    /// Returns what [`Places::end_reservation`] needs. The receiver does with it what the drop would do.
+    fn into_parts(mut self) -> (Caller, Option<u64>) {
+        self.is_used = true;
+        (self.caller, self.awaited)
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        if !self.is_used {
+            self.admission.give_back(self.caller, self.awaited);
+        }
     }
 }
 
@@ -164,8 +291,7 @@ impl Drop for Permit {
             places.delay.record_answer(Instant::now());
         }
         if self.items > 0 {
-            places.share.leave(self.caller, self.items, self.way);
-            self.admission.0.freed.notify_one();
+            self.admission.leave(places, self.caller, self.items, self.way);
         }
     }
 }
@@ -177,6 +303,7 @@ impl Permit {
         let patience = std::time::Duration::from_secs(1);
         let settings = QueueSettings { queue_limit: 1, transaction_size: 1, max_queue_wait: patience, max_contacts: 1 };
         let permit = Admission::new(&settings, WorkMetrics::default()).try_admit(
+            None,
             Caller::Unknown,
             1,
             (Instant::now() + patience).into_std(),
@@ -186,15 +313,4 @@ impl Permit {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test(start_paused = true)]
-    async fn the_last_requests_of_a_group_hold_its_places() {
-        let patience = Duration::from_secs(1);
-        let settings = QueueSettings { queue_limit: 8, transaction_size: 1, max_queue_wait: patience, max_contacts: 1 };
-        let mut group = Admission::new(&settings, WorkMetrics::default()).admit(Caller::Unknown, 6).await;
-        let places: Vec<usize> = (1..=6).rev().map(|left| group.split_one(left).items).collect();
-        assert_eq!((places, group.items), (vec![0, 0, 1, 1, 1, 1], 0));
-    }
-}
+mod tests;

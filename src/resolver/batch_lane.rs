@@ -21,6 +21,7 @@ use super::panic_guard::Worker;
 use super::read_lane::ReadLane;
 use super::read_queue::LookupGroup;
 use crate::domain::{Identifier, Identity, Observation};
+use crate::metrics::LaneKind;
 use crate::store::Store;
 
 /// Returns the jobs of a batch and the receivers of their replies.
@@ -51,6 +52,9 @@ pub(super) struct BatchLane<S> {
 impl<S: Store> Worker for BatchLane<S> {
     async fn run(&mut self) {
         while let Some(jobs) = self.next().await {
+            // All jobs of a batch have waited since it came.
+            let waited = jobs.first().map(|job| job.queued.elapsed());
+            self.reader.work.record_waits(LaneKind::Batch, waited.into_iter());
             self.resolve(jobs).await;
         }
     }

@@ -4,10 +4,10 @@
 //! the callers) still gets in, and a caller that holds more is refused.
 //!
 //! A batch weighs as much as its items. Single requests take each free place at once, so a thousand places are never
-//! free together. So a caller that holds nothing puts its batch in as soon as there is room for one item, and then pays
-//! for it: it gets nothing more out of turn until its share of the answers has made up for the batch. (Deficit round
-//! robin, in the variant that lets a packet go first and pay later: Shreedhar and Varghese, SIGCOMM 1995; Adiseshu,
-//! Parulkar and Varghese, SIGCOMM 1996.)
+//! free together. So a caller with no request in the service puts its batch in as soon as there is room for one item,
+//! and then pays for it: it gets nothing more out of turn until its share of the answers has made up for the batch.
+//! (Deficit round robin, in the variant that lets a packet go first and pay later: Shreedhar and Varghese, SIGCOMM
+//! 1995; Adiseshu, Parulkar and Varghese, SIGCOMM 1996.)
 //!
 //! A debt stays until it is paid, also while the caller sends nothing. An empty service admits every caller.
 //!
@@ -49,6 +49,8 @@ pub(super) enum Way {
 struct Account {
     /// Items in the service.
     held: usize,
+    /// Of these, the places of calls whose bodies are still to be read.
+    reserved: usize,
     /// Items that it got out of turn and has not made up for yet.
     debt: f64,
     /// When it last found no room.
@@ -118,6 +120,20 @@ impl FairShare {
         true
     }
 
+    /// The last place of a caller is for a call whose body is still to be read.
+    pub(super) fn reserve(&mut self, caller: Caller) {
+        if let Some(account) = self.accounts.get_mut(&caller) {
+            account.reserved += 1;
+        }
+    }
+
+    /// The body of such a call is read, or its place is to be given back.
+    pub(super) fn end_reservation(&mut self, caller: Caller) {
+        if let Some(account) = self.accounts.get_mut(&caller) {
+            account.reserved -= 1;
+        }
+    }
+
     /// Gives places back.
     pub(super) fn leave(&mut self, caller: Caller, items: usize, way: Way) {
         self.held -= items;
@@ -145,7 +161,7 @@ impl FairShare {
         if held == 0 {
             return true;
         }
-        let goes_first = account.held == 0 && account.debt <= 0.0 && held < limit;
+        let goes_first = account.held == account.reserved && account.debt <= 0.0 && held < limit;
         if goes_first {
             account.debt = items as f64;
         }
@@ -157,7 +173,7 @@ impl FairShare {
         self.accounts.entry(caller).or_insert_with(|| {
             let debt = debts.remove(&caller);
             let (items, last_without_room) = debt.map_or((0.0, now), |debt| (debt.items, debt.since));
-            Account { held: 0, debt: items, last_without_room, competes: debt.is_some() }
+            Account { held: 0, reserved: 0, debt: items, last_without_room, competes: debt.is_some() }
         })
     }
 

@@ -1,6 +1,6 @@
 use std::time::{Duration, Instant};
 
-use super::admission::Permit;
+use super::admission::{Permit, Reservation};
 use super::caller::Caller;
 use super::deadline::deadline_after;
 use super::error::IdentifyError;
@@ -14,6 +14,19 @@ pub type Answers = Vec<Result<Answer, IdentifyError>>;
 #[derive(Debug, Default)]
 pub struct Admitted(pub(super) Option<Permit>);
 
+/// The place of a call whose body is still to be read; none if nobody took one. Dropping it gives the place back.
+#[derive(Debug, Default)]
+pub struct Reserved(pub(super) Option<Reservation>);
+
+impl Reserved {
+    /// The call has had its turn, and waits for its body from now on. Its place is kept for a while.
+    pub fn await_body(&mut self) {
+        if let Some(reservation) = &mut self.0 {
+            reservation.await_body();
+        }
+    }
+}
+
 /// The use case of the service. It is a trait so that tests of the APIs can replace the resolver.
 pub trait Identify: Clone + Send + Sync + 'static {
     /// Returns the same use case for the requests of one caller, who gets a fair share of a busy service.
@@ -26,6 +39,18 @@ pub trait Identify: Clone + Send + Sync + 'static {
         self
     }
 
+    /// Takes a place in the queue for a call of a caller whose head has arrived. So a call is refused at once, and its
+    /// body is not read.
+    ///
+    /// A call that waits for its body ([`Reserved::await_body`]) keeps the place for a moment only. A call whose body
+    /// comes later asks for room again.
+    ///
+    /// # Errors
+    /// [`IdentifyError::Overloaded`] when the queue has no room, or when the call would wait for too long.
+    fn reserve(&self, _caller: Caller, _deadline: Instant) -> Result<Reserved, IdentifyError> {
+        Ok(Reserved::default())
+    }
+
     /// Finds or creates the identity that the observation belongs to, before the deadline.
     ///
     /// # Errors
@@ -36,12 +61,27 @@ pub trait Identify: Clone + Send + Sync + 'static {
         deadline: Instant,
     ) -> impl Future<Output = Result<Answer, IdentifyError>> + Send;
 
-    /// Takes room in the queue for a batch of so many observations. So a batch that is refused costs no work.
+    /// Does what [`identify`](Self::identify) does, in a place that [`reserve`](Self::reserve) has taken.
+    ///
+    /// # Errors
+    /// See [`IdentifyError`].
+    fn identify_reserved(
+        &self,
+        _reserved: Reserved,
+        observation: Observation,
+        deadline: Instant,
+    ) -> impl Future<Output = Result<Answer, IdentifyError>> + Send {
+        self.identify(observation, deadline)
+    }
+
+    /// Takes room in the queue for a batch of so many observations. So a batch that is refused is not parsed.
+    /// `reserved` is the place that [`reserve`](Self::reserve) has taken for its call.
     ///
     /// # Errors
     /// [`IdentifyError::Overloaded`] when the queue has no room for all observations.
     fn admit(
         &self,
+        _reserved: Reserved,
         _observations: usize,
         _deadline: Instant,
     ) -> impl Future<Output = Result<Admitted, IdentifyError>> + Send {
@@ -78,7 +118,7 @@ pub trait Identify: Clone + Send + Sync + 'static {
         deadline: Instant,
     ) -> impl Future<Output = Result<Answers, IdentifyError>> + Send {
         async move {
-            let admitted = self.admit(observations.len(), deadline).await?;
+            let admitted = self.admit(Reserved::default(), observations.len(), deadline).await?;
             Ok(self.identify_admitted(admitted, observations, deadline).await)
         }
     }

@@ -13,6 +13,7 @@
 //! | `identify` | the trait that the APIs call |
 //! | `admission` | which requests get into the service, by two rules: |
 //! | `queue_delay`, `fair_share` | how many, by how long they wait; and whose |
+//! | `reservation` | the places of calls whose bodies are still to be read |
 //! | `large_identities` | which jobs must not share a statement with others |
 //! | `read_queue`, `read_lane` | groups of requests, and the look-up that answers known customers |
 //! | `identity_reader`, `cache` | reads by version, and the copies in memory that they compare |
@@ -56,6 +57,7 @@ mod queue_delay;
 mod read_lane;
 mod read_queue;
 mod recent_identifiers;
+mod reservation;
 mod write_lane;
 mod write_queue;
 mod write_transaction;
@@ -63,7 +65,7 @@ mod write_transaction;
 pub use caller::Caller;
 pub use database_health::DatabaseState;
 pub use error::IdentifyError;
-pub use identify::{Admitted, Answers, Identify};
+pub use identify::{Admitted, Answers, Identify, Reserved};
 
 use admission::{Admission, Permit};
 use batch_lane::{BatchLane, batch_jobs};
@@ -205,8 +207,21 @@ impl Identify for Resolver {
         Self { trace, ..self }
     }
 
+    fn reserve(&self, caller: Caller, deadline: Instant) -> Result<Reserved, IdentifyError> {
+        Ok(Reserved(Some(self.lanes.admission.try_reserve(caller, deadline)?)))
+    }
+
     async fn identify(&self, observation: Observation, deadline: Instant) -> Result<Answer, IdentifyError> {
-        let permit = self.lanes.admission.try_admit(self.caller, 1, deadline)?;
+        self.identify_reserved(Reserved::default(), observation, deadline).await
+    }
+
+    async fn identify_reserved(
+        &self,
+        reserved: Reserved,
+        observation: Observation,
+        deadline: Instant,
+    ) -> Result<Answer, IdentifyError> {
+        let permit = self.lanes.admission.try_admit(reserved.0, self.caller, 1, deadline)?;
         let (mut job, reply) = Job::new(observation, deadline, permit);
         job.trace = self.trace.clone();
         let changes = self.lanes.database.changes();
@@ -216,8 +231,13 @@ impl Identify for Resolver {
         self.lanes.wait_for_reply(reply, deadline, changes).await
     }
 
-    async fn admit(&self, observations: usize, deadline: Instant) -> Result<Admitted, IdentifyError> {
-        Ok(Admitted(Some(self.lanes.admission.try_admit(self.caller, observations, deadline)?)))
+    async fn admit(
+        &self,
+        reserved: Reserved,
+        observations: usize,
+        deadline: Instant,
+    ) -> Result<Admitted, IdentifyError> {
+        Ok(Admitted(Some(self.lanes.admission.try_admit(reserved.0, self.caller, observations, deadline)?)))
     }
 
     async fn identify_admitted(

@@ -9,7 +9,7 @@ use super::errors::ApiError;
 use super::parse::Parsed;
 use super::slices::Slices;
 use crate::domain::Answer;
-use crate::resolver::{Identify, IdentifyError};
+use crate::resolver::{Identify, IdentifyError, Reserved};
 
 /// What an item says, or what is wrong with it.
 pub type ParsedItem = Result<Parsed, ApiError>;
@@ -55,19 +55,21 @@ impl StreamItemCounts {
 }
 
 /// Handles a batch of `count` items. Items that are no observation keep their error; all others are identified, in
-/// order. The items are parsed one by one, in slices, once the resolver has room for all of them.
+/// order. The items are parsed one by one, in slices, once the resolver has room for all of them. `reserved` is the
+/// place that the call has already.
 ///
 /// # Errors
 /// [`BatchSize`], [`IdentifyError::Overloaded`], an error of `items`, or the error that every observation met. A batch
 /// of which nothing could be done is one failed call, so that a caller's retry logic sees it.
 pub async fn identify_batch<R: Identify>(
     resolver: &R,
+    reserved: Reserved,
     count: usize,
     items: impl Iterator<Item = Result<ParsedItem, ApiError>> + Send,
     deadline: Instant,
 ) -> Result<Vec<ItemResult>, ApiError> {
     BatchSize::check(count)?;
-    let admitted = resolver.admit(count, deadline).await?;
+    let admitted = resolver.admit(reserved, count, deadline).await?;
     let mut slices = Slices::until(deadline);
     let (mut parsed, mut observations) = (Vec::with_capacity(count), Vec::with_capacity(count));
     for item in items {

@@ -20,6 +20,7 @@ pub mod answered;
 pub mod batch;
 mod batch_answer;
 pub mod batch_size;
+pub mod call_place;
 pub mod connection;
 pub mod deadline;
 pub mod errors;

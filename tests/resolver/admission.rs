@@ -3,6 +3,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::future::join_all;
+use identity::metrics::{Metrics, ScrapeFormat};
 use identity::resolver::{Caller, Identify, IdentifyError, Resolver};
 use identity::settings::QueueSettings;
 use tokio::time::{Instant, sleep};
@@ -36,8 +37,17 @@ struct Call {
     is_refused: bool,
 }
 
+/// How the requests of callers come.
+#[derive(Clone, Copy)]
+enum Bodies {
+    /// Each with its body.
+    AtOnce,
+    /// Each takes its place by its head, and its body comes after this time. Then it must not be refused.
+    After(Duration),
+}
+
 /// Callers that ask again as soon as they have an answer, and half a second after a refusal.
-async fn load(resolver: &Resolver, callers: usize, time: Duration) -> Vec<Call> {
+async fn load(resolver: &Resolver, callers: usize, time: Duration, bodies: Bodies) -> Vec<Call> {
     let calls = Arc::new(Mutex::new(Vec::new()));
     let begun = Instant::now();
     let one = |number: usize| {
@@ -45,7 +55,19 @@ async fn load(resolver: &Resolver, callers: usize, time: Duration) -> Vec<Call> 
         async move {
             while begun.elapsed() < time {
                 let began = begun.elapsed();
-                let result = resolver.identify(observation(&[&format!("known{number}@x")]), deadline()).await;
+                let observation = observation(&[&format!("known{number}@x")]);
+                let result = match bodies {
+                    Bodies::AtOnce => resolver.identify(observation, deadline()).await,
+                    Bodies::After(time) => match resolver.reserve(Caller::Unknown, deadline()) {
+                        Ok(mut place) => {
+                            place.await_body();
+                            sleep(time).await;
+                            let answer = resolver.identify_reserved(place, observation, deadline()).await;
+                            Ok(answer.unwrap()) // What is let in by its head is not refused.
+                        }
+                        Err(error) => Err(error),
+                    },
+                };
                 let is_refused = result.is_err();
                 if let Err(error) = result {
                     assert_eq!(error, IdentifyError::Overloaded);
@@ -73,15 +95,49 @@ fn p99(calls: &[Call]) -> Duration {
 #[tokio::test(start_paused = true)]
 async fn callers_past_what_there_is_room_for_are_refused_at_once_and_the_others_do_not_wait() {
     let store = || FaultyStore::slow(Duration::from_millis(25), STATEMENT); // 20,000 customers a second.
-    let half = load(&start(&store()), 256, Duration::from_secs(4)).await;
+    let half = load(&start(&store()), 256, Duration::from_secs(4), Bodies::AtOnce).await;
     assert!(half.iter().all(|call| !call.is_refused));
-    let many = load(&start(&store()), 5_000, Duration::from_secs(4)).await;
+    let many = load(&start(&store()), 5_000, Duration::from_secs(4), Bodies::AtOnce).await;
     // Without more room than is answered in time, 4,096 would wait for 200 ms.
     assert!(p99(&many) <= p99(&half) + Duration::from_millis(75), "{:?}, {:?}", p99(&many), p99(&half));
     let refused: Vec<Call> = many.iter().filter(|call| call.is_refused).copied().collect();
     assert!(refused.len() > 10_000 && refused.iter().all(|call| call.took.is_zero()));
     let answered = |calls: &[Call]| calls.iter().filter(|call| !call.is_refused).count();
     assert!(answered(&many) > answered(&half), "as many are answered as ever");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_let_in_by_its_head_is_answered_and_the_others_are_refused_at_once() {
+    let store = || FaultyStore::slow(Duration::from_millis(25), STATEMENT);
+    let bodies = Bodies::After(Duration::from_millis(10));
+    let half = load(&start(&store()), 256, Duration::from_secs(4), bodies).await;
+    assert!(half.iter().all(|call| !call.is_refused));
+    let many = load(&start(&store()), 5_000, Duration::from_secs(4), bodies).await;
+    // As without the bodies, which come between two statements of 25 ms.
+    assert!(p99(&many) <= p99(&half) + Duration::from_millis(100), "{:?}, {:?}", p99(&many), p99(&half));
+    let refused: Vec<Call> = many.iter().filter(|call| call.is_refused).copied().collect();
+    assert!(refused.len() > 10_000 && refused.iter().all(|call| call.took.is_zero()));
+    let answered = |calls: &[Call]| calls.iter().filter(|call| !call.is_refused).count();
+    assert!(answered(&many) > answered(&half), "as many are answered as ever");
+}
+
+/// It holds less than its share, so there is room for it, also when its body is there.
+#[tokio::test(start_paused = true)]
+async fn a_caller_with_little_gets_its_place_beside_one_that_sends_heads_alone() {
+    let resolver = start(&slow_store());
+    let head = || resolver.reserve(caller(1), deadline()).ok();
+    let mut heads: Vec<_> = std::iter::from_fn(head).collect();
+    heads.iter_mut().for_each(|head| head.await_body());
+    assert_eq!(heads.len(), QUEUE_LIMIT);
+    let place = resolver.reserve(caller(2), deadline()).unwrap();
+    let little = resolver.for_caller(caller(2));
+    assert!(little.identify_reserved(place, observation(&["known1@x"]), deadline()).await.is_ok());
+    // The places of bodies that do not come are free again.
+    sleep(Duration::from_millis(101)).await;
+    assert!(resolver.for_caller(caller(1)).identify(observation(&["known2@x"]), deadline()).await.is_ok());
+    drop(heads);
+    let heads: Vec<_> = std::iter::from_fn(head).collect();
+    assert_eq!(heads.len(), QUEUE_LIMIT, "given back once");
 }
 
 #[tokio::test(start_paused = true)]
@@ -129,7 +185,7 @@ async fn a_caller_with_many_connections_leaves_room_for_another() {
     let resolver = start(&slow_store());
     let greedy = resolver.for_caller(caller(1));
     is_served_beside(&resolver, async {
-        load(&greedy, 10_000, Duration::from_secs(60)).await;
+        load(&greedy, 10_000, Duration::from_secs(60), Bodies::AtOnce).await;
     })
     .await;
 }
@@ -177,7 +233,7 @@ async fn a_batch_gets_its_turn_beside_single_requests() {
     };
     tokio::select! {
         () = batch => {}
-        _ = load(&singles, 5_000, Duration::from_secs(60)) => panic!("the load ended"),
+        _ = load(&singles, 5_000, Duration::from_secs(60), Bodies::AtOnce) => panic!("the load ended"),
     }
 }
 
@@ -237,7 +293,7 @@ async fn large_groups_of_a_stream_get_in_during_an_overload() {
     };
     tokio::select! {
         () = stream => {}
-        _ = load(&resolver, 5_000, Duration::from_secs(60)) => panic!("a stream waits without end"),
+        _ = load(&resolver, 5_000, Duration::from_secs(60), Bodies::AtOnce) => panic!("a stream waits without end"),
     }
 }
 
@@ -250,6 +306,27 @@ async fn a_service_with_one_place_answers_batches_and_streams() {
     let streams = join_all((0..3).map(|_| resolver.identify_in_turn(many(), Duration::from_secs(10))));
     tokio::select! {
         answers = streams => assert!(answers.concat().iter().all(Result::is_ok)),
-        _ = load(&resolver, 2, Duration::from_secs(60)) => panic!("a stream waits without end"),
+        _ = load(&resolver, 2, Duration::from_secs(60), Bodies::AtOnce) => panic!("a stream waits without end"),
     }
+}
+
+/// Two batch lanes, and four batches: two of them wait for a statement of the others.
+#[tokio::test(start_paused = true)]
+async fn the_metrics_have_how_long_batches_wait_for_their_first_statement() {
+    let metrics = Metrics::on();
+    let settings = queue_settings(QUEUE_LIMIT);
+    let resolver = Resolver::start_after(Ok(()), slow_store(), settings, cache_settings(), &metrics);
+    let batches = (0..4).map(|batch| {
+        let items = (0..2).map(|item| observation(&[&format!("known{}@x", 2 * batch + item)])).collect();
+        resolver.identify_all(items, deadline())
+    });
+    assert!(join_all(batches).await.into_iter().all(|answers| answers.unwrap().iter().all(Result::is_ok)));
+    let page = metrics.scrape(ScrapeFormat::Text);
+    let value = |figure: &str| -> f64 {
+        let series = format!(r#"identity_queue_wait_seconds_{figure}{{lane="batch"}} "#);
+        page.lines().find_map(|line| line.strip_prefix(&series)?.parse().ok()).unwrap()
+    };
+    assert_eq!(value("count"), 4.0);
+    let waited = 2.0 * STATEMENT.as_secs_f64();
+    assert!((value("sum") - waited).abs() < 0.01, "{}", value("sum"));
 }

@@ -20,6 +20,7 @@ use tonic_types::StatusExt;
 
 use crate::certificates::{Authority, Certificate, Files};
 use crate::harness::{Script, Server, ServerSettings, rest, until};
+use crate::raw::{H2Client, IDENTIFY, send_late};
 
 const OK: Script = Script::Answer(Outcome::Matched);
 const BODY: &str = r#"{"email":"a@b.co"}"#;
@@ -152,6 +153,22 @@ async fn without_a_valid_token_only_probes_answer() {
     assert!(answers.collect::<Vec<_>>().await[0].is_ok());
 }
 
+/// The answer does not wait for the body, and the body that comes later is no mistake.
+#[tokio::test]
+async fn a_refused_call_may_send_its_body_late() {
+    let guarded = Guarded::start(&entry("checkout", &token(), MAY_IDENTIFY)).await;
+    let mut client = H2Client::connect(guarded.server.grpc, 65_535).await;
+    let (answer, body) = client.call(IDENTIFY).await;
+    assert_eq!(answer.await.unwrap().headers()["grpc-status"], "16");
+    send_late(body, &[b"\0\0", b"\0\0\0"]).await;
+    let mut client = H2Client::connect(guarded.server.http, 65_535).await;
+    for (path, status) in [("/identify", 401), ("/nowhere", 401)] {
+        let (answer, body) = client.begin_post(path).await;
+        assert_eq!(answer.await.unwrap().status(), status);
+        send_late(body, &[b"{", b"}"]).await;
+    }
+}
+
 #[tokio::test]
 async fn a_caller_without_the_scope_is_refused() {
     let reader = token();
@@ -254,20 +271,19 @@ async fn a_file_that_is_wrong_changes_nothing_and_is_counted() {
     let known = token();
     let text = entry("checkout", &known, MAY_IDENTIFY);
     let guarded = Guarded::start(&text).await;
-    let callers = guarded.server.callers.clone().unwrap();
     for (failures, wrong) in [&text[..text.len() / 2], "[[caller]]", &text.repeat(2)].into_iter().enumerate() {
         guarded.files.write(FILE, wrong);
-        until(|| callers.counts().failed() == failures as u64 + 1).await;
+        until(|| guarded.server.reloads("tokens")[1] == failures as u64 + 1).await;
         guarded.identify(Some(known.expose())).await.unwrap();
     }
     // A connection that is open learns of a change, too.
     let mut client = guarded.server.client().await;
     identify(&mut client, Some(known.expose())).await.unwrap();
     guarded.files.write(FILE, "");
-    until(|| callers.counts().failed() == 4).await;
+    until(|| guarded.server.reloads("tokens")[1] == 4).await;
     identify(&mut client, Some(known.expose())).await.unwrap();
     guarded.files.write(FILE, &entry("other", &token(), MAY_IDENTIFY));
-    until(|| callers.counts().succeeded() == 1).await;
+    until(|| guarded.server.reloads("tokens")[0] == 1).await;
     assert_eq!(identify(&mut client, Some(known.expose())).await.unwrap_err().code(), Code::Unauthenticated);
 }
 
@@ -275,7 +291,6 @@ async fn a_file_that_is_wrong_changes_nothing_and_is_counted() {
 async fn tokens_rotate_fifty_times_under_load_and_no_call_fails() {
     let first = token();
     let guarded = Arc::new(Guarded::start(&entry("checkout", &first, MAY_IDENTIFY)).await);
-    let callers = guarded.server.callers.clone().unwrap();
     let current = Arc::new(std::sync::Mutex::new(first));
     let is_over = Arc::new(AtomicBool::new(false));
     let calls: Arc<[AtomicUsize; 4]> = Arc::default();
@@ -302,19 +317,19 @@ async fn tokens_rotate_fifty_times_under_load_and_no_call_fails() {
         let path = guarded.files.path(FILE);
         let scopes = "identify".parse().unwrap();
         append(&path, &CallerEntry { name: "checkout".into(), token: Some(next.hash()), scopes, rate: None }).unwrap();
-        until(|| callers.counts().succeeded() == 2 * rotation - 1).await;
+        until(|| guarded.server.reloads("tokens")[0] == 2 * rotation - 1).await;
         *current.lock().unwrap() = next.clone();
         // Every task has made its last call with the old token.
         let before = calls.each_ref().map(|calls| calls.load(Ordering::Relaxed));
         until(|| calls.iter().zip(before).all(|(calls, before)| calls.load(Ordering::Relaxed) >= before + 2)).await;
         guarded.files.write(FILE, &entry("checkout", &next, MAY_IDENTIFY));
-        until(|| callers.counts().succeeded() == 2 * rotation).await;
+        until(|| guarded.server.reloads("tokens")[0] == 2 * rotation).await;
     }
     is_over.store(true, Ordering::Relaxed);
     for task in tasks {
         task.await.unwrap();
     }
-    assert_eq!(callers.counts().failed(), 0);
+    assert_eq!(guarded.server.reloads("tokens")[1], 0);
 }
 
 /// The status and the text of a scrape.

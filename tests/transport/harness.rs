@@ -1,5 +1,5 @@
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -9,11 +9,11 @@ use identity::domain::{
     Timestamp,
 };
 use identity::listener::{FixedLimits, Listeners, serve};
-use identity::metrics::Metrics;
+use identity::metrics::{Metrics, ScrapeFormat};
 use identity::proto::identity::v1::identity_service_client::IdentityServiceClient;
-use identity::resolver::{Admitted, Caller, DatabaseState, Identify, IdentifyError};
+use identity::resolver::{Admitted, Caller, DatabaseState, Identify, IdentifyError, Reserved};
 use identity::settings::Settings;
-use identity::tls::{ServerTls, TlsFiles};
+use identity::tls::TlsFiles;
 use identity::traces::Traces;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -29,6 +29,10 @@ pub(crate) enum Script {
     Fail(IdentifyError),
     /// Answers after a while, or not before the deadline.
     Slow(Duration),
+    /// Has no room for a call: it is refused by its head.
+    Full,
+    /// Never answers, and is never idle: each poll of a call is one turn.
+    Busy,
     /// Has room for a batch only after a while.
     SlowAdmission(Duration),
     /// Answers with an identity of so many contacts if it is asked for the phone number 0, else with a small one.
@@ -45,6 +49,12 @@ pub(crate) struct Scripted {
     /// Calls that began, and ones that were given up.
     pub(crate) begun: Arc<AtomicUsize>,
     pub(crate) dropped: Arc<AtomicUsize>,
+    /// Turns that calls had, of [`Script::Busy`].
+    pub(crate) turns: Arc<AtomicUsize>,
+    /// How many turns calls had had when each refused call was refused.
+    pub(crate) refused_at: Arc<Mutex<Vec<usize>>>,
+    /// The script becomes [`Script::Full`] when this is set.
+    pub(crate) is_full: Arc<AtomicBool>,
     /// The caller of each request.
     pub(crate) callers: Arc<Mutex<Vec<Caller>>>,
 }
@@ -63,7 +73,16 @@ impl Identify for Scripted {
         self.clone()
     }
 
-    async fn admit(&self, _: usize, _: Instant) -> Result<Admitted, IdentifyError> {
+    fn reserve(&self, _: Caller, _: Instant) -> Result<Reserved, IdentifyError> {
+        let is_full = matches!(self.script, Script::Full) || self.is_full.load(Ordering::SeqCst);
+        if !is_full {
+            return Ok(Reserved::default());
+        }
+        self.refused_at.lock().unwrap().push(self.turns.load(Ordering::SeqCst));
+        Err(IdentifyError::Overloaded)
+    }
+
+    async fn admit(&self, _: Reserved, _: usize, _: Instant) -> Result<Admitted, IdentifyError> {
         if matches!(self.script, Script::Fail(IdentifyError::Overloaded)) {
             return Err(IdentifyError::Overloaded);
         }
@@ -77,7 +96,7 @@ impl Identify for Scripted {
         self.begun.fetch_add(1, Ordering::SeqCst);
         match self.script {
             Script::Answer(outcome) => Ok(answer(outcome, &observation)),
-            Script::SlowAdmission(_) => Ok(answer(Outcome::Matched, &observation)),
+            Script::Full | Script::SlowAdmission(_) => Ok(answer(Outcome::Matched, &observation)),
             Script::Fail(error) => Err(error),
             Script::Slow(time) => {
                 let given_up = CountDrop(self.dropped.clone());
@@ -93,6 +112,10 @@ impl Identify for Scripted {
                 let identity = self.large.get_or_init(|| large(contacts)).clone();
                 Ok(Answer { outcome: Outcome::Linked, identity })
             }
+            Script::Busy => loop {
+                self.turns.fetch_add(1, Ordering::SeqCst);
+                tokio::task::yield_now().await;
+            },
             Script::Panic => panic!("doc@hillvalley.edu"),
         }
     }
@@ -132,12 +155,12 @@ pub(crate) struct Server {
     pub(crate) http: SocketAddr,
     /// Of metrics and health.
     pub(crate) metrics: SocketAddr,
+    /// What the port of metrics shows.
+    pub(crate) counted: Metrics,
     pub(crate) resolver: Scripted,
     pub(crate) database: watch::Sender<DatabaseState>,
     pub(crate) shutdown: CancellationToken,
     pub(crate) task: JoinHandle<()>,
-    pub(crate) tls: Option<Arc<ServerTls>>,
-    pub(crate) callers: Option<Arc<Callers>>,
 }
 
 impl Server {
@@ -166,22 +189,24 @@ impl Server {
                 .map(|path| Arc::new(Callers::load(CallerFile::new(path)).unwrap())),
             traces: Traces::default(),
         };
-        let (tls, callers) = (listeners.tls.clone(), listeners.callers.clone());
         let (grpc, http) = (listeners.grpc.local_addr().unwrap(), listeners.http.local_addr().unwrap());
         let resolver = Scripted {
             script,
             large: Arc::default(),
             begun: Arc::default(),
             dropped: Arc::default(),
+            turns: Arc::default(),
+            refused_at: Arc::default(),
+            is_full: Arc::default(),
             callers: Arc::default(),
         };
         let (database, reachable) = watch::channel(DatabaseState::Usable);
         let shutdown = CancellationToken::new();
-        let (served, token) = (resolver.clone(), shutdown.clone());
+        let (served, token, measured) = (resolver.clone(), shutdown.clone(), counted.clone());
         let task = tokio::spawn(async move {
-            serve(listeners, served, &options.settings, options.fixed, reachable, &counted, token).await.unwrap()
+            serve(listeners, served, &options.settings, options.fixed, reachable, &measured, token).await.unwrap()
         });
-        Self { grpc, http, metrics, resolver, database, shutdown, task, tls, callers }
+        Self { grpc, http, metrics, counted, resolver, database, shutdown, task }
     }
 
     pub(crate) async fn channel(&self) -> Channel {
@@ -199,6 +224,15 @@ impl Server {
     /// `POST /identify`.
     pub(crate) async fn post(&self, body: impl Into<reqwest::Body>) -> reqwest::Response {
         reqwest::Client::new().post(self.url("/identify")).body(body).send().await.unwrap()
+    }
+
+    /// How often changed files were taken over, and refused: `certificate` or `tokens`.
+    pub(crate) fn reloads(&self, what: &str) -> [u64; 2] {
+        let page = self.counted.scrape(ScrapeFormat::Text);
+        ["ok", "error"].map(|result| {
+            let series = format!(r#"identity_config_reloads_total{{what="{what}",result="{result}"}} "#);
+            page.lines().find_map(|line| line.strip_prefix(&series)?.parse().ok()).unwrap()
+        })
     }
 
     /// Waits until the resolver has seen so many calls.

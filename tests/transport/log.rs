@@ -11,6 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpSocket;
 use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
 use tracing::instrument::WithSubscriber;
+use tracing_subscriber::fmt::MakeWriter;
 
 use crate::harness::{Script, Server, until};
 use crate::raw::{H2Client, IDENTIFY, end_of};
@@ -40,15 +41,21 @@ impl Lines {
 
 /// Collects what this thread logs, as lines of JSON, until the guard is dropped.
 fn collect() -> (Lines, tracing::subscriber::DefaultGuard) {
+    let lines = Lines::default();
+    let writer = lines.clone();
+    (lines, log_to(move || writer.clone()))
+}
+
+/// Writes what this thread logs, as lines of JSON, until the guard is dropped.
+pub(crate) fn log_to(
+    writer: impl for<'writer> MakeWriter<'writer> + Send + Sync + 'static,
+) -> tracing::subscriber::DefaultGuard {
     // With one subscriber in the process, tracing asks the subscriber of the current thread whether it wants an event,
     // and keeps the answer. The thread of another test has none, so the event would stay disabled for all threads. A
     // second subscriber prevents this.
     static OF_ALL_THREADS: Once = Once::new();
     OF_ALL_THREADS.call_once(|| tracing_subscriber::fmt().with_writer(io::sink).init());
-    let lines = Lines::default();
-    let writer = lines.clone();
-    let subscriber = tracing_subscriber::fmt().json().with_writer(move || writer.clone()).finish();
-    (lines, tracing::subscriber::set_default(subscriber))
+    tracing::subscriber::set_default(tracing_subscriber::fmt().json().with_writer(writer).finish())
 }
 
 #[test]

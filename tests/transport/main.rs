@@ -7,6 +7,9 @@ mod callers;
 mod certificates;
 mod connections;
 mod drain;
+#[path = "../resolver/faulty_store.rs"]
+#[expect(dead_code, reason = "the tests of the resolver use the rest")]
+mod faulty_store;
 mod grpc;
 mod gzip;
 mod harness;
@@ -16,9 +19,11 @@ mod json;
 mod limits;
 mod log;
 mod metrics;
+mod overload;
 mod pages;
 mod raw;
 mod removed_callers;
+mod reserved;
 mod sizes;
 mod stream;
 mod tls;

@@ -50,9 +50,31 @@ impl H2Client {
 
     /// Begins a gRPC call.
     pub(crate) async fn call(&mut self, path: &str) -> (ResponseFuture, SendStream<Bytes>) {
-        let request = http::Request::post(format!("http://x{path}")).header("content-type", "application/grpc");
+        self.call_as(path, None).await
+    }
+
+    /// The same, with a token.
+    pub(crate) async fn call_as(&mut self, path: &str, token: Option<&str>) -> (ResponseFuture, SendStream<Bytes>) {
+        let mut request = http::Request::post(format!("http://x{path}")).header("content-type", "application/grpc");
+        if let Some(token) = token {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
         let mut send = self.send.clone().ready().await.unwrap();
         send.send_request(request.body(()).unwrap(), false).unwrap()
+    }
+
+    /// Begins a call of the JSON API.
+    pub(crate) async fn begin_post(&mut self, path: &str) -> (ResponseFuture, SendStream<Bytes>) {
+        let request = http::Request::post(format!("http://x{path}"));
+        let mut send = self.send.clone().ready().await.unwrap();
+        send.send_request(request.body(()).unwrap(), false).unwrap()
+    }
+
+    /// Asks for a tunnel.
+    pub(crate) async fn connect_to(&mut self, authority: &str) -> ResponseFuture {
+        let request = http::Request::builder().method("CONNECT").uri(authority).body(()).unwrap();
+        let mut send = self.send.clone().ready().await.unwrap();
+        send.send_request(request, false).unwrap().0
     }
 
     /// Sends a JSON request, and returns the body of its answer.
@@ -70,6 +92,16 @@ impl H2Client {
         body.send_data(framed(message), true).unwrap();
         timeout(Duration::from_secs(5), response).await.unwrap().unwrap().into_body()
     }
+}
+
+/// Sends the body of a call that is answered already. The service must not have reset the call, and must not do so.
+pub(crate) async fn send_late(mut body: SendStream<Bytes>, parts: &[&'static [u8]]) {
+    for (index, part) in parts.iter().enumerate() {
+        body.send_data(Bytes::from_static(part), index + 1 == parts.len()).unwrap();
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let reset = timeout(Duration::from_millis(200), std::future::poll_fn(|cx| body.poll_reset(cx))).await;
+    assert!(!matches!(reset, Ok(Ok(_))), "the call was reset: {reset:?}");
 }
 
 /// A message as gRPC sends it.

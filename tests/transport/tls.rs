@@ -301,17 +301,16 @@ fn der(certificate: &Certificate) -> Vec<u8> {
 #[tokio::test]
 async fn half_written_files_change_nothing_and_are_counted() {
     let secured = Secured::start(|_, _| {}).await;
-    let tls = secured.server.tls.clone().unwrap();
     let before = served(&secured).await;
     let next = secured.authority.issue_local();
     for (failures, wrong) in [&next.pem[..next.pem.len() / 2], "", &next.pem].into_iter().enumerate() {
         // The last one is whole, and does not belong to the key.
         secured.files.write("server.pem", wrong);
-        until(|| tls.counts().failed() == failures as u64 + 1).await;
+        until(|| secured.server.reloads("certificate")[1] == failures as u64 + 1).await;
         assert_eq!(served(&secured).await, before);
     }
     secured.files.write("server.key", &next.key);
-    until(|| tls.counts().succeeded() == 1).await;
+    until(|| secured.server.reloads("certificate")[0] == 1).await;
     assert_eq!(served(&secured).await, der(&next));
 }
 
@@ -321,13 +320,12 @@ async fn the_authorities_of_clients_change_with_the_rest() {
     let (old_client, new_client) = (old.issue(&["a.example"]), new.issue(&["a.example"]));
     let secured = Secured::with_clients(&old, ClientAuth::Required).await;
     secured.identify(Some(&old_client)).await.unwrap();
-    let tls = secured.server.tls.clone().unwrap();
     secured.files.write("clients.pem", &format!("{}{}", old.pem, new.pem));
-    until(|| tls.counts().succeeded() == 1).await;
+    until(|| secured.server.reloads("certificate")[0] == 1).await;
     secured.identify(Some(&old_client)).await.unwrap();
     secured.identify(Some(&new_client)).await.unwrap();
     secured.files.write("clients.pem", &new.pem);
-    until(|| tls.counts().succeeded() == 2).await;
+    until(|| secured.server.reloads("certificate")[0] == 2).await;
     assert!(secured.identify(Some(&old_client)).await.is_err());
     secured.identify(Some(&new_client)).await.unwrap();
 }
@@ -335,7 +333,6 @@ async fn the_authorities_of_clients_change_with_the_rest() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn certificates_rotate_fifty_times_under_load_and_no_call_fails() {
     let secured = Arc::new(Secured::start(|_, _| {}).await);
-    let tls = secured.server.tls.clone().unwrap();
     let (is_over, calls) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
     let callers: Vec<_> = (0..4)
         .map(|number| {
@@ -361,7 +358,8 @@ async fn certificates_rotate_fifty_times_under_load_and_no_call_fails() {
         secured.files.write("server.key", &last.key);
         sleep(Duration::from_millis(rotation % 3 * 10)).await;
         secured.files.write("server.pem", &last.pem);
-        until(|| tls.counts().succeeded() == rotation && calls.load(Ordering::Relaxed) > before + 4).await;
+        until(|| secured.server.reloads("certificate")[0] == rotation && calls.load(Ordering::Relaxed) > before + 4)
+            .await;
     }
     is_over.store(true, Ordering::Relaxed);
     for caller in callers {

@@ -1,14 +1,13 @@
 //! Who calls, and whether it may.
 
-use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use http::header::AUTHORIZATION;
 use http::{Request, Response};
-use pin_project_lite::pin_project;
 use tower::Service;
 
+use super::admitted::{ResponseFuture, call_if_admitted};
 use crate::auth::{AccessControl, Credentials, Permission, bearer};
 use crate::listener::call::Call;
 use crate::listener::outgoing::Outgoing;
@@ -77,39 +76,11 @@ where
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let admitted = self.admit(&mut request);
         request.headers_mut().remove(AUTHORIZATION);
-        match admitted {
-            Ok(()) => ResponseFuture::Running { inner: self.inner.call(request) },
-            Err(error) => {
-                if let Some(outgoing) = request.extensions().get::<Arc<Outgoing>>() {
-                    outgoing.refuse();
-                }
-                ResponseFuture::Refused { error: Some(error) }
-            }
+        if admitted.is_err()
+            && let Some(outgoing) = request.extensions().get::<Arc<Outgoing>>()
+        {
+            outgoing.refuse();
         }
-    }
-}
-
-pin_project! {
-    /// The response, or why the call is refused.
-    #[project = ResponseProjection]
-    pub(crate) enum ResponseFuture<F> {
-        Refused { error: Option<ApiError> },
-        Running { #[pin] inner: F },
-    }
-}
-
-impl<F, R> Future for ResponseFuture<F>
-where
-    F: Future<Output = Result<R, ApiError>>,
-{
-    type Output = Result<R, ApiError>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match self.project() {
-            ResponseProjection::Refused { error } => {
-                Poll::Ready(Err(error.take().unwrap_or_else(|| IdentifyError::Internal.into())))
-            }
-            ResponseProjection::Running { inner } => inner.poll(cx),
-        }
+        call_if_admitted(admitted, &mut self.inner, request)
     }
 }

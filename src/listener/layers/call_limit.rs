@@ -1,14 +1,13 @@
 //! A bound on the calls under way.
 
-use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use http::{Request, Response};
-use pin_project_lite::pin_project;
 use tokio::sync::Semaphore;
 use tower::Service;
 
+use super::admitted::{ResponseFuture, call_if_admitted};
 use crate::listener::call::Call;
 use crate::listener::outgoing::Outgoing;
 use crate::listener::peers::Peers;
@@ -78,34 +77,6 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        match self.admit(&request) {
-            Ok(()) => ResponseFuture::Running { inner: self.inner.call(request) },
-            Err(error) => ResponseFuture::Refused { error: Some(error) },
-        }
-    }
-}
-
-pin_project! {
-    /// The response, or why there is no place.
-    #[project = ResponseProjection]
-    pub(crate) enum ResponseFuture<F> {
-        Refused { error: Option<ApiError> },
-        Running { #[pin] inner: F },
-    }
-}
-
-impl<F, R> Future for ResponseFuture<F>
-where
-    F: Future<Output = Result<R, ApiError>>,
-{
-    type Output = Result<R, ApiError>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match self.project() {
-            ResponseProjection::Refused { error } => {
-                Poll::Ready(Err(error.take().unwrap_or_else(|| IdentifyError::Internal.into())))
-            }
-            ResponseProjection::Running { inner } => inner.poll(cx),
-        }
+        call_if_admitted(self.admit(&request), &mut self.inner, request)
     }
 }

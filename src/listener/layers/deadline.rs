@@ -9,6 +9,7 @@ use pin_project_lite::pin_project;
 use tokio::time::{Timeout, timeout_at};
 use tower::Service;
 
+use super::admitted::answer_at_once;
 use crate::listener::call::Call;
 use crate::resolver::IdentifyError;
 use crate::transport::deadline::Deadlines;
@@ -44,7 +45,10 @@ where
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let received = request.extensions().get().map_or_else(Instant::now, |call: &Call| call.received);
         match Deadlines::from_headers(request.headers(), received, self.longest) {
-            Err(error) => ResponseFuture::Refused { error: Some(error.into()) },
+            Err(error) => {
+                answer_at_once(&request);
+                ResponseFuture::Refused { error: Some(error.into()) }
+            }
             Ok(deadlines) => {
                 request.extensions_mut().insert(deadlines);
                 ResponseFuture::Running { inner: timeout_at(deadlines.call.into(), self.inner.call(request)) }

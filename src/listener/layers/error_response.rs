@@ -67,7 +67,7 @@ where
         let this = self.project();
         let response = match ready!(this.inner.poll(cx)) {
             Ok(response) => response,
-            Err(error) => this.api.error_response(&error),
+            Err(error) => return Poll::Ready(Ok(this.api.error_response(&error))),
         };
         let replaced = match this.api {
             Api::Grpc => grpc::replace_tonic_error(response.headers(), *this.body_limit),

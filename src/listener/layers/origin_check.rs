@@ -9,6 +9,7 @@ use http::{HeaderValue, Request, Response, StatusCode};
 use pin_project_lite::pin_project;
 use tower::Service;
 
+use super::admitted::answer_at_once;
 use crate::listener::api::Api;
 use crate::transport::errors::ApiError;
 use crate::transport::http::{OriginRules, OriginVerdict, permit, share};
@@ -58,12 +59,14 @@ where
                 ResponseFuture::Running { inner: self.inner.call(request), reader: Some(origin) }
             }
             OriginVerdict::Preflight(origin, requested) => {
+                answer_at_once(&request);
                 let mut response = Response::new(Body::empty());
                 *response.status_mut() = StatusCode::NO_CONTENT;
                 permit(response.headers_mut(), origin, requested);
                 ResponseFuture::Done { response: Some(response) }
             }
             OriginVerdict::Refuse => {
+                answer_at_once(&request);
                 ResponseFuture::Done { response: Some(self.api.error_response(&ApiError::Origin)) }
             }
         }

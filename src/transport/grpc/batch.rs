@@ -26,6 +26,7 @@ use super::inflate::MessageRoom;
 use crate::resolver::Identify;
 use crate::transport::batch::{ItemCounts, identify_batch};
 use crate::transport::batch_answer;
+use crate::transport::call_place::CallPlace;
 use crate::transport::errors::ApiError;
 use crate::transport::parse::FieldNames;
 use crate::transport::peer::resolver_for;
@@ -97,6 +98,7 @@ impl<R: Identify> IdentityApi<R> {
     async fn answer_batch(&self, request: tonic::Request<Bytes>) -> Result<(Vec<u8>, ItemCounts), ApiError> {
         let deadline = deadline(&request)?;
         let resolver = resolver_for(&self.resolver, request.extensions());
+        let place = CallPlace::of(request.extensions());
         let room: Option<MessageRoom> = request.extensions().get().cloned();
         let items = EncodedItems::new(request.into_inner());
         let count = items.count_up_to_limit()?;
@@ -104,7 +106,7 @@ impl<R: Identify> IdentityApi<R> {
             let _until_parsed = &room;
             Ok(parsed(&decode(item?)?, &self.settings))
         });
-        let results = identify_batch(&resolver, count, items, deadline).await?;
+        let results = identify_batch(&resolver, place.take(), count, items, deadline).await?;
         batch_answer::encode(&ProtoFormat, &results, self.settings.limits.answer_limit, deadline).await
     }
 }

@@ -12,6 +12,7 @@ use crate::proto::identity::v1::identity_service_server::IdentityService;
 use crate::resolver::Identify;
 use crate::transport::answered::Answered;
 use crate::transport::batch::StreamItemCounts;
+use crate::transport::call_place::CallPlace;
 use crate::transport::errors::ApiError;
 use crate::transport::listing::{ENVELOPE, Listing};
 use crate::transport::parse::{FieldNames, Parsed};
@@ -54,9 +55,11 @@ impl<R: Identify> IdentityApi<R> {
     async fn answer(&self, request: Request<pb::IdentifyRequest>) -> Result<(pb::IdentifyResponse, Outcome), ApiError> {
         let deadline = deadline(&request)?;
         let resolver = resolver_for(&self.resolver, request.extensions());
+        let place = CallPlace::of(request.extensions());
         // The request and its headers are dropped before the wait.
         let Parsed { observation, ignored } = parsed(&request.into_inner(), &self.settings)?;
-        let answered = Answered { answer: resolver.identify(observation, deadline).await?, ignored };
+        let answered =
+            Answered { answer: resolver.identify_reserved(place.take(), observation, deadline).await?, ignored };
         let room = self.settings.limits.answer_limit.saturating_sub(ENVELOPE);
         let slices = &mut Slices::of_answer(deadline);
         let listing = Listing::in_slices(&answered.answer.identity, convert::SIZES, room, slices).await?;

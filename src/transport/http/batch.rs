@@ -13,6 +13,7 @@ use crate::resolver::Identify;
 use crate::transport::batch::identify_batch;
 use crate::transport::batch_answer;
 use crate::transport::batch_size::batch_body_limit;
+use crate::transport::call_place::CallPlace;
 use crate::transport::errors::ApiError;
 use crate::transport::gunzip::TextRoom;
 use crate::transport::parse::Parsed;
@@ -34,6 +35,7 @@ impl<R: Identify> BatchHandler<R> {
     async fn answer(&self, request: Request) -> Result<Response, ApiError> {
         let deadline = deadline(&request)?;
         let resolver = resolver_for(&self.resolver, request.extensions());
+        let place = CallPlace::of(request.extensions());
         let limit = batch_body_limit(self.settings.limits.http_body_limit);
         let RequestText { bytes, room } = body::read(request, limit, self.settings.body_timeout, &self.room).await?;
         // The items keep the text, and only until they are parsed: it is not kept during the wait.
@@ -45,7 +47,7 @@ impl<R: Identify> BatchHandler<R> {
             let _until_parsed = &room;
             Ok(self.parsed(&item))
         });
-        let results = identify_batch(&resolver, count, items, deadline).await?;
+        let results = identify_batch(&resolver, place.take(), count, items, deadline).await?;
 
         let format = JsonFormat { spelling: self.settings.identify.primary_id_field };
         let (body, counts) =

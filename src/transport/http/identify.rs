@@ -9,6 +9,7 @@ use super::request::IdentifyFields;
 use super::settings::{HttpSettings, deadline};
 use super::{body, response};
 use crate::resolver::{Identify, IdentifyError};
+use crate::transport::call_place::CallPlace;
 use crate::transport::errors::ApiError;
 use crate::transport::gunzip::TextRoom;
 use crate::transport::listing::{ENVELOPE, Listing};
@@ -42,11 +43,12 @@ impl<R: Identify> IdentifyHandler<R> {
     async fn answer(&self, request: Request) -> Result<Response, ApiError> {
         let deadline = deadline(&request)?;
         let resolver = resolver_for(&self.resolver, request.extensions());
+        let place = CallPlace::of(request.extensions());
         let (limit, timeout_after) = (self.settings.limits.http_body_limit, self.settings.body_timeout);
         let text = body::read(request, limit, timeout_after, &self.room).await?;
         let Parsed { observation, ignored } = IdentifyFields::read(&text.bytes)?.parse(&self.settings.identify)?;
         drop(text); // It is not kept during the wait.
-        let answer = resolver.identify(observation, deadline).await?;
+        let answer = resolver.identify_reserved(place.take(), observation, deadline).await?;
 
         let room = self.settings.limits.answer_limit.saturating_sub(ENVELOPE);
         let slices = &mut Slices::of_answer(deadline);
