@@ -4,8 +4,10 @@
 
 #[cfg(feature = "bench")]
 mod bench;
+pub mod completions;
 mod config;
 pub mod healthcheck;
+pub mod man;
 mod migrate;
 mod one_line;
 pub mod serve;
@@ -74,6 +76,10 @@ pub enum Command {
     Token(token::TokenCommand),
     /// Print the settings in force as TOML, each with its origin, without secrets
     Config,
+    /// Print the completions of a shell
+    Completions(completions::CompletionsArgs),
+    /// Print the manual, or write the pages of all commands
+    Man(man::ManArgs),
 }
 
 /// Parses a command line, the environment and the settings file. The first argument is the name of the program.
@@ -123,6 +129,9 @@ pub fn run(Invocation { command, settings, report }: Invocation, signals: &Signa
     match command {
         Command::Token(command) => token::token(&command, &settings.access)?,
         Command::Config => config::config(&report)?,
+        // A setting may stand behind the command too.
+        Command::Completions(args) => completions::completions(args, clap_command().mut_args(|arg| arg.global(true)))?,
+        Command::Man(args) => man::man(args, clap_command())?,
         #[cfg(feature = "bench")]
         Command::Bench(command) => {
             telemetry::init(&settings.logging)?;

@@ -74,6 +74,7 @@ class Image(unittest.TestCase):
             for included in re.findall(r'include(?:_str|_bytes)?!\("([^"]+)"\)', source.read_text(encoding="utf-8")):
                 read.add((source.parent / included).resolve().relative_to(ROOT))
         self.assertIn(Path("docs/openapi.yaml"), read)
+        self.assertIn(Path("third_party/swagger-ui/swagger-ui.css.gz"), read)
         self.assertEqual({path for path in read if not is_in_context(str(path))}, set())
         self.assertFalse(is_in_context("target") or is_in_context(".git") or is_in_context("identity.db"))
 

@@ -125,7 +125,7 @@ async fn without_a_valid_token_only_probes_answer() {
         assert_eq!(seen(&list.unwrap_err()), seen(&missing));
         let health = HealthClient::new(channel.clone()).check(with_token(HealthCheckRequest::default(), token)).await;
         health.unwrap();
-        for path in ["/identify", "/identify:batch", "/openapi.yaml", "/nowhere"] {
+        for path in ["/identify", "/identify:batch", "/docs/nowhere", "/nowhere"] {
             let answer = guarded.send(path, token).await;
             assert_eq!(
                 (answer.status().as_u16(), answer.headers()["www-authenticate"].as_bytes()),
@@ -134,7 +134,7 @@ async fn without_a_valid_token_only_probes_answer() {
             let body: serde_json::Value = answer.json().await.unwrap();
             assert_eq!((&body["code"], &body["message"]), (&16.into(), &missing.message().into()), "{path}");
         }
-        for path in ["/healthz", "/health", "/readyz"] {
+        for path in ["/healthz", "/health", "/readyz", "/docs", "/docs/start.js", "/openapi.json", "/openapi.yaml"] {
             assert_eq!(guarded.send(path, token).await.status(), 200, "{path}");
         }
     }
@@ -149,6 +149,18 @@ async fn without_a_valid_token_only_probes_answer() {
 }
 
 #[tokio::test]
+async fn without_the_page_the_description_needs_a_caller() {
+    let known = token();
+    let entry = entry("checkout", &known, MAY_IDENTIFY);
+    let guarded = Guarded::with(&entry, |options, _| options.settings.listen.http_docs = false).await;
+    for (path, status) in [("/openapi.json", 200), ("/openapi.yaml", 200), ("/docs", 404), ("/docs/start.js", 404)] {
+        assert_eq!(guarded.send(path, None).await.status(), 401, "{path}");
+        assert_eq!(guarded.send(path, Some(known.expose())).await.status(), status, "{path}");
+    }
+    assert_eq!(guarded.send("/", None).await.status(), 200);
+}
+
+#[tokio::test]
 async fn a_caller_without_the_scope_is_refused() {
     let reader = token();
     let guarded = Guarded::start(&entry("reports", &reader, "scopes = ['read', 'metrics']")).await;
@@ -160,7 +172,7 @@ async fn a_caller_without_the_scope_is_refused() {
     assert!(answer.text().await.unwrap().contains("SCOPE_MISSING"));
     assert_eq!(guarded.server.resolver.begun.load(Ordering::SeqCst), 0);
     // What needs a known caller alone.
-    assert_eq!(guarded.send("/openapi.yaml", Some(reader.expose())).await.status(), 200);
+    assert_eq!(guarded.send("/nowhere", Some(reader.expose())).await.status(), 404);
 }
 
 #[tokio::test]

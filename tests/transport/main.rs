@@ -6,6 +6,7 @@ mod callers;
 #[path = "../shared/certificates.rs"]
 mod certificates;
 mod connections;
+mod documents;
 mod drain;
 mod grpc;
 mod gzip;

@@ -2,12 +2,13 @@
 //!
 //! Both work in pieces, so that no body keeps a thread busy for long.
 
-use std::io::Write;
+use std::io::{self, Read, Write};
 
 use axum::body::{Body, to_bytes};
 use axum::response::Response;
 use bytes::Bytes;
 use flate2::Compression;
+use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
 use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, VARY};
 use http::{HeaderMap, HeaderValue};
@@ -88,10 +89,21 @@ async fn compress(body: Body) -> Result<Vec<u8>, axum::Error> {
     Ok(compressed)
 }
 
+/// Decompresses a file of the binary in slices, for clients that do not take gzip.
+///
+/// # Errors
+/// If it is not compressed with gzip.
+pub(super) async fn expand(compressed: &[u8]) -> io::Result<Vec<u8>> {
+    let mut decoder = GzDecoder::new(compressed);
+    let mut plain = Vec::new();
+    while decoder.by_ref().take(SLICE as u64).read_to_end(&mut plain)? > 0 {
+        yield_now().await;
+    }
+    Ok(plain)
+}
+
 #[cfg(test)]
 mod tests {
-    use std::io;
-
     use flate2::read::MultiGzDecoder;
 
     use super::*;
