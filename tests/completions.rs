@@ -135,6 +135,24 @@ fn a_folder_that_cannot_be_made_is_one_line() {
     assert!(line.starts_with("identity: cannot write the manual to /dev/null/man: "), "{line}");
 }
 
+/// Completions are made when a shell starts, and manuals when a package is built.
+#[test]
+fn wrong_settings_of_the_environment_do_not_matter() {
+    let wrong = [("GRPC_ADDR", "nowhere"), ("DATABASE_URL_FILE", "/nonexistent"), ("IDENTITY_CONFIG", "/nonexistent")];
+    for arguments in [&["man"][..], &["completions", "bash"]] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_identity"));
+        let output = command.env_clear().envs(wrong).args(arguments).output().unwrap();
+        assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+        assert_eq!(String::from_utf8(output.stdout).unwrap(), printed(arguments));
+    }
+    // Other commands still say what is wrong.
+    for (variable, value) in wrong {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_identity"));
+        let output = command.env_clear().env(variable, value).arg("config").output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{variable}: {output:?}");
+    }
+}
+
 #[test]
 fn no_page_and_no_script_has_a_value_of_the_environment() {
     for arguments in [&["man"][..], &["completions", "bash"], &["completions", "zsh"]] {

@@ -28,12 +28,27 @@ const SCHEMAS: [(&str, &str); 7] = [
     ("google.rpc.Status", "Error"),
 ];
 
-/// The fields that a single answer has as a header. Those of `Identity` are nowhere else.
+/// The fields that a single answer has as a header. Those of `Identity` are nowhere else. The texts of headers are of
+/// their own: what the proto says of a field is not always so of a header.
 const HEADERS: [(&str, &str); 4] = [
     ("identity.v1.IdentifyResponse.outcome", "Identity-Outcome"),
     ("identity.v1.IdentifyResponse.ignored", "Identity-Ignored"),
     ("identity.v1.Identity.truncated", "Identity-Truncated"),
     ("identity.v1.Identity.contact_count", "Identity-Truncated"),
+];
+
+/// What the proto says for gRPC, and what the description says in its place.
+const WORDS: [(&str, &str); 10] = [
+    ("`secondary_contact_ids`", "`secondaryContactIds`"),
+    ("`OUTCOME_CREATED`", "`created`"),
+    ("`OUTCOME_MATCHED`", "`matched`"),
+    ("`OUTCOME_LINKED`", "`linked`"),
+    ("`OUTCOME_MERGED`", "`merged`"),
+    ("sets `Identity.truncated`", "has the header `Identity-Truncated`"),
+    ("The metadata `x-request-id`", "The header `x-request-id`"),
+    ("| STREAMS_FULL |", "| STREAMS_FULL | gRPC alone:"),
+    ("| CONNECTION_TOO_OLD |", "| CONNECTION_TOO_OLD | gRPC alone:"),
+    ("| METHOD_UNKNOWN |", "| METHOD_UNKNOWN | gRPC alone:"),
 ];
 
 fn pool() -> DescriptorPool {
@@ -50,7 +65,15 @@ fn comment(file: &FileDescriptor, path: &[i32]) -> Vec<String> {
     let location = info.location.iter().find(|location| location.path == path).unwrap();
     let text = location.leading_comments();
     assert!(!text.trim().is_empty(), "no comment at {path:?} of {}", file.name());
-    text.trim().split("\n\n").map(words).collect()
+    text.trim().split("\n\n").map(|paragraph| for_json(words(paragraph))).collect()
+}
+
+/// Returns what the description says in place of a text of the proto.
+fn for_json(mut text: String) -> String {
+    for (of_grpc, of_json) in WORDS {
+        text = text.replace(of_grpc, of_json);
+    }
+    text
 }
 
 /// Returns the text with single spaces.
@@ -180,7 +203,6 @@ fn the_document_says_what_the_service_says() {
 #[test]
 fn each_field_is_there_with_its_type_and_its_description() {
     let (pool, document) = (pool(), document());
-    let headers = &document["components"]["responses"]["Identity"]["headers"];
     let mut wrong = Vec::new();
     for (name, schema_name) in SCHEMAS.iter().filter(|(name, _)| name.starts_with("identity.v1.")) {
         let message = pool.get_message_by_name(name).unwrap();
@@ -190,13 +212,10 @@ fn each_field_is_there_with_its_type_and_its_description() {
         let properties = schema["properties"].as_object().unwrap();
         let mut expected = BTreeSet::new();
         for field in message.fields() {
-            let comment = comment(&file, field.path());
-            if let Some(header) = header_of(&field) {
-                wrong.extend(lacking(header, &comment, &headers[header]["description"]));
-                if *schema_name == "Contact" {
-                    continue;
-                }
+            if header_of(&field).is_some() && *schema_name == "Contact" {
+                continue;
             }
+            let comment = comment(&file, field.path());
             expected.insert(field.json_name().to_owned());
             let Some(property) = properties.get(field.json_name()) else { continue };
             wrong.extend(lacking(field.full_name(), &comment, &property["description"]));
@@ -221,6 +240,19 @@ fn a_single_answer_has_the_contact_and_the_rest_in_headers() {
     assert!(refers_to(&schema["properties"]["contact"], "Contact"));
     let headers: BTreeSet<_> = answer["headers"].as_object().unwrap().keys().map(String::as_str).collect();
     assert_eq!(headers, HEADERS.map(|(_, header)| header).into());
+    for header in headers {
+        let text = answer["headers"][header]["description"].as_str().unwrap();
+        assert!(text.len() > 10 && !text.contains("always set"), "{header}: {text}");
+    }
+}
+
+#[test]
+fn no_word_of_grpc_is_left_where_json_has_another() {
+    let text = words(&document().to_string().replace("\\n", " "));
+    for (of_grpc, of_json) in WORDS {
+        assert!(text.contains(of_json), "{of_json}");
+        assert!(!text.replace(of_json, "").contains(of_grpc), "{of_grpc}");
+    }
 }
 
 #[test]

@@ -87,12 +87,26 @@ pub enum Command {
 /// # Errors
 /// [`Stop`] has the line to print, or the help text.
 pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Invocation, Stop> {
-    let loaded = settings::load(clap_command(), args)?;
+    let args: Vec<_> = args.into_iter().collect();
+    let command = if is_about_the_program(&args) { without_environment(clap_command()) } else { clap_command() };
+    let loaded = settings::load(command, args)?;
     let command = match loaded.matches.subcommand() {
         Some(_) => Command::from_arg_matches(&loaded.matches).map_err(settings::unread)?,
         None => Command::Serve,
     };
     Ok(Invocation { command, settings: loaded.settings, report: loaded.report })
+}
+
+/// Whether the command is about the program alone. It needs no settings, so wrong ones in the environment are none of
+/// its business: completions are made when a shell starts, and manuals when a package is built.
+fn is_about_the_program(args: &[OsString]) -> bool {
+    let command = without_environment(clap_command()).mut_args(|arg| arg.global(true));
+    let matches = command.try_get_matches_from(args).ok();
+    matches.is_some_and(|matches| matches!(matches.subcommand_name(), Some("completions" | "man")))
+}
+
+fn without_environment(command: clap::Command) -> clap::Command {
+    command.mut_args(|arg| arg.env(None::<&str>))
 }
 
 /// Returns the `clap` command, for help, completions and tests of the documentation.

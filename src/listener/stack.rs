@@ -6,7 +6,6 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use tokio::sync::Semaphore;
 use tower::ServiceBuilder;
 use tower::layer::layer_fn;
 
@@ -16,9 +15,8 @@ use super::endpoint::Endpoint;
 use super::fixed_limits::FixedLimits;
 use super::layers::{
     AccessLog, AssignRequestId, Authenticate, BeginTrace, CallLimit, CatchPanic, DeadlineLimit, ErrorResponse,
-    OriginCheck, RpcMetrics,
+    OriginCheck, Places, RpcMetrics,
 };
-use super::peers::{Peers, share};
 use crate::auth::AccessControl;
 use crate::metrics::Metrics;
 use crate::settings::LimitSettings;
@@ -39,8 +37,7 @@ pub(super) fn request_stack(
     let endpoint = |(path, route)| (path, Arc::new(Endpoint::new(api, route, metrics)));
     let routes: HashMap<String, Arc<Endpoint>> = routes.into_iter().map(endpoint).collect();
     let (routes, unknown, work) = (Arc::new(routes), Endpoint::unknown(api, metrics), metrics.work());
-    let places = Arc::new(Semaphore::new(fixed.max_calls.min(Semaphore::MAX_PERMITS)));
-    let peers = Peers::new(share(fixed.max_calls));
+    let (calls, documents) = (Places::new(fixed.max_calls), Places::new(fixed.max_documents));
     let traces = traces.clone();
     ServiceBuilder::new()
         // An id for the log and for `x-request-id`.
@@ -60,7 +57,7 @@ pub(super) fn request_stack(
         // The shorter of `grpc-timeout` and `REQUEST_TIMEOUT`.
         .layer(layer_fn(move |inner| DeadlineLimit::new(inner, limits.request_timeout)))
         // A place among the calls under way.
-        .layer(layer_fn(move |inner| CallLimit::new(inner, Arc::clone(&places), peers.clone(), work.clone())))
+        .layer(layer_fn(move |inner| CallLimit::new(inner, calls.clone(), documents.clone(), work.clone())))
         // A panic of a handler is INTERNAL, and ends nothing else.
         .layer(layer_fn(CatchPanic::new))
         .service(router)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from websockets.sync.client import connect
 
+PROFILES = Path(__file__).resolve().parents[2] / "target/tools/api/profiles"
 PATIENCE = 60  # seconds, for a busy machine
 
 
@@ -24,8 +25,11 @@ class Browser:
         self.events = []
 
     def __enter__(self):
-        self.profile = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
-        command = ["chromium", "--headless=new", "--remote-debugging-port=0", f"--user-data-dir={self.profile.name}"]
+        # Not below /tmp: a Chromium in a snap cannot see it.
+        PROFILES.mkdir(parents=True, exist_ok=True)
+        self.profile = tempfile.TemporaryDirectory(dir=PROFILES, ignore_cleanup_errors=True)
+        command = [os.environ["CHROMIUM"], "--headless=new", "--remote-debugging-port=0"]
+        command.append(f"--user-data-dir={self.profile.name}")
         command += ["--no-first-run", "--disable-gpu", "--disable-dev-shm-usage", "--disable-background-networking"]
         command += ["--disable-component-update", "--disable-sync", "--no-proxy-server", "--window-size=1200,1600"]
         if os.geteuid() == 0:
@@ -80,17 +84,35 @@ class Browser:
             message["sessionId"] = self.session
         self.socket.send(json.dumps(message))
         while True:
-            answer = json.loads(self.socket.recv(timeout=PATIENCE))
+            answer = self.receive()
             if answer.get("id") == self.next_id:
                 if "error" in answer:
                     raise AssertionError(f"{method}: {answer['error']}")
                 return answer["result"]
-            if "method" in answer:
-                self.events.append((answer["method"], answer["params"]))
+
+    def receive(self):
+        """Returns the next message, and remembers it if it is an event."""
+        message = json.loads(self.socket.recv(timeout=PATIENCE))
+        if "method" in message:
+            self.events.append((message["method"], message["params"]))
+        return message
 
     def open(self, url):
+        """Opens a page, and returns when its document has replaced the one before."""
         self.events.clear()
-        self.send("Page.navigate", url=url)
+        begun = self.send("Page.navigate", url=url)
+        if "errorText" in begun:
+            raise AssertionError(f"{url}: {begun['errorText']}")
+        while not self.has_begun(begun["loaderId"]):
+            self.receive()
+
+    def has_begun(self, loader):
+        frames = [event["frame"] for method, event in self.events if method == "Page.frameNavigated"]
+        return any(frame["loaderId"] == loader for frame in frames)
+
+    def settle(self):
+        """Returns when the page has drawn twice, so that what it did before has its events."""
+        self.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => done(true))))")
 
     def evaluate(self, expression):
         """Returns the value of JavaScript in the page."""
@@ -126,6 +148,7 @@ class Browser:
 
     def problems(self):
         """Returns the errors in the console, exceptions, and violations of the page's policy."""
+        self.settle()
         found = []
         for method, event in self.events:
             if method == "Runtime.exceptionThrown":

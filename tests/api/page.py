@@ -61,9 +61,16 @@ def authorize(browser, token):
 
 
 class Page(unittest.TestCase):
-    def assert_clean(self, browser, origin):
-        """The page made no mistake and asked nobody else. What is in its own text is no request."""
-        self.assertEqual(browser.problems(), [])
+    def assert_clean(self, browser, origin, refused=()):
+        """The page made no mistake and asked nobody else. What is in its own text is no request.
+
+        The console has an error for each refused call: `refused` are their statuses, in their order.
+        """
+        expected = [f"the server responded with a status of {status} " for status in refused]
+        problems = browser.problems()
+        self.assertEqual(len(problems), len(expected), problems)
+        for problem, text in zip(problems, expected):
+            self.assertIn(text, problem.get("text", "") if isinstance(problem, dict) else "", problems)
         others = [url for url in browser.requests() if not url.startswith((origin + "/", "data:"))]
         self.assertEqual(others, [])
 
@@ -84,8 +91,10 @@ class Page(unittest.TestCase):
             begin_identify(browser)
             self.assertEqual(execute(browser, '{"email": "marty@hillvalley.edu"}'), "401")
             self.assertIn("UNAUTHENTICATED", browser.until(BODY))
+            self.assert_clean(browser, service.origin(), ["401"])
             authorize(browser, service.token)
             self.assertEqual(execute(browser), "200")
+            self.assert_clean(browser, service.origin(), ["401"])
             answer = json.loads(browser.until(BODY))
             self.assertEqual(answer["contact"]["primaryContactId"], 1)
             self.assertEqual(answer["contact"]["emails"], ["marty@hillvalley.edu"])
@@ -93,6 +102,7 @@ class Page(unittest.TestCase):
             open_page(browser, service.origin())
             begin_identify(browser)
             self.assertEqual(execute(browser), "401")
+            self.assert_clean(browser, service.origin(), ["401"])
 
     def test_a_call_passes_under_each_name_of_the_service_and_no_other(self):
         settings = {"HTTP_HOST_NAMES": "identity.example"}
@@ -109,8 +119,8 @@ class Page(unittest.TestCase):
                     self.assert_clean(browser, service.origin(host))
                     begin_identify(browser)
                     self.assertEqual(execute(browser), status)
-                    others = [url for url in browser.requests() if not url.startswith((service.origin(host), "data:"))]
-                    self.assertEqual(others, [])
+                    refused = [] if status == "200" else [status]
+                    self.assert_clean(browser, service.origin(host), refused)
 
     def test_it_can_be_turned_off(self):
         with Service({"HTTP_DOCS": "false"}) as service:

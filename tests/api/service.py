@@ -13,6 +13,14 @@ ROOT = Path(__file__).resolve().parents[2]
 BINARY = os.environ["IDENTITY_BINARY"]
 
 
+def served_port(log):
+    """Returns the port that a log says; `None` before it says one. A panic is a line that is no JSON."""
+    for line in log.splitlines(keepends=True):
+        if line.startswith("{") and line.endswith("}\n") and (said := json.loads(line))["message"] == "serving":
+            return int(said["http.address"].rsplit(":", 1)[1])
+    return None
+
+
 class Service:
     """A process of `identity serve` until the end of a `with` block, with these settings and, if asked, with tokens."""
 
@@ -41,9 +49,7 @@ class Service:
         end = time.monotonic() + 60
         while self.port is None and time.monotonic() < end and self.process.poll() is None:
             time.sleep(0.05)
-            for line in log.read_text(encoding="utf-8").splitlines(keepends=True):
-                if line.endswith("\n") and json.loads(line)["message"] == "serving":
-                    self.port = int(json.loads(line)["http.address"].rsplit(":", 1)[1])
+            self.port = served_port(log.read_text(encoding="utf-8"))
         if self.port is None:
             said = log.read_text(encoding="utf-8")
             self.__exit__()

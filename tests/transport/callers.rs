@@ -19,7 +19,8 @@ use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
 use tonic_types::StatusExt;
 
 use crate::certificates::{Authority, Certificate, Files};
-use crate::harness::{Script, Server, ServerSettings, rest, until};
+use crate::harness::{Script, Server, ServerSettings, rest, until, until_async};
+use crate::raw::H2Client;
 
 const OK: Script = Script::Answer(Outcome::Matched);
 const BODY: &str = r#"{"email":"a@b.co"}"#;
@@ -435,4 +436,40 @@ async fn metrics_know_when_the_certificate_expires_and_which_handshakes_fail() {
     assert_eq!(value(&page, r#"identity_auth_failures_total{reason="handshake"}"#), 1.0, "{page}");
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs_f64();
     assert!(value(&page, "identity_tls_certificate_expiry_timestamp_seconds") > now, "{page}");
+}
+
+#[tokio::test]
+async fn readers_of_the_page_without_a_token_take_no_room_of_callers() {
+    const BUNDLE: &str = "/docs/swagger-ui-bundle.js";
+    let known = token();
+    let few = |options: &mut ServerSettings, _: &Files| {
+        options.fixed.unsent_bytes = 100_000;
+        options.fixed.max_calls = 2;
+        options.fixed.max_documents = 8;
+    };
+    let guarded = Guarded::with(&entry("checkout", &known, MAY_IDENTIFY), few).await;
+    let mut stranger = H2Client::connect(guarded.server.http, 1).await;
+    let mut slow = Vec::new();
+    // One address has three quarters of the places.
+    for number in 0..8 {
+        // The plain file, of more than a megabyte, and the one with gzip.
+        let headers = if number % 2 == 0 { &[][..] } else { &[("accept-encoding", "gzip")] };
+        let response = stranger.get(BUNDLE, headers).await;
+        assert_eq!(response.status(), if number < 6 { 200 } else { 429 }, "{number}");
+        let mut body = response.into_body();
+        if number < 6 {
+            body.data().await.unwrap().unwrap();
+            slow.push(body);
+        }
+    }
+    assert_eq!(slow.len(), 6);
+    for path in ["/identify", "/identify:batch"] {
+        let response = guarded.send(path, Some(known.expose())).await;
+        assert_ne!(response.status(), 429, "{path}");
+    }
+    guarded.identify(Some(known.expose())).await.unwrap();
+    assert_eq!(guarded.send("/healthz", None).await.status(), 200);
+    assert_eq!(guarded.send("/docs", None).await.status(), 429);
+    drop((slow, stranger));
+    until_async(async || guarded.send("/docs", None).await.status() == 200).await;
 }

@@ -1,10 +1,19 @@
 //! Files that are part of the binary.
 
-use axum::response::{IntoResponse, Response};
+use std::convert::Infallible;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use axum::body::Body;
+use axum::response::Response;
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_ENCODING, ETAG, IF_NONE_MATCH, VARY, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use hyper::body::{Body as HttpBody, Frame};
 use ring::digest::{SHA256, digest};
+use tokio::sync::OnceCell;
 
 use super::errors::error_response;
 use super::gzip;
@@ -12,13 +21,41 @@ use crate::resolver::IdentifyError;
 
 /// A file that is part of the binary, with the headers of its responses.
 ///
-/// Caches keep it and ask each time whether it is still the same, so nobody sees one of another version.
+/// Caches keep it and ask each time whether it is still the same, so nobody sees one of another version. All responses
+/// share its bytes: a caller that reads slowly takes no memory for them.
 #[derive(Clone, Debug)]
 pub(super) struct StaticFile {
     headers: HeaderMap,
-    content: Bytes,
-    /// Whether the content is compressed already.
+    content: Arc<Content>,
+}
+
+/// What a file has, with and without gzip.
+#[derive(Debug)]
+struct Content {
+    given: Bytes,
+    /// Whether it is given compressed.
     is_gzip: bool,
+    /// The other form of it, made when somebody asks for it first.
+    other: OnceCell<Bytes>,
+}
+
+impl Content {
+    /// Returns it with gzip or without.
+    async fn form(&self, gzip: bool) -> io::Result<Bytes> {
+        if gzip == self.is_gzip {
+            return Ok(self.given.clone());
+        }
+        let other = async {
+            let made = if gzip { gzip::compress(&self.given).await } else { gzip::expand(&self.given).await };
+            made.map(Bytes::from)
+        };
+        self.other.get_or_try_init(|| other).await.cloned()
+    }
+
+    /// Whether it is sent with gzip to those that take it.
+    fn is_worth_gzip(&self) -> bool {
+        self.is_gzip || gzip::is_worthwhile(self.given.len())
+    }
 }
 
 impl StaticFile {
@@ -43,7 +80,8 @@ impl StaticFile {
         if let Ok(tag) = HeaderValue::from_str(&entity_tag(content)) {
             headers.insert(ETAG, tag);
         }
-        Self { headers, content: Bytes::from_static(content), is_gzip }
+        let content = Content { given: Bytes::from_static(content), is_gzip, other: OnceCell::new() };
+        Self { headers, content: Arc::new(content) }
     }
 
     /// Adds a header to all responses.
@@ -55,22 +93,37 @@ impl StaticFile {
     /// Returns the response to a request with these headers.
     pub(super) async fn response(self, request: &HeaderMap) -> Response {
         let has_it = self.headers.get(ETAG).is_some_and(|tag| matches_tag(request, tag.as_bytes()));
-        let is_accepted = gzip::is_accepted(request);
-        let mut response = match (has_it, self.is_gzip) {
-            (true, _) => StatusCode::NOT_MODIFIED.into_response(),
-            (false, false) => gzip::negotiate(is_accepted, async { Response::new(self.content.into()) }).await,
-            (false, true) if is_accepted => {
-                let mut response = Response::new(self.content.into());
+        let mut response = Response::new(Body::new(NoBody));
+        if has_it {
+            *response.status_mut() = StatusCode::NOT_MODIFIED;
+        } else {
+            let gzip = gzip::is_accepted(request) && self.content.is_worth_gzip();
+            let Ok(content) = self.content.form(gzip).await else {
+                return error_response(&IdentifyError::Internal.into());
+            };
+            *response.body_mut() = content.into();
+            if gzip {
                 response.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
-                response
             }
-            (false, true) => match gzip::expand(&self.content).await {
-                Ok(plain) => Response::new(plain.into()),
-                Err(_) => return error_response(&IdentifyError::Internal.into()),
-            },
-        };
+        }
         response.headers_mut().extend(self.headers);
         response
+    }
+}
+
+/// The body of 304. Its length is not known, or `content-length` would say that the file is empty.
+struct NoBody;
+
+impl HttpBody for NoBody {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Poll::Ready(None)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        true
     }
 }
 

@@ -13,6 +13,7 @@ use crate::transport::routes::{Route, RouteTable};
 
 const HTML: (HeaderName, HeaderValue) = (CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
 const CSS: (HeaderName, HeaderValue) = (CONTENT_TYPE, HeaderValue::from_static("text/css; charset=utf-8"));
+const TEXT: (HeaderName, HeaderValue) = (CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
 const SCRIPT: (HeaderName, HeaderValue) = (CONTENT_TYPE, HeaderValue::from_static("text/javascript; charset=utf-8"));
 
 /// Scripts, styles and calls of this origin alone, no script in the page itself, and no other page around it. The
@@ -23,6 +24,8 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
 const PAGE: &str = include_str!("page.html");
 const START: &str = include_str!("start.js");
 const BUNDLE: &[u8] = include_bytes!("../../../../third_party/swagger-ui/swagger-ui-bundle.js.gz");
+/// The bundle names this file.
+const LICENCES: &str = include_str!("../../../../third_party/swagger-ui/swagger-ui-bundle.js.LICENSE.txt");
 const STYLES: &[u8] = include_bytes!("../../../../third_party/swagger-ui/swagger-ui.css.gz");
 
 /// Adds the page and its files. Everybody may read them: a browser has no token before the page asks for one.
@@ -31,6 +34,7 @@ pub(super) fn add(routes: &mut RouteTable) {
         ("/docs", StaticFile::new(HTML, PAGE)),
         ("/docs/start.js", StaticFile::new(SCRIPT, START)),
         ("/docs/swagger-ui-bundle.js", StaticFile::compressed(SCRIPT, BUNDLE)),
+        ("/docs/swagger-ui-bundle.js.LICENSE.txt", StaticFile::new(TEXT, LICENCES)),
         ("/docs/swagger-ui.css", StaticFile::compressed(CSS, STYLES)),
     ];
     for (path, file) in files {
