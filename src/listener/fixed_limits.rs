@@ -11,7 +11,7 @@ pub struct FixedLimits {
     /// Maximum calls under way on each API, three quarters of them of one peer; more are refused with
     /// RESOURCE_EXHAUSTED. Times the body limit, it bounds the memory that requests take, as they were sent.
     pub max_calls: usize,
-    /// Maximum answers under way with a document that everybody may read, as the page `/docs`. They are apart from those
+    /// Maximum answers under way with a document that everybody may read, as the page `/docs`. They are apart from
     /// calls, because they need no token.
     pub max_documents: usize,
     /// Bytes of answers that may wait to be sent. Above it, peers that take nothing are given up after a second, and
