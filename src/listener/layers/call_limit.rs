@@ -22,8 +22,8 @@ use crate::transport::peer::caller;
 /// are refused, too, while answers that wait to be sent take too much memory.
 ///
 /// The documents that everybody may read have places of their own, and their answers take no memory: strangers cannot
-/// take the places of callers. Health needs no place: its streams have a limit of their own, and a full service has to say that it lives. On a
-/// connection of the reserve only health is answered.
+/// take the places of callers. Health needs no place: its streams have a limit of their own, and a full service has to
+/// say that it lives. On a connection of the reserve only health is answered.
 #[derive(Clone)]
 pub(crate) struct CallLimit<S> {
     inner: S,
