@@ -240,9 +240,15 @@ fn every_script_explains_itself_and_does_nothing_else() {
         }
     }
     // The others hand arguments on to the programs that they run.
-    for script in
-        [".ci/run", "scripts/attacks", "scripts/bench", "scripts/chaos", "scripts/servers", "scripts/test-clients"]
-    {
+    for script in [
+        ".ci/run",
+        "scripts/attacks",
+        "scripts/bench",
+        "scripts/chaos",
+        "scripts/servers",
+        "scripts/test-clients",
+        "scripts/vendor-swagger-ui",
+    ] {
         let (status, said) = run_script(&root().join(script), "--no-such-thing");
         assert_eq!((status, said.as_str()), (Some(2), ""), "{script}");
     }

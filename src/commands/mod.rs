@@ -4,8 +4,10 @@
 
 #[cfg(feature = "bench")]
 mod bench;
+pub mod completions;
 mod config;
 pub mod healthcheck;
+pub mod man;
 mod migrate;
 mod one_line;
 pub mod serve;
@@ -74,6 +76,10 @@ pub enum Command {
     Token(token::TokenCommand),
     /// Print the settings in force as TOML, each with its origin, without secrets
     Config,
+    /// Print the completions of a shell
+    Completions(completions::CompletionsArgs),
+    /// Print the manual, or write the pages of all commands
+    Man(man::ManArgs),
 }
 
 /// Parses a command line, the environment and the settings file. The first argument is the name of the program.
@@ -81,12 +87,26 @@ pub enum Command {
 /// # Errors
 /// [`Stop`] has the line to print, or the help text.
 pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Invocation, Stop> {
-    let loaded = settings::load(clap_command(), args)?;
+    let args: Vec<_> = args.into_iter().collect();
+    let command = if is_about_the_program(&args) { without_environment(clap_command()) } else { clap_command() };
+    let loaded = settings::load(command, args)?;
     let command = match loaded.matches.subcommand() {
         Some(_) => Command::from_arg_matches(&loaded.matches).map_err(settings::unread)?,
         None => Command::Serve,
     };
     Ok(Invocation { command, settings: loaded.settings, report: loaded.report })
+}
+
+/// Whether the command is about the program alone. It needs no settings, so wrong ones in the environment are none of
+/// its business: completions are made when a shell starts, and manuals when a package is built.
+fn is_about_the_program(args: &[OsString]) -> bool {
+    let command = without_environment(clap_command()).mut_args(|arg| arg.global(true));
+    let matches = command.try_get_matches_from(args).ok();
+    matches.is_some_and(|matches| matches!(matches.subcommand_name(), Some("completions" | "man")))
+}
+
+fn without_environment(command: clap::Command) -> clap::Command {
+    command.mut_args(|arg| arg.env(None::<&str>))
 }
 
 /// Returns the `clap` command, for help, completions and tests of the documentation.
@@ -123,6 +143,9 @@ pub fn run(Invocation { command, settings, report }: Invocation, signals: &Signa
     match command {
         Command::Token(command) => token::token(&command, &settings.access)?,
         Command::Config => config::config(&report)?,
+        // A setting may stand behind the command too.
+        Command::Completions(args) => completions::completions(args, clap_command().mut_args(|arg| arg.global(true)))?,
+        Command::Man(args) => man::man(args, clap_command())?,
         #[cfg(feature = "bench")]
         Command::Bench(command) => {
             telemetry::init(&settings.logging)?;

@@ -11,6 +11,9 @@ pub struct FixedLimits {
     /// Maximum calls under way on each API, three quarters of them of one peer; more are refused with
     /// RESOURCE_EXHAUSTED. Times the body limit, it bounds the memory that requests take, as they were sent.
     pub max_calls: usize,
+    /// Maximum answers under way with a document that everybody may read, as the page `/docs`. They are apart from
+    /// calls, because they need no token.
+    pub max_documents: usize,
     /// Bytes of answers that may wait to be sent. Above it, peers that take nothing are given up after a second, and
     /// calls are refused: first on connections that hold much of it, at twice as many bytes on all.
     pub unsent_bytes: usize,
@@ -73,6 +76,7 @@ impl Default for FixedLimits {
         Self {
             body_timeout: Duration::from_secs(5),
             max_calls: 16_384,
+            max_documents: 64,
             unsent_bytes: 64 * 1024 * 1024,
             decompressed_bytes: 64 * 1024 * 1024,
             probe_streams: 1_000,

@@ -122,7 +122,8 @@ pub async fn serve<R: Identify>(
         room.clone(),
         metrics.work(),
     )?;
-    let http = http::routes(resolver.clone(), readiness.clone(), *identify, *limits, fixed.body_timeout, room)?;
+    let docs = listen.http_docs;
+    let http = http::routes(resolver.clone(), readiness.clone(), *identify, *limits, fixed.body_timeout, room, docs)?;
 
     let connections = connection_cap(limits.max_connections, raise_file_limit());
     // The operator may know better: a load balancer can be the only peer.

@@ -34,6 +34,8 @@ pub(super) struct Outgoing {
     is_refused: AtomicBool,
     /// The layers have refused the call, so that its answer needs no work.
     is_answered_at_once: AtomicBool,
+    /// The answer is part of the binary, and takes no memory of its own.
+    is_shared: AtomicBool,
     /// Bytes that HTTP holds.
     unsent: AtomicUsize,
     /// Parts that are written.
@@ -54,6 +56,7 @@ impl Outgoing {
             caller: OnceLock::new(),
             is_refused: AtomicBool::new(false),
             is_answered_at_once: AtomicBool::new(false),
+            is_shared: AtomicBool::new(false),
             unsent: AtomicUsize::new(0),
             written: AtomicUsize::new(0),
             writer: AtomicWaker::new(),
@@ -123,6 +126,25 @@ impl Outgoing {
         self.caller().map(KnownCaller::name)
     }
 
+    /// The answer is part of the binary. Said before there is an answer.
+    pub(super) fn set_shared(&self) {
+        self.is_shared.store(true, Ordering::Relaxed);
+    }
+
+    /// So many bytes of the answer wait to be sent.
+    pub(super) fn add_waiting(&self, bytes: usize) {
+        if !self.is_shared.load(Ordering::Relaxed) {
+            self.connection.add_waiting(bytes);
+        }
+    }
+
+    /// So many bytes are written or given up.
+    pub(super) fn remove_waiting(&self, bytes: usize) {
+        if !self.is_shared.load(Ordering::Relaxed) {
+            self.connection.remove_waiting(bytes);
+        }
+    }
+
     /// How many parts are written, if HTTP holds others.
     pub(super) fn written_while_unsent(&self) -> Option<usize> {
         (self.unsent.load(Ordering::SeqCst) > 0).then(|| self.written.load(Ordering::SeqCst))
@@ -174,7 +196,7 @@ impl AsRef<[u8]> for Part {
 impl Drop for Part {
     fn drop(&mut self) {
         self.outgoing.connection.unsent.remove(self.period);
-        self.outgoing.connection.remove_waiting(self.bytes.len());
+        self.outgoing.remove_waiting(self.bytes.len());
         self.outgoing.written.fetch_add(1, Ordering::SeqCst);
         self.outgoing.unsent.fetch_sub(self.bytes.len(), Ordering::SeqCst);
         self.outgoing.writer.wake();

@@ -29,7 +29,7 @@ impl Drop for SentBody {
         if !self.rest.is_empty() {
             self.outgoing.give_up(); // Before the body is dropped, which asks.
         }
-        self.outgoing.connection.remove_waiting(self.rest.len());
+        self.outgoing.remove_waiting(self.rest.len());
     }
 }
 
@@ -46,7 +46,7 @@ impl HttpBody for SentBody {
             };
             match frame.into_data() {
                 Ok(data) if !data.is_empty() => {
-                    self.outgoing.connection.add_waiting(data.len());
+                    self.outgoing.add_waiting(data.len());
                     self.rest = data;
                 }
                 Ok(nothing) => return Poll::Ready(Some(Ok(Frame::data(nothing)))),

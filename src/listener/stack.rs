@@ -6,7 +6,6 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use tokio::sync::Semaphore;
 use tower::ServiceBuilder;
 use tower::layer::layer_fn;
 
@@ -16,9 +15,9 @@ use super::endpoint::Endpoint;
 use super::fixed_limits::FixedLimits;
 use super::layers::{
     AccessLog, AssignRequestId, Authenticate, BeginTrace, CallLimit, CatchPanic, DeadlineLimit, DrainUnread,
-    ErrorResponse, OriginCheck, QueuePlace, RpcMetrics,
+    ErrorResponse, OriginCheck, Places, QueuePlace, RpcMetrics,
 };
-use super::peers::{Peers, share};
+use super::peers::Peers;
 use crate::auth::AccessControl;
 use crate::metrics::Metrics;
 use crate::resolver::Identify;
@@ -45,9 +44,8 @@ pub(super) fn request_stack<R: Identify>(
     let endpoint = |(path, route)| (path, Arc::new(Endpoint::new(api, route, metrics)));
     let routes: HashMap<String, Arc<Endpoint>> = routes.into_iter().map(endpoint).collect();
     let (routes, unknown, work) = (Arc::new(routes), Endpoint::unknown(api, metrics), metrics.work());
-    let places = Arc::new(Semaphore::new(fixed.max_calls.min(Semaphore::MAX_PERMITS)));
     let unread = Peers::new(fixed.unread.bodies);
-    let peers = Peers::new(share(fixed.max_calls));
+    let (calls, documents) = (Places::new(fixed.max_calls), Places::new(fixed.max_documents));
     let traces = traces.clone();
     ServiceBuilder::new()
         // An id for the log and for `x-request-id`.
@@ -69,7 +67,7 @@ pub(super) fn request_stack<R: Identify>(
         // The shorter of `grpc-timeout` and `REQUEST_TIMEOUT`.
         .layer(layer_fn(move |inner| DeadlineLimit::new(inner, limits.request_timeout)))
         // A place among the calls under way.
-        .layer(layer_fn(move |inner| CallLimit::new(inner, Arc::clone(&places), peers.clone(), work.clone())))
+        .layer(layer_fn(move |inner| CallLimit::new(inner, calls.clone(), documents.clone(), work.clone())))
         // A place in the queue, before the body is read.
         .layer(layer_fn(move |inner| QueuePlace::new(inner, resolver.clone())))
         // A panic of a handler is INTERNAL, and ends nothing else.

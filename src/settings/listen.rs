@@ -16,6 +16,8 @@ pub struct ListenSettings {
     pub http_allowed_origins: AllowedOrigins,
     /// Host names under which web pages of the service's own origin reach the JSON API. Default none.
     pub http_host_names: HostNames,
+    /// Whether the JSON API has a page to try it, and everybody may read its description. Default true.
+    pub http_docs: bool,
     /// Whether the service answers gRPC reflection. Default true.
     pub reflection: bool,
 }
@@ -52,6 +54,11 @@ pub(super) struct ListenArgs {
     #[arg(long, env, value_name = "NAMES", value_parser = value::from_str::<HostNames>())]
     http_host_names: Option<HostNames>,
 
+    /// Whether the JSON API has a page to try it, `GET /docs`, and everybody may read its description, /openapi.json
+    #[arg(long, env, value_name = "BOOL", default_value = "true", value_parser = value::boolean())]
+    #[arg(action = clap::ArgAction::Set)]
+    http_docs: bool,
+
     /// Whether the service answers gRPC reflection
     #[arg(long, env, value_name = "BOOL", default_value = "true", value_parser = value::boolean())]
     #[arg(action = clap::ArgAction::Set)]
@@ -61,7 +68,16 @@ pub(super) struct ListenArgs {
 impl ListenArgs {
     /// Returns the section, with `--port` put into the HTTP address.
     pub(super) fn resolve(self, sources: &Sources) -> ListenSettings {
-        let Self { grpc_addr, http_addr, port, metrics_addr, http_allowed_origins, http_host_names, reflection } = self;
+        let Self {
+            grpc_addr,
+            http_addr,
+            port,
+            metrics_addr,
+            http_allowed_origins,
+            http_host_names,
+            http_docs,
+            reflection,
+        } = self;
         let http_addr = match port {
             // A platform reaches the service from outside of its container.
             Some(port) if !sources.is_given("http_addr") => ListenAddr::at_all_addresses(port),
@@ -74,6 +90,7 @@ impl ListenArgs {
             metrics_addr,
             http_allowed_origins: http_allowed_origins.unwrap_or_default(),
             http_host_names: http_host_names.unwrap_or_default(),
+            http_docs,
             reflection,
         }
     }

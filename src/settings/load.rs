@@ -78,6 +78,7 @@ fn explain(error: Error, file: Option<&File>) -> Stop {
         (ErrorKind::UnknownArgument, None) => "too many arguments".to_owned(),
         (ErrorKind::InvalidSubcommand, _) => "there is no such command".to_owned(),
         (ErrorKind::InvalidValue, Some(flag)) => format!("{flag}: needs a value"),
+        (ErrorKind::InvalidValue, None) => one_of(&error),
         (ErrorKind::TooManyValues, Some(flag)) => format!("{flag}: takes no value"),
         (ErrorKind::ArgumentConflict, Some(flag)) => {
             format!("{flag}: cannot be given twice, or together with a flag that it excludes")
@@ -89,4 +90,14 @@ fn explain(error: Error, file: Option<&File>) -> Stop {
         (_, None) => kind.as_str().unwrap_or("the command line is wrong").to_owned(),
     };
     Stop::Usage(format!("{line} (see `identity --help`)"))
+}
+
+/// Returns which values an argument takes.
+fn one_of(error: &Error) -> String {
+    match (error.get(ContextKind::InvalidArg), error.get(ContextKind::ValidValue)) {
+        (Some(ContextValue::String(arg)), Some(ContextValue::Strings(values))) => {
+            format!("{arg}: must be one of {}", values.join(", "))
+        }
+        _ => "a value is wrong".to_owned(),
+    }
 }

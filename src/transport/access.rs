@@ -9,7 +9,7 @@ use crate::auth::{Permission, Refusal, Scope};
 /// What a caller needs to make a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
-    /// Nothing: a probe.
+    /// Nothing: a probe, or a page that is public.
     Open,
     /// To be known.
     AnyCaller,
@@ -31,7 +31,7 @@ const RPCS: [(&str, Access); 5] = [
 /// Returns what a call of a path needs. `None` is a path that does not exist: only known callers learn that.
 pub(crate) fn needed(route: Option<&Route>) -> Access {
     let Some(route) = route else { return Access::AnyCaller };
-    if route.is_probe {
+    if route.is_probe || route.is_public {
         return Access::Open;
     }
     let Some(rpc) = &route.rpc_method else { return Access::AnyCaller };
@@ -82,11 +82,12 @@ mod tests {
     }
 
     #[test]
-    fn probes_are_open_and_nothing_else_is() {
+    fn probes_and_public_pages_are_open_and_nothing_else_is() {
         let rpc = |name: &str| Route { rpc_method: Some(name.to_owned()), ..Route::default() };
         let page = Route { http_route: Some("/openapi.yaml".to_owned()), ..Route::default() };
         let probe = Route { is_probe: true, ..rpc("grpc.health.v1.Health/Check") };
-        assert_eq!(needed(Some(&probe)), Access::Open);
+        let public = Route { is_public: true, ..page.clone() };
+        assert_eq!((needed(Some(&probe)), needed(Some(&public))), (Access::Open, Access::Open));
         assert_eq!(needed(Some(&rpc(RPCS[0].0))), Access::Scope(Scope::Identify));
         assert_eq!(needed(Some(&rpc("identity.v1.IdentityService/New"))), Access::Nobody);
         assert_eq!((needed(Some(&page)), needed(None)), (Access::AnyCaller, Access::AnyCaller));

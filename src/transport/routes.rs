@@ -51,6 +51,9 @@ pub struct Route {
     pub http_route: Option<String>,
     /// Whether machines call it every few seconds, so that the log shows it at debug level only.
     pub is_probe: bool,
+    /// Whether everybody may read it, although it is no probe: its answers are part of the binary. They tell nothing of
+    /// an installation but the version and the spelling in force.
+    pub is_public: bool,
     /// Which side sends a stream of messages.
     pub rpc_type: RpcType,
 }

@@ -74,6 +74,7 @@ class Image(unittest.TestCase):
             for included in re.findall(r'include(?:_str|_bytes)?!\("([^"]+)"\)', source.read_text(encoding="utf-8")):
                 read.add((source.parent / included).resolve().relative_to(ROOT))
         self.assertIn(Path("docs/openapi.yaml"), read)
+        self.assertIn(Path("third_party/swagger-ui/swagger-ui.css.gz"), read)
         self.assertEqual({path for path in read if not is_in_context(str(path))}, set())
         self.assertFalse(is_in_context("target") or is_in_context(".git") or is_in_context("identity.db"))
 
@@ -92,7 +93,15 @@ class Image(unittest.TestCase):
         [run] = [arguments for name, arguments in stages()[0] if name == "RUN"]
         self.assertIn("cargo build --release --locked", run)
         self.assertIn("strip --strip-all -o /identity target/release/identity", run)
-        self.assertEqual(last("COPY"), "--from=build /identity /usr/local/bin/identity")
+        copied = [arguments for name, arguments in stages()[-1] if name == "COPY"]
+        self.assertEqual(copied[0], "--from=build /identity /usr/local/bin/identity")
+        # Licences, of the service and of what is in its binary.
+        licences = {path for arguments in copied[1:] for path in arguments.split()[:-1]}
+        ours = {"LICENSE-APACHE", "LICENSE-MIT"}
+        others = {"LICENSE", "NOTICE", "swagger-ui-bundle.js.LICENSE.txt"}
+        self.assertEqual(licences, ours | {f"third_party/swagger-ui/{name}" for name in others})
+        for path in licences:
+            self.assertTrue((ROOT / path).is_file() and is_in_context(path), path)
 
     def test_settings_and_ports_are_those_of_the_service(self):
         settings = image_environment()

@@ -8,7 +8,7 @@ use tempfile::TempDir;
 pub(crate) const SECRET: &str = "hunter2";
 
 /// Two values of each setting that differ from each other and from the default.
-pub(crate) const VALUES: [(&str, &str, &str); 47] = [
+pub(crate) const VALUES: [(&str, &str, &str); 48] = [
     ("database_url", "'sqlite://one.db'", "'postgres://two/db'"),
     ("database_url_file", "'one.url'", "'two.url'"),
     ("db_host", "'one'", "'10.0.0.2'"),
@@ -27,6 +27,7 @@ pub(crate) const VALUES: [(&str, &str, &str); 47] = [
     ("metrics_addr", "'0.0.0.0:9464'", "'[::1]:2'"),
     ("http_allowed_origins", "'https://shop.example'", "'http://localhost:8080,https://a.example'"),
     ("http_host_names", "'identity.example'", "'one,two'"),
+    ("http_docs", "false", "true"),
     ("reflection", "false", "true"),
     ("tls_cert", "'one.pem'", "'/etc/two.pem'"),
     ("tls_key", "'one.pem'", "'/etc/two.pem'"),

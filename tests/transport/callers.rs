@@ -19,7 +19,7 @@ use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
 use tonic_types::StatusExt;
 
 use crate::certificates::{Authority, Certificate, Files};
-use crate::harness::{Script, Server, ServerSettings, rest, until};
+use crate::harness::{Script, Server, ServerSettings, rest, until, until_async};
 use crate::raw::{H2Client, IDENTIFY, send_late};
 
 const OK: Script = Script::Answer(Outcome::Matched);
@@ -130,7 +130,7 @@ async fn without_a_valid_token_only_probes_answer() {
         assert_eq!(seen(&list.unwrap_err()), seen(&missing));
         let health = HealthClient::new(channel.clone()).check(with_token(HealthCheckRequest::default(), token)).await;
         health.unwrap();
-        for path in ["/identify", "/identify:batch", "/openapi.yaml", "/nowhere"] {
+        for path in ["/identify", "/identify:batch", "/docs/nowhere", "/nowhere"] {
             let answer = guarded.send(path, token).await;
             assert_eq!(
                 (answer.status().as_u16(), answer.headers()["www-authenticate"].as_bytes()),
@@ -139,7 +139,7 @@ async fn without_a_valid_token_only_probes_answer() {
             let body: serde_json::Value = answer.json().await.unwrap();
             assert_eq!((&body["code"], &body["message"]), (&16.into(), &missing.message().into()), "{path}");
         }
-        for path in ["/healthz", "/health", "/readyz"] {
+        for path in ["/healthz", "/health", "/readyz", "/docs", "/docs/start.js", "/openapi.json", "/openapi.yaml"] {
             assert_eq!(guarded.send(path, token).await.status(), 200, "{path}");
         }
     }
@@ -170,6 +170,18 @@ async fn a_refused_call_may_send_its_body_late() {
 }
 
 #[tokio::test]
+async fn without_the_page_the_description_needs_a_caller() {
+    let known = token();
+    let entry = entry("checkout", &known, MAY_IDENTIFY);
+    let guarded = Guarded::with(&entry, |options, _| options.settings.listen.http_docs = false).await;
+    for (path, status) in [("/openapi.json", 200), ("/openapi.yaml", 200), ("/docs", 404), ("/docs/start.js", 404)] {
+        assert_eq!(guarded.send(path, None).await.status(), 401, "{path}");
+        assert_eq!(guarded.send(path, Some(known.expose())).await.status(), status, "{path}");
+    }
+    assert_eq!(guarded.send("/", None).await.status(), 200);
+}
+
+#[tokio::test]
 async fn a_caller_without_the_scope_is_refused() {
     let reader = token();
     let guarded = Guarded::start(&entry("reports", &reader, "scopes = ['read', 'metrics']")).await;
@@ -181,7 +193,7 @@ async fn a_caller_without_the_scope_is_refused() {
     assert!(answer.text().await.unwrap().contains("SCOPE_MISSING"));
     assert_eq!(guarded.server.resolver.begun.load(Ordering::SeqCst), 0);
     // What needs a known caller alone.
-    assert_eq!(guarded.send("/openapi.yaml", Some(reader.expose())).await.status(), 200);
+    assert_eq!(guarded.send("/nowhere", Some(reader.expose())).await.status(), 404);
 }
 
 #[tokio::test]
@@ -446,4 +458,40 @@ async fn metrics_know_when_the_certificate_expires_and_which_handshakes_fail() {
     assert_eq!(value(&page, r#"identity_auth_failures_total{reason="handshake"}"#), 1.0, "{page}");
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs_f64();
     assert!(value(&page, "identity_tls_certificate_expiry_timestamp_seconds") > now, "{page}");
+}
+
+#[tokio::test]
+async fn readers_of_the_page_without_a_token_take_no_room_of_callers() {
+    const BUNDLE: &str = "/docs/swagger-ui-bundle.js";
+    let known = token();
+    let few = |options: &mut ServerSettings, _: &Files| {
+        options.fixed.unsent_bytes = 100_000;
+        options.fixed.max_calls = 2;
+        options.fixed.max_documents = 8;
+    };
+    let guarded = Guarded::with(&entry("checkout", &known, MAY_IDENTIFY), few).await;
+    let mut stranger = H2Client::connect(guarded.server.http, 1).await;
+    let mut slow = Vec::new();
+    // One address has three quarters of the places.
+    for number in 0..8 {
+        // The plain file, of more than a megabyte, and the one with gzip.
+        let headers = if number % 2 == 0 { &[][..] } else { &[("accept-encoding", "gzip")] };
+        let response = stranger.get(BUNDLE, headers).await;
+        assert_eq!(response.status(), if number < 6 { 200 } else { 429 }, "{number}");
+        let mut body = response.into_body();
+        if number < 6 {
+            body.data().await.unwrap().unwrap();
+            slow.push(body);
+        }
+    }
+    assert_eq!(slow.len(), 6);
+    for path in ["/identify", "/identify:batch"] {
+        let response = guarded.send(path, Some(known.expose())).await;
+        assert_ne!(response.status(), 429, "{path}");
+    }
+    guarded.identify(Some(known.expose())).await.unwrap();
+    assert_eq!(guarded.send("/healthz", None).await.status(), 200);
+    assert_eq!(guarded.send("/docs", None).await.status(), 429);
+    drop((slow, stranger));
+    until_async(async || guarded.send("/docs", None).await.status() == 200).await;
 }

@@ -6,6 +6,7 @@ mod callers;
 #[path = "../shared/certificates.rs"]
 mod certificates;
 mod connections;
+mod documents;
 mod drain;
 #[path = "../resolver/faulty_store.rs"]
 #[expect(dead_code, reason = "the tests of the resolver use the rest")]

@@ -136,8 +136,8 @@ async fn each_json_request_is_counted_by_method_route_and_status() {
     post("/identify", "nonsense").await;
     post("/identify:batch", r#"{"requests":[{"email":"a@b.co"},{"email":"@"}]}"#).await;
     post("/a@b.co", "").await;
-    for path in ["/identify", "/healthz"] {
-        client.get(server.url(path)).send().await.unwrap();
+    for path in ["/identify", "/healthz", "/docs", "/docs/", "/docs?url=x", "/docs/a@b.co"] {
+        client.get(server.url(path)).send().await.unwrap().bytes().await.unwrap();
     }
     client.request("BREW".parse().unwrap(), server.url("/identify")).send().await.unwrap();
     has(
@@ -151,6 +151,8 @@ async fn each_json_request_is_counted_by_method_route_and_status() {
             (http("GET", "/identify", 405), 1.0),
             (http("_OTHER", "/identify", 405), 1.0),
             (http("GET", "/healthz", 200), 1.0),
+            (http("GET", "/docs", 200), 3.0),
+            (http("GET", "unknown", 404), 1.0),
             ("http_server_active_requests".to_owned(), 0.0),
             (items("http", "ok"), 3.0),
             (items("http", "invalid"), 1.0 + 1.0 + 2.0),

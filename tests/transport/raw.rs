@@ -86,6 +86,17 @@ impl H2Client {
         timeout(Duration::from_secs(5), response).await.unwrap().unwrap().into_body()
     }
 
+    /// Asks for a path of the JSON API with these headers.
+    pub(crate) async fn get(&mut self, path: &str, headers: &[(&str, &str)]) -> http::Response<RecvStream> {
+        let mut request = http::Request::get(format!("http://x{path}"));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let mut send = self.send.clone().ready().await.unwrap();
+        let (response, _) = send.send_request(request.body(()).unwrap(), true).unwrap();
+        timeout(Duration::from_secs(5), response).await.unwrap().unwrap()
+    }
+
     /// Sends a gRPC call, and returns the body of its answer.
     pub(crate) async fn unary(&mut self, path: &str, message: &impl Message) -> RecvStream {
         let (response, mut body) = self.call(path).await;

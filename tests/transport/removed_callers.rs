@@ -64,10 +64,9 @@ impl OpenStream {
 
 /// Writes the file of callers and waits until it is in force.
 async fn write(guarded: &Guarded, text: &str) {
-    let callers = guarded.server.callers.as_ref().unwrap();
-    let before = callers.counts().succeeded();
+    let before = guarded.server.reloads("tokens")[0];
     guarded.files.write(FILE, text);
-    until(|| callers.counts().succeeded() == before + 1).await;
+    until(|| guarded.server.reloads("tokens")[0] == before + 1).await;
 }
 
 fn unauthenticated() -> (Code, String) {

@@ -21,7 +21,7 @@ mod unread_body;
 pub(super) use access_log::AccessLog;
 pub(super) use authenticate::Authenticate;
 pub(super) use begin_trace::BeginTrace;
-pub(super) use call_limit::CallLimit;
+pub(super) use call_limit::{CallLimit, Places};
 pub(super) use catch_panic::CatchPanic;
 pub(super) use deadline::DeadlineLimit;
 pub(super) use error_response::ErrorResponse;

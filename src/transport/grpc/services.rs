@@ -81,7 +81,7 @@ impl Services {
             let name = format!("{}/{}", service.full_name(), method.name());
             let is_probe = self.probes.contains(&service.full_name());
             let rpc_type = RpcType::new(method.is_client_streaming(), method.is_server_streaming());
-            routes.insert(format!("/{name}"), Route { rpc_method: Some(name), http_route: None, is_probe, rpc_type });
+            routes.insert(format!("/{name}"), Route { rpc_method: Some(name), is_probe, rpc_type, ..Route::default() });
         }
         Ok(RouteTable { router: self.routes.prepare().into_axum_router(), routes })
     }

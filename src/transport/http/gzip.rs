@@ -2,12 +2,13 @@
 //!
 //! Both work in pieces, so that no body keeps a thread busy for long.
 
-use std::io::Write;
+use std::io::{self, Read, Write};
 
-use axum::body::{Body, to_bytes};
+use axum::body::to_bytes;
 use axum::response::Response;
 use bytes::Bytes;
 use flate2::Compression;
+use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
 use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, VARY};
 use http::{HeaderMap, HeaderValue};
@@ -20,7 +21,7 @@ use crate::transport::errors::ApiError;
 use crate::transport::gunzip::{CallerRoom, Gunzip, PIECE, ReservedRoom};
 
 /// Smaller answers are not compressed: they fit a packet anyway.
-const WORTHWHILE: u64 = 1024;
+const WORTHWHILE: usize = 1024;
 
 /// How much is compressed at once, in bytes. Between two slices other tasks have their turn.
 const SLICE: usize = 32 * 1024;
@@ -63,35 +64,57 @@ pub(super) fn is_accepted(headers: &HeaderMap) -> bool {
 /// kept beside it.
 pub(super) async fn negotiate(is_accepted: bool, response: impl Future<Output = Response>) -> Response {
     let response = response.await;
-    let is_small = response.body().size_hint().exact().is_some_and(|size| size < WORTHWHILE);
+    let size = response.body().size_hint().exact().and_then(|size| usize::try_from(size).ok());
+    let is_small = size.is_some_and(|size| !is_worthwhile(size));
     if !is_accepted || is_small {
         return response;
     }
     let (mut head, body) = response.into_parts();
-    let Ok(body) = compress(body).await else { return error_response(&IdentifyError::Internal.into()) };
+    let compressed = async { compress(&to_bytes(body, usize::MAX).await?).await.map_err(axum::Error::new) };
+    let Ok(body) = compressed.await else { return error_response(&IdentifyError::Internal.into()) };
     head.headers.insert(CONTENT_LENGTH, body.len().into());
     head.headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
     head.headers.append(VARY, HeaderValue::from_static("accept-encoding"));
     Response::from_parts(head, body.into())
 }
 
+/// Whether a body of so many bytes is worth compressing.
+pub(super) fn is_worthwhile(size: usize) -> bool {
+    size >= WORTHWHILE
+}
+
 /// Compresses a body in slices.
-async fn compress(body: Body) -> Result<Vec<u8>, axum::Error> {
-    let plain = to_bytes(body, usize::MAX).await?;
+///
+/// # Errors
+/// None: it writes into memory.
+pub(super) async fn compress(plain: &[u8]) -> io::Result<Vec<u8>> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
     for slice in plain.chunks(SLICE) {
-        encoder.write_all(slice).map_err(axum::Error::new)?;
+        encoder.write_all(slice)?;
         yield_now().await;
     }
-    let mut compressed = encoder.finish().map_err(axum::Error::new)?;
+    let mut compressed = encoder.finish()?;
     compressed.shrink_to_fit();
     Ok(compressed)
 }
 
+/// Decompresses a file of the binary in slices, for clients that do not take gzip.
+///
+/// # Errors
+/// If it is not compressed with gzip.
+pub(super) async fn expand(compressed: &[u8]) -> io::Result<Vec<u8>> {
+    let mut decoder = GzDecoder::new(compressed);
+    let mut plain = Vec::new();
+    while decoder.by_ref().take(SLICE as u64).read_to_end(&mut plain)? > 0 {
+        yield_now().await;
+    }
+    plain.shrink_to_fit();
+    Ok(plain)
+}
+
 #[cfg(test)]
 mod tests {
-    use std::io;
-
+    use axum::body::Body;
     use flate2::read::MultiGzDecoder;
 
     use super::*;

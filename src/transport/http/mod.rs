@@ -6,6 +6,7 @@ mod batch;
 mod batch_items;
 mod body;
 mod content;
+mod docs_page;
 mod errors;
 mod gateway;
 mod gzip;
@@ -16,10 +17,12 @@ mod probes;
 mod request;
 mod response;
 mod settings;
+mod static_file;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use self::about::openapi_json;
 use self::batch::BatchHandler;
 pub use self::errors::error_response;
 pub use self::gateway::BindingError;
@@ -37,7 +40,8 @@ use crate::transport::gunzip::TextRoom;
 use crate::transport::readiness::Readiness;
 use crate::transport::routes::RouteTable;
 
-/// Returns the paths of the API over a resolver.
+/// Returns the paths of the API over a resolver. With `docs`, they have the page to try it, and everybody may read the
+/// description of the API.
 ///
 /// # Errors
 /// [`GatewayError`] if the proto has a path that nothing here serves: a bug in the build.
@@ -48,8 +52,9 @@ pub fn routes<R: resolver::Identify>(
     limits: LimitSettings,
     body_timeout: Duration,
     room: TextRoom,
+    docs: bool,
 ) -> Result<RouteTable, GatewayError> {
-    let settings = HttpSettings { identify, limits, body_timeout };
+    let (settings, spelling) = (HttpSettings { identify, limits, body_timeout }, identify.primary_id_field);
     let identify = Arc::new(IdentifyHandler { resolver: resolver.clone(), settings, room: room.clone() });
     let batch = Arc::new(BatchHandler { resolver, settings, room });
     let mut gateway = Gateway::default();
@@ -63,11 +68,58 @@ pub fn routes<R: resolver::Identify>(
     });
     let mut table = gateway.into_routes(FILE_DESCRIPTOR_SET)?;
     probes::add(&mut table, readiness);
-    about::add(&mut table);
+    about::add(&mut table, spelling, docs);
+    if docs {
+        docs_page::add(&mut table);
+    }
     let RouteTable { router, routes } = table;
     // Last, because the answer to a wrong method is for the existing paths.
     let router = router
         .fallback(async || error_response(&ApiError::UnknownPath))
         .method_not_allowed_fallback(async || error_response(&ApiError::WrongHttpMethod));
     Ok(RouteTable { router, routes })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::time::Instant;
+
+    use serde_json::Value;
+    use tokio::sync::watch;
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+    use crate::domain::{Answer, Observation};
+    use crate::metrics::WorkMetrics;
+    use crate::resolver::{DatabaseState, Identify, IdentifyError};
+    use crate::settings::{Settings, Spelling};
+
+    #[derive(Clone)]
+    struct NeverCalled;
+
+    impl Identify for NeverCalled {
+        async fn identify(&self, _: Observation, _: Instant) -> Result<Answer, IdentifyError> {
+            Err(IdentifyError::Internal)
+        }
+    }
+
+    #[tokio::test]
+    async fn the_description_has_every_path_but_those_of_the_page() {
+        let (_database, state) = watch::channel(DatabaseState::Usable);
+        let readiness = Readiness::new(state, CancellationToken::new(), CancellationToken::new());
+        let Settings { identify, limits, .. } = Settings::from_flags(<[&str; 0]>::default()).unwrap();
+        let room = TextRoom::new(0, 0, WorkMetrics::default());
+        let table = routes(NeverCalled, readiness, identify, limits, Duration::ZERO, room, true).unwrap();
+        let is_page = |path: &str| path == "/docs" || path.starts_with("/docs/");
+        let (page, served): (BTreeSet<_>, BTreeSet<_>) =
+            table.routes.keys().map(String::as_str).partition(|path| is_page(path));
+        assert!(page.len() > 4, "{page:?}");
+        // One spelling of each.
+        let is_plain = |path: &&str| *path == "/" || !path.ends_with('/') && !path.contains('%');
+        let served: BTreeSet<_> = served.into_iter().filter(is_plain).collect();
+        let document: Value = serde_json::from_str(openapi_json(Spelling::Correct)).unwrap();
+        let described: BTreeSet<_> = document["paths"].as_object().unwrap().keys().map(String::as_str).collect();
+        assert_eq!(served, described);
+    }
 }

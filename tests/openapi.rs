@@ -1,0 +1,282 @@
+//! `docs/openapi.yaml` against `proto/`: every binding, every field with its type, and every comment.
+//!
+//! The description may say more than the proto, about JSON. `tests/api` has it read by tools of others.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::wildcard_enum_match_arm, reason = "a kind that is not known fails the test")]
+
+use std::collections::BTreeSet;
+
+use identity::proto::FILE_DESCRIPTOR_SET;
+use identity::settings::Spelling;
+use identity::transport::http::openapi_json;
+use prost_reflect::{
+    DescriptorPool, DynamicMessage, FieldDescriptor, FileDescriptor, Kind, MessageDescriptor, ReflectMessage,
+};
+use serde_json::Value;
+
+const SERVICE: &str = "identity.v1.IdentityService";
+
+/// The schema of each message that is part of the JSON API.
+const SCHEMAS: [(&str, &str); 7] = [
+    ("identity.v1.IdentifyRequest", "IdentifyRequest"),
+    ("identity.v1.IdentifyResponse", "IdentifyResponse"),
+    ("identity.v1.BatchIdentifyRequest", "BatchIdentifyRequest"),
+    ("identity.v1.BatchIdentifyResponse", "BatchIdentifyResponse"),
+    ("identity.v1.BatchIdentifyResult", "BatchIdentifyResult"),
+    ("identity.v1.Identity", "Contact"),
+    ("google.rpc.Status", "Error"),
+];
+
+/// The fields that a single answer has as a header. Those of `Identity` are nowhere else. The texts of headers are of
+/// their own: what the proto says of a field is not always so of a header.
+const HEADERS: [(&str, &str); 4] = [
+    ("identity.v1.IdentifyResponse.outcome", "Identity-Outcome"),
+    ("identity.v1.IdentifyResponse.ignored", "Identity-Ignored"),
+    ("identity.v1.Identity.truncated", "Identity-Truncated"),
+    ("identity.v1.Identity.contact_count", "Identity-Truncated"),
+];
+
+/// What the proto says for gRPC, and what the description says in its place.
+const WORDS: [(&str, &str); 10] = [
+    ("`secondary_contact_ids`", "`secondaryContactIds`"),
+    ("`OUTCOME_CREATED`", "`created`"),
+    ("`OUTCOME_MATCHED`", "`matched`"),
+    ("`OUTCOME_LINKED`", "`linked`"),
+    ("`OUTCOME_MERGED`", "`merged`"),
+    ("sets `Identity.truncated`", "has the header `Identity-Truncated`"),
+    ("The metadata `x-request-id`", "The header `x-request-id`"),
+    ("| STREAMS_FULL |", "| STREAMS_FULL | gRPC alone:"),
+    ("| CONNECTION_TOO_OLD |", "| CONNECTION_TOO_OLD | gRPC alone:"),
+    ("| METHOD_UNKNOWN |", "| METHOD_UNKNOWN | gRPC alone:"),
+];
+
+fn pool() -> DescriptorPool {
+    DescriptorPool::decode(FILE_DESCRIPTOR_SET).unwrap()
+}
+
+fn document() -> Value {
+    serde_json::from_str(openapi_json(Spelling::Correct)).unwrap()
+}
+
+/// Returns the paragraphs of the comment at a path of a file, without line breaks.
+fn comment(file: &FileDescriptor, path: &[i32]) -> Vec<String> {
+    let info = file.file_descriptor_proto().source_code_info.as_ref().unwrap();
+    let location = info.location.iter().find(|location| location.path == path).unwrap();
+    let text = location.leading_comments();
+    assert!(!text.trim().is_empty(), "no comment at {path:?} of {}", file.name());
+    text.trim().split("\n\n").map(|paragraph| for_json(words(paragraph))).collect()
+}
+
+/// Returns what the description says in place of a text of the proto.
+fn for_json(mut text: String) -> String {
+    for (of_grpc, of_json) in WORDS {
+        text = text.replace(of_grpc, of_json);
+    }
+    text
+}
+
+/// Returns the text with single spaces.
+fn words(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// Returns the name of each paragraph of the comment that the description does not have.
+fn lacking(what: &str, comment: &[String], description: &Value) -> Vec<String> {
+    let description = words(description.as_str().unwrap_or_default());
+    let missing = comment.iter().filter(|paragraph| !description.contains(paragraph.as_str()));
+    missing.map(|paragraph| format!("{what} lacks: {paragraph}")).collect()
+}
+
+fn schema_name(message: &MessageDescriptor) -> &'static str {
+    SCHEMAS.iter().find(|(name, _)| *name == message.full_name()).map(|(_, schema)| *schema).unwrap_or_else(|| {
+        panic!("{} has no schema in the table of this test", message.full_name());
+    })
+}
+
+fn header_of(field: &FieldDescriptor) -> Option<&'static str> {
+    HEADERS.iter().find(|(name, _)| *name == field.full_name()).map(|(_, header)| *header)
+}
+
+/// Whether a schema is a reference to this one, or to this one or anything else.
+fn refers_to(schema: &Value, name: &str) -> bool {
+    let is_it = |schema: &Value| schema["$ref"] == format!("#/components/schemas/{name}");
+    is_it(schema) || schema["anyOf"].as_array().is_some_and(|any| any.iter().any(is_it))
+}
+
+/// Whether a schema has the type: as its only one, or in a list.
+fn has_type(schema: &Value, name: &str) -> bool {
+    schema["type"] == name || schema["type"].as_array().is_some_and(|types| types.contains(&name.into()))
+}
+
+/// Whether a schema is that of the field.
+fn is_of(schema: &Value, field: &FieldDescriptor) -> bool {
+    if field.is_list() && schema["type"] != "array" {
+        return false;
+    }
+    let schema = if field.is_list() { &schema["items"] } else { schema };
+    match field.kind() {
+        Kind::String => has_type(schema, "string"),
+        Kind::Int64 => has_type(schema, "integer") && schema["format"] == "int64",
+        // By the names of the fields that were left out.
+        Kind::Message(message) if message.name() == "Ignored" => refers_to(schema, "Field"),
+        Kind::Message(message) => refers_to(schema, schema_name(&message)),
+        Kind::Enum(outcome) => refers_to(schema, outcome.name()),
+        kind => panic!("{} has a type that this test does not know: {kind:?}", field.full_name()),
+    }
+}
+
+/// Returns the HTTP method and the path of each binding of an RPC: the first one, then the additional ones.
+fn bindings(options: &DynamicMessage, pool: &DescriptorPool) -> Vec<(String, String)> {
+    let http = pool.get_extension_by_name("google.api.http").unwrap();
+    let rule = options.get_extension(&http).into_owned();
+    let rule = rule.as_message().unwrap();
+    let more = rule.get_field_by_name("additional_bindings").unwrap().into_owned();
+    let of = |rule: &DynamicMessage| {
+        let oneof = rule.descriptor().oneofs().find(|oneof| oneof.name() == "pattern").unwrap();
+        let chosen = oneof.fields().find(|field| rule.has_field(field))?;
+        Some((chosen.name().to_owned(), rule.get_field(&chosen).as_str().unwrap().to_owned()))
+    };
+    let additional = more.as_list().unwrap().iter().filter_map(|rule| of(rule.as_message().unwrap()));
+    of(rule).into_iter().chain(additional).collect()
+}
+
+/// Returns what a `$ref` of the document leads to, or the value itself.
+fn followed<'a>(document: &'a Value, value: &'a Value) -> &'a Value {
+    match value["$ref"].as_str() {
+        Some(target) => document.pointer(target.strip_prefix('#').unwrap()).unwrap(),
+        None => value,
+    }
+}
+
+#[test]
+fn each_binding_is_an_operation_that_says_what_the_rpc_says() {
+    let (pool, document) = (pool(), document());
+    let service = pool.get_service_by_name(SERVICE).unwrap();
+    let mut wrong = Vec::new();
+    let mut bound = BTreeSet::new();
+    for method in service.methods() {
+        let bindings = bindings(&method.options(), &pool);
+        let Some((_, first)) = bindings.first() else { continue };
+        let comment = comment(&service.parent_file(), method.path());
+        for (verb, path) in &bindings {
+            let operation = &document["paths"][path][verb];
+            let summary = if path == first {
+                wrong.extend(lacking(path, &comment[1..], &operation["description"]));
+                comment[0].trim_end_matches('.').to_owned()
+            } else {
+                format!("Does what {first} does")
+            };
+            if operation["summary"] != summary {
+                wrong.push(format!("{verb} {path} has the summary {}, and not {summary}", operation["summary"]));
+            }
+            let request = followed(&document, &operation["requestBody"]);
+            let schema = &request["content"]["application/json"]["schema"];
+            if !refers_to(schema, schema_name(&method.input())) {
+                wrong.push(format!("{verb} {path} takes {schema}"));
+            }
+            bound.insert((verb.clone(), path.clone()));
+        }
+    }
+    assert!(bound.len() > 2, "{bound:?}");
+    // Everything that is not bound is there to be read.
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for verb in item.as_object().unwrap().keys().filter(|verb| *verb != "get") {
+            if !bound.contains(&(verb.clone(), path.clone())) {
+                wrong.push(format!("no rule of the proto has {verb} {path}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn the_document_says_what_the_service_says() {
+    let (pool, document) = (pool(), document());
+    let service = pool.get_service_by_name(SERVICE).unwrap();
+    let comment = comment(&service.parent_file(), service.path());
+    assert_eq!(document["info"]["summary"], comment[0].trim_end_matches('.'));
+    let lacking = lacking("info", &comment[1..], &document["info"]["description"]);
+    assert!(lacking.is_empty(), "{}", lacking.join("\n"));
+}
+
+#[test]
+fn each_field_is_there_with_its_type_and_its_description() {
+    let (pool, document) = (pool(), document());
+    let mut wrong = Vec::new();
+    for (name, schema_name) in SCHEMAS.iter().filter(|(name, _)| name.starts_with("identity.v1.")) {
+        let message = pool.get_message_by_name(name).unwrap();
+        let file = message.parent_file();
+        let schema = &document["components"]["schemas"][schema_name];
+        wrong.extend(lacking(schema_name, &comment(&file, message.path()), &schema["description"]));
+        let properties = schema["properties"].as_object().unwrap();
+        let mut expected = BTreeSet::new();
+        for field in message.fields() {
+            if header_of(&field).is_some() && *schema_name == "Contact" {
+                continue;
+            }
+            let comment = comment(&file, field.path());
+            expected.insert(field.json_name().to_owned());
+            let Some(property) = properties.get(field.json_name()) else { continue };
+            wrong.extend(lacking(field.full_name(), &comment, &property["description"]));
+            if !is_of(property, &field) {
+                wrong.push(format!("{} has another type: {property}", field.full_name()));
+            }
+        }
+        let described: BTreeSet<_> = properties.keys().cloned().collect();
+        if described != expected {
+            wrong.push(format!("{schema_name} has the fields {described:?}, and not {expected:?}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn a_single_answer_has_the_contact_and_the_rest_in_headers() {
+    let document = document();
+    let answer = &document["components"]["responses"]["Identity"];
+    let schema = &answer["content"]["application/json"]["schema"];
+    assert_eq!(schema["properties"].as_object().unwrap().keys().collect::<Vec<_>>(), ["contact"]);
+    assert!(refers_to(&schema["properties"]["contact"], "Contact"));
+    let headers: BTreeSet<_> = answer["headers"].as_object().unwrap().keys().map(String::as_str).collect();
+    assert_eq!(headers, HEADERS.map(|(_, header)| header).into());
+    for header in headers {
+        let text = answer["headers"][header]["description"].as_str().unwrap();
+        assert!(text.len() > 10 && !text.contains("always set"), "{header}: {text}");
+    }
+}
+
+#[test]
+fn no_word_of_grpc_is_left_where_json_has_another() {
+    let text = words(&document().to_string().replace("\\n", " "));
+    for (of_grpc, of_json) in WORDS {
+        assert!(text.contains(of_json), "{of_json}");
+        assert!(!text.replace(of_json, "").contains(of_grpc), "{of_grpc}");
+    }
+}
+
+#[test]
+fn the_outcomes_are_those_of_the_enum_and_explained() {
+    let (pool, document) = (pool(), document());
+    let outcome = pool.get_enum_by_name("identity.v1.Outcome").unwrap();
+    let file = outcome.parent_file();
+    let schema = &document["components"]["schemas"]["Outcome"];
+    let mut wrong = lacking("Outcome", &comment(&file, outcome.path()), &schema["description"]);
+    let mut names = Vec::new();
+    for value in outcome.values().filter(|value| value.number() != 0) {
+        let name = value.name().strip_prefix("OUTCOME_").unwrap().to_lowercase();
+        let explained = format!("`{name}`: {}", comment(&file, value.path()).join(" "));
+        wrong.extend(lacking("Outcome", &[explained], &schema["description"]));
+        names.push(name);
+    }
+    assert_eq!(schema["enum"], serde_json::json!(names));
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn the_fields_that_can_be_ignored_are_those_of_the_request() {
+    let (pool, document) = (pool(), document());
+    let request = pool.get_message_by_name("identity.v1.IdentifyRequest").unwrap();
+    let fields: Vec<_> = request.fields().map(|field| field.json_name().to_owned()).collect();
+    assert_eq!(document["components"]["schemas"]["Field"]["enum"], serde_json::json!(fields));
+}
