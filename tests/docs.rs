@@ -144,6 +144,31 @@ fn every_error_reason_is_explained() {
     assert!(missing.is_empty(), "the comment of IdentityService does not name {missing:?}");
 }
 
+/// Returns the messages of all warnings and errors in this source, up to the first punctuation.
+fn warnings(source: &str) -> BTreeSet<String> {
+    let calls = ["tracing::warn!(", "tracing::error!("].into_iter().flat_map(|call| source.split(call).skip(1));
+    let message = |call: &str| {
+        let arguments = call.split(");").next().unwrap();
+        let message = arguments.rsplit('"').nth(1)?;
+        message.split([':', ';', '(']).next().map(|start| start.trim().to_owned())
+    };
+    calls.filter_map(message).collect()
+}
+
+#[test]
+fn every_warning_in_the_log_is_explained() {
+    let mut source = String::new();
+    texts_below(&root().join("src"), &mut source);
+    let warnings = warnings(&source);
+    assert!(warnings.len() > 20 && warnings.contains("a read failed"), "{warnings:?}");
+    let guide = read("docs/operations.md");
+    // The table may have the beginning alone.
+    let explained: Vec<_> = guide.split('`').filter(|code| code.contains(' ')).collect();
+    let missing: Vec<_> =
+        warnings.iter().filter(|warning| !explained.iter().any(|start| warning.starts_with(start))).collect();
+    assert!(missing.is_empty(), "docs/operations.md does not explain {missing:#?}");
+}
+
 #[test]
 fn every_link_leads_to_a_file_and_a_heading() {
     let documents = documents();
@@ -587,6 +612,13 @@ mod made_up_documents {
     #[test]
     fn code_that_is_no_path_is_left_out() {
         assert_eq!(named_paths("`a/b.rs`, `GET /x`, `/identify`, `plan` and `c/`"), ["a/b.rs", "c/"]);
+    }
+
+    #[test]
+    fn warnings_are_found_with_and_without_fields() {
+        let source =
+            r#"tracing::warn!(calls, "calls were reset: slow"); tracing::error!("a bug"); tracing::info!("no");"#;
+        assert_eq!(super::warnings(source), ["a bug".to_owned(), "calls were reset".to_owned()].into());
     }
 
     #[test]
