@@ -145,6 +145,11 @@ impl Plan {
         self.relinks.iter().map(|relink| relink.contact).chain(self.touched.iter().copied()).collect()
     }
 
+    /// Returns whether the observation at this position changes nothing because its identity would be too large.
+    pub fn is_refused(&self, observation: usize) -> bool {
+        self.answers.get(observation).is_some_and(Result::is_err)
+    }
+
     /// Adds rows whose identities do not change. `newest` is their latest `updatedAt`, or `None` if the plan is later.
     pub fn touch_also(&mut self, rows: impl IntoIterator<Item = ContactId>, newest: Option<Timestamp>) {
         self.touched.extend(rows);

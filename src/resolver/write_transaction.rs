@@ -128,9 +128,17 @@ pub(super) async fn run_transaction<S: Store>(
     let mut plan = plan(&observations, &known, now, input.max_contacts);
     if !plan.is_empty() && transaction.must_write_what_it_locks() {
         let written = plan.written();
-        let is_unchanged = |identity: &&Arc<Identity>| !written.contains(&identity.root());
-        let unchanged = |one| known.matched(one).filter(is_unchanged).cloned();
-        let unchanged: Vec<_> = observations.iter().map(unchanged).collect();
+        // What is refused here can be carried out later, if another job of this plan then fails. So a job after it, about
+        // the same identity, is not answered before it.
+        let mut refused = BTreeSet::new();
+        let mut unchanged = Vec::with_capacity(observations.len());
+        for (position, observation) in observations.iter().enumerate() {
+            if plan.is_refused(position) {
+                refused.extend(known.owners_of(observation).iter().map(|owner| owner.root()));
+            }
+            let may_answer = |root: ContactId| !written.contains(&root) && !refused.contains(&root);
+            unchanged.push(known.matched(observation).filter(|identity| may_answer(identity.root())).cloned());
+        }
         if unchanged.iter().any(Option::is_some) {
             return Err(TransactionError::PartlyUnchanged { unchanged, changing: &input.roots & &written });
         }

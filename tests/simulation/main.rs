@@ -34,6 +34,10 @@ use store::SimulatedStore;
 /// How many schedules are tried, unless a variable says another number.
 const SEEDS: u64 = 300;
 
+/// Schedules beyond these that something was wrong with once. 3405, with several primaries: an earlier request of a list
+/// was refused as too large, a later one was answered, then another request failed and the first one was carried out.
+const ONCE_WRONG: [u64; 1] = [3405];
+
 /// Within so many schedules any planted bug is found.
 const SEEDS_FOR_A_BUG: u64 = 100;
 
@@ -64,6 +68,9 @@ fn every_schedule_keeps_the_promises() {
     }
     if let Some((seed, fault)) = first_fault(variable("SIMULATION_SEEDS").unwrap_or(SEEDS)) {
         panic!("{fault}\nto see it again: SIMULATION_SEED={seed} cargo test --test simulation promises");
+    }
+    for seed in ONCE_WRONG {
+        assert_eq!(fault_of(seed, None), None, "SIMULATION_SEED={seed}");
     }
 }
 
