@@ -8,9 +8,11 @@ use std::time::{Duration, Instant};
 use axum::body::{Body, to_bytes};
 use axum::http::Request;
 use identity::domain::{Answer, Contact, ContactId, Identity, Link, Observation, Outcome, Timestamp};
-use identity::resolver::{Identify, IdentifyError};
+use identity::metrics::WorkMetrics;
+use identity::resolver::{DatabaseState, Identify, IdentifyError};
 use identity::settings::Settings;
 use identity::transport::deadline::Deadlines;
+use identity::transport::gunzip::TextRoom;
 use identity::transport::http::routes;
 use identity::transport::readiness::Readiness;
 use libfuzzer_sys::fuzz_target;
@@ -34,10 +36,12 @@ static RUNTIME: LazyLock<Runtime> =
     LazyLock::new(|| tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime"));
 
 static ROUTER: LazyLock<axum::Router> = LazyLock::new(|| {
-    let (_database, reachable) = tokio::sync::watch::channel(true);
+    let (_database, state) = tokio::sync::watch::channel(DatabaseState::Usable);
     let settings = Settings::from_flags([] as [&str; 0]).expect("the defaults");
-    let readiness = Readiness::new(reachable, CancellationToken::new());
-    routes(Echo, readiness, settings.identify, settings.limits, Duration::from_secs(5)).expect("routes").router
+    let readiness = Readiness::new(state, CancellationToken::new(), CancellationToken::new());
+    let room = TextRoom::new(1 << 24, 1 << 20, WorkMetrics::default());
+    let Settings { identify, limits, .. } = settings;
+    routes(Echo, readiness, identify, limits, Duration::from_secs(5), room, true).expect("routes").router
 });
 
 fuzz_target!(|body: &[u8]| {

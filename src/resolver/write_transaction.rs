@@ -128,8 +128,8 @@ pub(super) async fn run_transaction<S: Store>(
     let mut plan = plan(&observations, &known, now, input.max_contacts);
     if !plan.is_empty() && transaction.must_write_what_it_locks() {
         let written = plan.written();
-        // What is refused here can be carried out later, if another job of this plan then fails. So a job after it, about
-        // the same identity, is not answered before it.
+        // What is refused here can be carried out later, if another job of this plan then fails. So a job after it,
+        // about the same identity, is not answered before it.
         let mut refused = BTreeSet::new();
         let mut unchanged = Vec::with_capacity(observations.len());
         for (position, observation) in observations.iter().enumerate() {
