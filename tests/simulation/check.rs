@@ -156,8 +156,8 @@ fn check_rows(tables: &Tables) -> Result<()> {
     Ok(())
 }
 
-/// A change of an identity writes its root. With several primaries a transaction also writes all other rows that it has
-/// locked, such as a root that was absorbed meanwhile, and no copy is used there: versions need not be those of changes.
+/// A change of an identity writes its root. With several primaries a transaction also writes all other rows that it
+/// has locked, such as a root that was absorbed meanwhile. No copy is used there, so a version need not mean a change.
 fn check_versions(tables: &Tables) -> Result<()> {
     for row in tables.contacts.values() {
         let primary = tables.contacts.get(&root(row)).context("a link to no row")?;

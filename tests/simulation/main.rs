@@ -34,8 +34,9 @@ use store::SimulatedStore;
 /// How many schedules are tried, unless a variable says another number.
 const SEEDS: u64 = 300;
 
-/// Schedules beyond these that something was wrong with once. 3405, with several primaries: an earlier request of a list
-/// was refused as too large, a later one was answered, then another request failed and the first one was carried out.
+/// Schedules beyond these that something was wrong with once. 3405, with several primaries: an earlier request of a
+/// list was refused as too large, a later one was answered, then another request failed and the first one was carried
+/// out.
 const ONCE_WRONG: [u64; 1] = [3405];
 
 /// Within so many schedules any planted bug is found.
