@@ -171,8 +171,8 @@ impl<S: Store> ReadLane<S> {
     /// Sends the jobs that are known to be about a large identity to its lane, and returns the others.
     fn without_large(&self, mut jobs: Vec<Job>) -> Vec<Job> {
         let Some(to_large) = &self.to_large else { return jobs };
-        for mut job in jobs.extract_if(.., |job| self.large.find(job.identifiers()).is_some()) {
-            job.large = self.large.find(job.identifiers());
+        jobs.iter_mut().for_each(|job| job.large = self.large.find(job.identifiers()));
+        for job in jobs.extract_if(.., |job| job.large.is_some()) {
             if let Err(mpsc::error::SendError(job)) = to_large.send(job) {
                 job.reply(Err(IdentifyError::Internal));
             }

@@ -102,7 +102,7 @@ async fn documents_have_their_type_and_a_tag_and_take_head() {
 
             let head = Client::new().head(server.url(&path)).send().await.unwrap();
             assert_eq!(head.status(), 200, "{path}");
-            let told = |headers: &HeaderMap| {
+            let described = |headers: &HeaderMap| {
                 let mut headers = headers.clone();
                 for name in ["date", "x-request-id"] {
                     headers.remove(name);
@@ -110,7 +110,7 @@ async fn documents_have_their_type_and_a_tag_and_take_head() {
                 headers
             };
             assert!(of_get.contains_key("content-length"), "{path}");
-            assert_eq!(told(head.headers()), told(&of_get), "{path}");
+            assert_eq!(described(head.headers()), described(&of_get), "{path}");
             assert!(head.bytes().await.unwrap().is_empty());
 
             let same = get(&server, &path, &[("if-none-match", &tag), ("accept-encoding", "gzip")]).await;

@@ -30,11 +30,14 @@ where
 {
     match admitted {
         Ok(()) => ResponseFuture::Running { inner: inner.call(request) },
-        Err(error) => {
-            answer_at_once(&request);
-            ResponseFuture::Refused { error: Some(error) }
-        }
+        Err(error) => refuse(&request, error),
     }
+}
+
+/// Ends a refused call. Its body is not read.
+pub(super) fn refuse<B, F>(request: &Request<B>, error: ApiError) -> ResponseFuture<F> {
+    answer_at_once(request);
+    ResponseFuture::Refused { error: Some(error) }
 }
 
 pin_project! {

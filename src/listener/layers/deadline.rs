@@ -9,7 +9,7 @@ use pin_project_lite::pin_project;
 use tokio::time::{Timeout, timeout_at};
 use tower::Service;
 
-use super::admitted::answer_at_once;
+use super::admitted::{ResponseFuture, refuse};
 use crate::listener::call::Call;
 use crate::resolver::IdentifyError;
 use crate::transport::deadline::Deadlines;
@@ -36,7 +36,7 @@ where
 {
     type Response = Response<R>;
     type Error = ApiError;
-    type Future = ResponseFuture<S::Future>;
+    type Future = ResponseFuture<UntilDeadline<S::Future>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ApiError>> {
         self.inner.poll_ready(cx)
@@ -45,13 +45,11 @@ where
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let received = request.extensions().get().map_or_else(Instant::now, |call: &Call| call.received);
         match Deadlines::from_headers(request.headers(), received, self.longest) {
-            Err(error) => {
-                answer_at_once(&request);
-                ResponseFuture::Refused { error: Some(error.into()) }
-            }
+            Err(error) => refuse(&request, error.into()),
             Ok(deadlines) => {
                 request.extensions_mut().insert(deadlines);
-                ResponseFuture::Running { inner: timeout_at(deadlines.call.into(), self.inner.call(request)) }
+                let inner = timeout_at(deadlines.call.into(), self.inner.call(request));
+                ResponseFuture::Running { inner: UntilDeadline { inner } }
             }
         }
     }
@@ -59,27 +57,20 @@ where
 
 pin_project! {
     /// The response, or an error at the deadline.
-    #[project = ResponseProjection]
-    pub(crate) enum ResponseFuture<F> {
-        Refused { error: Option<ApiError> },
-        Running { #[pin] inner: Timeout<F> },
+    pub(crate) struct UntilDeadline<F> {
+        #[pin]
+        inner: Timeout<F>,
     }
 }
 
-impl<F, R> Future for ResponseFuture<F>
+impl<F, R> Future for UntilDeadline<F>
 where
     F: Future<Output = Result<R, ApiError>>,
 {
     type Output = Result<R, ApiError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match self.project() {
-            ResponseProjection::Refused { error } => {
-                Poll::Ready(Err(error.take().unwrap_or_else(|| IdentifyError::Internal.into())))
-            }
-            ResponseProjection::Running { inner } => {
-                Poll::Ready(ready!(inner.poll(cx)).unwrap_or_else(|_| Err(IdentifyError::DeadlineExceeded.into())))
-            }
-        }
+        let response = ready!(self.project().inner.poll(cx));
+        Poll::Ready(response.unwrap_or_else(|_| Err(IdentifyError::DeadlineExceeded.into())))
     }
 }
