@@ -1,8 +1,8 @@
 //! Many more callers than there is room for.
 //!
-//! The crowd shares the processors with the service, and its callers wait for each other before they notice an answer.
-//! So a refusal is timed in three ways: as the crowd sees it; by a witness, a caller with a thread and a connection of
-//! its own, which does nothing but wait for the answer; and by the log of the service. A neighbour is a witness with an
+//! The crowd shares the processors with the service, behind which it stands, and its callers wait for each other before
+//! they notice an answer. So a refusal is timed in three ways: as the crowd sees it; by a witness, a caller with a thread
+//! and a connection of its own, which does nothing but wait for the answer; and by the log of the service. A neighbour is a witness with an
 //! address of its own: its share of the queue is free.
 
 use std::io::{BufRead, BufReader, Write};
@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpSocket;
 use tokio::task::JoinSet;
 
+use super::elsewhere::elsewhere;
 use super::figures::{self, Times, timed};
 use super::{BACKENDS, is_long, start_with_log};
 use crate::harness::{Api, Caller, Process, Suite, TestDatabase, register};
@@ -31,8 +32,8 @@ struct Served {
 }
 
 /// So many callers, each with one call at a time, over shared HTTP/2 connections. A refused caller waits a little.
-async fn call(process: &Process, callers: usize, time: Duration) -> Served {
-    let connections: Vec<Caller> = (0..callers.div_ceil(100)).map(|_| process.caller()).collect();
+async fn call((grpc, http): (SocketAddr, SocketAddr), callers: usize, time: Duration) -> Served {
+    let connections: Vec<Caller> = (0..callers.div_ceil(100)).map(|_| Caller::new(grpc, http)).collect();
     let until = Instant::now() + time;
     let mut tasks = JoinSet::new();
     for number in 0..callers {
@@ -133,7 +134,8 @@ fn refused_by_log(process: &Process) -> Times {
 async fn a_crowd(database: TestDatabase) {
     let process = start_with_log(&database, "identity::listener=info").await;
     let (few, many, time) = if is_long() { (64, 20_000, 60) } else { (16, 1_000, 3) };
-    let quiet = call(&process, few, Duration::from_secs(if is_long() { 5 } else { 1 })).await;
+    let service = (process.grpc, process.http);
+    let quiet = elsewhere(call(service, few, Duration::from_secs(if is_long() { 5 } else { 1 }))).await;
 
     let (caller, over) = (process.caller(), Arc::new(AtomicBool::new(false)));
     let health = tokio::spawn({
@@ -153,7 +155,7 @@ async fn a_crowd(database: TestDatabase) {
         let (connection, over) = (connect(address, process.http).await, Arc::clone(&over));
         witnesses.push(std::thread::spawn(move || witness(connection, &over)));
     }
-    let crowd = call(&process, many, Duration::from_secs(time)).await;
+    let crowd = elsewhere(call(service, many, Duration::from_secs(time))).await;
     over.store(true, Ordering::Relaxed);
     let looks = health.await.expect("health answers");
     let witnesses = witnesses.into_iter().map(|witness| witness.join().expect("every call is answered"));

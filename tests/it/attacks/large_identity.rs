@@ -12,6 +12,7 @@ use serde_json::json;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
+use super::elsewhere::elsewhere;
 use super::figures::{self, milliseconds, timed};
 use super::innocent::Innocent;
 use super::stalled::framed;
@@ -164,13 +165,16 @@ async fn innocents_beside_a_large_identity(database: TestDatabase) {
     let process = start(&database).await;
     let innocent = Innocent::start(&process);
     let until = Instant::now() + duration();
-    let mut callers = JoinSet::new();
-    for number in 0..16 {
-        let api = Api::BOTH[number % 2];
-        let address = if api == Api::Grpc { process.grpc } else { process.http };
-        callers.spawn(count_answers(address, api, until));
-    }
-    let answers: u64 = callers.join_all().await.into_iter().sum();
+    let (grpc, http) = (process.grpc, process.http);
+    let callers = async move {
+        let mut callers = JoinSet::new();
+        for number in 0..16 {
+            let api = Api::BOTH[number % 2];
+            callers.spawn(count_answers(if api == Api::Grpc { grpc } else { http }, api, until));
+        }
+        callers.join_all().await.into_iter().sum::<u64>()
+    };
+    let answers = elsewhere(callers).await;
     let innocents = innocent.finish().await;
     figures::print(
         "16 callers ask for an identity of 10,000",

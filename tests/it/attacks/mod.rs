@@ -5,6 +5,7 @@
 //! (`ATTACKS=long`) on the release binary, and prints a table. All traffic stays on loopback.
 
 mod crowd;
+mod elsewhere;
 mod expensive;
 mod figures;
 mod innocent;
