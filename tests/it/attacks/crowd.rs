@@ -1,9 +1,10 @@
 //! Many more callers than there is room for.
 //!
-//! The crowd shares the processors with the service, behind which it stands, and its callers wait for each other before
-//! they notice an answer. So a refusal is timed in three ways: as the crowd sees it; by a witness, a caller with a thread
-//! and a connection of its own, which does nothing but wait for the answer; and by the log of the service. A neighbour is a witness with an
-//! address of its own: its share of the queue is free.
+//! The crowd shares the processors with the service, behind which it stands, and its callers wait for each other
+//! before they notice an answer. So a refusal is timed in three ways: as the crowd sees it; by a witness, a caller with
+//! a thread and a connection of its own, which does nothing but wait for the answer; and by the log of the service. The
+//! log counts the time in which a caller sends its body. A neighbour is a witness with an address of its own: its share
+//! of the queue is free.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
