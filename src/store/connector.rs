@@ -18,13 +18,10 @@ use super::connect_error::ConnectError;
 use super::connection_setup::{
     ConnectionSetup, ServerFindings, on_release_mysql, on_release_postgres, on_release_sqlite,
 };
+use super::kept_connections::{KEPT_IDLE, KeptConnections};
 use super::server_role::{ServerRole, query_yes_or_no};
 use super::sql::{Engine, LockWait, mariadb, mysql, postgres};
 use super::{classify, driver_options};
-
-/// A connection that was idle for so long is tested before it is used: a database that was restarted leaves a pool of
-/// dead ones.
-const PING_IDLE_FOR: Duration = Duration::from_secs(1);
 
 /// The part of the time of a statement in which it must have its connection. The pool tries again and again while
 /// PostgreSQL starts or has no connection left. It must give up before the statement is given up: afterwards nobody
@@ -45,13 +42,16 @@ pub(super) struct Connected {
     /// The server's role when the pool was made.
     pub(super) role: ServerRole,
     pub(super) findings: Arc<ServerFindings>,
+    /// Those that are kept outside of the pool. `None` on SQLite.
+    pub(super) kept: Option<Arc<KeptConnections>>,
 }
 
 impl Connected {
     /// Connections that wait for a statement.
     pub(super) fn idle(&self) -> usize {
         let connection = &self.connection;
-        match self.engine {
+        let kept = self.kept.as_ref().map_or(0, |kept| kept.idle());
+        kept + match self.engine {
             Engine::Mysql | Engine::Mariadb => connection.get_mysql_connection_pool().num_idle(),
             Engine::Postgres => connection.get_postgres_connection_pool().num_idle(),
             Engine::Sqlite => connection.get_sqlite_connection_pool().num_idle(),
@@ -163,7 +163,7 @@ impl Connector {
             .max_connections(self.max_connections)
             .acquire_timeout(limit.mul_f64(CONNECTION_WITHIN))
             .connect_lazy(!self.is_sqlite())
-            .test_before_acquire_if_idle_for(PING_IDLE_FOR)
+            .test_before_acquire_if_idle_for(KEPT_IDLE)
             .sqlx_logging(false)
             .record_stmt_in_spans(false);
         match engine {
@@ -182,7 +182,9 @@ impl Connector {
                 ConnectError::Unreachable
             }
         })?;
-        Ok(Connected { connection, engine, role, findings })
+        let of_driver = Arc::clone(&findings);
+        let kept = KeptConnections::new(&connection, engine, self.max_connections, of_driver, limit);
+        Ok(Connected { connection, engine, role, findings, kept })
     }
 }
 

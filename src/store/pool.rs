@@ -18,13 +18,15 @@ use std::pin::pin;
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
-use sea_orm::{ConnectionTrait, DatabaseConnection};
+use sea_orm::{ConnectionTrait, DatabaseConnection, DbErr, ExecResult, TransactionOptions, TransactionTrait};
 use tokio::sync::{Mutex, watch};
 use tokio::time::{sleep, timeout};
 
+use super::clock::Clock;
 use super::connect_error::ConnectError;
 use super::connector::{CLOSE_WITHIN, Connected, MissingFile};
 use super::error::{ConnectionState, Outage, StoreError};
+use super::held_connection::{HeldConnection, StoreConnection};
 use super::pool_generation::PoolGeneration;
 use super::server_role::ServerRole;
 use super::servers::Servers;
@@ -161,6 +163,29 @@ impl Lease {
         &self.generation.connected.connection
     }
 
+    /// Takes a connection for a statement.
+    pub(super) async fn take(&self) -> Result<StoreConnection, DbErr> {
+        match &self.generation.connected.kept {
+            Some(home) => HeldConnection::take(home).await.map(StoreConnection::Held),
+            None => Ok(StoreConnection::Sqlite(self.connection().clone())),
+        }
+    }
+
+    /// Begins a transaction, and reads the clock with it where it is another machine's.
+    pub(super) async fn begin(&self, options: TransactionOptions) -> Result<(StoreConnection, Clock), StoreError> {
+        match &self.generation.connected.kept {
+            Some(home) => {
+                let held = HeldConnection::take(home).await?;
+                let clock = held.begin(self.engine()).await?;
+                Ok((StoreConnection::Held(held), clock))
+            }
+            None => {
+                let transaction = self.connection().begin_with_options(options).await?;
+                Ok((StoreConnection::SqliteTransaction(transaction), Clock::of_this_process()))
+            }
+        }
+    }
+
     /// The epoch of the connections.
     pub(super) fn epoch(&self) -> Epoch {
         self.generation.epoch()
@@ -238,12 +263,21 @@ impl Lease {
     async fn answers_others(&self, limit: Duration) -> bool {
         let connected = &self.generation.connected;
         let made = connected.findings.connections_made();
-        let question = timeout(ANSWERS_WITHIN, self.connection().execute_unprepared("SELECT 1")).await;
+        let question = timeout(ANSWERS_WITHIN, self.ask()).await;
         matches!(question, Ok(Ok(_)))
             && connected.findings.connections_made() == made
             && !self.is_one_of_several()
             && !self.is_replaced()
             && !self.generation.lacked_connections(limit * 2 + ANSWERS_WITHIN)
+    }
+
+    /// Asks over a connection that answered a moment ago, if there is one.
+    async fn ask(&self) -> Result<ExecResult, DbErr> {
+        let kept = self.generation.connected.kept.as_ref().and_then(HeldConnection::take_kept);
+        match kept {
+            Some(kept) => kept.execute_unprepared("SELECT 1").await,
+            None => self.connection().execute_unprepared("SELECT 1").await,
+        }
     }
 
     async fn within<T>(
@@ -284,30 +318,33 @@ impl Lease {
     }
 
     async fn check(&self) -> Result<(), StoreError> {
-        self.check_role().await?;
+        let connection = self.check_role().await?;
         self.shared.lost.send_replace(None);
-        self.bounded_with_lock(probe::check_version(self.connection(), self.engine())).await?;
+        self.bounded_with_lock(probe::check_version(&connection, self.engine())).await?;
         for sql in probe::round_trips(self.engine(), self.is_one_of_several()) {
-            self.bounded_with_lock(self.connection().execute_unprepared(&sql)).await?;
+            self.bounded_with_lock(connection.execute_unprepared(&sql)).await?;
         }
         Ok(())
     }
 
-    async fn check_role(&self) -> Result<(), StoreError> {
+    /// Returns a connection to a server that has the role that it had.
+    async fn check_role(&self) -> Result<StoreConnection, StoreError> {
         let keeps_its_role = async {
+            let connection = self.take().await?;
             let Some(question) = self.engine().role_question() else {
-                return self.connection().execute_unprepared("SELECT 1").await.map(drop).map_err(StoreError::from);
+                connection.execute_unprepared("SELECT 1").await?;
+                return Ok(connection);
             };
             let question = self.engine().statement(question.to_owned(), Vec::new());
-            match self.connection().query_one_raw(question).await {
+            match connection.query_one_raw(question).await {
                 Ok(Some(row)) => match ServerRole::from_row(&row) {
                     ServerRole::Replica => Err(StoreError::read_only()),
-                    role if role == self.generation.connected.role => Ok(()),
+                    role if role == self.generation.connected.role => Ok(connection),
                     ServerRole::Primary | ServerRole::OneOfSeveral => Err(StoreError::another_role()),
                 },
                 // A server that does not know the question has no such role.
-                Ok(None) => Ok(()),
-                Err(error) if classify::is_answer_no(&error) => Ok(()),
+                Ok(None) => Ok(connection),
+                Err(error) if classify::is_answer_no(&error) => Ok(connection),
                 Err(error) => Err(error.into()),
             }
         };
@@ -353,6 +390,9 @@ impl Lease {
             tracing::info!(database.server = server + 1, "new connections to the database");
         }
         let old = current.send_replace(PoolGeneration::new(connected));
+        if let Some(kept) = &old.connected.kept {
+            kept.close();
+        }
         tokio::spawn(async move { timeout(CLOSE_WITHIN, old.connected.connection.close_by_ref()).await });
         replacement.server = server;
         lost.send_replace(None);

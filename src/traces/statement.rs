@@ -68,7 +68,7 @@ fn table(operation: DatabaseOperation) -> Option<&'static str> {
         | DatabaseOperation::Lock
         | DatabaseOperation::Write
         | DatabaseOperation::LockedByOthers => Some("Contact"),
-        DatabaseOperation::Begin | DatabaseOperation::Clock | DatabaseOperation::Commit | DatabaseOperation::Ping => {
+        DatabaseOperation::Begin | DatabaseOperation::Commit | DatabaseOperation::Ping => {
             None
         }
     }

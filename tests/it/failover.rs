@@ -281,13 +281,14 @@ async fn a_primary_that_is_demoted(server: Server) {
     // What is read under locks, where it is too late for the look-up before to notice.
     let mut lock = begun(&primary).await;
     let mut find = begun(&primary).await;
-    let mut now = begun(&primary).await;
+    let begin = connect(primary.url.as_str(), PATIENT).await.expect("it takes writes");
+    drop(begin.begin().await.expect("a transaction, whose connection is used again"));
     primary.set_read_only(true).await;
     let known = Identifier::from_stored(IdentifierKind::Email, "known@x.de");
     for error in [
         lock.lock_contacts(&BTreeSet::from([ContactId(1)])).await.err(),
         find.find_identities(&[known], ExpectedSize::Usual).await.err(),
-        now.now().await.err(),
+        begin.begin().await.err(),
     ] {
         assert!(error.is_some_and(|error| error.is_unavailable()));
     }

@@ -19,7 +19,7 @@ pub use collector::{Collector, Span};
 pub use components::Components;
 pub use database::{Backend, TestDatabase, database_settings, execute, lock_row, query};
 pub use process::{Process, binary};
-pub use proxy::Proxy;
+pub use proxy::{Proxy, Traffic};
 pub use server::Server;
 pub use service::Service;
 pub(crate) use suite::register;

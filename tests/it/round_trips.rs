@@ -1,0 +1,232 @@
+//! How often the service waits for the database, and what becomes of a connection that it holds between two statements.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use identity::domain::{Identifier, IdentifierKind, Observation, Snapshot, plan};
+use identity::store::{Database, ExpectedSize, Store, StoreError, Transaction};
+use sea_orm::DbBackend;
+use url::Url;
+
+use crate::harness::{Api, Backend, Proxy, Service, Suite, TestDatabase, Traffic, database_settings, query, register};
+
+pub fn register(suite: &mut Suite) {
+    register!(suite.on(&Backend::SERVERS):
+        a_request_takes_few_round_trips,
+        each_statement_is_one_round_trip,
+        an_idle_connection_goes_back_to_the_pool,
+        kept_connections_leave_room_for_others,
+        a_caller_that_leaves_leaves_no_transaction,
+    );
+    register!(suite.on(&[Backend::Mysql]): the_server_counts_no_pings_between_requests);
+}
+
+const REQUESTS: usize = 200;
+
+/// What the service does each second takes some beside the requests.
+const OTHERS: usize = REQUESTS / 4;
+
+/// How soon something must happen that takes a second.
+const SOON: Duration = Duration::from_secs(10);
+
+fn email(value: &str) -> Identifier {
+    Identifier::from_stored(IdentifierKind::Email, value)
+}
+
+fn address(number: usize) -> String {
+    format!("{number}@x.de")
+}
+
+/// A proxy that sees what is sent: without TLS.
+async fn proxy(database: &TestDatabase) -> Proxy {
+    let mut url = Url::parse(&database.url).expect("a URL");
+    url.set_query(Some(if database.backend.is_mysql() { "ssl-mode=DISABLED" } else { "sslmode=disable" }));
+    Proxy::start(url.as_str()).await
+}
+
+/// What a store sends through this proxy. Its connections are open.
+async fn warm_store(database: &TestDatabase) -> (Proxy, Database) {
+    drop(database.store().await);
+    let proxy = proxy(database).await;
+    let store = Database::connect(&database_settings(&proxy.url, 10, SOON)).await.expect("the database answers");
+    create(&store, "warm@x.de", &AtomicBool::default()).await.expect("written");
+    find(&store, "warm@x.de").await;
+    (proxy, store)
+}
+
+async fn find(store: &Database, value: &str) -> usize {
+    store.find_identities(&[email(value)], ExpectedSize::Usual).await.expect("a read").identities.len()
+}
+
+/// Writes a new contact as the service does. Says when the commit begins.
+async fn create(store: &Database, value: &str, is_committing: &AtomicBool) -> Result<(), StoreError> {
+    let mut transaction = store.begin().await?;
+    let observation = Observation::new([email(value)]).expect("an identifier");
+    let plan = plan(&[observation], &Snapshot::new(Vec::new()), transaction.now().await?, 10_000);
+    transaction.apply(&plan).await?;
+    is_committing.store(true, Ordering::SeqCst);
+    transaction.commit().await
+}
+
+async fn a_request_takes_few_round_trips(database: TestDatabase) {
+    let proxy = proxy(&database).await;
+    let service = Service::start_with(&proxy.url, &[]).await;
+    let caller = service.caller();
+    let send = async || {
+        let before = proxy.traffic();
+        for number in 0..REQUESTS {
+            caller.identify(Api::Grpc, Some(&address(number)), None).await.expect("an answer");
+        }
+        proxy.traffic() - before
+    };
+    // BEGIN with the clock, the contact, its identifier, COMMIT; before them, the look-up.
+    let new = send().await;
+    assert!(new.round_trips <= 5 * REQUESTS + OTHERS && new.pings <= OTHERS, "new: {new:?}");
+    let known = send().await;
+    assert!(known.round_trips <= REQUESTS + OTHERS && known.pings <= OTHERS, "known: {known:?}");
+    println!("{}: {REQUESTS} new requests {new:?}, as many known ones {known:?}", database.backend.name());
+    service.stop().await;
+}
+
+async fn each_statement_is_one_round_trip(database: TestDatabase) {
+    let (proxy, store) = warm_store(&database).await;
+    let before = proxy.traffic();
+    for _ in 0..10 {
+        assert_eq!(find(&store, "warm@x.de").await, 1);
+    }
+    assert_eq!(proxy.traffic() - before, Traffic { round_trips: 10, pings: 0 });
+    let before = proxy.traffic();
+    for number in 0..10 {
+        create(&store, &address(number), &AtomicBool::default()).await.expect("written");
+    }
+    assert_eq!(proxy.traffic() - before, Traffic { round_trips: 40, pings: 0 });
+    // A transaction that is given up is rolled back, and its connection is used again.
+    let before = proxy.traffic();
+    for number in 1..=10 {
+        drop(store.begin().await.expect("a transaction"));
+        until("the rollback", || (proxy.traffic() - before).round_trips >= 2 * number).await;
+        tokio::time::sleep(Duration::from_millis(50)).await; // Until it is answered.
+    }
+    assert_eq!(proxy.traffic() - before, Traffic { round_trips: 20, pings: 0 });
+}
+
+/// Waits until this is so.
+async fn until(what: &str, is_so: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !is_so() {
+        assert!(begun.elapsed() < SOON, "{what} does not come");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// Connections that wait in the driver's pool.
+fn pooled(store: &Database) -> usize {
+    let connection = store.connection();
+    match connection.get_database_backend() {
+        DbBackend::Postgres => connection.get_postgres_connection_pool().num_idle(),
+        _ => connection.get_mysql_connection_pool().num_idle(),
+    }
+}
+
+async fn an_idle_connection_goes_back_to_the_pool(database: TestDatabase) {
+    let (proxy, store) = warm_store(&database).await;
+    assert_eq!(pooled(&store), 0, "it is kept");
+    let before = proxy.traffic();
+    until("the connection", || pooled(&store) == 1).await;
+    // The pool asks whether it is there.
+    assert_eq!(proxy.traffic() - before, Traffic { round_trips: 1, pings: 1 });
+    assert_eq!(find(&store, "warm@x.de").await, 1);
+    until("the connection again", || pooled(&store) == 1).await;
+}
+
+/// With one or two connections, none or one is kept: the others are for probes, which ask the pool.
+async fn kept_connections_leave_room_for_others(database: TestDatabase) {
+    drop(database.store().await);
+    for connections in [1, 2] {
+        let settings = database_settings(&database.url, connections, SOON);
+        let store = Database::connect(&settings).await.expect("the database answers");
+        for number in 0..20 {
+            let begun = Instant::now();
+            find(&store, &address(number)).await;
+            create(&store, &format!("{connections}.{number}@x.de"), &AtomicBool::default()).await.expect("written");
+            store.ping().await.expect("a connection");
+            let reads = (0..4).map(|_| find(&store, "warm@x.de"));
+            futures::future::join_all(reads).await;
+            assert!(begun.elapsed() < SOON / 2, "{connections}: it waits for a connection");
+        }
+    }
+}
+
+/// Its caller leaves while it waits for the connection, for BEGIN, for each statement, or for COMMIT. The connection is
+/// used again at once: a BEGIN in a transaction that is still open would commit that on MySQL.
+async fn a_caller_that_leaves_leaves_no_transaction(database: TestDatabase) {
+    let (proxy, store) = warm_store(&database).await;
+    proxy.delay(Duration::from_millis(3)); // Each way: some 6 ms a round trip, of which there are four.
+    let mut left_before_commit = Vec::new();
+    for step in 0..40_u64 {
+        let value = format!("left.{step}@x.de");
+        let is_committing = Arc::new(AtomicBool::default());
+        let work = create(&store, &value, &is_committing);
+        let is_done = tokio::time::timeout(Duration::from_millis(step), work).await.is_ok();
+        if !is_done && !is_committing.load(Ordering::SeqCst) {
+            left_before_commit.push(value);
+        }
+        create(&store, &format!("next.{step}@x.de"), &AtomicBool::default()).await.expect("the next one");
+    }
+    assert!((10..=40).contains(&left_before_commit.len()), "{left_before_commit:?}");
+    proxy.delay(Duration::ZERO);
+    for step in 0..40 {
+        assert_eq!(find(&store, &format!("next.{step}@x.de")).await, 1, "{step}");
+    }
+    for value in &left_before_commit {
+        assert_eq!(find(&store, value).await, 0, "{value} was committed by somebody else");
+    }
+    let admin = database.raw().await;
+    let open = match database.backend {
+        Backend::Postgres => {
+            "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND state LIKE 'idle in transaction%'"
+        }
+        Backend::Mysql | Backend::Mariadb | Backend::Sqlite => {
+            "SELECT 1 FROM information_schema.innodb_trx t JOIN information_schema.processlist p \
+             ON p.id = t.trx_mysql_thread_id WHERE p.db = DATABASE()"
+        }
+    };
+    let begun = Instant::now();
+    while !query(&admin, open).await.is_empty() {
+        assert!(begun.elapsed() < SOON, "a transaction is open");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    admin.close().await.expect("close");
+}
+
+/// By the server's own count, of the connections that are there before and after.
+async fn the_server_counts_no_pings_between_requests(database: TestDatabase) {
+    let service = Service::start(&database).await;
+    let caller = service.caller();
+    let admin = database.raw().await;
+    let counts = async |event: &str| {
+        let sql = format!(
+            "SELECT CAST(COALESCE(SUM(s.COUNT_STAR), 0) AS SIGNED) \
+             FROM performance_schema.events_statements_summary_by_thread_by_event_name s \
+             JOIN performance_schema.threads t USING (THREAD_ID) \
+             WHERE t.PROCESSLIST_DB = DATABASE() AND t.PROCESSLIST_ID <> CONNECTION_ID() AND s.EVENT_NAME LIKE '{event}'"
+        );
+        let count: i64 = query(&admin, &sql).await[0].try_get_by_index(0).expect("a number");
+        usize::try_from(count).expect("a count")
+    };
+    for round in ["new", "known"] {
+        let (pings, all) = (counts("statement/com/Ping").await, counts("statement/%").await);
+        for number in 0..REQUESTS {
+            caller.identify(Api::Grpc, Some(&address(number)), None).await.expect("an answer");
+        }
+        let (pings, all) = (counts("statement/com/Ping").await - pings, counts("statement/%").await - all);
+        println!("{REQUESTS} {round} requests: {all} commands, {pings} of them pings");
+        // BEGIN and the clock are two commands in one packet.
+        let most = if round == "new" { 6 * REQUESTS } else { REQUESTS };
+        assert!(pings <= OTHERS && all <= most + OTHERS, "{round}: {all} commands, {pings} of them pings");
+        assert!(all >= REQUESTS, "the server counts nothing");
+    }
+    admin.close().await.expect("close");
+    service.stop().await;
+}
