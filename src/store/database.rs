@@ -147,8 +147,11 @@ impl Store for Database {
         debug_assert!(identifiers.len() <= MAX_LOOKUP, "more than one statement is no consistent read");
         let _timer = self.pool.timer(DatabaseOperation::LookUp);
         let lease = self.pool.lease().await?;
-        let identities =
-            lease.bounded(async { lookup::query_identities(&lease.take().await?, lease.engine(), identifiers, size).await }).await?;
+        let identities = lease
+            .bounded(async {
+                lookup::query_identities(&lease.connected().take().await?, lease.engine(), identifiers, size).await
+            })
+            .await?;
         Ok(LookupResult { identities, is_latest: !lease.is_one_of_several() })
     }
 
@@ -161,27 +164,37 @@ impl Store for Database {
         debug_assert!(roots.len() <= MAX_LOOKUP, "more than one statement is no consistent read");
         let _timer = self.pool.timer(DatabaseOperation::CompareVersions);
         let lease = self.pool.lease().await?;
-        lease.bounded(async { versions::query_root_rows(&lease.take().await?, lease.engine(), roots).await }).await
+        lease
+            .bounded(async { versions::query_root_rows(&lease.connected().take().await?, lease.engine(), roots).await })
+            .await
     }
 
     async fn owner_rows(&self, identifiers: &[Identifier]) -> Result<Vec<OwnerRow>, StoreError> {
         debug_assert!(identifiers.len() <= MAX_LOOKUP, "more than one statement is no consistent read");
         let _timer = self.pool.timer(DatabaseOperation::LookUp);
         let lease = self.pool.lease().await?;
-        lease.bounded(async { versions::query_owner_rows(&lease.take().await?, lease.engine(), identifiers).await }).await
+        lease
+            .bounded(async {
+                versions::query_owner_rows(&lease.connected().take().await?, lease.engine(), identifiers).await
+            })
+            .await
     }
 
     async fn identities_of(&self, roots: &[ContactId]) -> Result<Vec<Identity>, StoreError> {
         debug_assert!(roots.len() <= MAX_LOOKUP, "more than one statement is no consistent read");
         let _timer = self.pool.timer(DatabaseOperation::LookUp);
         let lease = self.pool.lease().await?;
-        lease.bounded(async { lookup::query_identities_of(&lease.take().await?, lease.engine(), roots).await }).await
+        lease
+            .bounded(async {
+                lookup::query_identities_of(&lease.connected().take().await?, lease.engine(), roots).await
+            })
+            .await
     }
 
     async fn begin(&self) -> Result<DatabaseTransaction, StoreError> {
         let _timer = self.pool.timer(DatabaseOperation::Begin);
         let lease = self.pool.lease().await?;
-        let (transaction, clock) = lease.bounded_question(lease.begin(self.begin_options())).await?;
+        let (transaction, clock) = lease.bounded_question(lease.connected().begin(self.begin_options())).await?;
         Ok(DatabaseTransaction { transaction, lease, clock })
     }
 

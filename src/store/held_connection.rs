@@ -8,7 +8,7 @@ use sea_orm::prelude::async_trait::async_trait;
 use sea_orm::sea_query::Values;
 use sea_orm::{
     ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, ExecResult, QueryResult, RuntimeErr,
-    Statement,
+    Statement, TransactionOptions, TransactionTrait,
 };
 use sea_query_sqlx::SqlxValues;
 use sqlx::{AssertSqlSafe, Error};
@@ -16,6 +16,7 @@ use tokio::runtime::Handle;
 use tokio::time::timeout;
 
 use super::clock::Clock;
+use super::connector::Connected;
 use super::error::StoreError;
 use super::kept_connections::{DriverConnection, Kept, KeptConnections};
 use super::sql::Engine;
@@ -28,6 +29,39 @@ pub(super) enum StoreConnection {
     Sqlite(DatabaseConnection),
     /// SQLite, in a transaction.
     SqliteTransaction(DatabaseTransaction),
+}
+
+impl Connected {
+    /// Takes a connection for a statement.
+    pub(super) async fn take(&self) -> Result<StoreConnection, DbErr> {
+        match &self.kept {
+            Some(home) => HeldConnection::take(home).await.map(StoreConnection::Held),
+            None => Ok(StoreConnection::Sqlite(self.connection.clone())),
+        }
+    }
+
+    /// Begins a transaction, and reads the clock with it. `options` are for SQLite.
+    pub(super) async fn begin(&self, options: TransactionOptions) -> Result<(StoreConnection, Clock), StoreError> {
+        match &self.kept {
+            Some(home) => {
+                let held = HeldConnection::take(home).await?;
+                let clock = held.begin(self.engine).await?;
+                Ok((StoreConnection::Held(held), clock))
+            }
+            None => {
+                let transaction = self.connection.begin_with_options(options).await?;
+                Ok((StoreConnection::SqliteTransaction(transaction), Clock::of_this_process()))
+            }
+        }
+    }
+
+    /// Asks whether the server answers, over a connection that answered a moment ago if there is one.
+    pub(super) async fn ask(&self) -> Result<ExecResult, DbErr> {
+        match self.kept.as_ref().and_then(HeldConnection::take_kept) {
+            Some(kept) => kept.execute_unprepared("SELECT 1").await,
+            None => self.connection.execute_unprepared("SELECT 1").await,
+        }
+    }
 }
 
 impl StoreConnection {
@@ -81,12 +115,12 @@ macro_rules! on_driver {
 
 impl HeldConnection {
     /// Takes a connection.
-    pub(super) async fn take(home: &Arc<KeptConnections>) -> Result<Self, DbErr> {
+    async fn take(home: &Arc<KeptConnections>) -> Result<Self, DbErr> {
         Ok(Self::new(home, home.take().await?))
     }
 
     /// Takes a connection that answered a moment ago, if there is one.
-    pub(super) fn take_kept(home: &Arc<KeptConnections>) -> Option<Self> {
+    fn take_kept(home: &Arc<KeptConnections>) -> Option<Self> {
         Some(Self::new(home, home.pop()?))
     }
 
@@ -96,7 +130,7 @@ impl HeldConnection {
     }
 
     /// Begins a transaction and reads the clock, in one round trip.
-    pub(super) async fn begin(&self, engine: Engine) -> Result<Clock, StoreError> {
+    async fn begin(&self, engine: Engine) -> Result<Clock, StoreError> {
         let columns = engine.clock_columns().unwrap_or_default().join(", ");
         let mut held = self.held.lock().await;
         held.is_in_transaction = true;

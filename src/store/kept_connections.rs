@@ -76,8 +76,8 @@ pub(super) enum DriverConnection {
 }
 
 impl KeptConnections {
-    /// For the connections of this pool, of which there are at most so many. `None` for SQLite, where a ping is no round
-    /// trip, and where the pool finds out by it what became of a transaction.
+    /// For the connections of this pool, of which there are at most so many. `None` for SQLite, where a ping is no
+    /// round trip, and where the pool finds out by it what became of a transaction.
     pub(super) fn new(
         pool: &DatabaseConnection,
         engine: Engine,

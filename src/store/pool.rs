@@ -18,15 +18,14 @@ use std::pin::pin;
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
-use sea_orm::{ConnectionTrait, DatabaseConnection, DbErr, ExecResult, TransactionOptions, TransactionTrait};
+use sea_orm::{ConnectionTrait, DatabaseConnection};
 use tokio::sync::{Mutex, watch};
 use tokio::time::{sleep, timeout};
 
-use super::clock::Clock;
 use super::connect_error::ConnectError;
 use super::connector::{CLOSE_WITHIN, Connected, MissingFile};
 use super::error::{ConnectionState, Outage, StoreError};
-use super::held_connection::{HeldConnection, StoreConnection};
+use super::held_connection::StoreConnection;
 use super::pool_generation::PoolGeneration;
 use super::server_role::ServerRole;
 use super::servers::Servers;
@@ -163,27 +162,9 @@ impl Lease {
         &self.generation.connected.connection
     }
 
-    /// Takes a connection for a statement.
-    pub(super) async fn take(&self) -> Result<StoreConnection, DbErr> {
-        match &self.generation.connected.kept {
-            Some(home) => HeldConnection::take(home).await.map(StoreConnection::Held),
-            None => Ok(StoreConnection::Sqlite(self.connection().clone())),
-        }
-    }
-
-    /// Begins a transaction, and reads the clock with it where it is another machine's.
-    pub(super) async fn begin(&self, options: TransactionOptions) -> Result<(StoreConnection, Clock), StoreError> {
-        match &self.generation.connected.kept {
-            Some(home) => {
-                let held = HeldConnection::take(home).await?;
-                let clock = held.begin(self.engine()).await?;
-                Ok((StoreConnection::Held(held), clock))
-            }
-            None => {
-                let transaction = self.connection().begin_with_options(options).await?;
-                Ok((StoreConnection::SqliteTransaction(transaction), Clock::of_this_process()))
-            }
-        }
+    /// The connections, for one that a statement or a transaction holds.
+    pub(super) fn connected(&self) -> &Connected {
+        &self.generation.connected
     }
 
     /// The epoch of the connections.
@@ -263,21 +244,12 @@ impl Lease {
     async fn answers_others(&self, limit: Duration) -> bool {
         let connected = &self.generation.connected;
         let made = connected.findings.connections_made();
-        let question = timeout(ANSWERS_WITHIN, self.ask()).await;
+        let question = timeout(ANSWERS_WITHIN, self.connected().ask()).await;
         matches!(question, Ok(Ok(_)))
             && connected.findings.connections_made() == made
             && !self.is_one_of_several()
             && !self.is_replaced()
             && !self.generation.lacked_connections(limit * 2 + ANSWERS_WITHIN)
-    }
-
-    /// Asks over a connection that answered a moment ago, if there is one.
-    async fn ask(&self) -> Result<ExecResult, DbErr> {
-        let kept = self.generation.connected.kept.as_ref().and_then(HeldConnection::take_kept);
-        match kept {
-            Some(kept) => kept.execute_unprepared("SELECT 1").await,
-            None => self.connection().execute_unprepared("SELECT 1").await,
-        }
     }
 
     async fn within<T>(
@@ -330,7 +302,7 @@ impl Lease {
     /// Returns a connection to a server that has the role that it had.
     async fn check_role(&self) -> Result<StoreConnection, StoreError> {
         let keeps_its_role = async {
-            let connection = self.take().await?;
+            let connection = self.connected().take().await?;
             let Some(question) = self.engine().role_question() else {
                 connection.execute_unprepared("SELECT 1").await?;
                 return Ok(connection);

@@ -123,9 +123,10 @@ async fn until(what: &str, is_so: impl Fn() -> bool) {
 /// Connections that wait in the driver's pool.
 fn pooled(store: &Database) -> usize {
     let connection = store.connection();
-    match connection.get_database_backend() {
-        DbBackend::Postgres => connection.get_postgres_connection_pool().num_idle(),
-        _ => connection.get_mysql_connection_pool().num_idle(),
+    if connection.get_database_backend() == DbBackend::Postgres {
+        connection.get_postgres_connection_pool().num_idle()
+    } else {
+        connection.get_mysql_connection_pool().num_idle()
     }
 }
 
@@ -146,15 +147,16 @@ async fn kept_connections_leave_room_for_others(database: TestDatabase) {
     for connections in [1, 2] {
         let settings = database_settings(&database.url, connections, SOON);
         let store = Database::connect(&settings).await.expect("the database answers");
+        let begun = Instant::now();
         for number in 0..20 {
-            let begun = Instant::now();
             find(&store, &address(number)).await;
             create(&store, &format!("{connections}.{number}@x.de"), &AtomicBool::default()).await.expect("written");
             store.ping().await.expect("a connection");
             let reads = (0..4).map(|_| find(&store, "warm@x.de"));
             futures::future::join_all(reads).await;
-            assert!(begun.elapsed() < SOON / 2, "{connections}: it waits for a connection");
         }
+        // Each of four would wait until an idle connection is given back.
+        assert!(begun.elapsed() < 2 * SOON, "{connections}: they wait for a connection");
     }
 }
 
@@ -185,10 +187,10 @@ async fn a_caller_that_leaves_leaves_no_transaction(database: TestDatabase) {
     let admin = database.raw().await;
     let open = match database.backend {
         Backend::Postgres => {
-            "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND state LIKE 'idle in transaction%'"
+            "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND state LIKE 'idle in transaction%'"
         }
         Backend::Mysql | Backend::Mariadb | Backend::Sqlite => {
-            "SELECT 1 FROM information_schema.innodb_trx t JOIN information_schema.processlist p \
+            "SELECT p.id FROM information_schema.innodb_trx t JOIN information_schema.processlist p \
              ON p.id = t.trx_mysql_thread_id WHERE p.db = DATABASE()"
         }
     };
@@ -210,7 +212,8 @@ async fn the_server_counts_no_pings_between_requests(database: TestDatabase) {
             "SELECT CAST(COALESCE(SUM(s.COUNT_STAR), 0) AS SIGNED) \
              FROM performance_schema.events_statements_summary_by_thread_by_event_name s \
              JOIN performance_schema.threads t USING (THREAD_ID) \
-             WHERE t.PROCESSLIST_DB = DATABASE() AND t.PROCESSLIST_ID <> CONNECTION_ID() AND s.EVENT_NAME LIKE '{event}'"
+             WHERE t.PROCESSLIST_DB = DATABASE() AND t.PROCESSLIST_ID <> CONNECTION_ID() \
+             AND s.EVENT_NAME LIKE '{event}'"
         );
         let count: i64 = query(&admin, &sql).await[0].try_get_by_index(0).expect("a number");
         usize::try_from(count).expect("a count")

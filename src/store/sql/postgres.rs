@@ -1,6 +1,6 @@
 //! PostgreSQL.
 
-use sea_orm::Value;
+use sea_orm::{DbBackend, Statement, Value};
 
 use super::list::{KeyLookup, bytes, kind};
 use super::lock_wait::LockWait;
@@ -83,6 +83,20 @@ pub(super) fn owned_rows(identifiers: &[Identifier]) -> KeyLookup {
             {contacts}"#
     );
     KeyLookup { from, filter: "TRUE".to_owned(), params: vec![kinds.into(), values.into()] }
+}
+
+/// Inserts identifiers with their owners, in this order. Arrays take any number of rows, so there is one statement.
+pub(crate) fn identifier_rows<'a>(owned: impl Iterator<Item = (&'a Identifier, i64)>) -> Statement {
+    let (mut kinds, mut values, mut owners): (Vec<String>, Vec<Vec<u8>>, Vec<i64>) = Default::default();
+    for (identifier, owner) in owned {
+        kinds.push(kind(identifier));
+        values.push(bytes(identifier));
+        owners.push(owner);
+    }
+    let sql = r#"INSERT INTO "Identifier" ("kind", "value", "contactId")
+        SELECT * FROM unnest($1::varchar[], $2::bytea[], $3::bigint[])"#;
+    let values: [Value; 3] = [kinds.into(), values.into(), owners.into()];
+    Statement::from_sql_and_values(DbBackend::Postgres, sql, values)
 }
 
 /// See [`Engine::contact_join`](super::Engine). The planner chooses the index: there is one for each column.
