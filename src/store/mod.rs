@@ -7,7 +7,7 @@
 //! | `lookup`, `versions`, `lock`, `write`, `rows` | the statements of the hot path and their rows |
 //! | `sql/` | one file a database: SQL, error codes, session settings, server role, migration lock |
 //! | `pool`, `pool_generation` | connections, and when they are replaced |
-//! | `held_connection`, `kept_connections` | the connection of a statement or transaction, and those kept for the next |
+//! | `held_connection`, `kept_connections` | connections of statements and transactions, and those kept for the next |
 //! | `servers`, `connector`, `driver_options`, `server_role` | which server they lead to |
 //! | `probe` | whether the tables can be used |
 //! | `error`, `connect_error`, `classify` | errors by what can be done about them |
