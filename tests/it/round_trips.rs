@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use identity::domain::{Identifier, IdentifierKind, Observation, Snapshot, plan};
 use identity::store::{Database, ExpectedSize, Store, StoreError, Transaction};
-use sea_orm::DbBackend;
+use sea_orm::{ConnectionTrait, DbBackend};
 use url::Url;
 
 use crate::harness::{
@@ -210,23 +210,31 @@ async fn a_caller_that_leaves_leaves_no_transaction(database: TestDatabase) {
     admin.close().await.expect("close");
 }
 
-/// By the server's own count, of the connections that are there before and after.
+/// By the server's own count, of a user that nobody else is.
 async fn the_server_counts_the_same(database: TestDatabase) {
-    let service = Service::start(&database).await;
-    let caller = service.caller();
     let admin = database.raw().await;
+    let mut url = Url::parse(&database.url).expect("a URL");
+    let user = url.path().trim_start_matches('/').to_owned();
+    for sql in [format!("CREATE USER '{user}' IDENTIFIED BY 'counted'"), format!("GRANT ALL ON {user}.* TO '{user}'")] {
+        admin.execute_unprepared(&sql).await.expect("the right to make users");
+    }
+    url.set_username(&user).expect("a user");
+    url.set_password(Some("counted")).expect("a password");
+    let service = Service::start_with(url.as_str(), &[]).await;
+    let caller = service.caller();
     let count = async || {
-        let sql = "SELECT CAST(SUM(s.COUNT_STAR) AS SIGNED), \
-             CAST(SUM(IF(s.EVENT_NAME = 'statement/com/Ping', s.COUNT_STAR, 0)) AS SIGNED) \
-             FROM performance_schema.events_statements_summary_by_thread_by_event_name s \
-             JOIN performance_schema.threads t USING (THREAD_ID) \
-             WHERE t.PROCESSLIST_DB = DATABASE() AND t.PROCESSLIST_ID <> CONNECTION_ID()";
-        let row = query(&admin, sql).await.remove(0);
+        let sql = format!(
+            "SELECT CAST(SUM(COUNT_STAR) AS SIGNED), \
+             CAST(SUM(IF(EVENT_NAME = 'statement/com/Ping', COUNT_STAR, 0)) AS SIGNED) \
+             FROM performance_schema.events_statements_summary_by_user_by_event_name WHERE USER = '{user}'"
+        );
+        let row = query(&admin, &sql).await.remove(0);
         [0, 1].map(|column| usize::try_from(row.try_get_by_index::<i64>(column).expect("a number")).expect("a count"))
     };
     // BEGIN and the clock are two commands of one packet.
     assert_eq!(least(&caller, &count).await, [6 * REQUESTS, 0], "new requests");
     assert_eq!(least(&caller, &count).await, [REQUESTS, 0], "known requests");
-    admin.close().await.expect("close");
     service.stop().await;
+    admin.execute_unprepared(&format!("DROP USER '{user}'")).await.expect("it is gone");
+    admin.close().await.expect("close");
 }
