@@ -231,9 +231,12 @@ async fn the_server_counts_the_same(database: TestDatabase) {
         let row = query(&admin, &sql).await.remove(0);
         [0, 1].map(|column| usize::try_from(row.try_get_by_index::<i64>(column).expect("a number")).expect("a count"))
     };
-    // BEGIN and the clock are two commands of one packet.
-    assert_eq!(least(&caller, &count).await, [6 * REQUESTS, 0], "new requests");
-    assert_eq!(least(&caller, &count).await, [REQUESTS, 0], "known requests");
+    // BEGIN and the clock are two commands of one packet. The server counts a command after it has answered, so the last
+    // one can be missing.
+    for (commands, kind) in [(6 * REQUESTS, "new"), (REQUESTS, "known")] {
+        let [all, pings] = least(&caller, &count).await;
+        assert!((commands - 1..=commands).contains(&all) && pings == 0, "{kind}: {all} commands, {pings} pings");
+    }
     service.stop().await;
     admin.execute_unprepared(&format!("DROP USER '{user}'")).await.expect("it is gone");
     admin.close().await.expect("close");
