@@ -15,9 +15,8 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor, MySqlConnection,
 use tokio::time::{sleep, timeout};
 
 use super::connect_error::ConnectError;
-use super::connection_setup::{
-    ConnectionSetup, ServerFindings, on_release_mysql, on_release_postgres, on_release_sqlite,
-};
+use super::connection_setup::{ConnectionSetup, ServerFindings, on_release_server, on_release_sqlite};
+use super::driver_connection::CLOSE_WITHIN;
 use super::kept_connections::{KEPT_IDLE, KeptConnections};
 use super::server_role::{ServerRole, query_yes_or_no};
 use super::sql::{Engine, LockWait, mariadb, mysql, postgres};
@@ -27,9 +26,6 @@ use super::{classify, driver_options};
 /// PostgreSQL starts or has no connection left. It must give up before the statement is given up: afterwards nobody
 /// knows that it was the connection that was missing.
 const CONNECTION_WITHIN: f64 = 0.9;
-
-/// How long a connection may take to close.
-pub(super) const CLOSE_WITHIN: Duration = Duration::from_secs(10);
 
 /// How often to try an SQLite file that is busy.
 const BUSY_RETRY_EVERY: Duration = Duration::from_millis(10);
@@ -182,8 +178,7 @@ impl Connector {
                 ConnectError::Unreachable
             }
         })?;
-        let of_driver = Arc::clone(&findings);
-        let kept = KeptConnections::new(&connection, engine, self.max_connections, of_driver, limit);
+        let kept = KeptConnections::new(&connection, engine, self.max_connections, limit);
         Ok(Connected { connection, engine, role, findings, kept })
     }
 }
@@ -191,26 +186,24 @@ impl Connector {
 fn set_mysql_hooks(options: &mut sea_orm::ConnectOptions, setup: ConnectionSetup, limit: Duration) {
     options.map_sqlx_mysql_opts(driver_options::complete_mysql);
     options.map_sqlx_mysql_pool_opts(move |pool| {
-        let (on_connect, findings) = (setup.clone(), Arc::clone(&setup.findings));
+        let setup = setup.clone();
         pool.after_connect(move |connection, _| {
-            let setup = on_connect.clone();
+            let setup = setup.clone();
             Box::pin(async move { setup.on_connect_mysql(connection).await })
         })
-        .after_release(move |connection, _| Box::pin(on_release_mysql(connection, findings.may_be_abandoned(), limit)))
+        .after_release(move |connection, _| Box::pin(on_release_server(connection, limit)))
     });
 }
 
 fn set_postgres_hooks(options: &mut sea_orm::ConnectOptions, setup: ConnectionSetup, limit: Duration) {
     options.map_sqlx_postgres_opts(driver_options::complete_postgres);
     options.map_sqlx_postgres_pool_opts(move |pool| {
-        let (on_connect, findings) = (setup.clone(), Arc::clone(&setup.findings));
+        let setup = setup.clone();
         pool.after_connect(move |connection, _| {
-            let setup = on_connect.clone();
+            let setup = setup.clone();
             Box::pin(async move { setup.on_connect_postgres(connection).await })
         })
-        .after_release(move |connection, _| {
-            Box::pin(on_release_postgres(connection, findings.may_be_abandoned(), limit))
-        })
+        .after_release(move |connection, _| Box::pin(on_release_server(connection, limit)))
     });
 }
 

@@ -10,9 +10,9 @@ use super::clock::Clock;
 use super::connect_error::ConnectError;
 use super::connector::MissingFile;
 use super::error::StoreError;
-use super::held_connection::StoreConnection;
 use super::pool::{Lease, Pool};
 use super::sql::{Engine, sqlite};
+use super::store_connection::StoreConnection;
 use super::traits::{Epoch, ExpectedSize, LookupResult, MAX_LOOKUP, Store, Transaction};
 use super::{lock, lookup, versions, write};
 use crate::domain::{ContactId, Identifier, Identity, OwnerRow, Plan, RootRow, Timestamp};
@@ -256,8 +256,8 @@ impl Transaction for DatabaseTransaction {
         self.lease.bounded_with_lock(release).await
     }
 
-    async fn now(&mut self) -> Result<Timestamp, StoreError> {
-        Ok(self.clock.now)
+    fn now(&self) -> Timestamp {
+        self.clock.now
     }
 
     async fn apply(&mut self, plan: &Plan) -> Result<Vec<ContactId>, StoreError> {

@@ -6,79 +6,26 @@ use std::sync::Arc;
 use futures::lock::Mutex;
 use sea_orm::prelude::async_trait::async_trait;
 use sea_orm::sea_query::Values;
-use sea_orm::{
-    ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, ExecResult, QueryResult, RuntimeErr,
-    Statement, TransactionOptions, TransactionTrait,
-};
+use sea_orm::{ConnectionTrait, DbBackend, DbErr, ExecResult, QueryResult, RuntimeErr, Statement};
 use sea_query_sqlx::SqlxValues;
 use sqlx::{AssertSqlSafe, Error};
 use tokio::runtime::Handle;
 use tokio::time::timeout;
 
 use super::clock::Clock;
-use super::connector::Connected;
+use super::driver_connection::{DriverConnection, on_driver};
 use super::error::StoreError;
-use super::kept_connections::{DriverConnection, Kept, KeptConnections};
+use super::kept_connections::{Kept, KeptConnections};
 use super::sql::Engine;
 
-/// What statements run on.
-#[derive(Debug)]
-pub(super) enum StoreConnection {
-    Held(HeldConnection),
-    /// SQLite, outside of a transaction.
-    Sqlite(DatabaseConnection),
-    /// SQLite, in a transaction.
-    SqliteTransaction(DatabaseTransaction),
-}
-
-impl Connected {
-    /// Takes a connection for a statement.
-    pub(super) async fn take(&self) -> Result<StoreConnection, DbErr> {
-        match &self.kept {
-            Some(home) => HeldConnection::take(home).await.map(StoreConnection::Held),
-            None => Ok(StoreConnection::Sqlite(self.connection.clone())),
-        }
-    }
-
-    /// Begins a transaction, and reads the clock with it. `options` are for SQLite.
-    pub(super) async fn begin(&self, options: TransactionOptions) -> Result<(StoreConnection, Clock), StoreError> {
-        match &self.kept {
-            Some(home) => {
-                let held = HeldConnection::take(home).await?;
-                let clock = held.begin(self.engine).await?;
-                Ok((StoreConnection::Held(held), clock))
-            }
-            None => {
-                let transaction = self.connection.begin_with_options(options).await?;
-                Ok((StoreConnection::SqliteTransaction(transaction), Clock::of_this_process()))
-            }
-        }
-    }
-
-    /// Asks whether the server answers, over a connection that answered a moment ago if there is one.
-    pub(super) async fn ask(&self) -> Result<ExecResult, DbErr> {
-        match self.kept.as_ref().and_then(HeldConnection::take_kept) {
-            Some(kept) => kept.execute_unprepared("SELECT 1").await,
-            None => self.connection.execute_unprepared("SELECT 1").await,
-        }
-    }
-}
-
-impl StoreConnection {
-    /// Commits the transaction, if there is one.
-    pub(super) async fn commit(self) -> Result<(), DbErr> {
-        match self {
-            Self::Held(held) => held.commit().await,
-            Self::Sqlite(_) => Ok(()),
-            Self::SqliteTransaction(transaction) => transaction.commit().await,
-        }
-    }
-}
+/// Begins a transaction, and fails if there is none then.
+const BEGIN: &str = "BEGIN; SAVEPOINT begun; RELEASE SAVEPOINT begun";
 
 /// A connection to a server, and what is known of it.
 ///
-/// Dropping it keeps it for the next statement or transaction, if its work has succeeded. A transaction that is open is
-/// rolled back first. After an error, the pool gets it ([`KeptConnections`]).
+/// Dropping it keeps it for the next statement or transaction, if its work has succeeded. After an error, the pool gets
+/// it ([`KeptConnections`]). A transaction that may be open is rolled back first. If that does not succeed, the
+/// connection is closed.
 #[derive(Debug)]
 pub(super) struct HeldConnection {
     home: Arc<KeptConnections>,
@@ -103,25 +50,20 @@ enum Progress {
     Unknown,
 }
 
-/// Does the same with a connection of each driver.
-macro_rules! on_driver {
-    ($driver:expr, $connection:ident => $work:expr) => {
-        match $driver {
-            DriverConnection::Mysql($connection) => $work,
-            DriverConnection::Postgres($connection) => $work,
-        }
-    };
-}
-
 impl HeldConnection {
     /// Takes a connection.
-    async fn take(home: &Arc<KeptConnections>) -> Result<Self, DbErr> {
+    pub(super) async fn take(home: &Arc<KeptConnections>) -> Result<Self, DbErr> {
         Ok(Self::new(home, home.take().await?))
     }
 
     /// Takes a connection that answered a moment ago, if there is one.
-    fn take_kept(home: &Arc<KeptConnections>) -> Option<Self> {
+    pub(super) fn take_kept(home: &Arc<KeptConnections>) -> Option<Self> {
         Some(Self::new(home, home.pop()?))
+    }
+
+    /// Takes the kept connection that waits longest, if there is one.
+    pub(super) fn take_oldest(home: &Arc<KeptConnections>) -> Option<Self> {
+        Some(Self::new(home, home.pop_oldest()?))
     }
 
     fn new(home: &Arc<KeptConnections>, kept: Kept) -> Self {
@@ -130,12 +72,15 @@ impl HeldConnection {
     }
 
     /// Begins a transaction and reads the clock, in one round trip.
-    async fn begin(&self, engine: Engine) -> Result<Clock, StoreError> {
+    ///
+    /// Without a transaction, no savepoint can be released: MySQL and MariaDB forget it at the end of its statement,
+    /// and PostgreSQL refuses to set it. So a proxy that swallows BEGIN, or sends it elsewhere, is noticed here.
+    pub(super) async fn begin(&self, engine: Engine) -> Result<Clock, StoreError> {
         let columns = engine.clock_columns().unwrap_or_default().join(", ");
         let mut held = self.held.lock().await;
         held.is_in_transaction = true;
         // Text without parameters: only so do both protocols take several statements at once.
-        let begin = sqlx::raw_sql(AssertSqlSafe(format!("BEGIN; SELECT {columns}")));
+        let begin = sqlx::raw_sql(AssertSqlSafe(format!("{BEGIN}; SELECT {columns}")));
         let rows = on_driver!(held.driver()?, connection => {
             let rows = begin.fetch_all(&mut **connection).await;
             rows.map(|rows| rows.into_iter().map(QueryResult::from).collect::<Vec<_>>())
@@ -144,9 +89,9 @@ impl HeldConnection {
         Clock::from_rows(engine, &rows)
     }
 
-    async fn commit(self) -> Result<(), DbErr> {
+    pub(super) async fn commit(self) -> Result<(), DbErr> {
         let mut held = self.held.lock().await;
-        let committed = execute_text(held.driver()?, "COMMIT").await;
+        let committed = held.driver()?.execute("COMMIT").await;
         held.end(committed).map_err(DbErr::Query)?;
         held.is_in_transaction = false;
         Ok(())
@@ -177,31 +122,30 @@ impl Drop for HeldConnection {
         let Held { kept, progress, is_in_transaction } = self.held.get_mut();
         let Some(kept) = kept.take() else { return };
         if Handle::try_current().is_err() {
-            kept.close();
+            kept.connection.close_without_runtime();
             return;
         }
         match (*progress, *is_in_transaction) {
             (Progress::Succeeded, false) => self.home.put(kept),
-            (Progress::Refused, false) => drop(kept),
-            (Progress::Succeeded, true) => drop(tokio::spawn(roll_back(Arc::clone(&self.home), kept, true))),
-            (Progress::Refused, true) => drop(tokio::spawn(roll_back(Arc::clone(&self.home), kept, false))),
-            (Progress::Unknown, _) => self.home.abandon(kept),
+            (Progress::Refused | Progress::Unknown, false) => self.home.give_back(kept),
+            (progress, true) => drop(tokio::spawn(roll_back(Arc::clone(&self.home), kept, progress))),
         }
     }
 }
 
-/// Rolls back the transaction of a connection, and keeps the connection if it may be kept.
-async fn roll_back(home: Arc<KeptConnections>, mut kept: Kept, may_be_kept: bool) {
-    match timeout(home.statement_timeout, execute_text(&mut kept.connection, "ROLLBACK")).await {
-        Ok(Ok(())) if may_be_kept => home.put(kept),
-        Ok(Ok(())) => drop(kept),
-        Ok(Err(_)) | Err(_) => home.abandon(kept),
+/// Rolls back the transaction of a connection. Nothing else gets the connection before that has succeeded.
+async fn roll_back(home: Arc<KeptConnections>, mut kept: Kept, progress: Progress) {
+    let roll_back = async {
+        match progress {
+            Progress::Succeeded | Progress::Refused => kept.connection.execute("ROLLBACK").await,
+            Progress::Unknown => kept.connection.roll_back_if_open().await,
+        }
+    };
+    match timeout(home.statement_timeout, roll_back).await {
+        Ok(Ok(())) if progress == Progress::Succeeded => home.put(kept),
+        Ok(Ok(())) => home.give_back(kept),
+        Ok(Err(_)) | Err(_) => kept.connection.close().await,
     }
-}
-
-/// Runs a statement that is not prepared.
-async fn execute_text(driver: &mut DriverConnection, sql: &'static str) -> Result<(), Error> {
-    on_driver!(driver, connection => sqlx::raw_sql(sql).execute(&mut **connection).await.map(drop))
 }
 
 /// The values of a statement, as the driver takes them.
@@ -245,47 +189,5 @@ impl ConnectionTrait for HeldConnection {
             rows.map(|rows| rows.into_iter().map(QueryResult::from).collect())
         });
         held.end(rows).map_err(DbErr::Query)
-    }
-}
-
-#[async_trait]
-impl ConnectionTrait for StoreConnection {
-    fn get_database_backend(&self) -> DbBackend {
-        match self {
-            Self::Held(held) => held.get_database_backend(),
-            Self::Sqlite(_) | Self::SqliteTransaction(_) => DbBackend::Sqlite,
-        }
-    }
-
-    async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
-        match self {
-            Self::Held(held) => held.execute_raw(statement).await,
-            Self::Sqlite(connection) => connection.execute_raw(statement).await,
-            Self::SqliteTransaction(transaction) => transaction.execute_raw(statement).await,
-        }
-    }
-
-    async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
-        match self {
-            Self::Held(held) => held.execute_unprepared(sql).await,
-            Self::Sqlite(connection) => connection.execute_unprepared(sql).await,
-            Self::SqliteTransaction(transaction) => transaction.execute_unprepared(sql).await,
-        }
-    }
-
-    async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
-        match self {
-            Self::Held(held) => held.query_one_raw(statement).await,
-            Self::Sqlite(connection) => connection.query_one_raw(statement).await,
-            Self::SqliteTransaction(transaction) => transaction.query_one_raw(statement).await,
-        }
-    }
-
-    async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
-        match self {
-            Self::Held(held) => held.query_all_raw(statement).await,
-            Self::Sqlite(connection) => connection.query_all_raw(statement).await,
-            Self::SqliteTransaction(transaction) => transaction.query_all_raw(statement).await,
-        }
     }
 }

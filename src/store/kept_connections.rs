@@ -4,24 +4,25 @@
 //! comes back after each statement and each transaction. So a connection whose work succeeded is kept here, and the
 //! next statement or transaction uses it: the one that was used last first. The pool gets it
 //!
-//! - after an error, or if its work was abandoned: the pool finds out what can still be done with it, and a transaction
-//!   that may be open is rolled back before anything else uses the connection;
+//! - after an error, or if its work was abandoned, once no transaction is open on it
+//!   ([`HeldConnection`](super::held_connection::HeldConnection));
 //! - when it was not used for [`KEPT_IDLE`];
 //! - when it was out of the pool for [`KEPT_FOR`], so that the pool can close what is too old;
-//! - if somebody waits for a connection of the pool, or if half of all connections are kept already: the others are for
-//!   what does not come here, such as probes;
-//! - when its generation is replaced.
+//! - if a statement waits for a connection of the pool;
+//! - if all connections but one are kept already: that one is for migrations, which take theirs from the pool, and do
+//!   not count as waiting.
+//!
+//! What the pool does not get within the time of a statement is closed. So are all kept connections when their
+//! generation is replaced: their server may not answer.
 
 use std::sync::{Arc, Mutex as Lock, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use sea_orm::{DatabaseConnection, DbBackend, DbErr, RuntimeErr};
-use sqlx::pool::PoolConnection;
-use sqlx::{MySql, MySqlPool, PgPool, Postgres};
 use tokio::runtime::Handle;
 use tokio::time::sleep;
 
-use super::connection_setup::ServerFindings;
+use super::driver_connection::{DriverConnection, DriverPool};
 use super::sql::Engine;
 
 /// How long a connection is kept without use. The pool tests what was idle for longer, before it is used again.
@@ -34,18 +35,10 @@ const KEPT_FOR: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub(super) struct KeptConnections {
     pool: DriverPool,
-    findings: Arc<ServerFindings>,
     /// How long a statement may take.
     pub(super) statement_timeout: Duration,
     maximum: usize,
     state: Lock<State>,
-}
-
-/// A pool of sqlx.
-#[derive(Debug)]
-enum DriverPool {
-    Mysql(MySqlPool),
-    Postgres(PgPool),
 }
 
 #[derive(Debug, Default)]
@@ -59,20 +52,13 @@ struct State {
     is_watched: bool,
 }
 
-/// A connection outside of the pool. Dropping it gives it back to the pool.
+/// A connection outside of the pool.
 #[derive(Debug)]
 pub(super) struct Kept {
     pub(super) connection: DriverConnection,
     /// Since when it is outside of the pool.
     taken: Instant,
     used: Instant,
-}
-
-/// A connection of sqlx.
-#[derive(Debug)]
-pub(super) enum DriverConnection {
-    Mysql(PoolConnection<MySql>),
-    Postgres(PoolConnection<Postgres>),
 }
 
 impl KeptConnections {
@@ -82,7 +68,6 @@ impl KeptConnections {
         pool: &DatabaseConnection,
         engine: Engine,
         max_connections: u32,
-        findings: Arc<ServerFindings>,
         statement_timeout: Duration,
     ) -> Option<Arc<Self>> {
         let pool = match engine {
@@ -90,8 +75,8 @@ impl KeptConnections {
             Engine::Postgres => DriverPool::Postgres(pool.get_postgres_connection_pool().clone()),
             Engine::Sqlite => return None,
         };
-        let maximum = usize::try_from(max_connections / 2).unwrap_or(usize::MAX);
-        Some(Arc::new(Self { pool, findings, statement_timeout, maximum, state: Lock::default() }))
+        let maximum = usize::try_from(max_connections.saturating_sub(1)).unwrap_or(usize::MAX);
+        Some(Arc::new(Self { pool, statement_timeout, maximum, state: Lock::default() }))
     }
 
     pub(super) fn backend(&self) -> DbBackend {
@@ -124,10 +109,7 @@ impl KeptConnections {
         if let Some(kept) = self.pop() {
             return Ok(kept);
         }
-        let connection = match &self.pool {
-            DriverPool::Mysql(pool) => pool.acquire().await.map(DriverConnection::Mysql),
-            DriverPool::Postgres(pool) => pool.acquire().await.map(DriverConnection::Postgres),
-        };
+        let connection = self.pool.acquire().await;
         let now = Instant::now();
         let kept = connection.map(|connection| Kept { connection, taken: now, used: now });
         kept.map_err(|error| DbErr::Conn(RuntimeErr::SqlxError(error.into())))
@@ -140,13 +122,26 @@ impl KeptConnections {
         (last.used.elapsed() < KEPT_IDLE).then_some(last)
     }
 
+    /// Takes the kept connection that waits longest, if there is one.
+    pub(super) fn pop_oldest(&self) -> Option<Kept> {
+        let kept = &mut self.state().kept;
+        let oldest = kept.iter().position(|kept| kept.used.elapsed() < KEPT_IDLE)?;
+        Some(kept.remove(oldest))
+    }
+
     /// Keeps a connection whose work succeeded, or gives it back to the pool.
     pub(super) fn put(self: &Arc<Self>, connection: Kept) {
         let connection = Kept { used: Instant::now(), ..connection };
         let mut state = self.state();
-        let is_wanted = state.waiting > 0 || state.is_closed || state.kept.len() >= self.maximum;
-        if is_wanted || connection.taken.elapsed() >= KEPT_FOR {
+        if state.is_closed {
             drop(state);
+            tokio::spawn(connection.connection.close());
+            return;
+        }
+        let pool_needs_it = state.waiting > 0 || state.kept.len() >= self.maximum;
+        if pool_needs_it || connection.taken.elapsed() >= KEPT_FOR {
+            drop(state);
+            self.give_back(connection);
             return;
         }
         state.kept.push(connection);
@@ -155,19 +150,21 @@ impl KeptConnections {
         }
     }
 
-    /// Gives a connection back to the pool that may be in the middle of a statement, or of a transaction.
-    pub(super) fn abandon(&self, connection: Kept) {
-        self.findings.abandon_statement();
-        drop(connection);
+    /// Gives a connection back to the pool, or closes it if that takes longer than a statement may. No transaction may
+    /// be open on it.
+    pub(super) fn give_back(&self, connection: Kept) {
+        tokio::spawn(connection.connection.give_back(self.statement_timeout));
     }
 
-    /// Gives all connections back to the pool, now and when they come.
+    /// Closes all connections that are kept, now and when they come.
     pub(super) fn close(&self) {
         let mut state = self.state();
         state.is_closed = true;
         let kept = std::mem::take(&mut state.kept);
         drop(state);
-        drop(kept);
+        for kept in kept {
+            tokio::spawn(kept.connection.close());
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -176,21 +173,13 @@ impl KeptConnections {
 }
 
 impl Drop for KeptConnections {
-    /// Without a runtime, sqlx cannot take a connection back, and panics. Then it is closed here.
+    /// Without a runtime, sqlx cannot take a connection back, and panics.
     fn drop(&mut self) {
         if Handle::try_current().is_ok() {
-            return;
-        }
-        std::mem::take(&mut self.state().kept).into_iter().for_each(Kept::close);
-    }
-}
-
-impl Kept {
-    /// Closes the connection without its pool, which would need a runtime.
-    pub(super) fn close(self) {
-        match self.connection {
-            DriverConnection::Mysql(connection) => drop(connection.detach()),
-            DriverConnection::Postgres(connection) => drop(connection.detach()),
+            self.close();
+        } else {
+            let kept = std::mem::take(&mut self.state().kept);
+            kept.into_iter().for_each(|kept| kept.connection.close_without_runtime());
         }
     }
 }
@@ -221,7 +210,7 @@ async fn give_back_idle(connections: Weak<KeptConnections>) {
         state.is_watched = !state.kept.is_empty();
         let is_done = !state.is_watched;
         drop(state);
-        drop(idle);
+        idle.into_iter().for_each(|kept| connections.give_back(kept));
         if is_done {
             return;
         }

@@ -23,9 +23,9 @@ use tokio::sync::{Mutex, watch};
 use tokio::time::{sleep, timeout};
 
 use super::connect_error::ConnectError;
-use super::connector::{CLOSE_WITHIN, Connected, MissingFile};
+use super::connector::{Connected, MissingFile};
+use super::driver_connection::CLOSE_WITHIN;
 use super::error::{ConnectionState, Outage, StoreError};
-use super::held_connection::StoreConnection;
 use super::pool_generation::PoolGeneration;
 use super::server_role::ServerRole;
 use super::servers::Servers;
@@ -244,7 +244,7 @@ impl Lease {
     async fn answers_others(&self, limit: Duration) -> bool {
         let connected = &self.generation.connected;
         let made = connected.findings.connections_made();
-        let question = timeout(ANSWERS_WITHIN, self.connected().ask()).await;
+        let question = timeout(ANSWERS_WITHIN, self.connected().query_alive()).await;
         matches!(question, Ok(Ok(_)))
             && connected.findings.connections_made() == made
             && !self.is_one_of_several()
@@ -261,10 +261,7 @@ impl Lease {
         let mut work = pin!(work);
         match timeout(limit, work.as_mut()).await {
             Ok(result) => result.map_err(Into::into),
-            Err(_) => {
-                self.generation.connected.findings.abandon_statement();
-                Err(StoreError::TimedOut(limit))
-            }
+            Err(_) => Err(StoreError::TimedOut(limit)),
         }
     }
 
@@ -289,34 +286,36 @@ impl Lease {
         result
     }
 
+    /// Takes a connection for each statement: with one connection, others need it in between.
     async fn check(&self) -> Result<(), StoreError> {
-        let connection = self.check_role().await?;
+        self.check_role().await?;
         self.shared.lost.send_replace(None);
-        self.bounded_with_lock(probe::check_version(&connection, self.engine())).await?;
+        let check_version = async { probe::check_version(&self.connected().take().await?, self.engine()).await };
+        self.bounded_with_lock(check_version).await?;
         for sql in probe::round_trips(self.engine(), self.is_one_of_several()) {
-            self.bounded_with_lock(connection.execute_unprepared(&sql)).await?;
+            self.bounded_with_lock(async { self.connected().take().await?.execute_unprepared(&sql).await }).await?;
         }
         Ok(())
     }
 
-    /// Returns a connection to a server that has the role that it had.
-    async fn check_role(&self) -> Result<StoreConnection, StoreError> {
+    /// Fails unless the server has the role that it had.
+    async fn check_role(&self) -> Result<(), StoreError> {
         let keeps_its_role = async {
-            let connection = self.connected().take().await?;
+            let connection = self.connected().take_oldest().await?;
             let Some(question) = self.engine().role_question() else {
                 connection.execute_unprepared("SELECT 1").await?;
-                return Ok(connection);
+                return Ok(());
             };
             let question = self.engine().statement(question.to_owned(), Vec::new());
             match connection.query_one_raw(question).await {
                 Ok(Some(row)) => match ServerRole::from_row(&row) {
                     ServerRole::Replica => Err(StoreError::read_only()),
-                    role if role == self.generation.connected.role => Ok(connection),
+                    role if role == self.generation.connected.role => Ok(()),
                     ServerRole::Primary | ServerRole::OneOfSeveral => Err(StoreError::another_role()),
                 },
                 // A server that does not know the question has no such role.
-                Ok(None) => Ok(connection),
-                Err(error) if classify::is_answer_no(&error) => Ok(connection),
+                Ok(None) => Ok(()),
+                Err(error) if classify::is_answer_no(&error) => Ok(()),
                 Err(error) => Err(error.into()),
             }
         };

@@ -127,17 +127,17 @@ async fn insert_identifiers(
     engine: Engine,
     owned: Vec<(&Identifier, ContactId)>,
 ) -> Result<(), StoreError> {
-    let all: Vec<&[_]> = match engine {
+    let pieces: Vec<&[_]> = match engine {
         Engine::Postgres => owned.chunks(MAX_LOOKUP).collect(),
         Engine::Mysql | Engine::Mariadb | Engine::Sqlite => pieces(&owned).collect(),
     };
-    for some in all {
-        connection.execute_raw(identifier_rows(engine, some)).await?;
+    for piece in pieces {
+        connection.execute_raw(identifier_rows(engine, piece)).await?;
     }
     Ok(())
 }
 
-/// Inserts identifiers with their owners. On PostgreSQL it is one statement for any number, at most [`MAX_LOOKUP`].
+/// Inserts identifiers with their owners. One statement takes at most [`MAX_LOOKUP`] on PostgreSQL.
 pub(super) fn identifier_rows(engine: Engine, owned: &[(&Identifier, ContactId)]) -> Statement {
     if engine == Engine::Postgres {
         return postgres::identifier_rows(owned.iter().map(|(identifier, owner)| (*identifier, owner.0)));

@@ -22,6 +22,8 @@ struct Line {
     is_down: bool,
     /// Answers of the database are dropped.
     loses_answers: bool,
+    /// What replaces BEGIN.
+    no_begin: Option<&'static [u8; 5]>,
     /// How many commits arrive and have their connection cut in place of an answer.
     loses_commits: usize,
     /// Whether the network is down after such a commit.
@@ -85,6 +87,7 @@ impl Proxy {
             delay: Duration::ZERO,
             is_down: false,
             loses_answers: false,
+            no_begin: None,
             loses_commits: 0,
             is_down_after_commit: false,
             cut: CancellationToken::new(),
@@ -134,6 +137,11 @@ impl Proxy {
     /// Lets statements arrive and drops their answers, until it is called with `false`.
     pub fn lose_answers(&self, loses: bool) {
         self.line().loses_answers = loses;
+    }
+
+    /// Replaces BEGIN where other statements follow in its packet. TLS would hide it.
+    pub fn replace_begin(&self, by: Option<&'static [u8; 5]>) {
+        self.line().no_begin = by;
     }
 
     /// Lets so many commits arrive, and cuts their connections once the database has answered. TLS would hide them.
@@ -226,6 +234,12 @@ async fn copy(
         if !is_answer && now.loses_commits > 0 && is_commit {
             line.lock().expect("the line").loses_commits -= 1;
             loses_next.store(true, Ordering::SeqCst);
+        }
+        if !is_answer
+            && let Some(no_begin) = now.no_begin
+            && let Some(begin) = buffer[..size].windows(6).position(|text| text == b"BEGIN;")
+        {
+            buffer[begin..begin + 5].copy_from_slice(no_begin);
         }
         if !(is_answer && now.loses_answers) && to.write_all(&buffer[..size]).await.is_err() {
             return;
