@@ -64,8 +64,9 @@ async fn warm_store_with(database: &TestDatabase, connections: u32, limit: Durat
     let proxy = proxy(database).await;
     let settings = database_settings(&proxy.url, connections, limit);
     let store = Database::wait_and_connect(&settings).await.expect("the database answers");
-    create(&store, "warm@x.de", &AtomicBool::default()).await.expect("written");
-    find(&store, "warm@x.de").await;
+    if find(&store, "warm@x.de").await == 0 {
+        create(&store, "warm@x.de", &AtomicBool::default()).await.expect("written");
+    }
     (proxy, store)
 }
 
@@ -255,7 +256,8 @@ async fn a_transaction_on_a_silent_connection_is_not_kept(database: TestDatabase
     let plan = new_contact("lost@x.de", transaction.now());
     transaction.apply(&plan).await.expect_err("no answer comes");
     drop(transaction);
-    until("its place in the pool", || connections(&store) == [0, 0]).await;
+    // Another one may have been made, to find out whether the server answers.
+    until("its place in the pool", || matches!(connections(&store), [all, idle] if all == idle)).await;
     create(&store, "next@x.de", &AtomicBool::default()).await.expect("written");
     assert_eq!(contacts(&database).await, [2, 0]);
 }
@@ -285,7 +287,8 @@ async fn a_begin_without_effect_is_noticed(database: TestDatabase) {
 /// it on MySQL, and the COMMIT after it on PostgreSQL.
 async fn an_insert_whose_answer_is_late_is_rolled_back(database: TestDatabase) {
     let (proxy, store) = warm_store_with(&database, 3, SHORT).await;
-    for round in 0..3 {
+    // A third one without an answer would replace all connections.
+    for round in 0..2 {
         let next = async || {
             // As many as there are connections: one of them waits for the connection that was given up.
             let values: Vec<String> = (0..3).map(|number| format!("{round}.{number}@x.de")).collect();
