@@ -140,14 +140,12 @@ label! {
         LookUp = "look_up",
         /// The rows of roots, which are compared with the copies in memory.
         CompareVersions = "compare_versions",
-        /// The begin of a transaction.
+        /// The begin of a transaction, and its clock.
         Begin = "begin",
         /// The locks of a transaction.
         Lock = "lock",
         /// A look-up under the locks.
         LookUpLocked = "look_up_locked",
-        /// The clock, where no lock has read it.
-        Clock = "clock",
         /// The removal of identifiers whose contact is deleted.
         Release = "release",
         /// All inserts and updates of a transaction.

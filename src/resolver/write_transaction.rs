@@ -120,10 +120,10 @@ pub(super) async fn run_transaction<S: Store>(
     if input.is_after_duplicate {
         // Perhaps there was no race: an operator who deletes a contact by SQL leaves the rows of its identifiers.
         let free: Vec<_> = input.identifiers.iter().filter(|identifier| !known.owns(identifier)).cloned().collect();
-        let at = transaction.now().await?.after(newest);
+        let at = transaction.now().after(newest);
         transaction.release_orphans(&free, at).await?;
     }
-    let now = transaction.now().await?;
+    let now = transaction.now();
     let observations: Vec<Observation> = jobs.iter().map(|job| job.observation.clone()).collect();
     let mut plan = plan(&observations, &known, now, input.max_contacts);
     if !plan.is_empty() && transaction.must_write_what_it_locks() {

@@ -165,6 +165,7 @@ mod tests {
     fn a_database_that_cannot_write_is_unavailable() {
         for error in [
             mysql::store_error(1053),
+            mysql::store_error(1305),
             mysql::store_error(1290),
             mysql::store_error(1836),
             mysql::store_error(1461),
@@ -174,6 +175,7 @@ mod tests {
             mysql::store_error(3797),
             mysql::store_error(3798),
             postgres("57P01"),
+            postgres("25P01"),
             postgres("25P03"),
             postgres("28P01"),
             postgres("08006"),

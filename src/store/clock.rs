@@ -1,7 +1,7 @@
 //! The database's clock.
 
 use chrono::Utc;
-use sea_orm::{ConnectionTrait, QueryResult};
+use sea_orm::QueryResult;
 
 use super::error::{Cause, StoreError};
 use super::rows::{check_is_primary, moment};
@@ -34,16 +34,13 @@ impl Clock {
         }
     }
 
-    /// The clock, read by a statement of its own.
-    pub(super) async fn query(connection: &impl ConnectionTrait, engine: Engine) -> Result<Self, StoreError> {
-        let Some(columns) = engine.clock_columns() else { return Ok(Self::of_this_process()) };
-        let select = engine.statement(format!("SELECT {}", columns.join(", ")), Vec::new());
-        let row = connection.query_one_raw(select).await?;
-        Self::from_row(engine, &row.ok_or_else(|| StoreError::Rejected(Cause::new("no clock")))?, 0)
+    /// The clock in the one row of a statement for it alone.
+    pub(super) fn from_rows(engine: Engine, rows: &[QueryResult]) -> Result<Self, StoreError> {
+        Self::from_row(engine, rows.first().ok_or_else(|| StoreError::Rejected(Cause::new("no clock")))?, 0)
     }
 
     /// SQLite is in this process, and so is its clock (its own one counts milliseconds).
-    fn of_this_process() -> Self {
+    pub(super) fn of_this_process() -> Self {
         Self { now: Timestamp(Utc::now().timestamp_micros()), id_step: 1 }
     }
 }

@@ -1,26 +1,20 @@
 //! What happens on each connection of a pool: when it is made, and when it comes back to the pool.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex as Lock, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use sqlx::{AssertSqlSafe, Connection, Executor, MySqlConnection, PgConnection, Row, SqliteConnection};
+use sqlx::{AssertSqlSafe, Connection, Executor, MySqlConnection, PgConnection, SqliteConnection};
 use tokio::time::timeout;
 
 use super::connect_error::ConnectError;
 use super::server_role::ServerRole;
-use super::sql::postgres;
-
-/// The longest time, on a busy machine, until the connection of an abandoned statement comes back.
-const RETURNED_WITHIN: Duration = Duration::from_secs(5);
 
 /// What statements and new connections find out about a server while its connections are used.
 #[derive(Debug, Default)]
 pub(super) struct ServerFindings {
     /// See [`ServerFindings::is_unusable`].
     is_unusable: AtomicBool,
-    /// When a statement was abandoned last, because its answer did not come in time.
-    abandoned: Lock<Option<Instant>>,
     connections_made: AtomicU64,
 }
 
@@ -35,23 +29,9 @@ impl ServerFindings {
         self.is_unusable.store(true, Relaxed);
     }
 
-    /// To be called before the future of a statement that took too long is dropped: dropping it returns the connection.
-    pub(super) fn abandon_statement(&self) {
-        *self.abandoned() = Some(Instant::now());
-    }
-
     /// How many connections the pool has made so far.
     pub(super) fn connections_made(&self) -> u64 {
         self.connections_made.load(Relaxed)
-    }
-
-    /// Whether a connection that comes back now can be that of an abandoned statement.
-    pub(super) fn may_be_abandoned(&self) -> bool {
-        self.abandoned().is_some_and(|at| at.elapsed() < RETURNED_WITHIN)
-    }
-
-    fn abandoned(&self) -> MutexGuard<'_, Option<Instant>> {
-        self.abandoned.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -92,38 +72,6 @@ impl ConnectionSetup {
     }
 }
 
-/// Whether a connection to MySQL or MariaDB can go back to the pool. `limit` is how long a statement may take.
-///
-/// The BEGIN of an abandoned statement may have taken effect. sqlx 0.9.0 does not know of that transaction, so it is
-/// rolled back here: a later read in it need not be up to date under Group Replication's `BEFORE`.
-pub(super) async fn on_release_mysql(
-    connection: &mut MySqlConnection,
-    may_be_abandoned: bool,
-    limit: Duration,
-) -> Result<bool, sqlx::Error> {
-    let rolled_back = async |connection: &mut MySqlConnection| {
-        matches!(timeout(limit, connection.execute("ROLLBACK")).await, Ok(Ok(_)))
-    };
-    Ok(is_drained(connection, limit).await? && (!may_be_abandoned || rolled_back(connection).await))
-}
-
-/// Whether a connection to PostgreSQL can go back to the pool. A transaction that stays open keeps PostgreSQL from
-/// removing old rows. It warns about a ROLLBACK without a transaction, so it is asked first.
-pub(super) async fn on_release_postgres(
-    connection: &mut PgConnection,
-    may_be_abandoned: bool,
-    limit: Duration,
-) -> Result<bool, sqlx::Error> {
-    let rolled_back = async |connection: &mut PgConnection| {
-        let roll_back = async {
-            let is_open: bool = connection.fetch_one(postgres::IS_IN_TRANSACTION).await?.try_get(0)?;
-            if is_open { connection.execute("ROLLBACK").await.map(drop) } else { Ok(()) }
-        };
-        matches!(timeout(limit, roll_back).await, Ok(Ok(())))
-    };
-    Ok(is_drained(connection, limit).await? && (!may_be_abandoned || rolled_back(connection).await))
-}
-
 /// Whether an SQLite connection can go back to the pool.
 ///
 /// SQLite rolls a transaction back by itself when the disk is full. The ROLLBACK that follows fails, and the driver
@@ -133,8 +81,12 @@ pub(super) async fn on_release_sqlite(connection: &mut SqliteConnection, limit: 
     Ok(is_there && !connection.is_in_transaction())
 }
 
-/// Reads what an abandoned statement has still to send. Returns false if it does not come: then the connection must be
-/// closed, as the pool alone would wait without end.
-async fn is_drained(connection: &mut impl Connection, limit: Duration) -> Result<bool, sqlx::Error> {
+/// Whether a connection to a server can go back to the pool: what an abandoned statement has still to send has come. If
+/// not, the connection must be closed, as the pool alone would wait without end. `limit` is how long a statement may
+/// take.
+///
+/// No transaction is open on it: [`HeldConnection`](super::held_connection::HeldConnection) has rolled it back. Those of
+/// migrations are SeaORM's, and so is their ROLLBACK.
+pub(super) async fn on_release_server(connection: &mut impl Connection, limit: Duration) -> Result<bool, sqlx::Error> {
     Ok(matches!(timeout(limit, connection.flush()).await, Ok(Ok(()))))
 }

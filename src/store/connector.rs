@@ -15,24 +15,17 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor, MySqlConnection,
 use tokio::time::{sleep, timeout};
 
 use super::connect_error::ConnectError;
-use super::connection_setup::{
-    ConnectionSetup, ServerFindings, on_release_mysql, on_release_postgres, on_release_sqlite,
-};
+use super::connection_setup::{ConnectionSetup, ServerFindings, on_release_server, on_release_sqlite};
+use super::driver_connection::CLOSE_WITHIN;
+use super::kept_connections::{KEPT_IDLE, KeptConnections};
 use super::server_role::{ServerRole, query_yes_or_no};
 use super::sql::{Engine, LockWait, mariadb, mysql, postgres};
 use super::{classify, driver_options};
-
-/// A connection that was idle for so long is tested before it is used: a database that was restarted leaves a pool of
-/// dead ones.
-const PING_IDLE_FOR: Duration = Duration::from_secs(1);
 
 /// The part of the time of a statement in which it must have its connection. The pool tries again and again while
 /// PostgreSQL starts or has no connection left. It must give up before the statement is given up: afterwards nobody
 /// knows that it was the connection that was missing.
 const CONNECTION_WITHIN: f64 = 0.9;
-
-/// How long a connection may take to close.
-pub(super) const CLOSE_WITHIN: Duration = Duration::from_secs(10);
 
 /// How often to try an SQLite file that is busy.
 const BUSY_RETRY_EVERY: Duration = Duration::from_millis(10);
@@ -45,13 +38,16 @@ pub(super) struct Connected {
     /// The server's role when the pool was made.
     pub(super) role: ServerRole,
     pub(super) findings: Arc<ServerFindings>,
+    /// Those that are kept outside of the pool. `None` on SQLite.
+    pub(super) kept: Option<Arc<KeptConnections>>,
 }
 
 impl Connected {
     /// Connections that wait for a statement.
     pub(super) fn idle(&self) -> usize {
         let connection = &self.connection;
-        match self.engine {
+        let kept = self.kept.as_ref().map_or(0, |kept| kept.idle());
+        kept + match self.engine {
             Engine::Mysql | Engine::Mariadb => connection.get_mysql_connection_pool().num_idle(),
             Engine::Postgres => connection.get_postgres_connection_pool().num_idle(),
             Engine::Sqlite => connection.get_sqlite_connection_pool().num_idle(),
@@ -163,7 +159,7 @@ impl Connector {
             .max_connections(self.max_connections)
             .acquire_timeout(limit.mul_f64(CONNECTION_WITHIN))
             .connect_lazy(!self.is_sqlite())
-            .test_before_acquire_if_idle_for(PING_IDLE_FOR)
+            .test_before_acquire_if_idle_for(KEPT_IDLE)
             .sqlx_logging(false)
             .record_stmt_in_spans(false);
         match engine {
@@ -182,33 +178,32 @@ impl Connector {
                 ConnectError::Unreachable
             }
         })?;
-        Ok(Connected { connection, engine, role, findings })
+        let kept = KeptConnections::new(&connection, engine, self.max_connections, limit);
+        Ok(Connected { connection, engine, role, findings, kept })
     }
 }
 
 fn set_mysql_hooks(options: &mut sea_orm::ConnectOptions, setup: ConnectionSetup, limit: Duration) {
     options.map_sqlx_mysql_opts(driver_options::complete_mysql);
     options.map_sqlx_mysql_pool_opts(move |pool| {
-        let (on_connect, findings) = (setup.clone(), Arc::clone(&setup.findings));
+        let setup = setup.clone();
         pool.after_connect(move |connection, _| {
-            let setup = on_connect.clone();
+            let setup = setup.clone();
             Box::pin(async move { setup.on_connect_mysql(connection).await })
         })
-        .after_release(move |connection, _| Box::pin(on_release_mysql(connection, findings.may_be_abandoned(), limit)))
+        .after_release(move |connection, _| Box::pin(on_release_server(connection, limit)))
     });
 }
 
 fn set_postgres_hooks(options: &mut sea_orm::ConnectOptions, setup: ConnectionSetup, limit: Duration) {
     options.map_sqlx_postgres_opts(driver_options::complete_postgres);
     options.map_sqlx_postgres_pool_opts(move |pool| {
-        let (on_connect, findings) = (setup.clone(), Arc::clone(&setup.findings));
+        let setup = setup.clone();
         pool.after_connect(move |connection, _| {
-            let setup = on_connect.clone();
+            let setup = setup.clone();
             Box::pin(async move { setup.on_connect_postgres(connection).await })
         })
-        .after_release(move |connection, _| {
-            Box::pin(on_release_postgres(connection, findings.may_be_abandoned(), limit))
-        })
+        .after_release(move |connection, _| Box::pin(on_release_server(connection, limit)))
     });
 }
 

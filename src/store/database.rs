@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use sea_orm::{DatabaseConnection, SqliteTransactionMode, TransactionOptions, TransactionTrait};
+use sea_orm::{DatabaseConnection, SqliteTransactionMode, TransactionOptions};
 use tokio::time::{sleep, timeout};
 
 use super::clock::Clock;
@@ -12,6 +12,7 @@ use super::connector::MissingFile;
 use super::error::StoreError;
 use super::pool::{Lease, Pool};
 use super::sql::{Engine, sqlite};
+use super::store_connection::StoreConnection;
 use super::traits::{Epoch, ExpectedSize, LookupResult, MAX_LOOKUP, Store, Transaction};
 use super::{lock, lookup, versions, write};
 use crate::domain::{ContactId, Identifier, Identity, OwnerRow, Plan, RootRow, Timestamp};
@@ -125,10 +126,10 @@ impl Database {
 /// A transaction at READ COMMITTED. On SQLite it holds the write lock from the start.
 #[derive(Debug)]
 pub struct DatabaseTransaction {
-    pub(super) transaction: sea_orm::DatabaseTransaction,
+    pub(super) transaction: StoreConnection,
     pub(super) lease: Lease,
-    /// The clock, if a statement has read it.
-    clock: Option<Clock>,
+    /// The clock as the last statement has read it that did: the first, or the one that took locks.
+    clock: Clock,
 }
 
 /// Transactions that write at once, except on SQLite, which has one writer. While one waits for the disk or for a lock,
@@ -146,8 +147,11 @@ impl Store for Database {
         debug_assert!(identifiers.len() <= MAX_LOOKUP, "more than one statement is no consistent read");
         let _timer = self.pool.timer(DatabaseOperation::LookUp);
         let lease = self.pool.lease().await?;
-        let identities =
-            lease.bounded(lookup::query_identities(lease.connection(), lease.engine(), identifiers, size)).await?;
+        let identities = lease
+            .bounded(async {
+                lookup::query_identities(&lease.connected().take().await?, lease.engine(), identifiers, size).await
+            })
+            .await?;
         Ok(LookupResult { identities, is_latest: !lease.is_one_of_several() })
     }
 
@@ -160,28 +164,38 @@ impl Store for Database {
         debug_assert!(roots.len() <= MAX_LOOKUP, "more than one statement is no consistent read");
         let _timer = self.pool.timer(DatabaseOperation::CompareVersions);
         let lease = self.pool.lease().await?;
-        lease.bounded(versions::query_root_rows(lease.connection(), lease.engine(), roots)).await
+        lease
+            .bounded(async { versions::query_root_rows(&lease.connected().take().await?, lease.engine(), roots).await })
+            .await
     }
 
     async fn owner_rows(&self, identifiers: &[Identifier]) -> Result<Vec<OwnerRow>, StoreError> {
         debug_assert!(identifiers.len() <= MAX_LOOKUP, "more than one statement is no consistent read");
         let _timer = self.pool.timer(DatabaseOperation::LookUp);
         let lease = self.pool.lease().await?;
-        lease.bounded(versions::query_owner_rows(lease.connection(), lease.engine(), identifiers)).await
+        lease
+            .bounded(async {
+                versions::query_owner_rows(&lease.connected().take().await?, lease.engine(), identifiers).await
+            })
+            .await
     }
 
     async fn identities_of(&self, roots: &[ContactId]) -> Result<Vec<Identity>, StoreError> {
         debug_assert!(roots.len() <= MAX_LOOKUP, "more than one statement is no consistent read");
         let _timer = self.pool.timer(DatabaseOperation::LookUp);
         let lease = self.pool.lease().await?;
-        lease.bounded(lookup::query_identities_of(lease.connection(), lease.engine(), roots)).await
+        lease
+            .bounded(async {
+                lookup::query_identities_of(&lease.connected().take().await?, lease.engine(), roots).await
+            })
+            .await
     }
 
     async fn begin(&self) -> Result<DatabaseTransaction, StoreError> {
         let _timer = self.pool.timer(DatabaseOperation::Begin);
         let lease = self.pool.lease().await?;
-        let transaction = lease.bounded_question(lease.connection().begin_with_options(self.begin_options())).await?;
-        Ok(DatabaseTransaction { transaction, lease, clock: None })
+        let (transaction, clock) = lease.bounded_question(lease.connected().begin(self.begin_options())).await?;
+        Ok(DatabaseTransaction { transaction, lease, clock })
     }
 
     async fn locked_by_others(&self, contacts: &BTreeSet<ContactId>) -> Result<BTreeSet<ContactId>, StoreError> {
@@ -220,7 +234,7 @@ impl Transaction for DatabaseTransaction {
         let ids: Vec<i64> = contacts.iter().map(|id| id.0).collect();
         let _timer = self.lease.timer(DatabaseOperation::Lock);
         let locked = self.lease.bounded_with_lock(lock::lock(&self.transaction, self.lease.engine(), &ids)).await?;
-        self.clock = locked.clock;
+        self.clock = locked.clock.unwrap_or(self.clock);
         Ok(locked.updated_at)
     }
 
@@ -242,22 +256,14 @@ impl Transaction for DatabaseTransaction {
         self.lease.bounded_with_lock(release).await
     }
 
-    async fn now(&mut self) -> Result<Timestamp, StoreError> {
-        let clock = match self.clock {
-            Some(clock) => clock,
-            None => {
-                let _timer = self.lease.timer(DatabaseOperation::Clock);
-                self.lease.bounded(Clock::query(&self.transaction, self.lease.engine())).await?
-            }
-        };
-        self.clock = Some(clock);
-        Ok(clock.now)
+    fn now(&self) -> Timestamp {
+        self.clock.now
     }
 
     async fn apply(&mut self, plan: &Plan) -> Result<Vec<ContactId>, StoreError> {
         let _timer = self.lease.timer(DatabaseOperation::Write);
-        let id_step = self.clock.map_or(1, |clock| clock.id_step);
-        self.lease.bounded_with_lock(write::apply(&self.transaction, self.lease.engine(), plan, id_step)).await
+        let (engine, id_step) = (self.lease.engine(), self.clock.id_step);
+        self.lease.bounded_with_lock(write::apply(&self.transaction, engine, plan, id_step)).await
     }
 
     async fn commit(self) -> Result<(), StoreError> {

@@ -10,8 +10,7 @@ use super::connect_error::ConnectError;
 
 /// How many prepared statements a connection to MySQL keeps: more than this service has, some 140.
 ///
-/// One that makes room for another costs 40 ms: its end goes out before the new one, which then waits for the
-/// acknowledgement (Nagle's algorithm, on in sqlx 0.9.0).
+/// One that makes room for another costs 40 ms (docs/decisions/0009-nagles-algorithm.md).
 const PREPARED_STATEMENTS: usize = 200;
 
 /// Parameters of a URL that name a file for TLS.

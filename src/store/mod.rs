@@ -7,6 +7,8 @@
 //! | `lookup`, `versions`, `lock`, `write`, `rows` | the statements of the hot path and their rows |
 //! | `sql/` | one file a database: SQL, error codes, session settings, server role, migration lock |
 //! | `pool`, `pool_generation` | connections, and when they are replaced |
+//! | `store_connection`, `held_connection` | what a statement or a transaction runs on |
+//! | `kept_connections`, `driver_connection` | connections kept for the next one, outside of the driver's pool |
 //! | `servers`, `connector`, `driver_options`, `server_role` | which server they lead to |
 //! | `probe` | whether the tables can be used |
 //! | `error`, `connect_error`, `classify` | errors by what can be done about them |
@@ -24,9 +26,12 @@ mod connect_error;
 mod connection_setup;
 mod connector;
 mod database;
+mod driver_connection;
 mod driver_options;
 pub mod entity;
 mod error;
+mod held_connection;
+mod kept_connections;
 mod lock;
 mod lookup;
 mod migrate;
@@ -40,6 +45,7 @@ mod server_role;
 mod servers;
 mod sql;
 mod statements;
+mod store_connection;
 mod traits;
 mod versions;
 mod write;

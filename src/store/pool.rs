@@ -23,7 +23,8 @@ use tokio::sync::{Mutex, watch};
 use tokio::time::{sleep, timeout};
 
 use super::connect_error::ConnectError;
-use super::connector::{CLOSE_WITHIN, Connected, MissingFile};
+use super::connector::{Connected, MissingFile};
+use super::driver_connection::CLOSE_WITHIN;
 use super::error::{ConnectionState, Outage, StoreError};
 use super::pool_generation::PoolGeneration;
 use super::server_role::ServerRole;
@@ -161,6 +162,11 @@ impl Lease {
         &self.generation.connected.connection
     }
 
+    /// The connections, for one that a statement or a transaction holds.
+    pub(super) fn connected(&self) -> &Connected {
+        &self.generation.connected
+    }
+
     /// The epoch of the connections.
     pub(super) fn epoch(&self) -> Epoch {
         self.generation.epoch()
@@ -238,7 +244,7 @@ impl Lease {
     async fn answers_others(&self, limit: Duration) -> bool {
         let connected = &self.generation.connected;
         let made = connected.findings.connections_made();
-        let question = timeout(ANSWERS_WITHIN, self.connection().execute_unprepared("SELECT 1")).await;
+        let question = timeout(ANSWERS_WITHIN, self.connected().query_alive()).await;
         matches!(question, Ok(Ok(_)))
             && connected.findings.connections_made() == made
             && !self.is_one_of_several()
@@ -255,10 +261,7 @@ impl Lease {
         let mut work = pin!(work);
         match timeout(limit, work.as_mut()).await {
             Ok(result) => result.map_err(Into::into),
-            Err(_) => {
-                self.generation.connected.findings.abandon_statement();
-                Err(StoreError::TimedOut(limit))
-            }
+            Err(_) => Err(StoreError::TimedOut(limit)),
         }
     }
 
@@ -283,23 +286,28 @@ impl Lease {
         result
     }
 
+    /// Takes a connection for each statement: with one connection, others need it in between.
     async fn check(&self) -> Result<(), StoreError> {
         self.check_role().await?;
         self.shared.lost.send_replace(None);
-        self.bounded_with_lock(probe::check_version(self.connection(), self.engine())).await?;
+        let check_version = async { probe::check_version(&self.connected().take().await?, self.engine()).await };
+        self.bounded_with_lock(check_version).await?;
         for sql in probe::round_trips(self.engine(), self.is_one_of_several()) {
-            self.bounded_with_lock(self.connection().execute_unprepared(&sql)).await?;
+            self.bounded_with_lock(async { self.connected().take().await?.execute_unprepared(&sql).await }).await?;
         }
         Ok(())
     }
 
+    /// Fails unless the server has the role that it had.
     async fn check_role(&self) -> Result<(), StoreError> {
         let keeps_its_role = async {
+            let connection = self.connected().take_oldest().await?;
             let Some(question) = self.engine().role_question() else {
-                return self.connection().execute_unprepared("SELECT 1").await.map(drop).map_err(StoreError::from);
+                connection.execute_unprepared("SELECT 1").await?;
+                return Ok(());
             };
             let question = self.engine().statement(question.to_owned(), Vec::new());
-            match self.connection().query_one_raw(question).await {
+            match connection.query_one_raw(question).await {
                 Ok(Some(row)) => match ServerRole::from_row(&row) {
                     ServerRole::Replica => Err(StoreError::read_only()),
                     role if role == self.generation.connected.role => Ok(()),
@@ -353,6 +361,9 @@ impl Lease {
             tracing::info!(database.server = server + 1, "new connections to the database");
         }
         let old = current.send_replace(PoolGeneration::new(connected));
+        if let Some(kept) = &old.connected.kept {
+            kept.close();
+        }
         tokio::spawn(async move { timeout(CLOSE_WITHIN, old.connected.connection.close_by_ref()).await });
         replacement.server = server;
         lost.send_replace(None);

@@ -1,7 +1,7 @@
 //! Whether the tables are those of this version, and whether the user may read and write them.
 
 use migration::{Migrator, MigratorTrait};
-use sea_orm::{ConnectionTrait, DatabaseConnection};
+use sea_orm::ConnectionTrait;
 
 use super::error::StoreError;
 use super::sql::Engine;
@@ -35,7 +35,7 @@ const SQLITE: [&str; 3] = [
 ];
 
 /// Fails if the tables are older than this version.
-pub(super) async fn check_version(connection: &DatabaseConnection, engine: Engine) -> Result<(), StoreError> {
+pub(super) async fn check_version(connection: &impl ConnectionTrait, engine: Engine) -> Result<(), StoreError> {
     let rows = connection.query_all_raw(engine.statement(VERSIONS.to_owned(), Vec::new())).await?;
     let applied: Vec<String> = rows.iter().map(|row| row.try_get_by_index(0)).collect::<Result<_, _>>()?;
     if Migrator::migrations().iter().any(|migration| !applied.iter().any(|version| version == migration.name())) {

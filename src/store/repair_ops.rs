@@ -81,7 +81,7 @@ impl DatabaseTransaction {
         let root = found.iter().find(|contact| contact.id == owner).map_or(owner, StoredContact::root);
         let roots = BTreeSet::from([root]);
         self.lock_contacts(&roots).await?;
-        let now = self.now().await?;
+        let now = self.now();
         let contacts = self.linked(&roots).await?;
         let holds = |contact: &StoredContact| {
             let mut held = contact.identifiers.iter();
@@ -145,7 +145,8 @@ impl Database {
     pub async fn linked(&self, ids: &BTreeSet<ContactId>) -> Result<Vec<StoredContact>, StoreError> {
         let ids: Vec<i64> = ids.iter().map(|id| id.0).collect();
         let lease = self.pool.lease().await?;
-        lease.bounded(audit::query_linked(lease.connection(), lease.engine(), &ids)).await
+        let read = async { audit::query_linked(&lease.connected().take().await?, lease.engine(), &ids).await };
+        lease.bounded(read).await
     }
 
     /// Returns the owner of each of these identifiers that has one.
@@ -154,6 +155,7 @@ impl Database {
     /// As every read.
     pub async fn owners(&self, identifiers: &[Identifier]) -> Result<BTreeMap<Identifier, Owner>, StoreError> {
         let lease = self.pool.lease().await?;
-        lease.bounded(audit::query_owners(lease.connection(), lease.engine(), identifiers)).await
+        let read = async { audit::query_owners(&lease.connected().take().await?, lease.engine(), identifiers).await };
+        lease.bounded(read).await
     }
 }

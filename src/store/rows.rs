@@ -3,7 +3,7 @@
 use chrono::{DateTime, NaiveDateTime};
 use sea_orm::QueryResult;
 use sqlx::error::BoxDynError;
-use sqlx::postgres::{PgTypeInfo, PgValueRef, Postgres};
+use sqlx::postgres::{PgTypeInfo, PgValueFormat, PgValueRef, Postgres};
 use sqlx::{Decode, Row as _};
 
 use super::classify;
@@ -68,7 +68,14 @@ impl sqlx::Type<Postgres> for PostgresMoment {
 
 impl Decode<'_, Postgres> for PostgresMoment {
     fn decode(value: PgValueRef<'_>) -> Result<Self, BoxDynError> {
-        <i64 as Decode<Postgres>>::decode(value).map(Self)
+        match value.format() {
+            PgValueFormat::Binary => <i64 as Decode<Postgres>>::decode(value).map(Self),
+            // The answer to statements without parameters. The driver sets the style of dates of each session.
+            PgValueFormat::Text => {
+                let moment = NaiveDateTime::parse_from_str(value.as_str()?, "%Y-%m-%d %H:%M:%S%.f")?;
+                Ok(Self(moment.and_utc().timestamp_micros() - Self::EPOCH))
+            }
+        }
     }
 }
 

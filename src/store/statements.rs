@@ -94,7 +94,7 @@ mod tests {
             ("lock free rows", built(&lock::lock_free_rows(engine, &[1, 2, 3]))),
             ("existing rows", built(&lock::existing_rows(&[1, 2, 3]))),
             ("insert contacts", write::contact_rows(engine, &[new_contact]).unwrap()),
-            ("insert identifiers", built(&write::identifier_rows(&[(&email, ContactId(1)), (&phone, ContactId(1))]))),
+            ("insert identifiers", write::identifier_rows(engine, &[(&email, ContactId(1)), (&phone, ContactId(1))])),
             ("insert merges", built(&write::merge_rows(&[merge], moment, resolve))),
             ("link", built(&write::link_rows(&[(2, 1)]))),
             ("promote", built(&write::promote_rows(&[1], moment))),

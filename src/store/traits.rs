@@ -140,8 +140,9 @@ pub trait Transaction: Send {
         at: Timestamp,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// Returns the time of the database's clock.
-    fn now(&mut self) -> impl Future<Output = Result<Timestamp, StoreError>> + Send;
+    /// Returns the time of the database's clock when the transaction began, or when it last locked contacts. A later
+    /// look-up can return contacts that are younger.
+    fn now(&self) -> Timestamp;
 
     /// Writes the plan. Returns the ids of its new contacts, in order.
     fn apply(&mut self, plan: &Plan) -> impl Future<Output = Result<Vec<ContactId>, StoreError>> + Send;

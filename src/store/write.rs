@@ -15,7 +15,7 @@ use super::error::{Cause, StoreError};
 use super::lock;
 use super::lookup::Orphan;
 use super::rows::{precedence, to_columns, to_naive};
-use super::sql::{Engine, mariadb, padded_ids};
+use super::sql::{Engine, mariadb, padded_ids, postgres};
 use super::traits::MAX_LOOKUP;
 use crate::domain::{ContactId, ContactRef, Identifier, Link, Merge, NewContact, Plan, Timestamp};
 
@@ -32,7 +32,7 @@ pub(super) async fn apply(
         ContactRef::Planned(index) => ids[index],
     };
     let owned = plan.new_identifiers.iter().map(|(identifier, owner)| (identifier, resolve(*owner))).collect();
-    insert_identifiers(connection, owned).await?;
+    insert_identifiers(connection, engine, owned).await?;
     link_new(connection, plan, &ids).await?;
     move_secondaries(connection, engine, plan, resolve).await?;
     relink(connection, plan, resolve).await?;
@@ -44,8 +44,8 @@ pub(super) async fn apply(
 /// Splits a list into pieces of 128, 96, 64, 48, … 4, 3, 2, 1, so that a connection prepares few different statements
 /// and sends few for each list.
 ///
-/// Larger pieces would not fit into a TLS record (16 KiB). The second of two records waits for the acknowledgement of
-/// the first, 40 ms on Linux, because sqlx 0.9.0 leaves Nagle's algorithm on (transact-rs/sqlx#4335).
+/// Larger pieces would not fit into a TLS record (16 KiB), and the second of two records waits 40 ms
+/// (docs/decisions/0009-nagles-algorithm.md).
 fn pieces<T>(mut rest: &[T]) -> impl Iterator<Item = &[T]> {
     std::iter::from_fn(move || {
         let power = (rest.len() + 1).next_power_of_two() / 2;
@@ -124,22 +124,30 @@ fn automatic_id_error(error: DbErr) -> StoreError {
 
 async fn insert_identifiers(
     connection: &impl ConnectionTrait,
+    engine: Engine,
     owned: Vec<(&Identifier, ContactId)>,
 ) -> Result<(), StoreError> {
-    for piece in pieces(&owned) {
-        connection.execute(&identifier_rows(piece)).await?;
+    let pieces: Vec<&[_]> = match engine {
+        Engine::Postgres => owned.chunks(MAX_LOOKUP).collect(),
+        Engine::Mysql | Engine::Mariadb | Engine::Sqlite => pieces(&owned).collect(),
+    };
+    for piece in pieces {
+        connection.execute_raw(identifier_rows(engine, piece)).await?;
     }
     Ok(())
 }
 
-/// Inserts identifiers with their owners.
-pub(super) fn identifier_rows(owned: &[(&Identifier, ContactId)]) -> InsertStatement {
+/// Inserts identifiers with their owners. One statement takes at most [`MAX_LOOKUP`] on PostgreSQL.
+pub(super) fn identifier_rows(engine: Engine, owned: &[(&Identifier, ContactId)]) -> Statement {
+    if engine == Engine::Postgres {
+        return postgres::identifier_rows(owned.iter().map(|(identifier, owner)| (*identifier, owner.0)));
+    }
     let rows = owned.iter().map(|(identifier, owner)| identifier::ActiveModel {
         kind: Set(identifier.kind().name().to_owned()),
         value: Set(identifier.value().as_bytes().to_vec()),
         contact_id: Set(owner.0),
     });
-    identifier::Entity::insert_many(rows).into_query()
+    StatementBuilder::build(&identifier::Entity::insert_many(rows).into_query(), &engine.backend())
 }
 
 /// Links new contacts to primaries that are new themselves: their ids are known only now.

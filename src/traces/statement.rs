@@ -68,8 +68,6 @@ fn table(operation: DatabaseOperation) -> Option<&'static str> {
         | DatabaseOperation::Lock
         | DatabaseOperation::Write
         | DatabaseOperation::LockedByOthers => Some("Contact"),
-        DatabaseOperation::Begin | DatabaseOperation::Clock | DatabaseOperation::Commit | DatabaseOperation::Ping => {
-            None
-        }
+        DatabaseOperation::Begin | DatabaseOperation::Commit | DatabaseOperation::Ping => None,
     }
 }

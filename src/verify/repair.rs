@@ -68,7 +68,7 @@ async fn attempt(
     if !transaction.is_exclusive() && !concerned.is_subset(locked) {
         return Ok(RepairAttempt::ContactsChanged(concerned));
     }
-    let now = transaction.now().await?;
+    let now = transaction.now();
     let Some(mut planned) = found.plan_repair(now) else {
         return Ok(RepairAttempt::Done(Repaired { repairs: doubt.take(), contacts: concerned }));
     };

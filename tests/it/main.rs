@@ -34,6 +34,7 @@ mod readiness;
 mod replay;
 mod rights;
 mod rolling_restart;
+mod round_trips;
 mod server_defaults;
 mod shutdown;
 mod sizes;
@@ -61,6 +62,7 @@ fn main() {
     outage::register(&mut suite);
     failover::register(&mut suite);
     readiness::register(&mut suite);
+    round_trips::register(&mut suite);
     rights::register(&mut suite);
     server_defaults::register(&mut suite);
     pooler::register(&mut suite);

@@ -220,10 +220,11 @@ impl Store for SimulatedStore {
         let begun = async {
             self.catch_up().await;
             let id = self.database.lock().begin(self.replica);
-            let transaction = SimulatedTransaction { store: self.clone(), id, is_over: false };
+            let mut transaction = SimulatedTransaction { store: self.clone(), id, clock: Timestamp(0), is_over: false };
             if transaction.is_exclusive() {
                 self.take(id, Lock::Writer).await?;
             }
+            transaction.clock = self.database.lock().now();
             Ok(transaction)
         };
         self.statement("begin", None, begun).await
@@ -247,6 +248,8 @@ impl Store for SimulatedStore {
 pub(crate) struct SimulatedTransaction {
     store: SimulatedStore,
     id: TransactionId,
+    /// As of its begin, or of its last locks.
+    clock: Timestamp,
     is_over: bool,
 }
 
@@ -368,9 +371,14 @@ impl Transaction for SimulatedTransaction {
                     self.take(Lock::Row(*contact)).await?;
                 }
             }
-            self.store.database.lock().written_in(self.id, contacts)
+            let mut database = self.store.database.lock();
+            Ok((database.written_in(self.id, contacts)?, database.now()))
         };
-        self.statement("lock", locked).await
+        let (written, now) = self.statement("lock", locked).await?;
+        if !contacts.is_empty() {
+            self.clock = now;
+        }
+        Ok(written)
     }
 
     async fn find_identities(
@@ -392,8 +400,8 @@ impl Transaction for SimulatedTransaction {
         self.statement("orphans", async { Ok(()) }).await
     }
 
-    async fn now(&mut self) -> Result<Timestamp, StoreError> {
-        self.statement("clock", async { Ok(self.store.database.lock().now()) }).await
+    fn now(&self) -> Timestamp {
+        self.clock
     }
 
     async fn apply(&mut self, plan: &Plan) -> Result<Vec<ContactId>, StoreError> {

@@ -71,7 +71,8 @@ impl Database {
     /// # Errors
     /// As every read.
     pub async fn count_identifiers(&self) -> Result<u64, StoreError> {
-        Ok(identifier::Entity::find().count(&self.connection()).await?)
+        let lease = self.pool.lease().await?;
+        Ok(identifier::Entity::find().count(&lease.connected().take().await?).await?)
     }
 
     /// Returns the first kind of identifier in the table after this one.
@@ -131,7 +132,8 @@ impl Database {
     ) -> Result<Vec<T>, StoreError> {
         let lease = self.pool.lease().await?;
         let statement = lease.engine().statement(sql, params);
-        let rows = lease.bounded(lease.connection().query_all_raw(statement)).await?;
+        let query = async { lease.connected().take().await?.query_all_raw(statement).await };
+        let rows = lease.bounded(query).await?;
         rows.iter().map(read).collect()
     }
 }

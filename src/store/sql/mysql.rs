@@ -263,7 +263,8 @@ pub(crate) fn store_error(number: u16) -> StoreError {
         // Not ready in a Galera cluster; offline mode; an account that is locked, or whose password is expired.
         1047 | 1820 | 1862 | 3032 | 3118 | 4151 => ConnectionState::Refused,
         // No thread for a connection, a connection or a host refused, user or password refused, shutdown.
-        1040 | 1045 | 1053 | 1129 | 1130 | 1135 | 1203 | 1226 => ConnectionState::Suspect,
+        // A savepoint is gone, so BEGIN began no transaction.
+        1040 | 1045 | 1053 | 1129 | 1130 | 1135 | 1203 | 1226 | 1305 => ConnectionState::Suspect,
         _ => ConnectionState::Healthy,
     };
     let cause = Cause::with_state(connections, format!("MySQL error {number}"));
@@ -283,7 +284,7 @@ pub(crate) fn store_error(number: u16) -> StoreError {
         1969 | 3024 => StoreError::CutShort(cause),
         // Too many connections or prepared statements, out of memory, shutdown, read-only, killed, locked for a backup,
         // group without a majority, server outside its group or behind it, disk full; user or password refused, to a
-        // connection made while they are changed; TiDB's storage not reached or busy.
+        // connection made while they are changed; no transaction after BEGIN; TiDB's storage not reached or busy.
         1021
         | 1030
         | 1037
@@ -306,6 +307,7 @@ pub(crate) fn store_error(number: u16) -> StoreError {
         | 1223
         | 1226
         | 1290
+        | 1305
         | 1317
         | 1461
         | 1792

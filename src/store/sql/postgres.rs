@@ -1,6 +1,6 @@
 //! PostgreSQL.
 
-use sea_orm::Value;
+use sea_orm::{DbBackend, Statement, Value};
 
 use super::list::{KeyLookup, bytes, kind};
 use super::lock_wait::LockWait;
@@ -85,6 +85,20 @@ pub(super) fn owned_rows(identifiers: &[Identifier]) -> KeyLookup {
     KeyLookup { from, filter: "TRUE".to_owned(), params: vec![kinds.into(), values.into()] }
 }
 
+/// Inserts identifiers with their owners, in this order. Arrays take any number of rows, so there is one statement for all.
+pub(crate) fn identifier_rows<'a>(owned: impl Iterator<Item = (&'a Identifier, i64)>) -> Statement {
+    let (mut kinds, mut values, mut owners): (Vec<String>, Vec<Vec<u8>>, Vec<i64>) = Default::default();
+    for (identifier, owner) in owned {
+        kinds.push(kind(identifier));
+        values.push(bytes(identifier));
+        owners.push(owner);
+    }
+    let sql = r#"INSERT INTO "Identifier" ("kind", "value", "contactId")
+        SELECT * FROM unnest($1::varchar[], $2::bytea[], $3::bigint[])"#;
+    let values: [Value; 3] = [kinds.into(), values.into(), owners.into()];
+    Statement::from_sql_and_values(DbBackend::Postgres, sql, values)
+}
+
 /// See [`Engine::contact_join`](super::Engine). The planner chooses the index: there is one for each column.
 pub(super) fn contact_join(name: &str, column: &str, value: &str, _index: Option<&str>) -> String {
     format!(r#"LEFT JOIN LATERAL (SELECT * FROM "Contact" WHERE "{column}" = {value} OFFSET 0) {name} ON TRUE"#)
@@ -152,8 +166,8 @@ pub(crate) fn store_error(code: &str, routine: Option<&str>) -> StoreError {
         // A cached plan from before an ALTER TABLE; a prepared statement that is gone (a connection pooler, DISCARD).
         "0A000" | "26000" => ConnectionState::Outdated,
         "25006" => ConnectionState::Unusable,
-        // Refused, terminated, or of unknown outcome.
-        "28000" | "28P01" | "25P03" | "25P04" | "40003" => ConnectionState::Suspect,
+        // Refused, terminated, or of unknown outcome; BEGIN began no transaction, so that no savepoint can be set.
+        "28000" | "28P01" | "25P01" | "25P03" | "25P04" | "3B001" | "40003" => ConnectionState::Suspect,
         _ if code.starts_with("08") || code.starts_with("57P") => ConnectionState::Suspect,
         _ => ConnectionState::Healthy,
     };
@@ -176,8 +190,8 @@ pub(crate) fn store_error(code: &str, routine: Option<&str>) -> StoreError {
         // A statement cancelled by statement_timeout or by an administrator.
         "57014" => StoreError::CutShort(cause),
         // A read-only transaction (a standby), one that was idle or open for too long, a commit of unknown outcome;
-        // user or password refused, to a connection made while they are changed.
-        "25006" | "25P03" | "25P04" | "40003" | "28000" | "28P01" => StoreError::Unavailable(cause),
+        // user or password refused, to a connection made while they are changed; no transaction after BEGIN.
+        "25006" | "25P01" | "25P03" | "25P04" | "3B001" | "40003" | "28000" | "28P01" => StoreError::Unavailable(cause),
         // Connection exceptions, insufficient resources, operator intervention, I/O.
         _ if ["08", "53", "57", "58"].iter().any(|class| code.starts_with(class)) => StoreError::Unavailable(cause),
         _ => StoreError::Rejected(cause),

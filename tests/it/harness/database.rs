@@ -110,6 +110,20 @@ pub fn database_settings(url: &str, connections: u32, timeout: Duration) -> sett
     settings::DatabaseSettings { connections, timeout, ..settings.database }
 }
 
+/// How many connections a store on a server has, and how many of them wait in the driver's pool. While nothing runs, it
+/// keeps the others.
+pub fn connections(store: &Database) -> [usize; 2] {
+    let connection = store.connection();
+    let (size, idle) = if connection.get_database_backend() == sea_orm::DbBackend::Postgres {
+        let pool = connection.get_postgres_connection_pool();
+        (pool.size(), pool.num_idle())
+    } else {
+        let pool = connection.get_mysql_connection_pool();
+        (pool.size(), pool.num_idle())
+    };
+    [usize::try_from(size).expect("a few"), idle]
+}
+
 /// A query written for PostgreSQL and SQLite; names are quoted as the database wants.
 pub async fn query(connection: &impl ConnectionTrait, sql: &str) -> Vec<QueryResult> {
     let backend = connection.get_database_backend();

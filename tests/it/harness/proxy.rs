@@ -22,6 +22,8 @@ struct Line {
     is_down: bool,
     /// Answers of the database are dropped.
     loses_answers: bool,
+    /// What replaces BEGIN.
+    no_begin: Option<&'static [u8; 5]>,
     /// How many commits arrive and have their connection cut in place of an answer.
     loses_commits: usize,
     /// Whether the network is down after such a commit.
@@ -30,7 +32,29 @@ struct Line {
     cut: CancellationToken,
     /// Makes the connections that are open now swallow everything.
     swallow: CancellationToken,
+    /// What passed so far.
+    traffic: Traffic,
 }
+
+/// What a client sent through a proxy.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// How often it sent something after an answer, and so waited for the next one.
+    pub round_trips: usize,
+    /// How many of those only asked whether the server is there.
+    pub pings: usize,
+}
+
+impl std::ops::Sub for Traffic {
+    type Output = Self;
+
+    fn sub(self, before: Self) -> Self {
+        Self { round_trips: self.round_trips - before.round_trips, pings: self.pings - before.pings }
+    }
+}
+
+/// MySQL's COM_PING, and PostgreSQL's Sync, by which sqlx pings.
+const PINGS: [&[u8]; 2] = [b"\x01\0\0\0\x0e", b"S\0\0\0\x04"];
 
 /// Passes connections on to a database server. Clones are the same proxy.
 #[derive(Clone)]
@@ -63,10 +87,12 @@ impl Proxy {
             delay: Duration::ZERO,
             is_down: false,
             loses_answers: false,
+            no_begin: None,
             loses_commits: 0,
             is_down_after_commit: false,
             cut: CancellationToken::new(),
             swallow: CancellationToken::new(),
+            traffic: Traffic::default(),
         }));
         let proxy = Self { line: Arc::clone(&line), url: url.into() };
         tokio::spawn(async move {
@@ -113,6 +139,11 @@ impl Proxy {
         self.line().loses_answers = loses;
     }
 
+    /// Replaces BEGIN where other statements follow in its packet. TLS would hide it.
+    pub fn replace_begin(&self, by: Option<&'static [u8; 5]>) {
+        self.line().no_begin = by;
+    }
+
     /// Lets so many commits arrive, and cuts their connections once the database has answered. TLS would hide them.
     pub fn lose_commits(&self, commits: usize) {
         self.line().loses_commits = commits;
@@ -127,6 +158,11 @@ impl Proxy {
     pub fn down_after_commit(&self) {
         let mut line = self.line();
         (line.loses_commits, line.is_down_after_commit) = (1, true);
+    }
+
+    /// What clients have sent so far.
+    pub fn traffic(&self) -> Traffic {
+        self.line().traffic
     }
 
     /// Lets nothing through the open connections any more, and closes none of them: a machine that lost its power, a
@@ -147,13 +183,14 @@ fn forward(client: TcpStream, server: TcpStream, line: &Arc<Mutex<Line>>, now: &
     // When one direction ends, the other ends too.
     let end = now.cut.child_token();
     let loses_next = Arc::new(AtomicBool::new(false));
+    let is_answered = Arc::new(AtomicBool::new(true));
     for (mut from, mut to, is_answer) in [(from_client, to_server, false), (from_server, to_client, true)] {
         let (line, end, swallow) = (Arc::clone(line), end.clone(), now.swallow.clone());
-        let loses_next = Arc::clone(&loses_next);
+        let (loses_next, is_answered) = (Arc::clone(&loses_next), Arc::clone(&is_answered));
         tokio::spawn(async move {
             tokio::select! {
                 () = end.cancelled() => {}
-                () = copy(&mut from, &mut to, is_answer, &line, &loses_next) => {}
+                () = copy(&mut from, &mut to, is_answer, &line, [&loses_next, &is_answered]) => {}
                 () = swallow.cancelled() => {
                     // What arrives is read, so that the sender notices nothing.
                     let mut nothing = [0; 4096];
@@ -171,10 +208,15 @@ async fn copy(
     to: &mut OwnedWriteHalf,
     is_answer: bool,
     line: &Mutex<Line>,
-    loses_next: &AtomicBool,
+    [loses_next, is_answered]: [&AtomicBool; 2],
 ) {
     let mut buffer = vec![0; 16 * 1024];
     while let Ok(size @ 1..) = from.read(&mut buffer).await {
+        if is_answered.swap(is_answer, Ordering::SeqCst) && !is_answer {
+            let traffic = &mut line.lock().expect("the line").traffic;
+            traffic.round_trips += 1;
+            traffic.pings += usize::from(PINGS.contains(&&buffer[..size]));
+        }
         let now = line.lock().expect("the line").clone();
         if !now.delay.is_zero() {
             tokio::time::sleep(now.delay).await;
@@ -192,6 +234,12 @@ async fn copy(
         if !is_answer && now.loses_commits > 0 && is_commit {
             line.lock().expect("the line").loses_commits -= 1;
             loses_next.store(true, Ordering::SeqCst);
+        }
+        if !is_answer
+            && let Some(no_begin) = now.no_begin
+            && let Some(begin) = buffer[..size].windows(6).position(|text| text == b"BEGIN;")
+        {
+            buffer[begin..begin + 5].copy_from_slice(no_begin);
         }
         if !(is_answer && now.loses_answers) && to.write_all(&buffer[..size]).await.is_err() {
             return;
