@@ -47,7 +47,7 @@ pub use identity::Identity;
 pub use identity_state::{IdentityState, StateKey};
 pub use observation::{NoIdentifier, Observation};
 pub use phone::{InvalidPhoneNumber, PhoneNumber, Region, UnknownRegion};
-pub use plan::{Answer, IdentityTooLarge, Merge, Move, NewContact, Outcome, Plan, Relink};
+pub use plan::{Answer, IdentityTooLarge, Merge, Move, NewContact, Outcome, Plan, Refusal, Relink};
 pub use planner::plan;
 pub use snapshot::Snapshot;
 

@@ -11,6 +11,8 @@
 //! not fit together in step 3, because it was changed meanwhile, by SQL, or is damaged, is read at once. So is
 //! everything where the cache is off, or where one server's answer is no proof.
 //!
+//! Ignored identifiers are never in the cache: a request with one is read in step 2 or 3, and so knows what holds now.
+//!
 //! All that one call returns is the state at one moment after the call began: that of the one statement of step 1
 //! or 2, or of the first statement of step 3. (The contacts of its second one have the versions of the first, so they
 //! are as they were then.) So the answers to one list agree with each other if they come from one call.
@@ -78,6 +80,11 @@ impl ReadResult {
     /// (docs/reliability.md).
     pub(super) fn matched(&self, observation: &Observation) -> Matched<'_> {
         self.snapshot.matched(observation).filter(|identity| self.is_latest && identity.missing_root().is_none())
+    }
+
+    /// Returns whether all identifiers of the observation are ignored: it needs no further read.
+    pub(super) fn refuses(&self, observation: &Observation) -> bool {
+        self.is_latest && self.snapshot.ignores_all_of(observation)
     }
 
     /// Returns when the contacts of an identity were read.
@@ -178,9 +185,9 @@ impl<S: Store> IdentityReader<S> {
     /// Step 2.
     async fn read_at_once(&self, identifiers: &[Identifier], size: ExpectedSize) -> Result<ReadResult, StoreError> {
         let (begun, epoch) = (Instant::now(), self.store.epoch());
-        let LookupResult { identities, is_latest } = self.store.find_identities(identifiers, size).await?;
+        let LookupResult { found, is_latest } = self.store.find_identities(identifiers, size).await?;
         let epoch = epoch.filter(|epoch| self.store.epoch() == Some(*epoch));
-        let read = ReadResult { is_latest, ..ReadResult::new(Snapshot::new(identities), epoch, begun) };
+        let read = ReadResult { is_latest, ..ReadResult::new(found.into_snapshot(), epoch, begun) };
         self.keep(&read, identifiers);
         Ok(read)
     }

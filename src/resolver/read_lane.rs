@@ -128,10 +128,17 @@ impl<S: Store> ReadLane<S> {
                     }
                     self.note_large(&jobs, &result.snapshot);
                     for job in jobs {
+                        if result.refuses(&job.observation) {
+                            job.reply(Err(IdentifyError::OnlyIgnored));
+                            continue;
+                        }
                         let matched = result.matched(&job.observation);
                         let may_answer = may_answer(&job, matched);
                         match matched.filter(|_| may_answer) {
-                            Some(identity) => job.reply_matched(identity),
+                            Some(identity) => {
+                                let ignored = result.snapshot.ignored_of(&job.observation);
+                                job.reply_matched(identity, ignored);
+                            }
                             None => self.send_to_write(job, &result),
                         }
                     }
@@ -260,6 +267,7 @@ impl<S: Store> ReadLane<S> {
         let identifiers = job.identifiers().iter();
         job.owned = identifiers.filter(|identifier| snapshot.owns(identifier)).cloned().collect();
         job.owners = snapshot.owners_of(&job.observation);
+        job.ignored = snapshot.ignored_of(&job.observation);
         job.large = job.owners.iter().filter(|owner| is_large(owner)).map(|owner| owner.root()).min();
         job.epoch = read.epoch;
         job.read_at = job.owners.iter().map(|owner| read.time_of(owner)).min();

@@ -12,7 +12,7 @@ use super::connector::MissingFile;
 use super::error::StoreError;
 use super::pool::{Lease, Pool};
 use super::sql::{Engine, sqlite};
-use super::traits::{Epoch, ExpectedSize, LookupResult, MAX_LOOKUP, Store, Transaction};
+use super::traits::{Epoch, ExpectedSize, FoundIdentities, LookupResult, MAX_LOOKUP, Store, Transaction};
 use super::{lock, lookup, versions, write};
 use crate::domain::{ContactId, Identifier, Identity, OwnerRow, Plan, RootRow, Timestamp};
 use crate::metrics::{DatabaseOperation, Metrics};
@@ -128,7 +128,7 @@ pub struct DatabaseTransaction {
     pub(super) transaction: sea_orm::DatabaseTransaction,
     pub(super) lease: Lease,
     /// The clock, if a statement has read it.
-    clock: Option<Clock>,
+    pub(super) clock: Option<Clock>,
 }
 
 /// Transactions that write at once, except on SQLite, which has one writer. While one waits for the disk or for a lock,
@@ -146,9 +146,9 @@ impl Store for Database {
         debug_assert!(identifiers.len() <= MAX_LOOKUP, "more than one statement is no consistent read");
         let _timer = self.pool.timer(DatabaseOperation::LookUp);
         let lease = self.pool.lease().await?;
-        let identities =
+        let found =
             lease.bounded(lookup::query_identities(lease.connection(), lease.engine(), identifiers, size)).await?;
-        Ok(LookupResult { identities, is_latest: !lease.is_one_of_several() })
+        Ok(LookupResult { found, is_latest: !lease.is_one_of_several() })
     }
 
     fn epoch(&self) -> Option<Epoch> {
@@ -228,7 +228,7 @@ impl Transaction for DatabaseTransaction {
         &mut self,
         identifiers: &[Identifier],
         size: ExpectedSize,
-    ) -> Result<Vec<Identity>, StoreError> {
+    ) -> Result<FoundIdentities, StoreError> {
         let _timer = self.lease.timer(DatabaseOperation::LookUpLocked);
         self.lease.bounded(lookup::query_identities(&self.transaction, self.lease.engine(), identifiers, size)).await
     }

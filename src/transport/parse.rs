@@ -35,6 +35,14 @@ impl Field {
         }
     }
 
+    /// The field that carries identifiers of this kind.
+    pub fn of(kind: IdentifierKind) -> Self {
+        match kind {
+            IdentifierKind::Email => Self::Email,
+            IdentifierKind::Phone => Self::PhoneNumber,
+        }
+    }
+
     /// The field's name at an API.
     pub fn name(self, names: FieldNames) -> &'static str {
         match (self, names) {

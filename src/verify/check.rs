@@ -13,10 +13,14 @@ pub(super) fn check_contact(row: &ContactRow, region: Option<Region>) -> Vec<Fin
         findings.push(Finding::Precedence { contact: contact.id.0, linked_to });
     }
     findings.extend(check_link(row));
+    if contact.is_holder {
+        findings.extend(row.owners.iter().filter_map(|(identifier, owner)| check_holder(contact, identifier, owner)));
+        return findings;
+    }
     if contact.is_deleted {
         return findings; // It matches nothing, whatever it carries.
     }
-    if row.owners.is_empty() {
+    if row.owners.is_empty() && contact.shown.is_empty() {
         findings.push(Finding::NoIdentifier { contact: contact.id.0 });
     }
     for (identifier, owner) in &row.owners {
@@ -47,9 +51,19 @@ fn check_link(row: &ContactRow) -> Option<Finding> {
     }
 }
 
+/// The row of an ignored identifier names its holder. What its customers show does not matter.
+fn check_holder(holder: &StoredContact, identifier: &Identifier, owner: &Option<Owner>) -> Option<Finding> {
+    let (contact, kind) = (holder.id.0, identifier.kind().name());
+    let is_held = owner.as_ref().is_some_and(|owner| owner.id == holder.id);
+    (!is_held).then_some(Finding::IgnoredNotHeld { contact, kind })
+}
+
 /// A deleted contact may own an identifier of its own identity: it leads there as well as a live one.
 fn check_owner(contact: &StoredContact, identifier: &Identifier, owner: Option<&Owner>) -> Option<Finding> {
     let (id, kind) = (contact.id.0, identifier.kind().name());
+    if let Some(owner) = owner.filter(|owner| owner.is_holder()) {
+        return Some(Finding::IgnoredCarried { contact: id, kind, holder: owner.id.0 });
+    }
     let holder = owner.and_then(|owner| Some((owner.id.0, owner.found.as_ref().filter(|found| found.carries)?)));
     match holder {
         None => Some(Finding::NotOwned { contact: id, kind }),

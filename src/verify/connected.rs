@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::domain::{ContactId, Identifier, Region, StoredForm};
+use crate::domain::{ContactId, Identifier, IdentifierKind, Region, StoredForm};
 use crate::store::audit::{Owner, StoredContact};
 use crate::store::{Database, DatabaseTransaction, StoreError};
 
@@ -16,6 +16,8 @@ pub(super) struct ConnectedContacts {
     pub(super) owners: BTreeMap<Identifier, Owner>,
     /// The values of live contacts that are to be replaced.
     pub(super) rewrites: Vec<Rewrite>,
+    /// The live contacts that carry an ignored identifier of this kind, and are to show it only.
+    pub(super) marks: Vec<(ContactId, IdentifierKind)>,
 }
 
 /// A value of a live contact that is to be replaced.
@@ -92,7 +94,22 @@ impl ConnectedContacts {
             }
             next = connected.difference(&read).copied().collect();
         }
+        found.set_ignored_apart();
         Ok(found)
+    }
+
+    /// Takes the ignored identifiers from the contacts, so that nothing is joined by them and nobody gets them.
+    fn set_ignored_apart(&mut self) {
+        let Self { contacts, owners, marks, .. } = self;
+        for contact in contacts.values_mut().filter(|contact| !contact.is_deleted) {
+            contact.identifiers.retain(|identifier| {
+                let is_ignored = owners.get(identifier).is_some_and(Owner::is_holder);
+                if is_ignored {
+                    marks.push((contact.id, identifier.kind()));
+                }
+                !is_ignored
+            });
+        }
     }
 
     /// Adds a contact. Returns the canonical identifiers that it carries, if it is live.

@@ -7,8 +7,8 @@ use super::connected::{ConnectedContacts, Rewrite};
 use super::doubt::Doubt;
 use super::repair_plan::RepairPlan;
 use super::repairs::Repair;
-use crate::domain::{ContactId, Region, Timestamp};
-use crate::store::{Database, DatabaseTransaction, Release, Store, StoreError, Transaction};
+use crate::domain::{ContactId, IdentifierKind, Region, Timestamp};
+use crate::store::{Database, DatabaseTransaction, Ignored, Release, Store, StoreError, Transaction};
 
 /// What a repair did.
 #[derive(Debug)]
@@ -121,8 +121,32 @@ pub(super) async fn release_identifier(
     .await
 }
 
+/// Gives an ignored identifier back to its holder. Returns whether it had to.
+///
+/// # Errors
+/// See [`until_done`].
+pub(super) async fn hold_again(
+    database: &Database,
+    holder: ContactId,
+    kind: &'static str,
+) -> Result<bool, RepairError> {
+    until_done(async |doubt| {
+        let mut transaction = database.begin().await?;
+        match transaction.hold_again(holder).await? {
+            Ignored::Already if doubt.exists() => Ok(Some(true)),
+            held => {
+                let repairs = vec![Repair::Held { kind, contact: holder.0 }];
+                settle(doubt, &transaction, &repairs);
+                commit(transaction, doubt, repairs).await?;
+                Ok(Some(held != Ignored::Already))
+            }
+        }
+    })
+    .await
+}
+
 async fn write(transaction: &mut DatabaseTransaction, planned: &RepairPlan) -> Result<(), StoreError> {
-    let RepairPlan { plan, reassigned, rewrites, released, .. } = planned;
+    let RepairPlan { plan, reassigned, rewrites, released, marks, .. } = planned;
     for Rewrite { contact, stored, canonical } in rewrites {
         transaction.rewrite(*contact, stored.kind(), canonical.as_ref(), plan.updated_at).await?;
     }
@@ -132,6 +156,11 @@ async fn write(transaction: &mut DatabaseTransaction, planned: &RepairPlan) -> R
     }
     for (identifier, owner) in released {
         transaction.disown(identifier, *owner).await?;
+    }
+    for kind in IdentifierKind::ALL {
+        let contacts: Vec<_> =
+            marks.iter().filter(|(_, marked)| *marked == kind).map(|(contact, _)| *contact).collect();
+        transaction.mark(kind, &contacts, true, plan.updated_at).await?;
     }
     Ok(())
 }

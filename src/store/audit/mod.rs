@@ -230,7 +230,7 @@ pub(super) fn identifier_columns() -> String {
 
 /// The columns of a [`StoredContact`], of a table `c`.
 fn stored_columns(engine: Engine) -> String {
-    let columns = ["id", "email", "phoneNumber", "linkedId", "createdAt", "updatedAt", "deletedAt"];
+    let columns = ["id", "email", "phoneNumber", "linkedId", "createdAt", "updatedAt", "deletedAt", "flags"];
     let precedence = engine.text_of(r#"c."linkPrecedence""#);
     format!(r#"{}, {precedence} AS "c_linkPrecedence""#, aliased("c", &columns))
 }

@@ -3,6 +3,7 @@
 use sea_orm::{ConnectionTrait, DbErr, QueryResult, Value};
 
 use super::expected::CONTACT;
+use crate::store::flags;
 use crate::store::sql::Engine;
 
 /// Names that other systems give to the table of their contacts.
@@ -91,6 +92,12 @@ impl Catalogue {
         Ok(connection.query_one_raw(self.engine.statement(sql.to_owned(), Vec::new())).await?.is_some())
     }
 
+    /// Whether an identifier is ignored. One holder is enough.
+    pub(super) async fn has_holders(&self, connection: &impl ConnectionTrait) -> Result<bool, DbErr> {
+        let sql = format!(r#"SELECT 1 FROM "Contact" WHERE "flags" & {} <> 0 LIMIT 1"#, flags::HOLDER);
+        Ok(connection.query_one_raw(self.engine.statement(sql, Vec::new())).await?.is_some())
+    }
+
     /// Reads the form of a table.
     pub(super) async fn describe(&self, connection: &impl ConnectionTrait, table: &str) -> Result<FoundTable, DbErr> {
         let statement = |sql: &str| {
@@ -131,5 +138,5 @@ fn flag(row: &QueryResult, index: usize) -> Result<bool, DbErr> {
 
 /// MariaDB, and MySQL before 8.0.19, print integers with a width that means nothing.
 fn normalised(sql_type: &str) -> String {
-    sql_type.to_ascii_lowercase().replace("bigint(20)", "bigint")
+    sql_type.to_ascii_lowercase().replace("bigint(20)", "bigint").replace("smallint(6)", "smallint")
 }

@@ -21,7 +21,7 @@ use super::error::{Outage, StoreError};
 use super::sql::Engine;
 pub(super) use catalogue::Catalogue;
 use compare::{Strictness, differences};
-use expected::{CONTACT, TABLES, Table};
+use expected::{CONTACT, FLAGS_MIGRATION, TABLES, Table};
 
 /// Why the tables are not taken for this service's. One line for the operator: it names tables and columns, no data.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -113,7 +113,7 @@ pub(super) async fn check_tables(
         };
         let found = catalogue.describe(connection, name).await?;
         let strictness = if is_applied { Strictness::Own } else { Strictness::Exact };
-        if let Some(difference) = differences(engine, table, &found, strictness).into_iter().next() {
+        if let Some(difference) = differences(engine, table, &found, strictness, applied).into_iter().next() {
             if is_applied {
                 require_rights(connection, engine, table, name).await?;
             }
@@ -140,7 +140,7 @@ async fn require_rights(
     if lacks_right { Err(CheckError::Rights) } else { Ok(()) }
 }
 
-/// Returns the tables of these migrations that have rows.
+/// Returns the tables of these migrations that have rows, and what else would be lost with them.
 pub(super) async fn tables_with_rows(
     connection: &impl ConnectionTrait,
     engine: Engine,
@@ -153,6 +153,10 @@ pub(super) async fn tables_with_rows(
         if migrations.iter().any(|one| one == migration) && is_there && catalogue.has_rows(connection, name).await? {
             found.push(*name);
         }
+    }
+    let drops_flags = migrations.iter().any(|one| one == FLAGS_MIGRATION);
+    if drops_flags && catalogue.table_named(CONTACT).is_some() && catalogue.has_holders(connection).await? {
+        found.push("Contact that say which identifiers are ignored");
     }
     Ok(found)
 }

@@ -18,10 +18,11 @@ pub(crate) enum OwnerRowColumn {
     Value,
     ContactId,
     DeletedAt,
+    Flags,
     /// The first of four: those of [`RootRowColumn`].
     Root,
     /// Only where the database has a column that says so.
-    ReadOnly = 8,
+    ReadOnly = 9,
 }
 
 /// The columns of [`RootRowColumn`], of a contact.
@@ -31,5 +32,5 @@ pub(super) fn root_row_columns(contact: &str) -> String {
 
 /// The columns of [`OwnerRowColumn`]: of an identifier `i`, its contact `o` and the root `r` of that.
 pub(super) fn owner_row_columns() -> String {
-    format!(r#"i."kind", i."value", o."id", o."deletedAt", {}"#, root_row_columns("r"))
+    format!(r#"i."kind", i."value", o."id", o."deletedAt", o."flags", {}"#, root_row_columns("r"))
 }

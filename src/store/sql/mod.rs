@@ -49,13 +49,14 @@ pub(super) enum LookupColumn {
     CreatedAt,
     UpdatedAt,
     DeletedAt,
+    Flags,
     /// Behind the last contact of a row, and only where [`Engine::read_only_column`] has one.
     End,
 }
 
 /// The columns of [`LookupColumn`], of the contact of this name.
 fn lookup_columns(contact: &str) -> String {
-    ["id", "email", "phoneNumber", "linkedId", "createdAt", "updatedAt", "deletedAt"]
+    ["id", "email", "phoneNumber", "linkedId", "createdAt", "updatedAt", "deletedAt", "flags"]
         .map(|column| format!(r#"{contact}."{column}""#))
         .join(", ")
 }
@@ -75,10 +76,12 @@ pub(super) enum OwnerColumn {
     PhoneNumber,
     DeletedAt,
     ContactId,
+    Flags,
     Root,
 }
 
-const OWNER_COLUMNS: &str = r#"i."kind", i."value", o."email", o."phoneNumber", o."deletedAt", i."contactId""#;
+const OWNER_COLUMNS: &str =
+    r#"i."kind", i."value", o."email", o."phoneNumber", o."deletedAt", i."contactId", o."flags""#;
 
 /// The row by which an identity is found, of the contact `o`.
 const ROOT: &str = r#"COALESCE(o."linkedId", o."id")"#;
