@@ -7,6 +7,8 @@ mod bench;
 pub mod completions;
 mod config;
 pub mod healthcheck;
+mod identifier_list;
+mod ignore;
 pub mod man;
 mod migrate;
 mod one_line;
@@ -27,6 +29,8 @@ use crate::reload::LoadError;
 use crate::settings::{self, InvalidSetting, Settings, SettingsArgs, Stop};
 use crate::store::MigrateError;
 use crate::telemetry;
+pub use identifier_list::parse_identifiers;
+pub use ignore::IgnoreCommand;
 pub use migrate::{DownArgs, MigrateCommand};
 pub use one_line::one_line;
 pub use signals::Signals;
@@ -67,6 +71,9 @@ pub enum Command {
     /// Check the database and report every broken invariant: exit 0 if there is none, 1 if there is one, 3 if the
     /// check failed
     Verify(VerifyArgs),
+    /// Identifiers that join nobody, such as a till's phone number
+    #[command(subcommand, arg_required_else_help = false)]
+    Ignore(IgnoreCommand),
     /// Measure a running service
     #[cfg(feature = "bench")]
     #[command(subcommand, arg_required_else_help = false)]
@@ -159,6 +166,10 @@ pub fn run(Invocation { command, settings, report }: Invocation, signals: &Signa
         Command::Migrate(command) => {
             telemetry::init(&settings.logging)?;
             block_on(migrate::migrate(&settings.database, command))??;
+        }
+        Command::Ignore(command) => {
+            telemetry::init(&settings.logging)?;
+            block_on(ignore::ignore(&settings, command))??;
         }
         Command::Verify(args) => {
             telemetry::init(&settings.logging)?;

@@ -3,7 +3,18 @@
 #[path = "../shared/store_conformance.rs"]
 mod cases;
 
+use identity::domain::Identifier;
+use identity::store::{Database, Store, Transaction};
+
 use crate::harness::{Suite, TestDatabase, register};
+
+impl cases::IgnoresIdentifiers for Database {
+    async fn ignore(&self, identifier: &Identifier) {
+        let mut transaction = self.begin().await.expect("a transaction");
+        transaction.ignore(identifier).await.expect("a write");
+        transaction.commit().await.expect("a commit");
+    }
+}
 
 macro_rules! on_every_database {
     ($($case:ident),+ $(,)?) => {

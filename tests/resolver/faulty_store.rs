@@ -6,7 +6,7 @@ use std::time::Duration;
 use identity::domain::{
     Contact, ContactId, Identifier, IdentifierKind, Identity, Link, Observation, OwnerRow, Plan, RootRow, Timestamp,
 };
-use identity::store::{Cause, Epoch, ExpectedSize, LookupResult, Store, StoreError, Transaction};
+use identity::store::{Cause, Epoch, ExpectedSize, FoundIdentities, LookupResult, Store, StoreError, Transaction};
 use tokio::time::sleep;
 
 /// How long every statement takes, unless it is about a large identity.
@@ -188,7 +188,8 @@ impl Store for FaultyStore {
             return Err(StoreError::OneIsLarge(large.root()));
         }
         self.step(Step::Read, identifiers).await?;
-        Ok(LookupResult { identities: self.known(identifiers, 0), is_latest: true })
+        let found = FoundIdentities { identities: self.known(identifiers, 0), ..FoundIdentities::default() };
+        Ok(LookupResult { found, is_latest: true })
     }
 
     fn epoch(&self) -> Option<Epoch> {
@@ -206,7 +207,7 @@ impl Store for FaultyStore {
         let row = |identifier: &Identifier| {
             let identities = self.known(std::slice::from_ref(identifier), 0);
             let root = Some(root_row(identities.first()?.root()));
-            Some(OwnerRow { identifier: identifier.clone(), is_deleted: false, root })
+            Some(OwnerRow { identifier: identifier.clone(), is_deleted: false, is_ignored: false, root })
         };
         Ok(identifiers.iter().filter_map(row).collect())
     }
@@ -263,11 +264,11 @@ impl Transaction for FaultyTransaction {
         &mut self,
         identifiers: &[Identifier],
         size: ExpectedSize,
-    ) -> Result<Vec<Identity>, StoreError> {
+    ) -> Result<FoundIdentities, StoreError> {
         self.0.sizes.lock().unwrap().push((Step::Find, size));
         self.0.step(Step::Find, identifiers).await?;
         let offset = if self.0.is_restless { i64::try_from(self.0.count(Step::Find)).unwrap() } else { 0 };
-        Ok(self.0.known(identifiers, offset))
+        Ok(FoundIdentities { identities: self.0.known(identifiers, offset), ..FoundIdentities::default() })
     }
 
     async fn release_orphans(&mut self, _identifiers: &[Identifier], _at: Timestamp) -> Result<(), StoreError> {

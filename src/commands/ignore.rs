@@ -1,0 +1,245 @@
+//! `identity ignore add|remove|list`: identifiers that join nobody, such as a till's phone number.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail, ensure};
+use chrono::{DateTime, SecondsFormat};
+use clap::{Args, Subcommand, ValueEnum};
+use serde::Serialize;
+
+use super::identifier_list::{identifier, parse_identifiers};
+use crate::domain::{ContactId, Identifier, IdentifierKind, Region, Timestamp};
+use crate::settings::{InvalidSetting, Settings};
+use crate::store::{Database, Ignored, IgnoredIdentifier, NoLongerIgnored, Store, StoreError, Transaction};
+
+/// What to do about ignored identifiers.
+#[derive(Clone, Debug, Subcommand)]
+pub enum IgnoreCommand {
+    /// Ignore identifiers: they join nobody from now on, and requests are handled as if they did not have them
+    Add(IdentifierArgs),
+    /// Let ignored identifiers count again: each goes to the oldest contact that has it, and joins nobody by itself
+    Remove(IdentifierArgs),
+    /// List the ignored identifiers
+    List(ListArgs),
+}
+
+/// One identifier, or a file of them.
+#[derive(Clone, Debug, Args)]
+pub struct IdentifierArgs {
+    /// Kind of the identifier: email or phone
+    #[arg(value_name = "KIND", requires = "value", required_unless_present = "file")]
+    pub kind: Option<String>,
+
+    /// The identifier, in any spelling of the value
+    #[arg(value_name = "VALUE")]
+    pub value: Option<String>,
+
+    /// File of identifiers, one a line: phone 0000000000, or email x@example.com; # begins a comment line
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["kind", "value"])]
+    pub file: Option<PathBuf>,
+}
+
+/// How identifiers are listed.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct ListArgs {
+    /// Print the values: they may be personal data
+    #[arg(long)]
+    pub show_values: bool,
+
+    /// How the list is printed
+    #[arg(long, value_enum, default_value = "text")]
+    pub format: ListFormat,
+}
+
+/// How a list is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ListFormat {
+    /// One line for each identifier
+    Text,
+    /// One JSON object
+    Json,
+}
+
+/// Maximum time of all attempts for one identifier: another transaction may keep a row locked.
+const MAX_TIME: Duration = Duration::from_secs(10);
+
+/// The longest pause between two attempts.
+const MAX_PAUSE: Duration = Duration::from_millis(100);
+
+/// Runs the command.
+///
+/// # Errors
+/// One line for the operator.
+pub async fn ignore(settings: &Settings, command: IgnoreCommand) -> anyhow::Result<()> {
+    let region = settings.identify.phone_region;
+    let identifiers = match &command {
+        IgnoreCommand::Add(args) | IgnoreCommand::Remove(args) => args.identifiers(region)?,
+        IgnoreCommand::List(_) => Vec::new(),
+    };
+    let database = Database::wait_and_connect_existing(&settings.database).await?;
+    ensure!(database.is_migrated().await?, "the database lacks migrations: run `identity migrate up`");
+    database.check_tables().await?;
+    match command {
+        IgnoreCommand::Add(_) => add(&database, &identifiers).await?,
+        IgnoreCommand::Remove(_) => remove(&database, &identifiers).await?,
+        // Reading leaves the files of SQLite as they are: a service may use them.
+        IgnoreCommand::List(args) => return list(&database, args).await,
+    }
+    database.close().await;
+    Ok(())
+}
+
+impl IdentifierArgs {
+    fn identifiers(&self, region: Option<Region>) -> anyhow::Result<Vec<Identifier>> {
+        let Some(file) = &self.file else {
+            let (kind, value) = (self.kind.as_deref().unwrap_or_default(), self.value.as_deref().unwrap_or_default());
+            let one = identifier(kind, value, region).map_err(|reason| InvalidSetting::new("the identifier", reason))?;
+            return Ok(vec![one]);
+        };
+        let text = std::fs::read_to_string(file)
+            .map_err(|error| InvalidSetting::new("--file", format!("cannot be read: {error}")))?;
+        Ok(parse_identifiers(&text, region).map_err(|reason| InvalidSetting::new("--file", reason))?)
+    }
+}
+
+async fn add(database: &Database, identifiers: &[Identifier]) -> anyhow::Result<()> {
+    let (mut new, mut taken, mut before) = (0_u64, 0_u64, 0_u64);
+    for identifier in identifiers {
+        let done = until_done(async || {
+            let mut transaction = database.begin().await?;
+            let ignored = transaction.ignore(identifier).await?;
+            transaction.commit().await?;
+            Ok(ignored)
+        });
+        match done.await? {
+            Ignored::Free => new += 1,
+            Ignored::TakenFrom(_) => (new, taken) = (new + 1, taken + 1),
+            Ignored::Already => before += 1,
+        }
+    }
+    let mut out = io::stdout();
+    writeln!(out, "ignored from now on: {new} (of customers: {taken}); ignored before: {before}")
+        .context("the identifiers are ignored, but the summary cannot be printed")
+}
+
+async fn remove(database: &Database, identifiers: &[Identifier]) -> anyhow::Result<()> {
+    let (mut given, mut free, mut were_not) = (0_u64, 0_u64, 0_u64);
+    for identifier in identifiers {
+        let done = until_done(async || {
+            let oldest = database.oldest_showing(identifier).await?;
+            let mut transaction = database.begin().await?;
+            let done = transaction.stop_ignoring(identifier, oldest).await?;
+            transaction.commit().await?;
+            Ok(done)
+        });
+        match done.await? {
+            NoLongerIgnored::Free => free += 1,
+            NoLongerIgnored::GivenTo(_) => given += 1,
+            NoLongerIgnored::WasNot => were_not += 1,
+        }
+    }
+    let mut out = io::stdout();
+    writeln!(out, "count again: {} (given to customers: {given}); were not ignored: {were_not}", given + free)
+        .context("the identifiers count again, but the summary cannot be printed")
+}
+
+/// Attempts something until it is done. Each attempt finds what an earlier one may have committed.
+async fn until_done<T>(mut attempt: impl AsyncFnMut() -> Result<T, StoreError>) -> anyhow::Result<T> {
+    let begun = Instant::now();
+    loop {
+        match attempt().await {
+            Ok(done) => return Ok(done),
+            Err(StoreError::LostRace(_) | StoreError::DuplicateKey(_)) if begun.elapsed() < MAX_TIME => {
+                tokio::time::sleep(MAX_PAUSE.mul_f64(fastrand::f64())).await;
+            }
+            Err(error) => bail!("{error}; run the command again: what is done already stays done"),
+        }
+    }
+}
+
+/// An ignored identifier, as it is listed.
+#[derive(Serialize)]
+struct Listed {
+    kind: &'static str,
+    value: String,
+    since: String,
+    /// The row of `Contact` that holds it.
+    holder: i64,
+    in_force: bool,
+}
+
+impl Listed {
+    fn new(found: &IgnoredIdentifier, shows_values: bool) -> Self {
+        let IgnoredIdentifier { identifier, holder: ContactId(holder), since, is_in_force } = found;
+        let value = if shows_values { identifier.value().to_owned() } else { masked(identifier) };
+        Self {
+            kind: identifier.kind().name(),
+            value,
+            since: moment_text(*since),
+            holder: *holder,
+            in_force: *is_in_force,
+        }
+    }
+}
+
+/// A moment as RFC 3339 has it.
+fn moment_text(moment: Timestamp) -> String {
+    let moment = DateTime::from_timestamp_micros(moment.0).unwrap_or_default();
+    moment.to_rfc3339_opts(SecondsFormat::Micros, true)
+}
+
+/// What of a value may stand on a screen: enough to know it again.
+fn masked(identifier: &Identifier) -> String {
+    let value: Vec<char> = identifier.value().chars().collect();
+    match identifier.kind() {
+        _ if value.len() < 6 => "***".to_owned(),
+        IdentifierKind::Email => format!("{}***", value[0]),
+        IdentifierKind::Phone => format!("***{}{}", value[value.len() - 2], value[value.len() - 1]),
+    }
+}
+
+async fn list(database: &Database, ListArgs { show_values, format }: ListArgs) -> anyhow::Result<()> {
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    let (mut after, mut count) = (i64::MIN, 0_u64);
+    if format == ListFormat::Json {
+        write!(out, "{{\"ignored\":[")?;
+    }
+    while let Some((page, end)) = database.ignored_identifiers(after).await? {
+        for listed in page.iter().map(|found| Listed::new(found, show_values)) {
+            match format {
+                ListFormat::Text => {
+                    let remark = if listed.in_force { "" } else { "  not in force: run `identity verify --repair`" };
+                    writeln!(out, "{:5}  {}  since {}{remark}", listed.kind, listed.value, listed.since)?;
+                }
+                ListFormat::Json => {
+                    if count > 0 {
+                        out.write_all(b",")?;
+                    }
+                    serde_json::to_writer(&mut out, &listed)?;
+                }
+            }
+            count += 1;
+        }
+        after = end;
+    }
+    if format == ListFormat::Json {
+        writeln!(out, "],\"count\":{count}}}")?;
+    }
+    out.flush().context("cannot print the list")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_masked_value_does_not_say_whose_it_is() {
+        let masked = |kind, value| masked(&Identifier::from_stored(kind, value));
+        assert_eq!(masked(IdentifierKind::Phone, "+4930123456"), "***56");
+        assert_eq!(masked(IdentifierKind::Phone, "12345"), "***");
+        assert_eq!(masked(IdentifierKind::Email, "doc@hillvalley.edu"), "d***");
+        assert_eq!(masked(IdentifierKind::Email, "é@a.b"), "***");
+    }
+}
