@@ -95,7 +95,8 @@ impl IdentifierArgs {
     fn identifiers(&self, region: Option<Region>) -> anyhow::Result<Vec<Identifier>> {
         let Some(file) = &self.file else {
             let (kind, value) = (self.kind.as_deref().unwrap_or_default(), self.value.as_deref().unwrap_or_default());
-            let one = identifier(kind, value, region).map_err(|reason| InvalidSetting::new("the identifier", reason))?;
+            let one =
+                identifier(kind, value, region).map_err(|reason| InvalidSetting::new("the identifier", reason))?;
             return Ok(vec![one]);
         };
         let text = std::fs::read_to_string(file)

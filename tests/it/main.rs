@@ -24,6 +24,7 @@ mod group_replication;
 mod harness;
 mod history;
 mod identifiers;
+mod ignored;
 mod log;
 mod metrics;
 mod migrations;
@@ -50,6 +51,7 @@ fn main() {
     worked_example::register(&mut suite);
     store_conformance::register(&mut suite);
     identifiers::register(&mut suite);
+    ignored::register(&mut suite);
     concurrency::register(&mut suite);
     batch::register(&mut suite);
     sizes::register(&mut suite);

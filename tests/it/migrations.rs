@@ -17,7 +17,7 @@ async fn up_down_up(database: TestDatabase) {
     assert!(store.is_migrated().await.unwrap());
     store.migrate_down(Some(1)).await.unwrap();
     let applied: Vec<bool> = store.migration_status().await.unwrap().iter().map(|one| one.applied).collect();
-    assert_eq!(applied, [true, true, false]);
+    assert_eq!(applied, [true, true, true, false]);
     store.migrate_down(None).await.unwrap();
     assert!(store.migration_status().await.unwrap().iter().all(|one| !one.applied));
     store.migrate_up().await.unwrap();

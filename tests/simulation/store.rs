@@ -5,7 +5,9 @@ use std::time::Duration;
 use identity::domain::{
     Contact, ContactId, ContactRef, Identifier, Identity, Link, OwnerRow, Plan, RootRow, Timestamp,
 };
-use identity::store::{Cause, Epoch, ExpectedSize, FoundIdentities, LookupResult, MAX_LOOKUP, Store, StoreError, Transaction};
+use identity::store::{
+    Cause, Epoch, ExpectedSize, FoundIdentities, LookupResult, MAX_LOOKUP, Store, StoreError, Transaction,
+};
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout_at};

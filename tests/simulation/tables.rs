@@ -53,7 +53,8 @@ impl Tables {
         let owner = self.identifiers.remove(identifier).and_then(|owner| self.contacts.get(&owner));
         let Some(root_id) = owner.map(root) else { return };
         for row in self.contacts.values_mut().filter(|row| root(row) == root_id) {
-            let (ignored, carried): (Vec<_>, Vec<_>) = row.identifiers.iter().cloned().partition(|one| one == identifier);
+            let (ignored, carried): (Vec<_>, Vec<_>) =
+                row.identifiers.iter().cloned().partition(|one| one == identifier);
             row.identifiers = carried.into();
             row.ignored = row.ignored.iter().cloned().chain(ignored).collect();
             if row.id == root_id {

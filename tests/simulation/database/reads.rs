@@ -87,12 +87,12 @@ impl State {
             };
             identifiers.iter().filter_map(root_of).collect()
         };
+        let ignored = self.ignored_of(identifiers).into_iter();
         let rows = roots_in(&self.read_by(replica));
         let rows = rows.into_iter().map(|(identifier, root)| {
             let root = self.torn(vec![root]).first().map(root_row);
             OwnerRow { identifier, is_deleted: false, is_ignored: false, root }
         });
-        let ignored = self.ignored_of(identifiers).into_iter();
         let ignored = ignored.map(|identifier| OwnerRow { identifier, is_deleted: true, is_ignored: true, root: None });
         Ok(rows.chain(ignored).collect())
     }
