@@ -20,7 +20,7 @@ pub struct Model {
     pub contacts: Vec<BTreeSet<Identifier>>,
     pub ignored: BTreeSet<Identifier>,
     /// How often an identifier was ignored.
-    times: usize,
+    pub times: usize,
 }
 
 /// Stands between a value and a number. No observation has it.

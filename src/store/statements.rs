@@ -57,6 +57,7 @@ mod tests {
     use super::*;
     use crate::domain::{ContactRef, IdentifierKind, Link, Merge, NewContact};
     use crate::store::audit::{self, Rows};
+    use crate::store::ignored;
     use crate::store::probe;
     use crate::store::repair_ops;
     use crate::store::sql::{LockWait, mariadb, mysql, postgres};
@@ -96,6 +97,11 @@ mod tests {
             ("insert contacts", write::contact_rows(engine, &[new_contact]).unwrap()),
             ("insert identifiers", built(&write::identifier_rows(&[(&email, ContactId(1)), (&phone, ContactId(1))]))),
             ("insert merges", built(&write::merge_rows(&[merge], moment, resolve))),
+            ("insert holders", write::holder_rows(engine, std::slice::from_ref(&phone), NOW).unwrap()),
+            ("mark", ignored::mark_rows(engine, IdentifierKind::Phone, &ids, true, NOW).unwrap()),
+            ("unmark", ignored::mark_rows(engine, IdentifierKind::Email, &ids, false, NOW).unwrap()),
+            ("empty holder", built(&ignored::empty_row(ContactId(1), NOW).unwrap())),
+            ("contacts that show", plain(ignored::page_sql("c.\"id\"", "TRUE"))),
             ("link", built(&write::link_rows(&[(2, 1)]))),
             ("promote", built(&write::promote_rows(&[1], moment))),
             ("delete identifier", built(&write::delete_owned("email", b"a@b.co", 1))),

@@ -53,6 +53,7 @@ pub async fn insert(database: &TestDatabase, first: i64, contacts: i64, phone: &
             created_at: Set(now),
             updated_at: Set(now),
             deleted_at: Set(None),
+            flags: Set(0),
         });
         contact::Entity::insert_many(rows).exec_without_returning(&transaction).await.expect("contacts");
         let row = |kind: &str, value: String, id| identifier::ActiveModel {
