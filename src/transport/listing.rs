@@ -107,14 +107,14 @@ impl<'a, I: Iterator<Item = &'a Contact>> Lister<'a, I> {
     fn add(&mut self, contact: &'a Contact) -> bool {
         let is_primary = contact.id.0 == self.listing.primary_contact_id;
         let mut bytes = (self.sizes.id)(contact.id.0);
-        let new = contact.identifiers.iter().filter(|identifier| !self.has(identifier));
+        let new = contact.shown().filter(|identifier| !self.has(identifier));
         bytes += new.map(|identifier| (self.sizes.value)(identifier.value())).sum::<usize>();
         if bytes > self.room && !is_primary {
             self.listing.is_truncated = true;
             return false;
         }
         self.room = self.room.saturating_sub(bytes);
-        for identifier in contact.identifiers.iter() {
+        for identifier in contact.shown() {
             if !self.has(identifier) {
                 self.listing.values(identifier.kind()).push(identifier.value());
                 if let Some(seen) = &mut self.seen {

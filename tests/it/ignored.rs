@@ -67,7 +67,7 @@ async fn a_request_is_handled_as_if_it_did_not_have_it(database: TestDatabase) {
     assert_eq!(said, "ignored from now on: 0 (of customers: 0); ignored before: 1\n");
     for flags in [&["--max-contacts", "1"][..], &["--cache-size", "0"]] {
         let service = Service::start_with(&database.url, flags).await;
-        let name = |name: &str| format!("{name}@{}", flags[0]);
+        let name = |name: &str| format!("{name}@{}.de", flags[0].trim_start_matches("--"));
         let (one, two, three) = (name("one"), name("two"), name("three"));
         for outcome in ["created", "matched", "matched"] {
             let answer = identify(&service, Some(&one), Some(TILL)).await.unwrap();
