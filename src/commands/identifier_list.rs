@@ -2,7 +2,7 @@
 
 use crate::domain::{Email, Identifier, IdentifierKind, PhoneNumber, Region};
 
-/// Returns the identifiers of a list, each in its canonical form, in any order. Empty lines and `#` comments say nothing.
+/// Returns the identifiers of a list, each once, in its canonical form. Empty lines and `#` comments say nothing.
 ///
 /// # Errors
 /// The number of the first line that is wrong, and why. Never its value: it is personal data.

@@ -17,7 +17,7 @@ pub struct Snapshot {
     owners: HashMap<Identifier, usize>,
     /// The identifiers that several of the identities carry: the tables are damaged.
     shared: HashSet<Identifier>,
-    /// Those of the identifiers that were asked for which are ignored: they join nobody, whoever carries them.
+    /// Those of the identifiers that were asked for which are ignored: they join nobody.
     ignored: BTreeSet<Identifier>,
 }
 

@@ -67,7 +67,8 @@ impl Drop for KeyReservation {
     }
 }
 
-/// Returns the keys of a job: its identifiers but for those that are ignored, which concern nobody, the roots of its owners, and its batch.
+/// Returns the keys of a job: its identifiers but for those that are ignored, which concern nobody, the roots of its
+/// owners, and its batch.
 pub(super) fn keys_of(job: &Job) -> impl Iterator<Item = Key> {
     let joining = job.identifiers().iter().filter(|identifier| !job.ignored.contains(identifier));
     let identifiers = joining.cloned().map(Key::Identifier);

@@ -8,9 +8,9 @@
 //! 3. **Plan** in memory: [`plan`] has the rules.
 //! 4. **Write** the plan and commit.
 //!
-//! The transaction does not read again the identifiers that had no owner at the first read, or that were ignored. If one has an owner by now,
-//! the insert of its row fails with a duplicate key. After that, and after each other failure, everything is read
-//! again.
+//! The transaction does not read again the identifiers that had no owner at the first read, or that were ignored. If
+//! one without an owner has one by now, the insert of its row fails with a duplicate key. After that, and after each
+//! other failure, everything is read again.
 //!
 //! # Why no change can be lost
 //!
@@ -62,8 +62,8 @@ pub(super) struct TransactionInput {
     pub(super) epoch: Option<Epoch>,
     /// The identifiers whose owners must be known. Those without an owner in `read_before` are read under the locks.
     pub(super) identifiers: Vec<Identifier>,
-    /// The identifiers that the earlier read found to be ignored. They are not read again, unless one server's answer is
-    /// no proof, or another server may answer now.
+    /// The identifiers that the earlier read found to be ignored. They are not read again, unless the answer of one
+    /// server is no proof, or another server may answer now.
     pub(super) ignored: BTreeSet<Identifier>,
     /// Whether an identifier turned out to have a row although no identity seemed to own it.
     pub(super) is_after_duplicate: bool,

@@ -15,7 +15,8 @@ use crate::domain::{ContactId, Identifier, Identity};
 /// After so many rows of one result, other tasks run: an identity can have any number of contacts.
 const ROWS_AT_ONCE: usize = 256;
 
-/// Returns the identities that own any of these identifiers, and which are ignored. A statement takes [`MAX_LOOKUP`] of them.
+/// Returns the identities that own any of these identifiers, and which are ignored. A statement takes [`MAX_LOOKUP`]
+/// of them.
 ///
 /// The statement for identities of the usual size has a limit of rows. Where its result is not complete, the statement
 /// for large ones reads the same identifiers again, unless there is one that the others should not wait for.

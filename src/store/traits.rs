@@ -149,8 +149,8 @@ pub trait Transaction: Send {
     ) -> impl Future<Output = Result<FoundIdentities, StoreError>> + Send;
 
     /// Deletes the `Identifier` rows of these identifiers whose contact does not hold them (any more): mostly deleted
-    /// contacts. The row of an ignored identifier stays. This changes the identities of those contacts, so their root rows get `at` as `updatedAt`, or a later
-    /// time: it is always later than what they had.
+    /// contacts. The row of an ignored identifier stays. This changes the identities of those contacts, so their root
+    /// rows get `at` as `updatedAt`, or a later time: it is always later than what they had.
     fn release_orphans(
         &mut self,
         identifiers: &[Identifier],

@@ -147,9 +147,8 @@ impl Engine {
     /// The identities that own these identifiers, however many contacts they have: a row for each contact, soft-deleted
     /// ones included.
     ///
-    /// Its two halves look contacts up by `id` and by `linkedId`; with an `OR` instead, no database uses both indexes.
-    /// The optimizer gets no choice: `linkedId` is null on most rows, and statistics take null for one value that
-    /// nearly all rows have.
+    /// Its halves look contacts up by `id` and by `linkedId`; with an `OR` instead, no database uses both indexes.
+    /// The optimizer gets no choice: statistics take null, which most rows have in `linkedId`, for one value.
     pub(super) fn lookup_large(self, identifiers: &[Identifier]) -> Statement {
         let KeyLookup { from, filter, params } = self.owned_rows(identifiers);
         let contacts = self.contacts_of_roots();
@@ -231,9 +230,7 @@ impl Engine {
         self.owned_rows_with(&format!("{OWNER_COLUMNS}, {ROOT}"), identifiers)
     }
 
-    /// Links all rows that are linked to the first of each pair to the second, however many they are.
-    ///
-    /// The optimizer gets no choice here either.
+    /// Links all rows that are linked to the first of each pair to the second. The optimizer gets no choice here either.
     pub(super) fn move_secondaries(self, moves: &[(i64, i64)], updated_at: NaiveDateTime) -> Statement {
         let index = match self {
             Self::Mysql | Self::Mariadb => r#" FORCE INDEX ("Contact_linkedId")"#,
