@@ -230,7 +230,7 @@ impl Engine {
         self.owned_rows_with(&format!("{OWNER_COLUMNS}, {ROOT}"), identifiers)
     }
 
-    /// Links all rows that are linked to the first of each pair to the second. The optimizer gets no choice here either.
+    /// Links all rows that are linked to the first of each pair to the second. Here too the optimizer has no choice.
     pub(super) fn move_secondaries(self, moves: &[(i64, i64)], updated_at: NaiveDateTime) -> Statement {
         let index = match self {
             Self::Mysql | Self::Mariadb => r#" FORCE INDEX ("Contact_linkedId")"#,
