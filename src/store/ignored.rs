@@ -14,6 +14,7 @@ use super::entity::contact;
 use super::entity::identifier::{self, Column};
 use super::error::{Cause, StoreError};
 use super::flags;
+use super::holder;
 use super::rows::{from_columns, moment, to_naive};
 use super::sql::{Engine, contact_column, padded_ids};
 use super::traits::{MAX_LOOKUP, Transaction};
@@ -256,7 +257,7 @@ impl DatabaseTransaction {
         self.now().await?; // It reads the step of ids too.
         let id_step = self.clock.map_or(1, |clock| clock.id_step);
         let (transaction, engine) = (&self.transaction, self.lease.engine());
-        self.bounded_write(write::insert_holders(transaction, engine, identifiers, at, id_step)).await
+        self.bounded_write(holder::insert_holders(transaction, engine, identifiers, at, id_step)).await
     }
 
     /// Makes a holder a deleted contact of nobody, without a value.

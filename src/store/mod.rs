@@ -8,7 +8,7 @@
 //! | `sql/` | one file a database: SQL, error codes, session settings, server role, migration lock |
 //! | `pool`, `pool_generation` | connections, and when they are replaced |
 //! | `servers`, `connector`, `driver_options`, `server_role` | which server they lead to |
-//! | `flags`, `ignored` | identifiers that join nobody |
+//! | `flags`, `ignored`, `holder` | identifiers that join nobody |
 //! | `probe` | whether the tables can be used |
 //! | `error`, `connect_error`, `classify` | errors by what can be done about them |
 //! | `migrate` | creating and changing the tables while many replicas start |
@@ -29,6 +29,7 @@ mod driver_options;
 pub mod entity;
 mod error;
 pub mod flags;
+mod holder;
 mod ignored;
 mod lock;
 mod lookup;

@@ -57,11 +57,11 @@ mod tests {
     use super::*;
     use crate::domain::{ContactRef, IdentifierKind, Link, Merge, NewContact};
     use crate::store::audit::{self, Rows};
-    use crate::store::ignored;
     use crate::store::probe;
     use crate::store::repair_ops;
     use crate::store::sql::{LockWait, mariadb, mysql, postgres};
     use crate::store::traits::MAX_LOOKUP;
+    use crate::store::{holder, ignored};
 
     const NOW: Timestamp = Timestamp(1_700_000_000_000_000);
 
@@ -97,7 +97,7 @@ mod tests {
             ("insert contacts", write::contact_rows(engine, &[new_contact]).unwrap()),
             ("insert identifiers", built(&write::identifier_rows(&[(&email, ContactId(1)), (&phone, ContactId(1))]))),
             ("insert merges", built(&write::merge_rows(&[merge], moment, resolve))),
-            ("insert holders", write::holder_rows(engine, std::slice::from_ref(&phone), NOW).unwrap()),
+            ("insert holders", holder::holder_rows(engine, std::slice::from_ref(&phone), NOW).unwrap()),
             ("mark", ignored::mark_rows(engine, IdentifierKind::Phone, &ids, true, NOW).unwrap()),
             ("unmark", ignored::mark_rows(engine, IdentifierKind::Email, &ids, false, NOW).unwrap()),
             ("empty holder", built(&ignored::empty_row(ContactId(1), NOW).unwrap())),

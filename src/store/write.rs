@@ -12,7 +12,6 @@ use sea_orm::{
 use super::entity::contact::{self, Column, LinkPrecedence};
 use super::entity::{contact_merge, identifier};
 use super::error::{Cause, StoreError};
-use super::flags;
 use super::lock;
 use super::lookup::Orphan;
 use super::rows::{precedence, to_columns, to_naive};
@@ -47,7 +46,7 @@ pub(super) async fn apply(
 ///
 /// Larger pieces would not fit into a TLS record (16 KiB). The second of two records waits for the acknowledgement of
 /// the first, 40 ms on Linux, because sqlx 0.9.0 leaves Nagle's algorithm on (transact-rs/sqlx#4335).
-fn pieces<T>(mut rest: &[T]) -> impl Iterator<Item = &[T]> {
+pub(super) fn pieces<T>(mut rest: &[T]) -> impl Iterator<Item = &[T]> {
     std::iter::from_fn(move || {
         let power = (rest.len() + 1).next_power_of_two() / 2;
         let size = if power + power / 2 <= rest.len() { power + power / 2 } else { power };
@@ -75,7 +74,7 @@ async fn insert_contacts(
 }
 
 /// Runs a statement of [`insert_contact_rows`] for so many rows. Returns the ids that the database gave, in order.
-async fn run_insert(
+pub(super) async fn run_insert(
     connection: &impl ConnectionTrait,
     engine: Engine,
     insert: Statement,
@@ -98,48 +97,6 @@ async fn run_insert(
             Ok(given.into_iter().map(ContactId).collect())
         }
     }
-}
-
-/// Inserts rows of `Contact`. Each has an identifier and [`HOLDER`](flags::HOLDER), and is deleted from the start.
-/// Returns their ids, in order.
-///
-/// `id_step` is that of [`insert_contacts`].
-pub(super) async fn insert_holders(
-    connection: &impl ConnectionTrait,
-    engine: Engine,
-    identifiers: &[Identifier],
-    at: Timestamp,
-    id_step: i64,
-) -> Result<Vec<ContactId>, StoreError> {
-    let mut ids = Vec::with_capacity(identifiers.len());
-    let largest = if id_step == 0 { 1 } else { MAX_LOOKUP };
-    for piece in identifiers.chunks(largest).flat_map(pieces) {
-        ids.extend(run_insert(connection, engine, holder_rows(engine, piece, at)?, piece.len(), id_step).await?);
-    }
-    if ids.len() == identifiers.len() {
-        Ok(ids)
-    } else {
-        Err(StoreError::Rejected(Cause::new("a row was not inserted")))
-    }
-}
-
-/// The statement of [`insert_holders`].
-pub(super) fn holder_rows(engine: Engine, identifiers: &[Identifier], at: Timestamp) -> Result<Statement, StoreError> {
-    let at = to_naive(at)?;
-    let row = |identifier: &Identifier| {
-        let (email, phone_number) = to_columns(std::slice::from_ref(identifier));
-        contact::ActiveModel {
-            email: Set(email),
-            phone_number: Set(phone_number),
-            link_precedence: Set(LinkPrecedence::Primary),
-            created_at: Set(at),
-            updated_at: Set(at),
-            deleted_at: Set(Some(at)),
-            flags: Set(flags::HOLDER),
-            ..Default::default()
-        }
-    };
-    Ok(insert_contact_rows(engine, identifiers.iter().map(row).collect()))
 }
 
 /// Inserts new contacts, and returns the id of each where the database can. A link to another new contact is left out:
@@ -165,7 +122,7 @@ pub(super) fn contact_rows(engine: Engine, new: &[NewContact]) -> Result<Stateme
 }
 
 /// Inserts rows of `Contact`, and returns the id of each where the database can.
-fn insert_contact_rows(engine: Engine, rows: Vec<contact::ActiveModel>) -> Statement {
+pub(super) fn insert_contact_rows(engine: Engine, rows: Vec<contact::ActiveModel>) -> Statement {
     let mut insert = contact::Entity::insert_many(rows).into_query();
     insert.returning_col(Column::Id); // Left out for MySQL's syntax.
     let mut statement = StatementBuilder::build(&insert, &engine.backend());

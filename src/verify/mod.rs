@@ -8,7 +8,7 @@
 //! | `run_state` | what a run knows beside the tables |
 //! | `handled` | which identities are repaired or planned already |
 //! | `connected` | the contacts that belong together, with canonical identifiers |
-//! | `repair_plan` | what a repair changes |
+//! | `repair_plan`, `steps` | what a repair changes |
 //! | `repair` | the transaction of a repair, under the resolver's locks |
 //! | `attempts` | what happens after a transaction that did not commit |
 //! | `doubt` | the changes of commits whose answer did not come |
@@ -30,6 +30,7 @@ mod repair_plan;
 mod repairs;
 mod report;
 mod run_state;
+mod steps;
 mod subject;
 
 use std::io::IsTerminal;

@@ -134,7 +134,7 @@ pub(super) async fn hold_again(
         let mut transaction = database.begin().await?;
         match transaction.hold_again(holder).await? {
             Ignored::Already if doubt.exists() => Ok(Some(true)),
-            held => {
+            held @ (Ignored::Free | Ignored::TakenFrom(_) | Ignored::Already) => {
                 let repairs = vec![Repair::Held { kind, contact: holder.0 }];
                 settle(doubt, &transaction, &repairs);
                 commit(transaction, doubt, repairs).await?;

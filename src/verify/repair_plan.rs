@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::connected::{ConnectedContacts, Rewrite};
 use super::repairs::Repair;
+use super::steps;
 use crate::domain::{ContactId, ContactRef, Identifier, IdentifierKind, Link, Merge, Plan, Relink, Timestamp};
 use crate::store::audit::StoredContact;
 
@@ -199,28 +200,6 @@ impl ConnectedContacts {
             repairs.push(Repair::Assigned { kind: identifier.kind().name(), contact: contact.id.0 });
         }
         (new, reassigned)
-    }
-}
-
-/// Counts the steps of a plan, for the tests. In the service it does nothing.
-mod steps {
-    #[cfg(test)]
-    thread_local! {
-        static TAKEN: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
-    }
-
-    /// Counts so many steps.
-    pub(super) fn take(steps: usize) {
-        #[cfg(test)]
-        TAKEN.set(TAKEN.get() + steps as u64);
-        #[cfg(not(test))]
-        let _ = steps;
-    }
-
-    /// Returns the steps of this thread so far.
-    #[cfg(test)]
-    pub(super) fn taken() -> u64 {
-        TAKEN.get()
     }
 }
 
