@@ -29,9 +29,10 @@ pub(super) async fn query_identities(
     let mut rows = Vec::new();
     for some in identifiers.chunks(MAX_LOOKUP) {
         if size != ExpectedSize::Large {
-            let found = connection.query_all_raw(engine.lookup(some)).await?;
+            let (statement, contacts) = engine.lookup(some);
+            let found = connection.query_all_raw(statement).await?;
             if found.len() < lookup_limit(some.len()) {
-                add_rows(&mut rows, engine, &found, 2).await?;
+                add_rows(&mut rows, engine, &found, contacts).await?;
                 continue;
             }
             if size == ExpectedSize::NotLarge
@@ -49,7 +50,9 @@ pub(super) async fn query_identities(
 fn largest_root(found: &[QueryResult]) -> Result<Option<ContactId>, StoreError> {
     let mut rows: BTreeMap<i64, usize> = BTreeMap::new();
     for row in found {
-        if let Some(root) = row.try_get_by_index(LookupColumn::Id as usize)? {
+        let id: Option<i64> = row.try_get_by_index(LookupColumn::Id as usize)?;
+        let linked: Option<i64> = row.try_get_by_index(LookupColumn::LinkedId as usize)?;
+        if let Some(root) = linked.or(id) {
             *rows.entry(root).or_default() += 1;
         }
     }

@@ -12,7 +12,7 @@ use super::classify;
 use super::entity::contact::LinkPrecedence;
 use super::error::{Cause, StoreError};
 use super::flags;
-use super::sql::{Engine, LookupColumn};
+use super::sql::{Engine, LookupColumn, sqlite};
 use super::traits::FoundIdentities;
 use crate::domain::{Contact, ContactId, Identifier, IdentifierKind, Identity, Link, Timestamp};
 
@@ -76,8 +76,16 @@ impl Decode<'_, Postgres> for PostgresMoment {
     }
 }
 
-/// A column that holds a moment. PostgreSQL's are not read as `NaiveDateTime`: sqlx panics at an infinity.
+/// A column that holds a moment. PostgreSQL's are not read as `NaiveDateTime`: sqlx panics at an infinity. SQLite's are
+/// not if they are as this service writes them: sqlx tries one form after another, which takes a tenth of a look-up.
 pub(super) fn moment(row: &QueryResult, index: usize) -> Result<Option<Timestamp>, StoreError> {
+    if let Some(row) = row.try_as_sqlite_row() {
+        let text: Option<&str> = row.try_get_unchecked(index).map_err(|error| classify::store_error(&error))?;
+        let Some(text) = text else { return Ok(None) };
+        if let Some(moment) = sqlite::moment(text) {
+            return Ok(Some(moment));
+        }
+    }
     let Some(row) = row.try_as_pg_row() else {
         return Ok(row.try_get_by_index::<Option<NaiveDateTime>>(index)?.map(from_naive));
     };

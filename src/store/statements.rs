@@ -35,7 +35,7 @@ fn hot_path(
     let now = rows::to_naive(now)?;
     let backend = engine.backend();
     Ok(vec![
-        ("lookup", engine.lookup(identifiers)),
+        ("lookup", engine.lookup(identifiers).0),
         ("lookup of large identities", engine.lookup_large(identifiers)),
         ("owners", engine.owners(identifiers)),
         ("root rows", engine.root_rows(&ids)),

@@ -7,6 +7,7 @@
 mod by_version;
 mod list;
 mod lock_wait;
+mod look_up;
 pub(super) mod mariadb;
 pub(super) mod mysql;
 pub(super) mod postgres;
@@ -122,41 +123,6 @@ impl Engine {
             Self::Sqlite => sql,
         };
         Statement::from_sql_and_values(self.backend(), sql, params)
-    }
-
-    /// The identities that own these identifiers: for each identifier a row for each secondary of its identity,
-    /// soft-deleted ones included, or one row without a secondary. The columns of [`LookupColumn`] come twice: for the
-    /// root, and for the secondary.
-    ///
-    /// It is one statement, so one consistent read, and its joins need no temporary table: MySQL takes two thirds of
-    /// the time of [`Self::lookup_large`] for one customer. But an identity that owns several of the identifiers comes
-    /// several times. So there is a limit, [`lookup_limit`]: with so many rows the result is not complete.
-    pub(super) fn lookup(self, identifiers: &[Identifier]) -> Statement {
-        let KeyLookup { from, filter, params } = self.owned_rows(identifiers);
-        let contact_join = self.contact_join();
-        let root = contact_join("r", "id", ROOT, None);
-        let secondaries = contact_join("s", "linkedId", ROOT, Some("Contact_linkedId"));
-        let columns = self.with_read_only_column(&[lookup_columns("r"), lookup_columns("s")].join(", "));
-        let limit = lookup_limit(identifiers.len());
-        let sql = format!(
-            "SELECT {columns} FROM {from}\n            {root}\n            {secondaries} WHERE {filter} LIMIT {limit}"
-        );
-        self.with_own_parameters(sql, params)
-    }
-
-    /// The identities that own these identifiers, however many contacts they have: a row for each contact, soft-deleted
-    /// ones included.
-    ///
-    /// Its halves look contacts up by `id` and by `linkedId`; with an `OR` instead, no database uses both indexes.
-    /// The optimizer gets no choice: statistics take null, which most rows have in `linkedId`, for one value.
-    pub(super) fn lookup_large(self, identifiers: &[Identifier]) -> Statement {
-        let KeyLookup { from, filter, params } = self.owned_rows(identifiers);
-        let contacts = self.contacts_of_roots();
-        let sql = format!(
-            r#"WITH roots AS (SELECT DISTINCT {ROOT} AS root FROM {from} WHERE {filter} AND o."id" IS NOT NULL)
-        {contacts}"#
-        );
-        self.with_own_parameters(sql, params)
     }
 
     /// The function that joins the contacts with this value in this column, under this name, through an index (the

@@ -1,9 +1,10 @@
 //! SQLite, embedded in this process. It has one writer at a time, and the clock of this process.
 
+use chrono::NaiveDate;
 use sea_orm::{ConnectionTrait, DbBackend, Statement, Value};
 
 use super::list::{KeyLookup, bytes, kind, padded, padded_ids};
-use crate::domain::Identifier;
+use crate::domain::{Identifier, Timestamp};
 use crate::store::connect_error::ConnectError;
 use crate::store::error::{Cause, Outage, StoreError};
 
@@ -70,6 +71,31 @@ pub(super) const INDEXES: &str = r#"SELECT 'PRIMARY', 1, 1, name FROM (
     UNION ALL SELECT * FROM (SELECT l.name, l."unique", 0, c.name
         FROM pragma_index_list(?) l, pragma_index_info(l.name) c WHERE l.origin <> 'pk' ORDER BY l.name, c.seqno)"#;
 
+/// The moment in a text as this service writes it: `2026-11-27 08:30:00.123456`, with up to six digits of a second.
+/// `None` for another form.
+pub(crate) fn moment(text: &str) -> Option<Timestamp> {
+    let text = text.as_bytes();
+    let number = |from: usize, to: usize| {
+        let digits = text.get(from..to)?.iter();
+        digits
+            .copied()
+            .try_fold(0, |number: u32, digit| digit.is_ascii_digit().then(|| number * 10 + u32::from(digit - b'0')))
+    };
+    let is_spelled = [(4, b'-'), (7, b'-'), (10, b' '), (13, b':'), (16, b':')];
+    if is_spelled.iter().any(|&(at, byte)| text.get(at) != Some(&byte)) {
+        return None;
+    }
+    let fraction = match text.len() {
+        19 => 0,
+        length @ 21..=26 if text[19] == b'.' => number(20, length)? * [100_000, 10_000, 1_000, 100, 10, 1][length - 21],
+        _ => return None,
+    };
+    let year = i32::try_from(number(0, 4)?).ok()?;
+    let date = NaiveDate::from_ymd_opt(year, number(5, 7)?, number(8, 10)?)?;
+    let moment = date.and_hms_micro_opt(number(11, 13)?, number(14, 16)?, number(17, 19)?, fraction)?;
+    Some(Timestamp(moment.and_utc().timestamp_micros()))
+}
+
 /// Writes everything that the WAL file has into the database file, and empties the WAL file.
 pub(crate) async fn write_back(connection: &impl ConnectionTrait) -> Result<(), StoreError> {
     let sql = "PRAGMA wal_checkpoint(TRUNCATE)".to_owned();
@@ -103,5 +129,52 @@ pub(crate) fn store_error(code: u32, message: &str) -> StoreError {
         // Out of memory, I/O, full, cannot open.
         (_, 7 | 10 | 13 | 14) => StoreError::Unavailable(cause),
         _ => StoreError::Rejected(cause),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::{DateTime, NaiveDateTime};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_moment_is_what_the_driver_writes(micros in -60_000_000_000_000_000_i64..250_000_000_000_000_000) {
+            // As sqlx 0.9.0 writes it, for any number of digits of the second.
+            for micros in [micros, micros / 1_000 * 1_000, micros / 1_000_000 * 1_000_000] {
+                let written = DateTime::from_timestamp_micros(micros).unwrap().naive_utc();
+                prop_assert_eq!(moment(&written.format("%F %T%.f").to_string()), Some(Timestamp(micros)));
+            }
+        }
+
+        #[test]
+        fn what_is_read_is_the_moment_that_chrono_reads(
+            text in "[0-9]{4}-[0-1][0-9]-[0-3][0-9] [0-2][0-9]:[0-6][0-9]:[0-6][0-9](\\.[0-9]{1,6})?",
+        ) {
+            let read = NaiveDateTime::parse_from_str(&text, "%F %T%.f").ok();
+            // chrono also reads a leap second.
+            let read = read.filter(|_| text.get(17..19) != Some("60"));
+            prop_assert_eq!(moment(&text), read.map(|read| Timestamp(read.and_utc().timestamp_micros())));
+        }
+    }
+
+    #[test]
+    fn other_forms_are_left_to_the_driver() {
+        for text in [
+            "",
+            "2026-11-27",
+            "2026-11-27T08:30:00",
+            "2026-11-27 08:30",
+            "2026-11-27 08:30:00.",
+            "2026-11-27 08:30:00Z",
+            "2026-11-27 08:30:00.1234567",
+            "2026-13-27 08:30:00",
+            "2026-11-27 08:30:0x",
+            "+026-11-27 08:30:00",
+        ] {
+            assert_eq!(moment(text), None, "{text}");
+        }
     }
 }
