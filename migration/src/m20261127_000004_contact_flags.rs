@@ -4,6 +4,7 @@
 //! other columns by name. No database rewrites the table for it.
 
 use sea_orm_migration::prelude::*;
+use sea_orm_migration::sea_orm::DbBackend;
 
 #[derive(DeriveMigrationName)]
 pub(crate) struct Migration;
@@ -16,7 +17,13 @@ impl MigrationTrait for Migration {
         }
         let mut flags = ColumnDef::new(Contact::Flags);
         flags.small_integer().not_null().default(0);
-        manager.alter_table(Table::alter().table(Contact::Table).add_column(flags).take()).await
+        let added = manager.alter_table(Table::alter().table(Contact::Table).add_column(flags).take()).await;
+        // In a Galera cluster each server has a lock of its own: a replica at another server may have been faster.
+        let is_mysql = manager.get_database_backend() == DbBackend::MySql;
+        match added {
+            Err(_) if is_mysql && manager.has_column(TABLE, COLUMN).await? => Ok(()),
+            added => added,
+        }
     }
 
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {

@@ -30,7 +30,7 @@ pub fn parse_identifiers(text: &str, region: Option<Region>) -> Result<Vec<Ident
 pub fn identifier(kind: &str, value: &str, region: Option<Region>) -> Result<Identifier, String> {
     let kinds = || IdentifierKind::ALL.map(IdentifierKind::name).join(" or ");
     let known = IdentifierKind::ALL.into_iter().find(|known| known.name() == kind);
-    let kind = known.ok_or_else(|| format!("must begin with {}", kinds()))?;
+    let kind = known.ok_or_else(|| format!("the kind must be {}", kinds()))?;
     let parsed = match kind {
         IdentifierKind::Email => Email::parse(value).map(|email| email.map(Into::into)).map_err(|e| e.to_string()),
         IdentifierKind::Phone => {
@@ -57,7 +57,7 @@ mod tests {
     #[test]
     fn a_wrong_line_is_named_without_its_value() {
         for (text, expected) in [
-            ("# x\nfax 123", "line 2: must begin with email or phone"),
+            ("# x\nfax 123", "line 2: the kind must be email or phone"),
             ("phone", "line 1: the phone is missing"),
             ("email   ", "line 1: the email is missing"),
         ] {

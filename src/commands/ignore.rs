@@ -101,63 +101,118 @@ impl IdentifierArgs {
         };
         let text = std::fs::read_to_string(file)
             .map_err(|error| InvalidSetting::new("--file", format!("cannot be read: {error}")))?;
-        Ok(parse_identifiers(&text, region).map_err(|reason| InvalidSetting::new("--file", reason))?)
+        let identifiers = parse_identifiers(&text, region).map_err(|reason| InvalidSetting::new("--file", reason))?;
+        if identifiers.is_empty() {
+            return Err(InvalidSetting::new("--file", "has no identifier").into());
+        }
+        Ok(identifiers)
     }
 }
 
 async fn add(database: &Database, identifiers: &[Identifier]) -> anyhow::Result<()> {
     let (mut new, mut taken, mut before) = (0_u64, 0_u64, 0_u64);
-    for identifier in identifiers {
-        let done = until_done(async || {
-            let mut transaction = database.begin().await?;
-            let ignored = transaction.ignore(identifier).await?;
-            transaction.commit().await?;
-            Ok(ignored)
-        });
-        match done.await? {
-            Ignored::Free => new += 1,
-            Ignored::TakenFrom(_) => (new, taken) = (new + 1, taken + 1),
-            Ignored::Already => before += 1,
+    let mut failure = None;
+    for (number, identifier) in (1_usize..).zip(identifiers) {
+        let mut attempts = Attempts::default();
+        let done = loop {
+            let attempt = async {
+                let mut transaction = database.begin().await?;
+                let ignored = transaction.ignore(identifier).await?;
+                transaction.commit().await?;
+                Ok(ignored)
+            };
+            if let Some(done) = attempts.run(attempt).await {
+                break done;
+            }
+        };
+        match done {
+            Ok(Ignored::Free) => new += 1,
+            Ok(Ignored::TakenFrom(_)) => (new, taken) = (new + 1, taken + 1),
+            Ok(Ignored::Already) => before += 1,
+            Err(error) => {
+                failure = Some((number, error));
+                break;
+            }
         }
     }
-    let mut out = io::stdout();
-    writeln!(out, "ignored from now on: {new} (of customers: {taken}); ignored before: {before}")
-        .context("the identifiers are ignored, but the summary cannot be printed")
+    let summary = format!("ignored from now on: {new} (of customers: {taken}); ignored before: {before}");
+    report(&summary, identifiers, failure)
 }
 
 async fn remove(database: &Database, identifiers: &[Identifier]) -> anyhow::Result<()> {
     let (mut given, mut free, mut were_not) = (0_u64, 0_u64, 0_u64);
-    for identifier in identifiers {
-        let done = until_done(async || {
-            let oldest = database.oldest_showing(identifier).await?;
-            let mut transaction = database.begin().await?;
-            let done = transaction.stop_ignoring(identifier, oldest).await?;
-            transaction.commit().await?;
-            Ok(done)
-        });
-        match done.await? {
-            NoLongerIgnored::Free => free += 1,
-            NoLongerIgnored::GivenTo(_) => given += 1,
-            NoLongerIgnored::WasNot => were_not += 1,
+    // One look through all contacts is for all lines; after a lost race there is another for the line.
+    let mut showing = database.showing(identifiers).await?;
+    let mut failure = None;
+    for (number, identifier) in (1_usize..).zip(identifiers) {
+        let mut attempts = Attempts::default();
+        let done = loop {
+            let found = showing.get(identifier).cloned().unwrap_or_default();
+            let attempt = async {
+                let mut transaction = database.begin().await?;
+                let done = transaction.stop_ignoring(identifier, &found).await?;
+                transaction.commit().await?;
+                Ok(done)
+            };
+            if let Some(done) = attempts.run(attempt).await {
+                break done;
+            }
+            match database.showing(std::slice::from_ref(identifier)).await {
+                Ok(found) => showing.extend(found),
+                Err(error) if error.is_unavailable() => {} // The next attempt says so.
+                Err(error) => break Err(error),
+            }
+        };
+        match done {
+            Ok(NoLongerIgnored::Free) => free += 1,
+            Ok(NoLongerIgnored::GivenTo(_)) => given += 1,
+            Ok(NoLongerIgnored::WasNot) => were_not += 1,
+            Err(error) => {
+                failure = Some((number, error));
+                break;
+            }
         }
     }
-    let mut out = io::stdout();
-    writeln!(out, "count again: {} (given to customers: {given}); were not ignored: {were_not}", given + free)
-        .context("the identifiers count again, but the summary cannot be printed")
+    let count = given + free;
+    let summary = format!("count again: {count} (given to customers: {given}); were not ignored: {were_not}");
+    report(&summary, identifiers, failure)
 }
 
-/// Attempts something until it is done. Each attempt finds what an earlier one may have committed.
-async fn until_done<T>(mut attempt: impl AsyncFnMut() -> Result<T, StoreError>) -> anyhow::Result<T> {
-    let begun = Instant::now();
-    loop {
-        match attempt().await {
-            Ok(done) => return Ok(done),
-            Err(StoreError::LostRace(_) | StoreError::DuplicateKey(_)) if begun.elapsed() < MAX_TIME => {
-                tokio::time::sleep(MAX_PAUSE.mul_f64(fastrand::f64())).await;
-            }
-            Err(error) => bail!("{error}; run the command again: what is done already stays done"),
+/// Prints what was done, also if it ends with this failure of the identifier with this number.
+fn report(summary: &str, identifiers: &[Identifier], failure: Option<(usize, StoreError)>) -> anyhow::Result<()> {
+    writeln!(io::stdout(), "{summary}").context("the identifiers are changed, but the summary cannot be printed")?;
+    let Some((number, error)) = failure else { return Ok(()) };
+    let all = identifiers.len();
+    bail!("identifier {number} of {all}, in the order of kinds and values: {error}; run the command again: what is done stays")
+}
+
+/// The attempts of one change. Each finds what an earlier one may have committed.
+#[derive(Default)]
+struct Attempts {
+    /// The time of all attempts and pauses.
+    taken: Duration,
+}
+
+impl Attempts {
+    /// Runs another attempt. Returns `None` if there should be one more.
+    async fn run<T>(&mut self, attempt: impl Future<Output = Result<T, StoreError>>) -> Option<Result<T, StoreError>> {
+        let begun = Instant::now();
+        let done = attempt.await;
+        if let Err(error) = &done
+            && is_temporary(error)
+            && self.taken + begun.elapsed() < MAX_TIME
+        {
+            tokio::time::sleep(MAX_PAUSE.mul_f64(fastrand::f64())).await;
+            self.taken += begun.elapsed();
+            return None;
         }
+        Some(done)
     }
+}
+
+/// Whether the same again may succeed: another transaction was faster, or the database is failing over.
+fn is_temporary(error: &StoreError) -> bool {
+    matches!(error, StoreError::LostRace(_) | StoreError::DuplicateKey(_)) || error.is_unavailable()
 }
 
 /// An ignored identifier, as it is listed.
@@ -234,6 +289,19 @@ async fn list(database: &Database, ListArgs { show_values, format }: ListArgs) -
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_temporary_is_attempted_again_and_the_rest_is_not() {
+        let cause = || crate::store::Cause::new("as planned");
+        for error in [StoreError::LostRace(cause()), StoreError::DuplicateKey(cause()), StoreError::Unavailable(cause())] {
+            let again = Attempts::default().run(async { Err::<(), _>(error) }).await;
+            assert!(again.is_none());
+        }
+        let rejected = Attempts::default().run(async { Err::<(), _>(StoreError::Rejected(cause())) }).await;
+        assert!(matches!(rejected, Some(Err(StoreError::Rejected(_)))));
+        let mut late = Attempts { taken: MAX_TIME };
+        assert!(matches!(late.run(async { Err::<(), _>(StoreError::LostRace(cause())) }).await, Some(Err(_))));
+    }
 
     #[test]
     fn a_masked_value_does_not_say_whose_it_is() {

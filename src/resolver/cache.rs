@@ -205,7 +205,7 @@ fn bytes_of(identity: &Identity) -> u64 {
         handle + ALLOCATION + identifier.value().len() as u64 + handle * 3 // The last for the index.
     };
     let of_contact = |contact: &Contact| {
-        size_of::<Contact>() as u64 + ALLOCATION + contact.identifiers.iter().map(of_identifier).sum::<u64>()
+        size_of::<Contact>() as u64 + ALLOCATION + contact.shown().map(of_identifier).sum::<u64>()
     };
     IDENTITY + identity.contacts().iter().chain(identity.deleted()).map(of_contact).sum::<u64>()
 }

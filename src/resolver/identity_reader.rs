@@ -56,8 +56,16 @@ pub(super) enum Moments {
     Any,
 }
 
-/// The identity that would answer a job, if there is one.
-pub(super) type Matched<'a> = Option<&'a Arc<Identity>>;
+/// What a read can answer a job with.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Found<'a> {
+    /// This identity.
+    Matched(&'a Arc<Identity>),
+    /// A refusal: all identifiers of the job are ignored.
+    OnlyIgnored,
+    /// Nothing: it needs a write, or a further read.
+    Nothing,
+}
 
 impl ReadResult {
     fn new(snapshot: Snapshot, epoch: Option<Epoch>, begun: Instant) -> Self {
@@ -74,17 +82,17 @@ impl ReadResult {
         !self.is_partial || observation.identifiers().iter().all(|identifier| self.snapshot.owns(identifier))
     }
 
-    /// Returns the identity that answers the observation, if the answer needs no write and no further read.
+    /// Returns what answers the observation, if the answer needs no write and no further read.
     ///
     /// It skips an identity that was read without its root: such a read was seen on a MySQL cluster
     /// (docs/reliability.md).
-    pub(super) fn matched(&self, observation: &Observation) -> Matched<'_> {
-        self.snapshot.matched(observation).filter(|identity| self.is_latest && identity.missing_root().is_none())
-    }
-
-    /// Returns whether all identifiers of the observation are ignored: it needs no further read.
-    pub(super) fn refuses(&self, observation: &Observation) -> bool {
-        self.is_latest && self.snapshot.ignores_all_of(observation)
+    pub(super) fn found(&self, observation: &Observation) -> Found<'_> {
+        match self.snapshot.matched(observation) {
+            _ if !self.is_latest => Found::Nothing,
+            Some(identity) if identity.missing_root().is_none() => Found::Matched(identity),
+            None if self.snapshot.ignores_all_of(observation) => Found::OnlyIgnored,
+            Some(_) | None => Found::Nothing,
+        }
     }
 
     /// Returns when the contacts of an identity were read.

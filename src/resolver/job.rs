@@ -87,6 +87,11 @@ impl Job {
         !self.reply.is_closed() && !has_passed(self.deadline)
     }
 
+    /// What was ignored at the read may count by now: it has to be read again.
+    pub(super) fn forget_ignored(&mut self) {
+        self.owned.append(&mut self.ignored);
+    }
+
     pub(super) fn identifiers(&self) -> &[Identifier] {
         self.observation.identifiers()
     }

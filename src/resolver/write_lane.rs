@@ -116,6 +116,8 @@ impl<S: Store> Group<'_, S> {
         let lane = self.lane;
         let epoch = lane.store.epoch();
         let mut read_at = oldest_reads(&jobs);
+        // What another server said to be ignored is no proof here.
+        jobs.iter_mut().filter(|job| job.epoch != epoch).for_each(Job::forget_ignored);
         let of_epoch = jobs.iter().filter(|job| job.epoch == epoch);
         let mut input = TransactionInput {
             roots: roots_to_lock(jobs.iter().flat_map(|job| &job.owners)),
@@ -136,6 +138,9 @@ impl<S: Store> Group<'_, S> {
             let span = begin_batch(LaneKind::Write, &mut jobs);
             let transaction = span.scope(catch_panic(run_transaction(&lane.store, &jobs, &input))).await;
             span.end(reason(&transaction));
+            if transaction.is_err() {
+                jobs.iter_mut().for_each(Job::forget_ignored);
+            }
             match transaction {
                 Ok(committed) => {
                     lane.work.count_transaction(TransactionEnd::Committed);

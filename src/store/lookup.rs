@@ -126,9 +126,9 @@ fn orphan_from_row(row: &QueryResult, identifiers: &[Identifier]) -> Result<Opti
         .find(|identifier| identifier.kind().name() == kind && identifier.value().as_bytes() == value);
     let Some(identifier) = owned else { return Ok(None) };
     let flags = row.try_get_by_index::<Option<i16>>(OwnerColumn::Flags as usize)?.unwrap_or_default();
-    let is_ignored = flags & flags::HOLDER != 0;
+    let is_holder = flags & flags::HOLDER != 0;
     let (carried, _) = flags::split(from_columns(email, phone), flags);
-    if is_ignored || (!is_deleted && carried.contains(identifier)) {
+    if (is_holder || !is_deleted) && carried.contains(identifier) {
         return Ok(None);
     }
     Ok(Some(Orphan {

@@ -8,7 +8,7 @@
 //! | `sql/` | one file a database: SQL, error codes, session settings, server role, migration lock |
 //! | `pool`, `pool_generation` | connections, and when they are replaced |
 //! | `servers`, `connector`, `driver_options`, `server_role` | which server they lead to |
-//! | `flags`, `ignored`, `holder` | identifiers that join nobody |
+//! | `flags`, `flagged`, `ignored`, `holder` | identifiers that join nobody |
 //! | `probe` | whether the tables can be used |
 //! | `error`, `connect_error`, `classify` | errors by what can be done about them |
 //! | `migrate` | creating and changing the tables while many replicas start |
@@ -29,6 +29,7 @@ mod driver_options;
 pub mod entity;
 mod error;
 pub mod flags;
+mod flagged;
 mod holder;
 mod ignored;
 mod lock;
@@ -51,7 +52,8 @@ mod write;
 pub use connect_error::ConnectError;
 pub use database::{Database, DatabaseTransaction};
 pub use error::{Cause, Outage, StoreError};
-pub use ignored::{Ignored, IgnoredIdentifier, NoLongerIgnored};
+pub use flagged::{IgnoredIdentifier, Showing};
+pub use ignored::{Ignored, NoLongerIgnored};
 pub use migrate::{MigrateError, MigrationStatus};
 pub use repair_ops::Release;
 pub use schema::ForeignSchema;

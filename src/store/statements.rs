@@ -61,7 +61,7 @@ mod tests {
     use crate::store::repair_ops;
     use crate::store::sql::{LockWait, mariadb, mysql, postgres};
     use crate::store::traits::MAX_LOOKUP;
-    use crate::store::{holder, ignored};
+    use crate::store::{flagged, holder};
 
     const NOW: Timestamp = Timestamp(1_700_000_000_000_000);
 
@@ -98,10 +98,12 @@ mod tests {
             ("insert identifiers", built(&write::identifier_rows(&[(&email, ContactId(1)), (&phone, ContactId(1))]))),
             ("insert merges", built(&write::merge_rows(&[merge], moment, resolve))),
             ("insert holders", holder::holder_rows(engine, std::slice::from_ref(&phone), NOW).unwrap()),
-            ("mark", ignored::mark_rows(engine, IdentifierKind::Phone, &ids, true, NOW).unwrap()),
-            ("unmark", ignored::mark_rows(engine, IdentifierKind::Email, &ids, false, NOW).unwrap()),
-            ("empty holder", built(&ignored::empty_row(ContactId(1), NOW).unwrap())),
-            ("contacts that show", plain(ignored::page_sql("c.\"id\"", "TRUE"))),
+            ("mark", flagged::mark_rows(engine, IdentifierKind::Phone, &ids, true, NOW).unwrap()),
+            ("unmark", flagged::mark_rows(engine, IdentifierKind::Email, &ids, false, NOW).unwrap()),
+            ("empty holder", built(&flagged::empty_row(ContactId(1), NOW).unwrap())),
+            ("contacts that show", plain(flagged::flagged_sql())),
+            ("contacts with a value", flagged::with_value(engine, ContactId(1), &phone, false)),
+            ("newest of an identity", flagged::newest_of(engine, ContactId(1))),
             ("link", built(&write::link_rows(&[(2, 1)]))),
             ("promote", built(&write::promote_rows(&[1], moment))),
             ("delete identifier", built(&write::delete_owned("email", b"a@b.co", 1))),

@@ -1,7 +1,9 @@
 //! An answer, with what the service left out of its request.
 
+use super::errors::ApiError;
 use super::parse::{Field, Violation};
 use crate::domain::Answer;
+use crate::resolver::IdentifyError;
 
 /// The answer to a request, with the identifiers that the service left out of it.
 #[derive(Clone, Debug)]
@@ -9,7 +11,7 @@ pub struct Answered {
     /// The answer of the resolver. It names those that are ignored.
     pub answer: Answer,
     /// Those that are malformed. Empty unless `INVALID_IDENTIFIERS` is `ignore`.
-    pub ignored: Vec<Violation>,
+    pub malformed: Vec<Violation>,
 }
 
 /// Why an identifier of a request was left out.
@@ -22,9 +24,22 @@ pub enum LeftOut {
 }
 
 impl Answered {
+    /// The answer to a request of which these identifiers are malformed.
+    ///
+    /// # Errors
+    /// That of the resolver. But if all well-formed identifiers are ignored, what the caller can correct are the
+    /// malformed ones: then the request fails as it does without a well-formed identifier.
+    pub fn new(answer: Result<Answer, IdentifyError>, malformed: Vec<Violation>) -> Result<Self, ApiError> {
+        match answer {
+            Ok(answer) => Ok(Self { answer, malformed }),
+            Err(IdentifyError::OnlyIgnored) if !malformed.is_empty() => Err(ApiError::Invalid(malformed)),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// Returns the fields that were left out, and why: those that are malformed first.
     pub fn left_out(&self) -> impl Iterator<Item = (Field, LeftOut)> {
-        let malformed = self.ignored.iter().map(|violation| (violation.field, LeftOut::Malformed));
+        let malformed = self.malformed.iter().map(|violation| (violation.field, LeftOut::Malformed));
         let blocked = self.answer.ignored.iter().map(|identifier| (Field::of(identifier.kind()), LeftOut::Blocked));
         malformed.chain(blocked)
     }

@@ -74,9 +74,9 @@ pub async fn identify_batch<R: Identify>(
     let (mut parsed, mut observations) = (Vec::with_capacity(count), Vec::with_capacity(count));
     for item in items {
         let item = item?;
-        parsed.push(item.map(|Parsed { observation, ignored }| {
+        parsed.push(item.map(|Parsed { observation, malformed }| {
             observations.push(observation);
-            ignored
+            malformed
         }));
         slices.pause().await?;
     }
@@ -90,8 +90,7 @@ pub async fn identify_batch<R: Identify>(
     }
     let mut answers = answers.into_iter();
     // There is one for each observation. A missing one would be a bug.
-    let mut next = || answers.next().unwrap_or(Err(IdentifyError::Internal)).map_err(ApiError::from);
-    let mut answered = |ignored| next().map(|answer| Answered { answer, ignored });
+    let mut answered = |malformed| Answered::new(answers.next().unwrap_or(Err(IdentifyError::Internal)), malformed);
     Ok(parsed.into_iter().map(|item| item.and_then(&mut answered)).collect())
 }
 

@@ -84,8 +84,8 @@ pub enum Finding {
         /// The contact of the other identity.
         owner: i64,
     },
-    /// An ignored identifier joins customers all the same: its row does not name its holder. A process of an older
-    /// version, or somebody by SQL, has freed it.
+    /// The row of an ignored identifier does not name this holder: a process of an older version, or somebody by SQL,
+    /// has freed it. It joins customers, unless another holder has it.
     IgnoredNotHeld {
         /// The row that holds it.
         contact: i64,
@@ -174,7 +174,7 @@ impl fmt::Display for Finding {
                 write!(f, "contact {contact}: its {kind} is owned by another identity, through contact {owner}")
             }
             Self::IgnoredNotHeld { contact, kind } => {
-                write!(f, "contact {contact} holds an ignored {kind}, which joins customers all the same")
+                write!(f, "contact {contact} should hold an ignored {kind}, and its row does not name it")
             }
             Self::IgnoredCarried { contact, kind, holder } => {
                 write!(f, "contact {contact} carries a {kind} that is ignored ({holder} holds it)")

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::attempts::{AttemptError, RepairError, commit, until_done};
-use super::connected::{ConnectedContacts, Rewrite};
+use super::connected::{ConnectedContacts, Rewrite, Rules};
 use super::doubt::Doubt;
 use super::repair_plan::RepairPlan;
 use super::repairs::Repair;
@@ -28,12 +28,12 @@ pub(super) struct Repaired {
 pub(super) async fn repair_contact(
     database: &Database,
     contact: ContactId,
-    region: Option<Region>,
+    rules: Rules<'_>,
 ) -> Result<Repaired, RepairError> {
     tracing::debug!(contact = contact.0, "repairing an identity");
     let contacts = BTreeSet::from([contact]);
     let mut locked = contacts.clone();
-    until_done(async |doubt| match attempt(database, &contacts, &locked, region, doubt).await? {
+    until_done(async |doubt| match attempt(database, &contacts, &locked, rules, doubt).await? {
         RepairAttempt::Done(repaired) => Ok(Some(repaired)),
         RepairAttempt::ContactsChanged(concerned) => {
             locked = concerned;
@@ -58,12 +58,12 @@ async fn attempt(
     database: &Database,
     contacts: &BTreeSet<ContactId>,
     locked: &BTreeSet<ContactId>,
-    region: Option<Region>,
+    rules: Rules<'_>,
     doubt: &mut Doubt,
 ) -> Result<RepairAttempt, AttemptError> {
     let mut transaction = database.begin().await?;
     transaction.lock_contacts(locked).await?;
-    let found = ConnectedContacts::read(&mut transaction, contacts, region).await?;
+    let found = ConnectedContacts::read(&mut transaction, contacts, rules).await?;
     let concerned: BTreeSet<ContactId> = found.contacts.keys().copied().collect();
     if !transaction.is_exclusive() && !concerned.is_subset(locked) {
         return Ok(RepairAttempt::ContactsChanged(concerned));
@@ -121,7 +121,7 @@ pub(super) async fn release_identifier(
     .await
 }
 
-/// Gives an ignored identifier back to its holder. Returns whether it had to.
+/// Gives an ignored identifier back to its holder, in its canonical form. Returns what changed.
 ///
 /// # Errors
 /// See [`until_done`].
@@ -129,18 +129,20 @@ pub(super) async fn hold_again(
     database: &Database,
     holder: ContactId,
     kind: &'static str,
-) -> Result<bool, RepairError> {
+    region: Option<Region>,
+) -> Result<Vec<Repair>, RepairError> {
     until_done(async |doubt| {
         let mut transaction = database.begin().await?;
-        match transaction.hold_again(holder).await? {
-            Ignored::Already if doubt.exists() => Ok(Some(true)),
-            held @ (Ignored::Free | Ignored::TakenFrom(_) | Ignored::Already) => {
-                let repairs = vec![Repair::Held { kind, contact: holder.0 }];
-                settle(doubt, &transaction, &repairs);
-                commit(transaction, doubt, repairs).await?;
-                Ok(Some(held != Ignored::Already))
-            }
-        }
+        let (held, is_rewritten) = transaction.hold_again(holder, region).await?;
+        let repairs = match held {
+            _ if is_rewritten => vec![Repair::MadeCanonical { kind, contact: holder.0 }],
+            Ignored::Already if doubt.exists() => return Ok(Some(doubt.take())),
+            Ignored::Already => Vec::new(),
+            Ignored::Free | Ignored::TakenFrom(_) => vec![Repair::Held { kind, contact: holder.0 }],
+        };
+        settle(doubt, &transaction, &repairs);
+        commit(transaction, doubt, repairs.clone()).await?;
+        Ok(Some(repairs))
     })
     .await
 }
@@ -178,8 +180,8 @@ pub(super) struct Planned {
 pub(super) async fn plan_repair(
     database: &Database,
     contact: ContactId,
-    region: Option<Region>,
+    rules: Rules<'_>,
 ) -> Result<Planned, StoreError> {
-    let found = ConnectedContacts::read(database, &BTreeSet::from([contact]), region).await?;
+    let found = ConnectedContacts::read(database, &BTreeSet::from([contact]), rules).await?;
     Ok(Planned { plan: found.plan_repair(Timestamp(0)), contacts: found.contacts.into_keys().collect() })
 }

@@ -94,9 +94,7 @@ impl Subject {
         let Some(Concerned { contact, .. }) = self.identity else { return Ok(()) };
         if let Key::Holder(_, kinds) = &self.key {
             for kind in kinds.iter().map(|kind| kind.name()) {
-                if hold_again(database, contact, kind).await? {
-                    repairs.push(Repair::Held { kind, contact: contact.0 });
-                }
+                repairs.extend(hold_again(database, contact, kind, run.region).await?);
             }
         }
         let Key::Identifier(kind, value) = &self.key else {
@@ -121,7 +119,12 @@ impl Subject {
         let mut repairs = Vec::new();
         let Some(Concerned { mut contact, .. }) = self.identity else { return Ok(repairs) };
         if let Key::Holder(_, kinds) = &self.key {
-            repairs.extend(kinds.iter().map(|kind| Repair::Held { kind: kind.name(), contact: contact.0 }));
+            let findings = self.findings(database, run.region).await?;
+            let is_canonical = findings.iter().all(|finding| !matches!(finding, Finding::NotCanonical { .. }));
+            repairs.extend(kinds.iter().map(|kind| match (kind.name(), contact.0) {
+                (kind, contact) if is_canonical => Repair::Held { kind, contact },
+                (kind, contact) => Repair::MadeCanonical { kind, contact },
+            }));
             return Ok(run.preview.unprinted(repairs));
         }
         if let Key::Identifier(kind, value) = &self.key {
@@ -129,7 +132,7 @@ impl Subject {
             contact = row.owner.id;
         }
         if !run.handled.covers(contact) {
-            let planned = plan_repair(database, contact, run.region).await?;
+            let planned = plan_repair(database, contact, run.rules()).await?;
             run.handled.cover(planned.contacts);
             if let Some(plan) = planned.plan {
                 run.preview.note_settled(&plan);
@@ -147,7 +150,7 @@ impl Subject {
     /// Returns the joins that a repair of the row would make, and that no earlier plan printed.
     pub(super) async fn joins(&self, database: &Database, run: &mut RunState) -> Result<Vec<Repair>, StoreError> {
         let Some(contact) = self.about().filter(|contact| !run.handled.covers(*contact)) else { return Ok(Vec::new()) };
-        let planned = plan_repair(database, contact, run.region).await?;
+        let planned = plan_repair(database, contact, run.rules()).await?;
         run.handled.cover(planned.contacts);
         Ok(planned.plan.map(|plan| run.preview.joins(&plan)).unwrap_or_default())
     }
@@ -161,7 +164,7 @@ async fn repair_once(
     repairs: &mut Vec<Repair>,
 ) -> Result<(), RepairError> {
     if !run.handled.covers(contact) {
-        let repaired = repair_contact(database, contact, run.region).await?;
+        let repaired = repair_contact(database, contact, run.rules()).await?;
         run.handled.cover(repaired.contacts);
         repairs.extend(repaired.repairs);
     }

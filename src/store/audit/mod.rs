@@ -12,7 +12,7 @@ use super::entity::identifier;
 use super::error::StoreError;
 use super::sql::{Engine, contact_column, padded_ids};
 use super::traits::MAX_LOOKUP;
-use crate::domain::{Identifier, IdentifierKind};
+use crate::domain::{ContactId, Identifier, IdentifierKind};
 
 mod rows;
 
@@ -151,6 +151,16 @@ pub(super) async fn query_linked(
         }
     }
     Ok(found)
+}
+
+/// Returns the row of a contact.
+pub(super) async fn query_contact(
+    connection: &impl ConnectionTrait,
+    engine: Engine,
+    contact: ContactId,
+) -> Result<Option<StoredContact>, StoreError> {
+    let row = connection.query_one_raw(linked_rows(engine, &[contact.0], "id", "PRIMARY")).await?;
+    row.as_ref().map(StoredContact::from_row).transpose()
 }
 
 /// Returns the owner of each of these identifiers that has one.

@@ -2,8 +2,7 @@
 
 use sea_orm::{ConnectionTrait, DbErr, QueryResult, Value};
 
-use super::expected::CONTACT;
-use crate::store::flags;
+use super::expected::{CONTACT, FLAGS};
 use crate::store::sql::Engine;
 
 /// Names that other systems give to the table of their contacts.
@@ -92,9 +91,14 @@ impl Catalogue {
         Ok(connection.query_one_raw(self.engine.statement(sql.to_owned(), Vec::new())).await?.is_some())
     }
 
-    /// Whether an identifier is ignored. One holder is enough.
-    pub(super) async fn has_holders(&self, connection: &impl ConnectionTrait) -> Result<bool, DbErr> {
-        let sql = format!(r#"SELECT 1 FROM "Contact" WHERE "flags" & {} <> 0 LIMIT 1"#, flags::HOLDER);
+    /// Whether a row of `Contact` has flags: it holds an ignored identifier, or shows one that joins nobody. False if
+    /// the column is gone already.
+    pub(super) async fn has_flags(&self, connection: &impl ConnectionTrait) -> Result<bool, DbErr> {
+        let Some(contact) = self.table_named(CONTACT) else { return Ok(false) };
+        if self.describe(connection, contact).await?.columns.iter().all(|column| column.name != FLAGS) {
+            return Ok(false);
+        }
+        let sql = format!(r#"SELECT 1 FROM "{contact}" WHERE "{FLAGS}" <> 0 LIMIT 1"#);
         Ok(connection.query_one_raw(self.engine.statement(sql, Vec::new())).await?.is_some())
     }
 

@@ -88,6 +88,9 @@ const fn added(name: &'static str, kind: ColumnKind, migration: &'static str) ->
 }
 
 /// The migration that adds the flags of contacts.
+/// The column that [`FLAGS_MIGRATION`] adds to [`CONTACT`].
+pub(super) const FLAGS: &str = "flags";
+
 pub(super) const FLAGS_MIGRATION: &str = "m20261127_000004_contact_flags";
 
 /// The table of the customers, whose name other systems use too.
@@ -107,7 +110,7 @@ pub(super) const TABLES: &[Table] = &[
             required("createdAt", ColumnKind::Moment),
             required("updatedAt", ColumnKind::Moment),
             optional("deletedAt", ColumnKind::Moment),
-            added("flags", ColumnKind::SmallInteger, FLAGS_MIGRATION),
+            added(FLAGS, ColumnKind::SmallInteger, FLAGS_MIGRATION),
         ],
         primary_key: &["id"],
         indexes: &[("Contact_linkedId", &["linkedId"])],

@@ -155,7 +155,7 @@ pub(super) async fn tables_with_rows(
         }
     }
     let drops_flags = migrations.iter().any(|one| one == FLAGS_MIGRATION);
-    if drops_flags && catalogue.table_named(CONTACT).is_some() && catalogue.has_holders(connection).await? {
+    if drops_flags && catalogue.has_flags(connection).await? {
         found.push("Contact that say which identifiers are ignored");
     }
     Ok(found)

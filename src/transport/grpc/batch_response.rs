@@ -100,7 +100,7 @@ mod tests {
             let ignored = vec![blocked; contacts as usize % 2];
             let answer = Answer { outcome: Outcome::Linked, identity: identity.into(), ignored };
             let left_out = Violation { field: Field::Email, problem: Problem::NotText };
-            let answered = Answered { answer, ignored: vec![left_out; contacts as usize % 3] };
+            let answered = Answered { answer, malformed: vec![left_out; contacts as usize % 3] };
             for room in [0, 300, usize::MAX] {
                 let listing = Listing::new(&answered.answer.identity, convert::SIZES, room);
                 let expected =

@@ -47,10 +47,10 @@ impl<R: Identify> IdentifyHandler<R> {
         let place = CallPlace::of(request.extensions());
         let (limit, timeout_after) = (self.settings.limits.http_body_limit, self.settings.body_timeout);
         let text = body::read(request, limit, timeout_after, &self.room).await?;
-        let Parsed { observation, ignored } = IdentifyFields::read(&text.bytes)?.parse(&self.settings.identify)?;
+        let Parsed { observation, malformed } = IdentifyFields::read(&text.bytes)?.parse(&self.settings.identify)?;
         drop(text); // It is not kept during the wait.
-        let answered =
-            Answered { answer: resolver.identify_reserved(place.take(), observation, deadline).await?, ignored };
+        let answer = resolver.identify_reserved(place.take(), observation, deadline).await;
+        let answered = Answered::new(answer, malformed)?;
         let answer = &answered.answer;
 
         let room = self.settings.limits.answer_limit.saturating_sub(ENVELOPE);
