@@ -17,7 +17,8 @@ use crate::store::{Database, Ignored, IgnoredIdentifier, NoLongerIgnored, Store,
 /// What to do about ignored identifiers.
 #[derive(Clone, Debug, Subcommand)]
 pub enum IgnoreCommand {
-    /// Ignore identifiers: they join nobody from now on, and requests are handled as if they did not have them
+    /// Ignore identifiers: they join nobody from now on, and requests are handled as if they did not have them. Upgrade
+    /// all replicas first
     Add(IdentifierArgs),
     /// Let ignored identifiers count again: each goes to the oldest contact that has it, and joins nobody by itself
     Remove(IdentifierArgs),
@@ -183,7 +184,7 @@ fn report(summary: &str, identifiers: &[Identifier], failure: Option<(usize, Sto
     writeln!(io::stdout(), "{summary}").context("the identifiers are changed, but the summary cannot be printed")?;
     let Some((number, error)) = failure else { return Ok(()) };
     let all = identifiers.len();
-    bail!("identifier {number} of {all}, in the order of kinds and values: {error}; run the command again: what is done stays")
+    bail!("identifier {number} of {all}, sorted by kind and value: {error}; run the command again: what is done stays")
 }
 
 /// The attempts of one change. Each finds what an earlier one may have committed.
@@ -293,7 +294,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_is_temporary_is_attempted_again_and_the_rest_is_not() {
         let cause = || crate::store::Cause::new("as planned");
-        for error in [StoreError::LostRace(cause()), StoreError::DuplicateKey(cause()), StoreError::Unavailable(cause())] {
+        let lost = [StoreError::LostRace(cause()), StoreError::DuplicateKey(cause())];
+        for error in lost.into_iter().chain([StoreError::Unavailable(cause())]) {
             let again = Attempts::default().run(async { Err::<(), _>(error) }).await;
             assert!(again.is_none());
         }

@@ -1,4 +1,4 @@
-//! Reading and writing the rows of `Contact` that have [`flags`]: holders, and contacts that show what they do not carry.
+//! The rows of `Contact` that have [`flags`]: holders, and contacts that show what they do not carry.
 
 use std::collections::BTreeMap;
 
@@ -71,14 +71,16 @@ pub(super) fn empty_row(holder: ContactId, at: Timestamp) -> Result<UpdateStatem
     Ok(update)
 }
 
-/// The contacts of an identity that have this value, and show it only, or do not. It names an index: statistics take null, which most rows have in
-/// `linkedId`, for one value. It reads no other columns: an identity may have any number of contacts.
+/// The contacts of an identity that have this value, and show it only, or do not. It names an index: statistics take
+/// null, which most rows have in `linkedId`, for one value. An identity may have any number of contacts, so it reads no
+/// other column.
 pub(super) fn with_value(engine: Engine, root: ContactId, identifier: &Identifier, is_shown: bool) -> Statement {
     let value = engine.bytes_of(&format!(r#"c."{}""#, contact_column(identifier.kind())));
     let (bit, compared) = (flags::ignored(identifier.kind()), if is_shown { "<>" } else { "=" });
     let half = |column: &str, force: &str| {
         format!(
-            r#"SELECT c."id" FROM "Contact" c {force} WHERE c."{column}" = ? AND {value} = ? AND c."flags" & {bit} {compared} 0"#
+            r#"SELECT c."id" FROM "Contact" c {force}
+        WHERE c."{column}" = ? AND {value} = ? AND c."flags" & {bit} {compared} 0"#
         )
     };
     let linked = half("linkedId", &engine.force_index("Contact_linkedId"));

@@ -156,12 +156,12 @@ impl DatabaseTransaction {
         self.bounded_write(write::insert_identifiers(&self.transaction, owned)).await
     }
 
-    /// Lets an identifier count again. `showing` is what shows or holds it ([`Database::showing`](super::Database::showing)): the oldest contact
-    /// becomes the owner, and all contacts of its identity carry it again. No holder is left, also none whose
-    /// identifier somebody has freed.
+    /// Lets an identifier count again. [`Database::showing`](super::Database::showing) has found what shows or holds it:
+    /// the oldest contact becomes the owner, and all contacts of its identity carry it again. No holder is left, also
+    /// none whose identifier somebody has freed.
     ///
     /// # Errors
-    /// As every write. After [`StoreError::LostRace`] and [`StoreError::DuplicateKey`], `showing` has to be found again.
+    /// As every write. After [`StoreError::LostRace`] and [`StoreError::DuplicateKey`] that has to be found again.
     pub async fn stop_ignoring(
         &mut self,
         identifier: &Identifier,

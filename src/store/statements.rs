@@ -5,6 +5,7 @@ use sea_orm::{Statement, StatementBuilder};
 
 use super::database::Database;
 use super::error::StoreError;
+use super::flagged;
 use super::sql::Engine;
 use super::{lock, rows, write};
 use crate::domain::{ContactId, Identifier, Timestamp};
@@ -34,7 +35,9 @@ fn hot_path(
     let links: Vec<(i64, i64)> = ids.iter().map(|id| (*id, ids[0])).collect();
     let now = rows::to_naive(now)?;
     let backend = engine.backend();
+    let (root, identifier) = (contacts[0], &identifiers[0]);
     Ok(vec![
+        ("contacts with a value", flagged::with_value(engine, root, identifier, false)),
         ("lookup", engine.lookup(identifiers).0),
         ("lookup of large identities", engine.lookup_large(identifiers)),
         ("owners", engine.owners(identifiers)),
@@ -57,11 +60,11 @@ mod tests {
     use super::*;
     use crate::domain::{ContactRef, IdentifierKind, Link, Merge, NewContact};
     use crate::store::audit::{self, Rows};
+    use crate::store::holder;
     use crate::store::probe;
     use crate::store::repair_ops;
     use crate::store::sql::{LockWait, mariadb, mysql, postgres};
     use crate::store::traits::MAX_LOOKUP;
-    use crate::store::{flagged, holder};
 
     const NOW: Timestamp = Timestamp(1_700_000_000_000_000);
 
@@ -102,7 +105,6 @@ mod tests {
             ("unmark", flagged::mark_rows(engine, IdentifierKind::Email, &ids, false, NOW).unwrap()),
             ("empty holder", built(&flagged::empty_row(ContactId(1), NOW).unwrap())),
             ("contacts that show", plain(flagged::flagged_sql())),
-            ("contacts with a value", flagged::with_value(engine, ContactId(1), &phone, false)),
             ("newest of an identity", flagged::newest_of(engine, ContactId(1))),
             ("link", built(&write::link_rows(&[(2, 1)]))),
             ("promote", built(&write::promote_rows(&[1], moment))),

@@ -56,3 +56,18 @@ impl Answered {
         self.left_out().map(name).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::transport::parse::Problem;
+
+    #[test]
+    fn what_the_caller_can_correct_is_named_if_the_rest_is_ignored() {
+        let violation = Violation { field: Field::Email, problem: Problem::NotText };
+        let refused = |error, malformed| Answered::new(Err(error), malformed).unwrap_err();
+        assert_eq!(refused(IdentifyError::OnlyIgnored, vec![violation]), ApiError::Invalid(vec![violation]));
+        assert_eq!(refused(IdentifyError::OnlyIgnored, Vec::new()), ApiError::Identify(IdentifyError::OnlyIgnored));
+        assert_eq!(refused(IdentifyError::Internal, vec![violation]), ApiError::Identify(IdentifyError::Internal));
+    }
+}

@@ -174,6 +174,21 @@ mod tests {
     }
 
     #[test]
+    fn what_is_ignored_is_listed_and_takes_room() {
+        let email = Identifier::from_stored(IdentifierKind::Email, "a@x.de");
+        let mut contact = Contact::new(ContactId(1), [email], Timestamp(1), Link::Primary);
+        contact.ignored = [Identifier::from_stored(IdentifierKind::Phone, "0000000000")].into();
+        let mut other = contact.clone();
+        (other.id, other.link, other.identifiers) = (ContactId(2), Link::SecondaryOf(ContactId(1)), [].into());
+        other.ignored = [Identifier::from_stored(IdentifierKind::Phone, "1111111111")].into();
+        let identity = Identity::new(vec![contact, other]).unwrap().into();
+        let all = Listing::new(&identity, SIZES, 46);
+        assert_eq!((all.phone_numbers, all.is_truncated), (vec!["0000000000", "1111111111"], false));
+        let some = Listing::new(&identity, SIZES, 45);
+        assert_eq!((some.phone_numbers, some.is_truncated), (vec!["0000000000"], true));
+    }
+
+    #[test]
     fn the_oldest_contacts_that_fit_are_listed_and_the_primary_in_any_case() {
         let identity = identity(1_000);
         for (room, listed) in [(0, 1), (30, 1), (49, 1), (50, 2), (30 + 20 * 500, 501), (30 + 20 * 999 - 1, 999)] {

@@ -24,26 +24,26 @@ pub fn register(suite: &mut Suite) {
     );
 }
 
-const TILL: &str = "0000000000";
+pub const TILL: &str = "0000000000";
 
-fn run(database: &TestDatabase, arguments: &[&str]) -> Output {
+pub fn run(database: &TestDatabase, arguments: &[&str]) -> Output {
     let mut command = binary();
     command.arg("ignore").args(arguments).env("DATABASE_URL", &database.url).env("RUST_LOG", "off");
     command.output().expect("the binary runs")
 }
 
-fn ignore(database: &TestDatabase, arguments: &[&str]) -> String {
+pub fn ignore(database: &TestDatabase, arguments: &[&str]) -> String {
     let done = run(database, arguments);
     assert_eq!(String::from_utf8_lossy(&done.stderr), "");
     assert!(done.status.success());
     String::from_utf8(done.stdout).unwrap()
 }
 
-async fn identify(service: &Service, email: Option<&str>, phone: Option<&str>) -> Result<Reply, Refusal> {
+pub async fn identify(service: &Service, email: Option<&str>, phone: Option<&str>) -> Result<Reply, Refusal> {
     service.caller().identify(Api::Grpc, email, phone).await
 }
 
-fn assert_refused(answer: Result<Reply, Refusal>) {
+pub fn assert_refused(answer: Result<Reply, Refusal>) {
     let refusal = answer.unwrap_err();
     assert_eq!((refusal.code, &refusal.reason[..]), (Code::FailedPrecondition, "IDENTIFIERS_IGNORED"));
     assert!(!refusal.retry && !refusal.message.contains(TILL), "{refusal:?}");
@@ -280,6 +280,7 @@ async fn a_contact_that_is_not_marked_is_found_and_marked(database: TestDatabase
 /// Every request that begins after the command has ended leaves it out. What was joined before stays joined.
 async fn writers_beside_the_command_see_it_or_come_before_it(database: TestDatabase) {
     let replicas = [Service::start(&database).await, Service::start(&database).await];
+    let (mut before, mut after) = (0, 0);
     for round in 0..4 {
         let phone = format!("66{round:06}");
         let owned = round % 2 == 0;
@@ -305,9 +306,11 @@ async fn writers_beside_the_command_see_it_or_come_before_it(database: TestDatab
             tokio::task::spawn_blocking(move || ignore(&arguments, &["add", "phone", &phone]))
         };
         add.await.unwrap();
-        let after = identify(&replicas[round % 2], Some(&format!("after{round}@x.de")), Some(&phone)).await.unwrap();
-        assert_eq!((after.outcome, after.phones.len()), ("created", 0));
+        let late = identify(&replicas[round % 2], Some(&format!("after{round}@x.de")), Some(&phone)).await.unwrap();
+        assert_eq!((late.outcome, late.phones.len()), ("created", 0));
         let answers: Vec<(String, Reply)> = writers.join_all().await.into_iter().flatten().collect();
+        let with = answers.iter().filter(|(_, answer)| !answer.phones.is_empty()).count();
+        (before, after) = (before + with, after + answers.len() - with);
         let joined = answers.iter().find(|(_, answer)| !answer.phones.is_empty()).map(|(_, answer)| answer.primary);
         for (email, answer) in &answers {
             assert_eq!(answer.phones.is_empty(), Some(answer.primary) != joined, "{answer:?}");
@@ -321,6 +324,7 @@ async fn writers_beside_the_command_see_it_or_come_before_it(database: TestDatab
     for replica in replicas {
         replica.stop().await;
     }
+    assert!(before > 0 && after > 0, "{before} answers with it, and {after} without it");
     clean(&database);
 }
 

@@ -25,6 +25,7 @@ mod harness;
 mod history;
 mod identifiers;
 mod ignored;
+mod ignored_repairs;
 mod log;
 mod metrics;
 mod migrations;
@@ -52,6 +53,7 @@ fn main() {
     store_conformance::register(&mut suite);
     identifiers::register(&mut suite);
     ignored::register(&mut suite);
+    ignored_repairs::register(&mut suite);
     concurrency::register(&mut suite);
     batch::register(&mut suite);
     sizes::register(&mut suite);

@@ -14,6 +14,13 @@ impl cases::IgnoresIdentifiers for Database {
         transaction.ignore(identifier).await.expect("a write");
         transaction.commit().await.expect("a commit");
     }
+
+    async fn stop_ignoring(&self, identifier: &Identifier) {
+        let showing = self.showing(std::slice::from_ref(identifier)).await.expect("a read");
+        let mut transaction = self.begin().await.expect("a transaction");
+        transaction.stop_ignoring(identifier, &showing[identifier]).await.expect("a write");
+        transaction.commit().await.expect("a commit");
+    }
 }
 
 macro_rules! on_every_database {

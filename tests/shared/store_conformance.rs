@@ -45,6 +45,7 @@ macro_rules! for_each_case {
             the_clock_does_not_go_back,
             an_ignored_identifier_belongs_to_nobody,
             what_an_identity_owned_is_shown_when_it_is_ignored,
+            what_counts_again_belongs_to_the_oldest_who_shows_it,
         );
     };
 }
@@ -57,6 +58,9 @@ const A_WHILE: Duration = Duration::from_millis(300);
 pub(crate) trait IgnoresIdentifiers {
     /// Ignores an identifier, in a transaction of its own.
     async fn ignore(&self, identifier: &Identifier);
+
+    /// Lets it count again, the same way.
+    async fn stop_ignoring(&self, identifier: &Identifier);
 }
 
 fn email(value: &str) -> Identifier {
@@ -492,7 +496,7 @@ pub(crate) async fn an_ignored_identifier_belongs_to_nobody<S: Store + IgnoresId
     transaction.release_orphans(&[till.clone()], now).await.expect("a write");
     transaction.commit().await.expect("a commit");
     assert_eq!(find_all(store, &[till.clone()]).await[0].ignored, BTreeSet::from([till.clone()]));
-    // Whoever looks leaves it out.
+    // Who looks leaves it out.
     let answers = identify(store, &[&[till.clone(), email("b@x")], &[till.clone(), email("a@x")]]).await;
     let outcomes: Vec<(Outcome, usize)> =
         answers.iter().map(|answer| (answer.outcome, answer.identity.contact_count())).collect();
@@ -518,4 +522,31 @@ pub(crate) async fn what_an_identity_owned_is_shown_when_it_is_ignored<S: Store 
     assert!(!identities[0].owns(&shared), "also if nobody asks for it");
     let answers = identify(store, &[&[email("c@x"), shared.clone()]]).await;
     assert_eq!(answers[0].outcome, Outcome::Created);
+}
+
+pub(crate) async fn what_counts_again_belongs_to_the_oldest_who_shows_it<S: Store + IgnoresIdentifiers>(store: &S) {
+    let shared = phone("1");
+    identify(store, &[&[email("a@x"), shared.clone()], &[email("b@x"), shared.clone()]]).await;
+    let root = find(store, &[email("a@x")]).await[0].root();
+    for _ in 0..3 {
+        store.ignore(&shared).await;
+        identify(store, &[&[email("c@x"), shared.clone()]]).await;
+        let before = root_rows(store, &[root]).await[0].updated_at;
+        store.stop_ignoring(&shared).await;
+        assert!(root_rows(store, &[root]).await[0].updated_at > before, "copies of it are no longer right");
+        for found in find_all(store, &[shared.clone(), email("c@x")]).await {
+            let roots: Vec<ContactId> = found.identities.iter().map(Identity::root).collect();
+            assert!(found.ignored.is_empty() && roots.len() == 2 && roots.contains(&root), "it joins nobody by itself");
+            let identity = found.identities.iter().find(|identity| identity.root() == root).expect("the first");
+            assert!(identity.contacts().iter().all(|contact| contact.identifiers.contains(&shared)));
+        }
+        store.stop_ignoring(&shared).await; // It is the same the second time.
+    }
+    let nobody = phone("2");
+    store.ignore(&nobody).await;
+    store.stop_ignoring(&nobody).await;
+    let answers = identify(store, &[&[nobody, email("d@x")]]).await;
+    assert_eq!((answers[0].outcome, answers[0].ignored.len()), (Outcome::Created, 0));
+    let answers = identify(store, &[&[email("c@x"), shared]]).await;
+    assert_eq!(answers[0].outcome, Outcome::Merged, "a request joins by it");
 }

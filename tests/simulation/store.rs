@@ -52,6 +52,11 @@ impl SimulatedStore {
         self.database.lock().ignore(identifier);
     }
 
+    /// Lets it count again, while nothing is under way.
+    pub(crate) fn stop_ignoring(&self, identifier: &Identifier) {
+        self.database.lock().stop_ignoring(identifier);
+    }
+
     /// On the way, for as long as it takes. A crashed replica never arrives.
     async fn travel(&self) {
         let latency = self.database.lock().latency();

@@ -40,6 +40,10 @@ impl cases::IgnoresIdentifiers for SimulatedStore {
     async fn ignore(&self, identifier: &Identifier) {
         SimulatedStore::ignore(self, identifier);
     }
+
+    async fn stop_ignoring(&self, identifier: &Identifier) {
+        SimulatedStore::stop_ignoring(self, identifier);
+    }
 }
 
 macro_rules! on_the_simulation {

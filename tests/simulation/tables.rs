@@ -63,6 +63,25 @@ impl Tables {
         }
     }
 
+    /// Lets an identifier count again, for the identity of the oldest contact that shows it.
+    pub(crate) fn stop_ignoring(&mut self, identifier: &Identifier) {
+        if !self.ignored.remove(identifier) {
+            return;
+        }
+        let showing = self.contacts.values().filter(|row| row.ignored.contains(identifier));
+        let Some(oldest) = showing.min_by_key(|row| (row.created_at, row.id)) else { return };
+        let (oldest, root_id) = (oldest.id, root(oldest));
+        self.identifiers.insert(identifier.clone(), oldest);
+        for row in self.contacts.values_mut().filter(|row| root(row) == root_id) {
+            let (carried, ignored): (Vec<_>, Vec<_>) = row.ignored.iter().cloned().partition(|one| one == identifier);
+            row.identifiers = row.identifiers.iter().cloned().chain(carried).collect();
+            row.ignored = ignored.into();
+            if row.id == root_id {
+                row.updated_at = row.updated_at.next();
+            }
+        }
+    }
+
     fn update(&mut self, id: ContactId, updated_at: Timestamp, change: impl FnOnce(&mut Contact)) {
         if let Some(row) = self.contacts.get_mut(&id) {
             row.updated_at = updated_at;

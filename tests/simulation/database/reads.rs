@@ -58,6 +58,10 @@ impl State {
         self.committed.ignore(identifier);
     }
 
+    pub(crate) fn stop_ignoring(&mut self, identifier: &Identifier) {
+        self.committed.stop_ignoring(identifier);
+    }
+
     /// The contacts of these roots.
     pub(crate) fn contacts_of(&mut self, replica: usize, roots: &[ContactId]) -> Vec<Contact> {
         let is_wanted = |row: &&Contact| roots.contains(&root(row));
