@@ -90,8 +90,8 @@ impl DatabaseTransaction {
         let is_held = owner.as_ref().is_some_and(Owner::is_holder);
         let root = owner.as_ref().filter(|_| !is_held).map(root_of);
         let holder = holder.filter(|holder| owner.as_ref().is_none_or(|owner| !is_held || owner.id != holder.id));
-        let locked = root.into_iter().chain(holder.map(|holder| holder.id)).collect();
-        let found = if is_held && holder.is_none() { BTreeMap::new() } else { self.lock_contacts(&locked).await? };
+        let locked: BTreeSet<ContactId> = root.into_iter().chain(holder.map(|holder| holder.id)).collect();
+        let found = if locked.is_empty() { BTreeMap::new() } else { self.lock_contacts(&locked).await? };
         if !locked.is_empty() {
             let again = self.owner(identifier).await?;
             let place = |owner: &Owner| (owner.id, root_of(owner), owner.is_holder());
