@@ -156,7 +156,7 @@ impl DatabaseTransaction {
         self.bounded_write(write::insert_identifiers(&self.transaction, owned)).await
     }
 
-    /// Lets an identifier count again. [`Database::showing`](super::Database::showing) has found what shows or holds it:
+    /// Lets an identifier count again. What shows or holds it is from [`Database::showing`](super::Database::showing):
     /// the oldest contact becomes the owner, and all contacts of its identity carry it again. No holder is left, also
     /// none whose identifier somebody has freed.
     ///
