@@ -6,6 +6,7 @@
 //! | module | what it holds |
 //! | --- | --- |
 //! | [`commands`] | the command line, one file for each subcommand; it connects settings, database and servers |
+//! | [`adopt`] | takes over the table in which another system keeps its contacts |
 //! | [`verify`] | checks all tables, and reports or repairs each broken invariant |
 //! | [`bench`](mod@bench) | the load generator: a client of the service (cargo feature `bench`) |
 //! | [`listener`] | sockets, connections, drain, and the stack of layers that each request passes |
@@ -22,6 +23,7 @@
 //! | [`proto`] | the messages and services of `proto/`, as code |
 //! | [`domain`] | identifiers, contacts, identities, and the planner, without I/O |
 
+pub mod adopt;
 pub mod auth;
 #[cfg(feature = "bench")]
 pub mod bench;

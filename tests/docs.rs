@@ -267,6 +267,7 @@ fn every_script_explains_itself_and_does_nothing_else() {
     // The others hand arguments on to the programs that they run.
     for script in [
         ".ci/run",
+        "scripts/adopt-bench",
         "scripts/attacks",
         "scripts/bench",
         "scripts/chaos",

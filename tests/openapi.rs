@@ -119,7 +119,7 @@ fn is_of(schema: &Value, field: &FieldDescriptor) -> bool {
         Kind::String => has_type(schema, "string"),
         Kind::Int64 => has_type(schema, "integer") && schema["format"] == "int64",
         // By the names of the fields that were left out.
-        Kind::Message(message) if message.name() == "Ignored" => refers_to(schema, "Field"),
+        Kind::Message(message) if message.name() == "Ignored" => refers_to(schema, "LeftOut"),
         Kind::Message(message) => refers_to(schema, schema_name(&message)),
         Kind::Enum(outcome) => refers_to(schema, outcome.name()),
         kind => panic!("{} has a type that this test does not know: {kind:?}", field.full_name()),

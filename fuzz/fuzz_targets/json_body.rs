@@ -28,7 +28,7 @@ impl Identify for Echo {
     async fn identify(&self, observation: Observation, _deadline: Instant) -> Result<Answer, IdentifyError> {
         let contact = Contact::new(ContactId(1), observation.identifiers(), Timestamp(1), Link::Primary);
         let identity = Identity::new(vec![contact]).expect("one contact");
-        Ok(Answer { outcome: Outcome::Created, identity: identity.into() })
+        Ok(Answer { outcome: Outcome::Created, identity: identity.into(), ignored: Vec::new() })
     }
 }
 

@@ -1,7 +1,7 @@
 //! The tables of the identity service, on MySQL, MariaDB, PostgreSQL and SQLite.
 //!
-//! One table a migration: MySQL and MariaDB cannot roll DDL back, so each step must be one that can
-//! be found half done (the table there, the step not recorded) and be run again. Whether a table that
+//! One table or column a migration: MySQL and MariaDB cannot roll DDL back, so each step must be one that can
+//! be found half done (the table or column there, the step not recorded) and be run again. Whether a table that
 //! is there already is this service's is checked before, in `src/store/schema/`, which describes each
 //! table once more.
 
@@ -12,6 +12,9 @@ mod dialect;
 mod m20261121_000001_contact;
 mod m20261121_000002_identifier;
 mod m20261121_000003_contact_merge;
+mod m20261127_000004_contact_flags;
+mod m20261127_000010_adopted_contact;
+mod m20261127_000011_adoption;
 
 /// All migrations, the oldest first.
 #[derive(Debug)]
@@ -23,6 +26,9 @@ impl MigratorTrait for Migrator {
             Box::new(m20261121_000001_contact::Migration),
             Box::new(m20261121_000002_identifier::Migration),
             Box::new(m20261121_000003_contact_merge::Migration),
+            Box::new(m20261127_000004_contact_flags::Migration),
+            Box::new(m20261127_000010_adopted_contact::Migration),
+            Box::new(m20261127_000011_adoption::Migration),
         ]
     }
 }

@@ -70,6 +70,7 @@ async fn insert(transaction: &DatabaseTransaction, from: u64, until: u64, now: N
         created_at: Set(now),
         updated_at: Set(now),
         deleted_at: Set(None),
+        flags: Set(0),
     });
     contact::Entity::insert_many(contacts).exec_without_returning(transaction).await?;
     let row = |kind: IdentifierKind, value: String, customer| identifier::ActiveModel {

@@ -2,17 +2,21 @@
 //!
 //! To add a subcommand: a file here with its arguments and its function, a variant of [`Command`], and an arm in `run`.
 
+mod adopt;
 #[cfg(feature = "bench")]
 mod bench;
 pub mod completions;
 mod config;
 pub mod healthcheck;
+mod identifier_list;
+mod ignore;
 pub mod man;
 mod migrate;
 mod one_line;
 pub mod serve;
 mod signals;
 pub mod token;
+mod unfinished;
 mod verify;
 
 use std::ffi::OsString;
@@ -21,12 +25,15 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::{Args, FromArgMatches, Subcommand};
 
+use crate::adopt::AdoptError;
 #[cfg(feature = "bench")]
 use crate::bench::BenchCommand;
 use crate::reload::LoadError;
 use crate::settings::{self, InvalidSetting, Settings, SettingsArgs, Stop};
 use crate::store::MigrateError;
 use crate::telemetry;
+pub use identifier_list::parse_identifiers;
+pub use ignore::IgnoreCommand;
 pub use migrate::{DownArgs, MigrateCommand};
 pub use one_line::one_line;
 pub use signals::Signals;
@@ -40,8 +47,8 @@ settings file. A flag wins over the environment, and the environment wins over t
 as not set. A TIME has a unit: 500ms, 10s, 1m 30s.
 
 Exit status: 0 success; 1 findings (verify), no health (healthcheck), or a decision that is needed (migrate down \
-without --yes); 2 wrong setting or command line; 3 failure. After SIGTERM 143 and after SIGINT 130; `serve` drains \
-instead, and then exits with 0.";
+without --yes, adopt); 2 wrong setting or command line; 3 failure. After SIGTERM 143 and after SIGINT 130; \
+`serve` drains instead, and then exits with 0.";
 
 /// A parsed command line.
 #[derive(Debug)]
@@ -67,6 +74,12 @@ pub enum Command {
     /// Check the database and report every broken invariant: exit 0 if there is none, 1 if there is one, 3 if the
     /// check failed
     Verify(VerifyArgs),
+    /// Take over the table in which another system keeps its contacts; without --apply only a report: exit 0 if
+    /// nothing is left to do, 1 if decisions or another run are needed
+    Adopt(Box<adopt::AdoptArgs>),
+    /// Identifiers that join nobody, such as a till's phone number
+    #[command(subcommand, arg_required_else_help = false)]
+    Ignore(IgnoreCommand),
     /// Measure a running service
     #[cfg(feature = "bench")]
     #[command(subcommand, arg_required_else_help = false)]
@@ -127,7 +140,8 @@ pub const FAILURE: u8 = 3;
 
 /// Returns the exit status that stands for an error of [`run`].
 pub fn exit_status(error: &anyhow::Error) -> ExitCode {
-    if error.is::<InvalidSetting>() || error.is::<LoadError>() {
+    let is_of_adoption = error.downcast_ref::<AdoptError>().is_some_and(AdoptError::is_usage);
+    if is_of_adoption || error.is::<InvalidSetting>() || error.is::<LoadError>() {
         return ExitCode::from(USAGE);
     }
     let needs_decision = matches!(error.downcast_ref(), Some(MigrateError::RowsWouldBeLost(_)));
@@ -159,6 +173,16 @@ pub fn run(Invocation { command, settings, report }: Invocation, signals: &Signa
         Command::Migrate(command) => {
             telemetry::init(&settings.logging)?;
             block_on(migrate::migrate(&settings.database, command))??;
+        }
+        Command::Adopt(args) => {
+            telemetry::init(&settings.logging)?;
+            if !block_on(adopt::adopt(&settings, *args))?? {
+                return Ok(ExitCode::from(FINDINGS));
+            }
+        }
+        Command::Ignore(command) => {
+            telemetry::init(&settings.logging)?;
+            block_on(ignore::ignore(&settings, command))??;
         }
         Command::Verify(args) => {
             telemetry::init(&settings.logging)?;

@@ -10,6 +10,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::signals::Signals;
+use super::unfinished::{UNFINISHED_ADOPTION, check_adoption};
 use crate::auth::{CallerFile, Callers};
 use crate::listener::{self, FixedLimits, Listeners};
 use crate::metrics::Metrics;
@@ -60,6 +61,7 @@ impl App {
         let metrics = if page.is_some() { Metrics::on() } else { Metrics::default() };
         let traces = Traces::start(&settings.traces, &metrics)?;
         let database = Database::wait_and_connect(&settings.database).await?;
+        check_adoption(&database).await?;
         if settings.database.migrate {
             database.migrate_up().await?;
         } else if !database.is_migrated().await? {
@@ -96,12 +98,17 @@ impl App {
     /// Serves until the token is cancelled, then drains and closes the database.
     ///
     /// # Errors
-    /// When an API cannot be built from the proto.
+    /// When an API cannot be built from the proto, or an adoption begins.
     pub async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
         let state = self.resolver.database_state();
         let Self { listeners, resolver, settings, database, metrics, .. } = self;
         let traces = listeners.traces.clone();
-        listener::serve(listeners, resolver, &settings, FixedLimits::default(), state, &metrics, shutdown).await?;
+        let limits = FixedLimits::default();
+        tokio::select! {
+            served = listener::serve(listeners, resolver, &settings, limits, state, &metrics, shutdown) => served?,
+            // At once: what it would still answer may be lost.
+            () = until_adoption_begins(&database) => bail!("{UNFINISHED_ADOPTION}"),
+        }
         database.close().await;
         traces.close().await;
         Ok(())
@@ -136,6 +143,16 @@ pub async fn serve(mut settings: Settings, signals: &Signals) -> anyhow::Result<
     app.run(shutdown).await?;
     tracing::info!("drained");
     Ok(())
+}
+
+/// How often a running service sees whether an adoption has begun. `identity adopt` waits for longer.
+const ADOPTION_EVERY: Duration = Duration::from_millis(500);
+
+/// Returns when an adoption begins. A database that does not answer is no sign of one.
+async fn until_adoption_begins(database: &Database) {
+    while !database.has_unfinished_adoption().await.unwrap_or(false) {
+        tokio::time::sleep(ADOPTION_EVERY).await;
+    }
 }
 
 async fn bind(address: &ListenAddr, setting: &str) -> anyhow::Result<TcpListener> {

@@ -4,6 +4,7 @@
 use anyhow::ensure;
 use clap::Args;
 
+use super::unfinished::check_adoption;
 use crate::settings::Settings;
 use crate::store::Database;
 use crate::verify::{self, FindingFormat, VerifyMode};
@@ -43,6 +44,9 @@ pub async fn verify(settings: &Settings, args: VerifyArgs) -> anyhow::Result<boo
     ensure!(database.is_migrated().await?, "the database lacks migrations: run `identity migrate up`");
     database.check_tables().await?;
     let mode = args.mode();
+    if mode == VerifyMode::Repair {
+        check_adoption(&database).await?;
+    }
     let is_well = verify::verify(database.clone(), settings.identify.phone_region, mode, args.format).await?;
     // Reading leaves the files of SQLite as they are: a service may use them.
     if mode == VerifyMode::Repair {

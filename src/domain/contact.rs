@@ -48,8 +48,11 @@ pub enum Link<Id = ContactId> {
 pub struct Contact<Id = ContactId> {
     /// The id of its row.
     pub id: Id,
-    /// All identifiers of the observation.
+    /// The identifiers that it joins customers by: those of the observation that are not ignored.
     pub identifiers: Arc<[Identifier]>,
+    /// The identifiers of its row that are ignored: an operator ignored them after the contact was inserted. They are
+    /// shown, and join nobody.
+    pub ignored: Arc<[Identifier]>,
     /// When it was inserted. The age of a contact is this, then `id`.
     pub created_at: Timestamp,
     /// When the row last changed. On a primary: when its identity last changed.
@@ -61,7 +64,13 @@ pub struct Contact<Id = ContactId> {
 impl<Id> Contact<Id> {
     /// Returns a contact as it is when it is created: not changed since.
     pub fn new(id: Id, identifiers: impl Into<Arc<[Identifier]>>, created_at: Timestamp, link: Link<Id>) -> Self {
-        Self { id, identifiers: identifiers.into(), created_at, updated_at: created_at, link }
+        let ignored = Arc::default();
+        Self { id, identifiers: identifiers.into(), ignored, created_at, updated_at: created_at, link }
+    }
+
+    /// Returns all identifiers of its row, also those that are ignored. An answer shows them all.
+    pub fn shown(&self) -> impl Iterator<Item = &Identifier> {
+        self.identifiers.iter().chain(self.ignored.iter())
     }
 }
 
@@ -78,6 +87,7 @@ impl<Id> Contact<Id> {
         Contact {
             id: map(&self.id),
             identifiers: Arc::clone(&self.identifiers),
+            ignored: Arc::clone(&self.ignored),
             created_at: self.created_at,
             updated_at: self.updated_at,
             link: match &self.link {

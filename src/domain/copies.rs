@@ -7,7 +7,7 @@
 //! The rows that are compared come from one consistent read, so what these functions return is the state at one moment:
 //! that of the read.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::contact::{ContactId, Timestamp};
@@ -87,6 +87,8 @@ pub struct OwnerRow {
     pub identifier: Identifier,
     /// Whether the contact that it names is soft-deleted.
     pub is_deleted: bool,
+    /// Whether that contact says that the identifier is ignored. Then it leads to nobody.
+    pub is_ignored: bool,
     /// The root of that contact, if its row exists.
     pub root: Option<RootRow>,
 }
@@ -96,6 +98,7 @@ pub struct OwnerRow {
 pub struct Owners {
     roots: BTreeMap<Identifier, ContactId>,
     versions: BTreeMap<ContactId, Timestamp>,
+    ignored: BTreeSet<Identifier>,
 }
 
 impl Owners {
@@ -104,13 +107,17 @@ impl Owners {
     /// Returns `None` if the rows do not tell them alone: an operator has deleted a contact or its root, or the tables
     /// are damaged. Then the contacts themselves have to be read, in the same statement.
     pub fn from_rows(rows: Vec<OwnerRow>) -> Option<Self> {
-        let (mut roots, mut versions) = (BTreeMap::new(), BTreeMap::new());
-        for OwnerRow { identifier, is_deleted, root } in rows {
+        let (mut roots, mut versions, mut ignored) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
+        for OwnerRow { identifier, is_deleted, is_ignored, root } in rows {
+            if is_ignored {
+                ignored.insert(identifier);
+                continue;
+            }
             let root = root.filter(|_| !is_deleted)?;
             versions.insert(root.id, root.version()?);
             roots.insert(identifier, root.id);
         }
-        Some(Self { roots, versions })
+        Some(Self { roots, versions, ignored })
     }
 
     /// Returns the roots and their versions.
@@ -131,7 +138,8 @@ impl Owners {
             let identity = *by_version.get(&(root, version))?;
             identity.owns(&identifier).then(|| (identifier, Arc::clone(identity)))
         };
-        self.roots.into_iter().map(owner_of).collect::<Option<Vec<_>>>().map(snapshot)
+        let owners = self.roots.into_iter().map(owner_of).collect::<Option<Vec<_>>>()?;
+        Some(snapshot(owners).with_ignored(self.ignored))
     }
 }
 
@@ -223,7 +231,7 @@ mod tests {
     }
 
     fn owner_row(value: &str, root: RootRow) -> OwnerRow {
-        OwnerRow { identifier: email(value), is_deleted: false, root: Some(root) }
+        OwnerRow { identifier: email(value), is_deleted: false, is_ignored: false, root: Some(root) }
     }
 
     #[test]

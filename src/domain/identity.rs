@@ -68,7 +68,7 @@ impl Identity {
         &self.deleted
     }
 
-    /// Returns whether it owns this identifier: a live contact carries it.
+    /// Returns whether it owns this identifier: a live contact carries it, and it is not ignored there.
     pub fn owns(&self, identifier: &Identifier) -> bool {
         let mut carried = self.contacts.iter().flat_map(|contact| contact.identifiers.iter());
         if self.contacts.len() < INDEXED_FROM {
@@ -145,14 +145,14 @@ impl fmt::Debug for Index {
     }
 }
 
-/// Returns each distinct value of a kind that these contacts carry, in order. There are `count` contacts.
+/// Returns each distinct value of a kind that these contacts show, in order. There are `count` contacts.
 pub(super) fn distinct_values<'a, Id: 'a>(
     contacts: impl Iterator<Item = &'a Contact<Id>>,
     count: usize,
     kind: IdentifierKind,
 ) -> Vec<&'a str> {
-    let carried = contacts.flat_map(|contact| contact.identifiers.iter());
-    let values = carried.filter(|identifier| identifier.kind() == kind).map(Identifier::value);
+    let shown = contacts.flat_map(Contact::shown);
+    let values = shown.filter(|identifier| identifier.kind() == kind).map(Identifier::value);
     if count == 1 {
         return values.collect(); // The common case. One contact carries no value twice.
     }

@@ -14,9 +14,11 @@
 //! | `snapshot` | identities from one read, and who owns which identifier |
 //! | `copies` | which copies of identities in memory may be used |
 //! | `planner`, `draft`, `plan` | what observations do to identities, and the result |
+//! | `adoption/` | which rows of another system's table are one customer |
 //! | `identity_state` | an identity as an answer shows it |
 //! | `model`, `properties` | tests: the planner against a brute-force model |
 
+pub mod adoption;
 mod canonical;
 mod character;
 mod contact;
@@ -47,7 +49,7 @@ pub use identity::Identity;
 pub use identity_state::{IdentityState, StateKey};
 pub use observation::{NoIdentifier, Observation};
 pub use phone::{InvalidPhoneNumber, PhoneNumber, Region, UnknownRegion};
-pub use plan::{Answer, IdentityTooLarge, Merge, Move, NewContact, Outcome, Plan, Relink};
+pub use plan::{Answer, IdentityTooLarge, Merge, Move, NewContact, Outcome, Plan, Refusal, Relink};
 pub use planner::plan;
 pub use snapshot::Snapshot;
 

@@ -18,11 +18,24 @@ pub struct Model {
     pub max_contacts: Option<usize>,
     pub seen: Vec<BTreeSet<Identifier>>,
     pub contacts: Vec<BTreeSet<Identifier>>,
+    pub ignored: BTreeSet<Identifier>,
+    /// How often an identifier was ignored.
+    pub times: usize,
+}
+
+/// Stands between a value and a number. No observation has it.
+const NAMELESS: char = '#';
+
+/// The value that an answer shows.
+fn shown(value: &str) -> &str {
+    value.split(NAMELESS).next().unwrap_or(value)
 }
 
 #[derive(Debug, PartialEq)]
 pub struct Expected {
     pub outcome: Outcome,
+    /// The identifiers that were left out.
+    pub ignored: Vec<Identifier>,
     pub contacts: Vec<i64>,
     pub values: Vec<Vec<String>>,
 }
@@ -49,8 +62,47 @@ impl Model {
         (1_i64..).zip(&self.contacts).filter(|(_, carried)| !carried.is_disjoint(of)).collect()
     }
 
-    pub fn observe(&mut self, observation: &Observation) -> Result<Expected, IdentityTooLarge> {
-        let given: BTreeSet<Identifier> = observation.identifiers().iter().cloned().collect();
+    /// Puts one identifier in the place of another, in all that was seen and all that became a contact.
+    fn rename(&mut self, which: impl Fn(&BTreeSet<Identifier>) -> bool, from: &Identifier, to: &Identifier) {
+        for set in self.seen.iter_mut().chain(&mut self.contacts).filter(|set| which(set)) {
+            if set.remove(from) {
+                set.insert(to.clone());
+            }
+        }
+    }
+
+    /// From now on nobody is joined by this identifier. Who was joined by it stays together: in what was seen, an
+    /// identifier stands in its place that nobody gives any more.
+    pub fn ignore(&mut self, identifier: &Identifier) {
+        if self.ignored.insert(identifier.clone()) {
+            self.times += 1;
+            let nameless = format!("{}{NAMELESS}{}", identifier.value(), self.times);
+            self.rename(|_| true, identifier, &Identifier::from_stored(identifier.kind(), nameless));
+        }
+    }
+
+    /// The identifier counts again, for the customer of the oldest contact that shows it.
+    pub fn stop_ignoring(&mut self, identifier: &Identifier) {
+        if !self.ignored.remove(identifier) {
+            return;
+        }
+        let is_it = |one: &&Identifier| one.kind() == identifier.kind() && shown(one.value()) == identifier.value();
+        let Some(oldest) = self.contacts.iter().find_map(|carried| carried.iter().find(is_it)).cloned() else { return };
+        let component = self.component(&BTreeSet::from([oldest]));
+        for nameless in component.iter().filter(is_it) {
+            self.rename(|set| !set.is_disjoint(&component), nameless, identifier);
+        }
+    }
+
+    pub fn observe(&mut self, observation: &Observation) -> Result<Expected, Refusal> {
+        let (given, ignored): (BTreeSet<Identifier>, Vec<Identifier>) = {
+            let all = observation.identifiers().iter().cloned();
+            let (ignored, given): (BTreeSet<_>, BTreeSet<_>) = all.partition(|one| self.ignored.contains(one));
+            (given, ignored.into_iter().collect())
+        };
+        if given.is_empty() {
+            return Err(Refusal::OnlyIgnored);
+        }
         let known = |identifier: &&Identifier| self.seen.iter().any(|seen| seen.contains(*identifier));
         let (old, new): (Vec<_>, Vec<_>) = given.iter().partition(known);
         let components: BTreeSet<BTreeSet<Identifier>> =
@@ -64,7 +116,7 @@ impl Model {
         let contact_count = self.carriers(&self.component(&given)).len() + usize::from(!new.is_empty());
         match self.max_contacts {
             Some(limit) if contact_count > limit && [Outcome::Linked, Outcome::Merged].contains(&outcome) => {
-                return Err(IdentityTooLarge { limit });
+                return Err(IdentityTooLarge { limit }.into());
             }
             _ => {}
         }
@@ -76,14 +128,15 @@ impl Model {
         let values = |kind| {
             let mut values: Vec<String> = Vec::new();
             for identifier in mine.iter().flat_map(|(_, carried)| *carried).filter(|i| i.kind() == kind) {
-                if !values.iter().any(|value| value == identifier.value()) {
-                    values.push(identifier.value().to_owned());
+                if !values.iter().any(|value| value == shown(identifier.value())) {
+                    values.push(shown(identifier.value()).to_owned());
                 }
             }
             values
         };
         Ok(Expected {
             outcome,
+            ignored,
             contacts: mine.iter().map(|(id, _)| *id).collect(),
             values: IdentifierKind::ALL.map(values).into(),
         })
@@ -99,6 +152,8 @@ pub struct Tables {
     pub deleted: BTreeSet<ContactId>,
     pub identifiers: HashMap<Identifier, ContactId>,
     pub merges: Vec<(ContactId, ContactId)>,
+    /// The identifiers whose row names a holder.
+    pub ignored: BTreeSet<Identifier>,
 }
 
 impl Tables {
@@ -118,7 +173,45 @@ impl Tables {
             let (deleted, live): (Vec<_>, Vec<_>) = rows.partition(|row| self.deleted.contains(&row.id));
             Some(Identity::new(live)?.with_deleted(deleted))
         };
-        Snapshot::new(roots.into_iter().filter_map(identity).collect())
+        let ignored = observations.iter().flat_map(|observation| observation.identifiers().to_vec());
+        let ignored = ignored.filter(|identifier| self.ignored.contains(identifier)).collect();
+        Snapshot::new(roots.into_iter().filter_map(identity).collect()).with_ignored(ignored)
+    }
+
+    /// Gives the identifier to a holder. The contacts of its owner show it from now on and do not carry it.
+    pub fn ignore(&mut self, identifier: &Identifier) {
+        if self.ignored.insert(identifier.clone())
+            && let Some(owner) = self.identifiers.remove(identifier)
+        {
+            self.mark(self.root(owner), identifier, true);
+        }
+    }
+
+    /// Gives the identifier back to the oldest live contact that shows it, and its identity carries it again.
+    pub fn stop_ignoring(&mut self, identifier: &Identifier) {
+        let shows = |row: &&Contact| row.ignored.contains(identifier) && !self.deleted.contains(&row.id);
+        let oldest = self.contacts.iter().filter(shows).min_by_key(|row| row.age()).map(|row| row.id);
+        if self.ignored.remove(identifier)
+            && let Some(oldest) = oldest
+        {
+            self.identifiers.insert(identifier.clone(), oldest);
+            self.mark(self.root(oldest), identifier, false);
+        }
+    }
+
+    fn mark(&mut self, root: ContactId, identifier: &Identifier, is_ignored: bool) {
+        let of_root = |row: &Contact| row.id == root || row.link == Link::SecondaryOf(root);
+        for row in self.contacts.iter_mut().filter(|row| of_root(row)) {
+            let shown: Vec<Identifier> = row.shown().cloned().collect();
+            let (it, others): (Vec<_>, Vec<_>) = shown.into_iter().partition(|one| one == identifier);
+            let (mut carried, mut ignored): (Vec<_>, Vec<_>) =
+                others.into_iter().partition(|one| row.identifiers.contains(one));
+            if is_ignored { &mut ignored } else { &mut carried }.extend(it);
+            (row.identifiers, row.ignored) = (carried.into(), ignored.into());
+            if row.id == root {
+                row.updated_at = row.updated_at.next();
+            }
+        }
     }
 
     fn carry_out(&mut self, plan: &Plan) -> Vec<ContactId> {
@@ -136,6 +229,7 @@ impl Tables {
             self.contacts.push(Contact {
                 id: *id,
                 identifiers: Arc::clone(&new.identifiers),
+                ignored: Arc::default(),
                 created_at: new.created_at,
                 updated_at: new.updated_at,
                 link: resolve_link(new.link),
@@ -165,7 +259,7 @@ impl Tables {
         ids
     }
 
-    pub fn identify(&mut self, observations: &[Observation], now: i64) -> Vec<Result<Answer, IdentityTooLarge>> {
+    pub fn identify(&mut self, observations: &[Observation], now: i64) -> Vec<Result<Answer, Refusal>> {
         let before = self.contacts.clone();
         let known = self.snapshot(observations);
         let identifiers = observations.iter().flat_map(|observation| observation.identifiers());
@@ -186,7 +280,7 @@ impl Tables {
     }
 
     /// Checks that each answer holds its identity as it is stored now, row by row: a copy for later.
-    fn check_answers(&self, answers: &[Result<Answer, IdentityTooLarge>]) {
+    fn check_answers(&self, answers: &[Result<Answer, Refusal>]) {
         for identity in answers.iter().flatten().map(|answer| answer.identity.list()) {
             let root = identity.root();
             let mut stored: Vec<&Contact> = self.contacts.iter().filter(|row| self.root(row.id) == root).collect();
@@ -218,12 +312,13 @@ impl Tables {
     }
 }
 
-pub fn show(answer: &Result<Answer, IdentityTooLarge>) -> Result<Expected, IdentityTooLarge> {
-    let Answer { outcome, identity } = answer.as_ref().map_err(|error| *error)?;
+pub fn show(answer: &Result<Answer, Refusal>) -> Result<Expected, Refusal> {
+    let Answer { outcome, identity, ignored } = answer.as_ref().map_err(|error| *error)?;
     assert_eq!(identity.contact_count(), identity.contacts().count());
     let owned = |values: Vec<&str>| values.into_iter().map(str::to_owned).collect();
     Ok(Expected {
         outcome: *outcome,
+        ignored: ignored.clone(),
         contacts: identity.contacts().map(|contact| contact.id.0).collect(),
         values: IdentifierKind::ALL.map(|kind| owned(identity.values(kind))).into(),
     })

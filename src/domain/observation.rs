@@ -28,6 +28,13 @@ impl Observation {
         &self.0
     }
 
+    /// Splits the observation into what joins customers and the identifiers that are ignored, which are the second.
+    /// The first is `None` if all are ignored.
+    pub(super) fn split_ignored(&self, is_ignored: impl Fn(&Identifier) -> bool) -> (Option<Self>, Vec<Identifier>) {
+        let (ignored, others): (Vec<_>, Vec<_>) = self.0.iter().cloned().partition(is_ignored);
+        (Self::new(others).ok(), ignored)
+    }
+
     pub(super) fn shared(&self) -> Arc<[Identifier]> {
         Arc::clone(&self.0)
     }

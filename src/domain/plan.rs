@@ -29,6 +29,19 @@ pub struct Answer {
     pub outcome: Outcome,
     /// The identity that it belongs to.
     pub identity: IdentityState,
+    /// The identifiers of the observation that are ignored. The observation was handled as if it did not have them.
+    pub ignored: Vec<Identifier>,
+}
+
+/// Why an observation is refused. It changes nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The identity would be too large.
+    #[error(transparent)]
+    TooLarge(#[from] IdentityTooLarge),
+    /// The observation has only identifiers that are ignored, so it says nothing about anybody.
+    #[error("all identifiers of the request are ignored: they belong to no customer")]
+    OnlyIgnored,
 }
 
 /// An observation would make an identity of more contacts than an identity may have. It changes nothing.
@@ -102,7 +115,7 @@ pub struct Plan {
     /// The `updatedAt` of every moved, relinked or touched row. It is later than the one that it replaces.
     pub updated_at: Timestamp,
     /// One for each observation, in order.
-    pub(super) answers: Vec<Result<PlannedAnswer, IdentityTooLarge>>,
+    pub(super) answers: Vec<Result<PlannedAnswer, Refusal>>,
     /// The identities after all observations. `None` for one that another absorbed.
     pub(super) identities: Vec<Option<PlannedIdentity>>,
 }
@@ -117,6 +130,8 @@ pub(super) struct PlannedAnswer {
     pub(super) contact_count: usize,
     pub(super) places: Range<u32>,
     pub(super) step: u32,
+    /// See [`Answer::ignored`].
+    pub(super) ignored: Vec<Identifier>,
 }
 
 /// An identity after all observations.
@@ -145,7 +160,7 @@ impl Plan {
         self.relinks.iter().map(|relink| relink.contact).chain(self.touched.iter().copied()).collect()
     }
 
-    /// Returns whether the observation at this position changes nothing because its identity would be too large.
+    /// Returns whether the observation at this position changes nothing because it is refused.
     pub fn is_refused(&self, observation: usize) -> bool {
         self.answers.get(observation).is_some_and(Result::is_err)
     }
@@ -180,17 +195,18 @@ impl Plan {
 
     /// Returns one answer for each observation, in order. `ids` are the ids of the new contacts, in the order of
     /// [`Plan::new_contacts`].
-    pub fn answers(&self, ids: &[ContactId]) -> Vec<Result<Answer, IdentityTooLarge>> {
+    pub fn answers(&self, ids: &[ContactId]) -> Vec<Result<Answer, Refusal>> {
         let resolve = |id: &ContactRef| match *id {
             ContactRef::Stored(id) => id,
             ContactRef::Planned(index) => ids[index],
         };
         let mut identities: Vec<_> = self.identities.iter().map(|_| None).collect();
-        let answer = |answer: &Result<PlannedAnswer, IdentityTooLarge>| {
+        let answer = |answer: &Result<PlannedAnswer, Refusal>| {
             let answer = answer.as_ref().map_err(|error| *error)?;
             let Some(planned) = &self.identities[answer.identity] else { unreachable!("it is absorbed by another") };
             let resolved = identities[answer.identity].get_or_insert_with(|| ResolvedIdentity::new(planned, resolve));
-            Ok(Answer { outcome: answer.outcome, identity: resolved.state(planned, answer) })
+            let ignored = answer.ignored.clone();
+            Ok(Answer { outcome: answer.outcome, identity: resolved.state(planned, answer), ignored })
         };
         self.answers.iter().map(answer).collect()
     }

@@ -7,7 +7,7 @@ use super::contact::{Contact, ContactRef, Link, Timestamp};
 use super::draft::Draft;
 use super::identifier::Identifier;
 use super::observation::Observation;
-use super::plan::{IdentityTooLarge, Merge, Move, NewContact, Outcome, Plan, PlannedAnswer};
+use super::plan::{IdentityTooLarge, Merge, Move, NewContact, Outcome, Plan, PlannedAnswer, Refusal};
 use super::snapshot::Snapshot;
 
 /// Plans a list of observations, exactly as if they came one at a time in this order.
@@ -19,6 +19,9 @@ use super::snapshot::Snapshot;
 /// - **One, but an identifier is new**: insert a secondary that carries the whole observation. [`Outcome::Linked`].
 /// - **Several**: the identity with the oldest primary survives. All contacts of the others become its secondaries, and
 ///   the merge is recorded. If an identifier is new too, insert a secondary. [`Outcome::Merged`].
+///
+/// Identifiers that are ignored ([`Snapshot::ignores`]) count as if the observation did not have them, and its answer
+/// names them. With no other identifier, it is refused: [`Refusal::OnlyIgnored`].
 ///
 /// An observation that would leave an identity with more than `max_contacts` contacts changes nothing:
 /// [`IdentityTooLarge`]. The other observations go on as if it were not there.
@@ -96,7 +99,13 @@ impl<'a> Planner<'a> {
     }
 
     /// Applies the rules to one observation. Steps count from 1.
-    fn observe(&mut self, observation: &Observation, step: u32) -> Result<PlannedAnswer, IdentityTooLarge> {
+    fn observe(&mut self, observation: &Observation, step: u32) -> Result<PlannedAnswer, Refusal> {
+        let (Some(joining), ignored) = self.known.split(observation) else { return Err(Refusal::OnlyIgnored) };
+        Ok(PlannedAnswer { ignored, ..self.resolve(&joining, step)? })
+    }
+
+    /// Applies the rules to an observation without ignored identifiers.
+    fn resolve(&mut self, observation: &Observation, step: u32) -> Result<PlannedAnswer, IdentityTooLarge> {
         let (owned, new): (Vec<&Identifier>, Vec<&Identifier>) =
             observation.identifiers().iter().partition(|identifier| self.owner(identifier).is_some());
         let owners = self.owners_oldest_first(&owned);
@@ -216,11 +225,12 @@ impl<'a> Planner<'a> {
     fn answer(&self, outcome: Outcome, index: usize, step: u32) -> PlannedAnswer {
         let draft = self.draft(index);
         let places = 0..draft.drafts() as u32; // A plan has far fewer drafts than `u32` has numbers.
-        PlannedAnswer { outcome, identity: index, contact_count: draft.contact_count(), places, step }
+        let contact_count = draft.contact_count();
+        PlannedAnswer { outcome, identity: index, contact_count, places, step, ignored: Vec::new() }
     }
 
     /// Compares each changed identity with its rows and collects every difference.
-    fn finish(mut self, mut answers: Vec<Result<PlannedAnswer, IdentityTooLarge>>) -> Plan {
+    fn finish(mut self, mut answers: Vec<Result<PlannedAnswer, Refusal>>) -> Plan {
         let drafts = || self.drafts.iter().filter_map(Slot::draft);
         let updated_at = self.clock.now.after(drafts().filter_map(Draft::latest_write).max());
 

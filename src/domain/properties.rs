@@ -54,7 +54,7 @@ fn cuts(steps: impl Strategy<Value = i64>) -> impl Strategy<Value = Vec<(usize, 
 }
 
 /// An answer, or the refusal of an observation.
-type Shown = Result<Expected, IdentityTooLarge>;
+type Shown = Result<Expected, Refusal>;
 
 /// Runs a history in batches. Returns each answer with the expectation of the model.
 fn run(history: &[Observation], cuts: &[(usize, i64)], max_contacts: Option<usize>) -> Vec<(Shown, Shown)> {
@@ -162,6 +162,32 @@ proptest! {
         }
     }
 
+    /// An operator ignores identifiers, and lets them count again, between batches.
+    #[test]
+    fn ignored_identifiers_join_nobody_as_in_the_model(
+        steps in prop::collection::vec(
+            (prop::collection::vec(observation(5, 4), 1..8), 0..9_u8, any::<bool>()),
+            1..20,
+        )
+    ) {
+        let (mut model, mut tables) = (Model::default(), Tables::default());
+        for ((batch, number, ignores), now) in steps.iter().zip((1_000_i64..).step_by(1_000)) {
+            let kind = IdentifierKind::ALL[usize::from(number % 2)];
+            let about = identifier(kind, number / 2);
+            if *ignores {
+                model.ignore(&about);
+                tables.ignore(&about);
+            } else {
+                model.stop_ignoring(&about);
+                tables.stop_ignoring(&about);
+            }
+            let answers = tables.identify(batch, now); // Checks the rows.
+            for (answer, observation) in answers.iter().zip(batch) {
+                prop_assert_eq!(show(answer), model.observe(observation));
+            }
+        }
+    }
+
     #[test]
     fn a_second_time_writes_nothing(history in history()) {
         let mut tables = Tables::default();
@@ -192,7 +218,7 @@ fn worked_example() {
     let answers: Vec<_> = tables.identify(&batch, 1_000).iter().map(show).collect();
     let expected = |outcome, contacts: &[i64], emails: &[&str], phones: &[&str]| {
         let values = [emails, phones].map(|values| values.iter().map(|v| (*v).to_owned()).collect());
-        Ok(Expected { outcome, contacts: contacts.to_vec(), values: values.into() })
+        Ok(Expected { outcome, ignored: Vec::new(), contacts: contacts.to_vec(), values: values.into() })
     };
     assert_eq!(
         answers,
@@ -218,7 +244,7 @@ fn only_live_contacts_count() {
     let link = |phone| observing([identifier(IdentifierKind::Email, 1), identifier(IdentifierKind::Phone, phone)]);
     let answers = plan(&[link(1), link(2)], &known, Timestamp(40), 2).answers(&[ContactId(4)]);
     assert_eq!(answers[0].as_ref().unwrap().identity.contact_count(), 2);
-    assert_eq!(answers[1], Err(IdentityTooLarge { limit: 2 }));
+    assert_eq!(answers[1], Err(IdentityTooLarge { limit: 2 }.into()));
 }
 
 /// An operator deletes a primary by SQL. The oldest live contact replaces it with the next change, and answers before

@@ -1,4 +1,5 @@
-use std::collections::{HashMap, HashSet};
+use std::borrow::Cow;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::identifier::Identifier;
@@ -16,6 +17,8 @@ pub struct Snapshot {
     owners: HashMap<Identifier, usize>,
     /// The identifiers that several of the identities carry: the tables are damaged.
     shared: HashSet<Identifier>,
+    /// Those of the identifiers that were asked for which are ignored: they join nobody.
+    ignored: BTreeSet<Identifier>,
 }
 
 impl Snapshot {
@@ -34,18 +37,57 @@ impl Snapshot {
                 }
             }
         }
-        Self { identities, owners, shared }
+        Self { identities, owners, shared, ignored: BTreeSet::new() }
     }
 
     /// Returns a snapshot that knows the owners of these identifiers alone. Each is the index of an identity.
     pub(super) fn from_owners(identities: Vec<Arc<Identity>>, owners: HashMap<Identifier, usize>) -> Self {
-        Self { identities, owners, shared: HashSet::new() }
+        Self { identities, owners, shared: HashSet::new(), ignored: BTreeSet::new() }
     }
 
-    /// Returns the identity that owns all identifiers of the observation, if there is one. Such an observation brings
-    /// nothing new, and the identity is its answer.
+    /// Returns the same snapshot, in which these identifiers are ignored.
+    #[must_use]
+    pub fn with_ignored(mut self, ignored: BTreeSet<Identifier>) -> Self {
+        for identifier in &ignored {
+            self.owners.remove(identifier);
+        }
+        self.ignored = ignored;
+        self
+    }
+
+    /// Returns whether the identifier is ignored. The snapshot knows it of those that were asked for.
+    pub fn ignores(&self, identifier: &Identifier) -> bool {
+        self.ignored.contains(identifier)
+    }
+
+    /// Returns the identifiers of the observation that are ignored.
+    pub fn ignored_of(&self, observation: &Observation) -> Vec<Identifier> {
+        if self.ignored.is_empty() {
+            return Vec::new();
+        }
+        observation.identifiers().iter().filter(|identifier| self.ignores(identifier)).cloned().collect()
+    }
+
+    /// Returns whether all identifiers of the observation are ignored: it says nothing about anybody.
+    pub fn ignores_all_of(&self, observation: &Observation) -> bool {
+        observation.identifiers().iter().all(|identifier| self.ignores(identifier))
+    }
+
+    /// Returns what the observation says without the identifiers that are ignored, and those. The first is `None` if
+    /// all are.
+    pub(super) fn split<'a>(&self, observation: &'a Observation) -> (Option<Cow<'a, Observation>>, Vec<Identifier>) {
+        if !observation.identifiers().iter().any(|identifier| self.ignores(identifier)) {
+            return (Some(Cow::Borrowed(observation)), Vec::new());
+        }
+        let (rest, ignored) = observation.split_ignored(|identifier| self.ignores(identifier));
+        (rest.map(Cow::Owned), ignored)
+    }
+
+    /// Returns the identity that owns all identifiers of the observation that are not ignored, if there is one. Such an
+    /// observation brings nothing new, and the identity is its answer.
     pub fn matched(&self, observation: &Observation) -> Option<&Arc<Identity>> {
-        let mut owners = observation.identifiers().iter().map(|identifier| self.owners.get(identifier));
+        let joining = observation.identifiers().iter().filter(|identifier| !self.ignores(identifier));
+        let mut owners = joining.map(|identifier| self.owners.get(identifier));
         let first = owners.next()??;
         owners.all(|owner| owner == Some(first)).then(|| &self.identities[*first])
     }

@@ -15,7 +15,7 @@ use std::time::Instant;
 use tokio::sync::{Mutex, mpsc};
 
 use super::admission::Permit;
-use super::identity_reader::{Matched, Moments};
+use super::identity_reader::{Found, Moments};
 use super::job::{BatchId, Job, ReplyReceiver};
 use super::panic_guard::Worker;
 use super::read_lane::ReadLane;
@@ -78,7 +78,7 @@ impl<S: Store> BatchLane<S> {
             while let Some(job) = jobs.next_if(|job| group.has_room_for(job)) {
                 group.push(job);
             }
-            let may_answer = |job: &Job, matched: Matched<'_>| pending.may_answer(&job.observation, matched);
+            let may_answer = |job: &Job, found: Found<'_>| pending.may_answer(&job.observation, found);
             self.reader.read(group.jobs, Moments::One, may_answer).await;
         }
     }
@@ -89,10 +89,15 @@ impl<S: Store> BatchLane<S> {
 struct PendingIdentifiers(HashSet<Identifier>);
 
 impl PendingIdentifiers {
-    /// Returns whether the read may answer the next observation of the batch with the identity that it matched. If not,
-    /// the observation goes to the write lanes, so its identifiers are added.
-    fn may_answer(&mut self, observation: &Observation, matched: Matched<'_>) -> bool {
-        let may_answer = matched.is_some_and(|identity| !self.has_any_of(identity));
+    /// Returns whether the read may answer the next observation of the batch with what it found. If not, the
+    /// observation goes to the write lanes, so its identifiers are added.
+    fn may_answer(&mut self, observation: &Observation, found: Found<'_>) -> bool {
+        let may_answer = match found {
+            Found::Matched(identity) => !self.has_any_of(identity),
+            // What is ignored can count when an item ahead is written.
+            Found::OnlyIgnored => !observation.identifiers().iter().any(|identifier| self.0.contains(identifier)),
+            Found::Nothing => false,
+        };
         if !may_answer {
             self.0.extend(observation.identifiers().iter().cloned());
         }
@@ -131,7 +136,12 @@ mod tests {
 
     fn may_answer(pending: &mut PendingIdentifiers, values: &[&str], by: &Snapshot) -> bool {
         let observation = observation(values);
-        pending.may_answer(&observation, by.matched(&observation))
+        let found = match by.matched(&observation) {
+            Some(identity) => Found::Matched(identity),
+            None if by.ignores_all_of(&observation) => Found::OnlyIgnored,
+            None => Found::Nothing,
+        };
+        pending.may_answer(&observation, found)
     }
 
     #[test]
@@ -184,12 +194,24 @@ mod tests {
         }
     }
 
+    /// The item ahead can be the first for which the identifier counts again.
+    #[test]
+    fn what_is_ignored_has_to_wait_if_it_went_ahead() {
+        let till = identifier("0");
+        let snapshot = Snapshot::new(vec![known(1, &["a@x"])]).with_ignored([till].into());
+        let mut pending = PendingIdentifiers::default();
+        assert!(may_answer(&mut pending, &["0"], &snapshot));
+        assert!(may_answer(&mut pending, &["a@x", "0"], &snapshot) && may_answer(&mut pending, &["0"], &snapshot));
+        assert!(!may_answer(&mut pending, &["new@x", "0"], &snapshot));
+        assert!(!may_answer(&mut pending, &["0"], &snapshot));
+    }
+
     /// A read without the latest state answers nothing, and the order holds all the same.
     #[test]
     fn what_a_read_does_not_match_is_ahead() {
         let mut pending = PendingIdentifiers::default();
         let snapshot = Snapshot::new(vec![known(1, &["a@x", "1"])]);
-        assert!(!pending.may_answer(&observation(&["a@x"]), None));
+        assert!(!pending.may_answer(&observation(&["a@x"]), Found::Nothing));
         assert!(!may_answer(&mut pending, &["1"], &snapshot));
     }
 }

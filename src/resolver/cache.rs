@@ -204,9 +204,8 @@ fn bytes_of(identity: &Identity) -> u64 {
         let handle = size_of::<Identifier>() as u64;
         handle + ALLOCATION + identifier.value().len() as u64 + handle * 3 // The last for the index.
     };
-    let of_contact = |contact: &Contact| {
-        size_of::<Contact>() as u64 + ALLOCATION + contact.identifiers.iter().map(of_identifier).sum::<u64>()
-    };
+    let of_contact =
+        |contact: &Contact| size_of::<Contact>() as u64 + ALLOCATION + contact.shown().map(of_identifier).sum::<u64>();
     IDENTITY + identity.contacts().iter().chain(identity.deleted()).map(of_contact).sum::<u64>()
 }
 
@@ -322,6 +321,14 @@ mod tests {
         assert_eq!(shared.entries.weight(), ENTRY + ENTRY + bytes_of(&one), "the identifier, and the copy");
         let counted = Entry::Copy(CachedIdentity { identity: one, read: now(FIRST), bytes: 7 });
         assert_eq!(ByBytes.weight(&Key::Root(ContactId(1)), &counted), ENTRY + 7, "not counted again");
+    }
+
+    #[test]
+    fn what_is_ignored_has_its_weight() {
+        let carried = identity(1, 10, &["a@x", "b@x"]);
+        let mut contact = carried.contacts()[0].clone();
+        contact.ignored = std::mem::replace(&mut contact.identifiers, [].into());
+        assert_eq!(bytes_of(&Identity::new(vec![contact]).unwrap()), bytes_of(&carried));
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,4 +1,4 @@
-use crate::domain::IdentityTooLarge;
+use crate::domain::{IdentityTooLarge, Refusal};
 use crate::store::StoreError;
 
 /// Why an observation got no answer.
@@ -20,6 +20,9 @@ pub enum IdentifyError {
     /// same observation again will be refused again.
     #[error(transparent)]
     IdentityTooLarge(#[from] IdentityTooLarge),
+    /// All identifiers of the observation are ignored. It changed nothing, and will be refused again.
+    #[error("all identifiers of the request are ignored: they belong to no customer")]
+    OnlyIgnored,
     /// The database gave a new row an id that another row has. This repeats until an operator raises the database's
     /// counter of automatic ids above the ids in use.
     #[error("the database's automatic ids are behind those in use: an operator must raise them")]
@@ -27,6 +30,15 @@ pub enum IdentifyError {
     /// The service or its tables have a fault. The log has the cause.
     #[error("the request could not be handled")]
     Internal,
+}
+
+impl From<Refusal> for IdentifyError {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::TooLarge(error) => Self::IdentityTooLarge(error),
+            Refusal::OnlyIgnored => Self::OnlyIgnored,
+        }
+    }
 }
 
 impl From<&StoreError> for IdentifyError {

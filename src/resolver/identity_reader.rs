@@ -11,6 +11,8 @@
 //! not fit together in step 3, because it was changed meanwhile, by SQL, or is damaged, is read at once. So is
 //! everything where the cache is off, or where one server's answer is no proof.
 //!
+//! Ignored identifiers are never in the cache: a request with one is read in step 2 or 3, and so knows what holds now.
+//!
 //! All that one call returns is the state at one moment after the call began: that of the one statement of step 1
 //! or 2, or of the first statement of step 3. (The contacts of its second one have the versions of the first, so they
 //! are as they were then.) So the answers to one list agree with each other if they come from one call.
@@ -54,8 +56,16 @@ pub(super) enum Moments {
     Any,
 }
 
-/// The identity that would answer a job, if there is one.
-pub(super) type Matched<'a> = Option<&'a Arc<Identity>>;
+/// What a read can answer a job with.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Found<'a> {
+    /// This identity.
+    Matched(&'a Arc<Identity>),
+    /// A refusal: all identifiers of the job are ignored.
+    OnlyIgnored,
+    /// Nothing: it needs a write, or a further read.
+    Nothing,
+}
 
 impl ReadResult {
     fn new(snapshot: Snapshot, epoch: Option<Epoch>, begun: Instant) -> Self {
@@ -72,12 +82,17 @@ impl ReadResult {
         !self.is_partial || observation.identifiers().iter().all(|identifier| self.snapshot.owns(identifier))
     }
 
-    /// Returns the identity that answers the observation, if the answer needs no write and no further read.
+    /// Returns what answers the observation, if the answer needs no write and no further read.
     ///
     /// It skips an identity that was read without its root: such a read was seen on a MySQL cluster
     /// (docs/reliability.md).
-    pub(super) fn matched(&self, observation: &Observation) -> Matched<'_> {
-        self.snapshot.matched(observation).filter(|identity| self.is_latest && identity.missing_root().is_none())
+    pub(super) fn found(&self, observation: &Observation) -> Found<'_> {
+        match self.snapshot.matched(observation) {
+            _ if !self.is_latest => Found::Nothing,
+            Some(identity) if identity.missing_root().is_none() => Found::Matched(identity),
+            None if self.snapshot.ignores_all_of(observation) => Found::OnlyIgnored,
+            Some(_) | None => Found::Nothing,
+        }
     }
 
     /// Returns when the contacts of an identity were read.
@@ -178,9 +193,9 @@ impl<S: Store> IdentityReader<S> {
     /// Step 2.
     async fn read_at_once(&self, identifiers: &[Identifier], size: ExpectedSize) -> Result<ReadResult, StoreError> {
         let (begun, epoch) = (Instant::now(), self.store.epoch());
-        let LookupResult { identities, is_latest } = self.store.find_identities(identifiers, size).await?;
+        let LookupResult { found, is_latest } = self.store.find_identities(identifiers, size).await?;
         let epoch = epoch.filter(|epoch| self.store.epoch() == Some(*epoch));
-        let read = ReadResult { is_latest, ..ReadResult::new(Snapshot::new(identities), epoch, begun) };
+        let read = ReadResult { is_latest, ..ReadResult::new(found.into_snapshot(), epoch, begun) };
         self.keep(&read, identifiers);
         Ok(read)
     }

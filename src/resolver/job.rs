@@ -22,6 +22,8 @@ pub(super) struct Job {
     pub(super) owners: Vec<Arc<Identity>>,
     /// The identifiers that had an owner at the read.
     pub(super) owned: Vec<Identifier>,
+    /// The identifiers that were ignored at the read.
+    pub(super) ignored: Vec<Identifier>,
     /// The epoch of that read ([`Store::epoch`](crate::store::Store::epoch)).
     pub(super) epoch: Option<Epoch>,
     /// When the contacts of the owners were read, at the earliest: they can be copies from the cache.
@@ -59,7 +61,7 @@ impl Job {
     /// Returns a new job, and the receiver of its reply.
     pub(super) fn new(observation: Observation, deadline: Instant, permit: Permit) -> (Self, ReplyReceiver) {
         let (reply, receiver) = oneshot::channel();
-        let (owners, owned, batch, large, epoch, read_at, trace, is_wait_recorded) = Default::default();
+        let (owners, owned, ignored, batch, large, epoch, read_at, trace, is_wait_recorded) = Default::default();
         let queued = tokio::time::Instant::now();
         let job = Self {
             observation,
@@ -67,6 +69,7 @@ impl Job {
             reply,
             owners,
             owned,
+            ignored,
             epoch,
             read_at,
             batch,
@@ -84,6 +87,11 @@ impl Job {
         !self.reply.is_closed() && !has_passed(self.deadline)
     }
 
+    /// What was ignored at the read may count by now: it has to be read again.
+    pub(super) fn forget_ignored(&mut self) {
+        self.owned.append(&mut self.ignored);
+    }
+
     pub(super) fn identifiers(&self) -> &[Identifier] {
         self.observation.identifiers()
     }
@@ -97,9 +105,9 @@ impl Job {
         let _ = self.reply.send(result); // The caller may be gone.
     }
 
-    /// Replies with the identity that owns all identifiers of the job.
-    pub(super) fn reply_matched(self, identity: &Arc<Identity>) {
-        self.reply(Ok(Answer { outcome: Outcome::Matched, identity: Arc::clone(identity).into() }));
+    /// Replies with the identity that owns all identifiers of the job but for the ignored ones.
+    pub(super) fn reply_matched(self, identity: &Arc<Identity>, ignored: Vec<Identifier>) {
+        self.reply(Ok(Answer { outcome: Outcome::Matched, identity: Arc::clone(identity).into(), ignored }));
     }
 }
 

@@ -67,8 +67,10 @@ impl Drop for KeyReservation {
     }
 }
 
-/// Returns the keys of a job: its identifiers, the roots of its owners, and its batch.
+/// Returns the keys of a job: its identifiers but for those that are ignored, which concern nobody, the roots of its
+/// owners, and its batch.
 pub(super) fn keys_of(job: &Job) -> impl Iterator<Item = Key> {
-    let identifiers = job.identifiers().iter().cloned().map(Key::Identifier);
+    let joining = job.identifiers().iter().filter(|identifier| !job.ignored.contains(identifier));
+    let identifiers = joining.cloned().map(Key::Identifier);
     identifiers.chain(job.owners.iter().map(|owner| Key::Root(owner.root()))).chain(job.batch.map(Key::Batch))
 }

@@ -10,7 +10,7 @@ use super::backoff::{MAX_UNAVAILABLE_ATTEMPTS, jittered_pause};
 use super::batch_span::begin_batch;
 use super::database_health::DatabaseHealth;
 use super::error::IdentifyError;
-use super::identity_reader::{IdentityReader, Matched, Moments, ReadResult};
+use super::identity_reader::{Found, IdentityReader, Moments, ReadResult};
 use super::job::{Job, queued, reply_error, sorted_identifiers};
 use super::large_identities::{LargeIdentities, LargeRoot, is_large};
 use super::panic_guard::{Worker, catch_panic};
@@ -93,9 +93,10 @@ impl<S: Store> ReadLane<S> {
 
     /// Looks up all identifiers of these jobs together, then answers each job or sends it to the write lanes.
     ///
-    /// It answers a job if one identity owns all of its identifiers, the read has the latest state, and `may_answer`
-    /// agrees. The other jobs go to the write lanes in order. With [`Moments::One`] all answers are from one moment.
-    /// Otherwise a job whose copy in memory is right does not wait for one whose copy was changed.
+    /// It answers a job if one identity owns all of its identifiers, or if all are ignored; if the read has the latest
+    /// state; and if `may_answer` agrees. The other jobs go to the write lanes in order. With [`Moments::One`] all
+    /// answers are from one moment. Otherwise a job whose copy in memory is right does not wait for one whose copy was
+    /// changed.
     ///
     /// When the database rejects the statement, the group is halved until the faulty job is alone, so that it does not
     /// fail its neighbours. So is a group of single requests with one about a large identity, which goes to the lane
@@ -105,7 +106,7 @@ impl<S: Store> ReadLane<S> {
         &self,
         jobs: Vec<Job>,
         moments: Moments,
-        mut may_answer: impl FnMut(&Job, Matched<'_>) -> bool,
+        mut may_answer: impl FnMut(&Job, Found<'_>) -> bool,
     ) {
         let mut parts = if jobs.is_empty() { Vec::new() } else { vec![LookupPart { jobs, may_validate: true }] };
         let mut too_slow: Vec<(LargeRoot, StoreError)> = Vec::new();
@@ -128,11 +129,17 @@ impl<S: Store> ReadLane<S> {
                     }
                     self.note_large(&jobs, &result.snapshot);
                     for job in jobs {
-                        let matched = result.matched(&job.observation);
-                        let may_answer = may_answer(&job, matched);
-                        match matched.filter(|_| may_answer) {
-                            Some(identity) => job.reply_matched(identity),
-                            None => self.send_to_write(job, &result),
+                        let found = result.found(&job.observation);
+                        let may_answer = may_answer(&job, found);
+                        match found {
+                            Found::Matched(identity) if may_answer => {
+                                let ignored = result.snapshot.ignored_of(&job.observation);
+                                job.reply_matched(identity, ignored);
+                            }
+                            Found::OnlyIgnored if may_answer => job.reply(Err(IdentifyError::OnlyIgnored)),
+                            Found::Matched(_) | Found::OnlyIgnored | Found::Nothing => {
+                                self.send_to_write(job, &result);
+                            }
                         }
                     }
                 }
@@ -260,6 +267,7 @@ impl<S: Store> ReadLane<S> {
         let identifiers = job.identifiers().iter();
         job.owned = identifiers.filter(|identifier| snapshot.owns(identifier)).cloned().collect();
         job.owners = snapshot.owners_of(&job.observation);
+        job.ignored = snapshot.ignored_of(&job.observation);
         job.large = job.owners.iter().filter(|owner| is_large(owner)).map(|owner| owner.root()).min();
         job.epoch = read.epoch;
         job.read_at = job.owners.iter().map(|owner| read.time_of(owner)).min();

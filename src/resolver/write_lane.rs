@@ -29,7 +29,9 @@ use super::panic_guard::{Worker, catch_panic};
 use super::queue_delay::Queue;
 use super::recent_identifiers::RecentIdentifiers;
 use super::write_queue::WriteQueue;
-use super::write_transaction::{Committed, TransactionError, TransactionInput, roots_to_lock, run_transaction};
+use super::write_transaction::{
+    Committed, TransactionError, TransactionInput, UnchangedIdentity, roots_to_lock, run_transaction,
+};
 use crate::domain::{ContactId, Identifier, Identity};
 use crate::metrics::{LaneKind, RetryCause, TransactionEnd, WorkMetrics};
 use crate::store::{Store, StoreError};
@@ -90,7 +92,8 @@ impl<S: Store> WriteLane<S> {
         for (job, answer) in jobs.iter().zip(&committed.answers) {
             let Ok(answer) = answer else { continue };
             let identity = answer.identity.list();
-            asked.entry(identity.root()).or_insert((identity, Vec::new())).1.extend(job.identifiers());
+            let joining = job.identifiers().iter().filter(|identifier| !answer.ignored.contains(identifier));
+            asked.entry(identity.root()).or_insert((identity, Vec::new())).1.extend(joining);
         }
         for (identity, asked) in asked.into_values() {
             let time = oldest_source(identity, read_at).map_or(committed.begun, |read| read.min(committed.begun));
@@ -113,12 +116,15 @@ impl<S: Store> Group<'_, S> {
         let lane = self.lane;
         let epoch = lane.store.epoch();
         let mut read_at = oldest_reads(&jobs);
+        // What another server said to be ignored is no proof here.
+        jobs.iter_mut().filter(|job| job.epoch != epoch).for_each(Job::forget_ignored);
         let of_epoch = jobs.iter().filter(|job| job.epoch == epoch);
         let mut input = TransactionInput {
             roots: roots_to_lock(jobs.iter().flat_map(|job| &job.owners)),
             read_before: of_epoch.flat_map(|job| job.owners.iter().cloned()).collect(),
             epoch,
             identifiers: lane.recent.owned_identifiers(&jobs),
+            ignored: jobs.iter().flat_map(|job| job.ignored.iter().cloned()).collect(),
             is_after_duplicate: false,
             max_contacts: lane.max_contacts,
         };
@@ -132,6 +138,9 @@ impl<S: Store> Group<'_, S> {
             let span = begin_batch(LaneKind::Write, &mut jobs);
             let transaction = span.scope(catch_panic(run_transaction(&lane.store, &jobs, &input))).await;
             span.end(reason(&transaction));
+            if transaction.is_err() {
+                jobs.iter_mut().for_each(Job::forget_ignored);
+            }
             match transaction {
                 Ok(committed) => {
                     lane.work.count_transaction(TransactionEnd::Committed);
@@ -205,6 +214,7 @@ impl<S: Store> Group<'_, S> {
                 tracing::warn!(failures, jobs = jobs.len(), "a transaction starts over again and again");
             }
             input.read_before.clear();
+            input.ignored.clear();
             read_at.clear();
             input.identifiers = sorted_identifiers(&jobs, |_, _| true);
         }
@@ -333,9 +343,9 @@ fn oldest_reads(jobs: &[Job]) -> HashMap<ContactId, Instant> {
 }
 
 /// Replies to a job that brings nothing new to this identity. Without an identity, returns the job.
-fn reply_if_matched((job, identity): (Job, Option<Arc<Identity>>)) -> Option<Job> {
-    let Some(identity) = identity else { return Some(job) };
-    job.reply_matched(&identity);
+fn reply_if_matched((job, matched): (Job, Option<UnchangedIdentity>)) -> Option<Job> {
+    let Some((identity, ignored)) = matched else { return Some(job) };
+    job.reply_matched(&identity, ignored);
     None
 }
 

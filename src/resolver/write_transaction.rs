@@ -8,9 +8,9 @@
 //! 3. **Plan** in memory: [`plan`] has the rules.
 //! 4. **Write** the plan and commit.
 //!
-//! The transaction does not read again the identifiers that had no owner at the first read. If one has an owner by now,
-//! the insert of its row fails with a duplicate key. After that, and after each other failure, everything is read
-//! again.
+//! The transaction does not read again the identifiers that had no owner at the first read, or that were ignored. If
+//! one without an owner has one by now, the insert of its row fails with a duplicate key. After that, and after each
+//! other failure, everything is read again.
 //!
 //! # Why no change can be lost
 //!
@@ -48,9 +48,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::job::Job;
-use crate::domain::{
-    Answer, ContactId, Identifier, Identity, IdentityTooLarge, Observation, Snapshot, Timestamp, plan,
-};
+use crate::domain::{Answer, ContactId, Identifier, Identity, Observation, Refusal, Snapshot, Timestamp, plan};
 use crate::store::{Cause, Epoch, ExpectedSize, Store, StoreError, Transaction};
 
 /// What a transaction starts from.
@@ -64,6 +62,9 @@ pub(super) struct TransactionInput {
     pub(super) epoch: Option<Epoch>,
     /// The identifiers whose owners must be known. Those without an owner in `read_before` are read under the locks.
     pub(super) identifiers: Vec<Identifier>,
+    /// The identifiers that the earlier read found to be ignored. They are not read again, unless the answer of one
+    /// server is no proof, or another server may answer now.
+    pub(super) ignored: BTreeSet<Identifier>,
     /// Whether an identifier turned out to have a row although no identity seemed to own it.
     pub(super) is_after_duplicate: bool,
     /// Maximum contacts of an identity.
@@ -73,13 +74,16 @@ pub(super) struct TransactionInput {
 /// A committed transaction.
 pub(super) struct Committed {
     /// One for each job, in order.
-    pub(super) answers: Vec<Result<Answer, IdentityTooLarge>>,
+    pub(super) answers: Vec<Result<Answer, Refusal>>,
     pub(super) new_identifiers: HashSet<Identifier>,
     /// The epoch before the transaction began.
     pub(super) epoch: Option<Epoch>,
     /// From before the transaction began.
     pub(super) begun: Instant,
 }
+
+/// An identity that a job does not change, and the identifiers of the job that are ignored.
+pub(super) type UnchangedIdentity = (Arc<Identity>, Vec<Identifier>);
 
 /// Why a transaction did not commit.
 pub(super) enum TransactionError {
@@ -88,7 +92,7 @@ pub(super) enum TransactionError {
     /// It would write only some of the rows that it locked, on a database that requires all of them to be written.
     PartlyUnchanged {
         /// For each job that needs no write: its identity, as read under the locks.
-        unchanged: Vec<Option<Arc<Identity>>>,
+        unchanged: Vec<Option<UnchangedIdentity>>,
         /// The roots to lock for the other jobs.
         changing: BTreeSet<ContactId>,
     },
@@ -113,13 +117,18 @@ pub(super) async fn run_transaction<S: Store>(
     let (begun, epoch) = (Instant::now(), store.epoch());
     let mut transaction = store.begin().await?;
     // The connection of the transaction exists by now.
-    let read_before = if store.epoch() == input.epoch { &input.read_before[..] } else { &[] };
+    let is_same_epoch = store.epoch() == input.epoch;
+    let read_before = if is_same_epoch { &input.read_before[..] } else { &[] };
+    let is_proof = is_same_epoch && input.epoch.is_some();
+    let ignored = if is_proof { input.ignored.clone() } else { BTreeSet::new() };
     let is_any_large = jobs.iter().any(|job| job.large.is_some());
     let size = if is_any_large { ExpectedSize::Large } else { ExpectedSize::Usual };
-    let LockedIdentities { known, newest } = lock_and_read(&mut transaction, input, read_before, size).await?;
+    let LockedIdentities { known, newest } =
+        lock_and_read(&mut transaction, input, (read_before, ignored), size).await?;
     if input.is_after_duplicate {
         // Perhaps there was no race: an operator who deletes a contact by SQL leaves the rows of its identifiers.
-        let free: Vec<_> = input.identifiers.iter().filter(|identifier| !known.owns(identifier)).cloned().collect();
+        let is_free = |identifier: &&Identifier| !known.owns(identifier) && !known.ignores(identifier);
+        let free: Vec<_> = input.identifiers.iter().filter(is_free).cloned().collect();
         let at = transaction.now().after(newest);
         transaction.release_orphans(&free, at).await?;
     }
@@ -137,7 +146,8 @@ pub(super) async fn run_transaction<S: Store>(
                 refused.extend(known.owners_of(observation).iter().map(|owner| owner.root()));
             }
             let may_answer = |root: ContactId| !written.contains(&root) && !refused.contains(&root);
-            unchanged.push(known.matched(observation).filter(|identity| may_answer(identity.root())).cloned());
+            let matched = known.matched(observation).filter(|identity| may_answer(identity.root()));
+            unchanged.push(matched.map(|identity| (Arc::clone(identity), known.ignored_of(observation))));
         }
         if unchanged.iter().any(Option::is_some) {
             return Err(TransactionError::PartlyUnchanged { unchanged, changing: &input.roots & &written });
@@ -164,10 +174,11 @@ struct LockedIdentities {
 }
 
 /// Locks the roots and returns every identity that the transaction may concern. Reads only what may have changed.
+/// `read_before` and `ignored` are what an earlier read found, if it still says something.
 async fn lock_and_read(
     transaction: &mut impl Transaction,
     input: &TransactionInput,
-    read_before: &[Arc<Identity>],
+    (read_before, mut ignored): (&[Arc<Identity>], BTreeSet<Identifier>),
     size: ExpectedSize,
 ) -> Result<LockedIdentities, TransactionError> {
     let mut updated_at = BTreeMap::new();
@@ -179,12 +190,16 @@ async fn lock_and_read(
         let versions = known.identities().iter().map(|identity| identity.version());
         LockedIdentities { newest: versions.chain(updated_at.values().copied().flatten()).max(), known }
     };
-    let known = Snapshot::from_shared(identities.values().cloned().collect());
-    let missing: Vec<_> = input.identifiers.iter().filter(|identifier| !known.owns(identifier)).cloned().collect();
+    let known = Snapshot::from_shared(identities.values().cloned().collect()).with_ignored(ignored.clone());
+    let is_missing = |identifier: &&Identifier| !known.owns(identifier) && !known.ignores(identifier);
+    let asked = input.identifiers.iter().chain(input.ignored.iter().filter(|one| !input.identifiers.contains(one)));
+    let missing: Vec<_> = asked.filter(is_missing).cloned().collect();
     if missing.is_empty() {
         return Ok(with_newest(known, &updated_at));
     }
-    for identity in transaction.find_identities(&missing, size).await? {
+    let found = transaction.find_identities(&missing, size).await?;
+    ignored.extend(found.ignored);
+    for identity in found.identities {
         identities.insert(identity.root(), Arc::new(identity));
     }
     let concerned = roots_to_lock(identities.values());
@@ -195,7 +210,8 @@ async fn lock_and_read(
     if missing_roots.any(|root| updated_at.contains_key(&root)) {
         return Err(StoreError::LostRace(Cause::new("a row was not read")).into());
     }
-    Ok(with_newest(Snapshot::from_shared(identities.into_values().collect()), &updated_at))
+    let known = Snapshot::from_shared(identities.into_values().collect()).with_ignored(ignored);
+    Ok(with_newest(known, &updated_at))
 }
 
 /// Returns the rows to lock for these identities. This includes roots that the read did not find.

@@ -8,6 +8,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::error::InvalidSetting;
 use super::sources::{Origin, Sources};
+use super::table_names::TableNames;
 use super::{address, database_url, secret_file, servers, value};
 
 /// The settings that name files of secrets.
@@ -30,6 +31,8 @@ pub struct DatabaseSettings {
     pub timeout: Duration,
     /// Whether `serve` applies missing migrations first. Default true.
     pub migrate: bool,
+    /// Tables of other systems that may stand beside those of the service, with rows. Default none.
+    pub ignore_table: TableNames,
 }
 
 impl DatabaseSettings {
@@ -37,6 +40,12 @@ impl DatabaseSettings {
     pub fn scheme(&self) -> &str {
         let url = self.url.expose_secret();
         url.split_once(':').map_or(url, |(scheme, _)| scheme)
+    }
+
+    /// Returns whether the database is in the memory of this process, and gone with it.
+    pub fn is_in_memory(&self) -> bool {
+        let url = self.url.expose_secret();
+        self.scheme() == "sqlite" && (url.contains(":memory:") || url.contains("mode=memory"))
     }
 }
 
@@ -95,6 +104,12 @@ pub(super) struct DatabaseArgs {
     #[arg(long, env, value_name = "BOOL", default_value = "true", value_parser = value::boolean())]
     #[arg(action = clap::ArgAction::Set)]
     migrate: bool,
+
+    /// Tables of other systems, with commas between them, that may stand beside those of the service although their
+    /// names and columns look like contacts. Without it, their rows stop `migrate up` and `serve` while the service has
+    /// no contacts
+    #[arg(long, env, value_name = "NAME", value_parser = value::from_str::<TableNames>())]
+    ignore_table: Option<TableNames>,
 }
 
 impl DatabaseArgs {
@@ -123,6 +138,7 @@ impl DatabaseArgs {
             wait: self.database_wait,
             timeout: self.database_timeout,
             migrate: self.migrate,
+            ignore_table: self.ignore_table.unwrap_or_default(),
         })
     }
 

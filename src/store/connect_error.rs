@@ -33,6 +33,15 @@ pub enum ConnectError {
 }
 
 impl ConnectError {
+    /// There is no SQLite file, and the command makes none.
+    pub(super) const NO_FILE: Self =
+        Self::Refused("there is no SQLite file at the path in DATABASE_URL, and this command makes none");
+
+    /// Returns whether there is no database yet: no SQLite file.
+    pub fn is_of_missing_file(&self) -> bool {
+        *self == Self::NO_FILE
+    }
+
     /// Returns whether another attempt does not help.
     pub fn is_lasting(&self) -> bool {
         match self {

@@ -85,8 +85,8 @@ pub(super) async fn on_release_sqlite(connection: &mut SqliteConnection, limit: 
 /// not, the connection must be closed, as the pool alone would wait without end. `limit` is how long a statement may
 /// take.
 ///
-/// No transaction is open on it: [`HeldConnection`](super::held_connection::HeldConnection) has rolled it back. Those of
-/// migrations are SeaORM's, and so is their ROLLBACK.
+/// No transaction is open on it: [`HeldConnection`](super::held_connection::HeldConnection) has rolled it back. SeaORM
+/// rolls those of migrations back.
 pub(super) async fn on_release_server(connection: &mut impl Connection, limit: Duration) -> Result<bool, sqlx::Error> {
     Ok(matches!(timeout(limit, connection.flush()).await, Ok(Ok(()))))
 }

@@ -330,5 +330,5 @@ fn require_file(url: &str) -> Result<(), ConnectError> {
     if is_in_memory(url) || options.get_filename().exists() {
         return Ok(());
     }
-    Err(ConnectError::Refused("there is no SQLite file at the path in DATABASE_URL, and this command makes none"))
+    Err(ConnectError::NO_FILE)
 }

@@ -13,16 +13,18 @@ use super::error::StoreError;
 use super::pool::{Lease, Pool};
 use super::sql::{Engine, sqlite};
 use super::store_connection::StoreConnection;
-use super::traits::{Epoch, ExpectedSize, LookupResult, MAX_LOOKUP, Store, Transaction};
+use super::traits::{Epoch, ExpectedSize, FoundIdentities, LookupResult, MAX_LOOKUP, Store, Transaction};
 use super::{lock, lookup, versions, write};
 use crate::domain::{ContactId, Identifier, Identity, OwnerRow, Plan, RootRow, Timestamp};
 use crate::metrics::{DatabaseOperation, Metrics};
-use crate::settings;
+use crate::settings::{self, TableNames};
 
 /// MySQL, MariaDB, PostgreSQL or SQLite through SeaORM. Clones share one pool of connections.
 #[derive(Clone, Debug)]
 pub struct Database {
     pub(super) pool: Pool,
+    /// Tables of other systems that the operator knows.
+    pub(super) ignored_tables: TableNames,
 }
 
 /// How long [`Database::close`] may take.
@@ -37,7 +39,11 @@ impl Database {
     /// # Errors
     /// The error is worth another attempt unless it [is lasting](ConnectError::is_lasting).
     pub async fn connect(settings: &settings::DatabaseSettings) -> Result<Self, ConnectError> {
-        Ok(Self { pool: Pool::connect(settings, MissingFile::Create).await? })
+        Ok(Self::new(Pool::connect(settings, MissingFile::Create).await?, settings))
+    }
+
+    fn new(pool: Pool, settings: &settings::DatabaseSettings) -> Self {
+        Self { pool, ignored_tables: settings.ignore_table.clone() }
     }
 
     /// Connects, and tries again for up to [`settings::DatabaseSettings::wait`] while no server can be used yet.
@@ -64,7 +70,7 @@ impl Database {
         let mut is_logged = false;
         loop {
             match Pool::connect(settings, missing_file).await {
-                Ok(pool) => return Ok(Self { pool }),
+                Ok(pool) => return Ok(Self::new(pool, settings)),
                 Err(error) if !error.is_lasting() && begun.elapsed() < settings.wait => {
                     if !std::mem::replace(&mut is_logged, true) {
                         tracing::warn!(wait_s = settings.wait.as_secs(), reason = %error, "waiting for the database");
@@ -129,7 +135,7 @@ pub struct DatabaseTransaction {
     pub(super) transaction: StoreConnection,
     pub(super) lease: Lease,
     /// The clock as the last statement has read it that did: the first, or the one that took locks.
-    clock: Clock,
+    pub(super) clock: Clock,
 }
 
 /// Transactions that write at once, except on SQLite, which has one writer. While one waits for the disk or for a lock,
@@ -147,12 +153,12 @@ impl Store for Database {
         debug_assert!(identifiers.len() <= MAX_LOOKUP, "more than one statement is no consistent read");
         let _timer = self.pool.timer(DatabaseOperation::LookUp);
         let lease = self.pool.lease().await?;
-        let identities = lease
+        let found = lease
             .bounded(async {
                 lookup::query_identities(&lease.connected().take().await?, lease.engine(), identifiers, size).await
             })
             .await?;
-        Ok(LookupResult { identities, is_latest: !lease.is_one_of_several() })
+        Ok(LookupResult { found, is_latest: !lease.is_one_of_several() })
     }
 
     fn epoch(&self) -> Option<Epoch> {
@@ -242,7 +248,7 @@ impl Transaction for DatabaseTransaction {
         &mut self,
         identifiers: &[Identifier],
         size: ExpectedSize,
-    ) -> Result<Vec<Identity>, StoreError> {
+    ) -> Result<FoundIdentities, StoreError> {
         let _timer = self.lease.timer(DatabaseOperation::LookUpLocked);
         self.lease.bounded(lookup::query_identities(&self.transaction, self.lease.engine(), identifiers, size)).await
     }

@@ -6,15 +6,17 @@ use sea_orm::{ConnectionTrait, QueryResult};
 use tokio::task::yield_now;
 
 use super::error::StoreError;
+use super::flags;
 use super::rows::{LookupRow, from_columns, identities_from_rows, moment};
 use super::sql::{Engine, LookupColumn, OwnerColumn, lookup_limit};
-use super::traits::{ExpectedSize, MAX_LOOKUP};
+use super::traits::{ExpectedSize, FoundIdentities, MAX_LOOKUP};
 use crate::domain::{ContactId, Identifier, Identity};
 
 /// After so many rows of one result, other tasks run: an identity can have any number of contacts.
 const ROWS_AT_ONCE: usize = 256;
 
-/// Returns the identities that own any of these identifiers. A statement takes [`MAX_LOOKUP`] of them.
+/// Returns the identities that own any of these identifiers, and which are ignored. A statement takes [`MAX_LOOKUP`]
+/// of them.
 ///
 /// The statement for identities of the usual size has a limit of rows. Where its result is not complete, the statement
 /// for large ones reads the same identifiers again, unless there is one that the others should not wait for.
@@ -23,7 +25,7 @@ pub(super) async fn query_identities(
     engine: Engine,
     identifiers: &[Identifier],
     size: ExpectedSize,
-) -> Result<Vec<Identity>, StoreError> {
+) -> Result<FoundIdentities, StoreError> {
     let mut rows = Vec::new();
     for some in identifiers.chunks(MAX_LOOKUP) {
         if size != ExpectedSize::Large {
@@ -67,7 +69,7 @@ pub(super) async fn query_identities_of(
     let ids: Vec<i64> = roots.iter().map(|root| root.0).collect();
     let mut rows = Vec::new();
     add_rows(&mut rows, engine, &connection.query_all_raw(engine.contacts_of(&ids)).await?, 1).await?;
-    Ok(identities_from_rows(rows))
+    Ok(identities_from_rows(rows).identities)
 }
 
 /// Adds the contacts of these rows, each of which has so many.
@@ -88,7 +90,8 @@ async fn add_rows(
     Ok(())
 }
 
-/// An `Identifier` row whose contact is gone, is soft-deleted, or does not hold the identifier.
+/// An `Identifier` row whose contact is gone, is soft-deleted, or does not carry the identifier. Not that of an ignored
+/// one, although the row that it names is soft-deleted.
 pub(super) struct Orphan {
     pub(super) identifier: Identifier,
     pub(super) contact: i64,
@@ -122,7 +125,10 @@ fn orphan_from_row(row: &QueryResult, identifiers: &[Identifier]) -> Result<Opti
         .iter()
         .find(|identifier| identifier.kind().name() == kind && identifier.value().as_bytes() == value);
     let Some(identifier) = owned else { return Ok(None) };
-    if !is_deleted && from_columns(email, phone).contains(identifier) {
+    let flags = row.try_get_by_index::<Option<i16>>(OwnerColumn::Flags as usize)?.unwrap_or_default();
+    let is_holder = flags & flags::HOLDER != 0;
+    let (carried, _) = flags::split(from_columns(email, phone), flags);
+    if (is_holder || !is_deleted) && carried.contains(identifier) {
         return Ok(None);
     }
     Ok(Some(Orphan {

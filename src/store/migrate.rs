@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 use migration::{Migrator, MigratorTrait};
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr, TransactionTrait};
 
+use super::catalogue::Catalogue;
 use super::database::Database;
 use super::error::{Outage, StoreError};
-use super::schema::{self, Catalogue, CheckError, ForeignSchema};
+use super::schema::{self, CheckError, ForeignSchema};
 use super::sql::Engine;
 
 /// Why the tables could not be created or changed.
@@ -102,7 +103,7 @@ impl Database {
     async fn migrate_under_lock(&self) -> Result<(), MigrateError> {
         let lock = self.lock_migrations().await?;
         // On MySQL nothing undoes what a migration does, so the check comes first.
-        let done = match check(&lock, self.engine()).await {
+        let done = match check(&lock, self.engine(), &self.ignored_tables.0).await {
             Ok(()) => apply(&lock, self.engine()).await.map_err(MigrateError::from),
             Err(error) => Err(error),
         };
@@ -115,7 +116,7 @@ impl Database {
     /// # Errors
     /// [`MigrateError`].
     pub async fn check_schema(&self) -> Result<(), MigrateError> {
-        check(&self.connection(), self.engine()).await
+        check(&self.connection(), self.engine(), &self.ignored_tables.0).await
     }
 
     /// Fails unless the tables are this service's, whatever their rows say. Changes nothing.
@@ -227,9 +228,13 @@ async fn applied_migrations(connection: &impl ConnectionTrait, engine: Engine) -
     rows.iter().map(|row| row.try_get_by_index(0)).collect()
 }
 
-async fn check(connection: &impl ConnectionTrait, engine: Engine) -> Result<(), MigrateError> {
+async fn check(
+    connection: &impl ConnectionTrait,
+    engine: Engine,
+    ignored_tables: &[String],
+) -> Result<(), MigrateError> {
     let applied = applied_migrations(connection, engine).await?;
-    Ok(schema::check(connection, engine, &applied).await?)
+    Ok(schema::check(connection, engine, &applied, ignored_tables).await?)
 }
 
 /// Fails if a table of the migrations to undo has rows.

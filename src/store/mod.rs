@@ -10,16 +10,22 @@
 //! | `store_connection`, `held_connection` | what a statement or a transaction runs on |
 //! | `kept_connections`, `driver_connection` | connections kept for the next one, outside of the driver's pool |
 //! | `servers`, `connector`, `driver_options`, `server_role` | which server they lead to |
+//! | `flags`, `flagged`, `ignored`, `holder` | identifiers that join nobody |
 //! | `probe` | whether the tables can be used |
 //! | `error`, `connect_error`, `classify` | errors by what can be done about them |
 //! | `migrate` | creating and changing the tables while many replicas start |
+//! | `catalogue` | the tables as the database describes them |
 //! | `schema/` | whether the tables are this service's |
+//! | `adoption/` | what `identity adopt` reads and writes |
+//! | `old_table/` | the table of another system, whose contacts the service takes over |
 //! | `audit`, `repair_ops` | what `identity verify` reads and repairs |
 //!
 //! To add a database: a file in `sql/`, a variant of `Engine`, a way to connect in `connector`. The compiler then names
 //! every place that must decide.
 
+pub mod adoption;
 pub mod audit;
+mod catalogue;
 mod classify;
 mod clock;
 mod connect_error;
@@ -30,11 +36,16 @@ mod driver_connection;
 mod driver_options;
 pub mod entity;
 mod error;
+mod flagged;
+pub mod flags;
 mod held_connection;
+mod holder;
+mod ignored;
 mod kept_connections;
 mod lock;
 mod lookup;
 mod migrate;
+pub mod old_table;
 mod pool;
 mod pool_generation;
 mod probe;
@@ -50,10 +61,13 @@ mod traits;
 mod versions;
 mod write;
 
+pub use adoption::AdoptionPhase;
 pub use connect_error::ConnectError;
 pub use database::{Database, DatabaseTransaction};
 pub use error::{Cause, Outage, StoreError};
+pub use flagged::{IgnoredIdentifier, Showing};
+pub use ignored::{Ignored, NoLongerIgnored};
 pub use migrate::{MigrateError, MigrationStatus};
 pub use repair_ops::Release;
 pub use schema::ForeignSchema;
-pub use traits::{Epoch, ExpectedSize, LookupResult, MAX_LOOKUP, Store, Transaction};
+pub use traits::{Epoch, ExpectedSize, FoundIdentities, LookupResult, MAX_LOOKUP, Store, Transaction};

@@ -13,7 +13,7 @@ const VERSIONS: &str = r#"SELECT "version" FROM "seaql_migrations""#;
 /// change and lock none.
 const WRITES: [&str; 5] = [
     r#"UPDATE "Contact" SET "linkedId" = "linkedId", "linkPrecedence" = "linkPrecedence", "updatedAt" = "updatedAt"
-       WHERE "id" = -1"#,
+       WHERE "id" = -1 AND "flags" = 0"#,
     r#"INSERT INTO "Contact"
        ("phoneNumber", "email", "linkedId", "linkPrecedence", "createdAt", "updatedAt", "deletedAt")
        SELECT "phoneNumber", "email", "linkedId", "linkPrecedence", "createdAt", "updatedAt", "deletedAt"
@@ -31,7 +31,7 @@ const SQLITE: [&str; 3] = [
     r#"SELECT "survivorId", "absorbedId", "cause", "createdAt" FROM "ContactMerge" WHERE "id" = -1"#,
     r#"UPDATE "Contact" SET "phoneNumber" = "phoneNumber", "email" = "email", "linkedId" = "linkedId",
        "linkPrecedence" = "linkPrecedence", "createdAt" = "createdAt", "updatedAt" = "updatedAt",
-       "deletedAt" = "deletedAt" WHERE "id" = -1"#,
+       "deletedAt" = "deletedAt", "flags" = "flags" WHERE "id" = -1"#,
 ];
 
 /// Fails if the tables are older than this version.

@@ -1,5 +1,7 @@
 //! Between the types of the tables and those of the domain.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, NaiveDateTime};
 use sea_orm::QueryResult;
 use sqlx::error::BoxDynError;
@@ -9,7 +11,9 @@ use sqlx::{Decode, Row as _};
 use super::classify;
 use super::entity::contact::LinkPrecedence;
 use super::error::{Cause, StoreError};
+use super::flags;
 use super::sql::{Engine, LookupColumn, sqlite};
+use super::traits::FoundIdentities;
 use crate::domain::{Contact, ContactId, Identifier, IdentifierKind, Identity, Link, Timestamp};
 
 /// A moment of a table.
@@ -118,6 +122,8 @@ pub(super) fn check_is_primary(engine: Engine, row: &QueryResult, position: usiz
 pub(super) struct LookupRow {
     contact: Contact,
     is_live: bool,
+    /// Whether it is no contact, and holds an ignored identifier.
+    is_holder: bool,
 }
 
 impl LookupRow {
@@ -144,14 +150,18 @@ impl LookupRow {
         let linked: Option<i64> = row.try_get_by_index(at(LookupColumn::LinkedId))?;
         let email = row.try_get_by_index(at(LookupColumn::Email))?;
         let phone = row.try_get_by_index(at(LookupColumn::PhoneNumber))?;
+        let flags: i16 = row.try_get_by_index(at(LookupColumn::Flags))?;
+        let is_holder = flags & flags::HOLDER != 0;
+        let (carried, ignored) = flags::split(from_columns(email, phone), flags);
         let contact = Contact {
             id: ContactId(id),
-            identifiers: from_columns(email, phone).into(),
+            identifiers: carried.into(),
+            ignored: ignored.into(),
             link: linked.map_or(Link::Primary, |primary| Link::SecondaryOf(ContactId(primary))),
             created_at: moment(LookupColumn::CreatedAt)?.ok_or_else(|| rejected("no createdAt"))?,
             updated_at: moment(LookupColumn::UpdatedAt)?.ok_or_else(|| rejected("no updatedAt"))?,
         };
-        Ok(Some(Self { contact, is_live: moment(LookupColumn::DeletedAt)?.is_none() }))
+        Ok(Some(Self { contact, is_live: moment(LookupColumn::DeletedAt)?.is_none(), is_holder }))
     }
 
     /// The id by which the contact's identity is found.
@@ -163,8 +173,11 @@ impl LookupRow {
     }
 }
 
-/// Groups contacts by identity, each contact once. An identity whose contacts are all soft-deleted is left out.
-pub(super) fn identities_from_rows(mut rows: Vec<LookupRow>) -> Vec<Identity> {
+/// Groups contacts by identity, each contact once. An identity whose contacts are all soft-deleted is left out. Holders
+/// say which identifiers are ignored.
+pub(super) fn identities_from_rows(mut rows: Vec<LookupRow>) -> FoundIdentities {
+    let holders = rows.extract_if(.., |row| row.is_holder);
+    let ignored: BTreeSet<Identifier> = holders.flat_map(|row| row.contact.identifiers.to_vec()).collect();
     rows.sort_by_key(|row| (row.root(), row.contact.id));
     rows.dedup_by_key(|row| row.contact.id);
     let mut groups: Vec<(ContactId, Vec<Contact>, Vec<Contact>)> = Vec::new();
@@ -176,7 +189,9 @@ pub(super) fn identities_from_rows(mut rows: Vec<LookupRow>) -> Vec<Identity> {
             _ => groups.push((root, Vec::new(), vec![row.contact])),
         }
     }
-    groups.into_iter().filter_map(|(_, live, deleted)| Some(Identity::new(live)?.with_deleted(deleted))).collect()
+    let identities =
+        groups.into_iter().filter_map(|(_, live, deleted)| Some(Identity::new(live)?.with_deleted(deleted)));
+    FoundIdentities { identities: identities.collect(), ignored }
 }
 
 #[cfg(test)]

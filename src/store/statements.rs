@@ -5,6 +5,7 @@ use sea_orm::{Statement, StatementBuilder};
 
 use super::database::Database;
 use super::error::StoreError;
+use super::flagged;
 use super::sql::Engine;
 use super::{lock, rows, write};
 use crate::domain::{ContactId, Identifier, Timestamp};
@@ -34,7 +35,9 @@ fn hot_path(
     let links: Vec<(i64, i64)> = ids.iter().map(|id| (*id, ids[0])).collect();
     let now = rows::to_naive(now)?;
     let backend = engine.backend();
+    let (root, identifier) = (contacts[0], &identifiers[0]);
     Ok(vec![
+        ("contacts with a value", flagged::with_value(engine, root, identifier, false)),
         ("lookup", engine.lookup(identifiers).0),
         ("lookup of large identities", engine.lookup_large(identifiers)),
         ("owners", engine.owners(identifiers)),
@@ -57,6 +60,7 @@ mod tests {
     use super::*;
     use crate::domain::{ContactRef, IdentifierKind, Link, Merge, NewContact};
     use crate::store::audit::{self, Rows};
+    use crate::store::holder;
     use crate::store::probe;
     use crate::store::repair_ops;
     use crate::store::sql::{LockWait, mariadb, mysql, postgres};
@@ -96,6 +100,12 @@ mod tests {
             ("insert contacts", write::contact_rows(engine, &[new_contact]).unwrap()),
             ("insert identifiers", write::identifier_rows(engine, &[(&email, ContactId(1)), (&phone, ContactId(1))])),
             ("insert merges", built(&write::merge_rows(&[merge], moment, resolve))),
+            ("insert holders", holder::holder_rows(engine, std::slice::from_ref(&phone), NOW).unwrap()),
+            ("mark", flagged::mark_rows(engine, IdentifierKind::Phone, &ids, true, NOW).unwrap()),
+            ("unmark", flagged::mark_rows(engine, IdentifierKind::Email, &ids, false, NOW).unwrap()),
+            ("empty holder", built(&flagged::empty_row(ContactId(1), NOW).unwrap())),
+            ("contacts that show", plain(flagged::flagged_sql())),
+            ("newest of an identity", flagged::newest_of(engine, ContactId(1))),
             ("link", built(&write::link_rows(&[(2, 1)]))),
             ("promote", built(&write::promote_rows(&[1], moment))),
             ("delete identifier", built(&write::delete_owned("email", b"a@b.co", 1))),

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::error::StoreError;
-use crate::domain::{ContactId, Identifier, Identity, OwnerRow, Plan, RootRow, Timestamp};
+use crate::domain::{ContactId, Identifier, Identity, OwnerRow, Plan, RootRow, Snapshot, Timestamp};
 
 /// Maximum identifiers of one [`Store::find_identities`]: the longest list of keys that one statement has.
 ///
@@ -12,11 +12,27 @@ use crate::domain::{ContactId, Identifier, Identity, OwnerRow, Plan, RootRow, Ti
 /// (`eq_range_index_dive_limit`), and the plan can turn into a full scan.
 pub const MAX_LOOKUP: usize = 128;
 
+/// What one read says about some identifiers.
+#[derive(Debug, Default)]
+pub struct FoundIdentities {
+    /// The identities that own any of the identifiers.
+    pub identities: Vec<Identity>,
+    /// Those of the identifiers that are ignored: they belong to nobody.
+    pub ignored: BTreeSet<Identifier>,
+}
+
+impl FoundIdentities {
+    /// Returns the snapshot of what was found.
+    pub fn into_snapshot(self) -> Snapshot {
+        Snapshot::new(self.identities).with_ignored(self.ignored)
+    }
+}
+
 /// The result of a read outside a transaction.
 #[derive(Debug)]
 pub struct LookupResult {
-    /// The identities that own any of the identifiers.
-    pub identities: Vec<Identity>,
+    /// What the read found.
+    pub found: FoundIdentities,
     /// Whether the read saw every commit that any earlier read has seen.
     ///
     /// It is false on MySQL's Group Replication with several primaries: a commit that is not acknowledged yet can be
@@ -56,7 +72,8 @@ pub trait Store: Clone + Send + Sync + 'static {
     /// A writing transaction. Dropping it rolls it back.
     type Transaction: Transaction;
 
-    /// Returns the identities that own any of these identifiers (at most [`MAX_LOOKUP`]).
+    /// Returns the identities that own any of these identifiers (at most [`MAX_LOOKUP`]), and which of them are
+    /// ignored.
     ///
     /// It is one consistent read. It sees every commit that was acknowledged before the call.
     fn find_identities(
@@ -124,16 +141,16 @@ pub trait Transaction: Send {
         contacts: &BTreeSet<ContactId>,
     ) -> impl Future<Output = Result<BTreeMap<ContactId, Option<Timestamp>>, StoreError>> + Send;
 
-    /// Returns the identities that own any of these identifiers (any number).
+    /// Returns the identities that own any of these identifiers (any number), and which of them are ignored.
     fn find_identities(
         &mut self,
         identifiers: &[Identifier],
         size: ExpectedSize,
-    ) -> impl Future<Output = Result<Vec<Identity>, StoreError>> + Send;
+    ) -> impl Future<Output = Result<FoundIdentities, StoreError>> + Send;
 
     /// Deletes the `Identifier` rows of these identifiers whose contact does not hold them (any more): mostly deleted
-    /// contacts. This changes the identities of those contacts, so their root rows get `at` as `updatedAt`, or a later
-    /// time: it is always later than what they had.
+    /// contacts. The row of an ignored identifier stays. This changes the identities of those contacts, so their root
+    /// rows get `at` as `updatedAt`, or a later time: it is always later than what they had.
     fn release_orphans(
         &mut self,
         identifiers: &[Identifier],

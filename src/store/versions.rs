@@ -3,7 +3,8 @@
 use sea_orm::{ConnectionTrait, QueryResult};
 
 use super::error::{Cause, StoreError};
-use super::rows::{check_is_primary, moment};
+use super::flags;
+use super::rows::{check_is_primary, from_columns, moment};
 use super::sql::{Engine, OwnerRowColumn, RootRowColumn};
 use crate::domain::{ContactId, Identifier, IdentifierKind, OwnerRow, RootRow};
 
@@ -56,9 +57,15 @@ fn owner_row(row: &QueryResult) -> Result<Option<OwnerRow>, StoreError> {
     let value: Vec<u8> = row.try_get_by_index(OwnerRowColumn::Value as usize)?;
     let kind = IdentifierKind::ALL.into_iter().find(|known| known.name() == kind);
     let (Some(_), Some(kind), Ok(value)) = (contact, kind, String::from_utf8(value)) else { return Ok(None) };
+    let flags = row.try_get_by_index::<Option<i16>>(OwnerRowColumn::Flags as usize)?.unwrap_or_default();
+    let identifier = Identifier::from_stored(kind, value);
+    let email = row.try_get_by_index(OwnerRowColumn::Email as usize)?;
+    let phone = row.try_get_by_index(OwnerRowColumn::PhoneNumber as usize)?;
+    let is_ignored = flags & flags::HOLDER != 0 && from_columns(email, phone).contains(&identifier);
     Ok(Some(OwnerRow {
-        identifier: Identifier::from_stored(kind, value),
+        identifier,
         is_deleted: moment(row, OwnerRowColumn::DeletedAt as usize)?.is_some(),
+        is_ignored,
         root: root_row(row, OwnerRowColumn::Root as usize)?,
     }))
 }

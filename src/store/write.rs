@@ -46,7 +46,7 @@ pub(super) async fn apply(
 ///
 /// Larger pieces would not fit into a TLS record (16 KiB), and the second of two records waits 40 ms
 /// (docs/decisions/0009-nagles-algorithm.md).
-fn pieces<T>(mut rest: &[T]) -> impl Iterator<Item = &[T]> {
+pub(super) fn pieces<T>(mut rest: &[T]) -> impl Iterator<Item = &[T]> {
     std::iter::from_fn(move || {
         let power = (rest.len() + 1).next_power_of_two() / 2;
         let size = if power + power / 2 <= rest.len() { power + power / 2 } else { power };
@@ -68,25 +68,35 @@ async fn insert_contacts(
     // Without a step, the id of each row has to be read by itself.
     let largest = if id_step == 0 { 1 } else { MAX_LOOKUP };
     for piece in new.chunks(largest).flat_map(pieces) {
-        let insert = contact_rows(engine, piece)?;
-        match engine {
-            Engine::Mysql => {
-                // MySQL returns the first id; the rest follow in steps that are not 1 on a cluster.
-                let first = connection.execute_raw(insert).await.map_err(automatic_id_error)?.last_insert_id();
-                let first = i64::try_from(first).map_err(|_| StoreError::Rejected(Cause::new("an id out of range")))?;
-                ids.extend((0_i64..).take(piece.len()).map(|n| ContactId(first + n * id_step)));
-            }
-            Engine::Mariadb | Engine::Postgres | Engine::Sqlite => {
-                let mut given: Vec<i64> = Vec::with_capacity(piece.len());
-                for row in connection.query_all_raw(insert).await.map_err(automatic_id_error)? {
-                    given.push(row.try_get_by_index(0)?);
-                }
-                given.sort(); // Ids rise in the order of the rows, but SQLite returns them in any order.
-                ids.extend(given.into_iter().map(ContactId));
-            }
-        }
+        ids.extend(run_insert(connection, engine, contact_rows(engine, piece)?, piece.len(), id_step).await?);
     }
     if ids.len() == new.len() { Ok(ids) } else { Err(StoreError::Rejected(Cause::new("a row was not inserted"))) }
+}
+
+/// Runs a statement of [`insert_contact_rows`] for so many rows. Returns the ids that the database gave, in order.
+pub(super) async fn run_insert(
+    connection: &impl ConnectionTrait,
+    engine: Engine,
+    insert: Statement,
+    rows: usize,
+    id_step: i64,
+) -> Result<Vec<ContactId>, StoreError> {
+    match engine {
+        Engine::Mysql => {
+            // MySQL returns the first id; the rest follow in steps that are not 1 on a cluster.
+            let first = connection.execute_raw(insert).await.map_err(automatic_id_error)?.last_insert_id();
+            let first = i64::try_from(first).map_err(|_| StoreError::Rejected(Cause::new("an id out of range")))?;
+            Ok((0_i64..).take(rows).map(|n| ContactId(first + n * id_step)).collect())
+        }
+        Engine::Mariadb | Engine::Postgres | Engine::Sqlite => {
+            let mut given: Vec<i64> = Vec::with_capacity(rows);
+            for row in connection.query_all_raw(insert).await.map_err(automatic_id_error)? {
+                given.push(row.try_get_by_index(0)?);
+            }
+            given.sort(); // Ids rise in the order of the rows, but SQLite returns them in any order.
+            Ok(given.into_iter().map(ContactId).collect())
+        }
+    }
 }
 
 /// Inserts new contacts, and returns the id of each where the database can. A link to another new contact is left out:
@@ -108,13 +118,18 @@ pub(super) fn contact_rows(engine: Engine, new: &[NewContact]) -> Result<Stateme
             ..Default::default()
         });
     }
+    Ok(insert_contact_rows(engine, rows))
+}
+
+/// Inserts rows of `Contact`, and returns the id of each where the database can.
+pub(super) fn insert_contact_rows(engine: Engine, rows: Vec<contact::ActiveModel>) -> Statement {
     let mut insert = contact::Entity::insert_many(rows).into_query();
     insert.returning_col(Column::Id); // Left out for MySQL's syntax.
     let mut statement = StatementBuilder::build(&insert, &engine.backend());
     if engine == Engine::Mariadb {
         statement.sql.push_str(mariadb::INSERTED_IDS);
     }
-    Ok(statement)
+    statement
 }
 
 /// The error of an insert whose only key is the automatic id.
@@ -122,7 +137,7 @@ fn automatic_id_error(error: DbErr) -> StoreError {
     StoreError::from(error).of_automatic_id()
 }
 
-async fn insert_identifiers(
+pub(super) async fn insert_identifiers(
     connection: &impl ConnectionTrait,
     engine: Engine,
     owned: Vec<(&Identifier, ContactId)>,

@@ -74,9 +74,9 @@ pub async fn identify_batch<R: Identify>(
     let (mut parsed, mut observations) = (Vec::with_capacity(count), Vec::with_capacity(count));
     for item in items {
         let item = item?;
-        parsed.push(item.map(|Parsed { observation, ignored }| {
+        parsed.push(item.map(|Parsed { observation, malformed }| {
             observations.push(observation);
-            ignored
+            malformed
         }));
         slices.pause().await?;
     }
@@ -90,15 +90,15 @@ pub async fn identify_batch<R: Identify>(
     }
     let mut answers = answers.into_iter();
     // There is one for each observation. A missing one would be a bug.
-    let mut next = || answers.next().unwrap_or(Err(IdentifyError::Internal)).map_err(ApiError::from);
-    let mut answered = |ignored| next().map(|answer| Answered { answer, ignored });
+    let mut answered = |malformed| Answered::new(answers.next().unwrap_or(Err(IdentifyError::Internal)), malformed);
     Ok(parsed.into_iter().map(|item| item.and_then(&mut answered)).collect())
 }
 
-/// The error, if all answers are the same error of the service. That an identity is too large is the item's own error.
+/// The error, if all answers are the same error of the service. That an identity is too large, or that all identifiers
+/// are ignored, is the item's own error.
 fn common_error(answers: &[Result<Answer, IdentifyError>]) -> Option<IdentifyError> {
     let first = *answers.first()?.as_ref().err()?;
-    let is_of_item = matches!(first, IdentifyError::IdentityTooLarge(_));
+    let is_of_item = matches!(first, IdentifyError::IdentityTooLarge(_) | IdentifyError::OnlyIgnored);
     (!is_of_item && answers.iter().all(|answer| answer.as_ref().err() == Some(&first))).then_some(first)
 }
 
@@ -115,5 +115,6 @@ mod tests {
         assert_eq!(common_error(&[]), None);
         let too_large = IdentifyError::IdentityTooLarge(IdentityTooLarge { limit: 1 });
         assert_eq!(common_error(&[Err(too_large)]), None, "an item's own error");
+        assert_eq!(common_error(&[Err(IdentifyError::OnlyIgnored)]), None, "the same");
     }
 }

@@ -168,6 +168,7 @@ impl ApiError {
             Self::Identify(IdentifyError::IdentityTooLarge(_)) => {
                 (Code::FailedPrecondition, "IDENTITY_TOO_LARGE", None)
             }
+            Self::Identify(IdentifyError::OnlyIgnored) => (Code::FailedPrecondition, "IDENTIFIERS_IGNORED", None),
             Self::ConnectionsFull => (Code::ResourceExhausted, "CONNECTIONS_FULL", Some(UNAVAILABLE_RETRY)),
             Self::StreamsFull => (Code::ResourceExhausted, "STREAMS_FULL", Some(UNAVAILABLE_RETRY)),
             Self::ConnectionTooOld => (Code::Unavailable, "CONNECTION_TOO_OLD", Some(OVERLOADED_RETRY)),
@@ -283,6 +284,7 @@ mod tests {
             ApiError::ConnectionsFull,
             ApiError::StreamsFull,
             ApiError::ConnectionTooOld,
+            ApiError::Identify(IdentifyError::OnlyIgnored),
             ApiError::Identify(IdentifyError::Overloaded),
             ApiError::Identify(IdentifyError::Unavailable),
             ApiError::Identify(IdentifyError::DeadlineExceeded),

@@ -107,14 +107,14 @@ impl<'a, I: Iterator<Item = &'a Contact>> Lister<'a, I> {
     fn add(&mut self, contact: &'a Contact) -> bool {
         let is_primary = contact.id.0 == self.listing.primary_contact_id;
         let mut bytes = (self.sizes.id)(contact.id.0);
-        let new = contact.identifiers.iter().filter(|identifier| !self.has(identifier));
+        let new = contact.shown().filter(|identifier| !self.has(identifier));
         bytes += new.map(|identifier| (self.sizes.value)(identifier.value())).sum::<usize>();
         if bytes > self.room && !is_primary {
             self.listing.is_truncated = true;
             return false;
         }
         self.room = self.room.saturating_sub(bytes);
-        for identifier in contact.identifiers.iter() {
+        for identifier in contact.shown() {
             if !self.has(identifier) {
                 self.listing.values(identifier.kind()).push(identifier.value());
                 if let Some(seen) = &mut self.seen {
@@ -171,6 +171,21 @@ mod tests {
             assert_eq!(listing.phone_numbers, ["0000000000"]);
             assert_eq!(listing.secondary_contact_ids, (2..=contacts).collect::<Vec<_>>());
         }
+    }
+
+    #[test]
+    fn what_is_ignored_is_listed_and_takes_room() {
+        let email = Identifier::from_stored(IdentifierKind::Email, "a@x.de");
+        let mut contact = Contact::new(ContactId(1), [email], Timestamp(1), Link::Primary);
+        contact.ignored = [Identifier::from_stored(IdentifierKind::Phone, "0000000000")].into();
+        let mut other = contact.clone();
+        (other.id, other.link, other.identifiers) = (ContactId(2), Link::SecondaryOf(ContactId(1)), [].into());
+        other.ignored = [Identifier::from_stored(IdentifierKind::Phone, "1111111111")].into();
+        let identity = Identity::new(vec![contact, other]).unwrap().into();
+        let all = Listing::new(&identity, SIZES, 46);
+        assert_eq!((all.phone_numbers, all.is_truncated), (vec!["0000000000", "1111111111"], false));
+        let some = Listing::new(&identity, SIZES, 45);
+        assert_eq!((some.phone_numbers, some.is_truncated), (vec!["0000000000"], true));
     }
 
     #[test]

@@ -35,6 +35,14 @@ impl Field {
         }
     }
 
+    /// The field that carries identifiers of this kind.
+    pub fn of(kind: IdentifierKind) -> Self {
+        match kind {
+            IdentifierKind::Email => Self::Email,
+            IdentifierKind::Phone => Self::PhoneNumber,
+        }
+    }
+
     /// The field's name at an API.
     pub fn name(self, names: FieldNames) -> &'static str {
         match (self, names) {
@@ -86,7 +94,7 @@ pub struct Parsed {
     /// Its well-formed identifiers.
     pub observation: Observation,
     /// The malformed ones beside them, which the service leaves out; see [`InvalidIdentifiers::Ignore`].
-    pub ignored: Vec<Violation>,
+    pub malformed: Vec<Violation>,
 }
 
 /// Returns what a request says. Absent, empty and blank all mean "not given".
@@ -114,7 +122,7 @@ pub fn parse(
         return Err(violations);
     }
     match Observation::new(email.into_iter().chain(phone_number)) {
-        Ok(observation) => Ok(Parsed { observation, ignored: violations }),
+        Ok(observation) => Ok(Parsed { observation, malformed: violations }),
         Err(NoIdentifier) if violations.is_empty() => {
             Err(Field::ALL.map(|field| Violation { field, problem: Problem::Missing }).into())
         }
@@ -143,7 +151,7 @@ mod tests {
     fn either_identifier_is_enough() {
         let number_of = |email, phone| {
             let parsed = parse(Ok(email), Ok(phone), &settings("refuse")).unwrap();
-            assert_eq!(parsed.ignored, []);
+            assert_eq!(parsed.malformed, []);
             parsed.observation.identifiers().len()
         };
         for (email, phone) in
@@ -183,7 +191,7 @@ mod tests {
         ] {
             let parsed = parse(email, phone, &ignore).unwrap();
             assert_eq!(parsed.observation.identifiers().len(), 1);
-            assert_eq!(fields(&parsed.ignored), [left_out]);
+            assert_eq!(fields(&parsed.malformed), [left_out]);
         }
         for (email, phone, wrong) in [
             (Some("nobody"), Some("N/A"), &Field::ALL[..]),

@@ -13,11 +13,22 @@ pub(super) fn check_contact(row: &ContactRow, region: Option<Region>) -> Vec<Fin
         findings.push(Finding::Precedence { contact: contact.id.0, linked_to });
     }
     findings.extend(check_link(row));
+    if contact.is_holder {
+        let held = row.owners.iter();
+        findings.extend(held.filter_map(|(identifier, owner)| check_holder(contact, identifier, owner, region)));
+        return findings;
+    }
     if contact.is_deleted {
         return findings; // It matches nothing, whatever it carries.
     }
-    if row.owners.is_empty() {
+    if row.owners.is_empty() && contact.shown.is_empty() && !row.was_adopted_empty {
         findings.push(Finding::NoIdentifier { contact: contact.id.0 });
+    }
+    for identifier in &contact.shown {
+        // If it counts again one day, requests have to find it.
+        if let StoredForm::NotCanonical(_) = identifier.stored_form(region) {
+            findings.push(Finding::NotCanonical { contact: contact.id.0, kind: identifier.kind().name() });
+        }
     }
     for (identifier, owner) in &row.owners {
         let (contact_id, kind) = (contact.id.0, identifier.kind().name());
@@ -47,11 +58,30 @@ fn check_link(row: &ContactRow) -> Option<Finding> {
     }
 }
 
+/// The row of an ignored identifier names its holder, and has the canonical form: requests have no other. What its
+/// customers show does not matter.
+fn check_holder(
+    holder: &StoredContact,
+    identifier: &Identifier,
+    owner: &Option<Owner>,
+    region: Option<Region>,
+) -> Option<Finding> {
+    let (contact, kind) = (holder.id.0, identifier.kind().name());
+    if let StoredForm::NotCanonical(_) = identifier.stored_form(region) {
+        return Some(Finding::NotCanonical { contact, kind });
+    }
+    let is_held = owner.as_ref().is_some_and(|owner| owner.id == holder.id);
+    (!is_held).then_some(Finding::IgnoredNotHeld { contact, kind })
+}
+
 /// A deleted contact may own an identifier of its own identity: it leads there as well as a live one.
 fn check_owner(contact: &StoredContact, identifier: &Identifier, owner: Option<&Owner>) -> Option<Finding> {
     let (id, kind) = (contact.id.0, identifier.kind().name());
-    let holder = owner.and_then(|owner| Some((owner.id.0, owner.found.as_ref().filter(|found| found.carries)?)));
-    match holder {
+    if let Some(owner) = owner.filter(|owner| owner.is_holder()) {
+        return Some(Finding::IgnoredCarried { contact: id, kind, holder: owner.id.0 });
+    }
+    let owner = owner.and_then(|owner| Some((owner.id.0, owner.found.as_ref().filter(|found| found.carries)?)));
+    match owner {
         None => Some(Finding::NotOwned { contact: id, kind }),
         Some((_, found)) if found.root == contact.root() => None,
         Some((_, found)) if found.is_deleted => Some(Finding::NotOwned { contact: id, kind }),

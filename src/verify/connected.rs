@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::domain::{ContactId, Identifier, Region, StoredForm};
+use crate::domain::{ContactId, Identifier, IdentifierKind, Region, StoredForm};
 use crate::store::audit::{Owner, StoredContact};
 use crate::store::{Database, DatabaseTransaction, StoreError};
 
@@ -16,6 +16,8 @@ pub(super) struct ConnectedContacts {
     pub(super) owners: BTreeMap<Identifier, Owner>,
     /// The values of live contacts that are to be replaced.
     pub(super) rewrites: Vec<Rewrite>,
+    /// The live contacts that carry an ignored identifier of this kind, and are to show it only.
+    pub(super) marks: Vec<(ContactId, IdentifierKind)>,
 }
 
 /// A value of a live contact that is to be replaced.
@@ -26,6 +28,16 @@ pub(super) struct Rewrite {
     pub(super) stored: Identifier,
     /// Its canonical form; `None` if it is blank.
     pub(super) canonical: Option<Identifier>,
+}
+
+/// What decides which contacts belong together.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rules<'a> {
+    /// The phone region in force.
+    pub(super) region: Option<Region>,
+    /// Identifiers that have a holder which does not hold them, or not in this form: they join nobody, as soon as it is
+    /// repaired.
+    pub(super) ignored: &'a BTreeSet<Identifier>,
 }
 
 /// Where contacts and owners are read.
@@ -64,8 +76,9 @@ impl ConnectedContacts {
     pub(super) async fn read(
         mut source: impl ContactSource,
         contacts: &BTreeSet<ContactId>,
-        region: Option<Region>,
+        rules: Rules<'_>,
     ) -> Result<Self, StoreError> {
+        let Rules { region, ignored } = rules;
         let mut found = Self::default();
         let (mut read, mut next) = (BTreeSet::new(), contacts.clone());
         while !next.is_empty() {
@@ -85,14 +98,31 @@ impl ConnectedContacts {
             let unread: Vec<Identifier> = unread.cloned().collect();
             if !unread.is_empty() {
                 for (identifier, owner) in source.owners(&unread).await? {
-                    let is_evidence = carried.contains(&identifier) && owner.rightful_root().is_some();
+                    let joins = carried.contains(&identifier) && !ignored.contains(&identifier);
+                    let is_evidence = joins && owner.rightful_root().is_some();
                     connected.extend(is_evidence.then_some(owner.id));
                     found.owners.insert(identifier, owner);
                 }
             }
             next = connected.difference(&read).copied().collect();
         }
+        found.set_ignored_apart(ignored);
         Ok(found)
+    }
+
+    /// Takes the ignored identifiers from the contacts, so that nothing is joined by them and nobody gets them.
+    fn set_ignored_apart(&mut self, ignored: &BTreeSet<Identifier>) {
+        let Self { contacts, owners, marks, .. } = self;
+        for contact in contacts.values_mut().filter(|contact| !contact.is_deleted) {
+            contact.identifiers.retain(|identifier| {
+                let is_held = owners.get(identifier).is_some_and(Owner::is_holder);
+                let is_ignored = is_held || ignored.contains(identifier);
+                if is_ignored {
+                    marks.push((contact.id, identifier.kind()));
+                }
+                !is_ignored
+            });
+        }
     }
 
     /// Adds a contact. Returns the canonical identifiers that it carries, if it is live.
@@ -113,6 +143,11 @@ impl ConnectedContacts {
                     }
                     StoredForm::Blank => self.rewrites.push(rewrite(stored, None)),
                     StoredForm::Malformed => {}
+                }
+            }
+            for stored in &contact.shown {
+                if let StoredForm::NotCanonical(canonical) = stored.stored_form(region) {
+                    self.rewrites.push(rewrite(stored, Some(&canonical)));
                 }
             }
             contact.identifiers.clone_from(&carried);

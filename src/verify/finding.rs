@@ -84,6 +84,23 @@ pub enum Finding {
         /// The contact of the other identity.
         owner: i64,
     },
+    /// The row of an ignored identifier does not name this holder: a process of an older version, or somebody by SQL,
+    /// has freed it. It joins customers, unless another holder has it.
+    IgnoredNotHeld {
+        /// The row that holds it.
+        contact: i64,
+        /// The kind of the identifier.
+        kind: &'static str,
+    },
+    /// A live contact carries an identifier that is ignored: it is not marked as one that only shows it.
+    IgnoredCarried {
+        /// The contact.
+        contact: i64,
+        /// The kind of the identifier.
+        kind: &'static str,
+        /// The row that holds the identifier.
+        holder: i64,
+    },
     /// An identifier is owned by a contact that does not exist.
     OwnerMissing {
         /// The kind of the identifier.
@@ -155,6 +172,12 @@ impl fmt::Display for Finding {
             }
             Self::OwnedTwice { contact, kind, owner } => {
                 write!(f, "contact {contact}: its {kind} is owned by another identity, through contact {owner}")
+            }
+            Self::IgnoredNotHeld { contact, kind } => {
+                write!(f, "contact {contact} should hold an ignored {kind}, and its row does not name it")
+            }
+            Self::IgnoredCarried { contact, kind, holder } => {
+                write!(f, "contact {contact} carries a {kind} that is ignored ({holder} holds it)")
             }
             Self::OwnerMissing { kind, owner } => {
                 write!(f, "identifier: contact {owner} owns an identifier ({kind}) and does not exist")

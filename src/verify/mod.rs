@@ -8,7 +8,7 @@
 //! | `run_state` | what a run knows beside the tables |
 //! | `handled` | which identities are repaired or planned already |
 //! | `connected` | the contacts that belong together, with canonical identifiers |
-//! | `repair_plan` | what a repair changes |
+//! | `repair_plan`, `steps` | what a repair changes |
 //! | `repair` | the transaction of a repair, under the resolver's locks |
 //! | `attempts` | what happens after a transaction that did not commit |
 //! | `doubt` | the changes of commits whose answer did not come |
@@ -30,6 +30,7 @@ mod repair_plan;
 mod repairs;
 mod report;
 mod run_state;
+mod steps;
 mod subject;
 
 use std::io::IsTerminal;
@@ -41,9 +42,9 @@ pub use finding::Finding;
 pub use repairs::Repair;
 pub use report::{FindingFormat, VerifyMode};
 
-use crate::domain::Region;
+use crate::domain::{ContactId, Region, StoredForm};
 use crate::store::audit::{ContactRow, Rows};
-use crate::store::{Database, Store, StoreError};
+use crate::store::{Database, IgnoredIdentifier, Store, StoreError};
 use attempts::RepairError;
 use check::{check_contact, check_identifier, check_merge};
 use handled::Failure;
@@ -75,9 +76,11 @@ pub async fn verify(
         progress: ProgressBar::hidden(),
         last_contact: None,
     };
+    verification.find_holders().await?;
     if mode == VerifyMode::Plan {
         verification.plan_joins().await?;
     }
+    verification.check_holders().await?;
     verification.check_contacts().await?;
     verification.check_identifiers().await?;
     verification.check_merges().await?;
@@ -123,6 +126,37 @@ impl Verification {
         self.report.end_joins().context("cannot print the findings")
     }
 
+    /// Finds the holders of ignored identifiers that do not hold them, or not in the canonical form. Before anything
+    /// else: what they should hold joins nobody, in no repair and no plan.
+    async fn find_holders(&mut self) -> anyhow::Result<()> {
+        let mut after = i64::MIN;
+        while let Some((page, end)) = self.database.ignored_identifiers(after).await.map_err(read_error)? {
+            for IgnoredIdentifier { identifier, holder, is_in_force, .. } in page {
+                let canonical = match identifier.stored_form(self.run.region) {
+                    StoredForm::NotCanonical(canonical) => Some(canonical),
+                    StoredForm::Canonical | StoredForm::Blank | StoredForm::Malformed => None,
+                };
+                if !is_in_force || canonical.is_some() {
+                    self.run.holders.insert(holder);
+                    self.run.ignored.extend([identifier].into_iter().chain(canonical));
+                }
+            }
+            after = end;
+        }
+        Ok(())
+    }
+
+    /// Checks these holders.
+    async fn check_holders(&mut self) -> anyhow::Result<()> {
+        let mut holders: Vec<ContactId> = self.run.holders.iter().copied().collect();
+        holders.sort_unstable();
+        for holder in holders {
+            let rows = self.database.audit_contacts(Rows::Only(holder.0)).await.map_err(read_error)?;
+            self.confirm_and_report(rows.iter().map(Subject::contact).collect()).await?;
+        }
+        Ok(())
+    }
+
     async fn check_contacts(&mut self) -> anyhow::Result<()> {
         self.show_progress("contacts", self.database.last_contact().await.map_err(read_error)?.unsigned_abs())?;
         while let Some(rows) = self.next_contacts().await? {
@@ -143,7 +177,9 @@ impl Verification {
     }
 
     fn suspects(&self, rows: &[ContactRow]) -> Vec<Subject> {
-        rows.iter().filter(|row| !check_contact(row, self.run.region).is_empty()).map(Subject::contact).collect()
+        let is_checked = |row: &&ContactRow| row.contact.is_holder && self.run.holders.contains(&row.contact.id);
+        let rows = rows.iter().filter(|row| !is_checked(row));
+        rows.filter(|row| !check_contact(row, self.run.region).is_empty()).map(Subject::contact).collect()
     }
 
     async fn check_identifiers(&mut self) -> anyhow::Result<()> {

@@ -86,6 +86,8 @@ mod tests {
         let contact = StoredContact {
             id: ContactId(id),
             identifiers: vec![Identifier::from_stored(IdentifierKind::Email, value)],
+            shown: Vec::new(),
+            is_holder: false,
             linked_to: None,
             says_primary: true,
             created_at: Timestamp(100 - id),

@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 
 use super::attempts::{AttemptError, RepairError, commit, until_done};
-use super::connected::{ConnectedContacts, Rewrite};
+use super::connected::{ConnectedContacts, Rewrite, Rules};
 use super::doubt::Doubt;
 use super::repair_plan::RepairPlan;
 use super::repairs::Repair;
-use crate::domain::{ContactId, Region, Timestamp};
-use crate::store::{Database, DatabaseTransaction, Release, Store, StoreError, Transaction};
+use crate::domain::{ContactId, IdentifierKind, Region, Timestamp};
+use crate::store::{Database, DatabaseTransaction, Ignored, Release, Store, StoreError, Transaction};
 
 /// What a repair did.
 #[derive(Debug)]
@@ -28,12 +28,12 @@ pub(super) struct Repaired {
 pub(super) async fn repair_contact(
     database: &Database,
     contact: ContactId,
-    region: Option<Region>,
+    rules: Rules<'_>,
 ) -> Result<Repaired, RepairError> {
     tracing::debug!(contact = contact.0, "repairing an identity");
     let contacts = BTreeSet::from([contact]);
     let mut locked = contacts.clone();
-    until_done(async |doubt| match attempt(database, &contacts, &locked, region, doubt).await? {
+    until_done(async |doubt| match attempt(database, &contacts, &locked, rules, doubt).await? {
         RepairAttempt::Done(repaired) => Ok(Some(repaired)),
         RepairAttempt::ContactsChanged(concerned) => {
             locked = concerned;
@@ -58,12 +58,12 @@ async fn attempt(
     database: &Database,
     contacts: &BTreeSet<ContactId>,
     locked: &BTreeSet<ContactId>,
-    region: Option<Region>,
+    rules: Rules<'_>,
     doubt: &mut Doubt,
 ) -> Result<RepairAttempt, AttemptError> {
     let mut transaction = database.begin().await?;
     transaction.lock_contacts(locked).await?;
-    let found = ConnectedContacts::read(&mut transaction, contacts, region).await?;
+    let found = ConnectedContacts::read(&mut transaction, contacts, rules).await?;
     let concerned: BTreeSet<ContactId> = found.contacts.keys().copied().collect();
     if !transaction.is_exclusive() && !concerned.is_subset(locked) {
         return Ok(RepairAttempt::ContactsChanged(concerned));
@@ -121,8 +121,34 @@ pub(super) async fn release_identifier(
     .await
 }
 
+/// Gives an ignored identifier back to its holder, in its canonical form. Returns what changed.
+///
+/// # Errors
+/// See [`until_done`].
+pub(super) async fn hold_again(
+    database: &Database,
+    holder: ContactId,
+    kind: &'static str,
+    region: Option<Region>,
+) -> Result<Vec<Repair>, RepairError> {
+    until_done(async |doubt| {
+        let mut transaction = database.begin().await?;
+        let (held, is_rewritten) = transaction.hold_again(holder, region).await?;
+        let repairs = match held {
+            _ if is_rewritten => vec![Repair::MadeCanonical { kind, contact: holder.0 }],
+            Ignored::Already if doubt.exists() => return Ok(Some(doubt.take())),
+            Ignored::Already => Vec::new(),
+            Ignored::Free | Ignored::TakenFrom(_) => vec![Repair::Held { kind, contact: holder.0 }],
+        };
+        settle(doubt, &transaction, &repairs);
+        commit(transaction, doubt, repairs.clone()).await?;
+        Ok(Some(repairs))
+    })
+    .await
+}
+
 async fn write(transaction: &mut DatabaseTransaction, planned: &RepairPlan) -> Result<(), StoreError> {
-    let RepairPlan { plan, reassigned, rewrites, released, .. } = planned;
+    let RepairPlan { plan, reassigned, rewrites, released, marks, .. } = planned;
     for Rewrite { contact, stored, canonical } in rewrites {
         transaction.rewrite(*contact, stored.kind(), canonical.as_ref(), plan.updated_at).await?;
     }
@@ -132,6 +158,11 @@ async fn write(transaction: &mut DatabaseTransaction, planned: &RepairPlan) -> R
     }
     for (identifier, owner) in released {
         transaction.disown(identifier, *owner).await?;
+    }
+    for kind in IdentifierKind::ALL {
+        let contacts: Vec<_> =
+            marks.iter().filter(|(_, marked)| *marked == kind).map(|(contact, _)| *contact).collect();
+        transaction.mark(kind, &contacts, true, plan.updated_at).await?;
     }
     Ok(())
 }
@@ -149,8 +180,8 @@ pub(super) struct Planned {
 pub(super) async fn plan_repair(
     database: &Database,
     contact: ContactId,
-    region: Option<Region>,
+    rules: Rules<'_>,
 ) -> Result<Planned, StoreError> {
-    let found = ConnectedContacts::read(database, &BTreeSet::from([contact]), region).await?;
+    let found = ConnectedContacts::read(database, &BTreeSet::from([contact]), rules).await?;
     Ok(Planned { plan: found.plan_repair(Timestamp(0)), contacts: found.contacts.into_keys().collect() })
 }

@@ -8,7 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::connected::{ConnectedContacts, Rewrite};
 use super::repairs::Repair;
-use crate::domain::{ContactId, ContactRef, Identifier, Link, Merge, Plan, Relink, Timestamp};
+use super::steps;
+use crate::domain::{ContactId, ContactRef, Identifier, IdentifierKind, Link, Merge, Plan, Relink, Timestamp};
 use crate::store::audit::StoredContact;
 
 /// What a repair writes.
@@ -23,6 +24,8 @@ pub(super) struct RepairPlan {
     pub(super) rewrites: Vec<Rewrite>,
     /// Rows of replaced values, with the contact that they name.
     pub(super) released: Vec<(Identifier, ContactId)>,
+    /// Contacts that carry an ignored identifier of this kind, and are to show it only.
+    pub(super) marks: Vec<(ContactId, IdentifierKind)>,
     /// The same changes, for the report.
     pub(super) repairs: Vec<Repair>,
 }
@@ -48,6 +51,9 @@ impl ConnectedContacts {
         let relinks = self.relinks(primary, &mut repairs);
         let merges = self.merges(primary, &mut repairs);
         let released = self.rewritten(&mut repairs);
+        let marked =
+            |(contact, kind): &(ContactId, IdentifierKind)| Repair::Marked { kind: kind.name(), contact: contact.0 };
+        repairs.extend(self.marks.iter().map(marked));
         let (new_identifiers, reassigned) = self.assignments(&mut repairs);
         if repairs.is_empty() {
             return None;
@@ -58,7 +64,8 @@ impl ConnectedContacts {
         let updated_at = now.after(newest);
         let plan = Plan::from_repair(relinks, merges, new_identifiers, touched, updated_at);
         let (primary, rewrites) = (self.contacts[&primary].age(), self.rewrites.clone());
-        Some(RepairPlan { plan, primary, reassigned, rewrites, released, repairs })
+        let marks = self.marks.clone();
+        Some(RepairPlan { plan, primary, reassigned, rewrites, released, marks, repairs })
     }
 
     /// Returns the `Identifier` rows of the replaced values that name one of these contacts.
@@ -196,32 +203,9 @@ impl ConnectedContacts {
     }
 }
 
-/// Counts the steps of a plan, for the tests. In the service it does nothing.
-mod steps {
-    #[cfg(test)]
-    thread_local! {
-        static TAKEN: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
-    }
-
-    /// Counts so many steps.
-    pub(super) fn take(steps: usize) {
-        #[cfg(test)]
-        TAKEN.set(TAKEN.get() + steps as u64);
-        #[cfg(not(test))]
-        let _ = steps;
-    }
-
-    /// Returns the steps of this thread so far.
-    #[cfg(test)]
-    pub(super) fn taken() -> u64 {
-        TAKEN.get()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::IdentifierKind;
     use crate::store::audit::{FoundOwner, Owner};
 
     /// A canonical address.
@@ -243,6 +227,8 @@ mod tests {
         StoredContact {
             id: ContactId(id),
             identifiers: vec![identifier],
+            shown: Vec::new(),
+            is_holder: false,
             linked_to: linked_to.map(ContactId),
             says_primary: linked_to.is_none(),
             created_at: Timestamp(id),
@@ -261,7 +247,7 @@ mod tests {
         for contact in contacts {
             found.insert(contact.clone(), None);
             for identifier in contact.identifiers.iter().filter(|_| !contact.is_deleted) {
-                let row = FoundOwner { root: contact.root(), is_deleted: false, carries: true };
+                let row = FoundOwner { root: contact.root(), is_deleted: false, carries: true, is_holder: false };
                 found.owners.entry(identifier.clone()).or_insert(Owner { id: contact.id, found: Some(row) });
             }
         }

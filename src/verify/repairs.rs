@@ -41,6 +41,20 @@ pub enum Repair {
         /// The owner.
         contact: i64,
     },
+    /// An ignored identifier is held again: it joins nobody.
+    Held {
+        /// The kind of the identifier.
+        kind: &'static str,
+        /// The row that holds it.
+        contact: i64,
+    },
+    /// A contact shows an ignored identifier from now on, and does not carry it.
+    Marked {
+        /// The kind of the identifier.
+        kind: &'static str,
+        /// The contact.
+        contact: i64,
+    },
     /// A value is replaced by its canonical form.
     MadeCanonical {
         /// The kind of the identifier.
@@ -78,6 +92,12 @@ impl Repair {
             Self::Assigned { kind, contact } => format!("{} the {kind} to {contact}", verb("give", "gave")),
             Self::Released { kind, contact } => {
                 format!("{} an identifier ({kind}) from {contact}", verb("take", "took"))
+            }
+            Self::Held { kind, contact } => {
+                format!("{} the ignored {kind} of {contact} from everybody else", verb("take", "took"))
+            }
+            Self::Marked { kind, contact } => {
+                format!("{} the {kind} of {contact} as ignored", verb("mark", "marked"))
             }
             Self::MadeCanonical { kind, contact } => {
                 format!("{} the {kind} of {contact} canonical", verb("make", "made"))

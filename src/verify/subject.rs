@@ -3,10 +3,10 @@
 use super::attempts::RepairError;
 use super::check::{check_contact, check_identifier, check_merge};
 use super::finding::Finding;
-use super::repair::{plan_repair, release_identifier, repair_contact};
+use super::repair::{hold_again, plan_repair, release_identifier, repair_contact};
 use super::repairs::Repair;
 use super::run_state::RunState;
-use crate::domain::{ContactId, Region};
+use crate::domain::{ContactId, Identifier, IdentifierKind, Region};
 use crate::store::audit::{ContactRow, IdentifierRow, MergeRow, Rows};
 use crate::store::{Database, StoreError};
 
@@ -21,6 +21,8 @@ pub(super) struct Subject {
 #[derive(Debug)]
 enum Key {
     Contact(i64),
+    /// A holder, and the kinds of the ignored identifiers that it holds: one.
+    Holder(i64, Vec<IdentifierKind>),
     /// Kind and value.
     Identifier(String, Vec<u8>),
     Merge(i64),
@@ -37,7 +39,9 @@ struct Concerned {
 impl Subject {
     pub(super) fn contact(row: &ContactRow) -> Self {
         let (contact, root) = (row.contact.id, row.contact.root());
-        Self { key: Key::Contact(contact.0), identity: Some(Concerned { contact, root }) }
+        let held = || row.contact.identifiers.iter().map(Identifier::kind).collect();
+        let key = if row.contact.is_holder { Key::Holder(contact.0, held()) } else { Key::Contact(contact.0) };
+        Self { key, identity: Some(Concerned { contact, root }) }
     }
 
     pub(super) fn identifier(row: IdentifierRow) -> Self {
@@ -68,7 +72,7 @@ impl Subject {
         region: Option<Region>,
     ) -> Result<Vec<Finding>, StoreError> {
         Ok(match &self.key {
-            Key::Contact(id) => {
+            Key::Contact(id) | Key::Holder(id, _) => {
                 let rows = database.audit_contacts(Rows::Only(*id)).await?;
                 rows.iter().flat_map(|row| check_contact(row, region)).collect()
             }
@@ -88,6 +92,11 @@ impl Subject {
         repairs: &mut Vec<Repair>,
     ) -> Result<(), RepairError> {
         let Some(Concerned { contact, .. }) = self.identity else { return Ok(()) };
+        if let Key::Holder(_, kinds) = &self.key {
+            for kind in kinds.iter().map(|kind| kind.name()) {
+                repairs.extend(hold_again(database, contact, kind, run.region).await?);
+            }
+        }
         let Key::Identifier(kind, value) = &self.key else {
             return repair_once(database, contact, run, repairs).await;
         };
@@ -109,12 +118,21 @@ impl Subject {
     pub(super) async fn plan(&self, database: &Database, run: &mut RunState) -> Result<Vec<Repair>, StoreError> {
         let mut repairs = Vec::new();
         let Some(Concerned { mut contact, .. }) = self.identity else { return Ok(repairs) };
+        if let Key::Holder(_, kinds) = &self.key {
+            let findings = self.findings(database, run.region).await?;
+            let is_canonical = findings.iter().all(|finding| !matches!(finding, Finding::NotCanonical { .. }));
+            repairs.extend(kinds.iter().map(|kind| match (kind.name(), contact.0) {
+                (kind, contact) if is_canonical => Repair::Held { kind, contact },
+                (kind, contact) => Repair::MadeCanonical { kind, contact },
+            }));
+            return Ok(run.preview.unprinted(repairs));
+        }
         if let Key::Identifier(kind, value) = &self.key {
             let Some(row) = database.audit_identifier(kind, value).await? else { return Ok(repairs) };
             contact = row.owner.id;
         }
         if !run.handled.covers(contact) {
-            let planned = plan_repair(database, contact, run.region).await?;
+            let planned = plan_repair(database, contact, run.rules()).await?;
             run.handled.cover(planned.contacts);
             if let Some(plan) = planned.plan {
                 run.preview.note_settled(&plan);
@@ -132,7 +150,7 @@ impl Subject {
     /// Returns the joins that a repair of the row would make, and that no earlier plan printed.
     pub(super) async fn joins(&self, database: &Database, run: &mut RunState) -> Result<Vec<Repair>, StoreError> {
         let Some(contact) = self.about().filter(|contact| !run.handled.covers(*contact)) else { return Ok(Vec::new()) };
-        let planned = plan_repair(database, contact, run.region).await?;
+        let planned = plan_repair(database, contact, run.rules()).await?;
         run.handled.cover(planned.contacts);
         Ok(planned.plan.map(|plan| run.preview.joins(&plan)).unwrap_or_default())
     }
@@ -146,7 +164,7 @@ async fn repair_once(
     repairs: &mut Vec<Repair>,
 ) -> Result<(), RepairError> {
     if !run.handled.covers(contact) {
-        let repaired = repair_contact(database, contact, run.region).await?;
+        let repaired = repair_contact(database, contact, run.rules()).await?;
         run.handled.cover(repaired.contacts);
         repairs.extend(repaired.repairs);
     }

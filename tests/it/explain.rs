@@ -99,6 +99,7 @@ async fn seed(connection: &sea_orm::DatabaseConnection, numbers: Range<i64>, nth
             created_at: Set(now),
             updated_at: Set(now),
             deleted_at: Set(None),
+            flags: Set(0),
         });
         contact::Entity::insert_many(contacts).exec_without_returning(&transaction).await.unwrap();
         let identifiers = some.iter().map(|n| identifier::ActiveModel {

@@ -10,6 +10,7 @@ pub fn register(suite: &mut Suite) {
     register!(suite.on_all():
         an_empty_table_of_another_system_is_refused,
         contacts_of_another_system_are_not_overlooked,
+        a_table_that_the_operator_knows_is_ignored,
         our_tables_may_get_additions_that_disturb_nothing,
         our_tables_are_refused_once_they_were_changed,
         a_table_that_is_gone_is_refused,
@@ -73,7 +74,8 @@ async fn add_customer(tables: &DatabaseConnection, name: &str) {
 async fn an_empty_table_of_another_system_is_refused(database: TestDatabase) {
     let tables = database.raw().await;
     create_foreign(&database, &tables, "Contact").await;
-    refused(&database, &["a table Contact that is not this service's", "a database of its own"]);
+    let words = ["a table Contact that is not this service's", "a database of its own", "identity adopt"];
+    refused(&database, &words);
     assert!(!is_there(&tables, "seaql_migrations").await, "nothing is left behind");
     assert!(!is_there(&tables, "Identifier").await);
     add_customer(&tables, "Contact").await;
@@ -89,10 +91,13 @@ async fn an_empty_table_of_another_system_is_refused(database: TestDatabase) {
 
 async fn contacts_of_another_system_are_not_overlooked(database: TestDatabase) {
     let tables = database.raw().await;
-    for name in ["contact", "contacts", "Contacts"] {
+    // SQLite's names are the same in each case of letters: there `contact` would be our own table.
+    let names = ["contacts", "Contacts", "CONTACTS", "contact"];
+    for name in &names[..if database.backend == Backend::Sqlite { 3 } else { 4 }] {
         create_foreign(&database, &tables, name).await;
         add_customer(&tables, name).await;
-        refused(&database, &[&format!("a table {name} "), "a database of its own", "rename"]);
+        let words = ["a database of its own", "`identity adopt --from URL`", &format!("IGNORE_TABLE={name}")];
+        refused(&database, &[&[&*format!("a table {name} with rows")], &words[..]].concat());
         assert!(!is_there(&tables, "seaql_migrations").await, "nothing is left behind");
         execute(&tables, &format!(r#"DROP TABLE "{name}""#)).await;
     }
@@ -106,6 +111,30 @@ async fn contacts_of_another_system_are_not_overlooked(database: TestDatabase) {
     service.caller().identify(Api::Grpc, Some("a@x.de"), None).await.unwrap();
     service.stop().await;
     add_customer(&tables, "contacts").await;
+    accepted(&database);
+    tables.close().await.unwrap();
+}
+
+/// Only a table with a known name, with columns for an identifier and a link, and with rows, is refused.
+async fn a_table_that_the_operator_knows_is_ignored(database: TestDatabase) {
+    let tables = database.raw().await;
+    let sql = r#"CREATE TABLE "contacts" ("id" INTEGER PRIMARY KEY, "mail" VARCHAR(99), "linked_id" INTEGER)"#;
+    execute(&tables, sql).await;
+    execute(&tables, r#"INSERT INTO "contacts" VALUES (1, 'a@x.de', NULL)"#).await;
+    for ignored in ["", "other", "contact"] {
+        let (status, line) = run(&database.url, &["migrate", "up", "--ignore-table", ignored]);
+        assert_eq!(status, if ignored.is_empty() { 2 } else { 3 }, "{ignored}: {line}");
+    }
+    assert!(!is_there(&tables, "seaql_migrations").await, "nothing is left behind");
+    assert_eq!(run(&database.url, &["migrate", "up", "--ignore-table", "other,contacts"]), (0, String::new()));
+    let service = Service::start_with(&database.url, &["--ignore-table", "contacts"]).await;
+    service.stop().await;
+    refused(&database, &["a table contacts with rows"]);
+    execute(&tables, r#"DROP TABLE "contacts""#).await;
+    // People of another kind, which adopt could not read.
+    let sql = r#"CREATE TABLE "contacts" ("id" INTEGER PRIMARY KEY, "name" VARCHAR(99), "email" VARCHAR(99))"#;
+    execute(&tables, sql).await;
+    execute(&tables, r#"INSERT INTO "contacts" VALUES (1, 'Ann', 'ann@x.de')"#).await;
     accepted(&database);
     tables.close().await.unwrap();
 }
@@ -152,6 +181,7 @@ async fn our_tables_are_refused_once_they_were_changed(database: TestDatabase) {
     for arguments in [&["serve", "--migrate", "false"][..], &["verify"], &["verify", "--repair"]] {
         let (status, line) = run(&database.url, arguments);
         assert_eq!((status, line.contains("column deletedAt is missing")), (3, true), "{arguments:?}: {line}");
+        assert!(!line.contains("adopt"), "an operator with live data: {line}");
     }
     tables.close().await.unwrap();
 }
@@ -180,8 +210,9 @@ async fn rows_are_not_deleted_without_yes(database: TestDatabase) {
     service.caller().identify(Api::Grpc, Some("a@x.de"), None).await.unwrap();
     service.stop().await;
     let tables = database.raw().await;
-    // The latest migration's table has no rows.
-    assert_eq!(run(&database.url, &["migrate", "down"]), (0, String::new()));
+    // What the migrations after the first two have made has no rows.
+    let migrations = database.store().await.migration_status().await.expect("the migrations").len();
+    assert_eq!(run(&database.url, &["migrate", "down", &(migrations - 2).to_string()]), (0, String::new()));
     for arguments in [&["migrate", "down"][..], &["migrate", "down", "2"], &["migrate", "down", "--all"]] {
         let (status, line) = run(&database.url, arguments);
         assert_eq!((status, line.lines().count()), (1, 1), "{arguments:?}: {line}");

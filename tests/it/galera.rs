@@ -90,7 +90,7 @@ async fn what_another_server_has_acknowledged(cluster: &Cluster) {
     let known = [Identifier::from_stored(IdentifierKind::Email, "0.0@x.de")];
     let phones = async || {
         let found = database.find_identities(&known, ExpectedSize::Usual).await?;
-        Ok::<_, StoreError>(found.identities[0].values(IdentifierKind::Phone).len())
+        Ok::<_, StoreError>(found.found.identities[0].values(IdentifierKind::Phone).len())
     };
     assert_eq!(phones().await.expect("an answer"), 1);
     let held = hold(&cluster.url_of(&[1])).await;
@@ -127,7 +127,7 @@ async fn a_step_of_ids_that_changes(cluster: Cluster) -> Cluster {
         let ids = transaction.apply(&plan).await.expect("it is written");
         transaction.commit().await.expect("it is committed");
         let answers = plan.answers(&ids);
-        let found = database.find_identities(&emails, ExpectedSize::Usual).await.expect("an answer").identities;
+        let found = database.find_identities(&emails, ExpectedSize::Usual).await.expect("an answer").found.identities;
         assert_eq!(found.len(), emails.len());
         for (email, answer) in emails.iter().zip(answers) {
             let answer = answer.expect("small");

@@ -82,14 +82,23 @@ async fn a_transaction_that_was_given_up() {
     // The one connection to another server, which does not get on for now and then.
     let database = connect(&cluster.url_of(&[1]), Duration::from_secs(1)).await.expect("it takes writes");
     let known = [Identifier::from_stored(IdentifierKind::Email, "known@x.de")];
-    assert_eq!(database.find_identities(&known, ExpectedSize::Usual).await.expect("an answer").identities.len(), 1);
+    assert_eq!(
+        database.find_identities(&known, ExpectedSize::Usual).await.expect("an answer").found.identities.len(),
+        1
+    );
 
     let held = hold(&cluster.url_of(&[1])).await;
     caller.identify(Api::Grpc, Some("another@x.de"), None).await.unwrap();
     assert!(database.begin().await.expect_err("it waits").is_unavailable());
     held.close().await.expect("close");
     assert_eq!(
-        database.find_identities(&known, ExpectedSize::Usual).await.expect("the connection is back").identities.len(),
+        database
+            .find_identities(&known, ExpectedSize::Usual)
+            .await
+            .expect("the connection is back")
+            .found
+            .identities
+            .len(),
         1
     );
 
@@ -99,7 +108,7 @@ async fn a_transaction_that_was_given_up() {
     assert!(too_early.is_err_and(|error| error.is_unavailable()), "an answer out of date");
     held.close().await.expect("close");
     let found = database.find_identities(&known, ExpectedSize::Usual).await.expect("an answer");
-    assert_eq!(found.identities[0].values(IdentifierKind::Phone), ["+4930123456"]);
+    assert_eq!(found.found.identities[0].values(IdentifierKind::Phone), ["+4930123456"]);
     service.stop().await;
 }
 

@@ -7,6 +7,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, clippy::print_stdout, reason = "tests")]
 
 mod abuse;
+mod adopt;
 mod attacks;
 mod batch;
 #[path = "../shared/certificates.rs"]
@@ -24,9 +25,13 @@ mod group_replication;
 mod harness;
 mod history;
 mod identifiers;
+mod ignored;
+mod ignored_repairs;
 mod log;
 mod metrics;
 mod migrations;
+mod old_table;
+mod old_tables;
 mod outage;
 mod pooler;
 mod process;
@@ -51,6 +56,8 @@ fn main() {
     worked_example::register(&mut suite);
     store_conformance::register(&mut suite);
     identifiers::register(&mut suite);
+    ignored::register(&mut suite);
+    ignored_repairs::register(&mut suite);
     concurrency::register(&mut suite);
     batch::register(&mut suite);
     sizes::register(&mut suite);
@@ -79,8 +86,10 @@ fn main() {
     rolling_restart::register(&mut suite);
     abuse::register(&mut suite);
     verify::register(&mut suite);
+    adopt::register(&mut suite);
     stored_values::register(&mut suite);
     foreign_tables::register(&mut suite);
+    old_table::register(&mut suite);
     history::register(&mut suite);
     chaos::register(&mut suite);
     attacks::register(&mut suite);

@@ -17,7 +17,8 @@ async fn up_down_up(database: TestDatabase) {
     assert!(store.is_migrated().await.unwrap());
     store.migrate_down(Some(1)).await.unwrap();
     let applied: Vec<bool> = store.migration_status().await.unwrap().iter().map(|one| one.applied).collect();
-    assert_eq!(applied, [true, true, false]);
+    assert_eq!(applied.iter().filter(|is_applied| !**is_applied).count(), 1);
+    assert_eq!(applied.last(), Some(&false), "the last one is undone");
     store.migrate_down(None).await.unwrap();
     assert!(store.migration_status().await.unwrap().iter().all(|one| !one.applied));
     store.migrate_up().await.unwrap();

@@ -4,17 +4,20 @@ use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use identity::store::old_table::{OldTable, OldTableOptions};
+use sea_orm::ConnectionTrait;
 use tempfile::TempDir;
 use url::Url;
 
 use crate::failover::connect;
-use crate::harness::{Api, Backend, Service, Suite, TestDatabase, test_name};
+use crate::harness::{Api, Backend, Service, Suite, TestDatabase, execute, test_name};
 
 pub fn register(suite: &mut Suite) {
     let name = |function| test_name(module_path!(), function);
     let postgres = &[Backend::Postgres];
     suite.on_with(is_installed(), postgres, &name("session_mode"), session_mode);
     suite.on_with(is_installed(), postgres, &name("transaction_mode_is_explained"), transaction_mode_is_explained);
+    suite.on_with(is_installed(), postgres, &name("old_table_leaves_no_setting"), old_table_leaves_no_setting);
 }
 
 fn is_installed() -> Result<(), String> {
@@ -32,6 +35,11 @@ struct Pooler {
 impl Pooler {
     /// Starts PgBouncer with its defaults, but for the mode.
     async fn start(database: &TestDatabase, mode: &str) -> Self {
+        Self::start_with(database, mode, "").await
+    }
+
+    /// The same with more settings.
+    async fn start_with(database: &TestDatabase, mode: &str, more: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let mut url = Url::parse(&database.url).expect("a URL");
         let port = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("bound").port();
@@ -40,7 +48,7 @@ impl Pooler {
         std::fs::write(&users, format!("\"{user}\" \"{password}\"\n")).expect("written");
         let settings = format!(
             "[databases]\n* = host={} port={}\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\n\
-             unix_socket_dir =\nauth_type = plain\nauth_file = {}\npool_mode = {mode}\n",
+             unix_socket_dir =\nauth_type = plain\nauth_file = {}\npool_mode = {mode}\n{more}\n",
             url.host_str().expect("a host"),
             url.port().expect("a port"),
             users.display()
@@ -70,6 +78,29 @@ impl Drop for Pooler {
     fn drop(&mut self) {
         let _ = self.process.kill();
         let _ = self.process.wait();
+    }
+}
+
+/// The old system has its sessions from the same pooler: after an adoption was tried, it can still write.
+async fn old_table_leaves_no_setting(database: TestDatabase) {
+    let tables = database.raw().await;
+    let sql =
+        r#"CREATE TABLE "Contact" ("id" integer PRIMARY KEY, "email" text, "linkedId" integer, "createdAt" bigint)"#;
+    execute(&tables, sql).await;
+    tables.close().await.expect("closed");
+    for more in [
+        "ignore_startup_parameters = extra_float_digits",
+        "default_pool_size = 1\nignore_startup_parameters = options,extra_float_digits",
+    ] {
+        let pooler = Pooler::start_with(&database, "transaction", more).await;
+        let refusal = OldTable::open(&pooler.url, &OldTableOptions::default()).await.expect_err("refused").to_string();
+        assert!(refusal.contains("a pooler stands before the database"), "{more}: {refusal}");
+        let old_system = sea_orm::Database::connect(&pooler.url).await.expect("it connects");
+        for sql in ["INSERT INTO \"Contact\" (\"id\") VALUES (1)", "DELETE FROM \"Contact\""] {
+            let done = old_system.execute_unprepared(sql).await.expect("the old system can write");
+            assert_eq!(done.rows_affected(), 1);
+        }
+        old_system.close().await.expect("closed");
     }
 }
 

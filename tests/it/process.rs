@@ -37,13 +37,15 @@ async fn migrate_and_healthcheck(database: TestDatabase) {
     let anywhere = "127.0.0.1:0";
     database.raw().await.close().await.unwrap(); // An empty database, also where it is a file.
     let pending = run(&["migrate", "status"], anywhere);
-    assert_eq!((pending.0, pending.1.matches("pending").count()), (Some(0), 3), "{pending:?}");
+    let all = pending.1.lines().count();
+    assert!(all > 0 && pending.0 == Some(0), "{pending:?}");
+    assert_eq!(pending.1.matches("pending").count(), all, "{pending:?}");
     let refused = run(&["serve", "--migrate", "false"], anywhere);
     assert_eq!(refused.0, Some(3));
     assert!(refused.2.lines().count() == 1 && refused.2.contains("identity migrate up"), "{refused:?}");
     assert_eq!(run(&["migrate", "up"], anywhere).0, Some(0));
     let applied = run(&["migrate", "status"], anywhere);
-    assert_eq!((applied.0, applied.1.matches("applied").count()), (Some(0), 3), "{applied:?}");
+    assert_eq!((applied.0, applied.1.matches("applied").count()), (Some(0), all), "{applied:?}");
 
     let mut process = Process::start(&[("DATABASE_URL", &database.url), ("MIGRATE", "false")]).await;
     let address = process.grpc.to_string();
@@ -54,7 +56,7 @@ async fn migrate_and_healthcheck(database: TestDatabase) {
     assert_eq!((unhealthy.0, unhealthy.2.lines().count()), (Some(1), 1), "{unhealthy:?}");
 
     assert_eq!(run(&["migrate", "down", "--all"], anywhere).0, Some(0));
-    assert_eq!(run(&["migrate", "status"], anywhere).1.matches("pending").count(), 3);
+    assert_eq!(run(&["migrate", "status"], anywhere).1.matches("pending").count(), all);
 }
 
 async fn the_log_has_the_names_of_callers_and_not_their_tokens(database: TestDatabase) {

@@ -71,7 +71,7 @@ async fn warm_store_with(database: &TestDatabase, connections: u32, limit: Durat
 }
 
 async fn find(store: &Database, value: &str) -> usize {
-    store.find_identities(&[email(value)], ExpectedSize::Usual).await.expect("a read").identities.len()
+    store.find_identities(&[email(value)], ExpectedSize::Usual).await.expect("a read").found.identities.len()
 }
 
 /// Writes a new contact as the service does. Says when the commit begins.
@@ -283,8 +283,8 @@ async fn a_begin_without_effect_is_noticed(database: TestDatabase) {
     create(&store, "next@x.de", &AtomicBool::default()).await.expect("written");
 }
 
-/// The contact is inserted when its caller gives up, and its identifier is not. A BEGIN in that transaction would commit
-/// it on MySQL, and the COMMIT after it on PostgreSQL.
+/// The contact is inserted when its caller gives up, and its identifier is not. A BEGIN in that transaction would
+/// commit it on MySQL, and the COMMIT after it on PostgreSQL.
 async fn an_insert_whose_answer_is_late_is_rolled_back(database: TestDatabase) {
     let (proxy, store) = warm_store_with(&database, 3, SHORT).await;
     // A third one without an answer would replace all connections.

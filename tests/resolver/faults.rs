@@ -1,3 +1,5 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use futures::future::join_all;
@@ -213,4 +215,40 @@ async fn a_statement_that_the_server_ends_fails_alone() {
         }
         assert!(resolver.database_state().borrow().is_usable());
     }
+}
+
+/// Asks for a new customer at the till, beside another. Returns how many identifiers his answer leaves out.
+async fn left_out(store: &FaultyStore) -> usize {
+    let resolver = start(store);
+    let [till, other] =
+        [&["new0@x", "till@x"][..], &["new1@x"]].map(|emails| resolver.identify(observation(emails), deadline()));
+    let (till, other) = tokio::join!(till, other);
+    assert_eq!(other.unwrap().outcome, Outcome::Created);
+    till.unwrap().ignored.len()
+}
+
+/// It was read as ignored, and counts by the time of the transaction.
+#[tokio::test(start_paused = true)]
+async fn what_was_ignored_is_read_again_after_a_failure_and_in_another_epoch() {
+    for fault in [None, Some(Fault::LostRace), Some(Fault::Rejected), Some(Fault::TooSlow), Some(Fault::Unavailable)] {
+        let once = move |step, _: &[Identifier], before| fault.filter(|_| step == Step::Apply && before == 0);
+        let store = FaultyStore::new(once).with_epoch();
+        assert_eq!(left_out(&store.clone().ignoring((true, true))).await, 1, "{fault:?}");
+    }
+    for fault in [Fault::LostRace, Fault::Rejected, Fault::Unavailable] {
+        let once = move |step, _: &[Identifier], before| (step == Step::Apply && before == 0).then_some(fault);
+        let store = FaultyStore::new(once).with_epoch().ignoring((true, false));
+        assert_eq!(left_out(&store).await, 0, "{fault:?}");
+    }
+    let generation = Arc::new(AtomicU64::new(1));
+    let of_store = Arc::clone(&generation);
+    // The pool leads to another server during the read, and the transaction sees only that one.
+    let another = move |step, _: &[Identifier], _| {
+        if step == Step::Read {
+            generation.fetch_add(1, Ordering::Relaxed);
+        }
+        None
+    };
+    let store = FaultyStore::new(another).with_generation(of_store).ignoring((true, false));
+    assert_eq!(left_out(&store).await, 0);
 }

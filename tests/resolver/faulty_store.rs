@@ -1,12 +1,12 @@
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use identity::domain::{
     Contact, ContactId, Identifier, IdentifierKind, Identity, Link, Observation, OwnerRow, Plan, RootRow, Timestamp,
 };
-use identity::store::{Cause, Epoch, ExpectedSize, LookupResult, Store, StoreError, Transaction};
+use identity::store::{Cause, Epoch, ExpectedSize, FoundIdentities, LookupResult, Store, StoreError, Transaction};
 use tokio::time::sleep;
 
 /// How long every statement takes, unless it is about a large identity.
@@ -65,7 +65,9 @@ pub(crate) struct FaultyStore {
     mixed: Arc<AtomicUsize>,
     writers: usize,
     /// Without one, versions are no proof: every read is one statement with all contacts.
-    epoch: Option<Epoch>,
+    epoch: Option<Arc<AtomicU64>>,
+    /// Whether `till@x` is ignored: in reads, and in transactions.
+    ignores: (bool, bool),
     sizes: Arc<Mutex<Vec<(Step, ExpectedSize)>>>,
 }
 
@@ -86,6 +88,7 @@ impl FaultyStore {
             mixed: Arc::default(),
             writers: 1,
             epoch: None,
+            ignores: (false, false),
             sizes: Arc::default(),
         }
     }
@@ -107,7 +110,17 @@ impl FaultyStore {
 
     /// Returns the same store, with versions that prove what copies are right.
     pub(crate) fn with_epoch(self) -> Self {
-        Self { epoch: Some(Epoch { generation: 1, connections: 1 }), ..self }
+        self.with_generation(Arc::new(AtomicU64::new(1)))
+    }
+
+    /// The same, with this generation of the epoch.
+    pub(crate) fn with_generation(self, generation: Arc<AtomicU64>) -> Self {
+        Self { epoch: Some(generation), ..self }
+    }
+
+    /// Returns the same store, in which `till@x` is ignored: in reads, and in transactions.
+    pub(crate) fn ignoring(self, ignores: (bool, bool)) -> Self {
+        Self { ignores, ..self }
     }
 
     /// Returns how many statements were about a large identity and about others.
@@ -188,11 +201,14 @@ impl Store for FaultyStore {
             return Err(StoreError::OneIsLarge(large.root()));
         }
         self.step(Step::Read, identifiers).await?;
-        Ok(LookupResult { identities: self.known(identifiers, 0), is_latest: true })
+        let ignored = ignored(identifiers, self.ignores.0);
+        let found = FoundIdentities { identities: self.known(identifiers, 0), ignored };
+        Ok(LookupResult { found, is_latest: true })
     }
 
     fn epoch(&self) -> Option<Epoch> {
-        self.epoch
+        let generation = self.epoch.as_ref()?.load(Ordering::Relaxed);
+        Some(Epoch { generation, connections: 1 })
     }
 
     async fn root_rows(&self, roots: &[ContactId]) -> Result<Vec<RootRow>, StoreError> {
@@ -205,8 +221,10 @@ impl Store for FaultyStore {
         self.step(Step::Read, identifiers).await?;
         let row = |identifier: &Identifier| {
             let identities = self.known(std::slice::from_ref(identifier), 0);
-            let root = Some(root_row(identities.first()?.root()));
-            Some(OwnerRow { identifier: identifier.clone(), is_deleted: false, root })
+            let is_ignored = is_till(identifier) && self.ignores.0;
+            let root = identities.first().map(|identity| root_row(identity.root()));
+            let row = OwnerRow { identifier: identifier.clone(), is_deleted: false, is_ignored, root };
+            (is_ignored || row.root.is_some()).then_some(row)
         };
         Ok(identifiers.iter().filter_map(row).collect())
     }
@@ -263,11 +281,12 @@ impl Transaction for FaultyTransaction {
         &mut self,
         identifiers: &[Identifier],
         size: ExpectedSize,
-    ) -> Result<Vec<Identity>, StoreError> {
+    ) -> Result<FoundIdentities, StoreError> {
         self.0.sizes.lock().unwrap().push((Step::Find, size));
         self.0.step(Step::Find, identifiers).await?;
         let offset = if self.0.is_restless { i64::try_from(self.0.count(Step::Find)).unwrap() } else { 0 };
-        Ok(self.0.known(identifiers, offset))
+        let ignored = ignored(identifiers, self.0.ignores.1);
+        Ok(FoundIdentities { identities: self.0.known(identifiers, offset), ignored })
     }
 
     async fn release_orphans(&mut self, _identifiers: &[Identifier], _at: Timestamp) -> Result<(), StoreError> {
@@ -288,6 +307,15 @@ impl Transaction for FaultyTransaction {
     async fn commit(self) -> Result<(), StoreError> {
         Ok(())
     }
+}
+
+fn is_till(identifier: &Identifier) -> bool {
+    identifier.value() == "till@x"
+}
+
+/// Those of these identifiers that are ignored.
+fn ignored(identifiers: &[Identifier], ignores: bool) -> BTreeSet<Identifier> {
+    identifiers.iter().filter(|identifier| ignores && is_till(identifier)).cloned().collect()
 }
 
 /// The identifier that leads to this root.

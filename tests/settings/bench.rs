@@ -8,7 +8,7 @@ use tempfile::TempDir;
 pub(crate) const SECRET: &str = "hunter2";
 
 /// Two values of each setting that differ from each other and from the default.
-pub(crate) const VALUES: [(&str, &str, &str); 48] = [
+pub(crate) const VALUES: [(&str, &str, &str); 49] = [
     ("database_url", "'sqlite://one.db'", "'postgres://two/db'"),
     ("database_url_file", "'one.url'", "'two.url'"),
     ("db_host", "'one'", "'10.0.0.2'"),
@@ -21,6 +21,7 @@ pub(crate) const VALUES: [(&str, &str, &str); 48] = [
     ("database_wait", "'0s'", "'2s'"),
     ("database_timeout", "'1ms'", "'1h 2m'"),
     ("migrate", "false", "true"),
+    ("ignore_table", "'contacts'", "'contact,Contacts'"),
     ("grpc_addr", "'[::]:0'", "'localhost:2'"),
     ("http_addr", "'0.0.0.0:1'", "'[::1]:2'"),
     ("port", "0", "2"),
@@ -60,8 +61,8 @@ pub(crate) const VALUES: [(&str, &str, &str); 48] = [
 ];
 
 /// Settings that take any text.
-pub(crate) const FREE_TEXT: [&str; 7] =
-    ["db_user", "db_password", "db_name", "tls_cert", "tls_key", "tls_client_ca", "tokens_file"];
+pub(crate) const FREE_TEXT: [&str; 8] =
+    ["db_user", "db_password", "db_name", "ignore_table", "tls_cert", "tls_key", "tls_client_ca", "tokens_file"];
 
 /// `identity` in an empty environment and folder.
 pub(crate) struct Bench {

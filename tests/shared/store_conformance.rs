@@ -14,7 +14,7 @@ use identity::domain::{
     Answer, Contact, ContactId, Identifier, IdentifierKind, Identity, Link, Observation, Outcome, OwnerRow, RootRow,
     Snapshot, Timestamp, plan,
 };
-use identity::store::{ExpectedSize, MAX_LOOKUP, Store, StoreError, Transaction};
+use identity::store::{ExpectedSize, FoundIdentities, MAX_LOOKUP, Store, StoreError, Transaction};
 use tokio::time::timeout;
 
 /// Names every case to a macro: `for_each_case!(my_macro)`.
@@ -43,6 +43,9 @@ macro_rules! for_each_case {
             rows_that_others_have_locked_are_known,
             of_two_first_sightings_one_wins,
             the_clock_does_not_go_back,
+            an_ignored_identifier_belongs_to_nobody,
+            what_an_identity_owned_is_shown_when_it_is_ignored,
+            what_counts_again_belongs_to_the_oldest_who_shows_it,
         );
     };
 }
@@ -50,6 +53,15 @@ pub(crate) use for_each_case;
 
 /// Longer than any statement takes, and shorter than any lock timeout.
 const A_WHILE: Duration = Duration::from_millis(300);
+
+/// A store in which an operator can ignore identifiers.
+pub(crate) trait IgnoresIdentifiers {
+    /// Ignores an identifier, in a transaction of its own.
+    async fn ignore(&self, identifier: &Identifier);
+
+    /// Lets it count again, the same way.
+    async fn stop_ignoring(&self, identifier: &Identifier);
+}
 
 fn email(value: &str) -> Identifier {
     Identifier::from_stored(IdentifierKind::Email, value)
@@ -64,7 +76,7 @@ fn observation(identifiers: &[Identifier]) -> Observation {
 }
 
 async fn find<S: Store>(store: &S, identifiers: &[Identifier]) -> Vec<Identity> {
-    store.find_identities(identifiers, ExpectedSize::Usual).await.expect("a read").identities
+    store.find_identities(identifiers, ExpectedSize::Usual).await.expect("a read").found.identities
 }
 
 /// Writes what these observations need, in a transaction that is not committed.
@@ -72,12 +84,12 @@ async fn write<T: Transaction>(transaction: &mut T, observations: &[Observation]
     let identifiers: BTreeSet<Identifier> = observations.iter().flat_map(|one| one.identifiers().to_vec()).collect();
     let identifiers: Vec<Identifier> = identifiers.into_iter().collect();
     let found = transaction.find_identities(&identifiers, ExpectedSize::Usual).await?;
-    let roots: BTreeSet<ContactId> = found.iter().map(Identity::root).collect();
+    let roots: BTreeSet<ContactId> = found.identities.iter().map(Identity::root).collect();
     if !roots.is_empty() {
         transaction.lock_contacts(&roots).await?;
     }
     let now = transaction.now();
-    let plan = plan(observations, &Snapshot::new(found), now, 10_000);
+    let plan = plan(observations, &found.into_snapshot(), now, 10_000);
     let ids = if plan.is_empty() { Vec::new() } else { transaction.apply(&plan).await? };
     Ok(plan.answers(&ids).into_iter().map(|answer| answer.expect("a small identity")).collect())
 }
@@ -97,7 +109,7 @@ async fn assert_found<S: Store>(store: &S, identifiers: &[Identifier], answers: 
     let mut expected: Vec<Identity> = answers.iter().map(|answer| (**answer.identity.list()).clone()).collect();
     expected.sort_by_key(Identity::root);
     for size in [ExpectedSize::Usual, ExpectedSize::Large] {
-        let mut found = store.find_identities(identifiers, size).await.expect("a read").identities;
+        let mut found = store.find_identities(identifiers, size).await.expect("a read").found.identities;
         found.sort_by_key(Identity::root);
         assert_eq!(found, expected, "whatever size is expected");
     }
@@ -111,7 +123,7 @@ async fn is_exclusive<S: Store>(store: &S) -> bool {
 pub(crate) async fn an_empty_store_owns_nothing<S: Store>(store: &S) {
     store.ping().await.expect("a ping");
     let result = store.find_identities(&[email("a@x"), phone("1")], ExpectedSize::Usual).await.expect("a read");
-    assert!(result.identities.is_empty());
+    assert!(result.found.identities.is_empty() && result.found.ignored.is_empty());
     assert!(result.is_latest, "there is one server");
     assert!(store.writers() >= 1);
 }
@@ -225,7 +237,7 @@ pub(crate) async fn rows_of_identifiers_lead_to_roots_and_versions<S: Store>(sto
     for identifier in &owned {
         let found = find(store, std::slice::from_ref(identifier)).await;
         let root = Some(root_row(found[0].primary()));
-        expected.push(OwnerRow { identifier: identifier.clone(), is_deleted: false, root });
+        expected.push(OwnerRow { identifier: identifier.clone(), is_deleted: false, is_ignored: false, root });
     }
     let all = [&owned[..], &[email("nobody@x"), email("1"), phone("a@x"), email("A@x"), email("a@x ")]].concat();
     let mut rows = store.owner_rows(&all).await.expect("a read");
@@ -269,7 +281,7 @@ pub(crate) async fn one_lookup_takes_many_identifiers<S: Store>(store: &S) {
     let more: Vec<Identifier> = all.iter().cloned().chain([phone("1"), phone("2")]).collect();
     for size in [ExpectedSize::Usual, ExpectedSize::Large] {
         let found = transaction.find_identities(&more, size).await.expect("a read");
-        assert_eq!(found.len(), MAX_LOOKUP, "in several statements");
+        assert_eq!(found.identities.len(), MAX_LOOKUP, "in several statements");
     }
 }
 
@@ -292,7 +304,7 @@ pub(crate) async fn an_identity_of_many_contacts_is_found_completely<S: Store>(s
         let found = store.find_identities(&asked, ExpectedSize::NotLarge).await;
         assert!(matches!(found, Err(StoreError::OneIsLarge(root)) if root == many.identity.primary().id), "{found:?}");
     }
-    let found = store.find_identities(&[phone("2")], ExpectedSize::NotLarge).await.expect("a read").identities;
+    let found = store.find_identities(&[phone("2")], ExpectedSize::NotLarge).await.expect("a read").found.identities;
     assert_eq!(found.len(), 1);
 }
 
@@ -367,9 +379,11 @@ pub(crate) async fn every_statement_sees_earlier_commits<S: Store>(store: &S) {
         return;
     }
     let mut transaction = store.begin().await.expect("a transaction");
-    assert!(transaction.find_identities(&[email("a@x")], ExpectedSize::Usual).await.expect("a read").is_empty());
+    let found = transaction.find_identities(&[email("a@x")], ExpectedSize::Usual).await.expect("a read");
+    assert!(found.identities.is_empty());
     identify(store, &[&[email("a@x")]]).await;
-    assert_eq!(transaction.find_identities(&[email("a@x")], ExpectedSize::Usual).await.expect("a read").len(), 1);
+    let found = transaction.find_identities(&[email("a@x")], ExpectedSize::Usual).await.expect("a read");
+    assert_eq!(found.identities.len(), 1);
 }
 
 /// Not of a store with one writer: it waits at the begin.
@@ -444,4 +458,95 @@ pub(crate) async fn the_clock_does_not_go_back<S: Store>(store: &S) {
         last = Some(now);
         transaction.commit().await.expect("a commit");
     }
+}
+
+/// What a read finds, whatever size it expects, and what a transaction finds.
+async fn find_all<S: Store>(store: &S, identifiers: &[Identifier]) -> Vec<FoundIdentities> {
+    let mut found = Vec::new();
+    for size in [ExpectedSize::Usual, ExpectedSize::Large] {
+        found.push(store.find_identities(identifiers, size).await.expect("a read").found);
+        let mut transaction = store.begin().await.expect("a transaction");
+        found.push(transaction.find_identities(identifiers, size).await.expect("a read"));
+    }
+    found
+}
+
+pub(crate) async fn an_ignored_identifier_belongs_to_nobody<S: Store + IgnoresIdentifiers>(store: &S) {
+    identify(store, &[&[email("a@x"), phone("1")]]).await;
+    let till = phone("0000000000");
+    store.ignore(&till).await;
+    store.ignore(&till).await; // It is the same the second time.
+    let asked = [till.clone(), email("a@x"), phone("7")];
+    for found in find_all(store, &asked).await {
+        assert_eq!(found.identities.len(), 1);
+        assert_eq!(found.ignored, BTreeSet::from([till.clone()]));
+    }
+    let rows = store.owner_rows(&asked).await.expect("a read");
+    let ignored: Vec<&OwnerRow> = rows.iter().filter(|row| row.is_ignored).collect();
+    assert_eq!((rows.len(), ignored.len(), &ignored[0].identifier), (2, 1, &till));
+    // Nobody can own it, also who has not looked.
+    let mut transaction = store.begin().await.expect("a transaction");
+    let now = transaction.now();
+    let blind = plan(&[observation(std::slice::from_ref(&till))], &Snapshot::new(Vec::new()), now, 10);
+    assert!(matches!(transaction.apply(&blind).await, Err(StoreError::DuplicateKey(_))));
+    drop(transaction);
+    // It is no orphan.
+    let mut transaction = store.begin().await.expect("a transaction");
+    let now = transaction.now();
+    transaction.release_orphans(std::slice::from_ref(&till), now).await.expect("a write");
+    transaction.commit().await.expect("a commit");
+    assert_eq!(find_all(store, std::slice::from_ref(&till)).await[0].ignored, BTreeSet::from([till.clone()]));
+    // Who looks leaves it out.
+    let answers = identify(store, &[&[till.clone(), email("b@x")], &[till.clone(), email("a@x")]]).await;
+    let outcomes: Vec<(Outcome, usize)> =
+        answers.iter().map(|answer| (answer.outcome, answer.identity.contact_count())).collect();
+    assert_eq!(outcomes, [(Outcome::Created, 1), (Outcome::Matched, 1)]);
+    assert!(answers.iter().all(|answer| answer.ignored == [till.clone()]));
+    assert!(answers[0].identity.contacts().all(|contact| contact.shown().all(|shown| *shown != till)));
+}
+
+pub(crate) async fn what_an_identity_owned_is_shown_when_it_is_ignored<S: Store + IgnoresIdentifiers>(store: &S) {
+    let shared = phone("1");
+    identify(store, &[&[email("a@x"), shared.clone()], &[email("b@x"), shared.clone()]]).await;
+    let root = find(store, &[email("a@x")]).await[0].root();
+    let before = root_rows(store, &[root]).await[0].updated_at;
+    store.ignore(&shared).await;
+    assert!(root_rows(store, &[root]).await[0].updated_at > before, "copies of it are no longer right");
+    for found in find_all(store, &[email("b@x"), shared.clone()]).await {
+        let [identity] = &found.identities[..] else { panic!("{} identities", found.identities.len()) };
+        assert_eq!((identity.root(), identity.contacts().len()), (root, 2), "who was joined stays joined");
+        assert!(!identity.owns(&shared) && identity.owns(&email("a@x")));
+        assert_eq!(identity.values(IdentifierKind::Phone), ["1"], "it is still shown");
+    }
+    let identities = store.identities_of(&[root]).await.expect("a read");
+    assert!(!identities[0].owns(&shared), "also if nobody asks for it");
+    let answers = identify(store, &[&[email("c@x"), shared.clone()]]).await;
+    assert_eq!(answers[0].outcome, Outcome::Created);
+}
+
+pub(crate) async fn what_counts_again_belongs_to_the_oldest_who_shows_it<S: Store + IgnoresIdentifiers>(store: &S) {
+    let shared = phone("1");
+    identify(store, &[&[email("a@x"), shared.clone()], &[email("b@x"), shared.clone()]]).await;
+    let root = find(store, &[email("a@x")]).await[0].root();
+    for _ in 0..3 {
+        store.ignore(&shared).await;
+        identify(store, &[&[email("c@x"), shared.clone()]]).await;
+        let before = root_rows(store, &[root]).await[0].updated_at;
+        store.stop_ignoring(&shared).await;
+        assert!(root_rows(store, &[root]).await[0].updated_at > before, "copies of it are no longer right");
+        for found in find_all(store, &[shared.clone(), email("c@x")]).await {
+            let roots: Vec<ContactId> = found.identities.iter().map(Identity::root).collect();
+            assert!(found.ignored.is_empty() && roots.len() == 2 && roots.contains(&root), "it joins nobody by itself");
+            let identity = found.identities.iter().find(|identity| identity.root() == root).expect("the first");
+            assert!(identity.contacts().iter().all(|contact| contact.identifiers.contains(&shared)));
+        }
+        store.stop_ignoring(&shared).await; // It is the same the second time.
+    }
+    let nobody = phone("2");
+    store.ignore(&nobody).await;
+    store.stop_ignoring(&nobody).await;
+    let answers = identify(store, &[&[nobody, email("d@x")]]).await;
+    assert_eq!((answers[0].outcome, answers[0].ignored.len()), (Outcome::Created, 0));
+    let answers = identify(store, &[&[email("c@x"), shared]]).await;
+    assert_eq!(answers[0].outcome, Outcome::Merged, "a request joins by it");
 }

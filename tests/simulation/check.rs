@@ -11,6 +11,7 @@ use crate::tables::{Tables, root};
 /// Fails unless a schedule kept every promise.
 pub(crate) fn check(run: &Run) -> Result<()> {
     check_rows(&run.tables)?;
+    check_ignored(run)?;
     if run.conditions.shown_late == 0 {
         check_versions(&run.tables)?;
     }
@@ -123,6 +124,24 @@ impl<'a> Known<'a> {
     fn is_within(&self, other: &Self) -> bool {
         self.identifiers.is_within(other.identifiers) && self.contacts.is_within(other.contacts)
     }
+}
+
+/// An answer names the ignored identifiers of its request, and a request without any other has no answer.
+fn check_ignored(run: &Run) -> Result<()> {
+    for item in &run.items {
+        if let Fate::Answered(answer) = &item.fate {
+            ensure!(answer.ignored == item.ignored, "other identifiers are said to be ignored: {}", show(item));
+        }
+    }
+    for item in &run.of_nobody {
+        let is_refused = matches!(item.fate, Fate::Failed(Failure { error: IdentifyError::OnlyIgnored, .. }));
+        ensure!(is_refused || item.began <= run.well_from, "not refused, though all was well by then: {}", show(item));
+        ensure!(!matches!(item.fate, Fate::Answered(_)), "it belongs to nobody: {}", show(item));
+    }
+    let ignored = run.conditions.ignored();
+    let is_carried = |row: &&Contact| row.shown().any(|one| ignored.contains(one));
+    ensure!(!run.tables.contacts.values().any(|row| is_carried(&row)), "a contact was inserted with an ignored one");
+    Ok(())
 }
 
 /// Flat; one primary each, the oldest; every identifier owned once, by a contact of the identity that carries it.
@@ -238,6 +257,7 @@ fn check_failure(run: &Run, item: &Item) -> Result<()> {
             let contacts = joined + usize::from(owners.contains(&None));
             ensure!(contacts > run.conditions.max_contacts, "too large, with {contacts} contacts");
         }
+        IdentifyError::OnlyIgnored => anyhow::bail!("not all of its identifiers are ignored"),
         IdentifyError::IdTaken => anyhow::bail!("no id was taken"),
     }
     Ok(())

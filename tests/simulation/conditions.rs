@@ -1,6 +1,8 @@
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use fastrand::Rng;
+use identity::domain::{Identifier, IdentifierKind};
 
 /// What a database and a network are like, for one schedule.
 #[derive(Clone, Debug)]
@@ -50,6 +52,8 @@ pub(crate) struct Conditions {
     pub(crate) cache_size: usize,
     /// How long it keeps an identity.
     pub(crate) cache_max_age: Duration,
+    /// The numbers of the identifiers that are ignored from the start.
+    pub(crate) ignored: Vec<usize>,
 }
 
 impl Conditions {
@@ -84,8 +88,28 @@ impl Conditions {
             // None, one so small that it loses most of what it gets, or one that keeps all.
             cache_size: random.choice([0, 20_000, 1 << 20, 1 << 20, 1 << 20]).unwrap_or(0),
             cache_max_age: Duration::from_millis(random.choice([20, 500, 60_000, 60_000]).unwrap_or(60_000)),
+            // Drawn apart, so that everything else stays as it was drawn for each seed.
+            ignored: Self::draw_ignored(random.clone()),
         }
     }
+
+    /// Some of the first identifiers, which many requests have, but for the poisoned one.
+    fn draw_ignored(mut random: Rng) -> Vec<usize> {
+        if random.u32(0..3) > 0 {
+            return Vec::new();
+        }
+        (0..8).filter(|number| *number != POISON && random.u32(0..3) == 0).collect()
+    }
+
+    /// The identifiers that are ignored from the start.
+    pub(crate) fn ignored(&self) -> BTreeSet<Identifier> {
+        self.ignored.iter().map(|number| identifier(*number)).collect()
+    }
+}
+
+/// The identifier of a number.
+pub(crate) fn identifier(number: usize) -> Identifier {
+    Identifier::from_stored(IdentifierKind::ALL[number % 2], number.to_string())
 }
 
 /// When the identifier [`POISON`] is refused.

@@ -1,14 +1,15 @@
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use fastrand::Rng;
-use identity::domain::{Answer, Identifier, IdentifierKind, Observation};
+use identity::domain::{Answer, Identifier, Observation};
 use identity::resolver::{Identify, IdentifyError, Resolver};
 use identity::settings::{CacheSettings, QueueSettings};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::conditions::{Bug, Conditions};
+use crate::conditions::{Bug, Conditions, identifier};
 use crate::database::Database;
 use crate::store::SimulatedStore;
 use crate::tables::Tables;
@@ -31,7 +32,10 @@ pub(crate) struct Item {
     /// Which call, and its place in there.
     pub(crate) call: usize,
     pub(crate) place: usize,
+    /// Without the identifiers that are ignored.
     pub(crate) observation: Observation,
+    /// Those.
+    pub(crate) ignored: Vec<Identifier>,
     /// Counted in events: what began after another ended has the higher number.
     pub(crate) began: usize,
     pub(crate) ended: usize,
@@ -61,6 +65,8 @@ pub(crate) struct Failure {
 pub(crate) struct Run {
     pub(crate) conditions: Conditions,
     pub(crate) items: Vec<Item>,
+    /// Those of which all identifiers are ignored.
+    pub(crate) of_nobody: Vec<Item>,
     pub(crate) tables: Tables,
     /// All faults: where there were none, the database could always be reached.
     pub(crate) faults: usize,
@@ -90,8 +96,24 @@ pub(crate) fn run(seed: u64, bug: Option<Bug>, is_traced: bool) -> Result<Run, S
         let faults = database.lock().faults();
         let mut history = schedule.history.lock().unwrap();
         let (items, well_from) = (std::mem::take(&mut history.items), history.well_from);
-        Ok(Run { conditions, items, tables, faults, well_from, trace })
+        let (items, of_nobody) = set_ignored_apart(items, &conditions.ignored());
+        Ok(Run { conditions, items, of_nobody, tables, faults, well_from, trace })
     })
+}
+
+/// Takes the ignored identifiers from the observations. The second are the items that had no other.
+fn set_ignored_apart(items: Vec<Item>, ignored: &BTreeSet<Identifier>) -> (Vec<Item>, Vec<Item>) {
+    let (mut of_somebody, mut of_nobody) = (Vec::new(), Vec::new());
+    for mut item in items {
+        let all = item.observation.identifiers().to_vec();
+        let (left_out, joining): (Vec<_>, Vec<_>) = all.into_iter().partition(|one| ignored.contains(one));
+        item.ignored = left_out;
+        match Observation::new(joining) {
+            Ok(observation) => of_somebody.push(Item { observation, ..item }),
+            Err(_) => of_nobody.push(item),
+        }
+    }
+    (of_somebody, of_nobody)
 }
 
 /// What all tasks of a schedule share.
@@ -279,6 +301,7 @@ impl Schedule {
             call: number,
             place,
             observation,
+            ignored: Vec::new(),
             began,
             ended,
             fate: fate(place),
@@ -329,10 +352,6 @@ fn observation(appeared: usize, random: &mut Rng) -> Observation {
     let count = random.choice([1, 1, 2, 2, 2, 2, 2, 3]).unwrap_or(1);
     let oldest = if random.bool() { appeared.saturating_sub(8) } else { 0 };
     Observation::new((0..count).map(|_| identifier(random.usize(oldest..appeared)))).unwrap()
-}
-
-fn identifier(number: usize) -> Identifier {
-    Identifier::from_stored(IdentifierKind::ALL[number % 2], number.to_string())
 }
 
 /// Their identifiers' values: `1+2, 3`.

@@ -5,7 +5,9 @@ use std::time::Duration;
 use identity::domain::{
     Contact, ContactId, ContactRef, Identifier, Identity, Link, OwnerRow, Plan, RootRow, Timestamp,
 };
-use identity::store::{Cause, Epoch, ExpectedSize, LookupResult, MAX_LOOKUP, Store, StoreError, Transaction};
+use identity::store::{
+    Cause, Epoch, ExpectedSize, FoundIdentities, LookupResult, MAX_LOOKUP, Store, StoreError, Transaction,
+};
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout_at};
@@ -43,6 +45,16 @@ impl SimulatedStore {
     pub(crate) fn fail_for(&self, outage: Duration) {
         self.database.lock().fail_until(Instant::now() + outage);
         self.freed.notify_waiters();
+    }
+
+    /// Ignores an identifier, while nothing is under way.
+    pub(crate) fn ignore(&self, identifier: &Identifier) {
+        self.database.lock().ignore(identifier);
+    }
+
+    /// Lets it count again, while nothing is under way.
+    pub(crate) fn stop_ignoring(&self, identifier: &Identifier) {
+        self.database.lock().stop_ignoring(identifier);
     }
 
     /// On the way, for as long as it takes. A crashed replica never arrives.
@@ -175,10 +187,14 @@ impl Store for SimulatedStore {
             self.catch_up().await;
             let mut database = self.database.lock();
             let identities = database.read(self.replica, identifiers).map(identities)?;
+            let ignored = database.ignored_of(identifiers);
             let large = identities.iter().find(|identity| identity.contacts().len() > NOT_LARGE);
             match large.filter(|_| size == ExpectedSize::NotLarge) {
                 Some(large) => Err(StoreError::OneIsLarge(large.root())),
-                None => Ok(LookupResult { identities, is_latest: database.reads_the_latest() }),
+                None => {
+                    let found = FoundIdentities { identities, ignored };
+                    Ok(LookupResult { found, is_latest: database.reads_the_latest() })
+                }
             }
         };
         let name = if size == ExpectedSize::Large { "large read" } else { "read" };
@@ -289,6 +305,7 @@ impl SimulatedTransaction {
             self.change(Change::Insert(Contact {
                 id: *id,
                 identifiers: Arc::clone(&new.identifiers),
+                ignored: Arc::default(),
                 created_at: new.created_at,
                 updated_at: new.updated_at,
                 link: resolve_link(new.link, &ids),
@@ -385,14 +402,15 @@ impl Transaction for SimulatedTransaction {
         &mut self,
         identifiers: &[Identifier],
         _size: ExpectedSize,
-    ) -> Result<Vec<Identity>, StoreError> {
+    ) -> Result<FoundIdentities, StoreError> {
         let read_size = self.store.database.lock().conditions().read_size;
         let mut rows = Vec::new();
         for some in identifiers.chunks(read_size) {
             let read = async { self.store.database.lock().read_in(self.id, some) };
             rows.extend(self.statement("find", read).await?);
         }
-        Ok(identities(rows))
+        let ignored = self.store.database.lock().ignored_of(identifiers);
+        Ok(FoundIdentities { identities: identities(rows), ignored })
     }
 
     async fn release_orphans(&mut self, _identifiers: &[Identifier], _at: Timestamp) -> Result<(), StoreError> {

@@ -5,6 +5,8 @@ mod cases;
 
 use std::time::Duration;
 
+use identity::domain::Identifier;
+
 use crate::conditions::Conditions;
 use crate::database::Database;
 use crate::store::SimulatedStore;
@@ -25,12 +27,23 @@ pub(crate) fn calm(is_exclusive: bool) -> Conditions {
         shown_late: 0,
         torn_reads: 0,
         poison: None,
+        ignored: Vec::new(),
         ..drawn
     }
 }
 
 fn calm_store(is_exclusive: bool) -> SimulatedStore {
     SimulatedStore::new(Database::new(calm(is_exclusive), None, 0, false))
+}
+
+impl cases::IgnoresIdentifiers for SimulatedStore {
+    async fn ignore(&self, identifier: &Identifier) {
+        SimulatedStore::ignore(self, identifier);
+    }
+
+    async fn stop_ignoring(&self, identifier: &Identifier) {
+        SimulatedStore::stop_ignoring(self, identifier);
+    }
 }
 
 macro_rules! on_the_simulation {

@@ -8,6 +8,8 @@ pub(crate) struct Tables {
     pub(crate) contacts: BTreeMap<ContactId, Contact>,
     pub(crate) identifiers: BTreeMap<Identifier, ContactId>,
     pub(crate) merges: Vec<MergeRow>,
+    /// The identifiers whose row names a holder: they are ignored.
+    pub(crate) ignored: BTreeSet<Identifier>,
 }
 
 #[derive(Clone, Debug)]
@@ -36,6 +38,46 @@ impl Tables {
                 Change::Link(id, link, updated_at) => self.update(id, updated_at, |row| row.link = link),
                 Change::Touch(id, updated_at) => self.update(id, updated_at, |_| ()),
                 Change::Merge(merge) => self.merges.push(merge),
+            }
+        }
+    }
+
+    /// Those of these identifiers that are ignored.
+    pub(crate) fn ignored_of(&self, identifiers: &[Identifier]) -> BTreeSet<Identifier> {
+        identifiers.iter().filter(|identifier| self.ignored.contains(identifier)).cloned().collect()
+    }
+
+    /// Ignores an identifier. The contacts of its owner show it from now on.
+    pub(crate) fn ignore(&mut self, identifier: &Identifier) {
+        self.ignored.insert(identifier.clone());
+        let owner = self.identifiers.remove(identifier).and_then(|owner| self.contacts.get(&owner));
+        let Some(root_id) = owner.map(root) else { return };
+        for row in self.contacts.values_mut().filter(|row| root(row) == root_id) {
+            let (ignored, carried): (Vec<_>, Vec<_>) =
+                row.identifiers.iter().cloned().partition(|one| one == identifier);
+            row.identifiers = carried.into();
+            row.ignored = row.ignored.iter().cloned().chain(ignored).collect();
+            if row.id == root_id {
+                row.updated_at = row.updated_at.next();
+            }
+        }
+    }
+
+    /// Lets an identifier count again, for the identity of the oldest contact that shows it.
+    pub(crate) fn stop_ignoring(&mut self, identifier: &Identifier) {
+        if !self.ignored.remove(identifier) {
+            return;
+        }
+        let showing = self.contacts.values().filter(|row| row.ignored.contains(identifier));
+        let Some(oldest) = showing.min_by_key(|row| (row.created_at, row.id)) else { return };
+        let (oldest, root_id) = (oldest.id, root(oldest));
+        self.identifiers.insert(identifier.clone(), oldest);
+        for row in self.contacts.values_mut().filter(|row| root(row) == root_id) {
+            let (carried, ignored): (Vec<_>, Vec<_>) = row.ignored.iter().cloned().partition(|one| one == identifier);
+            row.identifiers = row.identifiers.iter().cloned().chain(carried).collect();
+            row.ignored = ignored.into();
+            if row.id == root_id {
+                row.updated_at = row.updated_at.next();
             }
         }
     }

@@ -9,7 +9,7 @@ use super::tokens::joined;
 pub const LAYERS: [&[&str]; 16] = [
     &["main", "lib"],
     &["commands"],
-    &["verify", "bench"],
+    &["verify", "adopt", "bench"],
     &["listener"],
     &["transport"],
     &["telemetry"],

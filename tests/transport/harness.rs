@@ -110,7 +110,7 @@ impl Identify for Scripted {
                     return Ok(answer(Outcome::Linked, &observation));
                 }
                 let identity = self.large.get_or_init(|| large(contacts)).clone();
-                Ok(Answer { outcome: Outcome::Linked, identity })
+                Ok(Answer { outcome: Outcome::Linked, identity, ignored: Vec::new() })
             }
             Script::Busy => loop {
                 self.turns.fetch_add(1, Ordering::SeqCst);
@@ -129,7 +129,7 @@ fn answer(outcome: Outcome, observation: &Observation) -> Answer {
         contact(1, Link::Primary, observation.identifiers()),
         contact(23, Link::SecondaryOf(ContactId(1)), &[other]),
     ];
-    Answer { outcome, identity: Identity::new(contacts).unwrap().into() }
+    Answer { outcome, identity: Identity::new(contacts).unwrap().into(), ignored: Vec::new() }
 }
 
 /// An identity of contacts that share the phone number 0, each with an e-mail address of 254 bytes.

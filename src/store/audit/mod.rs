@@ -12,7 +12,7 @@ use super::entity::identifier;
 use super::error::StoreError;
 use super::sql::{Engine, contact_column, padded_ids};
 use super::traits::MAX_LOOKUP;
-use crate::domain::{Identifier, IdentifierKind};
+use crate::domain::{ContactId, Identifier, IdentifierKind};
 
 mod rows;
 
@@ -155,6 +155,16 @@ pub(super) async fn query_linked(
     Ok(found)
 }
 
+/// Returns the row of a contact.
+pub(super) async fn query_contact(
+    connection: &impl ConnectionTrait,
+    engine: Engine,
+    contact: ContactId,
+) -> Result<Option<StoredContact>, StoreError> {
+    let row = connection.query_one_raw(linked_rows(engine, &[contact.0], "id", "PRIMARY")).await?;
+    row.as_ref().map(StoredContact::from_row).transpose()
+}
+
 /// Returns the owner of each of these identifiers that has one.
 pub(super) async fn query_owners(
     connection: &impl ConnectionTrait,
@@ -188,10 +198,12 @@ pub(super) fn contacts_sql(engine: Engine, rows: Rows) -> String {
         [aliased(identifier, &["contactId"]), aliased(owner, &FOUND), aliased(owner, &[held])].join(", ")
     };
     format!(
-        r#"SELECT {}, {}, {}, {}
-            FROM {} c LEFT JOIN "Contact" p ON p."id" = c."linkedId" {} {} ORDER BY c."id""#,
+        r#"SELECT {}, {}, {}, {}, {}
+            FROM {} c LEFT JOIN "Contact" p ON p."id" = c."linkedId" {} {}
+            LEFT JOIN "AdoptedContact" x ON x."id" = c."id" ORDER BY c."id""#,
         stored_columns(engine),
         aliased("p", &["id", "linkedId", "createdAt", "deletedAt"]),
+        aliased("x", &["reason"]),
         owner_columns(EMAIL_OWNER, contact_column(IdentifierKind::Email)),
         owner_columns(PHONE_OWNER, contact_column(IdentifierKind::Phone)),
         rows.as_from_clause("Contact"),
@@ -232,7 +244,7 @@ pub(super) fn identifier_columns() -> String {
 
 /// The columns of a [`StoredContact`], of a table `c`.
 fn stored_columns(engine: Engine) -> String {
-    let columns = ["id", "email", "phoneNumber", "linkedId", "createdAt", "updatedAt", "deletedAt"];
+    let columns = ["id", "email", "phoneNumber", "linkedId", "createdAt", "updatedAt", "deletedAt", "flags"];
     let precedence = engine.text_of(r#"c."linkPrecedence""#);
     format!(r#"{}, {precedence} AS "c_linkPrecedence""#, aliased("c", &columns))
 }

@@ -3,8 +3,10 @@
 use chrono::NaiveDateTime;
 use sea_orm::{QueryResult, TryGetable};
 
+use crate::domain::adoption::NO_IDENTIFIER;
 use crate::domain::{ContactId, Identifier, IdentifierKind, Timestamp};
 use crate::store::error::StoreError;
+use crate::store::flags;
 use crate::store::rows::{from_columns, from_naive};
 use crate::store::sql::contact_column;
 
@@ -13,8 +15,12 @@ use crate::store::sql::contact_column;
 pub struct StoredContact {
     /// `id`.
     pub id: ContactId,
-    /// The identifiers it holds.
+    /// The identifiers that it carries.
     pub identifiers: Vec<Identifier>,
+    /// The identifiers that it shows and does not carry: they are ignored, or were.
+    pub shown: Vec<Identifier>,
+    /// Whether it is no contact: it holds an ignored identifier. See [`flags`].
+    pub is_holder: bool,
     /// `linkedId`.
     pub linked_to: Option<ContactId>,
     /// Whether `linkPrecedence` is `primary`.
@@ -48,6 +54,8 @@ pub struct ContactRow {
     pub target: Option<Target>,
     /// The owner of each identifier that it holds, if there is one.
     pub owners: Vec<(Identifier, Option<Owner>)>,
+    /// Whether it came from another system's table without any identifier.
+    pub was_adopted_empty: bool,
 }
 
 /// The row that a `linkedId` names.
@@ -77,14 +85,22 @@ pub struct FoundOwner {
     pub root: ContactId,
     /// Whether it is soft-deleted.
     pub is_deleted: bool,
-    /// Whether it holds the identifier.
+    /// Whether it carries the identifier.
     pub carries: bool,
+    /// Whether it is a holder: the identifier is ignored.
+    pub is_holder: bool,
 }
 
 impl Owner {
     /// Returns the owner's root if the owner is as it should be: a live contact that holds the identifier.
     pub fn rightful_root(&self) -> Option<ContactId> {
-        self.found.as_ref().filter(|found| found.carries && !found.is_deleted).map(|found| found.root)
+        let found = self.found.as_ref().filter(|found| found.carries && !found.is_deleted && !found.is_holder);
+        found.map(|found| found.root)
+    }
+
+    /// Returns whether the identifier is ignored: the owner is its holder.
+    pub fn is_holder(&self) -> bool {
+        self.found.as_ref().is_some_and(|found| found.is_holder && found.carries)
     }
 }
 
@@ -129,7 +145,7 @@ pub(super) const EMAIL_OWNER: (&str, &str) = ("e", "eo");
 pub(super) const PHONE_OWNER: (&str, &str) = ("f", "fo");
 
 /// The columns of a [`FoundOwner`].
-pub(super) const FOUND: [&str; 3] = ["id", "linkedId", "deletedAt"];
+pub(super) const FOUND: [&str; 4] = ["id", "linkedId", "deletedAt", "flags"];
 
 /// Columns of a table alias, each with a name of its own: `c."id" AS "c_id"`.
 pub(super) fn aliased(table: &str, columns: &[&str]) -> String {
@@ -142,6 +158,11 @@ fn get<T: TryGetable>(row: &QueryResult, table: &str, column: &str) -> Result<T,
     Ok(row.try_get(&format!("{table}_"), column)?)
 }
 
+/// The identifiers in the columns of a contact.
+fn held(row: &QueryResult, table: &str) -> Result<Vec<Identifier>, StoreError> {
+    Ok(from_columns(get(row, table, "email")?, get(row, table, "phoneNumber")?))
+}
+
 fn is_deleted(row: &QueryResult, table: &str) -> Result<bool, StoreError> {
     Ok(get::<Option<NaiveDateTime>>(row, table, "deletedAt")?.is_some())
 }
@@ -150,9 +171,13 @@ impl StoredContact {
     pub(super) fn from_row(row: &QueryResult) -> Result<Self, StoreError> {
         let linked_to: Option<i64> = get(row, "c", "linkedId")?;
         let precedence: String = get(row, "c", "linkPrecedence")?;
+        let flags: i16 = get(row, "c", "flags")?;
+        let (identifiers, shown) = flags::split(held(row, "c")?, flags);
         Ok(Self {
             id: ContactId(get(row, "c", "id")?),
-            identifiers: from_columns(get(row, "c", "email")?, get(row, "c", "phoneNumber")?),
+            identifiers,
+            shown,
+            is_holder: flags & flags::HOLDER != 0,
             linked_to: linked_to.map(ContactId),
             says_primary: precedence == "primary",
             created_at: from_naive(get(row, "c", "createdAt")?),
@@ -173,6 +198,8 @@ impl ContactRow {
             }),
             None => None,
         };
+        let reason: Option<String> = get(row, "x", "reason")?;
+        let was_adopted_empty = reason.is_some_and(|reason| reason.contains(NO_IDENTIFIER));
         let mut owners = Vec::with_capacity(contact.identifiers.len());
         for identifier in &contact.identifiers {
             let (table, owner_table) = match identifier.kind() {
@@ -182,14 +209,16 @@ impl ContactRow {
             let owner = match get::<Option<i64>>(row, table, "contactId")? {
                 Some(id) => {
                     let held: Option<String> = get(row, owner_table, contact_column(identifier.kind()))?;
-                    let carries = held.as_deref() == Some(identifier.value());
+                    let flags = get::<Option<i16>>(row, owner_table, "flags")?.unwrap_or_default();
+                    let is_shown = flags & flags::ignored(identifier.kind()) != 0;
+                    let carries = held.as_deref() == Some(identifier.value()) && !is_shown;
                     Some(Owner::from_row(row, ContactId(id), owner_table, carries)?)
                 }
                 None => None,
             };
             owners.push((identifier.clone(), owner));
         }
-        Ok(Self { contact, target, owners })
+        Ok(Self { contact, target, owners, was_adopted_empty })
     }
 }
 
@@ -199,7 +228,9 @@ impl Owner {
         let found: Option<i64> = get(row, table, "id")?;
         let linked: Option<i64> = get(row, table, "linkedId")?;
         let is_deleted = is_deleted(row, table)?;
-        let found = found.map(|id| FoundOwner { root: ContactId(linked.unwrap_or(id)), is_deleted, carries });
+        let is_holder = get::<Option<i16>>(row, table, "flags")?.unwrap_or_default() & flags::HOLDER != 0;
+        let found =
+            found.map(|id| FoundOwner { root: ContactId(linked.unwrap_or(id)), is_deleted, carries, is_holder });
         Ok(Self { id, found })
     }
 }
@@ -207,8 +238,9 @@ impl Owner {
 impl IdentifierRow {
     pub(super) fn from_row(row: &QueryResult) -> Result<Self, StoreError> {
         let (kind, value): (String, Vec<u8>) = (get(row, "i", "kind")?, get(row, "i", "value")?);
-        let held = from_columns(get(row, "o", "email")?, get(row, "o", "phoneNumber")?);
-        let carries = held.iter().any(|one| one.kind().name() == kind && one.value().as_bytes() == value);
+        let flags = get::<Option<i16>>(row, "o", "flags")?.unwrap_or_default();
+        let (carried, _) = flags::split(held(row, "o")?, flags);
+        let carries = carried.iter().any(|one| one.kind().name() == kind && one.value().as_bytes() == value);
         let owner = Owner::from_row(row, ContactId(get(row, "i", "contactId")?), "o", carries)?;
         Ok(Self { kind, value, owner })
     }

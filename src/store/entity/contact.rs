@@ -43,6 +43,8 @@ pub struct Model {
     /// When it was deleted: then it matches nothing and is in no answer.
     #[sea_orm(column_name = "deletedAt")]
     pub deleted_at: Option<NaiveDateTime>,
+    /// What the row is besides a contact: see [`flags`](crate::store::flags).
+    pub flags: i16,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

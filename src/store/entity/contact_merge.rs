@@ -5,13 +5,21 @@ use sea_orm::FromJsonQueryResult;
 use sea_orm::entity::prelude::*;
 use serde::{Deserialize, Serialize};
 
-/// An identifier in a `cause`.
+/// An identifier in a `cause`, or [`CauseIdentifier::link`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CauseIdentifier {
     /// [`IdentifierKind::name`](crate::domain::IdentifierKind::name).
     pub kind: String,
     /// The canonical value.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub value: String,
+}
+
+impl CauseIdentifier {
+    /// What the cause of a join has that only a link of an adopted table proves: `{"kind":"link"}`.
+    pub fn link() -> Self {
+        Self { kind: "link".to_owned(), value: String::new() }
+    }
 }
 
 /// The identifiers that one observation carried and that different identities owned until then. A JSON

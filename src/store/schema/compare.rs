@@ -1,7 +1,9 @@
 //! The differences between a table of the database and the one that a migration makes.
 
-use super::catalogue::{FoundColumn, FoundTable};
+use std::collections::BTreeSet;
+
 use super::expected::{ColumnKind, Table};
+use crate::store::catalogue::{FoundColumn, FoundTable};
 use crate::store::sql::Engine;
 
 /// How a table must resemble the one that a migration makes.
@@ -13,13 +15,22 @@ pub(super) enum Strictness {
     Own,
 }
 
-/// Returns the differences, in words. Without any, the table is this service's.
-pub(super) fn differences(engine: Engine, table: &Table, found: &FoundTable, strictness: Strictness) -> Vec<String> {
+/// Returns the differences, in words. Without any, the table is this service's. `applied` are the migrations that the
+/// database has: a column that another one adds need not be there.
+pub(super) fn differences(
+    engine: Engine,
+    table: &Table,
+    found: &FoundTable,
+    strictness: Strictness,
+    applied: &BTreeSet<String>,
+) -> Vec<String> {
     let mut differences = Vec::new();
     for column in table.columns {
         let name = column.name;
         let Some(there) = found.columns.iter().find(|there| is_same(engine, &there.name, name)) else {
-            differences.push(format!("column {name} is missing"));
+            if column.added_by.is_none_or(|migration| applied.contains(migration)) {
+                differences.push(format!("column {name} is missing"));
+            }
             continue;
         };
         let expected = column.kind.type_name(engine);
@@ -64,9 +75,9 @@ fn is_same(engine: Engine, one: &str, other: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::catalogue::FoundIndex;
-    use super::super::expected::TABLES;
+    use super::super::expected::{FLAGS_MIGRATION, TABLES};
     use super::*;
+    use crate::store::catalogue::FoundIndex;
 
     const ENGINES: [Engine; 4] = [Engine::Mysql, Engine::Mariadb, Engine::Postgres, Engine::Sqlite];
 
@@ -76,12 +87,13 @@ mod tests {
             name: column.name.to_owned(),
             sql_type: column.kind.type_name(engine),
             is_nullable: column.is_nullable,
-            has_default: false,
+            has_default: column.added_by.is_some(),
             is_automatic: column.kind == ColumnKind::AutomaticId,
         };
         let index = |(name, columns): &(&str, &[&str])| FoundIndex {
             name: (*name).to_owned(),
             is_unique: false,
+            is_partial: false,
             columns: columns.iter().map(|column| (*column).to_owned()).collect(),
         };
         FoundTable {
@@ -91,10 +103,25 @@ mod tests {
         }
     }
 
+    /// All migrations.
+    fn all() -> BTreeSet<String> {
+        [FLAGS_MIGRATION.to_owned()].into_iter().chain(TABLES.iter().map(|table| table.migration.to_owned())).collect()
+    }
+
+    #[test]
+    fn a_column_of_a_later_migration_may_be_missing_until_that_is_applied() {
+        let mut found = made(Engine::Postgres, &TABLES[0]);
+        found.columns.retain(|column| column.name != "flags");
+        let differences = |applied| differences(Engine::Postgres, &TABLES[0], &found, Strictness::Own, &applied);
+        assert_eq!(differences(all()), ["column flags is missing"]);
+        let before = all().into_iter().filter(|name| name != FLAGS_MIGRATION).collect();
+        assert_eq!(differences(before), [""; 0]);
+    }
+
     fn changed(change: impl Fn(&mut FoundTable), strictness: Strictness) -> Vec<String> {
         let mut found = made(Engine::Postgres, &TABLES[0]);
         change(&mut found);
-        differences(Engine::Postgres, &TABLES[0], &found, strictness)
+        differences(Engine::Postgres, &TABLES[0], &found, strictness, &all())
     }
 
     #[test]
@@ -102,7 +129,7 @@ mod tests {
         for engine in ENGINES {
             for table in TABLES {
                 for strictness in [Strictness::Exact, Strictness::Own] {
-                    assert_eq!(differences(engine, table, &made(engine, table), strictness), [""; 0]);
+                    assert_eq!(differences(engine, table, &made(engine, table), strictness, &all()), [""; 0]);
                 }
             }
         }

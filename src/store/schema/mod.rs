@@ -6,10 +6,8 @@
 //! | file | what it holds |
 //! | --- | --- |
 //! | `expected` | the tables as the migrations make them. A migration that changes a table changes this too |
-//! | `catalogue` | the tables as the database describes them |
 //! | `compare` | the differences |
 
-mod catalogue;
 mod compare;
 mod expected;
 
@@ -17,11 +15,12 @@ use std::collections::BTreeSet;
 
 use sea_orm::{ConnectionTrait, DbErr};
 
+use super::catalogue::Catalogue;
 use super::error::{Outage, StoreError};
+use super::old_table::{could_hold_contacts, first_look_alike, is_contact_table};
 use super::sql::Engine;
-pub(super) use catalogue::Catalogue;
 use compare::{Strictness, differences};
-use expected::{CONTACT, TABLES, Table};
+use expected::{ADOPTION, CONTACT, FLAGS_MIGRATION, TABLES, Table};
 
 /// Why the tables are not taken for this service's. One line for the operator: it names tables and columns, no data.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -29,24 +28,29 @@ pub enum ForeignSchema {
     /// A table has another form.
     #[error(
         "the database has a table {table} that is not this service's ({difference}): give the service a database of \
-         its own, or rename the table"
+         its own{hint}, or rename the table",
+        hint = if *is_adoptable { ADOPT_HINT } else { "" }
     )]
     OtherTable {
         /// Its name.
         table: String,
         /// The first difference.
         difference: String,
+        /// Whether `identity adopt` could take contacts over from it: it is not a changed table of this service.
+        is_adoptable: bool,
     },
     /// A table has the right form, and rows from before the service was here.
     #[error(
         "the database has a table {0} with rows that this service did not write: give the service a database of its \
-         own, or rename the table"
+         own{hint}, or rename the table",
+        hint = if is_contact_table(.0) { ADOPT_HINT } else { "" }
     )]
     OtherRows(String),
     /// A table of another system holds the customers, and the service's own table is empty.
     #[error(
         "the database has a table {0} with rows, and no contacts of this service: give the service a database of its \
-         own, or rename the table"
+         own and take the contacts over by `identity adopt --from URL`, or, if they are no customers, set \
+         IGNORE_TABLE={0}"
     )]
     OtherContacts(String),
     /// A table is gone that the migrations made.
@@ -59,6 +63,9 @@ pub enum ForeignSchema {
     )]
     NoIdentifiers,
 }
+
+/// How the service gets the contacts in a table of another system.
+const ADOPT_HINT: &str = " and take the contacts over by `identity adopt --from URL`";
 
 /// A refusal, or an error of the database.
 #[derive(Debug, thiserror::Error)]
@@ -73,26 +80,39 @@ pub(super) enum CheckError {
 }
 
 /// Fails unless the tables are this service's or are still to be made. `applied` are the names of the migrations that
-/// the database has. Changes nothing.
+/// the database has, and `ignored` those of tables that the operator knows. Changes nothing.
 pub(super) async fn check(
     connection: &impl ConnectionTrait,
     engine: Engine,
     applied: &BTreeSet<String>,
+    ignored: &[String],
 ) -> Result<(), CheckError> {
     let catalogue = check_tables(connection, engine, applied).await?;
     let contact = catalogue.table_named(CONTACT);
+    if applied.contains(expected::ADOPTION_MIGRATION) && catalogue.has_unfinished_adoption(connection).await? {
+        return Ok(()); // Its tables are half full, and `serve` refuses to start.
+    }
     if contact.is_some() && catalogue.has_rows(connection, CONTACT).await? {
         let identifiers = TABLES.iter().find(|table| table.name == "Identifier");
         let has_both = identifiers.is_some_and(|table| applied.contains(table.migration));
         let is_empty = has_both && catalogue.lacks_identifiers(connection).await?;
         return if is_empty { Err(ForeignSchema::NoIdentifiers.into()) } else { Ok(()) };
     }
-    for other in catalogue.other_contacts() {
-        if catalogue.has_rows(connection, other).await? {
-            return Err(ForeignSchema::OtherContacts(other.to_owned()).into());
-        }
+    match first_look_alike(connection, &catalogue, contact, ignored).await? {
+        Some(other) => Err(ForeignSchema::OtherContacts(other).into()),
+        None => Ok(()),
     }
-    Ok(())
+}
+
+/// Returns whether there is a table for the state of an adoption.
+pub(super) async fn has_adoption(connection: &impl ConnectionTrait, engine: Engine) -> Result<bool, DbErr> {
+    Ok(Catalogue::read(connection, engine).await?.table_named(ADOPTION).is_some())
+}
+
+/// Returns whether the tables of contacts and identifiers are there.
+pub(super) async fn has_contact_tables(connection: &impl ConnectionTrait, engine: Engine) -> Result<bool, DbErr> {
+    let catalogue = Catalogue::read(connection, engine).await?;
+    Ok([CONTACT, "Identifier"].iter().all(|table| catalogue.table_named(table).is_some()))
 }
 
 /// The same, without a look at what the rows say.
@@ -113,11 +133,12 @@ pub(super) async fn check_tables(
         };
         let found = catalogue.describe(connection, name).await?;
         let strictness = if is_applied { Strictness::Own } else { Strictness::Exact };
-        if let Some(difference) = differences(engine, table, &found, strictness).into_iter().next() {
+        if let Some(difference) = differences(engine, table, &found, strictness, applied).into_iter().next() {
             if is_applied {
                 require_rights(connection, engine, table, name).await?;
             }
-            return Err(ForeignSchema::OtherTable { table: name.to_owned(), difference }.into());
+            let is_adoptable = !is_applied && is_contact_table(name) && could_hold_contacts(&found);
+            return Err(ForeignSchema::OtherTable { table: name.to_owned(), difference, is_adoptable }.into());
         }
         if !is_applied && catalogue.has_rows(connection, name).await? {
             return Err(ForeignSchema::OtherRows(name.to_owned()).into());
@@ -140,7 +161,7 @@ async fn require_rights(
     if lacks_right { Err(CheckError::Rights) } else { Ok(()) }
 }
 
-/// Returns the tables of these migrations that have rows.
+/// Returns the tables of these migrations that have rows, and what else would be lost with them.
 pub(super) async fn tables_with_rows(
     connection: &impl ConnectionTrait,
     engine: Engine,
@@ -153,6 +174,10 @@ pub(super) async fn tables_with_rows(
         if migrations.iter().any(|one| one == migration) && is_there && catalogue.has_rows(connection, name).await? {
             found.push(*name);
         }
+    }
+    let drops_flags = migrations.iter().any(|one| one == FLAGS_MIGRATION);
+    if drops_flags && catalogue.has_flags(connection).await? {
+        found.push("Contact that say which identifiers are ignored");
     }
     Ok(found)
 }

@@ -18,10 +18,13 @@ pub(crate) enum OwnerRowColumn {
     Value,
     ContactId,
     DeletedAt,
+    Flags,
+    Email,
+    PhoneNumber,
     /// The first of four: those of [`RootRowColumn`].
     Root,
     /// Only where the database has a column that says so.
-    ReadOnly = 8,
+    ReadOnly = 11,
 }
 
 /// The columns of [`RootRowColumn`], of a contact.
@@ -31,5 +34,6 @@ pub(super) fn root_row_columns(contact: &str) -> String {
 
 /// The columns of [`OwnerRowColumn`]: of an identifier `i`, its contact `o` and the root `r` of that.
 pub(super) fn owner_row_columns() -> String {
-    format!(r#"i."kind", i."value", o."id", o."deletedAt", {}"#, root_row_columns("r"))
+    let root = root_row_columns("r");
+    format!(r#"i."kind", i."value", o."id", o."deletedAt", o."flags", o."email", o."phoneNumber", {root}"#)
 }

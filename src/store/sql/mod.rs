@@ -50,13 +50,14 @@ pub(super) enum LookupColumn {
     CreatedAt,
     UpdatedAt,
     DeletedAt,
+    Flags,
     /// Behind the last contact of a row, and only where [`Engine::read_only_column`] has one.
     End,
 }
 
 /// The columns of [`LookupColumn`], of the contact of this name.
 fn lookup_columns(contact: &str) -> String {
-    ["id", "email", "phoneNumber", "linkedId", "createdAt", "updatedAt", "deletedAt"]
+    ["id", "email", "phoneNumber", "linkedId", "createdAt", "updatedAt", "deletedAt", "flags"]
         .map(|column| format!(r#"{contact}."{column}""#))
         .join(", ")
 }
@@ -76,10 +77,12 @@ pub(super) enum OwnerColumn {
     PhoneNumber,
     DeletedAt,
     ContactId,
+    Flags,
     Root,
 }
 
-const OWNER_COLUMNS: &str = r#"i."kind", i."value", o."email", o."phoneNumber", o."deletedAt", i."contactId""#;
+const OWNER_COLUMNS: &str =
+    r#"i."kind", i."value", o."email", o."phoneNumber", o."deletedAt", i."contactId", o."flags""#;
 
 /// The row by which an identity is found, of the contact `o`.
 const ROOT: &str = r#"COALESCE(o."linkedId", o."id")"#;
@@ -193,9 +196,7 @@ impl Engine {
         self.owned_rows_with(&format!("{OWNER_COLUMNS}, {ROOT}"), identifiers)
     }
 
-    /// Links all rows that are linked to the first of each pair to the second, however many they are.
-    ///
-    /// The optimizer gets no choice here either.
+    /// Links all rows that are linked to the first of each pair to the second. Here too the optimizer has no choice.
     pub(super) fn move_secondaries(self, moves: &[(i64, i64)], updated_at: NaiveDateTime) -> Statement {
         let index = match self {
             Self::Mysql | Self::Mariadb => r#" FORCE INDEX ("Contact_linkedId")"#,
@@ -328,7 +329,7 @@ impl Engine {
     }
 
     /// The columns of the indexes of a table, by index: name of the index, whether it is unique, whether it is the
-    /// primary key, name of the column. Each parameter is the name of the table.
+    /// primary key, name of the column, whether it is of some rows only. Each parameter is the name of the table.
     pub(super) fn indexes_sql(self) -> &'static str {
         match self {
             Self::Mysql | Self::Mariadb => mysql::INDEXES,

@@ -100,15 +100,21 @@ pub(super) const TABLES: &str = "SELECT CAST(TABLE_NAME AS CHAR), 1, CAST(@@lowe
      FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE() \
      AND TABLE_TYPE IN ('BASE TABLE', 'SYSTEM VERSIONED') ORDER BY TABLE_NAME";
 
-/// See [`Engine::columns_sql`](super::Engine::columns_sql).
+/// Schema and name of all tables that the user can see.
+pub(crate) const TABLES_OF_ALL_SCHEMAS: &str = "SELECT CAST(TABLE_SCHEMA AS CHAR), CAST(TABLE_NAME AS CHAR) \
+     FROM information_schema.TABLES WHERE TABLE_TYPE IN ('BASE TABLE', 'SYSTEM VERSIONED') ORDER BY 1, 2";
+
+/// See [`Engine::columns_sql`](super::Engine::columns_sql). MariaDB has the text `NULL` as the default of a column that
+/// can be null.
 pub(super) const COLUMNS: &str = "SELECT CAST(COLUMN_NAME AS CHAR), \
      CAST(CONCAT_WS(' ', COLUMN_TYPE, CHARACTER_SET_NAME) AS CHAR), CAST(IS_NULLABLE = 'YES' AS SIGNED), \
-     CAST(COLUMN_DEFAULT IS NOT NULL OR EXTRA <> '' AS SIGNED), CAST(EXTRA LIKE '%auto_increment%' AS SIGNED) \
+     CAST(COALESCE(COLUMN_DEFAULT, 'NULL') <> 'NULL' OR EXTRA <> '' AS SIGNED), \
+     CAST(EXTRA LIKE '%auto_increment%' AS SIGNED) \
      FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = ? ORDER BY ORDINAL_POSITION";
 
 /// See [`Engine::indexes_sql`](super::Engine::indexes_sql).
 pub(super) const INDEXES: &str = "SELECT CAST(INDEX_NAME AS CHAR), CAST(NON_UNIQUE = 0 AS SIGNED), \
-     CAST(INDEX_NAME = 'PRIMARY' AS SIGNED), CAST(COLUMN_NAME AS CHAR) \
+     CAST(INDEX_NAME = 'PRIMARY' AS SIGNED), CAST(COLUMN_NAME AS CHAR), 0 \
      FROM information_schema.STATISTICS WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = ? \
      ORDER BY INDEX_NAME, SEQ_IN_INDEX";
 

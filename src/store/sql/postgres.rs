@@ -40,9 +40,15 @@ pub(crate) fn session(lock_wait: LockWait) -> String {
 }
 
 /// See [`Engine::tables_sql`](super::Engine::tables_sql).
-pub(super) const TABLES: &str = "SELECT c.relname::text, has_table_privilege(c.oid, 'SELECT')::int::bigint, 0::bigint \
+pub(super) const TABLES: &str = "SELECT c.relname::text, has_any_column_privilege(c.oid, 'SELECT')::int::bigint, \
+     0::bigint \
      FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
      WHERE n.nspname = current_schema() AND c.relkind IN ('r', 'p') ORDER BY c.relname";
+
+/// Schema and name of all tables that the user can see.
+pub(crate) const TABLES_OF_ALL_SCHEMAS: &str = "SELECT n.nspname::text, c.relname::text \
+     FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+     WHERE c.relkind IN ('r', 'p') AND n.nspname NOT LIKE 'pg\\_%' ORDER BY 1, 2";
 
 /// See [`Engine::columns_sql`](super::Engine::columns_sql). The type of an enum has its values beside its name.
 pub(super) const COLUMNS: &str = "SELECT a.attname::text, \
@@ -59,11 +65,13 @@ pub(super) const COLUMNS: &str = "SELECT a.attname::text, \
 
 /// See [`Engine::indexes_sql`](super::Engine::indexes_sql).
 pub(super) const INDEXES: &str = "SELECT i.relname::text, x.indisunique::int::bigint, x.indisprimary::int::bigint, \
-     a.attname::text FROM pg_catalog.pg_index x JOIN pg_catalog.pg_class c ON c.oid = x.indrelid \
+     a.attname::text, (x.indpred IS NOT NULL OR NOT x.indisvalid)::int::bigint \
+     FROM pg_catalog.pg_index x JOIN pg_catalog.pg_class c ON c.oid = x.indrelid \
      JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace JOIN pg_catalog.pg_class i ON i.oid = x.indexrelid \
      CROSS JOIN LATERAL unnest(x.indkey) WITH ORDINALITY AS k(attnum, position) \
      LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum = k.attnum \
-     WHERE n.nspname = current_schema() AND c.relname = ? ORDER BY i.relname, k.position";
+     WHERE n.nspname = current_schema() AND c.relname = ? AND k.position <= x.indnkeyatts \
+     ORDER BY i.relname, k.position";
 
 /// PostgreSQL numbers its parameters: `$1`.
 pub(super) fn with_numbered_parameters(sql: &str) -> String {
@@ -85,7 +93,7 @@ pub(super) fn owned_rows(identifiers: &[Identifier]) -> KeyLookup {
     KeyLookup { from, filter: "TRUE".to_owned(), params: vec![kinds.into(), values.into()] }
 }
 
-/// Inserts identifiers with their owners, in this order. Arrays take any number of rows, so there is one statement for all.
+/// Inserts identifiers with their owners, in this order. Arrays take any number of rows, so it is one statement.
 pub(crate) fn identifier_rows<'a>(owned: impl Iterator<Item = (&'a Identifier, i64)>) -> Statement {
     let (mut kinds, mut values, mut owners): (Vec<String>, Vec<Vec<u8>>, Vec<i64>) = Default::default();
     for (identifier, owner) in owned {

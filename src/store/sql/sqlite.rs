@@ -66,9 +66,9 @@ pub(super) const COLUMNS: &str = r#"SELECT name, type, NOT ("notnull" OR pk), df
     FROM pragma_table_info(?) ORDER BY cid"#;
 
 /// See [`Engine::indexes_sql`](super::Engine::indexes_sql). A primary key that is the row id has no index.
-pub(super) const INDEXES: &str = r#"SELECT 'PRIMARY', 1, 1, name FROM (
+pub(super) const INDEXES: &str = r#"SELECT 'PRIMARY', 1, 1, name, 0 FROM (
         SELECT name FROM pragma_table_info(?) WHERE pk > 0 ORDER BY pk)
-    UNION ALL SELECT * FROM (SELECT l.name, l."unique", 0, c.name
+    UNION ALL SELECT * FROM (SELECT l.name, l."unique", 0, c.name, l.partial
         FROM pragma_index_list(?) l, pragma_index_info(l.name) c WHERE l.origin <> 'pk' ORDER BY l.name, c.seqno)"#;
 
 /// The moment in a text as this service writes it: `2026-11-27 08:30:00.123456`, with up to six digits of a second.

@@ -96,9 +96,11 @@ mod tests {
                 Contact::new(ContactId(id * id * id), [email, phone], Timestamp(id), Link::Primary)
             };
             let identity = Identity::new((1..=contacts).map(contact).collect()).unwrap();
-            let answer = Answer { outcome: Outcome::Linked, identity: identity.into() };
+            let blocked = Identifier::from_stored(IdentifierKind::Phone, "0000000000");
+            let ignored = vec![blocked; contacts as usize % 2];
+            let answer = Answer { outcome: Outcome::Linked, identity: identity.into(), ignored };
             let left_out = Violation { field: Field::Email, problem: Problem::NotText };
-            let answered = Answered { answer, ignored: vec![left_out; contacts as usize % 3] };
+            let answered = Answered { answer, malformed: vec![left_out; contacts as usize % 3] };
             for room in [0, 300, usize::MAX] {
                 let listing = Listing::new(&answered.answer.identity, convert::SIZES, room);
                 let expected =

@@ -7,11 +7,11 @@ use tonic_types::pb::Status;
 use crate::domain::Outcome;
 use crate::proto::identity::v1 as pb;
 use crate::proto::identity::v1::stream_identify_response::Result as OfStream;
-use crate::transport::answered::Answered;
+use crate::transport::answered::{Answered, LeftOut};
 use crate::transport::batch::ItemResult;
 use crate::transport::errors::ApiError;
 use crate::transport::listing::{ENVELOPE, Listing, Sizes};
-use crate::transport::parse::{FieldNames, Violation};
+use crate::transport::parse::{Field, FieldNames};
 
 /// The sizes of an identity's parts.
 pub(super) const SIZES: Sizes = Sizes {
@@ -25,11 +25,11 @@ pub(super) fn response(answered: &Answered, listing: &Listing<'_>) -> pb::Identi
 }
 
 /// The rest of the message.
-pub(super) fn response_without_identity(Answered { answer, ignored }: &Answered) -> pb::IdentifyResponse {
+pub(super) fn response_without_identity(answered: &Answered) -> pb::IdentifyResponse {
     pb::IdentifyResponse {
         contact: None,
-        outcome: outcome_message(answer.outcome).into(),
-        ignored: ignored.iter().map(malformed).collect(),
+        outcome: outcome_message(answered.answer.outcome).into(),
+        ignored: answered.left_out().map(left_out).collect(),
     }
 }
 
@@ -56,10 +56,13 @@ pub(super) fn status_message(error: &ApiError) -> Status {
 }
 
 /// An identifier that was left out. Its value is not quoted: it is personal data, and the caller has it.
-fn malformed(violation: &Violation) -> pb::Ignored {
-    let identifier = pb::Identifier { kind: violation.field.kind().name().to_owned(), value: String::new() };
-    let reason = pb::IgnoredReason::Malformed.into();
-    pb::Ignored { identifier: Some(identifier), reason, primary_contact_id: 0 }
+fn left_out((field, reason): (Field, LeftOut)) -> pb::Ignored {
+    let identifier = pb::Identifier { kind: field.kind().name().to_owned(), value: String::new() };
+    let reason = match reason {
+        LeftOut::Malformed => pb::IgnoredReason::Malformed,
+        LeftOut::Blocked => pb::IgnoredReason::Blocked,
+    };
+    pb::Ignored { identifier: Some(identifier), reason: reason.into(), primary_contact_id: 0 }
 }
 
 fn identity(listing: &Listing<'_>) -> pb::Identity {

@@ -57,9 +57,9 @@ impl<R: Identify> IdentityApi<R> {
         let resolver = resolver_for(&self.resolver, request.extensions());
         let place = CallPlace::of(request.extensions());
         // The request and its headers are dropped before the wait.
-        let Parsed { observation, ignored } = parsed(&request.into_inner(), &self.settings)?;
-        let answered =
-            Answered { answer: resolver.identify_reserved(place.take(), observation, deadline).await?, ignored };
+        let Parsed { observation, malformed } = parsed(&request.into_inner(), &self.settings)?;
+        let answer = resolver.identify_reserved(place.take(), observation, deadline).await;
+        let answered = Answered::new(answer, malformed)?;
         let room = self.settings.limits.answer_limit.saturating_sub(ENVELOPE);
         let slices = &mut Slices::of_answer(deadline);
         let listing = Listing::in_slices(&answered.answer.identity, convert::SIZES, room, slices).await?;

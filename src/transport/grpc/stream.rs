@@ -90,7 +90,7 @@ mod tests {
                 Contact::new(ContactId(id as i64), [phone], Timestamp(id as i64), link)
             };
             let identity = Identity::new((1..=CONTACTS).map(contact).collect()).unwrap().into();
-            Ok(Answer { outcome: Outcome::Matched, identity })
+            Ok(Answer { outcome: Outcome::Matched, identity, ignored: Vec::new() })
         }
     }
 

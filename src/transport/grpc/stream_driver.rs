@@ -43,7 +43,7 @@ const WAITING_CONTACTS: usize = 4_096;
 struct Item {
     correlation_id: String,
     /// What was left out of the item.
-    ignored: Vec<Violation>,
+    malformed: Vec<Violation>,
 }
 
 /// A group that is done.
@@ -178,9 +178,9 @@ impl<R: Identify> StreamDriver<R> {
         let pb::StreamIdentifyRequest { correlation_id, request } = request;
         match parsed(&request.unwrap_or_default(), &self.settings) {
             Err(error) => self.answer(correlation_id, Err(error)),
-            Ok(Parsed { observation, ignored }) => {
+            Ok(Parsed { observation, malformed }) => {
                 self.under_way += 1;
-                self.ready.extend(self.order.push(observation, Item { correlation_id, ignored }));
+                self.ready.extend(self.order.push(observation, Item { correlation_id, malformed }));
             }
         }
     }
@@ -219,8 +219,8 @@ impl<R: Identify> StreamDriver<R> {
     fn finish(&mut self, (group, answers): Done) {
         self.ready.extend(self.order.finish(group.iter().map(|(observation, _)| observation)));
         self.under_way -= group.len();
-        for ((_, Item { correlation_id, ignored }), answer) in group.into_iter().zip(answers) {
-            let result = answer.map(|answer| Answered { answer, ignored }).map_err(ApiError::from);
+        for ((_, Item { correlation_id, malformed }), answer) in group.into_iter().zip(answers) {
+            let result = Answered::new(answer, malformed);
             self.answer(correlation_id, result);
         }
     }

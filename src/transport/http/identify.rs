@@ -9,11 +9,12 @@ use super::request::IdentifyFields;
 use super::settings::{HttpSettings, deadline};
 use super::{body, response};
 use crate::resolver::{Identify, IdentifyError};
+use crate::transport::answered::Answered;
 use crate::transport::call_place::CallPlace;
 use crate::transport::errors::ApiError;
 use crate::transport::gunzip::TextRoom;
 use crate::transport::listing::{ENVELOPE, Listing};
-use crate::transport::parse::{FieldNames, Parsed};
+use crate::transport::parse::Parsed;
 use crate::transport::peer::resolver_for;
 use crate::transport::routes::outcome_name;
 use crate::transport::slices::Slices;
@@ -46,9 +47,11 @@ impl<R: Identify> IdentifyHandler<R> {
         let place = CallPlace::of(request.extensions());
         let (limit, timeout_after) = (self.settings.limits.http_body_limit, self.settings.body_timeout);
         let text = body::read(request, limit, timeout_after, &self.room).await?;
-        let Parsed { observation, ignored } = IdentifyFields::read(&text.bytes)?.parse(&self.settings.identify)?;
+        let Parsed { observation, malformed } = IdentifyFields::read(&text.bytes)?.parse(&self.settings.identify)?;
         drop(text); // It is not kept during the wait.
-        let answer = resolver.identify_reserved(place.take(), observation, deadline).await?;
+        let answer = resolver.identify_reserved(place.take(), observation, deadline).await;
+        let answered = Answered::new(answer, malformed)?;
+        let answer = &answered.answer;
 
         let room = self.settings.limits.answer_limit.saturating_sub(ENVELOPE);
         let slices = &mut Slices::of_answer(deadline);
@@ -56,8 +59,8 @@ impl<R: Identify> IdentifyHandler<R> {
         let body = response::json(&listing, self.settings.identify.primary_id_field);
         let outcome = (OUTCOME, HeaderValue::from_static(outcome_name(answer.outcome)));
         let mut response = ([JSON, outcome], body).into_response();
-        if !ignored.is_empty() {
-            let fields: Vec<_> = ignored.iter().map(|violation| violation.field.name(FieldNames::Json)).collect();
+        let fields = answered.left_out_in_json();
+        if !fields.is_empty() {
             let fields = HeaderValue::try_from(fields.join(",")).map_err(|_| IdentifyError::Internal)?;
             response.headers_mut().insert(IGNORED, fields);
         }

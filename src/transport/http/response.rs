@@ -88,12 +88,12 @@ impl BatchFormat for JsonFormat {
         to.extend_from_slice(br#"{"response":{"contact":"#);
     }
 
-    fn after_identity(&self, Answered { answer, ignored }: &Answered, to: &mut Vec<u8>) {
+    fn after_identity(&self, answered: &Answered, to: &mut Vec<u8>) {
         to.extend_from_slice(br#","outcome":""#);
-        to.extend_from_slice(outcome_name(answer.outcome).as_bytes());
+        to.extend_from_slice(outcome_name(answered.answer.outcome).as_bytes());
         to.push(b'"');
-        if !ignored.is_empty() {
-            let fields: Vec<_> = ignored.iter().map(|violation| violation.field.name(FieldNames::Json)).collect();
+        let fields = answered.left_out_in_json();
+        if !fields.is_empty() {
             to.extend_from_slice(br#","ignored":"#);
             write(&fields, to);
         }

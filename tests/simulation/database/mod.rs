@@ -78,9 +78,9 @@ impl Database {
     pub(crate) fn new(conditions: Conditions, bug: Option<Bug>, seed: u64, is_traced: bool) -> Self {
         Self(Arc::new(Mutex::new(State {
             random: Rng::with_seed(seed),
+            committed: Tables { ignored: conditions.ignored(), ..Tables::default() },
             conditions,
             bug,
-            committed: Tables::default(),
             behind: BTreeMap::new(),
             past: VecDeque::new(),
             outages: 0,
@@ -270,7 +270,8 @@ impl State {
 
     /// Whether the identifier has a committed row.
     pub(crate) fn has_key(&self, identifier: &Identifier) -> bool {
-        self.bug != Some(Bug::IgnoresKeys) && self.committed.identifiers.contains_key(identifier)
+        let is_ignored = self.committed.ignored.contains(identifier);
+        is_ignored || self.bug != Some(Bug::IgnoresKeys) && self.committed.identifiers.contains_key(identifier)
     }
 
     /// Whether the database refuses a statement about these.

@@ -49,6 +49,19 @@ impl State {
         Ok(self.torn(rows))
     }
 
+    /// Those of these identifiers that are ignored, as everybody sees it.
+    pub(crate) fn ignored_of(&self, identifiers: &[Identifier]) -> std::collections::BTreeSet<Identifier> {
+        self.committed.ignored_of(identifiers)
+    }
+
+    pub(crate) fn ignore(&mut self, identifier: &Identifier) {
+        self.committed.ignore(identifier);
+    }
+
+    pub(crate) fn stop_ignoring(&mut self, identifier: &Identifier) {
+        self.committed.stop_ignoring(identifier);
+    }
+
     /// The contacts of these roots.
     pub(crate) fn contacts_of(&mut self, replica: usize, roots: &[ContactId]) -> Vec<Contact> {
         let is_wanted = |row: &&Contact| roots.contains(&root(row));
@@ -78,12 +91,14 @@ impl State {
             };
             identifiers.iter().filter_map(root_of).collect()
         };
+        let ignored = self.ignored_of(identifiers).into_iter();
         let rows = roots_in(&self.read_by(replica));
         let rows = rows.into_iter().map(|(identifier, root)| {
             let root = self.torn(vec![root]).first().map(root_row);
-            OwnerRow { identifier, is_deleted: false, root }
+            OwnerRow { identifier, is_deleted: false, is_ignored: false, root }
         });
-        Ok(rows.collect())
+        let ignored = ignored.map(|identifier| OwnerRow { identifier, is_deleted: true, is_ignored: true, root: None });
+        Ok(rows.chain(ignored).collect())
     }
 
     /// The same, but for some primaries.

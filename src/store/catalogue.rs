@@ -2,15 +2,11 @@
 
 use sea_orm::{ConnectionTrait, DbErr, QueryResult, Value};
 
-use super::expected::CONTACT;
-use crate::store::sql::Engine;
-
-/// Names that other systems give to the table of their contacts.
-const CONTACT_NAMES: [&str; 2] = ["contact", "contacts"];
+use super::sql::Engine;
 
 /// The names of the tables of a database.
 #[derive(Debug)]
-pub(crate) struct Catalogue {
+pub(super) struct Catalogue {
     engine: Engine,
     /// Name, and whether its rows may be read.
     tables: Vec<(String, bool)>,
@@ -19,7 +15,7 @@ pub(crate) struct Catalogue {
 }
 
 /// A table.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct FoundTable {
     pub(super) columns: Vec<FoundColumn>,
     pub(super) primary_key: Vec<String>,
@@ -38,16 +34,18 @@ pub(super) struct FoundColumn {
     pub(super) is_automatic: bool,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct FoundIndex {
     pub(super) name: String,
     pub(super) is_unique: bool,
+    /// Whether it is of some rows only, or not complete.
+    pub(super) is_partial: bool,
     pub(super) columns: Vec<String>,
 }
 
 impl Catalogue {
     /// Reads the names of the tables.
-    pub(crate) async fn read(connection: &impl ConnectionTrait, engine: Engine) -> Result<Self, DbErr> {
+    pub(super) async fn read(connection: &impl ConnectionTrait, engine: Engine) -> Result<Self, DbErr> {
         let sql = engine.tables_sql();
         let (mut tables, mut folds_case) = (Vec::new(), engine == Engine::Sqlite);
         for row in connection.query_all_raw(engine.statement(sql.to_owned(), Vec::new())).await? {
@@ -58,21 +56,41 @@ impl Catalogue {
     }
 
     /// Returns the name of a table as the database spells it, if there is one.
-    pub(crate) fn table_named(&self, name: &str) -> Option<&str> {
+    pub(super) fn table_named(&self, name: &str) -> Option<&str> {
         let is_it = |one: &&str| if self.folds_case { one.eq_ignore_ascii_case(name) } else { *one == name };
         self.names().find(is_it)
     }
 
-    /// Returns tables with a name that other systems give to their contacts, but for the service's own. Only those
-    /// that may be read.
-    pub(super) fn other_contacts(&self) -> impl Iterator<Item = &str> {
-        let own = self.table_named(CONTACT);
-        let is_readable = self.tables.iter().filter(|(_, is_readable)| *is_readable).map(|(name, _)| name.as_str());
-        is_readable
-            .filter(move |name| CONTACT_NAMES.iter().any(|one| one.eq_ignore_ascii_case(name)) && Some(*name) != own)
+    /// The same in any case of letters, if no other table differs by that alone.
+    pub(super) fn table_in_any_case(&self, name: &str) -> Option<&str> {
+        let mut folded = self.names().filter(|one| one.eq_ignore_ascii_case(name));
+        self.table_named(name).or_else(|| folded.next().filter(|_| folded.next().is_none()))
     }
 
-    fn names(&self) -> impl Iterator<Item = &str> {
+    /// Returns the name of this service's own table of contacts, if it seems to be here: the two tables that the
+    /// service alone has are beside it.
+    pub(super) fn own_contact_table(&self) -> Option<&str> {
+        let has_own = ["Identifier", "ContactMerge"].iter().all(|name| self.table_named(name).is_some());
+        self.table_named("Contact").filter(|_| has_own)
+    }
+
+    /// Reads schema and name of all tables that the user can see, where there are schemas.
+    pub(super) async fn tables_of_all_schemas(
+        connection: &impl ConnectionTrait,
+        engine: Engine,
+    ) -> Result<Vec<(String, String)>, DbErr> {
+        let Some(sql) = engine.tables_of_all_schemas_sql() else { return Ok(Vec::new()) };
+        let rows = connection.query_all_raw(engine.statement(sql.to_owned(), Vec::new())).await?;
+        rows.iter().map(|row| Ok((row.try_get_by_index(0)?, row.try_get_by_index(1)?))).collect()
+    }
+
+    /// Whether the rows of a table, one of these names, may be read: at least one column of them.
+    pub(super) fn is_readable(&self, name: &str) -> bool {
+        self.tables.iter().any(|(one, is_readable)| one == name && *is_readable)
+    }
+
+    /// Returns the names of all tables, as the database spells them.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
         self.tables.iter().map(|(name, _)| name.as_str())
     }
 
@@ -89,6 +107,23 @@ impl Catalogue {
             AND ("email" IS NOT NULL OR "phoneNumber" IS NOT NULL)
             AND NOT EXISTS (SELECT 1 FROM "Identifier") LIMIT 1"#;
         Ok(connection.query_one_raw(self.engine.statement(sql.to_owned(), Vec::new())).await?.is_some())
+    }
+
+    /// Whether the table of another system is being taken over, and not all of it is here yet.
+    pub(super) async fn has_unfinished_adoption(&self, connection: &impl ConnectionTrait) -> Result<bool, DbErr> {
+        let sql = r#"SELECT 1 FROM "Adoption" WHERE "phase" <> 'done'"#;
+        Ok(connection.query_one_raw(self.engine.statement(sql.to_owned(), Vec::new())).await?.is_some())
+    }
+
+    /// Whether a row of `Contact` has flags: it holds an ignored identifier, or shows one that joins nobody. False if
+    /// the column is gone already.
+    pub(super) async fn has_flags(&self, connection: &impl ConnectionTrait) -> Result<bool, DbErr> {
+        let Some(contact) = self.table_named("Contact") else { return Ok(false) };
+        if self.describe(connection, contact).await?.columns.iter().all(|column| column.name != "flags") {
+            return Ok(false);
+        }
+        let sql = format!(r#"SELECT 1 FROM "{contact}" WHERE "flags" <> 0 LIMIT 1"#);
+        Ok(connection.query_one_raw(self.engine.statement(sql, Vec::new())).await?.is_some())
     }
 
     /// Reads the form of a table.
@@ -117,7 +152,8 @@ impl Catalogue {
             } else if let Some(index) = indexes.last_mut().filter(|index| index.name == name) {
                 index.columns.push(column);
             } else {
-                indexes.push(FoundIndex { name, is_unique: flag(&row, 1)?, columns: vec![column] });
+                let (is_unique, is_partial) = (flag(&row, 1)?, flag(&row, 4)?);
+                indexes.push(FoundIndex { name, is_unique, is_partial, columns: vec![column] });
             }
         }
         Ok(FoundTable { columns, primary_key, indexes })
@@ -131,5 +167,5 @@ fn flag(row: &QueryResult, index: usize) -> Result<bool, DbErr> {
 
 /// MariaDB, and MySQL before 8.0.19, print integers with a width that means nothing.
 fn normalised(sql_type: &str) -> String {
-    sql_type.to_ascii_lowercase().replace("bigint(20)", "bigint")
+    sql_type.to_ascii_lowercase().replace("bigint(20)", "bigint").replace("smallint(6)", "smallint")
 }

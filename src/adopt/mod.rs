@@ -1,0 +1,290 @@
+//! `identity adopt`: takes over the table in which another system keeps its contacts.
+//!
+//! | file | what it holds |
+//! | --- | --- |
+//! | `options` | what an adoption is begun with, and what must stay the same |
+//! | `memory` | `--memory` |
+//! | `error` | why an adoption failed |
+//! | `old_rows` | the rows of the old table, read ahead |
+//! | `survey` | the first read: identities and report |
+//! | `load` | the second read: makes the tables equal to it |
+//! | `report` | what is reported |
+//! | `progress` | a bar or lines in the log |
+//!
+//! The old table is read twice, and is never written to. Each run compares everything and writes what differs. So the
+//! same command goes on after a crash, and takes over what has changed in the old table. An adoption is done when both
+//! reads of a run saw the same rows.
+
+mod error;
+mod load;
+mod memory;
+mod old_rows;
+mod options;
+mod progress;
+mod report;
+mod survey;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::Utc;
+use ring::rand::{SecureRandom, SystemRandom};
+
+use crate::domain::Timestamp;
+use crate::store::adoption::{AdoptionRun, AdoptionState, RunToken, ServiceWrote};
+use crate::store::old_table::{OldTable, OldTableOptions};
+use crate::store::{AdoptionPhase, Database, StoreError};
+pub use error::AdoptError;
+pub use memory::{InvalidMemorySize, MemorySize};
+pub use options::{AdoptionOptions, without_secrets};
+pub use report::{AdoptionReport, ReportFormat};
+use survey::{Survey, SurveyLimits, survey};
+
+/// What is to be adopted, and how.
+#[derive(Clone, Debug)]
+pub struct Adoption {
+    /// How the table and its columns are found.
+    pub table: OldTableOptions,
+    /// What decides about the result.
+    pub options: AdoptionOptions,
+    /// The memory that the rows may need.
+    pub memory: MemorySize,
+    /// The limit of contacts in an identity.
+    pub max_contacts: u64,
+    /// Whether the report has the values of identifiers over `--max-join`.
+    pub show_values: bool,
+}
+
+/// How an adoption ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AdoptionEnd {
+    /// Nothing was to be written.
+    DryRun,
+    /// Nothing was written: identifiers need a decision.
+    DecisionsNeeded,
+    /// All of the old table is in the target.
+    Done,
+    /// The old table changed meanwhile.
+    Behind,
+}
+
+/// What an adoption did.
+#[derive(Debug)]
+pub struct AdoptionOutcome {
+    /// How it ended.
+    pub end: AdoptionEnd,
+    /// What it does, or would do.
+    pub report: AdoptionReport,
+    /// Old id and new id of each primary whose id changes.
+    pub changed_primaries: Vec<(i64, i64)>,
+    /// Contacts that this run inserted, replaced or deleted.
+    pub contacts_written: u64,
+}
+
+impl Adoption {
+    /// Reads the old table at `from`, and reports what an adoption would do. Writes nothing. `target` is none if there
+    /// is no database yet.
+    ///
+    /// # Errors
+    /// [`AdoptError`].
+    pub async fn dry_run(&self, from: &str, target: Option<&Database>) -> Result<AdoptionOutcome, AdoptError> {
+        let table = Arc::new(OldTable::open(from, &self.table).await?);
+        if let Some(target) = target
+            && let Some(state) = self.check_target(target, &table).await?
+            && target.written_since(&state).await? == Some(ServiceWrote)
+        {
+            return Err(AdoptError::ServiceWrote("a further adoption"));
+        }
+        let survey = survey(&table, &self.options, self.limits()).await?;
+        let needs_decision = survey.report.needs_decision();
+        let end = if needs_decision { AdoptionEnd::DecisionsNeeded } else { AdoptionEnd::DryRun };
+        Ok(outcome(end, survey, 0))
+    }
+
+    /// Takes over the old table at `from`, or what has changed in it. `connect` connects to the target, and makes an
+    /// SQLite file if there is none; it is called once there is something to write. `target` is none if there is no
+    /// database yet.
+    ///
+    /// # Errors
+    /// [`AdoptError`]. The same command goes on.
+    pub async fn apply<E: From<AdoptError>>(
+        &self,
+        from: &str,
+        target: Option<&Database>,
+        connect: impl AsyncFnOnce() -> Result<Database, E>,
+    ) -> Result<AdoptionOutcome, E> {
+        let table = Arc::new(OldTable::open(from, &self.table).await.map_err(AdoptError::from)?);
+        let taken = match target {
+            Some(target) => self.take(target, &table).await?,
+            None => None,
+        };
+        let survey = survey(&table, &self.options, self.limits()).await?;
+        if survey.report.needs_decision() {
+            return Ok(outcome(AdoptionEnd::DecisionsNeeded, survey, 0));
+        }
+        if let Some(target) = target {
+            return Ok(self.load(target, &table, taken, survey).await?);
+        }
+        let made = connect().await?;
+        let outcome = self.load(&made, &table, None, survey).await;
+        made.close().await;
+        Ok(outcome?)
+    }
+
+    async fn load(
+        &self,
+        target: &Database,
+        table: &Arc<OldTable>,
+        taken: Option<(AdoptionRun, AdoptionPhase)>,
+        mut survey: Survey,
+    ) -> Result<AdoptionOutcome, AdoptError> {
+        let (mut run, phase) = match taken {
+            Some(taken) => taken,
+            None => (self.begin(target, table).await?, AdoptionPhase::Contacts),
+        };
+        let run = &mut run;
+        let written = load::load_contacts(target, run, table, &mut survey.identities).await?;
+        check_alone(target, run, written.contacts).await?;
+        if written.changes > 0 || phase <= AdoptionPhase::Identifiers {
+            target.enter_adoption_phase(run, AdoptionPhase::Identifiers).await?;
+            load::load_identifiers(target, run, written.contacts, &self.options.rules.ignored).await?;
+        }
+        load::load_merges(target, run, &survey.identities).await?;
+        target.finish_tables().await?;
+        target.hold_ignored(run, &self.options.rules.ignored).await?;
+        let content = target.digest_of_tables().await?;
+        check_alone(target, run, written.contacts).await?;
+        let (phase, end) = match written.is_complete {
+            true => (AdoptionPhase::Done, AdoptionEnd::Done),
+            false => (AdoptionPhase::Behind, AdoptionEnd::Behind),
+        };
+        target.end_adoption(run, phase, written.contacts, &content).await?;
+        Ok(outcome(end, survey, written.changes))
+    }
+
+    fn limits(&self) -> SurveyLimits {
+        SurveyLimits { memory: self.memory, max_contacts: self.max_contacts, show_values: self.show_values }
+    }
+
+    /// Returns the adoption that the target has, if it has one. Fails unless the target is empty or has this adoption.
+    /// Writes nothing.
+    async fn check_target(&self, target: &Database, table: &OldTable) -> Result<Option<AdoptionState>, AdoptError> {
+        let Some(state) = target.adoption().await? else {
+            target.check_schema().await?;
+            let has_tables = target.has_contact_tables().await?;
+            return if has_tables && target.has_contacts().await? { Err(AdoptError::NotEmpty) } else { Ok(None) };
+        };
+        target.check_tables().await?;
+        let differences = options::differences(&state.options, &self.for_state(table));
+        if state.phase == AdoptionPhase::Undoing {
+            Err(AdoptError::Undoing)
+        } else if differences.is_empty() {
+            Ok(Some(state))
+        } else {
+            Err(AdoptError::OtherOptions(differences))
+        }
+    }
+
+    /// Takes the adoption that the target has, if it has one, and says in which phase it was. From here on the service
+    /// does not start, and one that runs stops.
+    async fn take(
+        &self,
+        target: &Database,
+        table: &OldTable,
+    ) -> Result<Option<(AdoptionRun, AdoptionPhase)>, AdoptError> {
+        let Some(state) = self.check_target(target, table).await? else { return Ok(None) };
+        target.migrate_up().await?;
+        let run = take(target, &state, "a further adoption").await?;
+        if state.phase.is_or_was_done() {
+            target.enter_adoption_phase(&run, AdoptionPhase::Behind).await?;
+        }
+        Ok(Some((run, state.phase)))
+    }
+
+    /// Makes the tables and records the beginning.
+    async fn begin(&self, target: &Database, table: &OldTable) -> Result<AdoptionRun, AdoptError> {
+        let had_tables = target.has_contact_tables().await?;
+        target.migrate_up().await?;
+        let now = Timestamp(Utc::now().timestamp_micros());
+        let run = target.begin_adoption(&self.for_state(table), now, token()?).await;
+        let run = run.map_err(|error| {
+            if matches!(error, StoreError::DuplicateKey(_)) { AdoptError::OtherRun } else { error.into() }
+        })?;
+        if had_tables {
+            // A service may have found them empty too.
+            tokio::time::sleep(SERVICE_STOPS_WITHIN).await;
+        }
+        if target.has_contacts().await? {
+            target.forget_adoption(&run).await?;
+            return Err(AdoptError::NotEmpty);
+        }
+        // A user without the rights for the last step fails now, and not after hours.
+        target.finish_tables().await?;
+        Ok(run)
+    }
+
+    fn for_state(&self, table: &OldTable) -> serde_json::Value {
+        self.options.for_state(&table.mapping().fingerprint())
+    }
+}
+
+fn outcome(end: AdoptionEnd, survey: Survey, contacts_written: u64) -> AdoptionOutcome {
+    let Survey { report, changed_primaries, .. } = survey;
+    AdoptionOutcome { end, report, changed_primaries, contacts_written }
+}
+
+/// How long a running service may take to see that an adoption has begun, and to end. It looks
+/// twice a second.
+const SERVICE_STOPS_WITHIN: Duration = Duration::from_secs(2);
+
+/// Takes an adoption from the run that has it, unless somebody else has written.
+async fn take(target: &Database, state: &AdoptionState, what: &'static str) -> Result<AdoptionRun, AdoptError> {
+    let is_done = state.phase.is_or_was_done();
+    // A service that has written is not disturbed: what most changes leave behind is seen at once.
+    if is_done && target.has_rows_above(state.last_contact_id, state.last_merge_id).await? {
+        return Err(AdoptError::ServiceWrote(what));
+    }
+    let during = if is_done { AdoptionPhase::Checking } else { state.phase };
+    let run = target.take_adoption(state, during, token()?).await?;
+    if is_done {
+        tokio::time::sleep(SERVICE_STOPS_WITHIN).await;
+    }
+    // The run before may have written more after its state was read.
+    let (last_contact_id, last_merge_id) = (run.last_contact_id, run.last_merge_id);
+    let now = AdoptionState { last_contact_id, last_merge_id, ..state.clone() };
+    match target.written_since(&now).await? {
+        None => Ok(run),
+        Some(ServiceWrote) if is_done => {
+            target.enter_adoption_phase(&run, AdoptionPhase::Done).await?;
+            Err(AdoptError::ServiceWrote(what))
+        }
+        Some(ServiceWrote) if state.phase == AdoptionPhase::Behind => Err(AdoptError::ServiceWrote(what)),
+        Some(ServiceWrote) => Err(AdoptError::WrittenMeanwhile(run.last_contact_id)),
+    }
+}
+
+/// Fails if the contacts and merges are not those that the run has written.
+async fn check_alone(target: &Database, run: &AdoptionRun, contacts: u64) -> Result<(), AdoptError> {
+    let is_alone = target.count_contacts().await? == contacts
+        && !target.has_rows_above(run.last_contact_id, run.last_merge_id).await?;
+    if is_alone { Ok(()) } else { Err(AdoptError::WrittenMeanwhile(run.last_contact_id)) }
+}
+
+fn token() -> Result<RunToken, AdoptError> {
+    let mut random = [0; 16];
+    SystemRandom::new().fill(&mut random).map_err(|_| AdoptError::NoRandom)?;
+    Ok(RunToken::new(random))
+}
+
+/// Empties the target, unless the service has written there.
+///
+/// # Errors
+/// [`AdoptError`]. The same command goes on.
+pub async fn undo(target: &Database) -> Result<(), AdoptError> {
+    let state = target.adoption().await?.ok_or(AdoptError::NothingToUndo)?;
+    let run = take(target, &state, "--undo").await?;
+    target.enter_adoption_phase(&run, AdoptionPhase::Undoing).await?;
+    target.empty_tables(&run).await?;
+    target.forget_adoption(&run).await?;
+    Ok(())
+}

@@ -1,0 +1,147 @@
+//! The end of an adoption: counters of ids, statistics, and emptying the tables.
+
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, PaginatorTrait, QueryFilter, QuerySelect, Value};
+
+use super::contacts::no_holder;
+use super::state::{AdoptionPhase, AdoptionRun, AdoptionState};
+use crate::store::database::Database;
+use crate::store::entity::{contact, contact_merge};
+use crate::store::error::StoreError;
+use crate::store::sql::Engine;
+
+/// The tables that an adoption fills.
+const FILLED: [&str; 4] = ["Identifier", "ContactMerge", "AdoptedContact", "Contact"];
+
+/// The tables with automatic ids, which an adoption gives itself.
+const NUMBERED: [&str; 2] = ["Contact", "ContactMerge"];
+
+/// Somebody else has written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ServiceWrote;
+
+impl Database {
+    /// Returns whether somebody else has written since a run of the adoption ended, as far as the tables show it.
+    ///
+    /// After the end of a run all rows are compared, by their digest. In the middle of one only rows with ids above
+    /// those that the adoption has written are seen: it has not recorded more.
+    ///
+    /// # Errors
+    /// As every read.
+    pub async fn written_since(&self, state: &AdoptionState) -> Result<Option<ServiceWrote>, StoreError> {
+        let is_written = match state.phase {
+            AdoptionPhase::Done | AdoptionPhase::Checking | AdoptionPhase::Behind => {
+                self.digest_of_tables().await? != state.content
+            }
+            AdoptionPhase::Contacts | AdoptionPhase::Identifiers | AdoptionPhase::Merges => {
+                self.has_rows_above(state.last_contact_id, state.last_merge_id).await?
+            }
+            AdoptionPhase::Undoing => false,
+        };
+        Ok(is_written.then_some(ServiceWrote))
+    }
+
+    /// Returns whether there is a contact above this id that is no holder, or a merge above this one.
+    ///
+    /// # Errors
+    /// As every read.
+    pub async fn has_rows_above(&self, contact: i64, merge: i64) -> Result<bool, StoreError> {
+        let connection = self.connection();
+        let contact = contact::Entity::find()
+            .select_only()
+            .column(contact::Column::Id)
+            .filter(contact::Column::Id.gt(contact))
+            .filter(no_holder())
+            .limit(1);
+        let merge = contact_merge::Entity::find()
+            .select_only()
+            .column(contact_merge::Column::Id)
+            .filter(contact_merge::Column::Id.gt(merge))
+            .limit(1);
+        Ok(contact.into_tuple::<i64>().one(&connection).await?.is_some()
+            || merge.into_tuple::<i64>().one(&connection).await?.is_some())
+    }
+
+    /// Returns the number of contacts, without holders.
+    ///
+    /// # Errors
+    /// As every read.
+    pub async fn count_contacts(&self) -> Result<u64, StoreError> {
+        Ok(contact::Entity::find().filter(no_holder()).count(&self.connection()).await?)
+    }
+
+    async fn last_id(&self, table: &str) -> Result<i64, StoreError> {
+        let sql = format!(r#"SELECT COALESCE(MAX("id"), 0) FROM "{table}""#);
+        let row = self.connection().query_one_raw(self.engine().statement(sql, Vec::new())).await?;
+        Ok(row.map(|row| row.try_get_by_index(0)).transpose()?.unwrap_or(0))
+    }
+
+    /// Lets automatic ids begin above those that were given, and refreshes the statistics of the tables: without them
+    /// the first look-ups read whole tables.
+    ///
+    /// # Errors
+    /// As every write.
+    pub async fn finish_tables(&self) -> Result<(), StoreError> {
+        let engine = self.engine();
+        for table in NUMBERED {
+            let next = self.last_id(table).await?;
+            if let Some(sql) = engine.advance_counter(table, next) {
+                self.connection().execute_unprepared(&sql).await?;
+            }
+        }
+        for sql in engine.analyze(&FILLED) {
+            // MySQL answers with rows, and PostgreSQL with none.
+            self.connection().query_all_raw(engine.statement(sql, Vec::<Value>::new())).await?;
+        }
+        Ok(())
+    }
+
+    /// Deletes all rows of the tables that an adoption fills, and resets their counters of ids.
+    ///
+    /// # Errors
+    /// As every write. Then some of the tables may be empty, and others not. Another run may have taken the adoption.
+    pub async fn empty_tables(&self, run: &AdoptionRun) -> Result<(), StoreError> {
+        let engine = self.engine();
+        for sql in engine.empty_tables(&FILLED) {
+            self.enter_adoption_phase(run, AdoptionPhase::Undoing).await?;
+            self.connection().execute_unprepared(&sql).await?;
+        }
+        Ok(())
+    }
+}
+
+impl Engine {
+    /// Sets the counter of automatic ids, where an INSERT that gives an id does not.
+    fn advance_counter(self, table: &str, last: i64) -> Option<String> {
+        match self {
+            Self::Mysql | Self::Mariadb | Self::Sqlite => None,
+            // Without rows the next id is 1.
+            Self::Postgres => Some(format!(
+                r#"SELECT setval(pg_get_serial_sequence('"{table}"', 'id'), {}, {})"#,
+                last.max(1),
+                last > 0
+            )),
+        }
+    }
+
+    fn analyze(self, tables: &[&str]) -> Vec<String> {
+        let each = |command: &str| tables.iter().map(|table| format!(r#"{command} "{table}""#)).collect();
+        match self {
+            Self::Mysql | Self::Mariadb => each("ANALYZE TABLE"),
+            Self::Postgres | Self::Sqlite => each("ANALYZE"),
+        }
+    }
+
+    fn empty_tables(self, tables: &[&str]) -> Vec<String> {
+        match self {
+            Self::Mysql | Self::Mariadb => tables.iter().map(|table| format!("TRUNCATE TABLE `{table}`")).collect(),
+            Self::Postgres => {
+                tables.iter().map(|table| format!(r#"TRUNCATE TABLE "{table}" RESTART IDENTITY"#)).collect()
+            }
+            Self::Sqlite => {
+                let delete = tables.iter().map(|table| format!(r#"DELETE FROM "{table}""#));
+                let names = tables.iter().map(|table| format!("'{table}'")).collect::<Vec<_>>().join(", ");
+                delete.chain([format!("DELETE FROM sqlite_sequence WHERE name IN ({names})")]).collect()
+            }
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! Who is to own which identifier, and who does.
+
+use futures::TryStreamExt;
+use sea_orm::ActiveValue::Set;
+use sea_orm::{ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder, QuerySelect, StreamTrait};
+use tokio::sync::mpsc::Sender;
+
+use super::state::{AdoptionPhase, AdoptionRun, ROWS_PER_STATEMENT};
+use crate::domain::IdentifierKind;
+use crate::store::database::Database;
+use crate::store::entity::identifier::{self, Column};
+use crate::store::error::StoreError;
+use crate::store::sql::contact_column;
+
+/// An identifier and its owner.
+#[derive(Clone, PartialEq, Eq)]
+pub struct OwnedIdentifier {
+    /// The value. Personal data.
+    pub value: Vec<u8>,
+    /// The id of the contact.
+    pub contact: i64,
+}
+
+/// A change of the owner of an identifier.
+#[derive(Clone)]
+pub enum IdentifierChange {
+    /// It gets its first owner.
+    Insert(OwnedIdentifier),
+    /// It loses its owner.
+    Delete(Vec<u8>),
+}
+
+impl Database {
+    /// Sends the value of this kind of each live contact, by value and age: the first of those with one value is to own
+    /// it. The database sorts them, so that they are inserted in the order of the key.
+    ///
+    /// # Errors
+    /// As every read.
+    pub async fn send_carried_identifiers(
+        &self,
+        kind: IdentifierKind,
+        receiver: Sender<Vec<OwnedIdentifier>>,
+    ) -> Result<(), StoreError> {
+        let engine = self.engine();
+        let column = format!(r#""{}""#, contact_column(kind));
+        let value = engine.bytes_of(&column);
+        let sql = format!(
+            r#"SELECT {value} AS v, "id" FROM "Contact" WHERE "deletedAt" IS NULL AND {column} IS NOT NULL
+            ORDER BY {value}, "createdAt", "id""#
+        );
+        let connection = self.connection();
+        let mut rows = connection.stream_raw(engine.statement(sql, Vec::new())).await?;
+        let mut batch = Vec::with_capacity(ROWS_PER_STATEMENT);
+        while let Some(row) = rows.try_next().await? {
+            batch.push(OwnedIdentifier { value: row.try_get_by_index(0)?, contact: row.try_get_by_index(1)? });
+            if batch.len() == ROWS_PER_STATEMENT && receiver.send(std::mem::take(&mut batch)).await.is_err() {
+                return Ok(()); // The receiver has failed, and says why.
+            }
+        }
+        let _ = receiver.send(batch).await;
+        Ok(())
+    }
+
+    /// Returns identifiers of a kind with their owners, by value, after this one.
+    ///
+    /// # Errors
+    /// As every read.
+    pub async fn owned_identifiers(
+        &self,
+        kind: IdentifierKind,
+        after: Option<&[u8]>,
+        limit: u64,
+    ) -> Result<Vec<OwnedIdentifier>, StoreError> {
+        let mut find = identifier::Entity::find()
+            .select_only()
+            .column(Column::Value)
+            .column(Column::ContactId)
+            .filter(Column::Kind.eq(kind.name()));
+        if let Some(after) = after {
+            find = find.filter(Column::Value.gt(after.to_vec()));
+        }
+        let find = find.order_by_asc(Column::Kind).order_by_asc(Column::Value).limit(limit);
+        let rows: Vec<(Vec<u8>, i64)> = find.into_tuple().all(&self.connection()).await?;
+        Ok(rows.into_iter().map(|(value, contact)| OwnedIdentifier { value, contact }).collect())
+    }
+
+    /// Writes changes in one transaction, which also records how many identifiers are as they are to be.
+    ///
+    /// # Errors
+    /// As every write. Then nothing was written. Another run may have taken the adoption.
+    pub async fn write_owned_identifiers(
+        &self,
+        run: &AdoptionRun,
+        kind: IdentifierKind,
+        changes: &[IdentifierChange],
+        progress: i64,
+    ) -> Result<(), StoreError> {
+        let (mut deleted, mut inserted) = (Vec::new(), Vec::new());
+        for change in changes {
+            match change {
+                IdentifierChange::Delete(value) => deleted.push(value.clone()),
+                IdentifierChange::Insert(owned) => inserted.push(identifier::ActiveModel {
+                    kind: Set(kind.name().to_owned()),
+                    value: Set(owned.value.clone()),
+                    contact_id: Set(owned.contact),
+                }),
+            }
+        }
+        let write = async |transaction: &DatabaseTransaction| {
+            for values in deleted.chunks(ROWS_PER_STATEMENT) {
+                identifier::Entity::delete_many()
+                    .filter(Column::Kind.eq(kind.name()))
+                    .filter(Column::Value.is_in(values.iter().cloned()))
+                    .exec(transaction)
+                    .await?;
+            }
+            for rows in inserted.chunks(ROWS_PER_STATEMENT) {
+                identifier::Entity::insert_many(rows.iter().cloned()).exec_without_returning(transaction).await?;
+            }
+            Ok(())
+        };
+        self.in_run(run, AdoptionPhase::Identifiers, progress, write).await
+    }
+}

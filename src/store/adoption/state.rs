@@ -1,0 +1,341 @@
+//! The row of table `Adoption`, and which run may write.
+//!
+//! Each run takes the row by a random text of its own ([`RunToken`]). Every transaction of a run begins with a change
+//! of the row that names this text. So a run that has lost the row to another one writes nothing more.
+
+use std::time::Duration;
+
+use sea_orm::ActiveValue::Set;
+use sea_orm::sea_query::Expr;
+use sea_orm::{ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, QueryFilter, TransactionTrait};
+use serde_json::Value;
+use tokio::time::{sleep, timeout};
+
+use crate::domain::Timestamp;
+use crate::store::database::Database;
+use crate::store::entity::adoption::{self, Column};
+use crate::store::error::{Cause, StoreError};
+use crate::store::rows::{from_naive, to_naive};
+use crate::store::schema;
+
+/// Rows in one statement. SQLite takes 32,766 values in one statement, and a contact has nine.
+pub(super) const ROWS_PER_STATEMENT: usize = 1_000;
+
+/// The id of the row.
+const ID: i64 = 1;
+
+/// What an adoption does next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum AdoptionPhase {
+    /// Contacts are compared with the old table, and written.
+    Contacts,
+    /// Identifiers get their owners.
+    Identifiers,
+    /// Merges are written.
+    Merges,
+    /// Everything that was read is written, but the old table changed meanwhile: the same command runs again.
+    Behind,
+    /// It was done, and a run sees whether the service has written since. The service stops.
+    Checking,
+    /// All of the old table is here. The service may serve.
+    Done,
+    /// The tables are emptied.
+    Undoing,
+}
+
+impl AdoptionPhase {
+    /// All phases.
+    const ALL: [Self; 7] =
+        [Self::Contacts, Self::Identifiers, Self::Merges, Self::Behind, Self::Checking, Self::Done, Self::Undoing];
+
+    /// Whether all of the old table was here when a run ended last, and no further run has begun.
+    pub fn is_or_was_done(self) -> bool {
+        matches!(self, Self::Checking | Self::Done)
+    }
+
+    /// Returns its name in the table.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Contacts => "contacts",
+            Self::Identifiers => "identifiers",
+            Self::Merges => "merges",
+            Self::Behind => "behind",
+            Self::Checking => "checking",
+            Self::Done => "done",
+            Self::Undoing => "undoing",
+        }
+    }
+}
+
+/// The state of an adoption.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AdoptionState {
+    /// The options that it began with, by name.
+    pub options: Value,
+    /// What it does next.
+    pub phase: AdoptionPhase,
+    /// The greatest id of a contact that it has written, apart from holders.
+    pub last_contact_id: i64,
+    /// The greatest id of a merge that it has written.
+    pub last_merge_id: i64,
+    /// What the tables had when a run ended last: see [`Database::digest_of_tables`].
+    pub content: String,
+    /// When it began.
+    pub started_at: Timestamp,
+    /// The run that has it.
+    pub run: String,
+}
+
+/// A random text that names a run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunToken(String);
+
+impl RunToken {
+    /// Returns the text of these random bytes.
+    pub fn new(random: [u8; 16]) -> Self {
+        Self(random.iter().map(|byte| format!("{byte:02x}")).collect())
+    }
+}
+
+/// A run that has taken the adoption. It writes as long as no other run takes it.
+#[derive(Clone, Debug)]
+pub struct AdoptionRun {
+    token: RunToken,
+    /// The greatest id of a contact that the adoption has written. What is above was written by somebody else, or is a
+    /// holder.
+    pub last_contact_id: i64,
+    /// The same of merges.
+    pub last_merge_id: i64,
+    /// When the adoption began.
+    pub started_at: Timestamp,
+}
+
+/// Attempts at a transaction that loses races.
+const ATTEMPTS: u32 = 6;
+
+/// How long a running service waits for an answer whether an adoption has begun.
+const QUESTION_WITHIN: Duration = Duration::from_secs(1);
+
+/// How long a transaction of a few thousand rows may take. A hung connection must not hang the command.
+const TRANSACTION_WITHIN: Duration = Duration::from_secs(300);
+
+impl Database {
+    /// Returns the state of the adoption, if there is one. The tables need not be there.
+    ///
+    /// # Errors
+    /// As every read.
+    pub async fn adoption(&self) -> Result<Option<AdoptionState>, StoreError> {
+        let connection = self.connection();
+        if !schema::has_adoption(&connection, self.engine()).await? {
+            return Ok(None);
+        }
+        let Some(row) = adoption::Entity::find_by_id(ID).one(&connection).await? else { return Ok(None) };
+        let phase = AdoptionPhase::ALL.into_iter().find(|phase| phase.name() == row.phase);
+        Ok(Some(AdoptionState {
+            options: row.options,
+            phase: phase.ok_or_else(|| StoreError::Rejected(Cause::new("an unknown phase of the adoption")))?,
+            last_contact_id: row.last_contact_id,
+            last_merge_id: row.last_merge_id,
+            content: row.content,
+            started_at: from_naive(row.started_at),
+            run: row.run,
+        }))
+    }
+
+    /// Returns whether an adoption is under way. The tables are there: `serve` asks this again and again.
+    ///
+    /// # Errors
+    /// As every read.
+    pub async fn has_unfinished_adoption(&self) -> Result<bool, StoreError> {
+        let sql = r#"SELECT 1 FROM "Adoption" WHERE "phase" <> 'done'"#.to_owned();
+        let (connection, statement) = (self.connection(), self.engine().statement(sql, Vec::new()));
+        // Not by a lease: the probe watches the connections, and this is not to have a say.
+        let found = timeout(QUESTION_WITHIN, connection.query_one_raw(statement)).await;
+        Ok(found.map_err(|_| StoreError::TimedOut(QUESTION_WITHIN))??.is_some())
+    }
+
+    /// Returns whether the tables that an adoption fills are there.
+    ///
+    /// # Errors
+    /// As every read.
+    pub async fn has_contact_tables(&self) -> Result<bool, StoreError> {
+        Ok(schema::has_contact_tables(&self.connection(), self.engine()).await?)
+    }
+
+    /// Records that an adoption begins.
+    ///
+    /// # Errors
+    /// As every write. [`StoreError::DuplicateKey`] if another one has begun.
+    pub async fn begin_adoption(
+        &self,
+        options: &Value,
+        at: Timestamp,
+        token: RunToken,
+    ) -> Result<AdoptionRun, StoreError> {
+        let row = adoption::ActiveModel {
+            id: Set(ID),
+            options: Set(options.clone()),
+            phase: Set(AdoptionPhase::Contacts.name().to_owned()),
+            progress: Set(0),
+            contacts: Set(0),
+            last_contact_id: Set(0),
+            last_merge_id: Set(0),
+            content: Set(String::new()),
+            run: Set(token.0.clone()),
+            started_at: Set(to_naive(at)?),
+        };
+        adoption::Entity::insert(row).exec_without_returning(&self.connection()).await?;
+        Ok(AdoptionRun { token, last_contact_id: 0, last_merge_id: 0, started_at: at })
+    }
+
+    /// Takes an adoption from the run that has it, and records what is done next.
+    ///
+    /// # Errors
+    /// As every write. Another run may have taken it, or changed it, since the state was read.
+    pub async fn take_adoption(
+        &self,
+        state: &AdoptionState,
+        phase: AdoptionPhase,
+        token: RunToken,
+    ) -> Result<AdoptionRun, StoreError> {
+        let taken = adoption::Entity::update_many()
+            .col_expr(Column::Run, Expr::value(token.0.clone()))
+            .col_expr(Column::Phase, Expr::value(phase.name()))
+            .filter(Column::Id.eq(ID))
+            .filter(Column::Run.eq(state.run.as_str()))
+            .filter(Column::Phase.eq(state.phase.name()))
+            .exec(&self.connection())
+            .await?;
+        if taken.rows_affected != 1 {
+            return Err(taken_by_another());
+        }
+        // The run before may have committed rows after the state was read.
+        let now = self.adoption().await?.filter(|now| now.run == token.0).ok_or_else(taken_by_another)?;
+        let AdoptionState { last_contact_id, last_merge_id, started_at, .. } = now;
+        Ok(AdoptionRun { token, last_contact_id, last_merge_id, started_at })
+    }
+
+    /// Records what the adoption does next.
+    ///
+    /// # Errors
+    /// As every write. Another run may have taken it.
+    pub async fn enter_adoption_phase(&self, run: &AdoptionRun, phase: AdoptionPhase) -> Result<(), StoreError> {
+        set_progress(&self.connection(), run, phase, 0).await
+    }
+
+    /// Records that everything that was read is written, and what there is now.
+    ///
+    /// # Errors
+    /// As every write. Another run may have taken it.
+    pub async fn end_adoption(
+        &self,
+        run: &AdoptionRun,
+        phase: AdoptionPhase,
+        contacts: u64,
+        content: &str,
+    ) -> Result<(), StoreError> {
+        let update = adoption::Entity::update_many()
+            .col_expr(Column::Phase, Expr::value(phase.name()))
+            .col_expr(Column::Progress, Expr::value(0_i64))
+            .col_expr(Column::Contacts, Expr::value(i64::try_from(contacts).unwrap_or(i64::MAX)))
+            .col_expr(Column::LastContactId, Expr::value(run.last_contact_id))
+            .col_expr(Column::LastMergeId, Expr::value(run.last_merge_id))
+            .col_expr(Column::Content, Expr::value(content));
+        let ended = update.filter(Column::Id.eq(ID)).filter(Column::Run.eq(run.token.0.as_str()));
+        let ended = ended.exec(&self.connection()).await?;
+        if ended.rows_affected == 1 { Ok(()) } else { Err(taken_by_another()) }
+    }
+
+    /// Deletes the row.
+    ///
+    /// # Errors
+    /// As every write. Another run may have taken it.
+    pub async fn forget_adoption(&self, run: &AdoptionRun) -> Result<(), StoreError> {
+        let row = adoption::Entity::delete_many().filter(Column::Id.eq(ID));
+        let deleted = row.filter(Column::Run.eq(run.token.0.as_str())).exec(&self.connection()).await?;
+        if deleted.rows_affected == 1 { Ok(()) } else { Err(taken_by_another()) }
+    }
+
+    /// Runs a transaction that writes rows and this progress, if the run still has the adoption. Starts over after a
+    /// lost race.
+    pub(super) async fn in_run(
+        &self,
+        run: &AdoptionRun,
+        phase: AdoptionPhase,
+        progress: i64,
+        work: impl AsyncFn(&DatabaseTransaction) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        let mut attempt = 1;
+        loop {
+            let once = async {
+                let transaction = self.connection().begin_with_options(self.begin_options()).await?;
+                set_progress(&transaction, run, phase, progress).await?;
+                work(&transaction).await?;
+                Ok(transaction.commit().await?)
+            };
+            match timeout(TRANSACTION_WITHIN, once).await.unwrap_or(Err(StoreError::TimedOut(TRANSACTION_WITHIN))) {
+                Err(StoreError::LostRace(_)) if attempt < ATTEMPTS => {
+                    sleep(Duration::from_millis(100 << attempt)).await;
+                    attempt += 1;
+                }
+                done => return done,
+            }
+        }
+    }
+}
+
+/// Records the progress, in the transaction that makes it. Fails if another run has taken the adoption.
+pub(super) async fn set_progress(
+    connection: &impl ConnectionTrait,
+    run: &AdoptionRun,
+    phase: AdoptionPhase,
+    progress: i64,
+) -> Result<(), StoreError> {
+    let set = adoption::Entity::update_many()
+        .col_expr(Column::Phase, Expr::value(phase.name()))
+        .col_expr(Column::Progress, Expr::value(progress))
+        .col_expr(Column::LastContactId, Expr::value(run.last_contact_id))
+        .col_expr(Column::LastMergeId, Expr::value(run.last_merge_id))
+        .filter(Column::Id.eq(ID))
+        .filter(Column::Run.eq(run.token.0.as_str()))
+        .exec(connection)
+        .await?;
+    if set.rows_affected == 1 { Ok(()) } else { Err(taken_by_another()) }
+}
+
+fn taken_by_another() -> StoreError {
+    StoreError::Rejected(Cause::new("another run of `identity adopt` has taken over, so this one ends"))
+}
+
+/// The bytes of one statement, about: MariaDB takes 16 MiB by default, and escapes.
+const BYTES_PER_STATEMENT: usize = 1 << 20;
+
+/// Splits rows into statements of a bounded length.
+pub(super) fn statements<T>(rows: &[T], bytes: impl Fn(&T) -> usize) -> impl Iterator<Item = &[T]> {
+    let mut rest = rows;
+    std::iter::from_fn(move || {
+        let mut sum = 0;
+        let fits = |row: &&T| {
+            sum += bytes(row);
+            sum <= BYTES_PER_STATEMENT
+        };
+        let length = rest.iter().take(ROWS_PER_STATEMENT).take_while(fits).count().max(1).min(rest.len());
+        let (now, later) = rest.split_at(length);
+        rest = later;
+        (!now.is_empty()).then_some(now)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn statements_are_bounded_by_rows_and_by_bytes() {
+        let lengths = |rows: &[usize]| statements(rows, |bytes| *bytes).map(<[usize]>::len).collect::<Vec<_>>();
+        assert_eq!(lengths(&[]), [0; 0]);
+        assert_eq!(lengths(&[1; 2_500]), [1_000, 1_000, 500]);
+        assert_eq!(lengths(&[400_000; 5]), [2, 2, 1]);
+        assert_eq!(lengths(&[5_000_000, 1, 5_000_000]), [1, 1, 1], "a row has a statement, however long");
+    }
+}

@@ -1,0 +1,163 @@
+//! `identity adopt`: the tables of other systems, taken over, and compared with a brute force that reads them alone.
+//!
+//! `ADOPT_KILLS` is the number of kills of the test that kills the command (default 6).
+
+mod cutover;
+mod kills;
+mod kinds;
+mod model;
+mod refusals;
+mod runs;
+
+use std::process::{Command, Output};
+
+use sea_orm::{DatabaseConnection, EntityTrait, QueryOrder};
+use serde_json::Value;
+
+use identity::store::entity::{adopted_contact, contact, contact_merge, identifier};
+
+use crate::harness::{Backend, Suite, TestDatabase, binary};
+use crate::old_tables::{MadeRow, OldKind};
+
+pub fn register(suite: &mut Suite) {
+    kinds::register(suite);
+    cutover::register(suite);
+    kills::register(suite);
+    refusals::register(suite);
+    runs::register(suite);
+}
+
+/// An old table, and the flags that it needs.
+pub struct Old {
+    pub database: TestDatabase,
+    pub kind: OldKind,
+    pub rows: Vec<MadeRow>,
+    files: std::path::PathBuf,
+}
+
+impl Old {
+    /// The table of a system with these rows, as far as it can hold them.
+    pub async fn make(backend: Backend, kind: OldKind, rows: &[MadeRow]) -> Self {
+        let database = TestDatabase::create(backend).await;
+        let rows = kind.make(&database, rows).await;
+        let files = tempfile::tempdir().expect("a folder").keep();
+        std::fs::write(files.join("ignore"), "# tills\nphone 000 000 0000\n").expect("a file");
+        std::fs::write(files.join("accept"), "phone 0000000000\n").expect("a file");
+        Self { database, kind, rows, files }
+    }
+
+    /// The command, with these flags.
+    pub fn adopt(&self, target: &TestDatabase, flags: &[&str]) -> Command {
+        let mut command = binary();
+        command.args(["adopt", "--format", "json"]).args(flags);
+        if let Some(zone) = self.kind.time_zone(self.database.backend) {
+            command.args(["--time-zone", zone]);
+        }
+        command.env("ADOPT_FROM", &self.database.url).env("DATABASE_URL", &target.url).env("RUST_LOG", "off");
+        command
+    }
+
+    pub fn file(&self, name: &str) -> String {
+        self.files.join(name).display().to_string()
+    }
+
+    /// The old table, row by row.
+    pub async fn content(&self) -> Vec<String> {
+        let tables = self.database.raw().await;
+        let table = self.kind.table();
+        let columns = self.kind.columns().map(|column| format!(r#""{column}""#));
+        let text = |column: &String| match self.database.backend {
+            Backend::Postgres => format!("coalesce({column}::text, 'NULL')"),
+            Backend::Sqlite => format!("coalesce(cast({column} as text), 'NULL')"),
+            Backend::Mariadb | Backend::Mysql => format!("coalesce(cast({column} as char), 'NULL')"),
+        };
+        let texts: Vec<String> = columns.iter().map(text).collect();
+        let all = if self.database.backend.is_mysql() {
+            format!("CONCAT_WS('|', {})", texts.join(", "))
+        } else {
+            texts.join(" || '|' || ")
+        };
+        let sql = format!(r#"SELECT {all} FROM "{table}" ORDER BY "{}""#, self.kind.columns()[0]);
+        let rows = crate::harness::query(&tables, &sql).await;
+        let content = rows.iter().map(|row| row.try_get_by_index(0).expect("text")).collect();
+        tables.close().await.expect("closed");
+        content
+    }
+
+    pub async fn drop(self) {
+        let _ = std::fs::remove_dir_all(&self.files);
+        self.database.drop().await;
+    }
+}
+
+/// The exit status, and the JSON object on stdout.
+pub fn run(command: &mut Command) -> (i32, Value) {
+    let Output { status, stdout, stderr } = command.output().expect("the binary runs");
+    let said = String::from_utf8(stdout).expect("text");
+    let complaint = String::from_utf8_lossy(&stderr);
+    let value = serde_json::from_str(&said).unwrap_or_else(|_| panic!("no JSON: {said:?} {complaint}"));
+    (status.code().expect("an exit"), value)
+}
+
+/// The exit status, and the line on stderr.
+pub fn refusal(command: &mut Command) -> (i32, String) {
+    let Output { status, stderr, .. } = command.output().expect("the binary runs");
+    (status.code().expect("an exit"), String::from_utf8(stderr).expect("text"))
+}
+
+pub fn undo(target: &TestDatabase) -> Command {
+    let mut undo = binary();
+    undo.args(["adopt", "--undo"]).env("DATABASE_URL", &target.url).env("RUST_LOG", "off");
+    undo
+}
+
+/// What the service's tables hold.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tables {
+    pub contacts: Vec<contact::Model>,
+    pub originals: Vec<adopted_contact::Model>,
+    pub identifiers: Vec<identifier::Model>,
+    pub merges: Vec<contact_merge::Model>,
+}
+
+impl Tables {
+    pub async fn read(tables: &DatabaseConnection) -> Self {
+        let contacts = contact::Entity::find().order_by_asc(contact::Column::Id);
+        let originals = adopted_contact::Entity::find().order_by_asc(adopted_contact::Column::Id);
+        let identifiers =
+            identifier::Entity::find().order_by_asc(identifier::Column::Kind).order_by_asc(identifier::Column::Value);
+        let merges = contact_merge::Entity::find().order_by_asc(contact_merge::Column::Id);
+        Self {
+            contacts: contacts.all(tables).await.expect("contacts"),
+            originals: originals.all(tables).await.expect("originals"),
+            identifiers: identifiers.all(tables).await.expect("identifiers"),
+            merges: merges.all(tables).await.expect("merges"),
+        }
+    }
+
+    pub async fn of(database: &TestDatabase) -> Self {
+        let tables = database.raw().await;
+        let read = Self::read(&tables).await;
+        tables.close().await.expect("closed");
+        read
+    }
+
+    /// The same without holders and what they hold: their ids depend on the ids that were used before.
+    pub fn without_holders(mut self) -> Self {
+        let is_holder = |contact: &contact::Model| contact.flags & 4 != 0;
+        let holders: Vec<i64> = self.contacts.iter().filter(|one| is_holder(one)).map(|one| one.id).collect();
+        self.contacts.retain(|contact| !is_holder(contact));
+        self.identifiers.retain(|identifier| !holders.contains(&identifier.contact_id));
+        self
+    }
+
+    /// The same without what depends on the moment of the adoption: the dates of merges and of holders.
+    pub fn without_moments(mut self) -> Self {
+        let moment = chrono::DateTime::UNIX_EPOCH.naive_utc();
+        self.merges.iter_mut().for_each(|merge| merge.created_at = moment);
+        for holder in self.contacts.iter_mut().filter(|contact| contact.flags & 4 != 0) {
+            (holder.created_at, holder.updated_at, holder.deleted_at) = (moment, moment, Some(moment));
+        }
+        self
+    }
+}

@@ -1,0 +1,142 @@
+//! What an adoption refuses, and what it never prints.
+
+use serde_json::json;
+
+use super::{Old, refusal, run, undo};
+use crate::harness::{Api, Backend, Service, Suite, TestDatabase, binary, execute, register};
+use crate::old_tables::{OldKind, damaged_rows};
+
+pub fn register(suite: &mut Suite) {
+    register!(suite.on_all():
+        other_options_are_refused_and_named,
+        the_service_waits_for_the_end_and_keeps_what_it_wrote,
+        a_target_that_is_not_empty_is_refused,
+    );
+    register!(suite.on(&[Backend::Sqlite]): a_wrong_command_line_is_refused);
+    register!(suite.on(&[Backend::Postgres, Backend::Mysql]): a_password_is_never_printed);
+}
+
+/// A small table, without a till.
+async fn small(backend: Backend) -> Old {
+    Old::make(backend, OldKind::Prisma, &damaged_rows(51, 5)).await
+}
+
+async fn other_options_are_refused_and_named(target: TestDatabase) {
+    let old = small(target.backend).await;
+    assert_eq!(run(&mut old.adopt(&target, &["--apply"])).0, 0);
+    let ignore = old.file("ignore");
+    for (flags, named) in [
+        (&["--max-join", "4"][..], "--max-join"),
+        (&["--ignore", &ignore], "--ignore"),
+        (&["--phone-region", "DE"], "PHONE_REGION"),
+        (&["--map", "deletedAt="], "--map"),
+    ] {
+        for more in [&[][..], &["--apply"]] {
+            let (status, line) = refusal(&mut old.adopt(&target, &[flags, more].concat()));
+            assert_eq!(status, 2, "{flags:?}: {line}");
+            assert!(line.contains(named) && line.contains("other options"), "{flags:?}: {line}");
+        }
+    }
+    assert_eq!(run(&mut old.adopt(&target, &["--apply"])).0, 0);
+    old.drop().await;
+}
+
+async fn the_service_waits_for_the_end_and_keeps_what_it_wrote(target: TestDatabase) {
+    let old = small(target.backend).await;
+    assert_eq!(run(&mut old.adopt(&target, &["--apply"])).0, 0);
+    let tables = target.raw().await;
+    let serve = || {
+        let mut serve = binary();
+        serve.arg("serve").env("DATABASE_URL", &target.url).env("RUST_LOG", "off");
+        refusal(&mut serve)
+    };
+    for phase in ["contacts", "identifiers", "merges", "behind", "checking", "undoing"] {
+        execute(&tables, &format!(r#"UPDATE "Adoption" SET "phase" = '{phase}'"#)).await;
+        let (status, line) = serve();
+        assert_eq!((status, line.lines().count()), (3, 1), "{phase}: {line}");
+        assert!(line.contains("identity adopt --apply") && line.contains("--undo"), "{phase}: {line}");
+    }
+    let (status, line) = refusal(&mut old.adopt(&target, &["--apply"]));
+    assert!(status == 3 && line.contains("--undo"), "{line}");
+    execute(&tables, r#"UPDATE "Adoption" SET "phase" = 'identifiers'"#).await;
+    assert_eq!(run(&mut old.adopt(&target, &["--apply"])).0, 0);
+    tables.close().await.expect("closed");
+    let service = Service::start(&target).await;
+    service.caller().identify(Api::Grpc, Some("first@example.org"), None).await.expect("an answer");
+    service.stop().await;
+    for mut command in [old.adopt(&target, &["--apply"]), undo(&target)] {
+        let (status, line) = refusal(&mut command);
+        assert_eq!(status, 3, "{line}");
+        assert!(line.contains("has written"), "{line}");
+    }
+    old.drop().await;
+}
+
+async fn a_target_that_is_not_empty_is_refused(target: TestDatabase) {
+    let old = small(target.backend).await;
+    let service = Service::start(&target).await;
+    service.caller().identify(Api::Grpc, Some("first@example.org"), None).await.expect("an answer");
+    service.stop().await;
+    for flags in [&[][..], &["--apply"]] {
+        let (status, line) = refusal(&mut old.adopt(&target, flags));
+        assert_eq!(status, 3, "{line}");
+        assert!(line.contains("database of its own"), "{line}");
+    }
+    // The database of the old table is no target.
+    for flags in [&[][..], &["--apply"]] {
+        let (status, line) = refusal(&mut old.adopt(&old.database, flags));
+        assert_eq!(status, 3, "{line}");
+        assert!(line.contains("of its own"), "{line}");
+    }
+    old.drop().await;
+}
+
+async fn a_wrong_command_line_is_refused(target: TestDatabase) {
+    let old = small(target.backend).await;
+    let wrong = old.file("wrong");
+    std::fs::write(&wrong, "phone 1\nnobody@example.com\n").expect("a file");
+    for (flags, named) in [
+        (&["--ignore", wrong.as_str()][..], "line 2"),
+        (&["--accept", wrong.as_str()], "line 2"),
+        (&["--memory", "100"], "--memory allows"),
+        (&["--memory", "much"], "--memory: must be"),
+        (&["--table", "Nothing"], "--table"),
+        (&["--apply", "--table", "Nothing"], "--table"),
+        (&["--apply", "--changed-primaries", "/nowhere/changed.csv"], "--changed-primaries"),
+        (&["--map", "email=nothing"], "email"),
+        (&["--time-zone", "Mars"], "--time-zone"),
+        (&["--apply", "--undo"], "a flag that it excludes"),
+        (&["--database-url", "sqlite::memory:"], "in memory"),
+    ] {
+        let (status, line) = refusal(&mut old.adopt(&target, flags));
+        assert_eq!(status, 2, "{flags:?}: {line}");
+        assert!(line.contains(named), "{flags:?}: {line}");
+        assert!(!line.contains("nobody@"), "{line}");
+    }
+    let path = target.url.trim_start_matches("sqlite://").trim_end_matches("?mode=rwc");
+    assert!(!std::path::Path::new(path).exists(), "a wrong command line makes no file");
+    let mut without_url = old.adopt(&target, &[]);
+    without_url.env_remove("ADOPT_FROM");
+    assert_eq!(refusal(&mut without_url).0, 2);
+    let file = old.file("url");
+    std::fs::write(&file, format!("{}\n", old.database.url)).expect("a file");
+    let mut from_file = old.adopt(&target, &["--from-file", &file]);
+    from_file.env_remove("ADOPT_FROM");
+    let (status, dry) = run(&mut from_file);
+    assert_eq!((status, &dry["end"]), (0, &json!("dry_run")));
+    old.drop().await;
+}
+
+async fn a_password_is_never_printed(target: TestDatabase) {
+    let old = small(target.backend).await;
+    let mut url = url::Url::parse(&old.database.url).expect("a URL");
+    url.set_password(Some("not-the-password")).expect("a host");
+    for from in [url.as_str(), "mysql://me:not-the-password@/", "ftp://me:not-the-password@host/name"] {
+        let mut command = old.adopt(&target, &["--apply"]);
+        let output = command.env("ADOPT_FROM", from).env("RUST_LOG", "debug").output().expect("the binary runs");
+        let said = [output.stdout, output.stderr].concat();
+        let said = String::from_utf8_lossy(&said);
+        assert!(!output.status.success() && !said.contains("not-the-password"), "{said}");
+    }
+    old.drop().await;
+}
