@@ -20,7 +20,7 @@ const NUMBERED: [&str; 2] = ["Contact", "ContactMerge"];
 pub struct ServiceWrote;
 
 impl Database {
-    /// Returns whether somebody else has written since a run of the adoption ended, as far as the tables show it.
+    /// Returns whether the tables show that somebody else has written since a run of the adoption ended.
     ///
     /// After the end of a run all rows are compared, by their digest. In the middle of one only rows with ids above
     /// those that the adoption has written are seen: it has not recorded more.

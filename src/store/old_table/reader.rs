@@ -111,7 +111,7 @@ impl OldTable {
         self.read(self.mapping.page_sql(), &[id, limit.cast_signed()]).await
     }
 
-    /// Returns the rows with these ids, as far as there are such rows, in the order of their ids.
+    /// Returns the rows with these ids, in the order of their ids. An id without a row is left out.
     ///
     /// # Errors
     /// [`OldTableError`].

@@ -36,7 +36,7 @@ pub struct Old {
 }
 
 impl Old {
-    /// The table of a system with these rows, as far as it can hold them.
+    /// The table of a system with those of these rows that it can hold.
     pub async fn make(backend: Backend, kind: OldKind, rows: &[MadeRow]) -> Self {
         let database = TestDatabase::create(backend).await;
         let rows = kind.make(&database, rows).await;

@@ -2,7 +2,7 @@
 
 use rustix::process::nice;
 
-/// How far the threads of the load stand behind all others: as far as Linux allows.
+/// The lowest priority that Linux has, for the threads of the load.
 const LOWEST: i32 = 19;
 
 /// Runs a load on threads of the lowest priority, as if it came from other machines: the service, its database and the
