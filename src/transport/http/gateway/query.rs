@@ -136,7 +136,9 @@ mod tests {
         ) {
             let mut query = url::form_urlencoded::Serializer::new(String::new());
             query.append_pair("id", &id.to_string()).append_pair("name", &name);
-            tags.iter().for_each(|tag| drop(query.append_pair("tags", tag)));
+            for tag in &tags {
+                query.append_pair("tags", tag);
+            }
             let message = read(&binding("List"), &query.finish()).unwrap();
             let field = |name: &str| message.get_field_by_name(name).unwrap().into_owned();
             prop_assert_eq!(field("id"), Value::I64(id));
