@@ -71,7 +71,7 @@ impl Template {
             }
             Segment::Literal(text) => decode(given, false).as_deref() == Some(text),
             // An encoded colon after a variable belongs to its value.
-            Segment::One => !given.is_empty() && !(verb_is_encoded && index == last),
+            Segment::One => !(given.is_empty() || verb_is_encoded && index == last),
             Segment::Many => false,
         })
     }

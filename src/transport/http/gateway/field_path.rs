@@ -47,10 +47,8 @@ impl FieldPath {
     pub(super) fn get(&self, message: &DynamicMessage) -> Option<Value> {
         let mut message = message.clone();
         for field in &self.messages {
-            match message.take_field(field)? {
-                Value::Message(inner) => message = inner,
-                _ => return None,
-            }
+            let Value::Message(inner) = message.take_field(field)? else { return None };
+            message = inner;
         }
         message.has_field(&self.leaf).then(|| message.get_field(&self.leaf).into_owned())
     }

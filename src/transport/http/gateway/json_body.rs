@@ -109,10 +109,8 @@ enum Known<'a> {
 impl<'a> Known<'a> {
     /// What is known of a message of this type. Messages of `google.protobuf` have a JSON form of their own.
     fn of_kind(kind: &'a Kind) -> Self {
-        match kind {
-            Kind::Message(message) if message.package_name() != "google.protobuf" => Self::Message(message),
-            _ => Self::Nothing,
-        }
+        let message = kind.as_message().filter(|message| message.package_name() != "google.protobuf");
+        message.map_or(Self::Nothing, Self::Message)
     }
 }
 

@@ -20,10 +20,8 @@ const TEXT_MESSAGES: [&str; 12] = [
 
 /// Whether a text can be a value of the field, or one of several values: not of a map, nor of most messages.
 pub(super) fn takes_text(field: &FieldDescriptor) -> bool {
-    match field.kind() {
-        Kind::Message(message) => !field.is_map() && TEXT_MESSAGES.contains(&message.full_name()),
-        _ => true,
-    }
+    let kind = field.kind();
+    kind.as_message().is_none_or(|message| !field.is_map() && TEXT_MESSAGES.contains(&message.full_name()))
 }
 
 /// Returns a value of the field: the one that proto3 JSON has for this string, number or boolean. Of a repeated field
