@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use chrono::{DateTime, SecondsFormat};
+use chrono::{DateTime, Datelike, SecondsFormat};
 use clap::ValueEnum;
 use serde::Serialize;
 use serde_json::Value;
@@ -157,10 +157,10 @@ fn write_line(out: &mut Vec<u8>, line: &Line<'_>) -> Result<(), ExportError> {
     Ok(out.write_all(b"\n")?)
 }
 
-/// A moment by RFC 3339, in UTC, with microseconds.
+/// A moment by RFC 3339, in UTC, with microseconds. RFC 3339 has years of four digits.
 fn date(at: Timestamp) -> Result<String, ExportError> {
-    let moment = DateTime::from_timestamp_micros(at.0).ok_or(ExportError::Date)?;
-    Ok(moment.to_rfc3339_opts(SecondsFormat::Micros, true))
+    let moment = DateTime::from_timestamp_micros(at.0).filter(|moment| (0..=9_999).contains(&moment.year()));
+    Ok(moment.ok_or(ExportError::Date)?.to_rfc3339_opts(SecondsFormat::Micros, true))
 }
 
 fn names(kinds: &[IdentifierKind]) -> Vec<&'static str> {

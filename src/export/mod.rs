@@ -29,7 +29,7 @@ use crate::store::export::{ExportedTable, TableSnapshot};
 /// database.
 ///
 /// # Errors
-/// [`ExportError`]. Then there is no file of the name that was given, or the old one.
+/// [`ExportError`]. Then the files do not have their names, except if giving the names failed in the middle.
 pub async fn export(
     database: &Database,
     tables: &[ExportedTable],
@@ -56,7 +56,7 @@ pub async fn export(
     if let Some(last) = tables.last() {
         writer.write(*last, &encode::foot(format, rows)?)?;
     }
-    snapshot.end().await;
+    snapshot.end().await?;
     output.finish()?;
     Ok(counts)
 }

@@ -67,23 +67,24 @@ impl Output {
             Target::File(file) => file.write(bytes),
             Target::Folder(files) => match files.iter_mut().find(|(of, _)| *of == table) {
                 Some((_, file)) => file.write(bytes),
-                None => Ok(()),
+                None => Err(io::Error::other("there is no file for this table")),
             },
         }
     }
 
     /// Gives the files their names, after all is written.
-    pub(super) fn finish(&self) -> io::Result<()> {
-        let files: Vec<&PartFile> = match &self.0 {
+    pub(super) fn finish(&mut self) -> io::Result<()> {
+        let mut files: Vec<&mut PartFile> = match &mut self.0 {
             Target::Stdout => return io::stdout().lock().flush(),
             Target::File(file) => vec![file],
-            Target::Folder(files) => files.iter().map(|(_, file)| file).collect(),
+            Target::Folder(files) => files.iter_mut().map(|(_, file)| file).collect(),
         };
-        files.iter().try_for_each(|file| file.sync())?;
+        files.iter_mut().try_for_each(|file| file.complete())?;
         if files.len() > 1 {
             // A file of another moment must not stand beside the new ones.
             files.iter().try_for_each(|file| file.remove_old())?;
         }
-        files.iter().try_for_each(|file| file.rename())
+        files.iter().try_for_each(|file| file.rename())?;
+        files.first().map_or(Ok(()), |file| file.sync_name())
     }
 }

@@ -1,7 +1,7 @@
 //! One consistent read of all tables, page by page: for `identity export`.
 //!
 //! All pages are read in one transaction that sees the tables as they were at its first read: REPEATABLE READ on
-//! servers, a deferred transaction on SQLite. It cannot write, and no writer waits for it.
+//! servers, a deferred transaction on SQLite. It cannot write, and no writer of rows waits for it.
 
 use std::time::Duration;
 
@@ -16,11 +16,12 @@ use super::database::Database;
 use super::error::{Cause, StoreError};
 use super::flags;
 use super::rows::moment;
+use super::server_role::ServerRole;
 use super::sql::Engine;
 use crate::domain::{IdentifierKind, Timestamp};
 
-/// Rows of one statement: so many that the round trip costs little, and about a MB.
-const PAGE_SIZE: u64 = 4_000;
+/// Rows of one statement: so many that the round trip costs little, and a few hundred KB.
+const PAGE_SIZE: u64 = 1_000;
 
 /// How long a page may take. A hung connection must not hang the command.
 const PAGE_WITHIN: Duration = Duration::from_secs(300);
@@ -122,10 +123,10 @@ pub struct TableSnapshot {
 }
 
 impl Database {
-    /// Begins a consistent read of all tables. Their moment is that of the first read.
+    /// Begins a consistent read of the tables that can be exported. Their moment is that of the first read.
     ///
     /// # Errors
-    /// As every read.
+    /// As every read, also if the server takes no writes: it can lack the last commits.
     pub async fn begin_snapshot(&self) -> Result<TableSnapshot, StoreError> {
         let engine = self.engine();
         let of_server = TransactionOptions {
@@ -148,7 +149,9 @@ impl Database {
             Ok::<_, StoreError>(transaction)
         };
         let transaction = within(PAGE_WITHIN, begin).await?;
-        Ok(TableSnapshot { transaction, engine })
+        let snapshot = TableSnapshot { transaction, engine };
+        snapshot.check_role().await?;
+        Ok(snapshot)
     }
 
     /// Closes the connections of a command that has only read. On SQLite, the files beside the database go with the
@@ -223,9 +226,22 @@ impl TableSnapshot {
     }
 
     /// Ends the read.
-    pub async fn end(self) {
+    ///
+    /// # Errors
+    /// If the server takes no writes any more: it can have lost its last commits, or some before the snapshot.
+    pub async fn end(self) -> Result<(), StoreError> {
+        self.check_role().await?;
         // Nothing was written, so nothing is lost.
         let _ = timeout(Duration::from_secs(2), self.transaction.rollback()).await;
+        Ok(())
+    }
+
+    /// Fails if the server of this very connection takes no writes. The pool opens connections when they are needed,
+    /// and an address can lead to another server by then.
+    async fn check_role(&self) -> Result<(), StoreError> {
+        let Some(question) = self.engine.role_question_while_reading() else { return Ok(()) };
+        let roles = self.query(question.to_owned(), Vec::new(), |row| Ok(ServerRole::from_row(row))).await?;
+        if roles.contains(&ServerRole::Replica) { Err(StoreError::read_only()) } else { Ok(()) }
     }
 
     async fn query<T>(

@@ -144,6 +144,7 @@ mod tests {
         let texts = session.into_iter().chain([
             ("without time limits", engine.without_time_limits().unwrap_or("none").to_owned()),
             ("role", engine.role_question().unwrap_or("none").to_owned()),
+            ("role while reading", engine.role_question_while_reading().unwrap_or("none").to_owned()),
             ("clock", engine.clock_columns().map_or("none".to_owned(), |columns| columns.join(", "))),
             ("probe", probe::writes(engine)),
             ("try the migration lock", engine.try_migration_lock().unwrap_or("none".to_owned())),

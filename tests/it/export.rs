@@ -231,9 +231,9 @@ fn export_that_waits(database: &TestDatabase) -> (Child, BufReader<ChildStdout>)
     (child, reader)
 }
 
-/// Contacts that do not fit into a pipe.
+/// Contacts that do not fit into a pipe, and not into two pages.
 async fn many(caller: &Caller) {
-    for part in 0..10 {
+    for part in 0..25 {
         let event = |number: u32| Event {
             email: Some(format!("a.customer.with.a.long.address.{}@example.com", part * 100 + number)),
             phone: Some((1_000_000 + part * 100 + number).to_string()),

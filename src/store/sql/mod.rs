@@ -298,6 +298,14 @@ impl Engine {
         }
     }
 
+    /// As [`Self::role_question`], within a transaction that only reads.
+    pub(super) fn role_question_while_reading(self) -> Option<&'static str> {
+        match self {
+            Self::Mysql | Self::Mariadb | Self::Sqlite => self.role_question(),
+            Self::Postgres => Some(postgres::ROLE_WHILE_READING),
+        }
+    }
+
     /// How long a statement may take if it can wait for a lock.
     pub(super) fn locking_timeout(self, statement_timeout: Duration) -> Duration {
         match self {

@@ -12,6 +12,9 @@ use crate::store::error::{Cause, ConnectionState, Outage, StoreError};
 pub(crate) const ROLE: &str =
     "SELECT (pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean)::int::bigint, 0::bigint";
 
+/// As [`ROLE`], within a transaction that only reads. A server becomes a standby only by a restart.
+pub(crate) const ROLE_WHILE_READING: &str = "SELECT pg_is_in_recovery()::int::bigint, 0::bigint";
+
 /// Whether a transaction is open: outside of one, each statement begins its own.
 pub(crate) const IS_IN_TRANSACTION: &str = "SELECT now() <> statement_timestamp()";
 
