@@ -1,7 +1,7 @@
 //! The tables of the identity service, on MySQL, MariaDB, PostgreSQL and SQLite.
 //!
-//! One table or column a migration: MySQL and MariaDB cannot roll DDL back, so each step must be one that can
-//! be found half done (the table or column there, the step not recorded) and be run again. Whether a table that
+//! One table, column or index a migration: MySQL and MariaDB cannot roll DDL back, so each step must be one that can
+//! be found half done (the table, column or index there, the step not recorded) and be run again. Whether a table that
 //! is there already is this service's is checked before, in `src/store/schema/`, which describes each
 //! table once more.
 
@@ -15,6 +15,9 @@ mod m20261121_000003_contact_merge;
 mod m20261127_000004_contact_flags;
 mod m20261127_000010_adopted_contact;
 mod m20261127_000011_adoption;
+mod m20261127_000030_evidence;
+mod m20261127_000031_merge_index;
+mod m20261127_000032_evidence_state;
 
 /// All migrations, the oldest first.
 #[derive(Debug)]
@@ -29,6 +32,9 @@ impl MigratorTrait for Migrator {
             Box::new(m20261127_000004_contact_flags::Migration),
             Box::new(m20261127_000010_adopted_contact::Migration),
             Box::new(m20261127_000011_adoption::Migration),
+            Box::new(m20261127_000030_evidence::Migration),
+            Box::new(m20261127_000031_merge_index::Migration),
+            Box::new(m20261127_000032_evidence_state::Migration),
         ]
     }
 }

@@ -1,11 +1,11 @@
-//! `identity migrate up|down|status`: changes or shows the version of the schema.
+//! `identity migrate up|down|status|finish`: changes or shows the version of the schema.
 
 use std::io::Write;
 
 use clap::{Args, Subcommand};
 
 use crate::settings::{DatabaseSettings, value};
-use crate::store::Database;
+use crate::store::{Database, StoreError};
 
 /// The subcommands of `identity migrate`.
 #[derive(Clone, Debug, Subcommand)]
@@ -16,6 +16,8 @@ pub enum MigrateCommand {
     Down(DownArgs),
     /// List the migrations and whether each is applied
     Status,
+    /// Say that no process of an older version runs any more: from then on all evidence is stored
+    Finish,
 }
 
 /// The arguments of `identity migrate down`.
@@ -46,11 +48,24 @@ impl DownArgs {
 pub async fn migrate(database: &DatabaseSettings, command: MigrateCommand) -> anyhow::Result<()> {
     let database = match command {
         MigrateCommand::Up => Database::wait_and_connect(database).await?,
-        MigrateCommand::Down(_) | MigrateCommand::Status => Database::wait_and_connect_existing(database).await?,
+        MigrateCommand::Down(_) | MigrateCommand::Status | MigrateCommand::Finish => {
+            Database::wait_and_connect_existing(database).await?
+        }
     };
     let is_read_only = matches!(command, MigrateCommand::Status);
     match command {
-        MigrateCommand::Up => database.migrate_up().await?,
+        MigrateCommand::Up => {
+            database.migrate_up().await?;
+            database.copy_evidence_of_merges().await.map_err(copy_error)?;
+        }
+        MigrateCommand::Finish => {
+            database.check_tables().await?;
+            let applied = database.is_migrated().await?;
+            anyhow::ensure!(applied, "the database lacks migrations: run `identity migrate up` first");
+            let since = database.finish_evidence().await.map_err(copy_error)?;
+            let since = chrono::DateTime::from_timestamp_micros(since.0).unwrap_or_default();
+            writeln!(std::io::stdout(), "the evidence is complete since {}", since.format("%Y-%m-%dT%H:%M:%S%.6fZ"))?;
+        }
         MigrateCommand::Down(down) if down.yes => database.migrate_down(down.limit()).await?,
         MigrateCommand::Down(down) => database.migrate_down_without_loss(down.limit()).await?,
         MigrateCommand::Status => {}
@@ -65,4 +80,8 @@ pub async fn migrate(database: &DatabaseSettings, command: MigrateCommand) -> an
         database.close().await;
     }
     Ok(())
+}
+
+fn copy_error(error: StoreError) -> anyhow::Error {
+    anyhow::anyhow!("cannot copy the evidence of merges: {error}; what was copied stays, so run it again")
 }

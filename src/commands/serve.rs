@@ -104,14 +104,26 @@ impl App {
         let Self { listeners, resolver, settings, database, metrics, .. } = self;
         let traces = listeners.traces.clone();
         let limits = FixedLimits::default();
+        let copying = tokio::spawn(copy_evidence(database.clone()));
         tokio::select! {
             served = listener::serve(listeners, resolver, &settings, limits, state, &metrics, shutdown) => served?,
             // At once: what it would still answer may be lost.
             () = until_adoption_begins(&database) => bail!("{UNFINISHED_ADOPTION}"),
         }
+        copying.abort();
         database.close().await;
         traces.close().await;
         Ok(())
+    }
+}
+
+/// Stores the sets of merges that processes of an older version recorded, if there can be any. The service does not
+/// need them, so it does not wait for them.
+async fn copy_evidence(database: Database) {
+    match database.copy_evidence_of_merges().await {
+        Ok(0) => {}
+        Ok(sets) => tracing::info!(sets, "copied the evidence of merges of an older version"),
+        Err(error) => tracing::warn!(error.message = %error, "the evidence of merges could not be copied"),
     }
 }
 

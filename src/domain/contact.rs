@@ -72,6 +72,11 @@ impl<Id> Contact<Id> {
     pub fn shown(&self) -> impl Iterator<Item = &Identifier> {
         self.identifiers.iter().chain(self.ignored.iter())
     }
+
+    /// Returns whether it carries exactly these identifiers. Each of them is given once.
+    pub(super) fn carries_set(&self, set: &[Identifier]) -> bool {
+        self.identifiers.len() == set.len() && set.iter().all(|identifier| self.identifiers.contains(identifier))
+    }
 }
 
 impl<Id: Copy + Ord> Contact<Id> {

@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::contact::{Contact, ContactId, ContactRef, Link, Timestamp};
+use super::identifier::Identifier;
 use super::identity::Identity;
 use super::identity_state::Joined;
 use super::plan::{NewContact, PlannedIdentity, Relink};
@@ -23,6 +24,8 @@ pub(super) struct Draft {
     primary: (Timestamp, ContactRef),
     /// The age of the youngest contact.
     newest: (Timestamp, ContactRef),
+    /// How many sets are stored beside its contacts, as far as it is known, with those of the plan.
+    evidence: usize,
     is_changed: bool,
 }
 
@@ -38,8 +41,8 @@ struct NewMember {
 }
 
 impl Draft {
-    /// Returns the draft of an identity that is stored.
-    pub(super) fn from_stored(number: usize, identity: &Arc<Identity>) -> Self {
+    /// Returns the draft of an identity that is stored, with so many sets beside its contacts.
+    pub(super) fn from_stored(number: usize, identity: &Arc<Identity>, evidence: usize) -> Self {
         let age = |contact: &Contact| (contact.created_at, ContactRef::Stored(contact.id));
         Self {
             number,
@@ -49,6 +52,7 @@ impl Draft {
             contact_count: identity.contacts().len(),
             primary: age(identity.primary()),
             newest: age(identity.newest()),
+            evidence,
             is_changed: false,
         }
     }
@@ -63,6 +67,7 @@ impl Draft {
             primary: contact.age(),
             newest: contact.age(),
             new: vec![NewMember { contact, draft: number, step }],
+            evidence: 0,
             is_changed: false,
         }
     }
@@ -79,6 +84,39 @@ impl Draft {
     /// Returns the age of the youngest contact.
     pub(super) fn newest(&self) -> (Timestamp, ContactRef) {
         self.newest
+    }
+
+    /// Returns how many sets are stored beside its contacts, or will be by this plan.
+    pub(super) fn evidence(&self) -> usize {
+        self.evidence
+    }
+
+    /// Returns whether one of its contacts carries exactly these identifiers.
+    pub(super) fn carries_set(&self, set: &[Identifier]) -> bool {
+        self.stored.iter().any(|(_, identity)| identity.carries_set(set))
+            || self.new.iter().any(|member| member.contact.carries_set(set))
+    }
+
+    /// Returns the oldest contact that carries this identifier.
+    pub(super) fn carrier(&self, identifier: &Identifier) -> Option<ContactRef> {
+        let stored = self.stored.iter().find_map(|(_, identity)| identity.carrier(identifier));
+        let stored = stored.map(|contact| ContactRef::Stored(contact.id));
+        stored.or_else(|| {
+            let new = self.new.iter().map(|member| &member.contact);
+            let carriers = new.filter(|contact| contact.identifiers.contains(identifier));
+            carriers.min_by_key(|contact| contact.age()).map(|contact| contact.id)
+        })
+    }
+
+    /// Returns the roots of the stored identities that it consists of.
+    pub(super) fn roots(&self) -> impl Iterator<Item = ContactId> {
+        self.stored.iter().map(|(_, identity)| identity.root())
+    }
+
+    /// Counts a set that the plan stores. It changes the identity, so its root is written.
+    pub(super) fn add_evidence(&mut self) {
+        self.evidence += 1;
+        self.is_changed = true;
     }
 
     /// Returns how many drafts it consists of.
@@ -101,6 +139,7 @@ impl Draft {
         self.stored.append(&mut other.stored);
         self.new.append(&mut other.new);
         self.contact_count += other.contact_count;
+        self.evidence += other.evidence;
         self.newest = self.newest.max(other.newest);
         self.is_changed = true;
     }

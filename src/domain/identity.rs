@@ -1,4 +1,5 @@
-use std::collections::HashSet;
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::OnceLock;
 
@@ -18,9 +19,17 @@ pub struct Identity {
 /// From so many contacts on, an identity gets an index to say what it owns.
 const INDEXED_FROM: usize = 16;
 
-/// The identifiers of an identity, made when they are needed first. It is no part of what identities are compared by.
+/// The identifiers of an identity, each with the contacts that carry it, made when they are needed first. It is no part
+/// of what identities are compared by.
 #[derive(Default)]
-struct Index(OnceLock<HashSet<Identifier>>);
+struct Index(OnceLock<HashMap<Identifier, Carriers>>);
+
+/// The places of contacts in the list of an identity, in order. Most identifiers are carried by one.
+#[derive(Clone, Debug)]
+enum Carriers {
+    One(u32),
+    Many(Vec<u32>),
+}
 
 impl Identity {
     /// Returns the identity of these contacts, or `None` if there are none.
@@ -70,11 +79,50 @@ impl Identity {
 
     /// Returns whether it owns this identifier: a live contact carries it, and it is not ignored there.
     pub fn owns(&self, identifier: &Identifier) -> bool {
-        let mut carried = self.contacts.iter().flat_map(|contact| contact.identifiers.iter());
-        if self.contacts.len() < INDEXED_FROM {
-            return carried.any(|one| one == identifier);
+        if !self.is_indexed() {
+            return self.contacts.iter().any(|contact| contact.identifiers.contains(identifier));
         }
-        self.index.0.get_or_init(|| carried.cloned().collect()).contains(identifier)
+        self.index().contains_key(identifier)
+    }
+
+    /// Returns whether one contact carries exactly these identifiers. Each of them is given once.
+    pub fn carries_set(&self, set: &[Identifier]) -> bool {
+        let is_it = |contact: &Contact| contact.carries_set(set);
+        if !self.is_indexed() {
+            return self.contacts.iter().any(is_it);
+        }
+        let carriers = set.iter().map(|identifier| self.index().get(identifier).map_or(&[][..], Carriers::places));
+        let fewest = carriers.min_by_key(|places| places.len());
+        fewest.unwrap_or_default().iter().any(|place| is_it(&self.contacts[*place as usize]))
+    }
+
+    /// Returns the oldest contact that carries this identifier.
+    pub fn carrier(&self, identifier: &Identifier) -> Option<&Contact> {
+        if !self.is_indexed() {
+            return self.contacts.iter().find(|contact| contact.identifiers.contains(identifier));
+        }
+        let first = *self.index().get(identifier)?.places().first()?;
+        Some(&self.contacts[first as usize])
+    }
+
+    /// Returns whether it has an index of its identifiers in memory, once they are asked for.
+    pub fn is_indexed(&self) -> bool {
+        self.contacts.len() >= INDEXED_FROM
+    }
+
+    fn index(&self) -> &HashMap<Identifier, Carriers> {
+        self.index.0.get_or_init(|| {
+            let mut carriers = HashMap::with_capacity(self.contacts.len());
+            for (place, contact) in (0..).zip(&self.contacts) {
+                for identifier in contact.identifiers.iter() {
+                    match carriers.entry(identifier.clone()) {
+                        Entry::Vacant(vacant) => drop(vacant.insert(Carriers::One(place))),
+                        Entry::Occupied(mut occupied) => occupied.get_mut().push(place),
+                    }
+                }
+            }
+            carriers
+        })
     }
 
     /// Returns each distinct value of a kind: those of the primary first, then by the age of the contact that brought
@@ -122,6 +170,22 @@ impl Identity {
 
     fn row(&self, id: ContactId) -> Option<&Contact> {
         self.rows().find(|contact| contact.id == id)
+    }
+}
+
+impl Carriers {
+    fn push(&mut self, place: u32) {
+        match self {
+            Self::One(first) => *self = Self::Many(vec![*first, place]),
+            Self::Many(places) => places.push(place),
+        }
+    }
+
+    fn places(&self) -> &[u32] {
+        match self {
+            Self::One(place) => std::slice::from_ref(place),
+            Self::Many(places) => places,
+        }
     }
 }
 

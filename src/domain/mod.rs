@@ -13,6 +13,8 @@
 //! | `contact`, `identity` | a row of table `Contact`, and all contacts of one customer |
 //! | `snapshot` | identities from one read, and who owns which identifier |
 //! | `copies` | which copies of identities in memory may be used |
+//! | `evidence` | the sets of identifiers that were seen together, and which of them no contact carries |
+//! | `merge_evidence` | the sets of merges that older versions recorded |
 //! | `planner`, `draft`, `plan` | what observations do to identities, and the result |
 //! | `adoption/` | which rows of another system's table are one customer |
 //! | `identity_state` | an identity as an answer shows it |
@@ -25,10 +27,12 @@ mod contact;
 mod copies;
 mod draft;
 mod email;
+mod evidence;
 mod fold;
 mod identifier;
 mod identity;
 mod identity_state;
+mod merge_evidence;
 mod observation;
 mod phone;
 mod plan;
@@ -44,9 +48,11 @@ pub use canonical::StoredForm;
 pub use contact::{Contact, ContactId, ContactRef, Link, Timestamp};
 pub use copies::{ComparedCopies, Copies, OwnerRow, Owners, RootRow};
 pub use email::{Email, InvalidEmail};
+pub use evidence::{EvidenceOrigin, MAX_EVIDENCE, NewEvidence, SetKey, StoredEvidence};
 pub use identifier::{Identifier, IdentifierKind};
 pub use identity::Identity;
 pub use identity_state::{IdentityState, StateKey};
+pub use merge_evidence::sets_of_merges;
 pub use observation::{NoIdentifier, Observation};
 pub use phone::{InvalidPhoneNumber, PhoneNumber, Region, UnknownRegion};
 pub use plan::{Answer, IdentityTooLarge, Merge, Move, NewContact, Outcome, Plan, Refusal, Relink};

@@ -6,7 +6,7 @@
 //! saw.
 #![expect(missing_docs, clippy::expect_used, reason = "only for tests and the fuzzer")]
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::*;
@@ -152,6 +152,10 @@ pub struct Tables {
     pub deleted: BTreeSet<ContactId>,
     pub identifiers: HashMap<Identifier, ContactId>,
     pub merges: Vec<(ContactId, ContactId)>,
+    /// The sets beside the contacts.
+    pub evidence: BTreeMap<SetKey, NewEvidence>,
+    /// Maximum sets of an identity, if it is not [`MAX_EVIDENCE`].
+    pub max_evidence: Option<usize>,
     /// The identifiers whose row names a holder.
     pub ignored: BTreeSet<Identifier>,
 }
@@ -255,8 +259,27 @@ impl Tables {
                 row.updated_at = plan.updated_at;
             }
         }
+        for new in &plan.new_evidence {
+            let stored = NewEvidence { contact: ContactRef::Stored(resolve(new.contact)), ..new.clone() };
+            assert_eq!(self.evidence.insert(new.key, stored), None, "stored twice");
+        }
         self.merges.extend(plan.merges.iter().map(|merge| (resolve(merge.survivor), resolve(merge.absorbed))));
         ids
+    }
+
+    /// What the store says of these sets, and of the identities of these roots.
+    fn stored_evidence(&self, sets: &[SetKey], roots: &BTreeSet<ContactId>) -> StoredEvidence {
+        let of_root = |root: ContactId| {
+            let is_of_it =
+                |one: &&NewEvidence| matches!(one.contact, ContactRef::Stored(contact) if self.root(contact) == root);
+            let count = self.evidence.values().filter(is_of_it).count();
+            let is_full = self.max_evidence.is_some_and(|max| count >= max);
+            (root, if is_full { MAX_EVIDENCE } else { count })
+        };
+        StoredEvidence {
+            sets: sets.iter().copied().filter(|set| self.evidence.contains_key(set)).collect(),
+            counts: roots.iter().copied().map(of_root).collect(),
+        }
     }
 
     pub fn identify(&mut self, observations: &[Observation], now: i64) -> Vec<Result<Answer, Refusal>> {
@@ -264,14 +287,21 @@ impl Tables {
         let known = self.snapshot(observations);
         let identifiers = observations.iter().flat_map(|observation| observation.identifiers());
         for orphan in identifiers.filter(|identifier| !known.owns(identifier)) {
-            self.identifiers.remove(orphan);
+            if self.identifiers.remove(orphan).is_some() {
+                self.evidence.retain(|_, one| !one.identifiers.contains(orphan));
+            }
         }
-        let plan = plan(observations, &known, Timestamp(now), self.max_contacts.unwrap_or(usize::MAX));
+        let max_contacts = self.max_contacts.unwrap_or(usize::MAX);
+        let first = plan(observations, &known, Timestamp(now), max_contacts);
+        let (sets, roots) = first.evidence_to_look_up(false);
+        let known = if sets.is_empty() { known } else { known.with_evidence(self.stored_evidence(&sets, roots)) };
+        let plan = plan(observations, &known, Timestamp(now), max_contacts);
         let ids = self.carry_out(&plan);
         self.check(&before);
         let answers = plan.answers(&ids);
         self.check_answers(&answers);
-        assert_eq!(plan.is_empty(), answers.iter().flatten().all(|answer| answer.outcome == Outcome::Matched));
+        let is_all_known = answers.iter().flatten().all(|answer| answer.outcome == Outcome::Matched);
+        assert_eq!(plan.is_empty(), is_all_known && plan.new_evidence.is_empty());
         let written = before.iter().filter(|row| !self.contacts.contains(row)).map(|row| row.id);
         let is_moved = |row: &&Contact| plan.moves.iter().any(|moved| row.link == Link::SecondaryOf(moved.from));
         let moved = before.iter().filter(is_moved).map(|row| row.id);
@@ -294,6 +324,12 @@ impl Tables {
 
     /// Checks the invariants of the rows, after every plan.
     fn check(&self, before: &[Contact]) {
+        for (key, one) in &self.evidence {
+            assert!(*key == SetKey::of(&one.identifiers) && one.identifiers.len() > 1);
+            let ContactRef::Stored(contact) = one.contact else { unreachable!("it was given an id") };
+            let owned = one.identifiers.iter().filter_map(|member| self.identifiers.get(member));
+            assert!(owned.map(|owner| self.root(*owner)).all(|root| root == self.root(contact)), "of several");
+        }
         for row in &self.contacts {
             let root = self.contacts.iter().find(|other| other.id == self.root(row.id));
             let root = root.expect("a link leads to a row");

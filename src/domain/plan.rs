@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::contact::{Contact, ContactId, ContactRef, Link, Timestamp};
+use super::evidence::{EvidenceOrigin, NewEvidence, SetKey};
 use super::identifier::Identifier;
 use super::identity::Identity;
 use super::identity_state::{IdentityState, Joined};
@@ -14,7 +15,7 @@ use super::identity_state::{IdentityState, Joined};
 pub enum Outcome {
     /// No identity owned an identifier: there is a new identity.
     Created,
-    /// One identity owned all identifiers: nothing was written.
+    /// One identity owned all identifiers: there is no new contact. At most the set of the identifiers was stored.
     Matched,
     /// One identity owned some identifiers, and now owns the others too.
     Linked,
@@ -110,10 +111,14 @@ pub struct Plan {
     pub relinks: Vec<Relink>,
     /// Merges to record, in order.
     pub merges: Vec<Merge>,
+    /// Sets to store beside the contacts, by key: all transactions insert them in the same order.
+    pub new_evidence: Vec<NewEvidence>,
     /// Stored primaries whose identity changes but whose link does not.
     pub touched: Vec<ContactId>,
     /// The `updatedAt` of every moved, relinked or touched row. It is later than the one that it replaces.
     pub updated_at: Timestamp,
+    /// The roots of the stored identities whose sets the plan stores.
+    pub(super) evidence_roots: BTreeSet<ContactId>,
     /// One for each observation, in order.
     pub(super) answers: Vec<Result<PlannedAnswer, Refusal>>,
     /// The identities after all observations. `None` for one that another absorbed.
@@ -151,7 +156,29 @@ pub(super) enum PlannedIdentity {
 impl Plan {
     /// Returns whether there is nothing to write.
     pub fn is_empty(&self) -> bool {
-        self.new_contacts.is_empty() && self.relinks.is_empty() && self.merges.is_empty()
+        self.new_contacts.is_empty()
+            && self.relinks.is_empty()
+            && self.merges.is_empty()
+            && self.new_evidence.is_empty()
+    }
+
+    /// Returns the sets of which it has to be known under the locks whether they are stored, and the roots of the
+    /// identities whose sets have to be counted: a MATCHED may bring a set that is known already. A merge cannot, as
+    /// long as the tables are sound, so its set is among them only if `is_damaged`.
+    pub fn evidence_to_look_up(&self, is_damaged: bool) -> (Vec<SetKey>, &BTreeSet<ContactId>) {
+        let may_be_known = |new: &&NewEvidence| is_damaged || new.origin == EvidenceOrigin::Match;
+        (self.new_evidence.iter().filter(may_be_known).map(|new| new.key).collect(), &self.evidence_roots)
+    }
+
+    /// Returns the plan that stores these sets, and nothing else.
+    pub fn from_evidence(
+        mut new_evidence: Vec<NewEvidence>,
+        touched: impl IntoIterator<Item = ContactId>,
+        updated_at: Timestamp,
+    ) -> Self {
+        new_evidence.sort_by_key(|new| new.key);
+        let touched = touched.into_iter().collect();
+        Self { new_evidence, ..Self::from_repair(Vec::new(), Vec::new(), Vec::new(), touched, updated_at) }
     }
 
     /// Returns the stored contacts whose rows it writes, but for those that it only moves. These include the root
@@ -186,8 +213,10 @@ impl Plan {
             moves: Vec::new(),
             relinks,
             merges,
+            new_evidence: Vec::new(),
             touched,
             updated_at,
+            evidence_roots: BTreeSet::new(),
             answers: Vec::new(),
             identities: Vec::new(),
         }

@@ -1,11 +1,13 @@
 //! The rules: what each observation does to the identities.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::contact::{Contact, ContactRef, Link, Timestamp};
 use super::draft::Draft;
+use super::evidence::{EvidenceOrigin, MAX_EVIDENCE, NewEvidence, SetKey};
 use super::identifier::Identifier;
+use super::identity::Identity;
 use super::observation::Observation;
 use super::plan::{IdentityTooLarge, Merge, Move, NewContact, Outcome, Plan, PlannedAnswer, Refusal};
 use super::snapshot::Snapshot;
@@ -15,10 +17,13 @@ use super::snapshot::Snapshot;
 /// The rules, for each observation, by the number of identities that own its identifiers:
 ///
 /// - **None**: insert a primary. [`Outcome::Created`].
-/// - **One that owns all identifiers**: write nothing. [`Outcome::Matched`].
+/// - **One that owns all identifiers**: insert no contact. [`Outcome::Matched`].
 /// - **One, but an identifier is new**: insert a secondary that carries the whole observation. [`Outcome::Linked`].
 /// - **Several**: the identity with the oldest primary survives. All contacts of the others become its secondaries, and
 ///   the merge is recorded. If an identifier is new too, insert a secondary. [`Outcome::Merged`].
+///
+/// If no contact carries exactly the identifiers of a merge or of a match, and their set is not known to be stored
+/// ([`Snapshot::with_evidence`]), it is stored: [`NewEvidence`].
 ///
 /// Identifiers that are ignored ([`Snapshot::ignores`]) count as if the observation did not have them, and its answer
 /// names them. With no other identifier, it is refused: [`Refusal::OnlyIgnored`].
@@ -81,20 +86,25 @@ struct Planner<'a> {
     new_contacts: Vec<NewContact>,
     new_identifiers: Vec<(Identifier, ContactRef)>,
     merges: Vec<Merge>,
+    /// Each with its draft.
+    new_evidence: BTreeMap<SetKey, (NewEvidence, usize)>,
 }
 
 impl<'a> Planner<'a> {
     fn new(known: &'a Snapshot, now: Timestamp, max_contacts: usize) -> Self {
+        let sets = |identity: &Identity| known.evidence().counts.get(&identity.root()).copied().unwrap_or_default();
         let stored = known.identities().iter().enumerate();
+        let stored = stored.map(|(number, one)| Slot::Draft(Draft::from_stored(number, one, sets(one))));
         Self {
             known,
             max_contacts,
-            drafts: stored.map(|(number, identity)| Slot::Draft(Draft::from_stored(number, identity))).collect(),
+            drafts: stored.collect(),
             new_owners: HashMap::new(),
             clock: CreationClock::new(known, now),
             new_contacts: Vec::new(),
             new_identifiers: Vec::new(),
             merges: Vec::new(),
+            new_evidence: BTreeMap::new(),
         }
     }
 
@@ -116,7 +126,10 @@ impl<'a> Planner<'a> {
         let outcome = match (absorbed.is_empty(), new.is_empty()) {
             (false, _) => Outcome::Merged,
             (true, false) => Outcome::Linked,
-            (true, true) => return Ok(self.answer(Outcome::Matched, survivor, step)),
+            (true, true) => {
+                self.store_set(survivor, observation, EvidenceOrigin::Match);
+                return Ok(self.answer(Outcome::Matched, survivor, step));
+            }
         };
         let contact_counts = owners.iter().map(|&draft| self.draft(draft).contact_count());
         if contact_counts.sum::<usize>() + usize::from(!new.is_empty()) > self.max_contacts {
@@ -125,7 +138,9 @@ impl<'a> Planner<'a> {
         for &other in absorbed {
             self.merge(survivor, other, &owned);
         }
-        if !new.is_empty() {
+        if new.is_empty() {
+            self.store_set(survivor, observation, EvidenceOrigin::Merge);
+        } else {
             self.link(survivor, observation, new, step);
         }
         Ok(self.answer(outcome, survivor, step))
@@ -183,6 +198,24 @@ impl<'a> Planner<'a> {
             cause: cause.iter().map(|identifier| (*identifier).clone()).collect(),
         });
         self.draft_mut(survivor).absorb(other);
+    }
+
+    /// Stores the set of an observation whose identifiers this draft owns, unless it is held already. Beyond
+    /// [`MAX_EVIDENCE`] only the sets of merges are stored.
+    fn store_set(&mut self, index: usize, observation: &Observation, origin: EvidenceOrigin) {
+        let (set, draft) = (observation.identifiers(), self.draft(index));
+        if set.len() < 2 || draft.carries_set(set) {
+            return;
+        }
+        let key = SetKey::of(set);
+        let is_full = origin == EvidenceOrigin::Match && draft.evidence() >= MAX_EVIDENCE;
+        if is_full || self.known.evidence().sets.contains(&key) || self.new_evidence.contains_key(&key) {
+            return;
+        }
+        let Some(contact) = draft.carrier(&set[0]) else { return }; // It owns the identifier, so there is one.
+        let new = NewEvidence { key, identifiers: observation.shared(), contact, origin };
+        self.new_evidence.insert(key, (new, index));
+        self.draft_mut(index).add_evidence();
     }
 
     fn insert(
@@ -245,6 +278,8 @@ impl<'a> Planner<'a> {
             answer.places = first..first + answer.places.end;
             answer.identity = self.surviving(answer.identity);
         }
+        let holders: BTreeSet<usize> = self.new_evidence.values().map(|(_, draft)| self.surviving(*draft)).collect();
+        let evidence_roots = holders.into_iter().flat_map(|draft| self.draft(draft).roots()).collect();
         relinks.sort_by_key(|relink| relink.contact);
         touched.sort();
         self.new_identifiers.sort();
@@ -259,8 +294,10 @@ impl<'a> Planner<'a> {
             moves: moves.into_iter().map(|(from, to)| Move { from, to }).collect(),
             relinks,
             merges: self.merges,
+            new_evidence: self.new_evidence.into_values().map(|(new, _)| new).collect(),
             touched,
             updated_at,
+            evidence_roots,
             answers,
         }
     }

@@ -2,6 +2,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
+use super::evidence::{SetKey, StoredEvidence};
 use super::identifier::Identifier;
 use super::identity::Identity;
 use super::observation::Observation;
@@ -19,6 +20,8 @@ pub struct Snapshot {
     shared: HashSet<Identifier>,
     /// Those of the identifiers that were asked for which are ignored: they join nobody.
     ignored: BTreeSet<Identifier>,
+    /// What is known of the sets beside the contacts.
+    evidence: StoredEvidence,
 }
 
 impl Snapshot {
@@ -37,12 +40,13 @@ impl Snapshot {
                 }
             }
         }
-        Self { identities, owners, shared, ignored: BTreeSet::new() }
+        Self { identities, owners, shared, ignored: BTreeSet::new(), evidence: StoredEvidence::default() }
     }
 
     /// Returns a snapshot that knows the owners of these identifiers alone. Each is the index of an identity.
     pub(super) fn from_owners(identities: Vec<Arc<Identity>>, owners: HashMap<Identifier, usize>) -> Self {
-        Self { identities, owners, shared: HashSet::new(), ignored: BTreeSet::new() }
+        let (shared, ignored, evidence) = Default::default();
+        Self { identities, owners, shared, ignored, evidence }
     }
 
     /// Returns the same snapshot, in which these identifiers are ignored.
@@ -53,6 +57,28 @@ impl Snapshot {
         }
         self.ignored = ignored;
         self
+    }
+
+    /// Returns the same snapshot, with what is known of the sets that are stored beside the contacts.
+    #[must_use]
+    pub fn with_evidence(self, evidence: StoredEvidence) -> Self {
+        Self { evidence, ..self }
+    }
+
+    pub(super) fn evidence(&self) -> &StoredEvidence {
+        &self.evidence
+    }
+
+    /// Returns the key of the set that the observation shows, unless it is no evidence or a contact of this identity
+    /// carries the set. `identity` is that of [`Self::matched`].
+    pub fn uncarried_set(&self, observation: &Observation, identity: &Identity) -> Option<SetKey> {
+        if observation.identifiers().len() < 2 {
+            return None;
+        }
+        let (joining, _) = self.split(observation);
+        let joining = joining?;
+        let set = joining.identifiers();
+        (set.len() > 1 && !identity.carries_set(set)).then(|| SetKey::of(set))
     }
 
     /// Returns whether the identifier is ignored. The snapshot knows it of those that were asked for.
@@ -76,7 +102,8 @@ impl Snapshot {
     /// Returns what the observation says without the identifiers that are ignored, and those. The first is `None` if
     /// all are.
     pub(super) fn split<'a>(&self, observation: &'a Observation) -> (Option<Cow<'a, Observation>>, Vec<Identifier>) {
-        if !observation.identifiers().iter().any(|identifier| self.ignores(identifier)) {
+        let is_any_ignored = || observation.identifiers().iter().any(|identifier| self.ignores(identifier));
+        if self.ignored.is_empty() || !is_any_ignored() {
             return (Some(Cow::Borrowed(observation)), Vec::new());
         }
         let (rest, ignored) = observation.split_ignored(|identifier| self.ignores(identifier));

@@ -17,7 +17,7 @@ use quick_cache::sync::{Cache, DefaultLifecycle};
 use quick_cache::{OptionsBuilder, Weighter};
 use tokio::time::Instant;
 
-use crate::domain::{Contact, ContactId, Identifier, Identity, Timestamp};
+use crate::domain::{Contact, ContactId, Identifier, Identity, SetKey, Timestamp};
 use crate::settings::CacheSettings;
 use crate::store::Epoch;
 
@@ -52,6 +52,8 @@ enum Key {
     /// The hash of an identifier. If two have the same, the copy shows which of them it owns.
     Identifier(u64),
     Root(ContactId),
+    /// A set of identifiers that no contact carries.
+    Set(SetKey),
 }
 
 #[derive(Clone)]
@@ -59,6 +61,12 @@ enum Entry {
     /// Where the copy is that owned the identifier.
     Root(ContactId),
     Copy(CachedIdentity),
+    /// The set needs no write while its identity has this version: it is stored, or the identity has too many.
+    Settled {
+        root: ContactId,
+        version: Timestamp,
+        read: ReadAt,
+    },
 }
 
 /// A copy of an identity.
@@ -140,6 +148,23 @@ impl IdentityCache {
         }
     }
 
+    /// Returns whether a set of this identity, as it is, is known to need no write.
+    ///
+    /// Whatever deletes a stored set changes the version of its identity, so this cannot become wrong.
+    pub(super) fn is_settled(&self, set: SetKey, identity: &Identity, epoch: Epoch) -> bool {
+        let (Some(shared), Some(live_root)) = (&self.0, identity.version_of_live_root()) else { return false };
+        let Some(Entry::Settled { root, version, read }) = shared.entries.get(&Key::Set(set)) else { return false };
+        (root, version) == live_root && read.epoch == epoch && read.time.elapsed() < shared.max_age
+    }
+
+    /// Remembers that a set of this identity, as it is, needs no write.
+    pub(super) fn settle(&self, set: SetKey, identity: &Identity, read: ReadAt) {
+        let (Some(shared), Some((root, version))) = (&self.0, identity.version_of_live_root()) else { return };
+        if shared.enter(read.epoch) {
+            shared.entries.insert(Key::Set(set), Entry::Settled { root, version, read });
+        }
+    }
+
     /// Forgets the copy of an identity that was changed.
     pub(super) fn forget(&self, root: ContactId) {
         if let Some(shared) = &self.0 {
@@ -174,7 +199,7 @@ impl Shared {
     fn peek(&self, root: ContactId) -> Option<CachedIdentity> {
         match self.entries.peek(&Key::Root(root))? {
             Entry::Copy(copy) => Some(copy),
-            Entry::Root(_) => None,
+            Entry::Root(_) | Entry::Settled { .. } => None,
         }
     }
 
@@ -192,7 +217,7 @@ struct ByBytes;
 impl Weighter<Key, Entry> for ByBytes {
     fn weight(&self, _: &Key, entry: &Entry) -> u64 {
         match entry {
-            Entry::Root(_) => ENTRY,
+            Entry::Root(_) | Entry::Settled { .. } => ENTRY,
             Entry::Copy(copy) => ENTRY + copy.bytes,
         }
     }
@@ -200,10 +225,9 @@ impl Weighter<Key, Entry> for ByBytes {
 
 /// About how many bytes an identity takes, and the index of its identifiers.
 fn bytes_of(identity: &Identity) -> u64 {
-    let of_identifier = |identifier: &Identifier| {
-        let handle = size_of::<Identifier>() as u64;
-        handle + ALLOCATION + identifier.value().len() as u64 + handle * 3 // The last for the index.
-    };
+    let handle = size_of::<Identifier>() as u64;
+    let index = if identity.is_indexed() { 6 * handle } else { 3 * handle };
+    let of_identifier = |identifier: &Identifier| handle + ALLOCATION + identifier.value().len() as u64 + index;
     let of_contact =
         |contact: &Contact| size_of::<Contact>() as u64 + ALLOCATION + contact.shown().map(of_identifier).sum::<u64>();
     IDENTITY + identity.contacts().iter().chain(identity.deleted()).map(of_contact).sum::<u64>()
@@ -321,6 +345,22 @@ mod tests {
         assert_eq!(shared.entries.weight(), ENTRY + ENTRY + bytes_of(&one), "the identifier, and the copy");
         let counted = Entry::Copy(CachedIdentity { identity: one, read: now(FIRST), bytes: 7 });
         assert_eq!(ByBytes.weight(&Key::Root(ContactId(1)), &counted), ENTRY + 7, "not counted again");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_set_is_settled_for_one_version_in_one_epoch_and_for_a_while() {
+        let cache = cache(1 << 20);
+        let (set, one) = (SetKey::of(&[email("a@x"), email("b@x")]), identity(1, 10, &["a@x", "b@x"]));
+        assert!(!cache.is_settled(set, &one, FIRST));
+        cache.settle(set, &one, now(FIRST));
+        assert!(cache.is_settled(set, &one, FIRST));
+        assert!(!cache.is_settled(SetKey::of(&[email("a@x")]), &one, FIRST));
+        for other in [identity(1, 11, &["a@x", "b@x"]), identity(2, 10, &["a@x", "b@x"])] {
+            assert!(!cache.is_settled(set, &other, FIRST));
+        }
+        assert!(!cache.is_settled(set, &one, Epoch { connections: 2, ..FIRST }));
+        advance(MAX_AGE).await;
+        assert!(!cache.is_settled(set, &one, FIRST));
     }
 
     #[test]

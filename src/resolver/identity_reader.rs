@@ -11,20 +11,25 @@
 //! not fit together in step 3, because it was changed meanwhile, by SQL, or is damaged, is read at once. So is
 //! everything where the cache is off, or where one server's answer is no proof.
 //!
+//! 4. **Look up sets**, for the jobs that one identity answers and whose set of identifiers none of its contacts
+//!    carries. One statement asks for all sets of a group that are not known to be stored. Jobs with another set go to
+//!    the write lanes.
+//!
 //! Ignored identifiers are never in the cache: a request with one is read in step 2 or 3, and so knows what holds now.
 //!
 //! All that one call returns is the state at one moment after the call began: that of the one statement of step 1
 //! or 2, or of the first statement of step 3. (The contacts of its second one have the versions of the first, so they
 //! are as they were then.) So the answers to one list agree with each other if they come from one call.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use tokio::time::Instant;
 
 use super::cache::{IdentityCache, ReadAt};
-use crate::domain::{ComparedCopies, ContactId, Copies, Identifier, Identity, Observation, Owners, Snapshot};
-use crate::store::{Epoch, ExpectedSize, LookupResult, Store, StoreError};
+use super::panic_guard::catch_panic;
+use crate::domain::{ComparedCopies, ContactId, Copies, Identifier, Identity, Observation, Owners, SetKey, Snapshot};
+use crate::store::{Epoch, ExpectedSize, LookupResult, MAX_LOOKUP, Store, StoreError};
 
 /// Reads from a store and its cache. Clones share both.
 #[derive(Clone)]
@@ -102,6 +107,44 @@ impl ReadResult {
 }
 
 impl<S: Store> IdentityReader<S> {
+    /// Returns the set of an observation that this identity answers, if it has to be looked up: no contact carries it,
+    /// and it is not known to need no write.
+    pub(super) fn set_to_look_up(
+        &self,
+        read: &ReadResult,
+        observation: &Observation,
+        identity: &Identity,
+    ) -> Option<SetKey> {
+        let set = read.snapshot.uncarried_set(observation, identity)?;
+        let is_settled = read.epoch.is_some_and(|epoch| self.cache.is_settled(set, identity, epoch));
+        (!is_settled).then_some(set)
+    }
+
+    /// Returns those of these sets that are stored, by one statement for each [`MAX_LOOKUP`] of them, and remembers
+    /// them with their identities. The statement comes after the read of the identities: as long as one has the version
+    /// that was read, its sets are still stored.
+    ///
+    /// If the statement fails, no set counts as stored, and a transaction decides under its locks.
+    pub(super) async fn stored_sets(
+        &self,
+        read: &ReadResult,
+        sets: &BTreeMap<SetKey, Arc<Identity>>,
+    ) -> BTreeSet<SetKey> {
+        let keys: Vec<SetKey> = sets.keys().copied().collect();
+        let mut stored = BTreeSet::new();
+        for some in keys.chunks(MAX_LOOKUP) {
+            match catch_panic(self.store.stored_sets(some)).await {
+                Ok(found) if self.store.epoch() == read.epoch => stored.extend(found),
+                Ok(_) | Err(_) => return BTreeSet::new(),
+            }
+        }
+        let Some(epoch) = read.epoch else { return stored };
+        for (set, identity) in sets.iter().filter(|(set, _)| stored.contains(set)) {
+            self.cache.settle(*set, identity, ReadAt { epoch, time: read.begun });
+        }
+        stored
+    }
+
     /// Returns whether all of these identifiers are in the cache.
     pub(super) fn has_all(&self, identifiers: &[Identifier]) -> bool {
         let Some(epoch) = self.epoch_of_copies() else { return false };

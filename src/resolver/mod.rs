@@ -21,6 +21,7 @@
 //! | `write_queue`, `key_reservation` | which requests may run side by side |
 //! | `write_lane` | retries, splits and lock waits |
 //! | `write_transaction` | one transaction and the lock protocol |
+//! | `written_copies` | copies of the identities that it has written |
 //! | `batch_span` | traces of look-ups and transactions |
 //!
 //! While a service runs, this module is the only one that writes contacts. `identity verify --repair` and `identity
@@ -61,6 +62,7 @@ mod reservation;
 mod write_lane;
 mod write_queue;
 mod write_transaction;
+mod written_copies;
 
 pub use caller::Caller;
 pub use database_health::DatabaseState;

@@ -1,5 +1,6 @@
 //! The read lanes answer requests that bring nothing new.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use tokio::sync::{Mutex, Semaphore, mpsc};
@@ -128,20 +129,7 @@ impl<S: Store> ReadLane<S> {
                         parts.push(LookupPart { jobs: changed, may_validate: false });
                     }
                     self.note_large(&jobs, &result.snapshot);
-                    for job in jobs {
-                        let found = result.found(&job.observation);
-                        let may_answer = may_answer(&job, found);
-                        match found {
-                            Found::Matched(identity) if may_answer => {
-                                let ignored = result.snapshot.ignored_of(&job.observation);
-                                job.reply_matched(identity, ignored);
-                            }
-                            Found::OnlyIgnored if may_answer => job.reply(Err(IdentifyError::OnlyIgnored)),
-                            Found::Matched(_) | Found::OnlyIgnored | Found::Nothing => {
-                                self.send_to_write(job, &result);
-                            }
-                        }
-                    }
+                    self.answer(jobs, &result, moments, &mut may_answer).await;
                 }
                 Err(error) if error.is_unavailable() => reply_error(jobs, &error),
                 Err(error @ (StoreError::TooSlow(_) | StoreError::CutShort(_)))
@@ -172,6 +160,59 @@ impl<S: Store> ReadLane<S> {
                     reply_error(jobs, &error);
                 }
             }
+        }
+    }
+
+    /// Answers each job by what was read, or sends it to the write lanes.
+    ///
+    /// A job whose set of identifiers no contact carries is answered if the set is stored, which may take a further
+    /// look-up. With [`Moments::Any`] the other jobs do not wait for that.
+    async fn answer(
+        &self,
+        jobs: Vec<Job>,
+        result: &ReadResult,
+        moments: Moments,
+        may_answer: &mut impl FnMut(&Job, Found<'_>) -> bool,
+    ) {
+        let (mut waiting, mut sets) = (Vec::new(), BTreeMap::new());
+        for job in jobs {
+            let found = result.found(&job.observation);
+            let set = match found {
+                Found::Matched(identity) => {
+                    let set = self.reader.set_to_look_up(result, &job.observation, identity);
+                    sets.extend(set.map(|set| (set, Arc::clone(identity))));
+                    set
+                }
+                Found::OnlyIgnored | Found::Nothing => None,
+            };
+            if set.is_none() && moments == Moments::Any {
+                self.answer_one(job, found, result, may_answer);
+            } else {
+                waiting.push((job, found, set));
+            }
+        }
+        let stored = if sets.is_empty() { BTreeSet::new() } else { self.reader.stored_sets(result, &sets).await };
+        for (job, found, set) in waiting {
+            let has_new_set = set.is_some_and(|set| !stored.contains(&set));
+            self.answer_one(job, if has_new_set { Found::Nothing } else { found }, result, may_answer);
+        }
+    }
+
+    fn answer_one(
+        &self,
+        job: Job,
+        found: Found<'_>,
+        result: &ReadResult,
+        may_answer: &mut impl FnMut(&Job, Found<'_>) -> bool,
+    ) {
+        let may_answer = may_answer(&job, found);
+        match found {
+            Found::Matched(identity) if may_answer => {
+                let ignored = result.snapshot.ignored_of(&job.observation);
+                job.reply_matched(identity, ignored);
+            }
+            Found::OnlyIgnored if may_answer => job.reply(Err(IdentifyError::OnlyIgnored)),
+            Found::Matched(_) | Found::OnlyIgnored | Found::Nothing => self.send_to_write(job, result),
         }
     }
 

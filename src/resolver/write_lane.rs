@@ -10,7 +10,7 @@
 //! A row that somebody else keeps locked delays only the jobs that need it. Those jobs leave the lane and wait beside
 //! it. They keep their reservation, so no later job overtakes them.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ use tokio::time::{Instant, sleep};
 use super::admission::Admission;
 use super::backoff::{MAX_UNAVAILABLE_ATTEMPTS, jittered_pause};
 use super::batch_span::{begin_batch, reason};
-use super::cache::{IdentityCache, ReadAt};
+use super::cache::IdentityCache;
 use super::database_health::DatabaseHealth;
 use super::job::{Job, queued, reply_error, sorted_identifiers};
 use super::key_reservation::{Key, KeyReservation, keys_of};
@@ -32,7 +32,8 @@ use super::write_queue::WriteQueue;
 use super::write_transaction::{
     Committed, TransactionError, TransactionInput, UnchangedIdentity, roots_to_lock, run_transaction,
 };
-use crate::domain::{ContactId, Identifier, Identity};
+use super::written_copies::keep_copies;
+use crate::domain::ContactId;
 use crate::metrics::{LaneKind, RetryCause, TransactionEnd, WorkMetrics};
 use crate::store::{Store, StoreError};
 
@@ -83,25 +84,6 @@ impl<S: Store> Worker for WriteLane<S> {
     }
 }
 
-impl<S: Store> WriteLane<S> {
-    /// Keeps copies of the identities as the transaction left them. `read_at` says when the copies were read that it
-    /// started from.
-    fn keep_copies(&self, jobs: &[Job], committed: &Committed, read_at: &HashMap<ContactId, Instant>) {
-        let Some(epoch) = committed.epoch.filter(|_| self.cache.is_on()) else { return };
-        let mut asked: BTreeMap<ContactId, (&Arc<Identity>, Vec<&Identifier>)> = BTreeMap::new();
-        for (job, answer) in jobs.iter().zip(&committed.answers) {
-            let Ok(answer) = answer else { continue };
-            let identity = answer.identity.list();
-            let joining = job.identifiers().iter().filter(|identifier| !answer.ignored.contains(identifier));
-            asked.entry(identity.root()).or_insert((identity, Vec::new())).1.extend(joining);
-        }
-        for (identity, asked) in asked.into_values() {
-            let time = oldest_source(identity, read_at).map_or(committed.begun, |read| read.min(committed.begun));
-            self.cache.put(identity, ReadAt { epoch, time }, asked);
-        }
-    }
-}
-
 /// What is known of a group of jobs while its parts are resolved.
 struct Group<'a, S> {
     lane: &'a WriteLane<S>,
@@ -145,7 +127,7 @@ impl<S: Store> Group<'_, S> {
                 Ok(committed) => {
                     lane.work.count_transaction(TransactionEnd::Committed);
                     lane.database.record_reachable();
-                    lane.keep_copies(&jobs, &committed, &read_at);
+                    keep_copies(&lane.cache, &jobs, &committed, &read_at);
                     let Committed { answers, new_identifiers, .. } = committed;
                     lane.recent.push(new_identifiers);
                     let answers = answers.into_iter().map(|answer| answer.map_err(Into::into));
@@ -324,12 +306,6 @@ impl<S: Store> WriteLane<S> {
     }
 }
 
-/// Returns when the contacts of an identity were read that a transaction has made: it is as old as the oldest of the
-/// identities that it joined. The root of one of those can be deleted.
-fn oldest_source(identity: &Identity, read_at: &HashMap<ContactId, Instant>) -> Option<Instant> {
-    identity.rows().filter_map(|row| read_at.get(&row.id).copied()).min()
-}
-
 /// Returns when the identities that the jobs start from were read, by root: the earliest time of each.
 fn oldest_reads(jobs: &[Job]) -> HashMap<ContactId, Instant> {
     let mut oldest: HashMap<ContactId, Instant> = HashMap::new();
@@ -365,31 +341,4 @@ fn take_behind(mut keys_ahead: HashSet<Key>, jobs: &mut Vec<Job>) -> Vec<Job> {
         is_behind
     });
     taken.collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-    use crate::domain::{Contact, IdentifierKind, Link, Timestamp};
-
-    #[tokio::test(start_paused = true)]
-    async fn what_a_transaction_has_made_is_as_old_as_the_oldest_row_that_it_started_from() {
-        let contact = |id: i64, link| {
-            let email = Identifier::from_stored(IdentifierKind::Email, format!("{id}@x"));
-            Contact::new(ContactId(id), [email], Timestamp(id), link)
-        };
-        let live = vec![contact(2, Link::Primary), contact(3, Link::SecondaryOf(ContactId(2)))];
-        let deleted = contact(1, Link::SecondaryOf(ContactId(2)));
-        let identity = Identity::new(live).unwrap().with_deleted(vec![deleted]);
-        let now = Instant::now();
-        let before = |seconds| now - Duration::from_secs(seconds);
-        let mut read_at = HashMap::from([(ContactId(7), before(40))]);
-        assert_eq!(oldest_source(&identity, &read_at), None);
-        for (id, seconds) in [(2, 10), (3, 20), (1, 30)] {
-            read_at.insert(ContactId(id), before(seconds));
-            assert_eq!(oldest_source(&identity, &read_at), Some(before(seconds)), "{id}");
-        }
-    }
 }

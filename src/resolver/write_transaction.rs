@@ -5,7 +5,8 @@
 //! 1. **Lock** the root rows of the identities concerned, in id order. The read before the transaction found them.
 //! 2. **Read again**, under the locks, each identity whose root row was written since that read. If this finds an
 //!    identity that is not locked, the transaction starts over and locks its root too.
-//! 3. **Plan** in memory: [`plan`] has the rules.
+//! 3. **Plan** in memory: [`plan`] has the rules. If the plan would store sets of identifiers for requests that match,
+//!    the transaction looks up, under the locks, which of them are stored, and plans again.
 //! 4. **Write** the plan and commit.
 //!
 //! The transaction does not read again the identifiers that had no owner at the first read, or that were ignored. If
@@ -25,8 +26,10 @@
 //!   ([`Store::epoch`]).
 //! - The primary key protects an identifier without an owner. Two transactions that bring the same new identifier
 //!   cannot both commit: one gets a duplicate key and starts over.
-//! - All transactions lock in the same order: roots by id, then identifiers sorted. So they wait instead of
-//!   deadlocking. If the database reports a deadlock all the same, one transaction starts over.
+//! - A set of identifiers beside the contacts is written, and deleted, under the lock of the root of its identity, and
+//!   the root is written too.
+//! - All transactions lock in the same order: roots by id, then identifiers sorted, then sets by key. So they wait
+//!   instead of deadlocking. If the database reports a deadlock all the same, one transaction starts over.
 //!
 //! # One of several primaries (MySQL Group Replication, MariaDB Galera)
 //!
@@ -134,7 +137,15 @@ pub(super) async fn run_transaction<S: Store>(
     }
     let now = transaction.now();
     let observations: Vec<Observation> = jobs.iter().map(|job| job.observation.clone()).collect();
-    let mut plan = plan(&observations, &known, now, input.max_contacts);
+    let planned = plan(&observations, &known, now, input.max_contacts);
+    let (sets, roots) = planned.evidence_to_look_up(input.is_after_duplicate);
+    let (known, mut plan) = if sets.is_empty() {
+        (known, planned)
+    } else {
+        let known = known.with_evidence(transaction.stored_evidence(&sets, roots).await?);
+        let plan = plan(&observations, &known, now, input.max_contacts);
+        (known, plan)
+    };
     if !plan.is_empty() && transaction.must_write_what_it_locks() {
         let written = plan.written();
         // What is refused here can be carried out later, if another job of this plan then fails. So a job after it,

@@ -14,8 +14,8 @@ use super::pool::{Lease, Pool};
 use super::sql::{Engine, sqlite};
 use super::store_connection::StoreConnection;
 use super::traits::{Epoch, ExpectedSize, FoundIdentities, LookupResult, MAX_LOOKUP, Store, Transaction};
-use super::{lock, lookup, versions, write};
-use crate::domain::{ContactId, Identifier, Identity, OwnerRow, Plan, RootRow, Timestamp};
+use super::{evidence, lock, lookup, versions, write};
+use crate::domain::{ContactId, Identifier, Identity, OwnerRow, Plan, RootRow, SetKey, StoredEvidence, Timestamp};
 use crate::metrics::{DatabaseOperation, Metrics};
 use crate::settings::{self, TableNames};
 
@@ -197,6 +197,16 @@ impl Store for Database {
             .await
     }
 
+    async fn stored_sets(&self, sets: &[SetKey]) -> Result<BTreeSet<SetKey>, StoreError> {
+        let _timer = self.pool.timer(DatabaseOperation::LookUp);
+        let lease = self.pool.lease().await?;
+        lease
+            .bounded(async {
+                evidence::query_stored_sets(&lease.connected().take().await?, lease.engine(), sets).await
+            })
+            .await
+    }
+
     async fn begin(&self) -> Result<DatabaseTransaction, StoreError> {
         let _timer = self.pool.timer(DatabaseOperation::Begin);
         let lease = self.pool.lease().await?;
@@ -251,6 +261,24 @@ impl Transaction for DatabaseTransaction {
     ) -> Result<FoundIdentities, StoreError> {
         let _timer = self.lease.timer(DatabaseOperation::LookUpLocked);
         self.lease.bounded(lookup::query_identities(&self.transaction, self.lease.engine(), identifiers, size)).await
+    }
+
+    async fn stored_evidence(
+        &mut self,
+        sets: &[SetKey],
+        roots: &BTreeSet<ContactId>,
+    ) -> Result<StoredEvidence, StoreError> {
+        let _timer = self.lease.timer(DatabaseOperation::LookUpLocked);
+        let (transaction, engine) = (&self.transaction, self.lease.engine());
+        let read = async {
+            let stored = evidence::query_stored_sets(transaction, engine, sets).await?;
+            let counts = match stored.len() < sets.len() {
+                true => evidence::count_sets(transaction, engine, roots).await?,
+                false => BTreeMap::new(),
+            };
+            Ok::<_, StoreError>(StoredEvidence { sets: stored, counts })
+        };
+        self.lease.bounded(read).await
     }
 
     async fn release_orphans(&mut self, identifiers: &[Identifier], at: Timestamp) -> Result<(), StoreError> {

@@ -6,6 +6,7 @@ use sea_orm::{ConnectionTrait, Statement};
 use super::entity::contact::{self, LinkPrecedence};
 use super::error::{Cause, StoreError};
 use super::flags;
+use super::pieces::pieces;
 use super::rows::{to_columns, to_naive};
 use super::sql::Engine;
 use super::traits::MAX_LOOKUP;
@@ -25,7 +26,7 @@ pub(super) async fn insert_holders(
 ) -> Result<Vec<ContactId>, StoreError> {
     let mut ids = Vec::with_capacity(identifiers.len());
     let largest = if id_step == 0 { 1 } else { MAX_LOOKUP };
-    for piece in identifiers.chunks(largest).flat_map(write::pieces) {
+    for piece in identifiers.chunks(largest).flat_map(pieces) {
         ids.extend(write::run_insert(connection, engine, holder_rows(engine, piece, at)?, piece.len(), id_step).await?);
     }
     if ids.len() == identifiers.len() {

@@ -82,7 +82,12 @@ impl Database {
                 Err(error) if begun.elapsed() < LOCK_WAIT && self.is_of_a_race(&error, is_migrated).await => {
                     tokio::time::sleep(LOCK_EVERY.mul_f64(0.5 + fastrand::f64())).await;
                 }
-                done => return done,
+                Ok(()) => {
+                    // Without its row the evidence counts as incomplete, which is true of any database in doubt.
+                    drop(self.evidence_state().await);
+                    return Ok(());
+                }
+                Err(error) => return Err(error),
             }
         }
     }

@@ -10,6 +10,9 @@
 //! | `store_connection`, `held_connection` | what a statement or a transaction runs on |
 //! | `kept_connections`, `driver_connection` | connections kept for the next one, outside of the driver's pool |
 //! | `servers`, `connector`, `driver_options`, `server_role` | which server they lead to |
+//! | `evidence`, `evidence_audit` | sets of identifiers that no contact carries, and their repair |
+//! | `evidence_copy` | the sets of merges of older versions |
+//! | `pieces` | lists in pieces |
 //! | `flags`, `flagged`, `ignored`, `holder` | identifiers that join nobody |
 //! | `probe` | whether the tables can be used |
 //! | `error`, `connect_error`, `classify` | errors by what can be done about them |
@@ -37,6 +40,9 @@ mod driver_connection;
 mod driver_options;
 pub mod entity;
 mod error;
+mod evidence;
+mod evidence_audit;
+mod evidence_copy;
 pub mod export;
 mod flagged;
 pub mod flags;
@@ -48,6 +54,7 @@ mod lock;
 mod lookup;
 mod migrate;
 pub mod old_table;
+mod pieces;
 mod pool;
 mod pool_generation;
 mod probe;
@@ -67,6 +74,8 @@ pub use adoption::AdoptionPhase;
 pub use connect_error::ConnectError;
 pub use database::{Database, DatabaseTransaction};
 pub use error::{Cause, Outage, StoreError};
+pub use evidence_audit::{EvidenceRepair, EvidenceRow};
+pub use evidence_copy::EvidenceState;
 pub use flagged::{IgnoredIdentifier, Showing};
 pub use ignored::{Ignored, NoLongerIgnored};
 pub use migrate::{MigrateError, MigrationStatus};

@@ -10,6 +10,7 @@ use super::database::{Database, DatabaseTransaction};
 use super::entity::contact;
 use super::entity::identifier::{self, Column};
 use super::error::StoreError;
+use super::evidence;
 use super::rows::to_naive;
 use super::sql::contact_column;
 use super::traits::Transaction;
@@ -93,6 +94,9 @@ impl DatabaseTransaction {
         let at = now.after(contacts.iter().map(|contact| contact.updated_at).max());
         let release = async {
             if write::release_one(&self.transaction, kind, value, owner.0).await? {
+                let is_freed = |one: &str, freed: &str| one == kind && freed.as_bytes() == value;
+                let engine = self.lease.engine();
+                evidence::delete_sets_with(&self.transaction, engine, &[root.0], is_freed).await?;
                 write::touch(&self.transaction, &[root], at).await?;
                 return Ok::<_, StoreError>(Release::Done);
             }

@@ -5,10 +5,11 @@ use sea_orm::{Statement, StatementBuilder};
 
 use super::database::Database;
 use super::error::StoreError;
+use super::evidence;
 use super::flagged;
 use super::sql::Engine;
 use super::{lock, rows, write};
-use crate::domain::{ContactId, Identifier, Timestamp};
+use crate::domain::{ContactId, Identifier, SetKey, Timestamp};
 
 impl Database {
     /// Returns every statement of the hot path that looks rows up, by name, with these values.
@@ -46,6 +47,7 @@ fn hot_path(
         ("contacts of roots", engine.contacts_of(&ids)),
         ("lock", StatementBuilder::build(&lock::lock_rows(engine, &ids), &backend)),
         ("touch", StatementBuilder::build(&write::touch_rows(&ids, now), &backend)),
+        ("stored sets", evidence::stored_sets(engine, &[SetKey::of(identifiers)])),
         ("move secondaries", engine.move_secondaries(&links, now)),
         ("absorb", StatementBuilder::build(&write::absorb_rows(&links, now), &backend)),
     ])
@@ -58,8 +60,9 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::domain::{ContactRef, IdentifierKind, Link, Merge, NewContact};
+    use crate::domain::{ContactRef, EvidenceOrigin, IdentifierKind, Link, Merge, NewContact, NewEvidence};
     use crate::store::audit::{self, Rows};
+    use crate::store::evidence_audit;
     use crate::store::export;
     use crate::store::holder;
     use crate::store::probe;
@@ -88,6 +91,12 @@ mod tests {
             absorbed: ContactRef::Stored(ContactId(2)),
             cause: vec![email.clone(), phone.clone()],
         };
+        let set = NewEvidence {
+            key: SetKey::of(&merge.cause),
+            identifiers: merge.cause.clone().into(),
+            contact: ContactRef::Stored(ContactId(1)),
+            origin: EvidenceOrigin::Match,
+        };
         let resolve = |contact| match contact {
             ContactRef::Stored(id) => id,
             ContactRef::Planned(_) => unreachable!("only stored contacts are given"),
@@ -101,6 +110,11 @@ mod tests {
             ("insert contacts", write::contact_rows(engine, &[new_contact]).unwrap()),
             ("insert identifiers", write::identifier_rows(engine, &[(&email, ContactId(1)), (&phone, ContactId(1))])),
             ("insert merges", built(&write::merge_rows(&[merge], moment, resolve))),
+            ("insert evidence", built(&evidence::evidence_rows(&[set], moment, resolve))),
+            ("sets of an identity", evidence::sets_of_root(engine, ContactId(1))),
+            ("evidence of an identity", evidence::evidence_of_root(engine, 1)),
+            ("delete evidence", built(&evidence::delete_rows(&[1, 2, 3]))),
+            ("audit evidence", plain(evidence_audit::evidence_sql(engine, Rows::After(0, 1_000)))),
             ("insert holders", holder::holder_rows(engine, std::slice::from_ref(&phone), NOW).unwrap()),
             ("mark", flagged::mark_rows(engine, IdentifierKind::Phone, &ids, true, NOW).unwrap()),
             ("unmark", flagged::mark_rows(engine, IdentifierKind::Email, &ids, false, NOW).unwrap()),

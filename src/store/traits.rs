@@ -4,7 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::error::StoreError;
-use crate::domain::{ContactId, Identifier, Identity, OwnerRow, Plan, RootRow, Snapshot, Timestamp};
+use crate::domain::{
+    ContactId, Identifier, Identity, OwnerRow, Plan, RootRow, SetKey, Snapshot, StoredEvidence, Timestamp,
+};
 
 /// Maximum identifiers of one [`Store::find_identities`]: the longest list of keys that one statement has.
 ///
@@ -99,6 +101,9 @@ pub trait Store: Clone + Send + Sync + 'static {
     /// Returns the identities of these roots (at most [`MAX_LOOKUP`]). It is one consistent read.
     fn identities_of(&self, roots: &[ContactId]) -> impl Future<Output = Result<Vec<Identity>, StoreError>> + Send;
 
+    /// Returns those of these sets (at most [`MAX_LOOKUP`]) that are stored beside the contacts.
+    fn stored_sets(&self, sets: &[SetKey]) -> impl Future<Output = Result<BTreeSet<SetKey>, StoreError>> + Send;
+
     /// Begins a transaction. Each of its statements sees what was committed before that statement.
     fn begin(&self) -> impl Future<Output = Result<Self::Transaction, StoreError>> + Send;
 
@@ -148,9 +153,18 @@ pub trait Transaction: Send {
         size: ExpectedSize,
     ) -> impl Future<Output = Result<FoundIdentities, StoreError>> + Send;
 
+    /// Returns which of these sets are stored beside the contacts. If one of them is not, returns also how many sets
+    /// each identity of these roots has. The roots are locked.
+    fn stored_evidence(
+        &mut self,
+        sets: &[SetKey],
+        roots: &BTreeSet<ContactId>,
+    ) -> impl Future<Output = Result<StoredEvidence, StoreError>> + Send;
+
     /// Deletes the `Identifier` rows of these identifiers whose contact does not hold them (any more): mostly deleted
-    /// contacts. The row of an ignored identifier stays. This changes the identities of those contacts, so their root
-    /// rows get `at` as `updatedAt`, or a later time: it is always later than what they had.
+    /// contacts. The row of an ignored identifier stays. The sets with one of them that are stored beside the contacts
+    /// are deleted too. This changes the identities of those contacts, so their root rows get `at` as `updatedAt`, or a
+    /// later time: it is always later than what they had.
     fn release_orphans(
         &mut self,
         identifiers: &[Identifier],

@@ -12,8 +12,10 @@ use sea_orm::{
 use super::entity::contact::{self, Column, LinkPrecedence};
 use super::entity::{contact_merge, identifier};
 use super::error::{Cause, StoreError};
+use super::evidence;
 use super::lock;
 use super::lookup::Orphan;
+use super::pieces::pieces;
 use super::rows::{precedence, to_columns, to_naive};
 use super::sql::{Engine, mariadb, padded_ids, postgres};
 use super::traits::MAX_LOOKUP;
@@ -37,24 +39,9 @@ pub(super) async fn apply(
     move_secondaries(connection, engine, plan, resolve).await?;
     relink(connection, plan, resolve).await?;
     insert_merges(connection, plan, resolve).await?;
+    evidence::insert_evidence(connection, plan, resolve).await?;
     touch(connection, &plan.touched, plan.updated_at).await?;
     Ok(ids)
-}
-
-/// Splits a list into pieces of 128, 96, 64, 48, … 4, 3, 2, 1, so that a connection prepares few different statements
-/// and sends few for each list.
-///
-/// Larger pieces would not fit into a TLS record (16 KiB), and the second of two records waits 40 ms
-/// (docs/decisions/0009-nagles-algorithm.md).
-pub(super) fn pieces<T>(mut rest: &[T]) -> impl Iterator<Item = &[T]> {
-    std::iter::from_fn(move || {
-        let power = (rest.len() + 1).next_power_of_two() / 2;
-        let size = if power + power / 2 <= rest.len() { power + power / 2 } else { power };
-        let size = MAX_LOOKUP.min(size);
-        let (piece, later) = rest.split_at(size);
-        rest = later;
-        (!piece.is_empty()).then_some(piece)
-    })
 }
 
 /// Inserts contacts. Returns their ids, in order.
@@ -276,18 +263,12 @@ pub(super) fn merge_rows(
     created_at: NaiveDateTime,
     resolve: impl Fn(ContactRef) -> ContactId,
 ) -> InsertStatement {
-    let rows = merges.iter().map(|merge| {
-        let cause = merge.cause.iter().map(|identifier| contact_merge::CauseIdentifier {
-            kind: identifier.kind().name().to_owned(),
-            value: identifier.value().to_owned(),
-        });
-        contact_merge::ActiveModel {
-            survivor_id: Set(resolve(merge.survivor).0),
-            absorbed_id: Set(resolve(merge.absorbed).0),
-            cause: Set(contact_merge::MergeCause(cause.collect())),
-            created_at: Set(created_at),
-            ..Default::default()
-        }
+    let rows = merges.iter().map(|merge| contact_merge::ActiveModel {
+        survivor_id: Set(resolve(merge.survivor).0),
+        absorbed_id: Set(resolve(merge.absorbed).0),
+        cause: Set(evidence::to_json(&merge.cause)),
+        created_at: Set(created_at),
+        ..Default::default()
     });
     contact_merge::Entity::insert_many(rows).into_query()
 }
@@ -314,7 +295,8 @@ pub(super) fn touch_rows(ids: &[i64], updated_at: NaiveDateTime) -> UpdateStatem
         .into_query()
 }
 
-/// Deletes these rows and writes the rows of their roots: an earlier read of the identities is stale now.
+/// Deletes these rows, and the sets with their identifiers, and writes the rows of their roots: an earlier read of the
+/// identities is stale now.
 ///
 /// The transaction need not know those identities, so their versions are read here, under a lock: a version only rises.
 pub(super) async fn release(
@@ -329,6 +311,10 @@ pub(super) async fn release(
     for Orphan { identifier, contact, .. } in orphans {
         release_one(connection, identifier.kind().name(), identifier.value().as_bytes(), *contact).await?;
     }
+    let is_freed = |kind: &str, value: &str| {
+        orphans.iter().any(|orphan| orphan.identifier.kind().name() == kind && orphan.identifier.value() == value)
+    };
+    evidence::delete_sets_with(connection, engine, &roots, is_freed).await?;
     touch(connection, &roots.into_iter().map(ContactId).collect::<Vec<_>>(), at.after(newest)).await
 }
 
@@ -354,24 +340,4 @@ pub(super) fn owned_by(kind: &str, value: &[u8], contact: i64) -> Condition {
         .add(identifier::Column::Kind.eq(kind))
         .add(identifier::Column::Value.eq(value.to_vec()))
         .add(identifier::Column::ContactId.eq(contact))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pieces_are_few_and_of_few_sizes_and_leave_nothing_out() {
-        let sizes = |count: usize| pieces(&vec![(); count]).map(<[()]>::len).collect::<Vec<_>>();
-        assert_eq!(sizes(0), [0; 0]);
-        assert_eq!(sizes(1), [1]);
-        assert_eq!(sizes(127), [96, 24, 6, 1]);
-        assert_eq!(sizes(300), [128, 128, 32, 12]);
-        let mut distinct = BTreeSet::new();
-        for count in 0..2_000 {
-            assert_eq!(sizes(count).iter().sum::<usize>(), count);
-            distinct.extend(sizes(count));
-        }
-        assert_eq!(distinct.len(), 14);
-    }
 }

@@ -2,6 +2,7 @@
 
 use super::finding::Finding;
 use crate::domain::{Identifier, Region, StoredForm};
+use crate::store::EvidenceRow;
 use crate::store::audit::{ContactRow, IdentifierRow, MergeRow, Owner, StoredContact};
 
 /// Returns what is wrong with a contact. `region` is the phone region in force.
@@ -112,4 +113,25 @@ pub(super) fn check_merge(row: &MergeRow) -> Vec<Finding> {
         findings.push(Finding::MergeUndone { merge: row.id, survivor, absorbed });
     }
     findings
+}
+
+/// Returns what is wrong with a row of `Evidence`. An identifier that is ignored belongs to nobody, and stays in its
+/// set: it counts again one day.
+pub(super) fn check_evidence(row: &EvidenceRow) -> Option<Finding> {
+    let evidence = row.id;
+    if row.identifiers.as_ref().is_none_or(|set| set.len() < 2) {
+        return Some(Finding::EvidenceUnreadable { evidence });
+    }
+    let (roots, are_owned) = row.roots();
+    if !row.has_its_key {
+        Some(Finding::EvidenceKey { evidence })
+    } else if !are_owned {
+        Some(Finding::EvidenceOfNobody { evidence })
+    } else if roots.len() > 1 {
+        Some(Finding::EvidenceOfSeveral { evidence })
+    } else if row.root.is_none() || roots.first().is_some_and(|root| row.root != Some(*root)) {
+        Some(Finding::EvidenceElsewhere { evidence, contact: row.contact.0 })
+    } else {
+        None
+    }
 }

@@ -122,6 +122,33 @@ pub enum Finding {
         /// The contact that it names.
         contact: i64,
     },
+    /// A row of `Evidence` that cannot be read, or that is no set of two identifiers or more.
+    EvidenceUnreadable {
+        /// The row.
+        evidence: i64,
+    },
+    /// A row of `Evidence` with the key of another set.
+    EvidenceKey {
+        /// The row.
+        evidence: i64,
+    },
+    /// A row of `Evidence` with an identifier that nobody owns.
+    EvidenceOfNobody {
+        /// The row.
+        evidence: i64,
+    },
+    /// A row of `Evidence` whose identifiers belong to several identities.
+    EvidenceOfSeveral {
+        /// The row.
+        evidence: i64,
+    },
+    /// A row of `Evidence` whose contact does not belong to the identity of its identifiers.
+    EvidenceElsewhere {
+        /// The row.
+        evidence: i64,
+        /// The contact that it names.
+        contact: i64,
+    },
     /// A merge whose contacts belong to two identities.
     MergeUndone {
         /// The merge.
@@ -187,6 +214,20 @@ impl fmt::Display for Finding {
             }
             Self::MergeOfNobody { merge, contact } => {
                 write!(f, "merge {merge} names contact {contact}, which does not exist")
+            }
+            Self::EvidenceUnreadable { evidence } => write!(f, "evidence {evidence} is no set of identifiers"),
+            Self::EvidenceKey { evidence } => write!(f, "evidence {evidence} has the key of another set"),
+            Self::EvidenceOfNobody { evidence } => {
+                write!(f, "evidence {evidence} has an identifier that nobody owns")
+            }
+            Self::EvidenceOfSeveral { evidence } => {
+                write!(f, "evidence {evidence}: its identifiers belong to several identities")
+            }
+            Self::EvidenceElsewhere { evidence, contact } => {
+                write!(
+                    f,
+                    "evidence {evidence} names contact {contact}, which is not of the identity of its identifiers"
+                )
             }
             Self::MergeUndone { merge, survivor, absorbed } => {
                 write!(f, "merge {merge}: contacts {survivor} and {absorbed} belong to two identities")

@@ -46,7 +46,7 @@ use crate::domain::{ContactId, Region, StoredForm};
 use crate::store::audit::{ContactRow, Rows};
 use crate::store::{Database, IgnoredIdentifier, Store, StoreError};
 use attempts::RepairError;
-use check::{check_contact, check_identifier, check_merge};
+use check::{check_contact, check_evidence, check_identifier, check_merge};
 use handled::Failure;
 use report::{FindingWriter, Treatment};
 use run_state::RunState;
@@ -84,6 +84,7 @@ pub async fn verify(
     verification.check_contacts().await?;
     verification.check_identifiers().await?;
     verification.check_merges().await?;
+    verification.check_evidence().await?;
     verification.progress.finish_and_clear();
     let counts = verification.report.end().context("cannot print the findings")?;
     Ok(counts.found == counts.repaired)
@@ -215,6 +216,18 @@ impl Verification {
             self.report.counts.merges += rows.len() as u64;
             let suspects = rows.iter().filter(|row| !check_merge(row).is_empty());
             self.confirm_and_report(suspects.map(Subject::merge).collect()).await?;
+        }
+    }
+
+    async fn check_evidence(&mut self) -> anyhow::Result<()> {
+        let mut after = i64::MIN;
+        loop {
+            let rows = self.database.audit_evidence(Rows::After(after, PAGE_SIZE)).await.map_err(read_error)?;
+            let Some(last) = rows.last() else { return Ok(()) };
+            after = last.id;
+            self.report.counts.evidence += rows.len() as u64;
+            let suspects = rows.iter().filter(|row| check_evidence(row).is_some());
+            self.confirm_and_report(suspects.map(Subject::evidence).collect()).await?;
         }
     }
 

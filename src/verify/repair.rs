@@ -8,7 +8,7 @@ use super::doubt::Doubt;
 use super::repair_plan::RepairPlan;
 use super::repairs::Repair;
 use crate::domain::{ContactId, IdentifierKind, Region, Timestamp};
-use crate::store::{Database, DatabaseTransaction, Ignored, Release, Store, StoreError, Transaction};
+use crate::store::{Database, DatabaseTransaction, EvidenceRepair, Ignored, Release, Store, StoreError, Transaction};
 
 /// What a repair did.
 #[derive(Debug)]
@@ -145,6 +145,46 @@ pub(super) async fn hold_again(
         Ok(Some(repairs))
     })
     .await
+}
+
+/// Repairs a row of `Evidence`. Returns what changed.
+///
+/// # Errors
+/// See [`until_done`].
+pub(super) async fn repair_evidence(
+    database: &Database,
+    id: i64,
+    region: Option<Region>,
+) -> Result<Vec<Repair>, RepairError> {
+    until_done(async |doubt| {
+        let mut transaction = database.begin().await?;
+        let repairs = evidence_repairs(id, transaction.repair_evidence(id, region).await?);
+        if repairs.is_empty() {
+            return Ok(Some(doubt.take()));
+        }
+        settle(doubt, &transaction, &repairs);
+        commit(transaction, doubt, repairs.clone()).await?;
+        Ok(Some(repairs))
+    })
+    .await
+}
+
+/// Returns what [`repair_evidence`] would change. It is rolled back.
+pub(super) async fn plan_evidence(
+    database: &Database,
+    id: i64,
+    region: Option<Region>,
+) -> Result<Vec<Repair>, StoreError> {
+    let mut transaction = database.begin().await?;
+    Ok(evidence_repairs(id, transaction.repair_evidence(id, region).await?))
+}
+
+fn evidence_repairs(evidence: i64, done: EvidenceRepair) -> Vec<Repair> {
+    match done {
+        EvidenceRepair::Kept => Vec::new(),
+        EvidenceRepair::Deleted => vec![Repair::EvidenceDeleted { evidence }],
+        EvidenceRepair::Replaced => vec![Repair::EvidenceReplaced { evidence }],
+    }
 }
 
 async fn write(transaction: &mut DatabaseTransaction, planned: &RepairPlan) -> Result<(), StoreError> {

@@ -62,6 +62,16 @@ pub enum Repair {
         /// The contact.
         contact: i64,
     },
+    /// A row of `Evidence` is deleted.
+    EvidenceDeleted {
+        /// The row.
+        evidence: i64,
+    },
+    /// A set of identifiers is stored anew, with its key and a contact of its identity.
+    EvidenceReplaced {
+        /// The row that it had.
+        evidence: i64,
+    },
     /// A blank value is replaced by NULL.
     Cleared {
         /// The kind of the identifier.
@@ -101,6 +111,10 @@ impl Repair {
             }
             Self::MadeCanonical { kind, contact } => {
                 format!("{} the {kind} of {contact} canonical", verb("make", "made"))
+            }
+            Self::EvidenceDeleted { evidence } => format!("{} evidence {evidence}", verb("delete", "deleted")),
+            Self::EvidenceReplaced { evidence } => {
+                format!("{} the set of evidence {evidence} anew", verb("store", "stored"))
             }
             Self::Cleared { kind, contact } => format!("{} the blank {kind} of {contact}", verb("clear", "cleared")),
         }

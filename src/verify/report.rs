@@ -38,6 +38,8 @@ pub(super) struct Counts {
     pub(super) identifiers: u64,
     /// Rows of `ContactMerge`.
     pub(super) merges: u64,
+    /// Rows of `Evidence`.
+    pub(super) evidence: u64,
     /// Broken invariants.
     pub(super) found: u64,
     /// Broken invariants that were repaired.
@@ -136,7 +138,7 @@ impl FindingWriter {
 
     /// Prints the counts and the end of the output. Returns the counts.
     pub(super) fn end(self) -> io::Result<Counts> {
-        let Counts { contacts, identifiers, merges, found, repaired, failed, joins_planned } = self.counts;
+        let Counts { contacts, identifiers, merges, evidence, found, repaired, failed, joins_planned } = self.counts;
         let mut out = io::stdout().lock();
         match self.format {
             FindingFormat::Text => {
@@ -148,7 +150,8 @@ impl FindingWriter {
                 done.extend(joins_planned.map(|joins| format!(", joins planned: {joins}")));
                 writeln!(
                     out,
-                    "{found} {what}{done}, in {contacts} contacts, {identifiers} identifiers and {merges} merges"
+                    "{found} {what}{done}, in {contacts} contacts, {identifiers} identifiers, {merges} merges and \
+                     {evidence} sets of evidence"
                 )?;
             }
             FindingFormat::Json => {

@@ -1,14 +1,14 @@
 //! One row that may be damaged: how to check it again, how to repair it, and what a repair would do.
 
 use super::attempts::RepairError;
-use super::check::{check_contact, check_identifier, check_merge};
+use super::check::{check_contact, check_evidence, check_identifier, check_merge};
 use super::finding::Finding;
-use super::repair::{hold_again, plan_repair, release_identifier, repair_contact};
+use super::repair::{hold_again, plan_evidence, plan_repair, release_identifier, repair_contact, repair_evidence};
 use super::repairs::Repair;
 use super::run_state::RunState;
 use crate::domain::{ContactId, Identifier, IdentifierKind, Region};
 use crate::store::audit::{ContactRow, IdentifierRow, MergeRow, Rows};
-use crate::store::{Database, StoreError};
+use crate::store::{Database, EvidenceRow, StoreError};
 
 /// A row.
 #[derive(Debug)]
@@ -26,6 +26,7 @@ enum Key {
     /// Kind and value.
     Identifier(String, Vec<u8>),
     Merge(i64),
+    Evidence(i64),
 }
 
 /// An identity that a row is about.
@@ -55,6 +56,10 @@ impl Subject {
         Self { key: Key::Merge(row.id), identity: None }
     }
 
+    pub(super) fn evidence(row: &EvidenceRow) -> Self {
+        Self { key: Key::Evidence(row.id), identity: None }
+    }
+
     /// Returns the contact that the row is about.
     pub(super) fn about(&self) -> Option<ContactId> {
         self.identity.map(|identity| identity.contact)
@@ -80,6 +85,9 @@ impl Subject {
                 let row = database.audit_identifier(kind, value).await?;
                 row.as_ref().and_then(check_identifier).into_iter().collect()
             }
+            Key::Evidence(id) => {
+                database.audit_evidence(Rows::Only(*id)).await?.iter().filter_map(check_evidence).collect()
+            }
             Key::Merge(id) => database.audit_merges(Rows::Only(*id)).await?.iter().flat_map(check_merge).collect(),
         })
     }
@@ -91,6 +99,9 @@ impl Subject {
         run: &mut RunState,
         repairs: &mut Vec<Repair>,
     ) -> Result<(), RepairError> {
+        if let Key::Evidence(id) = self.key {
+            repairs.extend(repair_evidence(database, id, run.region).await?);
+        }
         let Some(Concerned { contact, .. }) = self.identity else { return Ok(()) };
         if let Key::Holder(_, kinds) = &self.key {
             for kind in kinds.iter().map(|kind| kind.name()) {
@@ -117,6 +128,9 @@ impl Subject {
     /// Returns what [`Subject::repair`] would change and what no earlier plan printed. Changes nothing.
     pub(super) async fn plan(&self, database: &Database, run: &mut RunState) -> Result<Vec<Repair>, StoreError> {
         let mut repairs = Vec::new();
+        if let Key::Evidence(id) = self.key {
+            return Ok(run.preview.unprinted(plan_evidence(database, id, run.region).await?));
+        }
         let Some(Concerned { mut contact, .. }) = self.identity else { return Ok(repairs) };
         if let Key::Holder(_, kinds) = &self.key {
             let findings = self.findings(database, run.region).await?;

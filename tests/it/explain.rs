@@ -2,8 +2,9 @@
 
 use std::ops::Range;
 
-use identity::domain::{ContactId, Identifier, IdentifierKind, Timestamp};
-use identity::store::entity::{contact, identifier};
+use identity::domain::{ContactId, Identifier, IdentifierKind, SetKey, Timestamp};
+use identity::store::entity::contact_merge::MergeCause;
+use identity::store::entity::{contact, evidence, identifier};
 use sea_orm::{ActiveValue::Set, ConnectionTrait, EntityTrait, QueryResult, Statement, TransactionTrait};
 
 use crate::harness::{Backend, Suite, TestDatabase, register};
@@ -39,7 +40,7 @@ async fn analyze(database: &TestDatabase) {
     let tables = database.raw().await;
     let sql = match database.backend {
         Backend::Sqlite | Backend::Postgres => "ANALYZE",
-        Backend::Mariadb | Backend::Mysql => "ANALYZE TABLE Contact, Identifier",
+        Backend::Mariadb | Backend::Mysql => "ANALYZE TABLE Contact, Identifier, Evidence",
     };
     tables.execute_unprepared(sql).await.unwrap();
     tables.close().await.unwrap();
@@ -57,6 +58,9 @@ async fn assert_key_look_ups(database: &TestDatabase, concerns: impl Fn(&str) ->
             let names = [
                 "Contact",
                 "Identifier",
+                "Evidence",
+                "table=e ",
+                "SEARCH e ",
                 "table=o ",
                 "table=c ",
                 "table=s ",
@@ -108,6 +112,15 @@ async fn seed(connection: &sea_orm::DatabaseConnection, numbers: Range<i64>, nth
             contact_id: Set(n + 1),
         });
         identifier::Entity::insert_many(identifiers).exec_without_returning(&transaction).await.unwrap();
+        let sets = some.iter().map(|n| evidence::ActiveModel {
+            set_key: Set(SetKey::of(&[phone(*n)]).as_bytes().to_vec()),
+            contact_id: Set(n + 1),
+            origin: Set("match".to_owned()),
+            identifiers: Set(MergeCause(Vec::new())),
+            created_at: Set(now),
+            ..Default::default()
+        });
+        evidence::Entity::insert_many(sets).exec_without_returning(&transaction).await.unwrap();
     }
     transaction.commit().await.unwrap();
 }

@@ -16,6 +16,7 @@ mod changed_by_sql;
 mod chaos;
 mod concurrency;
 mod connect;
+mod evidence;
 mod explain;
 mod export;
 mod failover;
@@ -78,6 +79,7 @@ fn main() {
     galera::register(&mut suite);
     connect::register(&mut suite);
     migrations::register(&mut suite);
+    evidence::register(&mut suite);
     explain::register(&mut suite);
     process::register(&mut suite);
     log::register(&mut suite);

@@ -4,7 +4,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use identity::domain::{
-    Contact, ContactId, Identifier, IdentifierKind, Identity, Link, Observation, OwnerRow, Plan, RootRow, Timestamp,
+    Contact, ContactId, Identifier, IdentifierKind, Identity, Link, Observation, OwnerRow, Plan, RootRow, SetKey,
+    StoredEvidence, Timestamp,
 };
 use identity::store::{Cause, Epoch, ExpectedSize, FoundIdentities, LookupResult, Store, StoreError, Transaction};
 use tokio::time::sleep;
@@ -235,6 +236,10 @@ impl Store for FaultyStore {
         Ok(self.known(&identifiers, 0))
     }
 
+    async fn stored_sets(&self, _sets: &[SetKey]) -> Result<BTreeSet<SetKey>, StoreError> {
+        Ok(BTreeSet::new())
+    }
+
     async fn begin(&self) -> Result<FaultyTransaction, StoreError> {
         Ok(FaultyTransaction(self.clone()))
     }
@@ -287,6 +292,14 @@ impl Transaction for FaultyTransaction {
         let offset = if self.0.is_restless { i64::try_from(self.0.count(Step::Find)).unwrap() } else { 0 };
         let ignored = ignored(identifiers, self.0.ignores.1);
         Ok(FoundIdentities { identities: self.0.known(identifiers, offset), ignored })
+    }
+
+    async fn stored_evidence(
+        &mut self,
+        _sets: &[SetKey],
+        _roots: &BTreeSet<ContactId>,
+    ) -> Result<StoredEvidence, StoreError> {
+        Ok(StoredEvidence::default())
     }
 
     async fn release_orphans(&mut self, _identifiers: &[Identifier], _at: Timestamp) -> Result<(), StoreError> {

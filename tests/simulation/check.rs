@@ -1,12 +1,12 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use anyhow::{Context, Result, ensure};
-use identity::domain::{Answer, Contact, ContactId, Identifier, Link, Observation, Outcome};
+use identity::domain::{Answer, Contact, ContactId, Identifier, Link, Observation, Outcome, SetKey};
 use identity::resolver::IdentifyError;
 
 use crate::conditions::POISON;
 use crate::schedule::{Failure, Fate, Item, Run};
-use crate::tables::{Tables, root};
+use crate::tables::{EvidenceRow, Tables, root};
 
 /// Fails unless a schedule kept every promise.
 pub(crate) fn check(run: &Run) -> Result<()> {
@@ -194,25 +194,31 @@ fn check_sizes(run: &Run) -> Result<()> {
     Ok(())
 }
 
-/// The identities are what contacts and merges show to be connected; each of these somebody has sent; and what
-/// was acknowledged is in one identity.
+/// The identities are what the sets of contacts and of table `Evidence` connect; each of these somebody has sent; each
+/// is held once; and the set of whatever was acknowledged is held.
 fn check_evidence(run: &Run) -> Result<()> {
     let mut identities: BTreeMap<ContactId, Set> = BTreeMap::new();
     for row in run.tables.contacts.values() {
         let identity = identities.entry(root(row)).or_default();
         *identity = identity.with(row.into());
     }
-    let carried = run.tables.contacts.values().map(Set::from);
+    let carried: Vec<Set> = run.tables.contacts.values().map(Set::from).collect();
     let caused = run.tables.merges.iter().map(|merge| Set::of(&merge.cause));
-    let evidence: Vec<Set> = carried.clone().chain(caused.clone()).collect();
+    let mut evidence = carried.clone();
+    for row in &run.tables.evidence {
+        check_evidence_row(run, row, &identities)?;
+        let set = Set::of(&row.identifiers);
+        ensure!(!evidence.contains(&set), "{row:?} is held twice");
+        evidence.push(set);
+    }
     for identity in identities.values() {
         let seed = Set(1 << identity.0.trailing_zeros());
-        ensure!(seed.flood(&evidence) == *identity, "{identity:?} is not what contacts and merges join");
+        ensure!(seed.flood(&evidence) == *identity, "{identity:?} is not what contacts and evidence join");
     }
     let sent: BTreeSet<Set> =
         run.items.iter().filter(|item| may_be_written(item)).map(|item| (&item.observation).into()).collect();
-    for contact in carried {
-        ensure!(sent.contains(&contact), "nobody sent {contact:?}, and a contact carries it");
+    for set in &evidence {
+        ensure!(sent.contains(set), "nobody sent {set:?}, and it is stored");
     }
     for cause in caused {
         ensure!(sent.iter().any(|one| cause.is_within(*one)), "nobody sent {cause:?}, the cause of a merge");
@@ -221,7 +227,21 @@ fn check_evidence(run: &Run) -> Result<()> {
         let observation = Set::from(&item.observation);
         let is_kept = identities.values().any(|identity| observation.is_within(*identity));
         ensure!(is_kept, "acknowledged, and not in the tables: {}", show(item));
+        let is_held = item.observation.identifiers().len() < 2 || evidence.contains(&observation);
+        ensure!(is_held, "acknowledged, and its set is not held: {}", show(item));
     }
+    Ok(())
+}
+
+/// A row of `Evidence` is a set of one identity, under its key; it was written with the root.
+fn check_evidence_row(run: &Run, row: &EvidenceRow, identities: &BTreeMap<ContactId, Set>) -> Result<()> {
+    let is_key = row.key == SetKey::of(&row.identifiers) && row.identifiers.len() > 1;
+    ensure!(is_key, "{row:?} has another key");
+    let contact = run.tables.contacts.get(&row.contact).with_context(|| format!("{row:?} is of no contact"))?;
+    ensure!(Set::from(contact).meets(Set::of(&row.identifiers)), "{row:?} is of a contact that carries none of it");
+    ensure!(Set::of(&row.identifiers).is_within(identities[&root(contact)]), "{row:?} is of several");
+    let primary = &run.tables.contacts[&root(contact)];
+    ensure!(primary.updated_at >= row.created_at, "{row:?} was written, and its root {primary:?} was not");
     Ok(())
 }
 

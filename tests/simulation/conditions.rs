@@ -145,6 +145,14 @@ pub(crate) enum Bug {
     StaleVersions,
     /// Now and then a row that is written keeps its version: a version that does not rise.
     VersionStays,
+    /// The set of a match is not written.
+    EvidenceLost,
+    /// The set of a merge is not written.
+    MergeEvidenceLost,
+    /// The set of a match is written, and the root is not.
+    EvidenceUntouched,
+    /// Nobody learns that a set is stored, and it has no unique key.
+    EvidenceTwice,
 }
 
 impl Bug {

@@ -173,6 +173,26 @@ fn half_a_commit_is_found() {
 }
 
 #[test]
+fn a_set_that_is_not_written_is_found() {
+    assert_found(Bug::EvidenceLost);
+}
+
+#[test]
+fn a_set_that_is_lost_with_a_merge_is_found() {
+    assert_found(Bug::MergeEvidenceLost);
+}
+
+#[test]
+fn a_set_that_is_written_without_its_root_is_found() {
+    assert_found(Bug::EvidenceUntouched);
+}
+
+#[test]
+fn a_set_that_is_written_twice_is_found() {
+    assert_found(Bug::EvidenceTwice);
+}
+
+#[test]
 fn a_stale_copy_that_is_believed_is_found() {
     assert_found(Bug::StaleVersions);
 }

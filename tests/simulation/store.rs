@@ -3,7 +3,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use identity::domain::{
-    Contact, ContactId, ContactRef, Identifier, Identity, Link, OwnerRow, Plan, RootRow, Timestamp,
+    Contact, ContactId, ContactRef, Identifier, Identity, Link, OwnerRow, Plan, RootRow, SetKey, StoredEvidence,
+    Timestamp,
 };
 use identity::store::{
     Cause, Epoch, ExpectedSize, FoundIdentities, LookupResult, MAX_LOOKUP, Store, StoreError, Transaction,
@@ -14,7 +15,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::conditions::Poison;
 use crate::database::{Database, Lock, PING, Taking, TransactionId};
-use crate::tables::{Change, MergeRow, identities};
+use crate::tables::{Change, EvidenceRow, MergeRow, identities};
 
 /// A replica's way to the database: all that can happen on it is drawn from the seed.
 #[derive(Clone)]
@@ -232,6 +233,15 @@ impl Store for SimulatedStore {
         self.statement("contacts", None, read).await
     }
 
+    async fn stored_sets(&self, sets: &[SetKey]) -> Result<BTreeSet<SetKey>, StoreError> {
+        assert!(sets.len() <= MAX_LOOKUP, "more than one statement is no consistent read");
+        let read = async {
+            self.catch_up().await;
+            Ok(self.database.lock().stored_sets(self.replica, sets))
+        };
+        self.statement("sets", None, read).await
+    }
+
     async fn begin(&self) -> Result<SimulatedTransaction, StoreError> {
         let begun = async {
             self.catch_up().await;
@@ -346,8 +356,30 @@ impl SimulatedTransaction {
         Ok(())
     }
 
+    async fn insert_evidence(&self, plan: &Plan, ids: &[ContactId]) -> Result<(), StoreError> {
+        for new in &plan.new_evidence {
+            if self.store.database.lock().forgets(new.origin) {
+                continue;
+            }
+            self.take(Lock::Set(new.key)).await?;
+            if self.store.database.lock().has_set(new.key) {
+                return Err(StoreError::DuplicateKey(Cause::new("Evidence")));
+            }
+            self.change(Change::Evidence(EvidenceRow {
+                key: new.key,
+                contact: resolve(new.contact, ids),
+                identifiers: new.identifiers.to_vec(),
+                origin: new.origin,
+                created_at: plan.updated_at,
+            }))?;
+        }
+        Ok(())
+    }
+
     async fn touch(&self, plan: &Plan) -> Result<(), StoreError> {
-        for id in &plan.touched {
+        let is_for_evidence = !plan.new_evidence.is_empty() && plan.new_contacts.is_empty() && plan.merges.is_empty();
+        let is_left_out = is_for_evidence && self.store.database.lock().leaves_roots_of_evidence();
+        for id in plan.touched.iter().filter(|_| !is_left_out) {
             self.take(Lock::Row(*id)).await?;
             self.change(Change::Touch(*id, plan.updated_at))?;
         }
@@ -413,6 +445,15 @@ impl Transaction for SimulatedTransaction {
         Ok(FoundIdentities { identities: identities(rows), ignored })
     }
 
+    async fn stored_evidence(
+        &mut self,
+        sets: &[SetKey],
+        roots: &BTreeSet<ContactId>,
+    ) -> Result<StoredEvidence, StoreError> {
+        let read = async { self.store.database.lock().evidence_in(self.id, sets, roots) };
+        self.statement("evidence", read).await
+    }
+
     async fn release_orphans(&mut self, _identifiers: &[Identifier], _at: Timestamp) -> Result<(), StoreError> {
         // Nobody deletes a contact here, so that there are none.
         self.statement("orphans", async { Ok(()) }).await
@@ -426,6 +467,9 @@ impl Transaction for SimulatedTransaction {
         let ids = self.statement("insert contacts", self.insert_contacts(plan)).await?;
         self.statement("insert identifiers", self.insert_identifiers(plan, &ids)).await?;
         self.statement("relink", self.relink(plan, &ids)).await?;
+        if !plan.new_evidence.is_empty() {
+            self.statement("insert evidence", self.insert_evidence(plan, &ids)).await?;
+        }
         self.statement("touch", self.touch(plan)).await?;
         Ok(ids)
     }

@@ -1,13 +1,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
-use identity::domain::{Contact, ContactId, Identifier, Identity, Link, Timestamp};
+use identity::domain::{Contact, ContactId, EvidenceOrigin, Identifier, Identity, Link, SetKey, Timestamp};
 
-/// All rows: `Contact`, `Identifier` and `ContactMerge`.
+/// All rows: `Contact`, `Identifier`, `ContactMerge` and `Evidence`.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Tables {
     pub(crate) contacts: BTreeMap<ContactId, Contact>,
     pub(crate) identifiers: BTreeMap<Identifier, ContactId>,
     pub(crate) merges: Vec<MergeRow>,
+    pub(crate) evidence: Vec<EvidenceRow>,
     /// The identifiers whose row names a holder: they are ignored.
     pub(crate) ignored: BTreeSet<Identifier>,
 }
@@ -19,6 +20,15 @@ pub(crate) struct MergeRow {
     pub(crate) cause: Vec<Identifier>,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct EvidenceRow {
+    pub(crate) key: SetKey,
+    pub(crate) contact: ContactId,
+    pub(crate) identifiers: Vec<Identifier>,
+    pub(crate) origin: EvidenceOrigin,
+    pub(crate) created_at: Timestamp,
+}
+
 /// What a transaction does to the rows.
 #[derive(Clone, Debug)]
 pub(crate) enum Change {
@@ -27,6 +37,7 @@ pub(crate) enum Change {
     Link(ContactId, Link, Timestamp),
     Touch(ContactId, Timestamp),
     Merge(MergeRow),
+    Evidence(EvidenceRow),
 }
 
 impl Tables {
@@ -38,6 +49,7 @@ impl Tables {
                 Change::Link(id, link, updated_at) => self.update(id, updated_at, |row| row.link = link),
                 Change::Touch(id, updated_at) => self.update(id, updated_at, |_| ()),
                 Change::Merge(merge) => self.merges.push(merge),
+                Change::Evidence(row) => self.evidence.push(row),
             }
         }
     }

@@ -30,7 +30,7 @@ pub enum Rows {
 
 impl Rows {
     /// The selected rows of the table, for a FROM clause with one parameter: [`Rows::parameter`].
-    fn as_from_clause(self, table: &str) -> String {
+    pub(super) fn as_from_clause(self, table: &str) -> String {
         match self {
             Self::After(_, limit) => {
                 format!(r#"(SELECT * FROM "{table}" WHERE "id" > ? ORDER BY "id" LIMIT {limit})"#)
@@ -40,7 +40,7 @@ impl Rows {
     }
 
     /// The id. It is a parameter, so that a connection prepares one statement and not one for each id.
-    fn parameter(self) -> Value {
+    pub(super) fn parameter(self) -> Value {
         match self {
             Self::After(id, _) | Self::Only(id) => id.into(),
         }

@@ -5,4 +5,6 @@ pub mod adopted_contact;
 pub mod adoption;
 pub mod contact;
 pub mod contact_merge;
+pub mod evidence;
+pub mod evidence_state;
 pub mod identifier;

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::expected::{ColumnKind, Table};
-use crate::store::catalogue::{FoundColumn, FoundTable};
+use super::expected::{ColumnKind, Index, Table};
+use crate::store::catalogue::{FoundColumn, FoundIndex, FoundTable};
 use crate::store::sql::Engine;
 
 /// How a table must resemble the one that a migration makes.
@@ -54,13 +54,22 @@ pub(super) fn differences(
     if !has_key {
         differences.push(format!("its primary key is not {}", table.primary_key.join(", ")));
     }
-    for (name, columns) in table.indexes {
-        if !found.indexes.iter().any(|index| is_same(engine, &index.name, name) && index.columns == *columns) {
-            differences.push(format!("index {name} is missing"));
+    let is_it =
+        |there: &FoundIndex, index: &Index| is_same(engine, &there.name, index.name) && there.columns == index.columns;
+    for index in table.indexes {
+        let is_due = index.added_by.is_none_or(|migration| applied.contains(migration));
+        match found.indexes.iter().find(|there| is_it(there, index)) {
+            None if is_due => differences.push(format!("index {} is missing", index.name)),
+            Some(there) if index.is_unique && !there.is_unique => {
+                differences.push(format!("index {} is not unique", index.name));
+            }
+            None | Some(_) => {}
         }
     }
-    for index in found.indexes.iter().filter(|index| index.is_unique) {
-        differences.push(format!("index {} is unique", index.name));
+    for there in found.indexes.iter().filter(|there| there.is_unique) {
+        if !table.indexes.iter().any(|index| index.is_unique && is_it(there, index)) {
+            differences.push(format!("index {} is unique", there.name));
+        }
     }
     differences
 }
@@ -77,8 +86,6 @@ fn is_same(engine: Engine, one: &str, other: &str) -> bool {
 mod tests {
     use super::super::expected::{FLAGS_MIGRATION, TABLES};
     use super::*;
-    use crate::store::catalogue::FoundIndex;
-
     const ENGINES: [Engine; 4] = [Engine::Mysql, Engine::Mariadb, Engine::Postgres, Engine::Sqlite];
 
     /// The table as the database would describe it after its migration.
@@ -90,11 +97,11 @@ mod tests {
             has_default: column.added_by.is_some(),
             is_automatic: column.kind == ColumnKind::AutomaticId,
         };
-        let index = |(name, columns): &(&str, &[&str])| FoundIndex {
-            name: (*name).to_owned(),
-            is_unique: false,
+        let index = |index: &Index| FoundIndex {
+            name: index.name.to_owned(),
+            is_unique: index.is_unique,
             is_partial: false,
-            columns: columns.iter().map(|column| (*column).to_owned()).collect(),
+            columns: index.columns.iter().map(|column| (*column).to_owned()).collect(),
         };
         FoundTable {
             columns: table.columns.iter().map(column).collect(),
@@ -105,7 +112,12 @@ mod tests {
 
     /// All migrations.
     fn all() -> BTreeSet<String> {
-        [FLAGS_MIGRATION.to_owned()].into_iter().chain(TABLES.iter().map(|table| table.migration.to_owned())).collect()
+        let of_table = |table: &Table| {
+            let (columns, indexes) = (table.columns.iter(), table.indexes.iter());
+            let added = columns.filter_map(|one| one.added_by).chain(indexes.filter_map(|one| one.added_by));
+            added.chain([table.migration]).map(str::to_owned).collect::<Vec<_>>()
+        };
+        TABLES.iter().flat_map(of_table).collect()
     }
 
     #[test]

@@ -10,8 +10,17 @@ pub(super) struct Table {
     pub(super) migration: &'static str,
     pub(super) columns: &'static [Column],
     pub(super) primary_key: &'static [&'static str],
-    /// Name and columns of each index.
-    pub(super) indexes: &'static [(&'static str, &'static [&'static str])],
+    pub(super) indexes: &'static [Index],
+}
+
+/// An index beside the primary key.
+#[derive(Debug)]
+pub(super) struct Index {
+    pub(super) name: &'static str,
+    pub(super) columns: &'static [&'static str],
+    pub(super) is_unique: bool,
+    /// The migration that makes it, if it is not that of its table.
+    pub(super) added_by: Option<&'static str>,
 }
 
 #[derive(Debug)]
@@ -90,6 +99,10 @@ const fn added(name: &'static str, kind: ColumnKind, migration: &'static str) ->
     Column { name, kind, is_nullable: false, added_by: Some(migration) }
 }
 
+const fn index(name: &'static str, columns: &'static [&'static str]) -> Index {
+    Index { name, columns, is_unique: false, added_by: None }
+}
+
 /// The migration that adds the flags of contacts.
 /// The column that [`FLAGS_MIGRATION`] adds to [`CONTACT`].
 pub(super) const FLAGS: &str = "flags";
@@ -104,6 +117,9 @@ pub(super) const ADOPTION: &str = "Adoption";
 
 /// The migration that makes it.
 pub(super) const ADOPTION_MIGRATION: &str = "m20261127_000011_adoption";
+
+/// The table of what is known about the evidence as a whole. Its one row can be made again.
+pub(super) const EVIDENCE_STATE: &str = "EvidenceState";
 
 /// The tables, in the order of their migrations.
 pub(super) const TABLES: &[Table] = &[
@@ -122,7 +138,7 @@ pub(super) const TABLES: &[Table] = &[
             added(FLAGS, ColumnKind::SmallInteger, FLAGS_MIGRATION),
         ],
         primary_key: &["id"],
-        indexes: &[("Contact_linkedId", &["linkedId"])],
+        indexes: &[index("Contact_linkedId", &["linkedId"])],
     },
     Table {
         name: "Identifier",
@@ -146,7 +162,10 @@ pub(super) const TABLES: &[Table] = &[
             required("createdAt", ColumnKind::Moment),
         ],
         primary_key: &["id"],
-        indexes: &[],
+        indexes: &[Index {
+            added_by: Some("m20261127_000031_merge_index"),
+            ..index("ContactMerge_absorbedId", &["absorbedId"])
+        }],
     },
     Table {
         name: "AdoptedContact",
@@ -180,6 +199,35 @@ pub(super) const TABLES: &[Table] = &[
         primary_key: &["id"],
         indexes: &[],
     },
+    Table {
+        name: "Evidence",
+        migration: "m20261127_000030_evidence",
+        columns: &[
+            required("id", ColumnKind::AutomaticId),
+            required("setKey", ColumnKind::Bytes(16)),
+            required("contactId", ColumnKind::Integer),
+            required("origin", ColumnKind::Text(16)),
+            required("identifiers", ColumnKind::Json),
+            required("createdAt", ColumnKind::Moment),
+            optional("retractedBy", ColumnKind::Integer),
+        ],
+        primary_key: &["id"],
+        indexes: &[
+            Index { is_unique: true, ..index("Evidence_setKey", &["setKey"]) },
+            index("Evidence_contactId", &["contactId"]),
+        ],
+    },
+    Table {
+        name: EVIDENCE_STATE,
+        migration: "m20261127_000032_evidence_state",
+        columns: &[
+            required("id", ColumnKind::Integer),
+            required("copiedMergeId", ColumnKind::Integer),
+            optional("completeSince", ColumnKind::Moment),
+        ],
+        primary_key: &["id"],
+        indexes: &[],
+    },
 ];
 
 #[cfg(test)]
@@ -193,7 +241,8 @@ mod tests {
         let names: Vec<String> = Migrator::migrations().iter().map(|migration| migration.name().to_owned()).collect();
         let added = |name: &str| {
             let mut columns = TABLES.iter().flat_map(|table| table.columns);
-            columns.any(|column| column.added_by == Some(name))
+            let mut indexes = TABLES.iter().flat_map(|table| table.indexes);
+            columns.any(|column| column.added_by == Some(name)) || indexes.any(|index| index.added_by == Some(name))
         };
         let unknown = names.iter().filter(|name| TABLES.iter().all(|table| table.migration != *name) && !added(name));
         assert_eq!(unknown.collect::<Vec<_>>(), Vec::<&String>::new(), "describe its table or column");

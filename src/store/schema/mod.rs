@@ -20,7 +20,7 @@ use super::error::{Outage, StoreError};
 use super::old_table::{could_hold_contacts, first_look_alike, is_contact_table};
 use super::sql::Engine;
 use compare::{Strictness, differences};
-use expected::{ADOPTION, CONTACT, FLAGS_MIGRATION, TABLES, Table};
+use expected::{ADOPTION, CONTACT, EVIDENCE_STATE, FLAGS_MIGRATION, TABLES, Table};
 
 /// Why the tables are not taken for this service's. One line for the operator: it names tables and columns, no data.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -140,7 +140,8 @@ pub(super) async fn check_tables(
             let is_adoptable = !is_applied && is_contact_table(name) && could_hold_contacts(&found);
             return Err(ForeignSchema::OtherTable { table: name.to_owned(), difference, is_adoptable }.into());
         }
-        if !is_applied && catalogue.has_rows(connection, name).await? {
+        let may_have_rows = is_applied || table.name == EVIDENCE_STATE;
+        if !may_have_rows && catalogue.has_rows(connection, name).await? {
             return Err(ForeignSchema::OtherRows(name.to_owned()).into());
         }
     }
@@ -169,7 +170,7 @@ pub(super) async fn tables_with_rows(
 ) -> Result<Vec<&'static str>, DbErr> {
     let catalogue = Catalogue::read(connection, engine).await?;
     let mut found = Vec::new();
-    for Table { name, migration, .. } in TABLES {
+    for Table { name, migration, .. } in TABLES.iter().filter(|table| table.name != EVIDENCE_STATE) {
         let is_there = catalogue.table_named(name).is_some();
         if migrations.iter().any(|one| one == migration) && is_there && catalogue.has_rows(connection, name).await? {
             found.push(*name);

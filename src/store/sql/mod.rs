@@ -287,6 +287,15 @@ impl Engine {
         }
     }
 
+    /// A join that reads the tables in the order in which they stand, where the optimizer would choose another one.
+    pub(super) fn ordered_join(self) -> &'static str {
+        match self {
+            Self::Mysql | Self::Mariadb => "STRAIGHT_JOIN",
+            Self::Postgres => "JOIN",
+            Self::Sqlite => "CROSS JOIN",
+        }
+    }
+
     /// The question whose answer is a row of [`ServerRole`](super::server_role::ServerRole), if a server of this kind
     /// can have another role than that of a lone primary.
     pub(super) fn role_question(self) -> Option<&'static str> {

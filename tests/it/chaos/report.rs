@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::load::is_honest;
 use super::{Ended, Fleet, Load, RECOVERY, Script};
-use crate::harness::binary;
+use crate::harness::{Components, binary};
 use crate::history::{self, Call};
 
 /// A campaign under way.
@@ -61,6 +61,8 @@ impl Campaign {
         let refused = history::check(&calls);
         let checked = checking.elapsed();
         let (findings, verified) = verify(&url);
+        let sets = calls.iter().filter(|call| call.end.is_some() && call.request.len() > 1);
+        Components::assert_sets_held(&url, sets.map(|call| &call.request[..])).await;
         let answered = calls.iter().filter(|call| call.end.is_some()).count();
         let longest = recoveries.iter().max().copied().unwrap_or_default();
         let last = recoveries.last().copied().unwrap_or_default();

@@ -51,6 +51,7 @@ pub(super) fn locks_of(changes: &[Change]) -> BTreeSet<Lock> {
         Change::Insert(contact) => Some(Lock::Row(contact.id)),
         Change::Own(identifier, _) => Some(Lock::Key(identifier.clone())),
         Change::Link(id, ..) | Change::Touch(id, _) => Some(Lock::Row(*id)),
+        Change::Evidence(row) => Some(Lock::Set(row.key)),
         Change::Merge(_) => None,
     };
     changes.iter().filter_map(lock).collect()

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use identity::domain::{ContactId, Identifier};
+use identity::domain::{ContactId, Identifier, SetKey};
 use identity::store::{Cause, StoreError};
 
 use super::{State, TransactionId};
@@ -16,6 +16,8 @@ pub(crate) enum Lock {
     Row(ContactId),
     /// The right to insert that identifier: the second one waits until the first has ended.
     Key(Identifier),
+    /// The same of a set of identifiers.
+    Set(SetKey),
 }
 
 /// What became of an attempt to take a lock.
@@ -39,6 +41,7 @@ impl State {
         let is_ignored = match lock {
             Lock::Writer | Lock::Row(_) => self.bug == Some(Bug::IgnoresLocks),
             Lock::Key(_) => self.bug == Some(Bug::IgnoresKeys),
+            Lock::Set(_) => self.bug == Some(Bug::EvidenceTwice),
         };
         match self.late_here(transaction, lock)? {
             Some(true) if !is_ignored => {

@@ -1,13 +1,16 @@
 //! What reads outside a transaction find.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 
-use identity::domain::{Contact, ContactId, Identifier, Link, OwnerRow, RootRow};
+use identity::domain::{
+    Contact, ContactId, EvidenceOrigin, Identifier, Link, OwnerRow, RootRow, SetKey, StoredEvidence,
+};
 use identity::store::{Epoch, StoreError};
 
-use super::State;
+use super::{State, TransactionId};
 use crate::conditions::{Bug, Poison};
-use crate::tables::{Change, Tables, root};
+use crate::tables::{Change, EvidenceRow, Tables, root};
 
 /// For [`Bug::StaleVersions`]: by how many commits a row is stale.
 const STALE_BY: usize = 3;
@@ -60,6 +63,48 @@ impl State {
 
     pub(crate) fn stop_ignoring(&mut self, identifier: &Identifier) {
         self.committed.stop_ignoring(identifier);
+    }
+
+    /// Those of these sets that are stored.
+    pub(crate) fn stored_sets(&self, replica: usize, sets: &[SetKey]) -> BTreeSet<SetKey> {
+        if self.bug == Some(Bug::EvidenceTwice) {
+            return BTreeSet::new();
+        }
+        let tables = self.read_by(replica);
+        sets.iter().copied().filter(|set| tables.evidence.iter().any(|row| row.key == *set)).collect()
+    }
+
+    /// The same in a transaction, and how many sets the identities of these roots have.
+    pub(crate) fn evidence_in(
+        &mut self,
+        transaction: TransactionId,
+        sets: &[SetKey],
+        roots: &BTreeSet<ContactId>,
+    ) -> Result<StoredEvidence, StoreError> {
+        let replica = self.of(transaction)?.replica;
+        let tables = self.seen_by(replica);
+        let is_of =
+            |row: &EvidenceRow, id: ContactId| tables.contacts.get(&row.contact).is_some_and(|row| root(row) == id);
+        let count = |id: &ContactId| (*id, tables.evidence.iter().filter(|row| is_of(row, *id)).count());
+        Ok(StoredEvidence { sets: self.stored_sets(replica, sets), counts: roots.iter().map(count).collect() })
+    }
+
+    /// Whether the set has a committed row.
+    pub(crate) fn has_set(&self, set: SetKey) -> bool {
+        self.bug != Some(Bug::EvidenceTwice) && self.committed.evidence.iter().any(|row| row.key == set)
+    }
+
+    /// Whether a set of this origin is not written.
+    pub(crate) fn forgets(&self, origin: EvidenceOrigin) -> bool {
+        match origin {
+            EvidenceOrigin::Match => self.bug == Some(Bug::EvidenceLost),
+            EvidenceOrigin::Merge => self.bug == Some(Bug::MergeEvidenceLost),
+        }
+    }
+
+    /// Whether a set is written without its root.
+    pub(crate) fn leaves_roots_of_evidence(&self) -> bool {
+        self.bug == Some(Bug::EvidenceUntouched)
     }
 
     /// The contacts of these roots.

@@ -1,0 +1,178 @@
+//! The sets of identifiers that no contact carries: table `Evidence`.
+//!
+//! Every row is inserted, changed and deleted under the lock of the root of its identity, and the root is written too.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::NaiveDateTime;
+use sea_orm::ActiveValue::Set;
+use sea_orm::sea_query::{DeleteStatement, InsertStatement};
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryResult, QueryTrait, Statement, Value};
+
+use super::entity::contact_merge::{CauseIdentifier, MergeCause};
+use super::entity::evidence::{self, Column};
+use super::error::{Cause, StoreError};
+use super::pieces::pieces;
+use super::rows::{check_is_primary, to_naive};
+use super::sql::{Engine, padded_ids};
+use super::traits::MAX_LOOKUP;
+use crate::domain::{ContactId, ContactRef, Identifier, IdentifierKind, MAX_EVIDENCE, NewEvidence, Plan, SetKey};
+
+/// Returns those of these sets that are stored. A statement takes [`MAX_LOOKUP`] of them.
+pub(super) async fn query_stored_sets(
+    connection: &impl ConnectionTrait,
+    engine: Engine,
+    sets: &[SetKey],
+) -> Result<BTreeSet<SetKey>, StoreError> {
+    let mut stored = BTreeSet::new();
+    for some in sets.chunks(MAX_LOOKUP) {
+        for row in &connection.query_all_raw(stored_sets(engine, some)).await? {
+            check_is_primary(engine, row, 1)?;
+            stored.insert(key_from_row(row, 0)?);
+        }
+    }
+    Ok(stored)
+}
+
+fn key_from_row(row: &QueryResult, index: usize) -> Result<SetKey, StoreError> {
+    let bytes: Vec<u8> = row.try_get_by_index(index)?;
+    let bytes = <[u8; 16]>::try_from(bytes).map_err(|_| StoreError::Rejected(Cause::new("a setKey")))?;
+    Ok(SetKey::from_stored(bytes))
+}
+
+/// The statement of [`query_stored_sets`]. The keys are parameters, of few different numbers.
+pub(super) fn stored_sets(engine: Engine, sets: &[SetKey]) -> Statement {
+    let last = sets.last().into_iter().cycle();
+    let keys = sets.iter().chain(last).take(sets.len().next_power_of_two());
+    let params: Vec<Value> = keys.map(|key| key.as_bytes().to_vec().into()).collect();
+    let read_only = engine.read_only_column().map(|column| format!(", {column}")).unwrap_or_default();
+    let (force, marks) = (engine.force_index("Evidence_setKey"), vec!["?"; params.len()].join(", "));
+    let sql = format!(r#"SELECT e."setKey"{read_only} FROM "Evidence" e {force} WHERE e."setKey" IN ({marks})"#);
+    engine.statement(sql, params)
+}
+
+/// Returns how many sets each identity of these roots has, counted up to [`MAX_EVIDENCE`].
+pub(super) async fn count_sets(
+    connection: &impl ConnectionTrait,
+    engine: Engine,
+    roots: &BTreeSet<ContactId>,
+) -> Result<BTreeMap<ContactId, usize>, StoreError> {
+    let mut counts = BTreeMap::new();
+    for root in roots {
+        let row = connection.query_one_raw(sets_of_root(engine, *root)).await?;
+        let count: i64 = row.map(|row| row.try_get_by_index(0)).transpose()?.unwrap_or_default();
+        counts.insert(*root, usize::try_from(count).unwrap_or(MAX_EVIDENCE));
+    }
+    Ok(counts)
+}
+
+/// The statement of [`count_sets`], for one root.
+pub(super) fn sets_of_root(engine: Engine, root: ContactId) -> Statement {
+    let rows = rows_of_root(engine, r#"e."id""#);
+    let sql = format!(r#"SELECT COUNT(*) FROM (SELECT s."id" FROM ({rows}) s LIMIT {MAX_EVIDENCE}) n"#);
+    engine.statement(sql, vec![root.0.into(), root.0.into()])
+}
+
+/// These columns of the sets `e` of the identity of a root, which is the parameter, twice.
+fn rows_of_root(engine: Engine, columns: &str) -> String {
+    let half = |column: &str, index: &str| {
+        let (by, sets) = (engine.force_index(index), engine.force_index("Evidence_contactId"));
+        let join = engine.ordered_join();
+        format!(
+            r#"SELECT {columns} FROM "Contact" c {by} {join} "Evidence" e {sets} ON e."contactId" = c."id"
+        WHERE c."{column}" = ?"#
+        )
+    };
+    format!("{} UNION ALL {}", half("id", "PRIMARY"), half("linkedId", "Contact_linkedId"))
+}
+
+/// Stores the sets of a plan. They are sorted by key: all transactions insert them in this order.
+pub(super) async fn insert_evidence(
+    connection: &impl ConnectionTrait,
+    plan: &Plan,
+    resolve: impl Fn(ContactRef) -> ContactId,
+) -> Result<(), StoreError> {
+    let created_at = to_naive(plan.updated_at)?;
+    for piece in pieces(&plan.new_evidence) {
+        connection.execute(&evidence_rows(piece, created_at, &resolve)).await?;
+    }
+    Ok(())
+}
+
+/// Inserts sets.
+pub(super) fn evidence_rows(
+    new: &[NewEvidence],
+    created_at: NaiveDateTime,
+    resolve: impl Fn(ContactRef) -> ContactId,
+) -> InsertStatement {
+    let rows = new.iter().map(|new| evidence::ActiveModel {
+        set_key: Set(new.key.as_bytes().to_vec()),
+        contact_id: Set(resolve(new.contact).0),
+        origin: Set(new.origin.name().to_owned()),
+        identifiers: Set(to_json(&new.identifiers)),
+        created_at: Set(created_at),
+        ..Default::default()
+    });
+    evidence::Entity::insert_many(rows).into_query()
+}
+
+/// The column `identifiers` or `cause`.
+pub(super) fn to_json(identifiers: &[Identifier]) -> MergeCause {
+    let one = |identifier: &Identifier| CauseIdentifier {
+        kind: identifier.kind().name().to_owned(),
+        value: identifier.value().to_owned(),
+    };
+    MergeCause(identifiers.iter().map(one).collect())
+}
+
+/// The identifiers in such a column, sorted. `None` if one is of no kind of this version.
+pub(super) fn from_json(identifiers: &MergeCause) -> Option<Vec<Identifier>> {
+    let one = |stored: &CauseIdentifier| {
+        let kind = IdentifierKind::ALL.into_iter().find(|kind| kind.name() == stored.kind)?;
+        Some(Identifier::from_stored(kind, stored.value.as_str()))
+    };
+    let mut found: Vec<Identifier> = identifiers.0.iter().map(one).collect::<Option<_>>()?;
+    found.sort();
+    found.dedup();
+    Some(found)
+}
+
+/// Deletes the sets of the identities of these roots that have one of these identifiers: nobody owns it any more. The
+/// roots are locked.
+pub(super) async fn delete_sets_with(
+    connection: &impl ConnectionTrait,
+    engine: Engine,
+    roots: &[i64],
+    is_freed: impl Fn(&str, &str) -> bool,
+) -> Result<(), StoreError> {
+    let mut deleted = Vec::new();
+    for root in roots {
+        for row in &connection.query_all_raw(evidence_of_root(engine, *root)).await? {
+            let text: String = row.try_get_by_index(1)?;
+            let set: MergeCause = serde_json::from_str(&text).unwrap_or(MergeCause(Vec::new()));
+            if set.0.iter().any(|one| is_freed(&one.kind, &one.value)) {
+                deleted.push(row.try_get_by_index::<i64>(0)?);
+            }
+        }
+    }
+    delete(connection, &deleted).await
+}
+
+/// Deletes these rows.
+pub(super) async fn delete(connection: &impl ConnectionTrait, ids: &[i64]) -> Result<(), StoreError> {
+    for piece in ids.chunks(MAX_LOOKUP) {
+        connection.execute(&delete_rows(piece)).await?;
+    }
+    Ok(())
+}
+
+/// The statement of [`delete`].
+pub(super) fn delete_rows(ids: &[i64]) -> DeleteStatement {
+    evidence::Entity::delete_many().filter(Column::Id.is_in(padded_ids(ids))).into_query()
+}
+
+/// The sets of the identity of a root: id and identifiers as text.
+pub(super) fn evidence_of_root(engine: Engine, root: i64) -> Statement {
+    let columns = format!(r#"e."id", {}"#, engine.text_of(r#"e."identifiers""#));
+    engine.statement(rows_of_root(engine, &columns), vec![root.into(), root.into()])
+}
