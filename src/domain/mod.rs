@@ -12,6 +12,7 @@
 //! | `observation` | the identifiers of one checkout event |
 //! | `contact`, `identity` | a row of table `Contact`, and all contacts of one customer |
 //! | `snapshot` | identities from one read, and who owns which identifier |
+//! | `look_up` | what reads at several moments say of some identifiers |
 //! | `copies` | which copies of identities in memory may be used |
 //! | `planner`, `draft`, `plan` | what observations do to identities, and the result |
 //! | `adoption/` | which rows of another system's table are one customer |
@@ -29,6 +30,7 @@ mod fold;
 mod identifier;
 mod identity;
 mod identity_state;
+mod look_up;
 mod observation;
 mod phone;
 mod plan;
@@ -47,6 +49,7 @@ pub use email::{Email, InvalidEmail};
 pub use identifier::{Identifier, IdentifierKind};
 pub use identity::Identity;
 pub use identity_state::{IdentityState, StateKey};
+pub use look_up::LookUp;
 pub use observation::{NoIdentifier, Observation};
 pub use phone::{InvalidPhoneNumber, PhoneNumber, Region, UnknownRegion};
 pub use plan::{Answer, IdentityTooLarge, Merge, Move, NewContact, Outcome, Plan, Refusal, Relink};

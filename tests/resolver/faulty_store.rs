@@ -229,10 +229,22 @@ impl Store for FaultyStore {
         Ok(identifiers.iter().filter_map(row).collect())
     }
 
-    async fn identities_of(&self, roots: &[ContactId]) -> Result<Vec<Identity>, StoreError> {
+    async fn identities_of(&self, roots: &[ContactId], size: ExpectedSize) -> Result<Vec<Identity>, StoreError> {
         let identifiers: Vec<Identifier> = roots.iter().map(|root| identifier_of(*root)).collect();
+        if size == ExpectedSize::NotLarge
+            && let Some(large) = identifiers.iter().find_map(large_identity)
+        {
+            return Err(StoreError::OneIsLarge(large.root()));
+        }
         self.step(Step::Read, &identifiers).await?;
         Ok(self.known(&identifiers, 0))
+    }
+
+    /// It has the roots 1 to 9, and a large one.
+    async fn roots_after(&self, after: Option<ContactId>, limit: usize) -> Result<Vec<ContactId>, StoreError> {
+        self.step(Step::Read, &[]).await?;
+        let roots = (1..10).chain([FIRST_LARGE]).map(ContactId);
+        Ok(roots.filter(|root| Some(*root) > after).take(limit).collect())
     }
 
     async fn begin(&self) -> Result<FaultyTransaction, StoreError> {
@@ -287,6 +299,18 @@ impl Transaction for FaultyTransaction {
         let offset = if self.0.is_restless { i64::try_from(self.0.count(Step::Find)).unwrap() } else { 0 };
         let ignored = ignored(identifiers, self.0.ignores.1);
         Ok(FoundIdentities { identities: self.0.known(identifiers, offset), ignored })
+    }
+
+    async fn lock_identifiers(&mut self, _identifiers: &[Identifier]) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    async fn identities_of(&mut self, roots: &[ContactId], size: ExpectedSize) -> Result<Vec<Identity>, StoreError> {
+        self.0.identities_of(roots, size).await
+    }
+
+    async fn roots_after(&mut self, after: Option<ContactId>, limit: usize) -> Result<Vec<ContactId>, StoreError> {
+        self.0.roots_after(after, limit).await
     }
 
     async fn release_orphans(&mut self, _identifiers: &[Identifier], _at: Timestamp) -> Result<(), StoreError> {

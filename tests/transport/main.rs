@@ -11,6 +11,7 @@ mod drain;
 #[path = "../resolver/faulty_store.rs"]
 #[expect(dead_code, reason = "the tests of the resolver use the rest")]
 mod faulty_store;
+mod graph;
 mod grpc;
 mod gzip;
 mod harness;

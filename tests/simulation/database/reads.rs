@@ -69,6 +69,13 @@ impl State {
         self.torn(rows)
     }
 
+    /// The next roots after this one.
+    pub(crate) fn roots_after(&self, replica: usize, after: Option<ContactId>, limit: usize) -> Vec<ContactId> {
+        let tables = self.read_by(replica);
+        let roots = tables.contacts.values().filter(|row| row.link == Link::Primary).map(|row| row.id);
+        roots.filter(|id| Some(*id) > after).take(limit).collect()
+    }
+
     pub(crate) fn root_rows(&mut self, replica: usize, roots: &[ContactId]) -> Vec<RootRow> {
         let rows = |tables: &Tables| roots.iter().filter_map(|id| tables.contacts.get(id)).cloned().collect();
         let rows = match self.past.front() {
