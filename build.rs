@@ -12,6 +12,12 @@ const SERVICES: [&str; 2] = ["proto/identity/v1/identity_service.proto", "proto/
 /// The details of errors. No message refers to them, but without their descriptors a tool shows bytes.
 const DETAILS: [&str; 1] = ["proto/google/rpc/error_details.proto"];
 
+/// Services for the tests of the gateway. The first has every form of an http rule.
+const TESTED: [(&str, &str); 2] = [
+    ("tests/transport/forms.proto", "forms_descriptor.bin"),
+    ("tests/transport/scoped.proto", "scoped_descriptor.bin"),
+];
+
 /// The description of the JSON API.
 const OPENAPI: &str = "docs/openapi.yaml";
 
@@ -30,6 +36,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed={OPENAPI}");
     let out = PathBuf::from(env::var("OUT_DIR")?);
     compile_proto(&out)?;
+    compile_tested(&out)?;
     write_openapi(&out)
 }
 
@@ -47,6 +54,17 @@ fn compile_proto(out: &Path) -> Result<(), Box<dyn Error>> {
         .compile_well_known_types(true)
         .extern_path(".google.protobuf", "::prost_reflect::prost_types")
         .compile_fds(compiler.file_descriptor_set())?;
+    Ok(())
+}
+
+/// Writes the descriptors of [`TESTED`], if the tests are there: the image is built without them.
+fn compile_tested(out: &Path) -> Result<(), Box<dyn Error>> {
+    for (proto, name) in TESTED.iter().filter(|(proto, _)| Path::new(proto).exists()) {
+        println!("cargo:rerun-if-changed={proto}");
+        let mut compiler = protox::Compiler::new(["tests/transport", "proto"])?;
+        compiler.include_imports(true).open_file(proto)?;
+        fs::write(out.join(name), compiler.encode_file_descriptor_set())?;
+    }
     Ok(())
 }
 

@@ -7,8 +7,10 @@
 //! | --- | --- |
 //! | [`commands`] | the command line, one file for each subcommand; it connects settings, database and servers |
 //! | [`adopt`] | takes over the table in which another system keeps its contacts |
+//! | [`export`] | contacts, identifiers and merges as files |
 //! | [`verify`] | checks all tables, and reports or repairs each broken invariant |
 //! | [`bench`](mod@bench) | the load generator: a client of the service (cargo feature `bench`) |
+//! | [`progress`] | the progress of long commands |
 //! | [`listener`] | sockets, connections, drain, and the stack of layers that each request passes |
 //! | [`transport`] | the gRPC API and the JSON API: from bytes to requests, and from answers and errors to bytes |
 //! | [`telemetry`] | the log |
@@ -29,8 +31,10 @@ pub mod auth;
 pub mod bench;
 pub mod commands;
 pub mod domain;
+pub mod export;
 pub mod listener;
 pub mod metrics;
+pub mod progress;
 pub mod proto;
 pub mod reload;
 pub mod resolver;

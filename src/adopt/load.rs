@@ -9,9 +9,9 @@ use tokio::sync::mpsc;
 
 use super::error::AdoptError;
 use super::old_rows::{OldRows, contact};
-use super::progress::Progress;
 use crate::domain::adoption::{AdoptedIdentities, OldContact};
 use crate::domain::{Identifier, IdentifierKind};
+use crate::progress::Progress;
 use crate::store::adoption::{
     AdoptionRun, ContactChanges, IdentifierChange, Original, OwnedIdentifier, StoredMerge, StoredRow,
 };

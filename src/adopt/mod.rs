@@ -9,7 +9,6 @@
 //! | `survey` | the first read: identities and report |
 //! | `load` | the second read: makes the tables equal to it |
 //! | `report` | what is reported |
-//! | `progress` | a bar or lines in the log |
 //!
 //! The old table is read twice, and is never written to. Each run compares everything and writes what differs. So the
 //! same command goes on after a crash, and takes over what has changed in the old table. An adoption is done when both
@@ -20,7 +19,6 @@ mod load;
 mod memory;
 mod old_rows;
 mod options;
-mod progress;
 mod report;
 mod survey;
 

@@ -9,10 +9,10 @@ use super::error::AdoptError;
 use super::memory::MemorySize;
 use super::old_rows::{OldRows, contact};
 use super::options::AdoptionOptions;
-use super::progress::Progress;
 use super::report::{AdoptionReport, DateFacts, ReportedHub};
 use crate::domain::adoption::{AdoptedIdentities, Hub, HubCause, OldIdentities};
 use crate::domain::{IdentifierKind, Timestamp};
+use crate::progress::Progress;
 use crate::store::old_table::{OldRow, OldTable};
 
 /// What the old table says.

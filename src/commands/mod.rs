@@ -7,6 +7,7 @@ mod adopt;
 mod bench;
 pub mod completions;
 mod config;
+mod export;
 pub mod healthcheck;
 mod identifier_list;
 mod ignore;
@@ -77,6 +78,9 @@ pub enum Command {
     /// Take over the table in which another system keeps its contacts; without --apply only a report: exit 0 if
     /// nothing is left to do, 1 if decisions or another run are needed
     Adopt(Box<adopt::AdoptArgs>),
+    /// Write contacts, identifiers and merges, all as they were at one moment, to stdout or to files. It has personal
+    /// data
+    Export(export::ExportArgs),
     /// Identifiers that join nobody, such as a till's phone number
     #[command(subcommand, arg_required_else_help = false)]
     Ignore(IgnoreCommand),
@@ -179,6 +183,10 @@ pub fn run(Invocation { command, settings, report }: Invocation, signals: &Signa
             if !block_on(adopt::adopt(&settings, *args))?? {
                 return Ok(ExitCode::from(FINDINGS));
             }
+        }
+        Command::Export(args) => {
+            telemetry::init(&settings.logging)?;
+            block_on(export::export(&settings, args))??;
         }
         Command::Ignore(command) => {
             telemetry::init(&settings.logging)?;

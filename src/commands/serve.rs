@@ -75,7 +75,7 @@ impl App {
         let state = resolver.database_state();
         metrics.read_database_up(move || state.borrow().is_usable());
         metrics.read_log(telemetry::lost_lines, telemetry::panics);
-        let listeners = Listeners { grpc, http, tls, callers, metrics: page, traces };
+        let listeners = Listeners { grpc, http, tls, callers, metrics: page, traces, json: Vec::new() };
         let settings = settings.clone();
         Ok(Self { listeners, settings, resolver, database, grpc_addr, http_addr, metrics_addr, metrics })
     }

@@ -20,7 +20,7 @@ pub enum TokenCommand {
 #[derive(Clone, Debug, Args)]
 pub struct NewTokenArgs {
     /// Name of the caller, for logs; the one in its certificate, if it has one. A name that the file has already gets
-    /// a second token, with the same scopes and rate
+    /// a second token: give the same --scope, --rate and --burst again
     #[arg(value_name = "NAME", value_parser = value::Parser::new(name))]
     pub name: String,
 

@@ -1,11 +1,37 @@
 //! A path of an API, with the handles of its metrics.
 
+use std::collections::HashMap;
 use std::ops::Deref;
+use std::sync::Arc;
+
+use http::Method;
 
 use super::api::Api;
 use crate::metrics::{GrpcMethod, HttpRoute, Metrics};
 use crate::transport::methods;
 use crate::transport::routes::{Route, RpcType};
+use crate::transport::template::{Found, TemplateTable};
+
+/// All paths of an API.
+pub(super) struct Endpoints {
+    pub(super) paths: HashMap<String, Arc<Endpoint>>,
+    /// The paths that the gateway translates.
+    pub(super) templates: TemplateTable<Arc<Endpoint>>,
+}
+
+impl Endpoints {
+    /// Returns the endpoint of a request. A path that the gateway translates has one for each of its methods, because
+    /// each is another RPC with another scope.
+    pub(super) fn find(&self, method: &Method, path: &str) -> Option<Arc<Endpoint>> {
+        if let Some(endpoint) = self.paths.get(path) {
+            return Some(Arc::clone(endpoint));
+        }
+        match self.templates.find(method, path) {
+            Found::Match(endpoint, _) => Some(Arc::clone(endpoint)),
+            Found::WrongMethod(_) | Found::Nothing => None,
+        }
+    }
+}
 
 /// A path of an API, with the handles of its metrics.
 #[derive(Debug)]

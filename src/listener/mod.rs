@@ -55,7 +55,7 @@ use crate::traces::Traces;
 use crate::transport::batch_size::batch_body_limit;
 use crate::transport::grpc::{self, GrpcSettings};
 use crate::transport::gunzip::TextRoom;
-use crate::transport::http::{self, OriginRules};
+use crate::transport::http::{self, HttpSettings, JsonService, OriginRules};
 use crate::transport::readiness::Readiness;
 
 /// The bound sockets of the two APIs, and what their connections and calls need.
@@ -73,6 +73,8 @@ pub struct Listeners {
     pub callers: Option<Arc<Callers>>,
     /// Where the spans of calls go.
     pub traces: Traces,
+    /// Services that the JSON API serves too, by the http rules of their descriptors.
+    pub json: Vec<JsonService>,
 }
 
 /// An API cannot be built: a bug in the build, found before the first call.
@@ -122,8 +124,9 @@ pub async fn serve<R: ReadGraph>(
         room.clone(),
         metrics.work(),
     )?;
-    let docs = listen.http_docs;
-    let http = http::routes(resolver.clone(), readiness.clone(), *identify, *limits, fixed.body_timeout, room, docs)?;
+    let http_settings = HttpSettings { identify: *identify, limits: *limits, body_timeout: fixed.body_timeout };
+    let json = listeners.json.clone();
+    let http = http::routes(resolver.clone(), readiness.clone(), http_settings, room, listen.http_docs, json)?;
 
     let connections = connection_cap(limits.max_connections, raise_file_limit());
     // The operator may know better: a load balancer can be the only peer.

@@ -3,7 +3,6 @@
 //! Below it, [`accept`](super::accept) bounds the connections and [`connection`](super::connection) their times. To add
 //! a layer: a file in `layers/`, and a line in [`request_stack`] at its place.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use tower::ServiceBuilder;
@@ -11,7 +10,7 @@ use tower::layer::layer_fn;
 
 use super::api::Api;
 use super::connection::RequestService;
-use super::endpoint::Endpoint;
+use super::endpoint::{Endpoint, Endpoints};
 use super::fixed_limits::FixedLimits;
 use super::layers::{
     AccessLog, AssignRequestId, Authenticate, BeginTrace, CallLimit, CatchPanic, DeadlineLimit, DrainUnread,
@@ -34,15 +33,16 @@ use crate::transport::routes::RouteTable;
 pub(super) fn request_stack<R: Identify>(
     api: Api,
     resolver: R,
-    RouteTable { router, routes }: RouteTable,
+    RouteTable { router, routes, templates }: RouteTable,
     limits: LimitSettings,
     fixed: FixedLimits,
     origins: Option<OriginRules>,
     access: Option<Arc<AccessControl>>,
     (metrics, traces): (&Metrics, &Traces),
 ) -> impl RequestService {
-    let endpoint = |(path, route)| (path, Arc::new(Endpoint::new(api, route, metrics)));
-    let routes: HashMap<String, Arc<Endpoint>> = routes.into_iter().map(endpoint).collect();
+    let endpoint = |route| Arc::new(Endpoint::new(api, route, metrics));
+    let paths = routes.into_iter().map(|(path, route)| (path, endpoint(route))).collect();
+    let routes = Endpoints { paths, templates: templates.map(endpoint) };
     let (routes, unknown, work) = (Arc::new(routes), Endpoint::unknown(api, metrics), metrics.work());
     let unread = Peers::new(fixed.unread.bodies);
     let (calls, documents) = (Places::new(fixed.max_calls), Places::new(fixed.max_documents));

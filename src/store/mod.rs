@@ -18,6 +18,7 @@
 //! | `catalogue` | the tables as the database describes them |
 //! | `schema/` | whether the tables are this service's |
 //! | `adoption/` | what `identity adopt` reads and writes |
+//! | `export` | all tables as they were at one moment, for `identity export` |
 //! | `old_table/` | the table of another system, whose contacts the service takes over |
 //! | `audit`, `repair_ops` | what `identity verify` reads and repairs |
 //!
@@ -37,6 +38,7 @@ mod driver_connection;
 mod driver_options;
 pub mod entity;
 mod error;
+pub mod export;
 mod flagged;
 pub mod flags;
 mod held_connection;

@@ -62,6 +62,7 @@ mod tests {
     use super::*;
     use crate::domain::{ContactRef, IdentifierKind, Link, Merge, NewContact};
     use crate::store::audit::{self, Rows};
+    use crate::store::export;
     use crate::store::holder;
     use crate::store::probe;
     use crate::store::repair_ops;
@@ -117,6 +118,9 @@ mod tests {
             ("audit merges", plain(audit::merges_sql(Rows::Only(1)))),
             ("audit linked", audit::linked_rows(engine, &[1, 2, 3], "linkedId", "Contact_linkedId")),
             ("rewrite", built(&repair_ops::rewrite_row(ContactId(1), IdentifierKind::Phone, None, NOW).unwrap())),
+            ("export contacts", plain(export::contacts_sql(engine))),
+            ("export identifiers", plain(export::identifiers_sql(true))),
+            ("export merges", plain(export::merges_sql(engine))),
             ("audit owners", engine.owned_rows_with(&audit::identifier_columns(), &identifiers)),
         ]);
         all.extend(engine.lock_identifiers(&identifiers).map(|statement| ("lock identifiers", statement)));
@@ -142,6 +146,7 @@ mod tests {
             Engine::Sqlite => Vec::new(),
         };
         let texts = session.into_iter().chain([
+            ("without time limits", engine.without_time_limits().unwrap_or("none").to_owned()),
             ("role", engine.role_question().unwrap_or("none").to_owned()),
             ("clock", engine.clock_columns().map_or("none".to_owned(), |columns| columns.join(", "))),
             ("probe", probe::writes(engine)),

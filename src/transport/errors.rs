@@ -1,5 +1,6 @@
 //! Every error that a caller can get, and the one place where errors become codes.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -51,6 +52,14 @@ pub enum ApiError {
     /// Bytes that are not a request. The text says why, without quoting them.
     #[error("{0}")]
     Malformed(String),
+    /// A field with a value that it cannot have, in a request that the gateway of the JSON API translates.
+    #[error("{field} {problem}")]
+    BadField {
+        /// The path of the field, as JSON spells it.
+        field: String,
+        /// What is wrong, without the value.
+        problem: String,
+    },
     /// More bytes than `limit`.
     #[error("the request is larger than {limit} bytes")]
     TooLarge {
@@ -117,8 +126,8 @@ pub enum ApiError {
 }
 
 /// The reason of an error, in UPPER_SNAKE case. On the JSON API it is an extension of the response, for the log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ErrorReason(pub &'static str);
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ErrorReason(pub Cow<'static, str>);
 
 impl ApiError {
     /// Returns the status for the caller: the one place where errors become codes (AIP-193). The JSON API renders the
@@ -138,6 +147,9 @@ impl ApiError {
         if let Self::BatchSize(size) = self {
             details.set_bad_request([FieldViolation::new("requests", size.to_string())]);
         }
+        if let Self::BadField { field, problem } = self {
+            details.set_bad_request([FieldViolation::new(field, problem)]);
+        }
         if retry.is_some() {
             details.set_retry_info(retry);
         }
@@ -146,7 +158,7 @@ impl ApiError {
 
     /// Returns the reason, in UPPER_SNAKE case.
     pub fn reason(&self) -> ErrorReason {
-        ErrorReason(self.kind().1)
+        ErrorReason(self.kind().1.into())
     }
 
     /// Returns whether the service could not do what it was rightly asked for: overload, an outage, a deadline, a
@@ -168,7 +180,7 @@ impl ApiError {
             Self::UnknownIdentity => (Code::NotFound, "IDENTITY_UNKNOWN", None),
             Self::BatchSize(BatchSize::Empty) => (Code::InvalidArgument, "BATCH_EMPTY", None),
             Self::BatchSize(BatchSize::TooLong) => (Code::InvalidArgument, "BATCH_TOO_LONG", None),
-            Self::Malformed(_) => (Code::InvalidArgument, "REQUEST_MALFORMED", None),
+            Self::Malformed(_) | Self::BadField { .. } => (Code::InvalidArgument, "REQUEST_MALFORMED", None),
             Self::TooLarge { .. } => (Code::InvalidArgument, "REQUEST_TOO_LARGE", None),
             Self::TooSlow => (Code::DeadlineExceeded, "REQUEST_TOO_SLOW", None),
             Self::ContentType => (Code::InvalidArgument, "CONTENT_TYPE_UNKNOWN", None),
@@ -213,6 +225,7 @@ impl ApiError {
                 let fields: Vec<_> = violations.iter().map(|violation| violation.field.name(names)).collect();
                 HashMap::from([("fields".to_owned(), fields.join(","))])
             }
+            Self::BadField { field, .. } => HashMap::from([("fields".to_owned(), field.clone())]),
             Self::InvalidFields(fields) => {
                 let names: Vec<_> = fields.iter().map(|field| field.path.name()).collect();
                 let limit = (fields.iter().any(|field| field.problem == FieldProblem::TooManyIdentifiers))
@@ -301,6 +314,7 @@ mod tests {
             ApiError::BatchSize(BatchSize::Empty),
             ApiError::BatchSize(BatchSize::TooLong),
             ApiError::Malformed("no JSON".into()),
+            ApiError::BadField { field: "policy.name".into(), problem: "must be a text".into() },
             ApiError::TooLarge { limit: 7 },
             ApiError::TooSlow,
             ApiError::ContentType,
@@ -341,8 +355,10 @@ mod tests {
             let retryable = matches!(status.code(), Code::Unavailable | Code::ResourceExhausted)
                 && !matches!(error, ApiError::AnswerTooLarge { .. } | ApiError::LookUpTooLarge { .. });
             assert_eq!(details.retry_info().is_some(), retryable, "{error:?}");
-            let names_fields =
-                matches!(error, ApiError::Invalid(_) | ApiError::InvalidFields(_) | ApiError::BatchSize(_));
+            let names_fields = matches!(
+                error,
+                ApiError::Invalid(_) | ApiError::InvalidFields(_) | ApiError::BatchSize(_) | ApiError::BadField { .. }
+            );
             assert_eq!(details.bad_request().is_some(), names_fields);
         }
     }

@@ -7,10 +7,11 @@
 //! To add an RPC:
 //!
 //! 1. the RPC, its messages and their comments in `proto/identity/v1/`;
-//! 2. its method in `grpc/service.rs`, over a use case of the resolver; a stream gets a file of its own, and so does each
-//!    method of `GraphService` in `grpc/graph/`;
-//! 3. if it has a `google.api.http` rule: its handler in a file of `http/`, and a line in `http::routes`. The start
-//!    fails for a rule without a handler, and for a handler without a rule;
+//! 2. its method in `grpc/service.rs`, over a use case of the resolver; a stream gets a file of its own, and so does
+//!    each method of `GraphService` in `grpc/graph/`;
+//! 3. if it has a `google.api.http` rule: nothing. The gateway of `http/gateway/` translates each RPC of a service that
+//!    the listener gives it. JSON of another form needs a handler in a file of `http/`, and a line in `http::routes`.
+//!    The start fails for a rule that nothing serves, and for a handler without a rule;
 //! 4. the scope that it needs, in `access.rs`; an entry in `methods.rs` if its messages may be large;
 //! 5. new errors as variants of [`ApiError`](errors::ApiError), where the compiler asks for code, reason and metadata.
 //!
@@ -38,3 +39,4 @@ pub mod readiness;
 pub mod request_id;
 pub mod routes;
 mod slices;
+pub(crate) mod template;

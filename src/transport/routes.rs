@@ -6,6 +6,7 @@ use std::mem;
 use axum::routing::MethodRouter;
 use tonic::Code;
 
+use super::template::TemplateTable;
 use crate::domain::Outcome;
 
 /// The handlers and paths of an API.
@@ -17,6 +18,8 @@ pub struct RouteTable {
     pub router: axum::Router,
     /// Every path of the handlers. Other paths are never logged: they can hold anything.
     pub routes: HashMap<String, Route>,
+    /// The paths of the JSON API that the gateway translates. They can have variables.
+    pub templates: TemplateTable<Route>,
 }
 
 impl RouteTable {

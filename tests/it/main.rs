@@ -17,6 +17,7 @@ mod chaos;
 mod concurrency;
 mod connect;
 mod explain;
+mod export;
 mod failover;
 mod faulty_rows;
 mod foreign_tables;
@@ -89,6 +90,7 @@ fn main() {
     abuse::register(&mut suite);
     verify::register(&mut suite);
     adopt::register(&mut suite);
+    export::register(&mut suite);
     stored_values::register(&mut suite);
     foreign_tables::register(&mut suite);
     old_table::register(&mut suite);

@@ -6,10 +6,11 @@ use super::source_tree::Uses;
 use super::tokens::joined;
 
 /// The modules under `src/`, from the top down. A file uses only modules below its own.
-pub const LAYERS: [&[&str]; 16] = [
+pub const LAYERS: [&[&str]; 17] = [
     &["main", "lib"],
     &["commands"],
-    &["verify", "adopt", "bench"],
+    &["verify", "adopt", "export", "bench"],
+    &["progress"],
     &["listener"],
     &["transport"],
     &["telemetry"],

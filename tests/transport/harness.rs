@@ -15,6 +15,7 @@ use identity::resolver::{Admitted, Caller, DatabaseState, Identify, IdentifyErro
 use identity::settings::Settings;
 use identity::tls::TlsFiles;
 use identity::traces::Traces;
+use identity::transport::http::JsonService;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -182,6 +183,8 @@ fn large(contacts: i64) -> IdentityState {
 pub(crate) struct ServerSettings {
     pub(crate) settings: Settings,
     pub(crate) fixed: FixedLimits,
+    /// Services that the gateway translates.
+    pub(crate) json: Vec<JsonService>,
 }
 
 /// A running server.
@@ -207,6 +210,7 @@ impl Server {
         let mut options = ServerSettings {
             settings: Settings::from_flags(["--drain-timeout", "20s"]).unwrap(),
             fixed: FixedLimits::default(),
+            json: Vec::new(),
         };
         change(&mut options);
         let page = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -223,6 +227,7 @@ impl Server {
                 .as_deref()
                 .map(|path| Arc::new(Callers::load(CallerFile::new(path)).unwrap())),
             traces: Traces::default(),
+            json: options.json,
         };
         let (grpc, http) = (listeners.grpc.local_addr().unwrap(), listeners.http.local_addr().unwrap());
         let resolver = Scripted {

@@ -11,6 +11,8 @@ mod drain;
 #[path = "../resolver/faulty_store.rs"]
 #[expect(dead_code, reason = "the tests of the resolver use the rest")]
 mod faulty_store;
+mod forms;
+mod gateway;
 mod graph;
 mod grpc;
 mod gzip;

@@ -90,7 +90,7 @@ async fn browsers_may_ask_for_pages_of_the_list_before() {
     let response = preflight(SHOP).await;
     assert_eq!(response.status(), 204);
     assert_eq!(response.headers()["access-control-allow-origin"], SHOP);
-    assert_eq!(response.headers()["access-control-allow-methods"], "GET,HEAD,POST");
+    assert_eq!(response.headers()["access-control-allow-methods"], "GET,HEAD,POST,PUT,PATCH,DELETE");
     assert_eq!(response.headers()["access-control-allow-headers"], "content-type");
     let response = preflight("https://evil.example").await;
     assert_eq!(response.status(), 403);

@@ -29,6 +29,7 @@ async fn every_call_is_answered_in_the_place_that_it_took_by_its_head() {
         tls: None,
         callers: None,
         traces: Traces::default(),
+        json: Vec::new(),
     };
     let [grpc, http] = [&listeners.grpc, &listeners.http].map(|listener| listener.local_addr().unwrap());
     let shutdown = CancellationToken::new();

@@ -39,7 +39,7 @@ impl Failure {
     /// Reads the head of a response, of either API.
     pub(super) fn of_response<B>(response: &Response<B>) -> Self {
         match response.extensions().get() {
-            Some(reason) => Self::Reason(*reason),
+            Some(reason) => Self::Reason(ErrorReason::clone(reason)),
             None => Self::of_headers(response.headers()),
         }
     }
@@ -53,7 +53,7 @@ impl Failure {
     pub(super) fn reason(&self, code: Code) -> Option<Cow<'static, str>> {
         match self {
             Self::Unexplained => None,
-            Self::Reason(ErrorReason(reason)) => Some((*reason).into()),
+            Self::Reason(ErrorReason(reason)) => Some(reason.clone()),
             Self::Details(details) => {
                 let headers = [(STATUS, HeaderValue::from(i32::from(code))), (DETAILS, details.clone())];
                 let status = Status::from_header_map(&headers.into_iter().collect())?;

@@ -1,6 +1,5 @@
 //! Ids of requests.
 
-use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -12,7 +11,7 @@ use tower::Service;
 
 use crate::listener::api::Api;
 use crate::listener::call::Call;
-use crate::listener::endpoint::Endpoint;
+use crate::listener::endpoint::Endpoints;
 use crate::listener::outgoing::Outgoing;
 use crate::traces::CallTrace;
 use crate::transport::request_id::RequestId;
@@ -23,11 +22,11 @@ use crate::transport::request_id::RequestId;
 pub(crate) struct AssignRequestId<S> {
     inner: S,
     api: Api,
-    routes: Arc<HashMap<String, Arc<Endpoint>>>,
+    routes: Arc<Endpoints>,
 }
 
 impl<S> AssignRequestId<S> {
-    pub(crate) fn new(inner: S, api: Api, routes: Arc<HashMap<String, Arc<Endpoint>>>) -> Self {
+    pub(crate) fn new(inner: S, api: Api, routes: Arc<Endpoints>) -> Self {
         Self { inner, api, routes }
     }
 }
@@ -48,7 +47,7 @@ where
         let received = Instant::now();
         let id = RequestId::from_headers(request.headers());
         let header = id.to_header();
-        let route = self.routes.get(request.uri().path()).cloned();
+        let route = self.routes.find(request.method(), request.uri().path());
         let is_stream = route.as_ref().is_some_and(|route| route.rpc_type.is_stream());
         let extensions = request.extensions_mut();
         if is_stream && let Some(outgoing) = extensions.get::<Arc<Outgoing>>() {

@@ -312,6 +312,16 @@ impl Engine {
         }
     }
 
+    /// The statements that free the transaction under way from limits of the server: on how long it takes, and on how
+    /// long it may wait for its client, whose reader can be slow.
+    pub(super) fn without_time_limits(self) -> Option<&'static str> {
+        match self {
+            Self::Mysql | Self::Mariadb => Some(mysql::WITHOUT_TIME_LIMITS),
+            Self::Postgres => Some(postgres::WITHOUT_TIME_LIMITS),
+            Self::Sqlite => None,
+        }
+    }
+
     /// The tables of the database: name, whether its rows may be read, and whether the case of names does not matter.
     pub(super) fn tables_sql(self) -> &'static str {
         match self {

@@ -94,6 +94,11 @@ pub(crate) fn session(lock_wait: LockWait) -> String {
     )
 }
 
+/// See [`Engine::without_time_limits`](super::Engine::without_time_limits). The session ends with its command.
+pub(crate) const WITHOUT_TIME_LIMITS: &str = "SET SESSION /*!80000 max_execution_time = 0, */ \
+     /*M! max_statement_time = 0, idle_transaction_timeout = 0, idle_readonly_transaction_timeout = 0, */ \
+     wait_timeout = 86400";
+
 /// See [`Engine::tables_sql`](super::Engine::tables_sql). MySQL can fold the names of tables, by a setting.
 /// MariaDB has a type of its own for tables that keep their history.
 pub(super) const TABLES: &str = "SELECT CAST(TABLE_NAME AS CHAR), 1, CAST(@@lower_case_table_names <> 0 AS SIGNED) \

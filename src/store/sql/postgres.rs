@@ -39,6 +39,10 @@ pub(crate) fn session(lock_wait: LockWait) -> String {
     )
 }
 
+/// See [`Engine::without_time_limits`](super::Engine::without_time_limits). Not each version has each setting.
+pub(crate) const WITHOUT_TIME_LIMITS: &str = "SELECT set_config(name, '0', true) FROM pg_catalog.pg_settings \
+     WHERE name IN ('statement_timeout', 'idle_in_transaction_session_timeout', 'transaction_timeout')";
+
 /// See [`Engine::tables_sql`](super::Engine::tables_sql).
 pub(super) const TABLES: &str = "SELECT c.relname::text, has_any_column_privilege(c.oid, 'SELECT')::int::bigint, \
      0::bigint \

@@ -85,7 +85,7 @@ impl Services {
             let rpc_type = RpcType::new(method.is_client_streaming(), method.is_server_streaming());
             routes.insert(format!("/{name}"), Route { rpc_method: Some(name), is_probe, rpc_type, ..Route::default() });
         }
-        Ok(RouteTable { router: self.routes.prepare().into_axum_router(), routes })
+        Ok(RouteTable { router: self.routes.prepare().into_axum_router(), routes, ..RouteTable::default() })
     }
 
     /// Adds both versions: older tools know only v1alpha.

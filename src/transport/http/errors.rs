@@ -10,7 +10,7 @@ use serde::Serialize;
 use tonic::{Code, Status};
 use tonic_types::{ErrorInfo, StatusExt};
 
-use crate::transport::errors::ApiError;
+use crate::transport::errors::{ApiError, ErrorReason};
 use crate::transport::parse::FieldNames;
 
 /// The content type of every response of this API.
@@ -19,15 +19,9 @@ pub(super) const JSON: (HeaderName, HeaderValue) = (CONTENT_TYPE, HeaderValue::f
 /// Returns the error as a JSON response: the status of the gRPC API, in proto3 JSON.
 pub fn error_response(error: &ApiError) -> Response {
     let status = error.status(FieldNames::Json);
-    let retry = status.get_error_details().retry_info().and_then(|info| info.retry_delay);
     // Strings and numbers can always be serialised.
     let body = serde_json::to_vec(&ErrorBody::from_status(&status)).unwrap_or_default();
-
-    let mut response = (http_status(error, &status), [JSON], body).into_response();
-    if let Some(delay) = retry {
-        // In whole seconds, and never 0, which would mean "at once".
-        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(delay.as_secs_f64().ceil().max(1.0) as u64));
-    }
+    let mut response = response(http_status(error, &status), &status, body);
     // What the caller may send instead (RFC 9110).
     if *error == ApiError::ContentType {
         response.headers_mut().insert(ACCEPT, JSON.1);
@@ -39,8 +33,27 @@ pub fn error_response(error: &ApiError) -> Response {
         // The same for a missing and for an unknown token.
         response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     }
-    response.extensions_mut().insert(status.code());
     response.extensions_mut().insert(error.reason());
+    response
+}
+
+/// Returns the status of an RPC as a JSON response, with this body.
+pub(super) fn status_response(status: &Status, body: Vec<u8>) -> Response {
+    let mut response = response(http_status_of_code(status.code()), status, body);
+    if let Some(info) = status.get_details_error_info() {
+        response.extensions_mut().insert(ErrorReason(info.reason.into()));
+    }
+    response
+}
+
+/// What all responses with an error have.
+fn response(http_status: StatusCode, status: &Status, body: Vec<u8>) -> Response {
+    let mut response = (http_status, [JSON], body).into_response();
+    if let Some(delay) = status.get_details_retry_info().and_then(|info| info.retry_delay) {
+        // In whole seconds, and never 0, which would mean "at once".
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(delay.as_secs_f64().ceil().max(1.0) as u64));
+    }
+    response.extensions_mut().insert(status.code());
     response
 }
 
@@ -59,6 +72,7 @@ fn http_status(error: &ApiError, status: &Status) -> StatusCode {
         | ApiError::LookUpTooLarge { .. }
         | ApiError::BatchSize(_)
         | ApiError::Malformed(_)
+        | ApiError::BadField { .. }
         | ApiError::Origin
         | ApiError::Unauthenticated
         | ApiError::ScopeMissing(_)

@@ -20,44 +20,41 @@ mod settings;
 mod static_file;
 
 use std::sync::Arc;
-use std::time::Duration;
+
+use axum::extract::Request;
 
 pub use self::about::openapi_json;
 use self::batch::BatchHandler;
 pub use self::errors::error_response;
-pub use self::gateway::BindingError;
 use self::gateway::Gateway;
-pub use self::gateway::GatewayError;
+pub use self::gateway::{BindingError, GatewayError, JsonService};
 use self::identify::IdentifyHandler;
 pub use self::metrics::metrics_routes;
 pub use self::origin::{OriginRules, OriginVerdict, permit, share};
-use self::settings::HttpSettings;
+pub use self::settings::HttpSettings;
 use crate::proto::FILE_DESCRIPTOR_SET;
 use crate::resolver;
-use crate::settings::{IdentifierSettings, LimitSettings};
 use crate::transport::errors::ApiError;
 use crate::transport::gunzip::TextRoom;
 use crate::transport::readiness::Readiness;
 use crate::transport::routes::RouteTable;
 
-/// Returns the paths of the API over a resolver. With `docs`, they have the page to try it, and everybody may read the
-/// description of the API.
+/// Returns the paths of the API over a resolver, and over services of the gRPC API. With `docs`, they have the page to
+/// try it, and everybody may read the description of the API.
 ///
 /// # Errors
 /// [`GatewayError`] if the proto has a path that nothing here serves: a bug in the build.
 pub fn routes<R: resolver::Identify>(
     resolver: R,
     readiness: Readiness,
-    identify: IdentifierSettings,
-    limits: LimitSettings,
-    body_timeout: Duration,
+    settings: HttpSettings,
     room: TextRoom,
     docs: bool,
+    services: Vec<JsonService>,
 ) -> Result<RouteTable, GatewayError> {
-    let (settings, spelling) = (HttpSettings { identify, limits, body_timeout }, identify.primary_id_field);
     let identify = Arc::new(IdentifyHandler { resolver: resolver.clone(), settings, room: room.clone() });
-    let batch = Arc::new(BatchHandler { resolver, settings, room });
-    let mut gateway = Gateway::default();
+    let batch = Arc::new(BatchHandler { resolver, settings, room: room.clone() });
+    let mut gateway = Gateway::new(services, settings, room);
     gateway.handle("identity.v1.IdentityService/Identify", move |request| {
         let identify = Arc::clone(&identify);
         async move { identify.call(request).await }
@@ -66,24 +63,26 @@ pub fn routes<R: resolver::Identify>(
         let batch = Arc::clone(&batch);
         async move { batch.call(request).await }
     });
-    let mut table = gateway.into_routes(FILE_DESCRIPTOR_SET)?;
+    let (mut table, translated) = gateway.into_routes(FILE_DESCRIPTOR_SET)?;
     probes::add(&mut table, readiness);
-    about::add(&mut table, spelling, docs);
+    about::add(&mut table, settings.identify.primary_id_field, docs);
     if docs {
         docs_page::add(&mut table);
     }
-    let RouteTable { router, routes } = table;
     // Last, because the answer to a wrong method is for the existing paths.
-    let router = router
-        .fallback(async || error_response(&ApiError::UnknownPath))
+    table.router = std::mem::take(&mut table.router)
+        .fallback(move |request: Request| {
+            let translated = translated.clone();
+            async move { translated.call(request).await }
+        })
         .method_not_allowed_fallback(async || error_response(&ApiError::WrongHttpMethod));
-    Ok(RouteTable { router, routes })
+    Ok(table)
 }
 
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
-    use std::time::Instant;
+    use std::time::{Duration, Instant};
 
     use serde_json::Value;
     use tokio::sync::watch;
@@ -110,7 +109,8 @@ mod tests {
         let readiness = Readiness::new(state, CancellationToken::new(), CancellationToken::new());
         let Settings { identify, limits, .. } = Settings::from_flags(<[&str; 0]>::default()).unwrap();
         let room = TextRoom::new(0, 0, WorkMetrics::default());
-        let table = routes(NeverCalled, readiness, identify, limits, Duration::ZERO, room, true).unwrap();
+        let settings = HttpSettings { identify, limits, body_timeout: Duration::ZERO };
+        let table = routes(NeverCalled, readiness, settings, room, true, Vec::new()).unwrap();
         let is_page = |path: &str| path == "/docs" || path.starts_with("/docs/");
         let (page, served): (BTreeSet<_>, BTreeSet<_>) =
             table.routes.keys().map(String::as_str).partition(|path| is_page(path));

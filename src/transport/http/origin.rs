@@ -95,7 +95,7 @@ pub fn share(headers: &mut HeaderMap, origin: HeaderValue) {
 /// Lets pages of this origin send requests with the headers that they ask for.
 pub fn permit(headers: &mut HeaderMap, origin: HeaderValue, requested: Option<HeaderValue>) {
     headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-    headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET,HEAD,POST"));
+    headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET,HEAD,POST,PUT,PATCH,DELETE"));
     if let Some(requested) = requested {
         headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, requested);
     }

@@ -87,13 +87,18 @@ const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
 /// Parses a body that must be a JSON object.
 fn object<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, ApiError> {
-    let body = body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body);
+    let body = without_mark(body);
     // serde would accept `["a@b.co", "1"]` as an object with its fields in order.
     match body.iter().find(|byte| !byte.is_ascii_whitespace()) {
         None => Err(malformed("the body is empty, where a JSON object is expected")),
         Some(b'{') => serde_json::from_slice(body).map_err(|error| not_json(&error)),
         Some(_) => Err(malformed("the body is not a JSON object")),
     }
+}
+
+/// Returns a body without a byte order mark before it.
+pub(super) fn without_mark(body: &[u8]) -> &[u8] {
+    body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body)
 }
 
 /// Parses a JSON string.
@@ -124,12 +129,13 @@ fn text_or_digits(json: &str) -> Result<Option<Cow<'_, str>>, Problem> {
     }
 }
 
-fn malformed(message: &str) -> ApiError {
+/// An error that says only this.
+pub(super) fn malformed(message: &str) -> ApiError {
     ApiError::Malformed(message.to_owned())
 }
 
 /// Names the position alone: serde's own message quotes the body, which is personal data.
-fn not_json(error: &serde_json::Error) -> ApiError {
+pub(super) fn not_json(error: &serde_json::Error) -> ApiError {
     let what = match error.classify() {
         serde_json::error::Category::Eof => "the JSON of the body ends too early",
         // The types of the fields accept everything else.

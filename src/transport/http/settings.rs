@@ -11,11 +11,13 @@ use crate::transport::errors::ApiError;
 
 /// What the handlers of the JSON API share.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct HttpSettings {
-    pub(super) identify: IdentifierSettings,
-    pub(super) limits: LimitSettings,
+pub struct HttpSettings {
+    /// What identifiers mean.
+    pub identify: IdentifierSettings,
+    /// Bounds on callers.
+    pub limits: LimitSettings,
     /// How long a body may take to arrive.
-    pub(super) body_timeout: Duration,
+    pub body_timeout: Duration,
 }
 
 /// When a call must have its answer. The listener's stack gives every call its deadlines.

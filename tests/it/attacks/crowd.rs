@@ -10,6 +10,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -32,8 +33,9 @@ struct Served {
     refused: Times,
 }
 
-/// So many callers, each with one call at a time, over shared HTTP/2 connections. A refused caller waits a little.
-async fn call((grpc, http): (SocketAddr, SocketAddr), callers: usize, time: Duration) -> Served {
+/// So many callers, each with one call at a time, over shared HTTP/2 connections. A refused caller waits a little. An
+/// accepted one starts its next call at once, or `pace` after the start of the last one.
+async fn call((grpc, http): (SocketAddr, SocketAddr), callers: usize, time: Duration, pace: Duration) -> Served {
     let connections: Vec<Caller> = (0..callers.div_ceil(100)).map(|_| Caller::new(grpc, http)).collect();
     let until = Instant::now() + time;
     let mut tasks = JoinSet::new();
@@ -45,10 +47,14 @@ async fn call((grpc, http): (SocketAddr, SocketAddr), callers: usize, time: Dura
             while Instant::now() < until {
                 // Three of four calls are about known customers.
                 let email = format!("crowd{}@x.de", if event % 4 == 3 { number * 1_000 + event } else { number % 500 });
+                let begun = Instant::now();
                 let (answer, took) = timed(caller.identify(Api::Grpc, Some(&email), None)).await;
                 event += 1;
                 match answer {
-                    Ok(_) => served.accepted.push(took),
+                    Ok(_) => {
+                        served.accepted.push(took);
+                        tokio::time::sleep_until((begun + pace).into()).await;
+                    }
                     Err(refusal) => {
                         assert!(refusal.retry, "{refusal:?}");
                         served.refused.push(took);
@@ -100,6 +106,20 @@ fn witness(mut connection: TcpStream, over: &AtomicBool) -> Served {
     served
 }
 
+/// Starts a witness and a neighbour, until `over` is set.
+async fn watch(service: SocketAddr, over: &Arc<AtomicBool>) -> [JoinHandle<Served>; 2] {
+    let start = async |address| {
+        let (connection, over) = (connect(address, service).await, Arc::clone(over));
+        std::thread::spawn(move || witness(connection, &over))
+    };
+    [start(Ipv4Addr::LOCALHOST).await, start(Ipv4Addr::new(127, 0, 0, 2)).await]
+}
+
+/// How a witness and a neighbour were served.
+fn seen(watching: [JoinHandle<Served>; 2]) -> [Served; 2] {
+    watching.map(|thread| thread.join().expect("every call is answered"))
+}
+
 /// Reads an answer and returns its status.
 fn read_answer(from: &mut impl BufRead) -> u16 {
     let (mut head, mut length) = (Vec::new(), 0);
@@ -136,7 +156,15 @@ async fn a_crowd(database: TestDatabase) {
     let process = start_with_log(&database, "identity::listener=info").await;
     let (few, many, time) = if is_long() { (64, 20_000, 60) } else { (16, 1_000, 3) };
     let service = (process.grpc, process.http);
-    let quiet = elsewhere(call(service, few, Duration::from_secs(if is_long() { 5 } else { 1 }))).await;
+    let warm = Duration::from_secs(if is_long() { 10 } else { 1 });
+    let full = elsewhere(call(service, few, warm, Duration::ZERO)).await;
+    // The same callers at half of the rate that they reached.
+    let pace = warm * 2 * u32::try_from(few).expect("few") / u32::try_from(full.accepted.len().max(1)).expect("few");
+    let over = Arc::new(AtomicBool::new(false));
+    let watching = watch(process.http, &over).await;
+    let half = elsewhere(call(service, few, warm, pace)).await;
+    over.store(true, Ordering::Relaxed);
+    let [half_witness, _] = seen(watching);
 
     let (caller, over) = (process.caller(), Arc::new(AtomicBool::new(false)));
     let health = tokio::spawn({
@@ -151,20 +179,18 @@ async fn a_crowd(database: TestDatabase) {
             looks
         }
     });
-    let mut witnesses = Vec::new();
-    for address in [Ipv4Addr::LOCALHOST, Ipv4Addr::new(127, 0, 0, 2)] {
-        let (connection, over) = (connect(address, process.http).await, Arc::clone(&over));
-        witnesses.push(std::thread::spawn(move || witness(connection, &over)));
-    }
-    let crowd = elsewhere(call(service, many, Duration::from_secs(time))).await;
+    let watching = watch(process.http, &over).await;
+    let crowd = elsewhere(call(service, many, Duration::from_secs(time), Duration::ZERO)).await;
     over.store(true, Ordering::Relaxed);
     let looks = health.await.expect("health answers");
-    let witnesses = witnesses.into_iter().map(|witness| witness.join().expect("every call is answered"));
-    let [witness, neighbour] = witnesses.collect::<Vec<_>>().try_into().ok().expect("two");
+    let [witness, neighbour] = seen(watching);
     let logged = refused_by_log(&process);
-    assert!(crowd.accepted.len() > quiet.accepted.len() / 4, "the crowd is served");
-    let mut table = vec![("few callers, p99 ms".to_owned(), quiet.accepted.percentile(99))];
+    assert!(crowd.accepted.len() > full.accepted.len() / 4, "the crowd is served");
+    let mut table = Vec::new();
     let rows = [
+        ("few callers", &full.accepted),
+        ("half load", &half.accepted),
+        ("half load, witness", &half_witness.accepted),
         ("accepted", &crowd.accepted),
         ("refused", &crowd.refused),
         ("witness, accepted", &witness.accepted),

@@ -1,17 +1,36 @@
 //! Reads the `google.api.http` rules of the proto.
 
-use std::borrow::Cow;
-
 use http::Method;
-use prost_reflect::{DescriptorPool, DynamicMessage, MethodDescriptor, ReflectMessage, Value};
+use prost_reflect::{
+    DescriptorPool, DynamicMessage, ExtensionDescriptor, FieldDescriptor, Kind, MethodDescriptor, ReflectMessage,
+    ServiceDescriptor, Value,
+};
+
+use super::field_path::{FieldPath, field};
+use crate::transport::template::{HttpMethod, Template};
 
 /// An HTTP method and path that the proto gives an RPC.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(super) struct Binding {
-    /// `package.Service/Method`.
-    pub(super) rpc: String,
-    pub(super) method: Method,
-    pub(super) path: String,
+    pub(super) rpc: MethodDescriptor,
+    pub(super) method: HttpMethod,
+    pub(super) template: Template,
+    /// The fields that the path gives, in the order of the template.
+    pub(super) path_fields: Vec<FieldPath>,
+    pub(super) body: BodyRule,
+    /// The field of the response that is the answer. `None`: all of the response.
+    pub(super) response_body: Option<FieldDescriptor>,
+}
+
+/// What the body of a request is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum BodyRule {
+    /// Nothing: query parameters give the fields.
+    Nothing,
+    /// `*`: all fields that the path does not give.
+    All,
+    /// This field. Query parameters give the others.
+    Field(FieldDescriptor),
 }
 
 /// The `google.api.http` options of the proto cannot be served.
@@ -23,66 +42,107 @@ pub enum BindingError {
     /// It lacks the extension `google.api.http`.
     #[error("the API's descriptors lack google.api.http")]
     NoExtension,
-    /// A rule of a form that this gateway does not serve. It serves standard methods with a literal path and the
-    /// request in the body.
-    #[error("the http rule of {rpc} is of a form that the gateway does not serve")]
-    Unsupported {
+    /// It lacks a service.
+    #[error("the API's descriptors lack the service {0}")]
+    NoService(String),
+    /// A rule is wrong, or of a form that the gateway does not serve.
+    #[error("the http rule of {rpc} cannot be served: {problem}")]
+    Rule {
         /// The RPC that has the rule.
         rpc: String,
+        /// What is wrong.
+        problem: &'static str,
     },
 }
 
-/// Returns every binding of the descriptor set, in the order of the proto.
-pub(super) fn read(descriptors: &[u8]) -> Result<Vec<Binding>, BindingError> {
-    let pool = DescriptorPool::decode(descriptors)?;
-    let http = pool.get_extension_by_name("google.api.http").ok_or(BindingError::NoExtension)?;
+/// Returns every binding of a service, in the order of the proto.
+pub(super) fn read(service: &ServiceDescriptor) -> Result<Vec<Binding>, BindingError> {
+    let http = extension(service.parent_pool())?;
     let mut bindings = Vec::new();
-    for method in pool.services().flat_map(|service| service.methods().collect::<Vec<_>>()) {
-        let options = method.options();
+    for rpc in service.methods() {
+        let options = rpc.options();
         if !options.has_extension(&http) {
             continue;
         }
+        let wrong = |problem| BindingError::Rule { rpc: name(&rpc), problem };
         let rule = options.get_extension(&http);
-        let unsupported = || BindingError::Unsupported { rpc: name(&method) };
-        let rule = rule.as_message().ok_or_else(unsupported)?;
-        let more = field(rule, "additional_bindings");
+        let rule = rule.as_message().ok_or_else(|| wrong("it is no message"))?;
+        let more = rule.get_field_by_name("additional_bindings");
         let more = more.as_deref().and_then(Value::as_list).unwrap_or_default();
-        for rule in std::iter::once(rule).chain(more.iter().filter_map(Value::as_message)) {
-            let (method_, path) = pattern(rule).ok_or_else(unsupported)?;
-            bindings.push(Binding { rpc: name(&method), method: method_, path });
+        bindings.push(binding(&rpc, rule).map_err(wrong)?);
+        for rule in more.iter().filter_map(Value::as_message) {
+            if rule.has_field_by_name("additional_bindings") {
+                return Err(wrong("additional bindings have no additional bindings"));
+            }
+            bindings.push(binding(&rpc, rule).map_err(wrong)?);
         }
     }
     Ok(bindings)
 }
 
-fn name(method: &MethodDescriptor) -> String {
-    format!("{}/{}", method.parent_service().full_name(), method.name())
+/// `package.Service/Method`.
+pub(super) fn name(rpc: &MethodDescriptor) -> String {
+    format!("{}/{}", rpc.parent_service().full_name(), rpc.name())
 }
 
-/// The method and path of a rule whose RPC gets its request from the body.
-fn pattern(rule: &DynamicMessage) -> Option<(Method, String)> {
+fn extension(pool: &DescriptorPool) -> Result<ExtensionDescriptor, BindingError> {
+    pool.get_extension_by_name("google.api.http").ok_or(BindingError::NoExtension)
+}
+
+fn binding(rpc: &MethodDescriptor, rule: &DynamicMessage) -> Result<Binding, &'static str> {
+    if rpc.is_client_streaming() {
+        return Err("the RPC takes a stream");
+    }
+    let (method, path) = pattern(rule).ok_or("it has no method and path")?;
+    let template: Template = path.parse().map_err(|_| "its path is no template")?;
+    let path_fields =
+        template.fields().map(|name| path_field(rpc, name).ok_or("a variable is no field with one value"));
+    let path_fields = path_fields.collect::<Result<Vec<_>, _>>()?;
+    let body = match &text(rule, "body")[..] {
+        "" => BodyRule::Nothing,
+        "*" => BodyRule::All,
+        name => BodyRule::Field(field(&rpc.input(), name).ok_or("its body is no field of the request")?),
+    };
+    let response_body = match &text(rule, "response_body")[..] {
+        "" => None,
+        name => Some(field(&rpc.output(), name).ok_or("its response_body is no field of the response")?),
+    };
+    Ok(Binding { rpc: rpc.clone(), method, template, path_fields, body, response_body })
+}
+
+/// The method and path of a rule.
+fn pattern(rule: &DynamicMessage) -> Option<(HttpMethod, String)> {
     let oneof = rule.descriptor().oneofs().find(|oneof| oneof.name() == "pattern")?;
     let chosen = oneof.fields().find(|field| rule.has_field(field))?;
+    let value = rule.get_field(&chosen);
     let method = match chosen.name() {
+        "get" => Method::GET,
         "put" => Method::PUT,
         "post" => Method::POST,
+        "delete" => Method::DELETE,
         "patch" => Method::PATCH,
+        "custom" => {
+            let custom = value.as_message()?;
+            let method = match &text(custom, "kind")[..] {
+                "*" => HttpMethod::Any,
+                kind => HttpMethod::One(kind.parse().ok()?),
+            };
+            return Some((method, text(custom, "path")));
+        }
         _ => return None,
     };
-    let path = rule.get_field(&chosen).as_str()?.to_owned();
-    let takes_body = field(rule, "body")?.as_str() == Some("*");
-    (is_literal(&path) && takes_body).then_some((method, path))
+    Some((HttpMethod::One(method), value.as_str()?.to_owned()))
 }
 
-/// Whether a path has no variables: `/identify`, or with a custom verb `/identify:batch`.
-fn is_literal(path: &str) -> bool {
-    let (name, verb) = path.rsplit_once(':').unwrap_or((path, "verb"));
-    let is_name = name.starts_with('/') && !name.contains(['{', '}', '*', ':']);
-    is_name && !name.ends_with('/') && !verb.is_empty() && verb.bytes().all(|byte| byte.is_ascii_alphanumeric())
+/// The field that a variable of the path names.
+fn path_field(rpc: &MethodDescriptor, name: &str) -> Option<FieldPath> {
+    let path = FieldPath::resolve(&rpc.input(), name)?;
+    let has_one_value = !path.leaf.is_list() && !matches!(path.leaf.kind(), Kind::Message(_));
+    has_one_value.then_some(path)
 }
 
-fn field<'a>(rule: &'a DynamicMessage, name: &str) -> Option<Cow<'a, Value>> {
-    rule.get_field_by_name(name)
+fn text(message: &DynamicMessage, field: &str) -> String {
+    message.get_field_by_name(field).and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -92,29 +152,24 @@ mod tests {
 
     #[test]
     fn the_proto_has_these() {
-        let binding = |rpc: &str, path: &str| Binding {
-            rpc: format!("identity.v1.IdentityService/{rpc}"),
-            method: Method::POST,
-            path: path.to_owned(),
-        };
-        let batch = binding("BatchIdentify", "/identify:batch");
-        let single = ["/identify", "/contact/identify"].map(|path| binding("Identify", path));
-        assert_eq!(read(FILE_DESCRIPTOR_SET).unwrap(), [&single[..], &[batch]].concat());
-    }
-
-    #[test]
-    fn a_literal_path_may_end_in_a_verb() {
-        for path in ["/identify", "/contact/identify", "/identify:batch"] {
-            assert!(is_literal(path), "{path}");
-        }
-        for path in ["", "identify", "/{id}", "/*", "/a:b:c", "/a:b/c", "/identify:", "/:batch", "/{id}:batch"] {
-            assert!(!is_literal(path), "{path}");
-        }
+        let pool = DescriptorPool::decode(FILE_DESCRIPTOR_SET).unwrap();
+        let service = pool.get_service_by_name("identity.v1.IdentityService").unwrap();
+        let bindings = read(&service).unwrap();
+        assert!(bindings.iter().all(|of| of.method == HttpMethod::One(Method::POST) && of.body == BodyRule::All));
+        let paths: Vec<_> = bindings.iter().map(|of| (of.rpc.name(), of.template.to_string())).collect();
+        let path = |rpc, path: &str| (rpc, path.to_owned());
+        let expected = [
+            path("Identify", "/identify"),
+            path("Identify", "/contact/identify"),
+            path("BatchIdentify", "/identify:batch"),
+        ];
+        assert_eq!(paths, expected);
     }
 
     #[test]
     fn descriptors_without_the_options_are_refused() {
-        let error = read(tonic_health::pb::FILE_DESCRIPTOR_SET).unwrap_err();
+        let pool = DescriptorPool::decode(tonic_health::pb::FILE_DESCRIPTOR_SET).unwrap();
+        let error = read(&pool.services().next().unwrap()).unwrap_err();
         assert!(matches!(error, BindingError::NoExtension));
     }
 }

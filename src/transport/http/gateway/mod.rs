@@ -1,18 +1,47 @@
-//! Joins the `google.api.http` rules of the proto with handlers.
+//! Joins the `google.api.http` rules of the proto with what serves them.
+//!
+//! An RPC has a handler of its own, if its JSON has a form of its own, as `Identify` has. Any other RPC with a rule is
+//! translated: `request.rs` makes its message from path, query and body, `handler.rs` calls the service of the gRPC API
+//! in this process, `response.rs` and `stream.rs` write its answers.
 
 mod bindings;
+mod field_path;
+mod frame;
+mod handler;
+mod json_body;
+mod query;
+mod request;
+mod response;
+mod status;
+mod stream;
+mod text_value;
 
 use std::collections::HashMap;
+use std::convert::Infallible;
+use std::fmt;
+use std::sync::Arc;
 
 use axum::extract::Request;
 use axum::response::Response;
 use axum::routing::{MethodFilter, MethodRouter, on};
-use http::Method;
+use http::header::ALLOW;
+use http::{HeaderValue, Method};
+use prost_reflect::{DescriptorPool, ServiceDescriptor};
+use tonic::body::Body;
+use tonic::server::NamedService;
+use tower::Service;
+use tower::util::BoxCloneSyncService;
 
-use self::bindings::Binding;
 pub use self::bindings::BindingError;
-use crate::transport::http::gzip;
-use crate::transport::routes::{Route, RouteTable};
+use self::bindings::{Binding, BodyRule};
+use self::handler::{RpcHandler, RpcService};
+use super::errors::error_response;
+use super::gzip;
+use super::settings::HttpSettings;
+use crate::transport::errors::ApiError;
+use crate::transport::gunzip::TextRoom;
+use crate::transport::routes::{Route, RouteTable, RpcType};
+use crate::transport::template::{Found, HttpMethod, TemplateTable};
 
 /// The API cannot be built, because proto and code do not match.
 #[derive(Debug, thiserror::Error)]
@@ -20,7 +49,7 @@ pub enum GatewayError {
     /// The options cannot be read.
     #[error(transparent)]
     Binding(#[from] BindingError),
-    /// The proto gives a path to an RPC that has no handler.
+    /// The proto gives a path to an RPC that nothing serves.
     #[error("{rpc} has an http rule but no handler")]
     NoHandler {
         /// The RPC.
@@ -32,25 +61,63 @@ pub enum GatewayError {
         /// The RPC.
         rpc: &'static str,
     },
-    /// Two rules have the same method and path, or a path cannot be routed.
-    #[error("the gateway cannot serve {method} {path}")]
+    /// Two rules have the same method and path, or a handler of its own serves neither this method nor this path.
+    #[error("the gateway cannot serve {path} of {rpc}")]
     Path {
-        /// The HTTP method.
-        method: Method,
+        /// The RPC.
+        rpc: String,
         /// The path.
         path: String,
     },
 }
 
+/// A service of the gRPC API whose RPCs the JSON API serves by their `google.api.http` rules.
+#[derive(Clone)]
+pub struct JsonService {
+    descriptor: ServiceDescriptor,
+    service: RpcService,
+}
+
+impl JsonService {
+    /// Takes a service and the descriptors that have it, with their imports and their options.
+    ///
+    /// # Errors
+    /// [`BindingError`] if the descriptors cannot be read or lack the service.
+    pub fn new<S>(service: S, descriptors: &[u8]) -> Result<Self, GatewayError>
+    where
+        S: Service<http::Request<Body>, Response = http::Response<Body>, Error = Infallible>,
+        S: NamedService + Clone + Send + Sync + 'static,
+        S::Future: Send + 'static,
+    {
+        let pool = DescriptorPool::decode(descriptors).map_err(BindingError::from)?;
+        let descriptor =
+            pool.get_service_by_name(S::NAME).ok_or_else(|| BindingError::NoService(S::NAME.to_owned()))?;
+        Ok(Self { descriptor, service: BoxCloneSyncService::new(service) })
+    }
+}
+
+impl fmt::Debug for JsonService {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("JsonService").field(&self.descriptor.full_name()).finish()
+    }
+}
+
 type Mount = Box<dyn Fn(MethodFilter) -> MethodRouter>;
 
 /// Joins the paths of the proto with their handlers, by the name of the RPC.
-#[derive(Default)]
 pub(super) struct Gateway {
     handlers: HashMap<&'static str, Mount>,
+    services: Vec<JsonService>,
+    settings: HttpSettings,
+    room: TextRoom,
 }
 
 impl Gateway {
+    /// Serves these services, but for the RPCs with handlers of their own.
+    pub(super) fn new(services: Vec<JsonService>, settings: HttpSettings, room: TextRoom) -> Self {
+        Self { handlers: HashMap::new(), services, settings, room }
+    }
+
     /// Adds the handler of the RPC `package.Service/Method`, for all its paths in the proto.
     pub(super) fn handle<H, F>(&mut self, rpc: &'static str, handler: H)
     where
@@ -64,27 +131,81 @@ impl Gateway {
         self.handlers.insert(rpc, Box::new(move |method| on(method, compressed.clone())));
     }
 
-    /// Returns the handlers of all paths in the proto.
-    pub(super) fn into_routes(self, descriptors: &[u8]) -> Result<RouteTable, GatewayError> {
-        let bindings = bindings::read(descriptors)?;
-        if let Some(rpc) = self.handlers.keys().find(|rpc| !bindings.iter().any(|binding| binding.rpc == **rpc)) {
+    /// Returns the handlers of all paths in the proto, and of those of further services.
+    pub(super) fn into_routes(self, descriptors: &[u8]) -> Result<(RouteTable, Translated), GatewayError> {
+        let pool = DescriptorPool::decode(descriptors).map_err(BindingError::from)?;
+        let has_own = |binding: &Binding| self.handlers.contains_key(&*bindings::name(&binding.rpc));
+        let mut all = Vec::new();
+        for service in pool.services() {
+            let is_given = self.services.iter().any(|given| given.descriptor.full_name() == service.full_name());
+            all.extend(bindings::read(&service)?.into_iter().filter(|binding| has_own(binding) || !is_given));
+        }
+        for service in &self.services {
+            all.extend(bindings::read(&service.descriptor)?.into_iter().filter(|binding| !has_own(binding)));
+        }
+        if let Some(rpc) = self.handlers.keys().find(|rpc| !all.iter().any(|of| bindings::name(&of.rpc) == **rpc)) {
             return Err(GatewayError::NoRule { rpc });
         }
-        let mut table = RouteTable::default();
-        let mut seen = Vec::new();
-        for Binding { rpc, method, path } in bindings {
-            let Some(mount) = self.handlers.get(&*rpc) else { return Err(GatewayError::NoHandler { rpc }) };
-            let filter = MethodFilter::try_from(method.clone());
-            let binding = (method, path);
-            let (Ok(filter), false) = (filter, seen.contains(&binding)) else {
-                let (method, path) = binding;
-                return Err(GatewayError::Path { method, path });
+        let (mut table, mut handlers, mut literal) = (RouteTable::default(), TemplateTable::default(), Vec::new());
+        for binding in all {
+            let (rpc, path) = (bindings::name(&binding.rpc), binding.template.to_string());
+            let route = Route {
+                rpc_method: Some(rpc.clone()),
+                http_route: Some(path.clone()),
+                rpc_type: RpcType::new(false, binding.rpc.is_server_streaming()),
+                ..Route::default()
             };
-            let route = Route { rpc_method: Some(rpc), http_route: Some(binding.1.clone()), ..Route::default() };
-            table.add(&binding.1, mount(filter), &route);
-            seen.push(binding);
+            let is_added = if let Some(mount) = self.handlers.get(&*rpc) {
+                let filter = simple_method(&binding).filter(|filter| !literal.contains(&(*filter, path.clone())));
+                if let Some(filter) = filter {
+                    table.add(&path, mount(filter), &route);
+                    literal.push((filter, path.clone()));
+                }
+                filter.is_some()
+            } else {
+                let parent = binding.rpc.parent_service();
+                let service = self.services.iter().find(|service| service.descriptor == *parent);
+                let Some(service) = service else { return Err(GatewayError::NoHandler { rpc }) };
+                let service = service.service.clone();
+                let (method, template) = (binding.method.clone(), binding.template.clone());
+                let handler = RpcHandler { binding, service, settings: self.settings, room: self.room.clone() };
+                table.templates.add(method.clone(), template.clone(), route)
+                    && handlers.add(method, template, Arc::new(handler))
+            };
+            if !is_added {
+                return Err(GatewayError::Path { rpc, path });
+            }
         }
-        Ok(table)
+        Ok((table, Translated(Arc::new(handlers))))
+    }
+}
+
+/// The method of a rule that a handler of its own can serve: it reads the body alone.
+fn simple_method(binding: &Binding) -> Option<MethodFilter> {
+    let HttpMethod::One(method) = &binding.method else { return None };
+    let is_simple = binding.body == BodyRule::All && !binding.template.has_wildcards();
+    MethodFilter::try_from(method.clone()).ok().filter(|_| is_simple)
+}
+
+/// The handlers of the RPCs that are translated.
+#[derive(Clone, Debug)]
+pub(super) struct Translated(Arc<TemplateTable<Arc<RpcHandler>>>);
+
+impl Translated {
+    /// Answers a request whose path no other handler has.
+    pub(super) async fn call(&self, request: Request) -> Response {
+        let path = request.uri().path().to_owned();
+        match self.0.find(request.method(), &path) {
+            Found::Match(handler, captures) => handler.call(request, &captures).await,
+            Found::WrongMethod(allowed) => {
+                let mut response = error_response(&ApiError::WrongHttpMethod);
+                let allowed = allowed.into_iter().map(Method::as_str).collect::<Vec<_>>().join(",");
+                // Names of methods are always valid in a header.
+                response.headers_mut().extend(HeaderValue::try_from(allowed).ok().map(|allowed| (ALLOW, allowed)));
+                response
+            }
+            Found::Nothing => error_response(&ApiError::UnknownPath),
+        }
     }
 }
 
@@ -94,11 +215,18 @@ mod tests {
     use crate::proto::FILE_DESCRIPTOR_SET;
 
     fn start(rpcs: &[&'static str]) -> Result<RouteTable, GatewayError> {
-        let mut gateway = Gateway::default();
+        let settings = crate::settings::Settings::from_flags(<[&str; 0]>::default()).unwrap();
+        let settings = HttpSettings {
+            identify: settings.identify,
+            limits: settings.limits,
+            body_timeout: std::time::Duration::ZERO,
+        };
+        let mut gateway =
+            Gateway::new(Vec::new(), settings, TextRoom::new(0, 0, crate::metrics::WorkMetrics::default()));
         for rpc in rpcs {
             gateway.handle(rpc, async |_| Response::default());
         }
-        gateway.into_routes(FILE_DESCRIPTOR_SET)
+        gateway.into_routes(FILE_DESCRIPTOR_SET).map(|(table, _)| table)
     }
 
     #[test]

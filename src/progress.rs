@@ -1,4 +1,5 @@
-//! Progress with the rate and the remaining time: a bar on a terminal, lines in a log elsewhere.
+//! Progress of long commands with the rate and the remaining time: a bar on a terminal, lines in a log elsewhere.
+//! Both go to stderr.
 
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
@@ -10,7 +11,7 @@ const LINE_EVERY: Duration = Duration::from_secs(10);
 
 /// The progress of a step.
 #[derive(Debug)]
-pub(super) struct Progress {
+pub struct Progress {
     step: &'static str,
     total: u64,
     done: u64,
@@ -21,8 +22,17 @@ pub(super) struct Progress {
 
 impl Progress {
     /// Begins a step of about so many rows.
-    pub(super) fn begin(step: &'static str, total: u64) -> Self {
-        let bar = std::io::stderr().is_terminal().then(|| {
+    pub fn begin(step: &'static str, total: u64) -> Self {
+        Self::begin_with(step, total, std::io::stderr().is_terminal())
+    }
+
+    /// The same without a bar: the terminal shows what the command prints.
+    pub fn begin_without_bar(step: &'static str, total: u64) -> Self {
+        Self::begin_with(step, total, false)
+    }
+
+    fn begin_with(step: &'static str, total: u64, has_bar: bool) -> Self {
+        let bar = has_bar.then(|| {
             let bar = ProgressBar::new(total).with_message(step);
             // The template is fixed, so it is valid; another style would do too.
             let template = "{msg} {bar:40} {human_pos} of {human_len}, {per_sec}, {eta} to go";
@@ -34,7 +44,7 @@ impl Progress {
     }
 
     /// Notes that more rows are done.
-    pub(super) fn add(&mut self, rows: u64) {
+    pub fn add(&mut self, rows: u64) {
         self.done += rows;
         match &self.bar {
             Some(bar) => bar.set_position(self.done),
@@ -47,7 +57,7 @@ impl Progress {
                     of = self.total,
                     rate,
                     remaining_s = remaining,
-                    "adopting"
+                    "in progress"
                 );
             }
             None => {}
@@ -62,12 +72,12 @@ impl Progress {
     }
 
     /// Ends the step.
-    pub(super) fn end(self) {
+    pub fn end(self) {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }
         let (rate, _) = self.rate();
         let seconds = (self.begun.elapsed().as_secs_f64() * 10.0).round() / 10.0;
-        tracing::info!(step = self.step, rows = self.done, rate, seconds, "a step of the adoption is done");
+        tracing::info!(step = self.step, rows = self.done, rate, seconds, "a step is done");
     }
 }
