@@ -77,7 +77,7 @@ impl<S: Store> IdReader<S> {
                 let Some(identity) = read.get(&by) else { continue };
                 match identity.missing_root().filter(|root| *root != by) {
                     Some(root) => next.push(Sought { contact, by: root }),
-                    None if has_contact(identity, contact) => drop(found.insert(contact, Arc::clone(identity))),
+                    None if identity.has_contact(contact) => drop(found.insert(contact, Arc::clone(identity))),
                     None => {}
                 }
             }
@@ -138,9 +138,4 @@ impl<S: Store> IdReader<S> {
         }
         Ok(read)
     }
-}
-
-/// Whether this live contact is part of the identity.
-pub(super) fn has_contact(identity: &Identity, contact: ContactId) -> bool {
-    identity.contacts().iter().any(|one| one.id == contact)
 }

@@ -6,7 +6,6 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::by_id::has_contact;
 use crate::domain::{ContactId, Identifier, Identity, Snapshot};
 use crate::store::{Cause, ExpectedSize, MAX_LOOKUP, Store, StoreError, Transaction};
 
@@ -25,7 +24,7 @@ pub(super) async fn identity_of<S: Store>(store: &S, contact: ContactId) -> Resu
         let ids: Vec<ContactId> = locked.iter().copied().collect();
         let identities = transaction.identities_of(&ids, ExpectedSize::Large).await?;
         transaction.commit().await?;
-        let Some(identity) = identities.into_iter().find(|identity| has_contact(identity, contact)) else {
+        let Some(identity) = identities.into_iter().find(|identity| identity.has_contact(contact)) else {
             return Ok(None);
         };
         match identity.missing_root() {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use identity::proto::identity::v1 as pb;
 
-use super::{contacts, get, identify, page, tables};
+use super::{SMALL_ANSWERS, contacts, get, identify, make_large, page, tables};
 use crate::harness::{Api, Event, Service, Suite, TestDatabase, execute, register};
 use crate::ignored;
 
@@ -43,7 +43,9 @@ async fn pages_have_each_identity_once(database: TestDatabase) {
     let events: Vec<Event> = (0..260).map(|n| Event::of(&format!("{n}@x.de"), &format!("{}", 1_000 + n / 2))).collect();
     assert!(service.caller().batch(Api::Grpc, &events).await.unwrap().iter().all(Result::is_ok));
     identify(&service, "0@x.de", "1001").await; // A merge.
-    ignored::ignore(&database, &["add", "phone", "1005", "777"]);
+    for phone in ["1005", "777"] {
+        ignored::ignore(&database, &["add", "phone", phone]);
+    }
     identify(&service, "last@x.de", "").await;
     let before = tables(&database).await;
     let expected = all(&service, 1_000).await;
@@ -78,13 +80,10 @@ async fn an_identity_without_a_live_root_is_listed(database: TestDatabase) {
 }
 
 async fn pages_of_large_identities_end_early(database: TestDatabase) {
-    let service = Service::start_with(&database.url, &["--answer-limit", "64KiB"]).await;
-    // Of three customers, the second is larger than an answer, and the others together are.
-    for (customer, count) in [(0, 150), (1, 700), (2, 150), (3, 1)] {
-        let events: Vec<Event> = (0..count)
-            .map(|n| Event::of(&format!("{n:0>200}@{customer}.de"), &format!("{}", 1_000 + customer)))
-            .collect();
-        assert!(service.caller().batch(Api::Grpc, &events).await.is_ok());
+    let service = Service::start_with(&database.url, &SMALL_ANSWERS).await;
+    // The second is larger than an answer, and the first and the third are together.
+    for (customer, count) in [("1000", 2_500), ("2000", 5_000), ("3000", 2_500), ("4000", 1)] {
+        make_large(&service, customer, count).await;
     }
     let mut sizes = Vec::new();
     let (mut listed, mut token) = (Vec::new(), String::new());
@@ -98,7 +97,7 @@ async fn pages_of_large_identities_end_early(database: TestDatabase) {
         }
     }
     assert_eq!(sizes, [1, 1, 2]);
-    assert_eq!(listed.iter().map(|one| one.contact_count).collect::<Vec<_>>(), [150, 700, 150, 1]);
+    assert_eq!(listed.iter().map(|one| one.contact_count).collect::<Vec<_>>(), [2_500, 5_000, 2_500, 1]);
     assert_eq!(listed.iter().map(|one| one.truncated).collect::<Vec<_>>(), [false, true, false, false]);
     service.stop().await;
 }

@@ -2,7 +2,7 @@
 
 use tonic::Code;
 
-use super::{as_reply, assert_refused, identify, look_up, tables};
+use super::{SMALL_ANSWERS, as_reply, assert_refused, identify, look_up, make_large, tables};
 use crate::harness::{Api, Event, Service, Suite, TestDatabase, register};
 use crate::ignored;
 
@@ -68,12 +68,11 @@ async fn a_thousand_identifiers_have_one_answer(database: TestDatabase) {
 }
 
 async fn what_does_not_fit_fails(database: TestDatabase) {
-    let service = Service::start_with(&database.url, &["--answer-limit", "64KiB"]).await;
-    let events: Vec<Event> = (0..400).map(|n| Event::of(&format!("{n:0>200}@x.de"), "1000")).collect();
-    assert!(service.caller().batch(Api::Grpc, &events).await.is_ok());
+    let service = Service::start_with(&database.url, &SMALL_ANSWERS).await;
+    make_large(&service, "1000", 5_000).await;
     identify(&service, "other@x.de", "").await;
     let (found, _) = look_up(&service, &["1000", "nobody@x.de"]).await.unwrap();
-    assert!(found[0].truncated && found[0].contact_count == 400, "one identity is truncated");
+    assert!(found[0].truncated && found[0].contact_count == 5_000, "one identity is truncated");
     let refused = look_up(&service, &["other@x.de", "1000"]).await.unwrap_err();
     assert_refused(&refused, Code::ResourceExhausted, "ANSWER_TOO_LARGE");
     service.stop().await;

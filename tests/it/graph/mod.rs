@@ -15,7 +15,7 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
-use crate::harness::{Api, Reply, Service, Suite, TestDatabase, query};
+use crate::harness::{Api, Event, Reply, Service, Suite, TestDatabase, query};
 
 pub fn register(suite: &mut Suite) {
     reads::register(suite);
@@ -70,6 +70,17 @@ pub async fn contacts(
 pub async fn identify(service: &Service, email: &str, phone: &str) -> Reply {
     let [email, phone] = [email, phone].map(|value| Some(value).filter(|value| !value.is_empty()));
     service.caller().identify(Api::Grpc, email, phone).await.unwrap()
+}
+
+/// The least that an answer may have, in bytes.
+pub const SMALL_ANSWERS: [&str; 2] = ["--answer-limit", "1048576"];
+
+/// Makes an identity of so many contacts, which share a phone number. Each takes some 240 bytes of an answer.
+pub async fn make_large(service: &Service, phone: &str, contacts: usize) {
+    let events: Vec<Event> = (0..contacts).map(|n| Event::of(&format!("{n:0>230}@{phone}.de"), phone)).collect();
+    for some in events.chunks(500) {
+        assert!(service.caller().batch(Api::Grpc, some).await.unwrap().iter().all(Result::is_ok));
+    }
 }
 
 /// What an identity says, as `Identify` says it.

@@ -20,7 +20,7 @@ async fn names_sizes_tokens_and_identifiers(database: TestDatabase) {
     for name in ["", "identities/", "identities/0", "identities/-1", "identities/9223372036854775808", "a@b.co", "1"] {
         let refused = get(&service, name).await.unwrap_err();
         assert_eq!(assert_refused(&refused, Code::InvalidArgument, "NAME_INVALID"), ["name"]);
-        assert!(name.is_empty() || name.len() < 3 || !refused.message().contains(name), "{refused:?}");
+        assert!(!refused.message().contains("a@b.co") && !refused.message().contains("9223"), "{refused:?}");
         let refused = contacts(&service, name, 0, "").await.unwrap_err();
         assert_eq!(assert_refused(&refused, Code::InvalidArgument, "NAME_INVALID"), ["parent"]);
     }

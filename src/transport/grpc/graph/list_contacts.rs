@@ -10,8 +10,8 @@ use crate::transport::invalid_field::FieldPath;
 
 /// Answers `ListContacts`.
 ///
-/// A page is a part of the whole identity, which a page costs one look at the row of its root while a copy is in memory.
-/// An index for pages would make each write dearer.
+/// A page is a part of the complete identity. While a copy of that is in memory, a page costs one look at the row of
+/// its root. An index for pages would make each write dearer.
 ///
 /// # Errors
 /// As the proto says.
