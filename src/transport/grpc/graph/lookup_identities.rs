@@ -96,10 +96,10 @@ mod tests {
         parse(&identifiers.iter().map(message).collect::<Vec<_>>(), &settings)
     }
 
-    fn refused(identifiers: &[(&str, &str)]) -> (&'static str, Vec<String>) {
+    fn refused(identifiers: &[(&str, &str)]) -> (String, Vec<String>) {
         let error = given(identifiers).unwrap_err();
         let ApiError::InvalidFields(fields) = &error else { panic!("{error}") };
-        (error.reason().0, fields.iter().map(|field| field.path.name()).collect())
+        (error.reason().0.into_owned(), fields.iter().map(|field| field.path.name()).collect())
     }
 
     #[test]
@@ -111,9 +111,9 @@ mod tests {
 
     #[test]
     fn each_wrong_field_is_named_and_no_value_is_shown() {
-        assert_eq!(refused(&[]), ("IDENTIFIER_MISSING", vec!["identifiers".to_owned()]));
+        assert_eq!(refused(&[]), ("IDENTIFIER_MISSING".to_owned(), vec!["identifiers".to_owned()]));
         let one = [("email", "a@b.co")];
-        assert_eq!(refused(&one.repeat(1_001)), ("IDENTIFIERS_TOO_MANY", vec!["identifiers".to_owned()]));
+        assert_eq!(refused(&one.repeat(1_001)), ("IDENTIFIERS_TOO_MANY".to_owned(), vec!["identifiers".to_owned()]));
         assert_eq!(given(&one.repeat(1_000)).unwrap().len(), 1);
         for (kind, value, reason, field) in [
             ("", "a@b.co", "IDENTIFIER_INVALID", "identifiers[1].kind"),
@@ -126,7 +126,7 @@ mod tests {
             ("phone", "a@b.co", "IDENTIFIER_INVALID", "identifiers[1].value"),
         ] {
             let all = [("phone", "1"), (kind, value), ("phone", "2")];
-            assert_eq!(refused(&all), (reason, vec![field.to_owned()]), "{kind} {value}");
+            assert_eq!(refused(&all), (reason.to_owned(), vec![field.to_owned()]), "{kind} {value}");
             let status = given(&all).unwrap_err().status(crate::transport::parse::FieldNames::Proto);
             assert!(!status.message().contains("secret"));
         }
