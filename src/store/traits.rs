@@ -166,8 +166,9 @@ pub trait Transaction: Send {
     ) -> impl Future<Output = Result<FoundIdentities, StoreError>> + Send;
 
     /// Waits for the commits under way that bring one of these identifiers (at most [`MAX_LOOKUP`]), and keeps those
-    /// that have an owner locked until the transaction ends. It does nothing where one server takes writes: there, every
-    /// read sees what was acknowledged.
+    /// that have an owner locked until the transaction ends.
+    ///
+    /// It does nothing where one server takes writes: there, every read sees what was acknowledged.
     fn lock_identifiers(&mut self, identifiers: &[Identifier]) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// Does what [`Store::identities_of`] does.

@@ -62,9 +62,9 @@ impl State {
         self.committed.stop_ignoring(identifier);
     }
 
-    /// The contacts of these roots.
+    /// The contacts that have one of these ids, or are linked to it.
     pub(crate) fn contacts_of(&mut self, replica: usize, roots: &[ContactId]) -> Vec<Contact> {
-        let is_wanted = |row: &&Contact| roots.contains(&root(row));
+        let is_wanted = |row: &&Contact| roots.contains(&root(row)) || roots.contains(&row.id);
         let rows = self.read_by(replica).contacts.values().filter(is_wanted).cloned().collect();
         self.torn(rows)
     }
