@@ -7,7 +7,7 @@ use std::{env, fs, mem};
 use saphyr::{LoadableYamlNode, Scalar, Yaml};
 use serde_json::{Map, Value};
 
-const SERVICES: [&str; 1] = ["proto/identity/v1/identity_service.proto"];
+const SERVICES: [&str; 2] = ["proto/identity/v1/identity_service.proto", "proto/identity/v1/graph_service.proto"];
 
 /// The details of errors. No message refers to them, but without their descriptors a tool shows bytes.
 const DETAILS: [&str; 1] = ["proto/google/rpc/error_details.proto"];
@@ -50,6 +50,9 @@ fn compile_proto(out: &Path) -> Result<(), Box<dyn Error>> {
 
     tonic_prost_build::configure()
         .extern_path(".google.rpc", "::tonic_types::pb")
+        // The types of prost-types, which prost-reflect has: no dependency of this package's own.
+        .compile_well_known_types(true)
+        .extern_path(".google.protobuf", "::prost_reflect::prost_types")
         .compile_fds(compiler.file_descriptor_set())?;
     Ok(())
 }

@@ -134,14 +134,15 @@ fn references(yaml: &str) -> BTreeSet<String> {
 
 #[test]
 fn every_error_reason_is_explained() {
-    let reasons = reasons(&read("src/transport/errors.rs"));
+    let mut reasons = reasons(&read("src/transport/errors.rs"));
+    reasons.extend(self::reasons(&read("src/transport/invalid_field.rs")));
     assert!(reasons.contains("IDENTIFIER_MISSING") && reasons.contains("INTERNAL"), "{reasons:?}");
     let guide = read("docs/api.md");
     let missing: Vec<_> = reasons.iter().filter(|reason| !guide.contains(&format!("`{reason}`"))).collect();
     assert!(missing.is_empty(), "docs/api.md does not explain {missing:?}");
-    let proto = read("proto/identity/v1/identity_service.proto");
+    let proto = read("proto/identity/v1/identity_service.proto") + &read("proto/identity/v1/graph_service.proto");
     let missing: Vec<_> = reasons.iter().filter(|reason| !proto.contains(reason.as_str())).collect();
-    assert!(missing.is_empty(), "the comment of IdentityService does not name {missing:?}");
+    assert!(missing.is_empty(), "the comments of the services do not name {missing:?}");
 }
 
 /// Returns the messages of all warnings and errors in this source, up to the first punctuation.

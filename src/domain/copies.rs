@@ -33,6 +33,12 @@ impl RootRow {
     fn version(&self) -> Option<Timestamp> {
         (!self.is_deleted && self.linked_to.is_none()).then_some(self.updated_at)
     }
+
+    /// Returns whether a copy of the identity that this row leads is still right.
+    pub fn proves(&self, copy: &Identity) -> bool {
+        let version = self.version().map(|version| (self.id, version));
+        version.is_some() && copy.version_of_live_root() == version
+    }
 }
 
 /// Copies of identities in memory, each with an identifier that it owned. They answer only after a look at the rows of

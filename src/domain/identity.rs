@@ -67,6 +67,11 @@ impl Identity {
         &self.contacts
     }
 
+    /// Returns whether it has this contact, and the contact is not deleted.
+    pub fn has_contact(&self, id: ContactId) -> bool {
+        self.contacts.iter().any(|contact| contact.id == id)
+    }
+
     /// Returns all rows: the contacts and the deleted contacts.
     pub fn rows(&self) -> impl Iterator<Item = &Contact> {
         self.contacts.iter().chain(&self.deleted)

@@ -12,6 +12,7 @@
 //! | `observation` | the identifiers of one checkout event |
 //! | `contact`, `identity` | a row of table `Contact`, and all contacts of one customer |
 //! | `snapshot` | identities from one read, and who owns which identifier |
+//! | `look_up` | what reads at several moments say of some identifiers |
 //! | `copies` | which copies of identities in memory may be used |
 //! | `evidence` | the sets of identifiers that were seen together, and which of them no contact carries |
 //! | `merge_evidence` | the sets of merges that older versions recorded |
@@ -32,6 +33,7 @@ mod fold;
 mod identifier;
 mod identity;
 mod identity_state;
+mod look_up;
 mod merge_evidence;
 mod observation;
 mod phone;
@@ -52,6 +54,7 @@ pub use evidence::{EvidenceOrigin, MAX_EVIDENCE, NewEvidence, SetKey, StoredEvid
 pub use identifier::{Identifier, IdentifierKind};
 pub use identity::Identity;
 pub use identity_state::{IdentityState, StateKey};
+pub use look_up::LookUp;
 pub use merge_evidence::sets_of_merges;
 pub use observation::{NoIdentifier, Observation};
 pub use phone::{InvalidPhoneNumber, PhoneNumber, Region, UnknownRegion};

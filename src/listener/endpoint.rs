@@ -37,7 +37,7 @@ impl Endpoints {
 #[derive(Debug)]
 pub(super) struct Endpoint {
     route: Route,
-    /// Whether its calls need a place in the queue: they have requests to identify, and do not wait for places.
+    /// Whether its calls need a place in the queue: the resolver handles them, and they do not wait for places.
     pub(super) takes_place: bool,
     /// Whether its messages are batches, which may be large.
     pub(super) takes_batch: bool,
@@ -50,7 +50,8 @@ impl Endpoint {
         let identifies = route.rpc_method.as_deref().is_some_and(methods::identifies);
         let handles = CallHandles::new(api, Some(&route), metrics);
         let takes_batch = route.rpc_method.as_deref().is_some_and(|rpc| methods::takes_batch(&format!("/{rpc}")));
-        let takes_place = identifies && !route.rpc_type.is_stream();
+        let needs_places = route.rpc_method.as_deref().is_some_and(methods::needs_places);
+        let takes_place = needs_places && !route.rpc_type.is_stream();
         let metrics = handles.map(|calls| EndpointMetrics { calls, identifies, all: metrics.clone() });
         Self { route, takes_place, takes_batch, metrics }
     }

@@ -48,7 +48,7 @@ use self::stack::request_stack;
 use self::unsent_memory::UnsentMemory;
 use crate::auth::{AccessControl, Authenticator, Callers};
 use crate::metrics::Metrics;
-use crate::resolver::{DatabaseState, Identify};
+use crate::resolver::{DatabaseState, ReadGraph};
 use crate::settings::Settings;
 use crate::tls::ServerTls;
 use crate::traces::Traces;
@@ -96,7 +96,7 @@ pub enum StartError {
 ///
 /// # Errors
 /// [`StartError`], at once. Nothing that happens later ends it.
-pub async fn serve<R: Identify>(
+pub async fn serve<R: ReadGraph>(
     listeners: Listeners,
     resolver: R,
     settings: &Settings,

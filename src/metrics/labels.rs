@@ -76,6 +76,8 @@ label! {
         Batch = "batch",
         /// Write lanes: one transaction.
         Write = "write",
+        /// Graph lanes: identities by their ids, and lists.
+        Graph = "graph",
     }
 }
 
@@ -140,6 +142,8 @@ label! {
         LookUp = "look_up",
         /// The rows of roots, which are compared with the copies in memory.
         CompareVersions = "compare_versions",
+        /// The ids of a page of a list.
+        List = "list",
         /// The begin of a transaction, and its clock.
         Begin = "begin",
         /// The locks of a transaction.

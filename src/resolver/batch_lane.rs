@@ -27,15 +27,16 @@ use crate::store::Store;
 /// Returns the jobs of a batch and the receivers of their replies.
 ///
 /// Each job gets one place and gives it back when it is done. (With fewer places, the last jobs get them.)
-pub(super) fn batch_jobs(
+pub(super) fn batch_jobs<T>(
     observations: Vec<Observation>,
     deadline: Instant,
     mut permits: Permit,
-) -> (Vec<Job>, Vec<ReplyReceiver>) {
+    new: impl Fn(Observation, Instant, Permit) -> (Job, ReplyReceiver<T>),
+) -> (Vec<Job>, Vec<ReplyReceiver<T>>) {
     let batch = Some(BatchId::next());
     let count = observations.len();
     let job = |(ahead, observation)| {
-        let (mut job, reply) = Job::new(observation, deadline, permits.split_one(count - ahead));
+        let (mut job, reply) = new(observation, deadline, permits.split_one(count - ahead));
         job.batch = batch;
         (job, reply)
     };

@@ -116,6 +116,11 @@ impl IdentityCache {
         shared.copy(root, epoch).filter(|copy| copy.identity.owns(identifier))
     }
 
+    /// Returns the copy of the identity of this root, if it may be compared in this epoch.
+    pub(super) fn find_root(&self, root: ContactId, epoch: Epoch) -> Option<CachedIdentity> {
+        self.0.as_ref()?.copy(root, epoch)
+    }
+
     /// Returns the copy of this version of an identity.
     pub(super) fn find_version(&self, root: ContactId, version: Timestamp, epoch: Epoch) -> Option<CachedIdentity> {
         let copy = self.0.as_ref()?.copy(root, epoch)?;

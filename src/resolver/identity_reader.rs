@@ -27,6 +27,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::cache::{IdentityCache, ReadAt};
+use super::job::Owner;
 use super::panic_guard::catch_panic;
 use crate::domain::{ComparedCopies, ContactId, Copies, Identifier, Identity, Observation, Owners, SetKey, Snapshot};
 use crate::store::{Epoch, ExpectedSize, LookupResult, MAX_LOOKUP, Store, StoreError};
@@ -97,6 +98,18 @@ impl ReadResult {
             Some(identity) if identity.missing_root().is_none() => Found::Matched(identity),
             None if self.snapshot.ignores_all_of(observation) => Found::OnlyIgnored,
             Some(_) | None => Found::Nothing,
+        }
+    }
+
+    /// Returns who owns the identifier of a look-up.
+    ///
+    /// It is not proven by a read of one server of several that take writes, nor by one that lacks the root.
+    pub(super) fn owner(&self, observation: &Observation) -> Owner {
+        match self.found(observation) {
+            Found::Matched(identity) => Owner::Identity(Arc::clone(identity)),
+            Found::OnlyIgnored => Owner::Nobody,
+            Found::Nothing if self.is_latest && self.snapshot.matched(observation).is_none() => Owner::Nobody,
+            Found::Nothing => Owner::Unproven,
         }
     }
 
@@ -222,7 +235,7 @@ impl<S: Store> IdentityReader<S> {
             }
         }
         if !missing.is_empty() {
-            identities.extend(self.store.identities_of(&missing).await?.into_iter().map(Arc::new));
+            identities.extend(self.store.identities_of(&missing, ExpectedSize::Large).await?.into_iter().map(Arc::new));
         }
         if self.store.epoch() != Some(epoch) {
             return Ok(None);

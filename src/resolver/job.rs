@@ -17,7 +17,7 @@ use crate::traces::RequestTrace;
 pub(super) struct Job {
     pub(super) observation: Observation,
     pub(super) deadline: Instant,
-    reply: oneshot::Sender<Result<Answer, IdentifyError>>,
+    reply: ReplyTo,
     /// The identities that owned some of its identifiers at the read.
     pub(super) owners: Vec<Arc<Identity>>,
     /// The identifiers that had an owner at the read.
@@ -55,15 +55,42 @@ impl BatchId {
 }
 
 /// Receives the reply to a job.
-pub(super) type ReplyReceiver = oneshot::Receiver<Result<Answer, IdentifyError>>;
+pub(super) type ReplyReceiver<T = Answer> = oneshot::Receiver<Result<T, IdentifyError>>;
+
+/// Where the reply to a job goes.
+#[derive(Debug)]
+enum ReplyTo {
+    Identify(oneshot::Sender<Result<Answer, IdentifyError>>),
+    LookUp(oneshot::Sender<Result<Owner, IdentifyError>>),
+}
+
+/// Who owns the identifier of a look-up.
+#[derive(Clone, Debug)]
+pub(super) enum Owner {
+    Identity(Arc<Identity>),
+    Nobody,
+    /// The read proves nothing: it has to be read again, under locks.
+    Unproven,
+}
 
 impl Job {
     /// Returns a new job, and the receiver of its reply.
     pub(super) fn new(observation: Observation, deadline: Instant, permit: Permit) -> (Self, ReplyReceiver) {
         let (reply, receiver) = oneshot::channel();
+        (Self::with_reply(observation, deadline, permit, ReplyTo::Identify(reply)), receiver)
+    }
+
+    /// Returns a job that only asks who owns its one identifier, and the receiver of its reply. It never needs a write.
+    pub(super) fn look_up(observation: Observation, deadline: Instant, permit: Permit) -> (Self, ReplyReceiver<Owner>) {
+        debug_assert_eq!(observation.identifiers().len(), 1, "each identifier has an owner of its own");
+        let (reply, receiver) = oneshot::channel();
+        (Self::with_reply(observation, deadline, permit, ReplyTo::LookUp(reply)), receiver)
+    }
+
+    fn with_reply(observation: Observation, deadline: Instant, permit: Permit, reply: ReplyTo) -> Self {
         let (owners, owned, ignored, batch, large, epoch, read_at, trace, is_wait_recorded) = Default::default();
         let queued = tokio::time::Instant::now();
-        let job = Self {
+        Self {
             observation,
             deadline,
             reply,
@@ -78,13 +105,21 @@ impl Job {
             trace,
             is_wait_recorded,
             permit,
-        };
-        (job, receiver)
+        }
+    }
+
+    /// Returns whether it only asks who owns its identifier.
+    pub(super) fn is_look_up(&self) -> bool {
+        matches!(self.reply, ReplyTo::LookUp(_))
     }
 
     /// Returns whether the caller still waits. A job without a waiting caller must not cost a statement.
     pub(super) fn is_wanted(&self) -> bool {
-        !self.reply.is_closed() && !has_passed(self.deadline)
+        let is_closed = match &self.reply {
+            ReplyTo::Identify(reply) => reply.is_closed(),
+            ReplyTo::LookUp(reply) => reply.is_closed(),
+        };
+        !is_closed && !has_passed(self.deadline)
     }
 
     /// What was ignored at the read may count by now: it has to be read again.
@@ -102,7 +137,21 @@ impl Job {
         if !matches!(result, Err(IdentifyError::Unavailable)) {
             self.permit.set_answered(result.as_ref().ok().map(|answer| answer.outcome));
         }
-        let _ = self.reply.send(result); // The caller may be gone.
+        // The caller may be gone.
+        match self.reply {
+            ReplyTo::Identify(reply) => drop(reply.send(result)),
+            // The lanes answer a look-up by `reply_owner`, and by errors.
+            ReplyTo::LookUp(reply) => drop(reply.send(result.map(|_| Owner::Unproven))),
+        }
+    }
+
+    /// Sends the reply to a look-up.
+    pub(super) fn reply_owner(mut self, owner: Owner) {
+        self.permit.set_answered(None);
+        match self.reply {
+            ReplyTo::LookUp(reply) => drop(reply.send(Ok(owner))),
+            ReplyTo::Identify(reply) => drop(reply.send(Err(IdentifyError::Internal))), // It is no look-up.
+        }
     }
 
     /// Replies with the identity that owns all identifiers of the job but for the ignored ones.

@@ -14,14 +14,17 @@
 //! | `admission` | which requests get into the service, by two rules: |
 //! | `queue_delay`, `fair_share` | how many, by how long they wait; and whose |
 //! | `reservation` | the places of calls whose bodies are still to be read |
+//! | `lanes` | the ways into the lanes, and the wait for a reply |
 //! | `large_identities` | which jobs must not share a statement with others |
 //! | `read_queue`, `read_lane` | groups of requests, and the look-up that answers known customers |
 //! | `identity_reader`, `cache` | reads by version, and the copies in memory that they compare |
 //! | `batch_lane` | the look-up of batches, whose order matters |
+//! | `graph/` | reads by id, and lists |
 //! | `write_queue`, `key_reservation` | which requests may run side by side |
 //! | `write_lane` | retries, splits and lock waits |
 //! | `write_transaction` | one transaction and the lock protocol |
 //! | `written_copies` | copies of the identities that it has written |
+//! | `attempts`, `backoff` | when a read or a transaction is tried again |
 //! | `batch_span` | traces of look-ups and transactions |
 //!
 //! While a service runs, this module is the only one that writes contacts. `identity verify --repair` and `identity
@@ -32,13 +35,14 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{Mutex, Semaphore, mpsc, watch};
 
-use crate::domain::{Answer, Observation};
+use crate::domain::{Answer, ContactId, Identifier, Identity, LookUp, Observation};
 use crate::metrics::{LaneKind, Metrics};
 use crate::settings::{CacheSettings, QueueSettings};
 use crate::store::{Store, StoreError};
 use crate::traces::RequestTrace;
 
 mod admission;
+mod attempts;
 mod backoff;
 mod batch_lane;
 mod batch_span;
@@ -48,10 +52,12 @@ mod database_health;
 mod deadline;
 mod error;
 mod fair_share;
+mod graph;
 mod identify;
 mod identity_reader;
 mod job;
 mod key_reservation;
+mod lanes;
 mod large_identities;
 mod panic_guard;
 mod queue_delay;
@@ -67,15 +73,18 @@ mod written_copies;
 pub use caller::Caller;
 pub use database_health::DatabaseState;
 pub use error::IdentifyError;
+pub use graph::{IdentityPage, ReadGraph};
 pub use identify::{Admitted, Answers, Identify, Reserved};
 
 use admission::{Admission, Permit};
 use batch_lane::{BatchLane, batch_jobs};
 use cache::IdentityCache;
 use database_health::DatabaseHealth;
-use deadline::{deadline_after, has_passed};
+use deadline::deadline_after;
+use graph::{GraphJob, GraphLane, GraphRead, IdReader, PageQuery};
 use identity_reader::IdentityReader;
-use job::{Job, ReplyReceiver};
+use job::{Job, Owner};
+use lanes::Lanes;
 use large_identities::LargeIdentities;
 use panic_guard::catch_panic;
 use read_lane::{MAX_SECOND_LOOKUPS, ReadLane};
@@ -89,8 +98,12 @@ use write_queue::WriteQueue;
 ///
 /// Each look-up and each transaction has a connection of its own. At once there are at most 8 look-ups of lanes (one
 /// lane of each kind is for large identities), [`MAX_SECOND_LOOKUPS`], 2 transactions of write lanes, 2 that wait for a
-/// lock ([`MAX_LOCK_WAITS`]) and a ping: 15.
+/// lock ([`MAX_LOCK_WAITS`]), a ping, and 3 reads of [`GRAPH_LANES`] and of the lane for lists: 18. With fewer
+/// connections, some of them wait for one.
 const READ_LANES: usize = 4;
+
+/// Lanes for reads by id. One more is for lists, so that no other read waits for a page.
+const GRAPH_LANES: usize = 2;
 
 /// Lanes for batches, beside the read lanes. So a single request does not wait for a long batch.
 const BATCH_LANES: usize = 2;
@@ -106,19 +119,6 @@ pub struct Resolver {
     caller: Caller,
     /// The trace that they belong to.
     trace: RequestTrace,
-}
-
-/// The ways into the lanes.
-#[derive(Debug)]
-struct Lanes {
-    to_read: mpsc::UnboundedSender<Job>,
-    to_batch: mpsc::UnboundedSender<Vec<Job>>,
-    /// For requests about large identities, and for batches with such requests.
-    large_to_read: mpsc::UnboundedSender<Job>,
-    large_to_batch: mpsc::UnboundedSender<Vec<Job>>,
-    large: LargeIdentities,
-    admission: Admission,
-    database: DatabaseHealth,
 }
 
 impl Resolver {
@@ -175,6 +175,20 @@ impl Resolver {
         };
         let (large_to_read, large_to_batch) = start_lanes(1, 1, None);
         let (to_read, to_batch) = start_lanes(READ_LANES, BATCH_LANES, Some(&large_to_read));
+        let start_graph_lanes = |lanes: usize| {
+            let (to_lane, queue) = mpsc::unbounded_channel();
+            let queue = Arc::new(Mutex::new(queue));
+            for _ in 0..lanes {
+                panic_guard::spawn(GraphLane {
+                    reader: IdReader { store: store.clone(), cache: cache.clone() },
+                    queue: Arc::clone(&queue),
+                    database: database.clone(),
+                    work: work.clone(),
+                });
+            }
+            to_lane
+        };
+        let (to_graph, to_list) = (start_graph_lanes(GRAPH_LANES), start_graph_lanes(1));
         let write_lane = WriteLane {
             store: store.clone(),
             queue: Arc::new(Mutex::new(WriteQueue::new(write_queue, settings.transaction_size))),
@@ -190,7 +204,8 @@ impl Resolver {
             panic_guard::spawn(write_lane.clone());
         }
         tokio::spawn(ping_database(store, database.clone(), to_read.downgrade()));
-        let lanes = Lanes { to_read, to_batch, large_to_read, large_to_batch, large, admission, database };
+        let lanes =
+            Lanes { to_read, to_batch, large_to_read, large_to_batch, to_graph, to_list, large, admission, database };
         Self { lanes: Arc::new(lanes), caller: Caller::default(), trace: RequestTrace::default() }
     }
 
@@ -249,74 +264,74 @@ impl Identify for Resolver {
         deadline: Instant,
     ) -> Answers {
         match admitted {
-            Admitted(Some(permit)) => self.lanes.resolve(observations, deadline, permit, &self.trace).await,
+            Admitted(Some(permit)) => self.resolve(observations, deadline, permit).await,
             Admitted(None) => vec![Err(IdentifyError::Internal); observations.len()], // Not from this resolver.
         }
     }
 
     async fn identify_in_turn(&self, observations: Vec<Observation>, timeout: Duration) -> Answers {
         let permits = self.lanes.admission.admit(self.caller, observations.len()).await;
-        self.lanes.resolve(observations, deadline_after(timeout), permits, &self.trace).await
+        self.resolve(observations, deadline_after(timeout), permits).await
     }
 }
 
-impl Lanes {
-    /// Sends a job to the read lane for its identity. Returns whether there is one.
-    fn send(&self, mut job: Job) -> bool {
-        job.large = self.large.find(job.identifiers());
-        let to_read = if job.large.is_some() { &self.large_to_read } else { &self.to_read };
-        to_read.send(job).is_ok()
-    }
-
-    /// Sends a batch to the batch lanes.
-    fn send_batch(&self, mut jobs: Vec<Job>) -> bool {
-        jobs.iter_mut().for_each(|job| job.large = self.large.find(job.identifiers()));
-        let is_any_large = jobs.iter().any(|job| job.large.is_some());
-        let to_batch = if is_any_large { &self.large_to_batch } else { &self.to_batch };
-        to_batch.send(jobs).is_ok()
-    }
-
-    /// Resolves a batch. A batch of one observation has no order, so it goes with the single requests.
-    async fn resolve(
+impl ReadGraph for Resolver {
+    async fn identity_of(
         &self,
-        observations: Vec<Observation>,
+        reserved: Reserved,
+        contact: ContactId,
         deadline: Instant,
-        permits: Permit,
-        trace: &RequestTrace,
-    ) -> Answers {
-        let (mut jobs, replies) = batch_jobs(observations, deadline, permits);
-        jobs.iter_mut().for_each(|job| job.trace = trace.clone());
-        let changes = self.database.changes();
-        let is_sent = match (jobs.pop(), jobs.is_empty()) {
-            (Some(job), true) => self.send(job),
-            (last, _) => self.send_batch(jobs.into_iter().chain(last).collect()),
-        };
-        let mut answers = Vec::with_capacity(replies.len());
-        for reply in replies {
-            answers.push(if is_sent {
-                self.wait_for_reply(reply, deadline, changes).await
-            } else {
-                Err(IdentifyError::Unavailable)
+    ) -> Result<Option<Arc<Identity>>, IdentifyError> {
+        let permit = self.lanes.admission.try_admit(reserved.0, self.caller, 1, deadline)?;
+        let (job, reply) = GraphJob::new(contact, deadline, Some(permit), self.trace.clone());
+        self.lanes.read_graph(&self.lanes.to_graph, GraphRead::Identity(job), reply, deadline).await
+    }
+
+    async fn look_up(
+        &self,
+        reserved: Reserved,
+        identifiers: Vec<Identifier>,
+        deadline: Instant,
+    ) -> Result<LookUp, IdentifyError> {
+        let permits = self.lanes.admission.try_admit(reserved.0, self.caller, identifiers.len(), deadline)?;
+        let one_each = identifiers.iter().map(|identifier| Observation::new([identifier.clone()]));
+        let observations: Vec<Observation> = one_each.filter_map(Result::ok).collect();
+        let jobs = batch_jobs(observations, deadline, permits, Job::look_up);
+        let mut owners = Vec::with_capacity(identifiers.len());
+        for owner in self.lanes.reply_to_all(jobs, deadline, &self.trace).await {
+            owners.push(match owner? {
+                Owner::Identity(identity) => Some(identity),
+                Owner::Nobody => None,
+                Owner::Unproven => return self.look_up_locked(identifiers, deadline).await,
             });
         }
-        answers
+        Ok(LookUp::new(identifiers.into_iter().zip(owners).collect()))
     }
 
-    /// Waits for a reply until the deadline. `changes` is [`DatabaseHealth::changes`] from before the job was sent.
-    async fn wait_for_reply(
+    async fn list_identities(
         &self,
-        reply: ReplyReceiver,
+        reserved: Reserved,
+        after: Option<ContactId>,
+        limit: usize,
         deadline: Instant,
-        changes: u64,
-    ) -> Result<Answer, IdentifyError> {
-        match tokio::time::timeout_at(deadline.into(), reply).await {
-            Ok(Ok(result)) => result,
-            // The lane panicked, which the log says. (A lane also drops a job whose deadline has passed.)
-            Ok(Err(_)) if !has_passed(deadline) => Err(IdentifyError::Internal),
-            // The caller may retry if the database was unreachable meanwhile.
-            _ if !self.database.is_reachable() || self.database.changes() != changes => Err(IdentifyError::Unavailable),
-            _ => Err(IdentifyError::DeadlineExceeded),
-        }
+    ) -> Result<IdentityPage, IdentifyError> {
+        let permit = self.lanes.admission.try_admit(reserved.0, self.caller, 1, deadline)?;
+        let query = PageQuery { after, limit };
+        let (job, reply) = GraphJob::new(query, deadline, Some(permit), self.trace.clone());
+        self.lanes.read_graph(&self.lanes.to_list, GraphRead::Page(job), reply, deadline).await
+    }
+}
+
+impl Resolver {
+    async fn resolve(&self, observations: Vec<Observation>, deadline: Instant, permits: Permit) -> Answers {
+        self.lanes.reply_to_all(batch_jobs(observations, deadline, permits, Job::new), deadline, &self.trace).await
+    }
+
+    /// Looks up who owns these identifiers under locks: one server of several that take writes proves nothing.
+    async fn look_up_locked(&self, identifiers: Vec<Identifier>, deadline: Instant) -> Result<LookUp, IdentifyError> {
+        let (job, reply) = GraphJob::new(identifiers.clone(), deadline, None, self.trace.clone());
+        let read = self.lanes.read_graph(&self.lanes.to_graph, GraphRead::Owners(job), reply, deadline);
+        Ok(LookUp::new(identifiers.into_iter().zip(read.await?).collect()))
     }
 }
 

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use tokio::sync::{Mutex, Semaphore, mpsc};
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
 use super::admission::Admission;
-use super::backoff::{MAX_UNAVAILABLE_ATTEMPTS, jittered_pause};
+use super::attempts::Attempts;
 use super::batch_span::begin_batch;
 use super::database_health::DatabaseHealth;
 use super::error::IdentifyError;
@@ -94,10 +94,10 @@ impl<S: Store> ReadLane<S> {
 
     /// Looks up all identifiers of these jobs together, then answers each job or sends it to the write lanes.
     ///
-    /// It answers a job if one identity owns all of its identifiers, or if all are ignored; if the read has the latest
-    /// state; and if `may_answer` agrees. The other jobs go to the write lanes in order. With [`Moments::One`] all
-    /// answers are from one moment. Otherwise a job whose copy in memory is right does not wait for one whose copy was
-    /// changed.
+    /// It answers every look-up. It answers another job if one identity owns all of its identifiers, or if all are
+    /// ignored; if the read has the latest state; and if `may_answer` agrees. The other jobs go to the write lanes in
+    /// order. With [`Moments::One`] all answers are from one moment. Otherwise a job whose copy in memory is right does
+    /// not wait for one whose copy was changed.
     ///
     /// When the database rejects the statement, the group is halved until the faulty job is alone, so that it does not
     /// fail its neighbours. So is a group of single requests with one about a large identity, which goes to the lane
@@ -176,6 +176,11 @@ impl<S: Store> ReadLane<S> {
     ) {
         let (mut waiting, mut sets) = (Vec::new(), BTreeMap::new());
         for job in jobs {
+            if job.is_look_up() {
+                let owner = result.owner(&job.observation);
+                job.reply_owner(owner);
+                continue;
+            }
             let found = result.found(&job.observation);
             let set = match found {
                 Found::Matched(identity) => {
@@ -247,7 +252,7 @@ impl<S: Store> ReadLane<S> {
     /// Drops the jobs without a waiting caller and looks the others up. Repeats the statement after a lost race.
     /// `moments` is for the copies in the cache, and `None` if they may not answer.
     async fn look_up(&self, jobs: &mut Vec<Job>, moments: Option<Moments>) -> Result<ReadResult, StoreError> {
-        let (mut lost_races, mut unavailable) = (0, 0);
+        let mut attempts = Attempts::default();
         loop {
             jobs.retain(Job::is_wanted);
             if jobs.is_empty() {
@@ -269,20 +274,7 @@ impl<S: Store> ReadLane<S> {
                     self.database.record_reachable();
                     return Ok(result);
                 }
-                Err(StoreError::LostRace(_)) => {
-                    self.work.count_retry(RetryCause::LostRace);
-                    sleep(jittered_pause(lost_races)).await;
-                    lost_races += 1;
-                }
-                Err(error) if error.is_unavailable() => {
-                    unavailable += 1;
-                    if unavailable == MAX_UNAVAILABLE_ATTEMPTS || !self.database.is_reachable() {
-                        self.database.record_unreachable(&error);
-                        return Err(error);
-                    }
-                    self.work.count_retry(RetryCause::Unavailable);
-                }
-                Err(error) => return Err(error),
+                Err(error) => attempts.next(error, &self.database, &self.work).await?,
             }
         }
     }

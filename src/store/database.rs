@@ -14,7 +14,7 @@ use super::pool::{Lease, Pool};
 use super::sql::{Engine, sqlite};
 use super::store_connection::StoreConnection;
 use super::traits::{Epoch, ExpectedSize, FoundIdentities, LookupResult, MAX_LOOKUP, Store, Transaction};
-use super::{evidence, lock, lookup, versions, write};
+use super::{evidence, list, lock, lookup, versions, write};
 use crate::domain::{ContactId, Identifier, Identity, OwnerRow, Plan, RootRow, SetKey, StoredEvidence, Timestamp};
 use crate::metrics::{DatabaseOperation, Metrics};
 use crate::settings::{self, TableNames};
@@ -186,13 +186,23 @@ impl Store for Database {
             .await
     }
 
-    async fn identities_of(&self, roots: &[ContactId]) -> Result<Vec<Identity>, StoreError> {
+    async fn identities_of(&self, roots: &[ContactId], size: ExpectedSize) -> Result<Vec<Identity>, StoreError> {
         debug_assert!(roots.len() <= MAX_LOOKUP, "more than one statement is no consistent read");
         let _timer = self.pool.timer(DatabaseOperation::LookUp);
         let lease = self.pool.lease().await?;
         lease
             .bounded(async {
-                lookup::query_identities_of(&lease.connected().take().await?, lease.engine(), roots).await
+                lookup::query_identities_of(&lease.connected().take().await?, lease.engine(), roots, size).await
+            })
+            .await
+    }
+
+    async fn roots_after(&self, after: Option<ContactId>, limit: usize) -> Result<Vec<ContactId>, StoreError> {
+        let _timer = self.pool.timer(DatabaseOperation::List);
+        let lease = self.pool.lease().await?;
+        lease
+            .bounded(async {
+                list::query_roots_after(&lease.connected().take().await?, lease.engine(), after, limit).await
             })
             .await
     }
@@ -279,6 +289,28 @@ impl Transaction for DatabaseTransaction {
             Ok::<_, StoreError>(StoredEvidence { sets: stored, counts })
         };
         self.lease.bounded(read).await
+    }
+
+    async fn lock_identifiers(&mut self, identifiers: &[Identifier]) -> Result<(), StoreError> {
+        if !self.lease.is_one_of_several() {
+            return Ok(());
+        }
+        let _timer = self.lease.timer(DatabaseOperation::Lock);
+        self.lease.bounded_with_lock(list::lock_identifiers(&self.transaction, self.lease.engine(), identifiers)).await
+    }
+
+    async fn identities_of(&mut self, roots: &[ContactId], size: ExpectedSize) -> Result<Vec<Identity>, StoreError> {
+        let _timer = self.lease.timer(DatabaseOperation::LookUpLocked);
+        self.lease.bounded(lookup::query_identities_of(&self.transaction, self.lease.engine(), roots, size)).await
+    }
+
+    async fn roots_after(&mut self, after: Option<ContactId>, limit: usize) -> Result<Vec<ContactId>, StoreError> {
+        let _timer = self.lease.timer(DatabaseOperation::List);
+        let (engine, is_one_of_several) = (self.lease.engine(), self.lease.is_one_of_several());
+        if !is_one_of_several {
+            return self.lease.bounded(list::query_roots_after(&self.transaction, engine, after, limit)).await;
+        }
+        self.lease.bounded_with_lock(list::lock_roots_after(&self.transaction, engine, after, limit)).await
     }
 
     async fn release_orphans(&mut self, identifiers: &[Identifier], at: Timestamp) -> Result<(), StoreError> {

@@ -46,7 +46,7 @@ pub(super) async fn query_identities(
     Ok(identities_from_rows(rows))
 }
 
-/// Returns the root of the identity that most rows of [`Engine::lookup`] are about, if they are a quarter of all.
+/// Returns the root of the identity that most rows of a look-up are about, if they are a quarter of all.
 fn largest_root(found: &[QueryResult]) -> Result<Option<ContactId>, StoreError> {
     let mut rows: BTreeMap<i64, usize> = BTreeMap::new();
     for row in found {
@@ -60,15 +60,31 @@ fn largest_root(found: &[QueryResult]) -> Result<Option<ContactId>, StoreError> 
     Ok(largest.map(|(root, _)| ContactId(root)))
 }
 
-/// Returns the identities of these roots, at most [`MAX_LOOKUP`].
+/// Returns the identities of these roots, at most [`MAX_LOOKUP`]. `size` is for the limit of rows, as in
+/// [`query_identities`].
 pub(super) async fn query_identities_of(
     connection: &impl ConnectionTrait,
     engine: Engine,
     roots: &[ContactId],
+    size: ExpectedSize,
 ) -> Result<Vec<Identity>, StoreError> {
     let ids: Vec<i64> = roots.iter().map(|root| root.0).collect();
     let mut rows = Vec::new();
-    add_rows(&mut rows, engine, &connection.query_all_raw(engine.contacts_of(&ids)).await?, 1).await?;
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    if size == ExpectedSize::NotLarge {
+        let limit = lookup_limit(ids.len());
+        let found = connection.query_all_raw(engine.contacts_of(&ids, Some(limit))).await?;
+        if found.len() < limit {
+            add_rows(&mut rows, engine, &found, 1).await?;
+            return Ok(identities_from_rows(rows).identities);
+        }
+        if let Some(root) = largest_root(&found)? {
+            return Err(StoreError::OneIsLarge(root));
+        }
+    }
+    add_rows(&mut rows, engine, &connection.query_all_raw(engine.contacts_of(&ids, None)).await?, 1).await?;
     Ok(identities_from_rows(rows).identities)
 }
 

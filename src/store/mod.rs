@@ -5,6 +5,7 @@
 //! | `traits` | [`Store`] and [`Transaction`]: what the resolver needs of a database |
 //! | `database` | [`Database`]: both traits on MySQL, MariaDB, PostgreSQL and SQLite |
 //! | `lookup`, `versions`, `lock`, `write`, `rows` | the statements of the hot path and their rows |
+//! | `list` | lists of all identities |
 //! | `sql/` | one file a database: SQL, error codes, session settings, server role, migration lock |
 //! | `pool`, `pool_generation` | connections, and when they are replaced |
 //! | `store_connection`, `held_connection` | what a statement or a transaction runs on |
@@ -50,6 +51,7 @@ mod held_connection;
 mod holder;
 mod ignored;
 mod kept_connections;
+mod list;
 mod lock;
 mod lookup;
 mod migrate;

@@ -44,7 +44,9 @@ fn hot_path(
         ("owners", engine.owners(identifiers)),
         ("root rows", engine.root_rows(&ids)),
         ("owner rows", engine.owner_rows(identifiers)),
-        ("contacts of roots", engine.contacts_of(&ids)),
+        ("contacts of roots", engine.contacts_of(&ids, None)),
+        ("contacts of small roots", engine.contacts_of(&ids, Some(512))),
+        ("roots after", engine.roots_after(ids[0], 128)),
         ("lock", StatementBuilder::build(&lock::lock_rows(engine, &ids), &backend)),
         ("touch", StatementBuilder::build(&write::touch_rows(&ids, now), &backend)),
         ("stored sets", evidence::stored_sets(engine, &[SetKey::of(identifiers)])),
@@ -105,6 +107,7 @@ mod tests {
         let built = |statement: &dyn StatementBuilderObject| statement.build_for(&backend);
         let mut all = hot_path(engine, &identifiers, &ids, NOW).unwrap();
         all.extend([
+            ("lock roots after", engine.lock_roots_after(1, 128)),
             ("lock free rows", built(&lock::lock_free_rows(engine, &[1, 2, 3]))),
             ("existing rows", built(&lock::existing_rows(&[1, 2, 3]))),
             ("insert contacts", write::contact_rows(engine, &[new_contact]).unwrap()),
@@ -134,6 +137,7 @@ mod tests {
             ("export merges", plain(export::merges_sql(engine))),
             ("audit owners", engine.owned_rows_with(&audit::identifier_columns(), &identifiers)),
         ]);
+        all.extend(engine.lock_identifiers(&identifiers).map(|statement| ("lock identifiers", statement)));
         let lock_wait = LockWait::within(Duration::from_secs(3));
         let session = match engine {
             Engine::Mysql => vec![

@@ -99,7 +99,24 @@ pub trait Store: Clone + Send + Sync + 'static {
     fn owner_rows(&self, identifiers: &[Identifier]) -> impl Future<Output = Result<Vec<OwnerRow>, StoreError>> + Send;
 
     /// Returns the identities of these roots (at most [`MAX_LOOKUP`]). It is one consistent read.
-    fn identities_of(&self, roots: &[ContactId]) -> impl Future<Output = Result<Vec<Identity>, StoreError>> + Send;
+    ///
+    /// For the id of a secondary it returns an identity of that contact alone, which [lacks its
+    /// root](Identity::missing_root).
+    fn identities_of(
+        &self,
+        roots: &[ContactId],
+        size: ExpectedSize,
+    ) -> impl Future<Output = Result<Vec<Identity>, StoreError>> + Send;
+
+    /// Returns the next roots after this id, at most so many, in the order of their ids. Fewer mean that there are no
+    /// more. It is one consistent read.
+    ///
+    /// A root is a row that is linked to no other. It can be soft-deleted, and then has perhaps no identity.
+    fn roots_after(
+        &self,
+        after: Option<ContactId>,
+        limit: usize,
+    ) -> impl Future<Output = Result<Vec<ContactId>, StoreError>> + Send;
 
     /// Returns those of these sets (at most [`MAX_LOOKUP`]) that are stored beside the contacts.
     fn stored_sets(&self, sets: &[SetKey]) -> impl Future<Output = Result<BTreeSet<SetKey>, StoreError>> + Send;
@@ -160,6 +177,27 @@ pub trait Transaction: Send {
         sets: &[SetKey],
         roots: &BTreeSet<ContactId>,
     ) -> impl Future<Output = Result<StoredEvidence, StoreError>> + Send;
+
+    /// Waits for the commits under way that bring one of these identifiers (at most [`MAX_LOOKUP`]), and keeps those
+    /// that have an owner locked until the transaction ends.
+    ///
+    /// It does nothing where one server takes writes: there, every read sees what was acknowledged.
+    fn lock_identifiers(&mut self, identifiers: &[Identifier]) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Does what [`Store::identities_of`] does.
+    fn identities_of(
+        &mut self,
+        roots: &[ContactId],
+        size: ExpectedSize,
+    ) -> impl Future<Output = Result<Vec<Identity>, StoreError>> + Send;
+
+    /// Does what [`Store::roots_after`] does. Where several servers take writes, it locks these rows in id order, and
+    /// waits for commits under way that concern them.
+    fn roots_after(
+        &mut self,
+        after: Option<ContactId>,
+        limit: usize,
+    ) -> impl Future<Output = Result<Vec<ContactId>, StoreError>> + Send;
 
     /// Deletes the `Identifier` rows of these identifiers whose contact does not hold them (any more): mostly deleted
     /// contacts. The row of an ignored identifier stays. The sets with one of them that are stored beside the contacts

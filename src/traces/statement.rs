@@ -65,6 +65,7 @@ fn table(operation: DatabaseOperation) -> Option<&'static str> {
     match operation {
         DatabaseOperation::LookUp | DatabaseOperation::LookUpLocked | DatabaseOperation::Release => Some("Identifier"),
         DatabaseOperation::CompareVersions
+        | DatabaseOperation::List
         | DatabaseOperation::Lock
         | DatabaseOperation::Write
         | DatabaseOperation::LockedByOthers => Some("Contact"),

@@ -20,10 +20,14 @@ pub enum Access {
 }
 
 /// What each RPC needs, on both APIs. Health needs nothing, because it is a probe.
-const RPCS: [(&str, Access); 5] = [
+const RPCS: [(&str, Access); 9] = [
     ("identity.v1.IdentityService/Identify", Access::Scope(Scope::Identify)),
     ("identity.v1.IdentityService/BatchIdentify", Access::Scope(Scope::Identify)),
     ("identity.v1.IdentityService/StreamIdentify", Access::Scope(Scope::Identify)),
+    ("identity.v1.GraphService/GetIdentity", Access::Scope(Scope::Read)),
+    ("identity.v1.GraphService/LookupIdentities", Access::Scope(Scope::Read)),
+    ("identity.v1.GraphService/ListIdentities", Access::Scope(Scope::Read)),
+    ("identity.v1.GraphService/ListContacts", Access::Scope(Scope::Read)),
     ("grpc.reflection.v1.ServerReflection/ServerReflectionInfo", Access::AnyCaller),
     ("grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", Access::AnyCaller),
 ];

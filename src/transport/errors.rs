@@ -9,6 +9,7 @@ use tonic_types::{ErrorDetails, FieldViolation, StatusExt};
 
 use super::batch_size::{BatchSize, MAX_BATCH_ITEMS};
 use super::deadline::MalformedTimeout;
+use super::invalid_field::{FieldProblem, InvalidField, MAX_IDENTIFIERS};
 use super::parse::{Field, FieldNames, Problem, Violation};
 use crate::auth::Scope;
 use crate::domain::IdentityTooLarge;
@@ -33,6 +34,18 @@ pub enum ApiError {
     /// Fields with invalid values.
     #[error("the request has invalid fields")]
     Invalid(Vec<Violation>),
+    /// Fields of a request that reads the graph, with invalid values. There is at least one.
+    #[error("the request has invalid fields")]
+    InvalidFields(Vec<InvalidField>),
+    /// No identity has the contact that the request names.
+    #[error("no identity has a contact with this id")]
+    UnknownIdentity,
+    /// The identities that a look-up found do not fit into an answer.
+    #[error("the identities do not fit into the {limit} bytes of an answer: ask for fewer identifiers")]
+    LookUpTooLarge {
+        /// Maximum size of an answer, in bytes.
+        limit: usize,
+    },
     /// A batch that is empty or too long.
     #[error(transparent)]
     BatchSize(#[from] BatchSize),
@@ -128,6 +141,9 @@ impl ApiError {
                 .map(|violation| FieldViolation::new(violation.field.name(names), violation.problem.to_string()));
             details.set_bad_request(violations.collect::<Vec<_>>());
         }
+        if let Self::InvalidFields(fields) = self {
+            details.set_bad_request(fields.iter().map(|field| field.violation()).collect::<Vec<_>>());
+        }
         if let Self::BatchSize(size) = self {
             details.set_bad_request([FieldViolation::new("requests", size.to_string())]);
         }
@@ -158,6 +174,10 @@ impl ApiError {
                 (Code::InvalidArgument, "IDENTIFIER_MISSING", None)
             }
             Self::Invalid(_) => (Code::InvalidArgument, "IDENTIFIER_INVALID", None),
+            Self::InvalidFields(fields) => {
+                (Code::InvalidArgument, fields.first().map_or("REQUEST_MALFORMED", |one| one.problem.reason()), None)
+            }
+            Self::UnknownIdentity => (Code::NotFound, "IDENTITY_UNKNOWN", None),
             Self::BatchSize(BatchSize::Empty) => (Code::InvalidArgument, "BATCH_EMPTY", None),
             Self::BatchSize(BatchSize::TooLong) => (Code::InvalidArgument, "BATCH_TOO_LONG", None),
             Self::Malformed(_) | Self::BadField { .. } => (Code::InvalidArgument, "REQUEST_MALFORMED", None),
@@ -176,7 +196,9 @@ impl ApiError {
             Self::DatabaseUnusable(_) => (Code::Unavailable, "NOT_READY", Some(UNAVAILABLE_RETRY)),
             Self::ShuttingDown => (Code::Unavailable, "SHUTTING_DOWN", Some(UNAVAILABLE_RETRY)),
             // Without a delay: the same batch again would not fit either.
-            Self::AnswerTooLarge { .. } => (Code::ResourceExhausted, "ANSWER_TOO_LARGE", None),
+            Self::AnswerTooLarge { .. } | Self::LookUpTooLarge { .. } => {
+                (Code::ResourceExhausted, "ANSWER_TOO_LARGE", None)
+            }
             Self::Identify(IdentifyError::IdentityTooLarge(_)) => {
                 (Code::FailedPrecondition, "IDENTITY_TOO_LARGE", None)
             }
@@ -204,7 +226,13 @@ impl ApiError {
                 HashMap::from([("fields".to_owned(), fields.join(","))])
             }
             Self::BadField { field, .. } => HashMap::from([("fields".to_owned(), field.clone())]),
-            Self::TooLarge { limit } | Self::AnswerTooLarge { limit } => {
+            Self::InvalidFields(fields) => {
+                let names: Vec<_> = fields.iter().map(|field| field.path.name()).collect();
+                let limit = (fields.iter().any(|field| field.problem == FieldProblem::TooManyIdentifiers))
+                    .then(|| ("limit_items".to_owned(), MAX_IDENTIFIERS.to_string()));
+                limit.into_iter().chain([("fields".to_owned(), names.join(","))]).collect()
+            }
+            Self::TooLarge { limit } | Self::AnswerTooLarge { limit } | Self::LookUpTooLarge { limit } => {
                 HashMap::from([("limit_bytes".to_owned(), limit.to_string())])
             }
             Self::BatchSize(_) => HashMap::from([("limit_items".to_owned(), MAX_BATCH_ITEMS.to_string())]),
@@ -223,6 +251,7 @@ impl ApiError {
             | Self::UnknownMethod
             | Self::UnknownPath
             | Self::WrongHttpMethod
+            | Self::UnknownIdentity
             | Self::DatabaseUnusable(_)
             | Self::ShuttingDown
             | Self::ConnectionsFull
@@ -234,6 +263,9 @@ impl ApiError {
 
     /// The message for a developer. It names the fields.
     fn message(&self, names: FieldNames) -> String {
+        if let Self::InvalidFields(fields) = self {
+            return fields.iter().map(|field| field.message()).collect::<Vec<_>>().join("; ");
+        }
         let Self::Invalid(violations) = self else { return self.to_string() };
         if violations.iter().all(|violation| violation.problem == Problem::Missing) {
             return format!("{} must be given", Field::ALL.map(|field| field.name(names)).join(" or "));
@@ -270,11 +302,15 @@ pub fn is_of_service(code: Code) -> bool {
 mod tests {
     use super::*;
     use crate::domain::InvalidEmail;
+    use crate::transport::invalid_field::FieldPath;
 
     fn every_error() -> Vec<ApiError> {
         vec![
             ApiError::Invalid(vec![Violation { field: Field::Email, problem: InvalidEmail::NotOneAt.into() }]),
             ApiError::Invalid(vec![Violation { field: Field::Email, problem: Problem::Missing }]),
+            ApiError::InvalidFields(vec![InvalidField { path: FieldPath::Kind(7), problem: FieldProblem::Kind }]),
+            ApiError::UnknownIdentity,
+            ApiError::LookUpTooLarge { limit: 7 },
             ApiError::BatchSize(BatchSize::Empty),
             ApiError::BatchSize(BatchSize::TooLong),
             ApiError::Malformed("no JSON".into()),
@@ -317,10 +353,12 @@ mod tests {
             assert!(info.reason.bytes().all(|b| b.is_ascii_uppercase() || b == b'_'), "{}", info.reason);
             assert!(!status.message().is_empty());
             let retryable = matches!(status.code(), Code::Unavailable | Code::ResourceExhausted)
-                && !matches!(error, ApiError::AnswerTooLarge { .. });
+                && !matches!(error, ApiError::AnswerTooLarge { .. } | ApiError::LookUpTooLarge { .. });
             assert_eq!(details.retry_info().is_some(), retryable, "{error:?}");
-            let names_fields =
-                matches!(error, ApiError::Invalid(_) | ApiError::BatchSize(_) | ApiError::BadField { .. });
+            let names_fields = matches!(
+                error,
+                ApiError::Invalid(_) | ApiError::InvalidFields(_) | ApiError::BatchSize(_) | ApiError::BadField { .. }
+            );
             assert_eq!(details.bad_request().is_some(), names_fields);
         }
     }

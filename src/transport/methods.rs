@@ -5,12 +5,15 @@ use super::batch_size::batch_body_limit;
 /// The RPC whose messages may be large.
 const BATCH_IDENTIFY: &str = "/identity.v1.IdentityService/BatchIdentify";
 
+/// The RPC that takes many identifiers.
+const LOOKUP_IDENTITIES: &str = "/identity.v1.GraphService/LookupIdentities";
+
 /// The RPC whose answers are many small messages.
 const STREAM_IDENTIFY: &str = "/identity.v1.IdentityService/StreamIdentify";
 
 /// Whether the gRPC method at `path` takes a batch, and so larger messages than others.
 pub(crate) fn takes_batch(path: &str) -> bool {
-    path == BATCH_IDENTIFY
+    path == BATCH_IDENTIFY || path == LOOKUP_IDENTITIES
 }
 
 /// Whether the gRPC method at `path` answers a stream of messages.
@@ -26,6 +29,11 @@ pub(crate) fn takes_a_stream(path: &str) -> bool {
 /// Whether the RPC `package.Service/Method` has requests to identify: one, or many.
 pub(crate) fn identifies(rpc_method: &str) -> bool {
     rpc_method.starts_with("identity.v1.") && rpc_method.ends_with("Identify")
+}
+
+/// Whether the RPC `package.Service/Method` needs places in the queue of the resolver.
+pub(crate) fn needs_places(rpc_method: &str) -> bool {
+    identifies(rpc_method) || rpc_method.starts_with("identity.v1.GraphService/")
 }
 
 /// The largest message of the gRPC method at `path`, in bytes, if one of a single request may have `body_limit`.
@@ -48,6 +56,12 @@ mod tests {
             assert_eq!(method.is_server_streaming(), answers_a_stream(path));
             assert!(identifies(&path[1..]) && !identifies("grpc.health.v1.Health/Check"));
         }
+        let graph = pool.get_service_by_name("identity.v1.GraphService").unwrap();
+        for method in graph.methods() {
+            let name = format!("identity.v1.GraphService/{}", method.name());
+            assert!(needs_places(&name) && !identifies(&name) && !needs_places("grpc.health.v1.Health/Check"));
+        }
+        assert!(graph.methods().any(|method| LOOKUP_IDENTITIES.ends_with(method.name())));
     }
 
     #[test]

@@ -7,7 +7,8 @@
 //! To add an RPC:
 //!
 //! 1. the RPC, its messages and their comments in `proto/identity/v1/`;
-//! 2. its method in `grpc/service.rs`, over a use case of the resolver; a stream gets a file of its own;
+//! 2. its method in `grpc/service.rs`, over a use case of the resolver; a stream gets a file of its own, and so does
+//!    each method of `GraphService` in `grpc/graph/`;
 //! 3. if it has a `google.api.http` rule: nothing. The gateway of `http/gateway/` translates each RPC of a service that
 //!    the listener gives it. JSON of another form needs a handler in a file of `http/`, and a line in `http::routes`.
 //!    The start fails for a rule that nothing serves, and for a handler without a rule;
@@ -28,6 +29,7 @@ pub mod errors;
 pub mod grpc;
 pub mod gunzip;
 pub mod http;
+pub mod invalid_field;
 mod listing;
 pub(crate) mod methods;
 pub mod ordering;

@@ -31,7 +31,16 @@ async fn reads_are_key_look_ups_by_stale_statistics(database: TestDatabase) {
     seed(&store.connection(), 0..10, 50).await;
     analyze(&database).await;
     seed(&store.connection(), 10..CONTACTS, 50).await;
-    let reads = ["lookup", "lookup of large identities", "owners", "root rows", "owner rows", "contacts of roots"];
+    let reads = [
+        "lookup",
+        "lookup of large identities",
+        "owners",
+        "root rows",
+        "owner rows",
+        "contacts of roots",
+        "contacts of small roots",
+        "roots after",
+    ];
     assert_key_look_ups(&database, |name| reads.contains(&name)).await;
 }
 

@@ -8,6 +8,7 @@ use identity::store::{ExpectedSize, Store};
 use sea_orm::{ConnectionTrait, DatabaseConnection};
 
 use crate::failover::connect;
+use crate::graph::{contacts, get, look_up, page};
 use crate::harness::{Api, Caller, Cluster, ClusterKind, Event, Service, Suite, binary, query, register};
 
 pub fn register(suite: &mut Suite) {
@@ -15,6 +16,7 @@ pub fn register(suite: &mut Suite) {
         a_server_that_its_group_expelled,
         a_transaction_that_was_given_up,
         a_commit_that_others_see_first,
+        a_commit_that_others_see_first_is_in_each_read,
         a_group_that_gets_more_primaries,
         a_commit_that_others_do_not_wait_for,
         what_a_deleted_contact_leaves,
@@ -117,6 +119,38 @@ async fn a_commit_that_others_see_first() {
     let cluster = Cluster::start(ClusterKind::SeveralPrimaries).await;
     let here = Service::start_with(&cluster.url_of(&[0]), &[]).await;
     show_what_others_have_shown(&cluster, here).await;
+}
+
+/// Reads by identifiers, by id and in pages write nothing, and wait for it all the same.
+async fn a_commit_that_others_see_first_is_in_each_read() {
+    let cluster = Cluster::start(ClusterKind::SeveralPrimaries).await;
+    let here = Service::start_with(&cluster.url_of(&[0]), &[]).await;
+    let there = Service::start_with(&cluster.url_of(&[1]), &[]).await;
+    let admin = run_as_admin(&cluster.url_of(&[0]), "SET GLOBAL binlog_group_commit_sync_delay = 1000000").await;
+    for round in 0..4 {
+        let email = format!("{round}@x.de");
+        let creating = tokio::spawn({
+            let (caller, email) = (here.caller(), email.clone());
+            async move { caller.identify(Api::Grpc, Some(&email), None).await.unwrap().primary }
+        });
+        let shown = loop {
+            if let Some(identity) = look_up(&there, &[&email]).await.unwrap().0.first() {
+                break identity.primary_contact_id;
+            }
+        };
+        assert!(!creating.is_finished(), "it is acknowledged: the other one was not first");
+        let name = format!("identities/{shown}");
+        match round {
+            0 => assert_eq!(look_up(&here, &[&email, "nobody@x.de"]).await.unwrap().0.len(), 1),
+            1 => assert_eq!(get(&here, &name).await.unwrap().emails, [email]),
+            2 => assert_eq!(contacts(&here, &name, 0, "").await.unwrap().contacts.len(), 1),
+            _ => assert_eq!(page(&here, 1_000, "").await.unwrap().identities.len(), 4),
+        }
+        assert_eq!(creating.await.unwrap(), shown);
+    }
+    admin.close().await.expect("close");
+    here.stop().await;
+    there.stop().await;
 }
 
 /// The same where it was the only primary when the service connected to it.

@@ -23,6 +23,7 @@ mod failover;
 mod faulty_rows;
 mod foreign_tables;
 mod galera;
+mod graph;
 mod group_replication;
 mod harness;
 mod history;
@@ -58,6 +59,7 @@ fn main() {
     worked_example::register(&mut suite);
     store_conformance::register(&mut suite);
     identifiers::register(&mut suite);
+    graph::register(&mut suite);
     ignored::register(&mut suite);
     ignored_repairs::register(&mut suite);
     concurrency::register(&mut suite);

@@ -230,14 +230,26 @@ impl Store for FaultyStore {
         Ok(identifiers.iter().filter_map(row).collect())
     }
 
-    async fn identities_of(&self, roots: &[ContactId]) -> Result<Vec<Identity>, StoreError> {
+    async fn identities_of(&self, roots: &[ContactId], size: ExpectedSize) -> Result<Vec<Identity>, StoreError> {
         let identifiers: Vec<Identifier> = roots.iter().map(|root| identifier_of(*root)).collect();
+        if size == ExpectedSize::NotLarge
+            && let Some(large) = identifiers.iter().find_map(large_identity)
+        {
+            return Err(StoreError::OneIsLarge(large.root()));
+        }
         self.step(Step::Read, &identifiers).await?;
         Ok(self.known(&identifiers, 0))
     }
 
     async fn stored_sets(&self, _sets: &[SetKey]) -> Result<BTreeSet<SetKey>, StoreError> {
         Ok(BTreeSet::new())
+    }
+
+    /// It has the roots 1 to 9, and a large one.
+    async fn roots_after(&self, after: Option<ContactId>, limit: usize) -> Result<Vec<ContactId>, StoreError> {
+        self.step(Step::Read, &[]).await?;
+        let roots = (1..10).chain([FIRST_LARGE]).map(ContactId);
+        Ok(roots.filter(|root| Some(*root) > after).take(limit).collect())
     }
 
     async fn begin(&self) -> Result<FaultyTransaction, StoreError> {
@@ -300,6 +312,18 @@ impl Transaction for FaultyTransaction {
         _roots: &BTreeSet<ContactId>,
     ) -> Result<StoredEvidence, StoreError> {
         Ok(StoredEvidence::default())
+    }
+
+    async fn lock_identifiers(&mut self, _identifiers: &[Identifier]) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    async fn identities_of(&mut self, roots: &[ContactId], size: ExpectedSize) -> Result<Vec<Identity>, StoreError> {
+        self.0.identities_of(roots, size).await
+    }
+
+    async fn roots_after(&mut self, after: Option<ContactId>, limit: usize) -> Result<Vec<ContactId>, StoreError> {
+        self.0.roots_after(after, limit).await
     }
 
     async fn release_orphans(&mut self, _identifiers: &[Identifier], _at: Timestamp) -> Result<(), StoreError> {

@@ -30,6 +30,10 @@ macro_rules! for_each_case {
             rows_of_roots_are_what_is_stored,
             rows_of_identifiers_lead_to_roots_and_versions,
             identities_of_roots_are_what_their_identifiers_find,
+            a_secondary_leads_to_its_root,
+            roots_come_in_order_and_each_once,
+            a_transaction_reads_what_the_store_reads,
+            a_read_of_small_identities_ends_at_a_large_one,
             one_lookup_takes_many_identifiers,
             an_identity_of_many_contacts_is_found_completely,
             values_are_equal_by_bytes,
@@ -265,7 +269,7 @@ pub(crate) async fn rows_of_identifiers_lead_to_roots_and_versions<S: Store>(sto
 pub(crate) async fn identities_of_roots_are_what_their_identifiers_find<S: Store>(store: &S) {
     identify(store, &[&[email("a@x"), phone("1")], &[email("b@x"), phone("1")], &[email("c@x")]]).await;
     let identities_of = async |roots: &[ContactId]| {
-        let mut identities = store.identities_of(roots).await.expect("a read");
+        let mut identities = store.identities_of(roots, ExpectedSize::Large).await.expect("a read");
         identities.sort_by_key(Identity::root);
         identities
     };
@@ -281,6 +285,79 @@ pub(crate) async fn identities_of_roots_are_what_their_identifiers_find<S: Store
     let roots: Vec<ContactId> =
         identify(store, &observations).await.iter().map(|answer| answer.identity.primary().id).collect();
     assert_eq!(identities_of(&roots).await.len(), MAX_LOOKUP);
+}
+
+pub(crate) async fn a_secondary_leads_to_its_root<S: Store>(store: &S) {
+    identify(store, &[&[email("a@x"), phone("1")], &[email("b@x"), phone("1")]]).await;
+    let identity = find(store, &[email("a@x")]).await.remove(0);
+    let (root, secondary) = (identity.root(), identity.secondaries()[0].id);
+    for size in [ExpectedSize::Large, ExpectedSize::NotLarge] {
+        let [alone] = &store.identities_of(&[secondary], size).await.expect("a read")[..] else {
+            panic!("one contact")
+        };
+        assert_eq!((alone.missing_root(), alone.contacts()), (Some(root), identity.secondaries()));
+        let both = store.identities_of(&[root, secondary], size).await.expect("a read");
+        assert_eq!(both, [identity.clone()], "together they are one identity");
+    }
+}
+
+pub(crate) async fn roots_come_in_order_and_each_once<S: Store + IgnoresIdentifiers>(store: &S) {
+    let till = phone("0000000000");
+    store.ignore(&till).await; // Its holder is no root.
+    let many: Vec<[Identifier; 1]> = (0..20).map(|n| [phone(&format!("{}", 1_000 + n))]).collect();
+    let observations: Vec<&[Identifier]> = many.iter().map(<[Identifier; 1]>::as_slice).collect();
+    let answers = identify(store, &observations).await;
+    identify(store, &[&[email("a@x"), phone("1000")], &[phone("1001"), phone("1002")]]).await;
+    let absorbed = answers[2].identity.primary().id;
+    let mut roots: Vec<ContactId> = answers.iter().map(|answer| answer.identity.primary().id).collect();
+    roots.sort_unstable();
+    roots.retain(|root| *root != absorbed);
+    for size in [1, 7, 19, 20] {
+        let (mut listed, mut after) = (Vec::new(), None);
+        loop {
+            let page = store.roots_after(after, size).await.expect("a read");
+            let mut transaction = store.begin().await.expect("a transaction");
+            assert_eq!(transaction.roots_after(after, size).await.expect("a read"), page);
+            listed.extend(page.iter().copied());
+            after = listed.last().copied();
+            if page.len() < size {
+                break;
+            }
+        }
+        assert_eq!(listed, roots, "in pages of {size}");
+    }
+    assert!(store.roots_after(Some(ContactId(i64::MAX)), 7).await.expect("a read").is_empty());
+}
+
+pub(crate) async fn a_transaction_reads_what_the_store_reads<S: Store>(store: &S) {
+    identify(store, &[&[email("a@x"), phone("1")], &[email("b@x"), phone("1")], &[email("c@x")]]).await;
+    let mut found = find(store, &[email("a@x"), email("c@x")]).await;
+    found.sort_by_key(Identity::root);
+    let roots: Vec<ContactId> = found.iter().map(Identity::root).collect();
+    let mut transaction = store.begin().await.expect("a transaction");
+    transaction.lock_contacts(&roots.iter().copied().collect()).await.expect("the locks");
+    transaction.lock_identifiers(&[email("a@x"), email("nobody@x"), phone("1")]).await.expect("the locks");
+    for size in [ExpectedSize::Usual, ExpectedSize::Large] {
+        let mut read = transaction.identities_of(&roots, size).await.expect("a read");
+        read.sort_by_key(Identity::root);
+        assert_eq!(read, found);
+    }
+    transaction.commit().await.expect("a commit");
+}
+
+pub(crate) async fn a_read_of_small_identities_ends_at_a_large_one<S: Store>(store: &S) {
+    let many: Vec<[Identifier; 2]> = (0..600).map(|n| [email(&format!("{n}@x")), phone("1")]).collect();
+    let observations: Vec<&[Identifier]> = many.iter().map(<[Identifier; 2]>::as_slice).collect();
+    identify(store, &observations).await;
+    identify(store, &[&[email("small@x")]]).await;
+    let found = find(store, &[phone("1"), email("small@x")]).await;
+    let large = found.iter().find(|identity| identity.contacts().len() == 600).expect("all contacts").root();
+    let small = found.iter().find(|identity| identity.contacts().len() == 1).expect("one contact").root();
+    let error = store.identities_of(&[small, large], ExpectedSize::NotLarge).await.expect_err("it is large");
+    assert!(matches!(error, StoreError::OneIsLarge(root) if root == large), "{error}");
+    assert_eq!(store.identities_of(&[small], ExpectedSize::NotLarge).await.expect("a read").len(), 1);
+    let all = store.identities_of(&[small, large], ExpectedSize::Large).await.expect("a read");
+    assert_eq!(all.iter().map(|identity| identity.contacts().len()).sum::<usize>(), 601);
 }
 
 pub(crate) async fn one_lookup_takes_many_identifiers<S: Store>(store: &S) {
@@ -529,7 +606,7 @@ pub(crate) async fn what_an_identity_owned_is_shown_when_it_is_ignored<S: Store 
         assert!(!identity.owns(&shared) && identity.owns(&email("a@x")));
         assert_eq!(identity.values(IdentifierKind::Phone), ["1"], "it is still shown");
     }
-    let identities = store.identities_of(&[root]).await.expect("a read");
+    let identities = store.identities_of(&[root], ExpectedSize::Usual).await.expect("a read");
     assert!(!identities[0].owns(&shared), "also if nobody asks for it");
     let answers = identify(store, &[&[email("c@x"), shared.clone()]]).await;
     assert_eq!(answers[0].outcome, Outcome::Created);

@@ -175,6 +175,15 @@ impl Drop for UnderWay<'_> {
 /// so that schedules meet larger ones.
 const NOT_LARGE: usize = 6;
 
+/// These identities, unless the read was to return no large one and there is one.
+fn small_enough(identities: Vec<Identity>, size: ExpectedSize) -> Result<Vec<Identity>, StoreError> {
+    let large = identities.iter().find(|identity| identity.contacts().len() > NOT_LARGE);
+    match large.filter(|_| size == ExpectedSize::NotLarge) {
+        Some(large) => Err(StoreError::OneIsLarge(large.root())),
+        None => Ok(identities),
+    }
+}
+
 impl Store for SimulatedStore {
     type Transaction = SimulatedTransaction;
 
@@ -189,14 +198,8 @@ impl Store for SimulatedStore {
             let mut database = self.database.lock();
             let identities = database.read(self.replica, identifiers).map(identities)?;
             let ignored = database.ignored_of(identifiers);
-            let large = identities.iter().find(|identity| identity.contacts().len() > NOT_LARGE);
-            match large.filter(|_| size == ExpectedSize::NotLarge) {
-                Some(large) => Err(StoreError::OneIsLarge(large.root())),
-                None => {
-                    let found = FoundIdentities { identities, ignored };
-                    Ok(LookupResult { found, is_latest: database.reads_the_latest() })
-                }
-            }
+            let found = FoundIdentities { identities: small_enough(identities, size)?, ignored };
+            Ok(LookupResult { found, is_latest: database.reads_the_latest() })
         };
         let name = if size == ExpectedSize::Large { "large read" } else { "read" };
         self.statement(name, None, read).await
@@ -224,11 +227,11 @@ impl Store for SimulatedStore {
         self.statement("owner rows", None, read).await
     }
 
-    async fn identities_of(&self, roots: &[ContactId]) -> Result<Vec<Identity>, StoreError> {
+    async fn identities_of(&self, roots: &[ContactId], size: ExpectedSize) -> Result<Vec<Identity>, StoreError> {
         assert!(roots.len() <= MAX_LOOKUP, "more than one statement is no consistent read");
         let read = async {
             self.catch_up().await;
-            Ok(identities(self.database.lock().contacts_of(self.replica, roots)))
+            small_enough(identities(self.database.lock().contacts_of(self.replica, roots)), size)
         };
         self.statement("contacts", None, read).await
     }
@@ -240,6 +243,14 @@ impl Store for SimulatedStore {
             Ok(self.database.lock().stored_sets(self.replica, sets))
         };
         self.statement("sets", None, read).await
+    }
+
+    async fn roots_after(&self, after: Option<ContactId>, limit: usize) -> Result<Vec<ContactId>, StoreError> {
+        let read = async {
+            self.catch_up().await;
+            Ok(self.database.lock().roots_after(self.replica, after, limit))
+        };
+        self.statement("roots", None, read).await
     }
 
     async fn begin(&self) -> Result<SimulatedTransaction, StoreError> {
@@ -452,6 +463,35 @@ impl Transaction for SimulatedTransaction {
     ) -> Result<StoredEvidence, StoreError> {
         let read = async { self.store.database.lock().evidence_in(self.id, sets, roots) };
         self.statement("evidence", read).await
+    }
+
+    async fn lock_identifiers(&mut self, identifiers: &[Identifier]) -> Result<(), StoreError> {
+        if !self.must_write_what_it_locks() {
+            return Ok(());
+        }
+        let locked = async {
+            for identifier in identifiers {
+                self.take(Lock::Key(identifier.clone())).await?;
+            }
+            Ok(())
+        };
+        self.statement("lock identifiers", locked).await
+    }
+
+    async fn identities_of(&mut self, roots: &[ContactId], size: ExpectedSize) -> Result<Vec<Identity>, StoreError> {
+        let replica = self.store.replica;
+        let read = async { small_enough(identities(self.store.database.lock().contacts_of(replica, roots)), size) };
+        self.statement("contacts", read).await
+    }
+
+    async fn roots_after(&mut self, after: Option<ContactId>, limit: usize) -> Result<Vec<ContactId>, StoreError> {
+        let replica = self.store.replica;
+        let read = async { Ok(self.store.database.lock().roots_after(replica, after, limit)) };
+        let roots = self.statement("roots", read).await?;
+        if self.must_write_what_it_locks() {
+            self.lock_contacts(&roots.iter().copied().collect()).await?;
+        }
+        Ok(roots)
     }
 
     async fn release_orphans(&mut self, _identifiers: &[Identifier], _at: Timestamp) -> Result<(), StoreError> {

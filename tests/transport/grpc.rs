@@ -41,6 +41,7 @@ async fn the_answer_is_the_whole_identity() {
             secondary_contact_ids: vec![23],
             truncated: false,
             contact_count: 2,
+            ..pb::Identity::default()
         };
         assert_eq!(answer.contact, Some(identity));
     }

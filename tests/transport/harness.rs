@@ -5,13 +5,13 @@ use std::time::{Duration, Instant};
 
 use identity::auth::{CallerFile, Callers};
 use identity::domain::{
-    Answer, Contact, ContactId, Identifier, IdentifierKind, Identity, IdentityState, Link, Observation, Outcome,
-    Timestamp,
+    Answer, Contact, ContactId, Identifier, IdentifierKind, Identity, IdentityState, Link, LookUp, Observation,
+    Outcome, Timestamp,
 };
 use identity::listener::{FixedLimits, Listeners, serve};
 use identity::metrics::{Metrics, ScrapeFormat};
 use identity::proto::identity::v1::identity_service_client::IdentityServiceClient;
-use identity::resolver::{Admitted, Caller, DatabaseState, Identify, IdentifyError, Reserved};
+use identity::resolver::{Admitted, Caller, DatabaseState, Identify, IdentifyError, IdentityPage, ReadGraph, Reserved};
 use identity::settings::Settings;
 use identity::tls::TlsFiles;
 use identity::traces::Traces;
@@ -119,6 +119,41 @@ impl Identify for Scripted {
             },
             Script::Panic => panic!("doc@hillvalley.edu"),
         }
+    }
+}
+
+/// It knows the identity 1 of [`answer`], to which every identifier leads but the phone number 0.
+impl ReadGraph for Scripted {
+    async fn identity_of(
+        &self,
+        _: Reserved,
+        contact: ContactId,
+        deadline: Instant,
+    ) -> Result<Option<Arc<Identity>>, IdentifyError> {
+        let phone = Identifier::from_stored(IdentifierKind::Phone, "1");
+        let answer = self.identify(Observation::new([phone]).unwrap(), deadline).await?;
+        Ok(Some(Arc::clone(answer.identity.list())).filter(|_| contact == ContactId(1) || contact == ContactId(23)))
+    }
+
+    async fn look_up(&self, _: Reserved, all: Vec<Identifier>, deadline: Instant) -> Result<LookUp, IdentifyError> {
+        let mut owners = Vec::new();
+        for identifier in all {
+            let owner = self.identity_of(Reserved::default(), ContactId(1), deadline).await?;
+            owners.push((identifier.clone(), owner.filter(|_| identifier.value() != "0")));
+        }
+        Ok(LookUp::new(owners))
+    }
+
+    async fn list_identities(
+        &self,
+        _: Reserved,
+        after: Option<ContactId>,
+        _: usize,
+        deadline: Instant,
+    ) -> Result<IdentityPage, IdentifyError> {
+        let identity = self.identity_of(Reserved::default(), ContactId(1), deadline).await?;
+        let identities = identity.into_iter().filter(|_| after.is_none()).collect();
+        Ok(IdentityPage { identities, next: None })
     }
 }
 

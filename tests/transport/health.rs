@@ -109,6 +109,7 @@ async fn both_reflections_list_everything_and_end_with_the_drain() {
         "grpc.health.v1.Health",
         "grpc.reflection.v1.ServerReflection",
         "grpc.reflection.v1alpha.ServerReflection",
+        "identity.v1.GraphService",
         "identity.v1.IdentityService",
     ];
     let (names, mut open) = listed!(server, v1).unwrap();

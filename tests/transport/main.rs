@@ -13,6 +13,7 @@ mod drain;
 mod faulty_store;
 mod forms;
 mod gateway;
+mod graph;
 mod grpc;
 mod gzip;
 mod harness;

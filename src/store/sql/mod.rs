@@ -11,6 +11,7 @@ mod look_up;
 pub(super) mod mariadb;
 pub(super) mod mysql;
 pub(super) mod postgres;
+mod roots;
 pub(super) mod sqlite;
 
 use std::time::Duration;
@@ -178,8 +179,9 @@ impl Engine {
         self.with_own_parameters(sql, params)
     }
 
-    /// All contacts of these roots, soft-deleted ones included. The columns are those of [`LookupColumn`].
-    pub(super) fn contacts_of(self, roots: &[i64]) -> Statement {
+    /// All contacts of these roots, soft-deleted ones included, or so many of them. The columns are those of
+    /// [`LookupColumn`].
+    pub(super) fn contacts_of(self, roots: &[i64], limit: Option<usize>) -> Statement {
         let columns = self.with_read_only_column(&lookup_columns("c"));
         let (sql, params) = match self {
             Self::Mysql => mysql::contacts_of(&columns, roots),
@@ -187,7 +189,8 @@ impl Engine {
             Self::Postgres => postgres::contacts_of(&self.contacts_of_roots(), roots),
             Self::Sqlite => sqlite::contacts_of(&self.contacts_of_roots(), roots),
         };
-        self.with_own_parameters(sql, params)
+        let limit = limit.map(|limit| format!(" LIMIT {limit}")).unwrap_or_default();
+        self.with_own_parameters(sql + &limit, params)
     }
 
     /// The rows of these identifiers, with what the contact that they name holds, and its root. The columns are those

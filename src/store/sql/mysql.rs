@@ -130,10 +130,15 @@ pub(super) fn with_back_quotes(sql: &str) -> String {
 
 /// See [`Engine::owned_rows`](super::Engine).
 pub(super) fn owned_rows(identifiers: &[Identifier]) -> KeyLookup {
-    let (is_wanted, params) = lists_by_kind(identifiers);
+    let KeyLookup { from, filter, params } = identifier_rows(identifiers);
     let contacts = contact_join("o", "id", r#"i."contactId""#, None);
-    let from = format!("`Identifier` i FORCE INDEX (PRIMARY)\n            {contacts}");
-    KeyLookup { from, filter: format!("({is_wanted})"), params }
+    KeyLookup { from: format!("{from}\n            {contacts}"), filter, params }
+}
+
+/// The `Identifier` rows `i` of these identifiers.
+pub(super) fn identifier_rows(identifiers: &[Identifier]) -> KeyLookup {
+    let (is_wanted, params) = lists_by_kind(identifiers);
+    KeyLookup { from: "`Identifier` i FORCE INDEX (PRIMARY)".to_owned(), filter: format!("({is_wanted})"), params }
 }
 
 /// See [`Engine::contact_join`](super::Engine).

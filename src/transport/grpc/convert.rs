@@ -65,7 +65,8 @@ fn left_out((field, reason): (Field, LeftOut)) -> pb::Ignored {
     pb::Ignored { identifier: Some(identifier), reason: reason.into(), primary_contact_id: 0 }
 }
 
-fn identity(listing: &Listing<'_>) -> pb::Identity {
+/// An identity. What the answers of `IdentityService` do not have is empty.
+pub(super) fn identity(listing: &Listing<'_>) -> pb::Identity {
     let owned = |values: &[&str]| values.iter().map(|value| (*value).to_owned()).collect();
     pb::Identity {
         primary_contact_id: listing.primary_contact_id,
@@ -74,6 +75,7 @@ fn identity(listing: &Listing<'_>) -> pb::Identity {
         secondary_contact_ids: listing.secondary_contact_ids.clone(),
         truncated: listing.is_truncated,
         contact_count: contact_count(listing),
+        ..pb::Identity::default()
     }
 }
 

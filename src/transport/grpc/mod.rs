@@ -9,6 +9,7 @@ mod by_method;
 mod compression;
 mod convert;
 mod errors;
+mod graph;
 mod health;
 mod identity_api;
 mod inflate;
@@ -29,6 +30,7 @@ use self::batch::BatchService;
 use self::bounded_streams::{BoundedStreams, StreamBounds};
 use self::by_method::ByMethod;
 pub use self::errors::{error_response, replace_tonic_error};
+use self::graph::GraphApi;
 use self::health::Health;
 use self::identity_api::IdentityApi;
 pub use self::services::DescriptorError;
@@ -36,18 +38,22 @@ use self::services::Services;
 pub use self::settings::GrpcSettings;
 use crate::metrics::WorkMetrics;
 use crate::proto::FILE_DESCRIPTOR_SET;
-use crate::proto::identity::v1::identity_service_server::{IdentityServiceServer, SERVICE_NAME};
-use crate::resolver::Identify;
+use crate::proto::identity::v1::graph_service_server::{self, GraphServiceServer};
+use crate::proto::identity::v1::identity_service_server::{self, IdentityServiceServer};
+use crate::resolver::ReadGraph;
 use crate::transport::batch_size::batch_body_limit;
 use crate::transport::gunzip::TextRoom;
 use crate::transport::readiness::Readiness;
 use crate::transport::routes::RouteTable;
 
+/// The services whose health callers ask for.
+const SERVICES: [&str; 2] = [identity_service_server::SERVICE_NAME, graph_service_server::SERVICE_NAME];
+
 /// Returns the services of the API over a resolver.
 ///
 /// # Errors
 /// [`DescriptorError`] if a descriptor set cannot be read: a bug in the build.
-pub fn routes<R: Identify>(
+pub fn routes<R: ReadGraph>(
     resolver: R,
     readiness: Readiness,
     settings: GrpcSettings,
@@ -55,6 +61,7 @@ pub fn routes<R: Identify>(
     work: WorkMetrics,
 ) -> Result<RouteTable, DescriptorError> {
     let stream_places = Arc::new(Semaphore::new(settings.stream_items.clamp(1, Semaphore::MAX_PERMITS)));
+    let graph = Arc::new(GraphApi { resolver: resolver.clone(), settings });
     let api = Arc::new(IdentityApi { resolver, settings, readiness: readiness.clone(), stream_places });
     let limit = settings.limits.http_body_limit;
     let identity = ByMethod {
@@ -63,12 +70,19 @@ pub fn routes<R: Identify>(
             .send_compressed(CompressionEncoding::Gzip),
         batch: BatchService::new(api, batch_body_limit(limit)),
     };
+    let graph_of = |largest_message: usize| {
+        GraphServiceServer::from_arc(Arc::clone(&graph))
+            .max_decoding_message_size(largest_message)
+            .send_compressed(CompressionEncoding::Gzip)
+    };
+    let graph = ByMethod { single: graph_of(limit), batch: graph_of(batch_body_limit(limit)) };
     let bounds = StreamBounds::new(settings.probe_streams, work);
-    let health = HealthServer::new(Health::new(readiness.clone(), &[SERVICE_NAME]));
+    let health = HealthServer::new(Health::new(readiness.clone(), &SERVICES));
     let health = BoundedStreams::new(health, bounds.clone());
 
     let mut services = Services::new(limit, room);
     services.add(identity, FILE_DESCRIPTOR_SET);
+    services.add(graph, FILE_DESCRIPTOR_SET);
     services.add_probe(health, tonic_health::pb::FILE_DESCRIPTOR_SET);
     services.into_routes(settings.reflection.then(|| bounds.end_on_shutdown(readiness)))
 }

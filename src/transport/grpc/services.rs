@@ -52,7 +52,9 @@ impl Services {
     {
         let service = Inflate::new(service, self.body_limit, self.room.clone());
         self.routes = std::mem::take(&mut self.routes).add_service(service);
-        self.descriptors.push(descriptors);
+        if !self.descriptors.contains(&descriptors) {
+            self.descriptors.push(descriptors); // Services of one package have one set.
+        }
     }
 
     /// Adds a service that machines call every few seconds.

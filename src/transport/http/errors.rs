@@ -67,6 +67,9 @@ fn http_status(error: &ApiError, status: &Status) -> StatusCode {
         // Not the fault of this caller.
         ApiError::ConnectionsFull => StatusCode::SERVICE_UNAVAILABLE,
         ApiError::Invalid(_)
+        | ApiError::InvalidFields(_)
+        | ApiError::UnknownIdentity
+        | ApiError::LookUpTooLarge { .. }
         | ApiError::BatchSize(_)
         | ApiError::Malformed(_)
         | ApiError::BadField { .. }

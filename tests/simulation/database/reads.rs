@@ -107,11 +107,18 @@ impl State {
         self.bug == Some(Bug::EvidenceUntouched)
     }
 
-    /// The contacts of these roots.
+    /// The contacts that have one of these ids, or are linked to it.
     pub(crate) fn contacts_of(&mut self, replica: usize, roots: &[ContactId]) -> Vec<Contact> {
-        let is_wanted = |row: &&Contact| roots.contains(&root(row));
+        let is_wanted = |row: &&Contact| roots.contains(&root(row)) || roots.contains(&row.id);
         let rows = self.read_by(replica).contacts.values().filter(is_wanted).cloned().collect();
         self.torn(rows)
+    }
+
+    /// The next roots after this one.
+    pub(crate) fn roots_after(&self, replica: usize, after: Option<ContactId>, limit: usize) -> Vec<ContactId> {
+        let tables = self.read_by(replica);
+        let roots = tables.contacts.values().filter(|row| row.link == Link::Primary).map(|row| row.id);
+        roots.filter(|id| Some(*id) > after).take(limit).collect()
     }
 
     pub(crate) fn root_rows(&mut self, replica: usize, roots: &[ContactId]) -> Vec<RootRow> {

@@ -1,0 +1,81 @@
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::read_graph::IdentityPage;
+use crate::domain::{ContactId, Identifier, Identity};
+use crate::resolver::admission::Permit;
+use crate::resolver::deadline::has_passed;
+use crate::resolver::error::IdentifyError;
+use crate::resolver::job::ReplyReceiver;
+use crate::store::StoreError;
+use crate::traces::RequestTrace;
+
+/// A read that waits for a lane.
+#[derive(Debug)]
+pub(in crate::resolver) enum GraphRead {
+    /// The identity of a contact.
+    Identity(GraphJob<ContactId, Option<Arc<Identity>>>),
+    /// The owner of each identifier, under locks.
+    Owners(GraphJob<Vec<Identifier>, Vec<Option<Arc<Identity>>>>),
+    /// A page of all identities.
+    Page(GraphJob<PageQuery, IdentityPage>),
+}
+
+/// The way to the lanes.
+pub(in crate::resolver) type GraphQueue = mpsc::UnboundedSender<GraphRead>;
+
+/// Which page of all identities.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::resolver) struct PageQuery {
+    /// The root before the first of the page.
+    pub(in crate::resolver) after: Option<ContactId>,
+    /// The most identities.
+    pub(in crate::resolver) limit: usize,
+}
+
+/// A read on its way through the lanes.
+#[derive(Debug)]
+pub(in crate::resolver) struct GraphJob<Q, T> {
+    pub(super) query: Q,
+    deadline: Instant,
+    reply: oneshot::Sender<Result<T, IdentifyError>>,
+    /// Since when it waits.
+    pub(super) queued: tokio::time::Instant,
+    /// Its place in a trace.
+    pub(super) trace: RequestTrace,
+    /// `None` if the call had its places for a look-up that proved nothing.
+    permit: Option<Permit>,
+}
+
+impl<Q, T> GraphJob<Q, T> {
+    /// Returns a new job, and the receiver of its reply.
+    pub(in crate::resolver) fn new(
+        query: Q,
+        deadline: Instant,
+        permit: Option<Permit>,
+        trace: RequestTrace,
+    ) -> (Self, ReplyReceiver<T>) {
+        let (reply, receiver) = oneshot::channel();
+        let queued = tokio::time::Instant::now();
+        (Self { query, deadline, reply, queued, trace, permit }, receiver)
+    }
+
+    /// Returns whether the caller still waits.
+    pub(super) fn is_wanted(&self) -> bool {
+        !self.reply.is_closed() && !has_passed(self.deadline)
+    }
+
+    /// Sends the reply.
+    pub(super) fn reply(mut self, result: Result<T, &StoreError>) {
+        let result = result.map_err(IdentifyError::from);
+        // An outage is no work done.
+        if !matches!(result, Err(IdentifyError::Unavailable))
+            && let Some(permit) = &mut self.permit
+        {
+            permit.set_answered(None);
+        }
+        drop(self.reply.send(result)); // The caller may be gone.
+    }
+}

@@ -1,0 +1,166 @@
+use std::sync::Arc;
+
+use tokio::sync::{Mutex, mpsc};
+
+use super::by_id::IdReader;
+use super::job::{GraphJob, GraphRead, PageQuery};
+use super::read_graph::IdentityPage;
+use super::{list, locked};
+use crate::domain::{ContactId, Identifier, Identity};
+use crate::metrics::{LaneKind, RetryCause, WorkMetrics};
+use crate::resolver::attempts::Attempts;
+use crate::resolver::database_health::DatabaseHealth;
+use crate::resolver::panic_guard::{Worker, catch_panic};
+use crate::store::{ExpectedSize, MAX_LOOKUP, Store, StoreError};
+use crate::traces::BatchSpan;
+
+/// One of the lanes that share a queue of reads. It carries one read out at a time. The reads of single identities that
+/// wait at the same time share a statement.
+pub(in crate::resolver) struct GraphLane<S> {
+    pub(in crate::resolver) reader: IdReader<S>,
+    pub(in crate::resolver) queue: Arc<Mutex<mpsc::UnboundedReceiver<GraphRead>>>,
+    pub(in crate::resolver) database: DatabaseHealth,
+    pub(in crate::resolver) work: WorkMetrics,
+}
+
+/// The read of an identity by the id of a contact.
+type IdentityJob = GraphJob<ContactId, Option<Arc<Identity>>>;
+
+impl<S: Store> Worker for GraphLane<S> {
+    async fn run(&mut self) {
+        while let Some((identities, other)) = self.next().await {
+            if !identities.is_empty() {
+                self.read_identities(identities).await;
+            }
+            match other {
+                Some(GraphRead::Owners(job)) => self.read_owners(job).await,
+                Some(GraphRead::Page(job)) => self.read_page(job).await,
+                Some(GraphRead::Identity(job)) => self.read_identities(vec![job]).await,
+                None => {}
+            }
+        }
+    }
+}
+
+impl<S: Store> GraphLane<S> {
+    /// Returns the reads of single identities that wait, and the read behind them. `None` when the resolver is gone.
+    async fn next(&self) -> Option<(Vec<IdentityJob>, Option<GraphRead>)> {
+        let mut queue = self.queue.lock().await;
+        let mut identities = Vec::new();
+        let mut read = queue.recv().await?;
+        loop {
+            match read {
+                GraphRead::Identity(job) => identities.push(job),
+                GraphRead::Owners(_) | GraphRead::Page(_) => return Some((identities, Some(read))),
+            }
+            match queue.try_recv() {
+                Ok(next) if identities.len() < MAX_LOOKUP => read = next,
+                Ok(next) => return Some((identities, Some(next))),
+                Err(_) => return Some((identities, None)),
+            }
+        }
+    }
+
+    /// Reads these identities together. If the database refuses the statement, or one of them is large, the group is
+    /// halved, so that it neither fails nor delays the others. If the statement is too slow, each is read alone.
+    async fn read_identities(&self, jobs: Vec<IdentityJob>) {
+        let mut parts = vec![jobs];
+        while let Some(mut jobs) = parts.pop() {
+            jobs.retain(IdentityJob::is_wanted);
+            if jobs.is_empty() {
+                continue;
+            }
+            let mut ids: Vec<ContactId> = jobs.iter().map(|job| job.query).collect();
+            ids.sort_unstable();
+            ids.dedup();
+            let size = if ids.len() == 1 { ExpectedSize::Large } else { ExpectedSize::NotLarge };
+            let is_wanted = || jobs.iter().any(IdentityJob::is_wanted);
+            let read = || self.reader.identities_of(&ids, size);
+            match self.attempt(&jobs, is_wanted, read).await {
+                Ok(found) => {
+                    for job in jobs {
+                        let position = ids.binary_search(&job.query).ok();
+                        job.reply(Ok(position.and_then(|position| found[position].clone())));
+                    }
+                }
+                Err(StoreError::TooSlow(_) | StoreError::CutShort(_)) if ids.len() > 1 => {
+                    self.work.count_retry(RetryCause::Split);
+                    parts.extend(jobs.into_iter().map(|job| vec![job]));
+                }
+                Err(error) if ids.len() > 1 && !error.is_unavailable() => {
+                    self.work.count_retry(RetryCause::Split);
+                    let middle = ids[ids.len() / 2];
+                    let (first, second): (Vec<_>, Vec<_>) = jobs.into_iter().partition(|job| job.query < middle);
+                    parts.extend([second, first]);
+                }
+                Err(error) => fail(jobs, &error),
+            }
+        }
+    }
+
+    async fn read_owners(&self, job: GraphJob<Vec<Identifier>, Vec<Option<Arc<Identity>>>>) {
+        let jobs = [job];
+        let read = || locked::owners(&self.reader.store, &jobs[0].query);
+        let read = self.attempt(&jobs, || jobs[0].is_wanted(), read).await;
+        let [job] = jobs;
+        match read {
+            Ok(owners) => job.reply(Ok(owners)),
+            Err(error) => fail(vec![job], &error),
+        }
+    }
+
+    async fn read_page(&self, job: GraphJob<PageQuery, IdentityPage>) {
+        let jobs = [job];
+        let read = || list::page(&self.reader.store, jobs[0].query);
+        let read = self.attempt(&jobs, || jobs[0].is_wanted(), read).await;
+        let [job] = jobs;
+        match read {
+            Ok(page) => job.reply(Ok(page)),
+            Err(error) => fail(vec![job], &error),
+        }
+    }
+
+    /// Carries a read out for these jobs, and again after a lost race while somebody waits for it.
+    async fn attempt<Q, T, R, F>(
+        &self,
+        jobs: &[GraphJob<Q, T>],
+        is_wanted: impl Fn() -> bool,
+        read: impl Fn() -> F,
+    ) -> Result<R, StoreError>
+    where
+        F: Future<Output = Result<R, StoreError>>,
+    {
+        self.work.record_waits(LaneKind::Graph, jobs.iter().map(|job| job.queued.elapsed()));
+        let mut attempts = Attempts::default();
+        let mut is_wait_recorded = false;
+        loop {
+            self.work.record_batch(LaneKind::Graph, jobs.len());
+            let since = |job: &GraphJob<Q, T>| (!is_wait_recorded).then_some(job.queued.into_std());
+            let traced = jobs.iter().map(|job| (&job.trace, since(job)));
+            let span = BatchSpan::begin(LaneKind::Graph, jobs.len(), traced);
+            is_wait_recorded = true;
+            let result = span.scope(catch_panic(read())).await;
+            span.end(result.as_ref().err().map(StoreError::kind));
+            match result {
+                Ok(read) => {
+                    self.database.record_reachable();
+                    return Ok(read);
+                }
+                Err(error) if is_wanted() => attempts.next(error, &self.database, &self.work).await?,
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+/// Sends the same error to all jobs.
+fn fail<Q, T>(jobs: Vec<GraphJob<Q, T>>, error: &StoreError) {
+    match error {
+        StoreError::TooSlow(_) | StoreError::CutShort(_) => {
+            tracing::warn!(error.message = %error, "a read took too long");
+        }
+        error if error.is_unavailable() => {}
+        error => tracing::error!(error.message = %error, "a read failed"),
+    }
+    jobs.into_iter().for_each(|job| job.reply(Err(error)));
+}

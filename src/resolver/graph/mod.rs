@@ -1,0 +1,23 @@
+//! Reads for the callers who ask what the service knows. They write nothing.
+//!
+//! | file | what it holds |
+//! | --- | --- |
+//! | `read_graph` | the trait that the APIs call |
+//! | `job`, `lane` | reads that wait, and the lanes that carry them out |
+//! | `by_id` | identities by the ids of their contacts |
+//! | `list` | a page of all identities |
+//! | `locked` | the same reads under locks, where several servers take writes |
+//!
+//! Look-ups by identifiers go through the read lanes and the batch lanes, as requests to identify do.
+
+mod by_id;
+mod job;
+mod lane;
+mod list;
+mod locked;
+mod read_graph;
+
+pub(super) use by_id::IdReader;
+pub(super) use job::{GraphJob, GraphQueue, GraphRead, PageQuery};
+pub(super) use lane::GraphLane;
+pub use read_graph::{IdentityPage, ReadGraph};

@@ -1,0 +1,78 @@
+//! `identity.v1.GraphService`: a file for each RPC.
+
+mod call;
+mod get_identity;
+mod identity_message;
+mod list_contacts;
+mod list_identities;
+mod lookup_identities;
+mod names;
+mod page;
+mod page_token;
+
+use tonic::{Request, Response, Status};
+
+use self::call::Call;
+use super::compression::{accepts_compression, compress_if_worthwhile};
+use super::settings::GrpcSettings;
+use crate::proto::identity::v1 as pb;
+use crate::proto::identity::v1::graph_service_server::GraphService;
+use crate::resolver::ReadGraph;
+use crate::transport::errors::ApiError;
+use crate::transport::parse::FieldNames;
+
+/// What the methods share.
+#[derive(Debug)]
+pub(super) struct GraphApi<R> {
+    pub(super) resolver: R,
+    pub(super) settings: GrpcSettings,
+}
+
+#[tonic::async_trait]
+impl<R: ReadGraph> GraphService for GraphApi<R> {
+    async fn get_identity(
+        &self,
+        request: Request<pb::GetIdentityRequest>,
+    ) -> Result<Response<pb::GetIdentityResponse>, Status> {
+        let accepts = accepts_compression(request.metadata());
+        let (call, message) = Call::begin(&self.resolver, &self.settings, request).map_err(status)?;
+        Ok(respond(get_identity::answer(call, &message).await.map_err(status)?, accepts))
+    }
+
+    async fn lookup_identities(
+        &self,
+        request: Request<pb::LookupIdentitiesRequest>,
+    ) -> Result<Response<pb::LookupIdentitiesResponse>, Status> {
+        let accepts = accepts_compression(request.metadata());
+        let (call, message) = Call::begin(&self.resolver, &self.settings, request).map_err(status)?;
+        Ok(respond(lookup_identities::answer(call, &message).await.map_err(status)?, accepts))
+    }
+
+    async fn list_identities(
+        &self,
+        request: Request<pb::ListIdentitiesRequest>,
+    ) -> Result<Response<pb::ListIdentitiesResponse>, Status> {
+        let accepts = accepts_compression(request.metadata());
+        let (call, message) = Call::begin(&self.resolver, &self.settings, request).map_err(status)?;
+        Ok(respond(list_identities::answer(call, &message).await.map_err(status)?, accepts))
+    }
+
+    async fn list_contacts(
+        &self,
+        request: Request<pb::ListContactsRequest>,
+    ) -> Result<Response<pb::ListContactsResponse>, Status> {
+        let accepts = accepts_compression(request.metadata());
+        let (call, message) = Call::begin(&self.resolver, &self.settings, request).map_err(status)?;
+        Ok(respond(list_contacts::answer(call, &message).await.map_err(status)?, accepts))
+    }
+}
+
+fn status(error: ApiError) -> Status {
+    error.status(FieldNames::Proto)
+}
+
+fn respond<M: prost::Message>(message: M, accepts_compression: bool) -> Response<M> {
+    let mut response = Response::new(message);
+    compress_if_worthwhile(&mut response, accepts_compression, M::encoded_len);
+    response
+}

@@ -1,0 +1,137 @@
+//! `GraphService`: what is known, by id, by identifier and in pages. Nothing is ever written.
+
+mod lists;
+mod look_ups;
+mod reads;
+mod refusals;
+mod replicas;
+
+use std::collections::BTreeMap;
+
+use identity::proto::identity::v1 as pb;
+use identity::proto::identity::v1::graph_service_client::GraphServiceClient;
+use sea_orm::QueryResult;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Code, Status};
+use tonic_types::StatusExt;
+
+use crate::harness::{Api, Event, Reply, Service, Suite, TestDatabase, query};
+
+pub fn register(suite: &mut Suite) {
+    reads::register(suite);
+    look_ups::register(suite);
+    lists::register(suite);
+    refusals::register(suite);
+    replicas::register(suite);
+}
+
+/// A client of a running service.
+pub fn client(service: &Service) -> GraphServiceClient<Channel> {
+    let channel = Endpoint::from_shared(format!("http://{}", service.grpc)).unwrap().connect_lazy();
+    GraphServiceClient::new(channel)
+}
+
+/// `GetIdentity`.
+pub async fn get(service: &Service, name: &str) -> Result<pb::Identity, Status> {
+    let request = pb::GetIdentityRequest { name: name.to_owned() };
+    Ok(client(service).get_identity(request).await?.into_inner().identity.unwrap())
+}
+
+/// An identifier: an e-mail address if it has an `@`.
+pub fn identifier(value: &str) -> pb::Identifier {
+    let kind = if value.contains('@') { "email" } else { "phone" };
+    pb::Identifier { kind: kind.to_owned(), value: value.to_owned() }
+}
+
+/// `LookupIdentities`: the identities, and the values that nobody owns.
+pub async fn look_up(service: &Service, values: &[&str]) -> Result<(Vec<pb::Identity>, Vec<String>), Status> {
+    let request = pb::LookupIdentitiesRequest { identifiers: values.iter().map(|value| identifier(value)).collect() };
+    let response = client(service).lookup_identities(request).await?.into_inner();
+    Ok((response.identities, response.unknown.into_iter().map(|one| one.value).collect()))
+}
+
+/// A page of `ListIdentities`.
+pub async fn page(service: &Service, page_size: i32, page_token: &str) -> Result<pb::ListIdentitiesResponse, Status> {
+    let request = pb::ListIdentitiesRequest { page_size, page_token: page_token.to_owned() };
+    Ok(client(service).list_identities(request).await?.into_inner())
+}
+
+/// A page of `ListContacts`.
+pub async fn contacts(
+    service: &Service,
+    parent: &str,
+    page_size: i32,
+    page_token: &str,
+) -> Result<pb::ListContactsResponse, Status> {
+    let request = pb::ListContactsRequest { parent: parent.to_owned(), page_size, page_token: page_token.to_owned() };
+    Ok(client(service).list_contacts(request).await?.into_inner())
+}
+
+pub async fn identify(service: &Service, email: &str, phone: &str) -> Reply {
+    let [email, phone] = [email, phone].map(|value| Some(value).filter(|value| !value.is_empty()));
+    service.caller().identify(Api::Grpc, email, phone).await.unwrap()
+}
+
+/// The least that an answer may have, in bytes.
+pub const SMALL_ANSWERS: [&str; 2] = ["--answer-limit", "1048576"];
+
+/// Makes an identity of so many contacts, which share a phone number. Each takes some 240 bytes of an answer.
+pub async fn make_large(service: &Service, phone: &str, contacts: usize) {
+    let events: Vec<Event> = (0..contacts).map(|n| Event::of(&format!("{n:0>230}@{phone}.de"), phone)).collect();
+    for some in events.chunks(500) {
+        assert!(service.caller().batch(Api::Grpc, some).await.unwrap().iter().all(Result::is_ok));
+    }
+}
+
+/// What an identity says, as `Identify` says it.
+pub fn as_reply(identity: &pb::Identity) -> Reply {
+    Reply {
+        outcome: "matched",
+        primary: identity.primary_contact_id,
+        emails: identity.emails.clone(),
+        phones: identity.phone_numbers.clone(),
+        secondaries: identity.secondary_contact_ids.clone(),
+    }
+}
+
+/// Asserts that a call failed so. Returns the names of the fields.
+pub fn assert_refused(status: &Status, code: Code, reason: &str) -> Vec<String> {
+    let details = status.get_error_details();
+    assert_eq!((status.code(), &details.error_info().unwrap().reason[..]), (code, reason), "{status:?}");
+    let violations = details.bad_request().map(|bad| bad.field_violations.clone()).unwrap_or_default();
+    violations.into_iter().map(|violation| violation.field).collect()
+}
+
+/// All rows of all tables of the service, as text.
+pub async fn tables(database: &TestDatabase) -> BTreeMap<&'static str, Vec<String>> {
+    let raw = database.raw().await;
+    let mut tables = BTreeMap::new();
+    for (table, columns) in [
+        ("Contact", &["id", "email", "phoneNumber", "linkedId", "createdAt", "updatedAt", "deletedAt", "flags"][..]),
+        ("Identifier", &["kind", "value", "contactId"]),
+        ("ContactMerge", &["id", "survivorId", "absorbedId", "createdAt"]),
+    ] {
+        let list = columns.iter().map(|column| format!(r#""{column}""#)).collect::<Vec<_>>().join(", ");
+        let rows = query(&raw, &format!(r#"SELECT {list} FROM "{table}" ORDER BY {list}"#)).await;
+        let show = |row: &QueryResult| (0..columns.len()).map(|column| cell(row, column)).collect::<Vec<_>>().join("|");
+        tables.insert(table, rows.iter().map(show).collect());
+    }
+    raw.close().await.unwrap();
+    tables
+}
+
+fn cell(row: &QueryResult, column: usize) -> String {
+    if let Ok(number) = row.try_get_by_index::<Option<i64>>(column) {
+        return format!("{number:?}");
+    }
+    if let Ok(number) = row.try_get_by_index::<Option<i16>>(column) {
+        return format!("{number:?}");
+    }
+    if let Ok(moment) = row.try_get_by_index::<Option<chrono::NaiveDateTime>>(column) {
+        return format!("{moment:?}");
+    }
+    if let Ok(text) = row.try_get_by_index::<Option<String>>(column) {
+        return format!("{text:?}");
+    }
+    format!("{:?}", row.try_get_by_index::<Vec<u8>>(column).unwrap())
+}

@@ -1,0 +1,54 @@
+//! Two replicas: what one has acknowledged, the other one reads at once.
+
+use super::{contacts, get, identify, look_up, page};
+use crate::harness::{Service, Suite, TestDatabase, register};
+
+pub fn register(suite: &mut Suite) {
+    register!(suite.on_all(): what_one_replica_wrote_the_other_one_reads, a_token_is_good_on_every_replica_and_later);
+}
+
+async fn what_one_replica_wrote_the_other_one_reads(database: TestDatabase) {
+    let (writer, reader) = (Service::start(&database).await, Service::start(&database).await);
+    let first = identify(&writer, "a@x.de", "1000").await.primary;
+    for n in 0..30 {
+        let email = format!("{n}@x.de");
+        assert_eq!(look_up(&reader, &[&email]).await.unwrap().0.len(), 0);
+        let linked = identify(&writer, &email, "1000").await;
+        let name = format!("identities/{first}");
+        let read = get(&reader, &name).await.unwrap();
+        assert_eq!(read.secondary_contact_ids, linked.secondaries, "also if a copy is in memory");
+        let (found, unknown) = look_up(&reader, &[&email, "1000"]).await.unwrap();
+        assert_eq!((found.len(), unknown.len(), &found[0]), (1, 0, &read));
+        let newest = *linked.secondaries.last().unwrap();
+        assert_eq!(get(&reader, &format!("identities/{newest}")).await.unwrap(), read);
+        let all = contacts(&reader, &name, 1_000, "").await.unwrap().contacts;
+        assert_eq!((all.len(), all.last().unwrap().id), (2 * n + 2, newest));
+
+        let other = identify(&writer, &format!("other{n}@x.de"), "").await.primary;
+        assert_eq!(page(&reader, 1_000, "").await.unwrap().identities.len(), 2);
+        assert_eq!(get(&reader, &format!("identities/{other}")).await.unwrap().contact_count, 1);
+        identify(&writer, &format!("other{n}@x.de"), "1000").await; // A merge.
+        assert_eq!(get(&reader, &format!("identities/{other}")).await.unwrap().primary_contact_id, first);
+        assert_eq!(page(&reader, 1_000, "").await.unwrap().identities.len(), 1);
+    }
+    writer.stop().await;
+    reader.stop().await;
+}
+
+async fn a_token_is_good_on_every_replica_and_later(database: TestDatabase) {
+    let one = Service::start(&database).await;
+    for n in 0..10 {
+        identify(&one, &format!("{n}@x.de"), "").await;
+        identify(&one, &format!("{n}@y.de"), "1000").await;
+    }
+    let identities = page(&one, 3, "").await.unwrap().next_page_token;
+    let of_contacts = contacts(&one, "identities/2", 3, "").await.unwrap().next_page_token;
+    let expected =
+        (page(&one, 3, &identities).await.unwrap(), contacts(&one, "identities/2", 3, &of_contacts).await.unwrap());
+    let other = Service::start(&database).await;
+    one.stop().await;
+    let again =
+        (page(&other, 3, &identities).await.unwrap(), contacts(&other, "identities/2", 3, &of_contacts).await.unwrap());
+    assert_eq!(again, expected);
+    other.stop().await;
+}

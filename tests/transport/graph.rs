@@ -1,0 +1,96 @@
+//! `GraphService` over a resolver with scripted answers: scopes, limits and sizes. `tests/it/graph/` has the rest.
+
+use std::time::Duration;
+
+use identity::domain::Outcome;
+use identity::proto::identity::v1 as pb;
+use identity::proto::identity::v1::graph_service_client::GraphServiceClient;
+use identity::resolver::IdentifyError;
+use tonic::metadata::MetadataValue;
+use tonic::{Code, Request, Status};
+use tonic_types::StatusExt;
+
+use crate::callers::Guarded;
+use crate::harness::{Script, Server};
+
+fn reason(status: &Status) -> String {
+    status.get_error_details().error_info().unwrap().reason.clone()
+}
+
+/// The code and the reason of each method.
+async fn all(server: &Server, token: Option<&str>) -> Vec<(Code, String)> {
+    let mut client = GraphServiceClient::new(server.channel().await);
+    fn with<M>(message: M, token: Option<&str>) -> Request<M> {
+        let mut request = Request::new(message);
+        if let Some(token) = token {
+            let value: MetadataValue<_> = format!("Bearer {token}").parse().unwrap();
+            request.metadata_mut().insert("authorization", value);
+        }
+        request
+    }
+    let name = || "identities/1".to_owned();
+    let identifiers = vec![pb::Identifier { kind: "email".into(), value: "a@b.co".into() }];
+    let get = client.get_identity(with(pb::GetIdentityRequest { name: name() }, token)).await.err();
+    let look_up = client.lookup_identities(with(pb::LookupIdentitiesRequest { identifiers }, token)).await.err();
+    let list = client.list_identities(with(pb::ListIdentitiesRequest::default(), token)).await.err();
+    let contacts = pb::ListContactsRequest { parent: name(), ..Default::default() };
+    let contacts = client.list_contacts(with(contacts, token)).await.err();
+    let one = |status: Option<Status>| match status {
+        Some(status) => (status.code(), reason(&status)),
+        None => (Code::Ok, String::new()),
+    };
+    [get, look_up, list, contacts].map(one).into()
+}
+
+#[tokio::test]
+async fn each_method_needs_the_scope_read() {
+    let file = |scope: &str| {
+        let token = identity::auth::Token::generate().unwrap();
+        let hash = token.hash().hex();
+        (
+            format!("[[caller]]\nname = 'one'\ntoken_sha256 = '{hash}'\nscopes = ['{scope}']\n"),
+            token.expose().to_owned(),
+        )
+    };
+    for (scope, code, why) in [("read", Code::Ok, ""), ("identify", Code::PermissionDenied, "SCOPE_MISSING")] {
+        let (text, token) = file(scope);
+        let guarded = Guarded::start(&text).await;
+        assert_eq!(all(&guarded.server, Some(&token)).await, vec![(code, why.to_owned()); 4]);
+        let unknown = vec![(Code::Unauthenticated, "UNAUTHENTICATED".to_owned()); 4];
+        assert_eq!(all(&guarded.server, None).await, unknown);
+    }
+}
+
+#[tokio::test]
+async fn errors_of_the_service_are_those_of_identify() {
+    for (error, code, why) in [
+        (IdentifyError::Unavailable, Code::Unavailable, "DATABASE_UNAVAILABLE"),
+        (IdentifyError::Overloaded, Code::ResourceExhausted, "OVERLOADED"),
+        (IdentifyError::DeadlineExceeded, Code::DeadlineExceeded, "DEADLINE_EXCEEDED"),
+        (IdentifyError::Internal, Code::Internal, "INTERNAL"),
+    ] {
+        let server = Server::start(Script::Fail(error)).await;
+        assert_eq!(all(&server, None).await, vec![(code, why.to_owned()); 4]);
+    }
+    let full = Server::start(Script::Full).await;
+    assert_eq!(all(&full, None).await, vec![(Code::ResourceExhausted, "OVERLOADED".to_owned()); 4], "by its head");
+    let slow = Server::with(Script::Slow(Duration::from_secs(60)), |options| {
+        options.settings.limits.request_timeout = Duration::from_millis(50);
+    });
+    assert_eq!(all(&slow.await, None).await, vec![(Code::DeadlineExceeded, "DEADLINE_EXCEEDED".to_owned()); 4]);
+}
+
+#[tokio::test]
+async fn a_look_up_may_be_as_large_as_a_batch_and_no_other_call_may() {
+    let server = Server::start(Script::Answer(Outcome::Matched)).await;
+    let mut client = GraphServiceClient::new(server.channel().await);
+    let long = |n: usize| pb::Identifier { kind: "email".into(), value: format!("{n:0>240}@b.co") };
+    let request = pb::LookupIdentitiesRequest { identifiers: (0..1_000).map(long).collect() };
+    assert_eq!(client.lookup_identities(request).await.unwrap().into_inner().identities.len(), 1);
+    let request = pb::GetIdentityRequest { name: "x".repeat(100_000) };
+    let status = client.get_identity(request).await.unwrap_err();
+    assert_eq!((status.code(), &reason(&status)[..]), (Code::InvalidArgument, "REQUEST_TOO_LARGE"));
+    let two = pb::Identifier { kind: "email".into(), value: " ".repeat(2_000_000) };
+    let status = client.lookup_identities(pb::LookupIdentitiesRequest { identifiers: vec![two] }).await.unwrap_err();
+    assert_eq!(reason(&status), "REQUEST_TOO_LARGE");
+}
