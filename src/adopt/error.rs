@@ -1,5 +1,6 @@
 //! Why an adoption failed.
 
+use super::contact_file::FileError;
 use super::memory::MemorySize;
 use crate::domain::adoption::UnfitTable;
 use crate::store::old_table::OldTableError;
@@ -11,6 +12,9 @@ pub enum AdoptError {
     /// The old table cannot be read.
     #[error(transparent)]
     OldTable(#[from] OldTableError),
+    /// The file cannot be read.
+    #[error(transparent)]
+    File(#[from] FileError),
     /// The old table cannot be adopted.
     #[error(transparent)]
     Unfit(#[from] UnfitTable),
@@ -70,6 +74,7 @@ impl AdoptError {
     pub fn is_usage(&self) -> bool {
         match self {
             Self::OldTable(error) => error.is_usage(),
+            Self::File(error) => error.is_usage(),
             Self::Memory { .. } | Self::OtherOptions(_) | Self::OneConnection => true,
             Self::Unfit(_)
             | Self::Target(_)

@@ -8,14 +8,13 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 
 use super::error::AdoptError;
-use super::old_rows::{OldRows, contact};
+use super::source::Source;
 use crate::domain::adoption::{AdoptedIdentities, OldContact};
 use crate::domain::{Identifier, IdentifierKind};
 use crate::progress::Progress;
 use crate::store::adoption::{
     AdoptionRun, ContactChanges, IdentifierChange, Original, OwnedIdentifier, StoredMerge, StoredRow,
 };
-use crate::store::old_table::{OldRow, OldTable};
 use crate::store::{Database, StoreError};
 
 /// Changes in one transaction: so many that commits cost little, and so few that each is short.
@@ -39,7 +38,7 @@ pub(super) struct Written {
 pub(super) async fn load_contacts(
     database: &Database,
     run: &mut AdoptionRun,
-    table: &Arc<OldTable>,
+    source: &Arc<Source>,
     identities: &mut AdoptedIdentities,
 ) -> Result<Written, AdoptError> {
     let mut progress = Progress::begin("contacts", identities.rows() as u64);
@@ -55,12 +54,11 @@ pub(super) async fn load_contacts(
         written: Written::default(),
     };
     let mut content = DefaultHasher::new();
-    let mut pages = OldRows::read(table);
-    while let Some(page) = pages.next().await? {
+    let mut pages = Source::pages(source);
+    while let Some(page) = pages.recv().await.transpose()? {
         for row in &page {
-            let contact = contact(row);
-            contact.hash(&mut content);
-            if let Some(wanted) = stored_row(identities, row, &contact)? {
+            row.hash(&mut content);
+            if let Some(wanted) = stored_row(identities, row)? {
                 load.compare(wanted).await?;
             }
         }
@@ -74,17 +72,13 @@ pub(super) async fn load_contacts(
 }
 
 /// Returns the row that stands for a row of the old table. `None` if it came after the identities were decided.
-fn stored_row(
-    identities: &mut AdoptedIdentities,
-    row: &OldRow,
-    contact: &OldContact,
-) -> Result<Option<StoredRow>, StoreError> {
-    let Some(adopted) = identities.adopt(contact) else { return Ok(None) };
+fn stored_row(identities: &mut AdoptedIdentities, row: &OldContact) -> Result<Option<StoredRow>, StoreError> {
+    let Some(adopted) = identities.adopt(row) else { return Ok(None) };
     let original = adopted.reason.clone().map(|reason| Original {
         email: row.email.clone(),
         phone_number: row.phone_number.clone(),
         linked_id: row.linked_id,
-        link_precedence: row.precedence.as_str().map(str::to_owned),
+        link_precedence: row.precedence.clone(),
         reason,
     });
     StoredRow::new(&adopted, original).map(Some)
@@ -294,15 +288,18 @@ impl IdentifierLoad<'_> {
     }
 }
 
-/// Makes the merges equal to the joins that the old table does not have.
+/// Makes the merges equal to those of the file, and to the joins that the source does not have.
 pub(super) async fn load_merges(
     database: &Database,
     run: &mut AdoptionRun,
+    source: &Source,
     identities: &AdoptedIdentities,
 ) -> Result<(), AdoptError> {
     let mut progress = Progress::begin("merges", identities.count_merges() as u64);
     let at = run.started_at;
-    let mut wanted = (1..).zip(identities.merges()).map(|(id, merge)| StoredMerge::new(id, merge, at)).peekable();
+    let joins = (source.last_merge_id() + 1..).zip(identities.merges());
+    let joins = joins.map(|(id, merge)| StoredMerge::new(id, merge, at).map_err(AdoptError::from));
+    let mut wanted = source.merges()?.chain(joins).peekable();
     let (mut equal, mut is_equal) = (0, true);
     while is_equal {
         let stored = database.adopted_merges(equal, PAGE_SIZE).await?;

@@ -1,11 +1,13 @@
-//! `identity adopt`: takes over the table in which another system keeps its contacts.
+//! `identity adopt` and `identity import`: take over the contacts of another system, from its table or from a file.
 //!
 //! | file | what it holds |
 //! | --- | --- |
 //! | `options` | what an adoption is begun with, and what must stay the same |
 //! | `memory` | `--memory` |
 //! | `error` | why an adoption failed |
-//! | `old_rows` | the rows of the old table, read ahead |
+//! | `source` | what is read: an old table, or a file; read ahead |
+//! | `old_rows` | the rows of an old table as the rules see them |
+//! | `contact_file/` | files of contacts |
 //! | `survey` | the first read: identities and report |
 //! | `load` | the second read: makes the tables equal to it |
 //! | `report` | what is reported |
@@ -14,12 +16,14 @@
 //! same command goes on after a crash, and takes over what has changed in the old table. An adoption is done when both
 //! reads of a run saw the same rows.
 
+mod contact_file;
 mod error;
 mod load;
 mod memory;
 mod old_rows;
 mod options;
 mod report;
+mod source;
 mod survey;
 
 use std::sync::Arc;
@@ -30,19 +34,21 @@ use ring::rand::{SecureRandom, SystemRandom};
 
 use crate::domain::Timestamp;
 use crate::store::adoption::{AdoptionRun, AdoptionState, RunToken, ServiceWrote};
-use crate::store::old_table::{OldTable, OldTableOptions};
 use crate::store::{AdoptionPhase, Database, StoreError};
+pub use contact_file::{ContactFileOptions, FileError};
 pub use error::AdoptError;
 pub use memory::{InvalidMemorySize, MemorySize};
 pub use options::{AdoptionOptions, without_secrets};
 pub use report::{AdoptionReport, ReportFormat};
+use source::Source;
+pub use source::SourceOptions;
 use survey::{Survey, SurveyLimits, survey};
 
 /// What is to be adopted, and how.
 #[derive(Clone, Debug)]
 pub struct Adoption {
-    /// How the table and its columns are found.
-    pub table: OldTableOptions,
+    /// What is read.
+    pub source: SourceOptions,
     /// What decides about the result.
     pub options: AdoptionOptions,
     /// The memory that the rows may need.
@@ -80,26 +86,26 @@ pub struct AdoptionOutcome {
 }
 
 impl Adoption {
-    /// Reads the old table at `from`, and reports what an adoption would do. Writes nothing. `target` is none if there
+    /// Reads the source, and reports what an adoption would do. Writes nothing. `target` is none if there
     /// is no database yet.
     ///
     /// # Errors
     /// [`AdoptError`].
-    pub async fn dry_run(&self, from: &str, target: Option<&Database>) -> Result<AdoptionOutcome, AdoptError> {
-        let table = Arc::new(OldTable::open(from, &self.table).await?);
+    pub async fn dry_run(&self, target: Option<&Database>) -> Result<AdoptionOutcome, AdoptError> {
+        let (adoption, source) = self.open().await?;
         if let Some(target) = target
-            && let Some(state) = self.check_target(target, &table).await?
+            && let Some(state) = adoption.check_target(target, &source).await?
             && target.written_since(&state).await? == Some(ServiceWrote)
         {
             return Err(AdoptError::ServiceWrote("a further adoption"));
         }
-        let survey = survey(&table, &self.options, self.limits()).await?;
+        let survey = survey(&source, &adoption.options, self.limits()).await?;
         let needs_decision = survey.report.needs_decision();
         let end = if needs_decision { AdoptionEnd::DecisionsNeeded } else { AdoptionEnd::DryRun };
         Ok(outcome(end, survey, 0))
     }
 
-    /// Takes over the old table at `from`, or what has changed in it. `connect` connects to the target, and makes an
+    /// Takes over the source, or what has changed in it. `connect` connects to the target, and makes an
     /// SQLite file if there is none; it is called once there is something to write. `target` is none if there is no
     /// database yet.
     ///
@@ -107,24 +113,23 @@ impl Adoption {
     /// [`AdoptError`]. The same command goes on.
     pub async fn apply<E: From<AdoptError>>(
         &self,
-        from: &str,
         target: Option<&Database>,
         connect: impl AsyncFnOnce() -> Result<Database, E>,
     ) -> Result<AdoptionOutcome, E> {
-        let table = Arc::new(OldTable::open(from, &self.table).await.map_err(AdoptError::from)?);
+        let (adoption, source) = self.open().await?;
         let taken = match target {
-            Some(target) => self.take(target, &table).await?,
+            Some(target) => adoption.take(target, &source).await?,
             None => None,
         };
-        let survey = survey(&table, &self.options, self.limits()).await?;
+        let survey = survey(&source, &adoption.options, self.limits()).await?;
         if survey.report.needs_decision() {
             return Ok(outcome(AdoptionEnd::DecisionsNeeded, survey, 0));
         }
         if let Some(target) = target {
-            return Ok(self.load(target, &table, taken, survey).await?);
+            return Ok(adoption.load(target, &source, taken, survey).await?);
         }
         let made = connect().await?;
-        let outcome = self.load(&made, &table, None, survey).await;
+        let outcome = adoption.load(&made, &source, None, survey).await;
         made.close().await;
         Ok(outcome?)
     }
@@ -132,22 +137,22 @@ impl Adoption {
     async fn load(
         &self,
         target: &Database,
-        table: &Arc<OldTable>,
+        source: &Arc<Source>,
         taken: Option<(AdoptionRun, AdoptionPhase)>,
         mut survey: Survey,
     ) -> Result<AdoptionOutcome, AdoptError> {
         let (mut run, phase) = match taken {
             Some(taken) => taken,
-            None => (self.begin(target, table).await?, AdoptionPhase::Contacts),
+            None => (self.begin(target, source).await?, AdoptionPhase::Contacts),
         };
         let run = &mut run;
-        let written = load::load_contacts(target, run, table, &mut survey.identities).await?;
+        let written = load::load_contacts(target, run, source, &mut survey.identities).await?;
         check_alone(target, run, written.contacts).await?;
         if written.changes > 0 || phase <= AdoptionPhase::Identifiers {
             target.enter_adoption_phase(run, AdoptionPhase::Identifiers).await?;
             load::load_identifiers(target, run, written.contacts, &self.options.rules.ignored).await?;
         }
-        load::load_merges(target, run, &survey.identities).await?;
+        load::load_merges(target, run, source, &survey.identities).await?;
         target.finish_tables().await?;
         target.hold_ignored(run, &self.options.rules.ignored).await?;
         let content = target.digest_of_tables().await?;
@@ -160,20 +165,30 @@ impl Adoption {
         Ok(outcome(end, survey, written.changes))
     }
 
+    /// Opens the source. What a file says of ignored identifiers is added to `--ignore`.
+    async fn open(&self) -> Result<(Self, Arc<Source>), AdoptError> {
+        let source = Source::open(&self.source).await?;
+        let mut adoption = self.clone();
+        if let Source::File(file) = &source {
+            adoption.options.rules.ignored.extend(file.held.iter().cloned());
+        }
+        Ok((adoption, Arc::new(source)))
+    }
+
     fn limits(&self) -> SurveyLimits {
         SurveyLimits { memory: self.memory, max_contacts: self.max_contacts, show_values: self.show_values }
     }
 
     /// Returns the adoption that the target has, if it has one. Fails unless the target is empty or has this adoption.
     /// Writes nothing.
-    async fn check_target(&self, target: &Database, table: &OldTable) -> Result<Option<AdoptionState>, AdoptError> {
+    async fn check_target(&self, target: &Database, source: &Source) -> Result<Option<AdoptionState>, AdoptError> {
         let Some(state) = target.adoption().await? else {
             target.check_schema().await?;
             let has_tables = target.has_contact_tables().await?;
             return if has_tables && target.has_contacts().await? { Err(AdoptError::NotEmpty) } else { Ok(None) };
         };
         target.check_tables().await?;
-        let differences = options::differences(&state.options, &self.for_state(table));
+        let differences = options::differences(&state.options, &self.for_state(source));
         if state.phase == AdoptionPhase::Undoing {
             Err(AdoptError::Undoing)
         } else if differences.is_empty() {
@@ -188,9 +203,9 @@ impl Adoption {
     async fn take(
         &self,
         target: &Database,
-        table: &OldTable,
+        source: &Source,
     ) -> Result<Option<(AdoptionRun, AdoptionPhase)>, AdoptError> {
-        let Some(state) = self.check_target(target, table).await? else { return Ok(None) };
+        let Some(state) = self.check_target(target, source).await? else { return Ok(None) };
         target.migrate_up().await?;
         let run = take(target, &state, "a further adoption").await?;
         if state.phase.is_or_was_done() {
@@ -200,11 +215,11 @@ impl Adoption {
     }
 
     /// Makes the tables and records the beginning.
-    async fn begin(&self, target: &Database, table: &OldTable) -> Result<AdoptionRun, AdoptError> {
+    async fn begin(&self, target: &Database, source: &Source) -> Result<AdoptionRun, AdoptError> {
         let had_tables = target.has_contact_tables().await?;
         target.migrate_up().await?;
         let now = Timestamp(Utc::now().timestamp_micros());
-        let run = target.begin_adoption(&self.for_state(table), now, token()?).await;
+        let run = target.begin_adoption(&self.for_state(source), now, token()?).await;
         let run = run.map_err(|error| {
             if matches!(error, StoreError::DuplicateKey(_)) { AdoptError::OtherRun } else { error.into() }
         })?;
@@ -221,8 +236,8 @@ impl Adoption {
         Ok(run)
     }
 
-    fn for_state(&self, table: &OldTable) -> serde_json::Value {
-        self.options.for_state(&table.mapping().fingerprint())
+    fn for_state(&self, source: &Source) -> serde_json::Value {
+        self.options.for_state(&source.fingerprint())
     }
 }
 

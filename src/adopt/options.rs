@@ -27,8 +27,8 @@ pub struct AdoptionOptions {
 
 /// The names of the options in the state, and in the words of the command line.
 const NAMES: [(&str, &str); 6] = [
-    ("source", "--from"),
-    ("table", "--table, --map or --time-zone"),
+    ("source", "--from, or a table or a file"),
+    ("table", "the file, --table, --map or --time-zone"),
     ("ignored", "the identifiers of --ignore"),
     ("max_join", "--max-join"),
     ("region", "PHONE_REGION"),

@@ -7,13 +7,12 @@ use ring::rand::{SecureRandom, SystemRandom};
 
 use super::error::AdoptError;
 use super::memory::MemorySize;
-use super::old_rows::{OldRows, contact};
 use super::options::AdoptionOptions;
 use super::report::{AdoptionReport, DateFacts, ReportedHub};
-use crate::domain::adoption::{AdoptedIdentities, Hub, HubCause, OldIdentities};
-use crate::domain::{IdentifierKind, Timestamp};
+use super::source::Source;
+use crate::domain::Timestamp;
+use crate::domain::adoption::{AdoptedIdentities, Hub, HubCause, OldContact, OldIdentities};
 use crate::progress::Progress;
-use crate::store::old_table::{OldRow, OldTable};
 
 /// What the old table says.
 #[derive(Debug)]
@@ -34,24 +33,24 @@ pub(super) struct SurveyLimits {
 
 /// Reads all rows and decides about them.
 pub(super) async fn survey(
-    table: &Arc<OldTable>,
+    source: &Arc<Source>,
     options: &AdoptionOptions,
     limits: SurveyLimits,
 ) -> Result<Survey, AdoptError> {
-    let rows = table.count().await?;
+    let rows = source.count().await?;
     check_memory(rows, limits.memory)?;
     let mut key = [0; 16];
     SystemRandom::new().fill(&mut key).map_err(|_| AdoptError::NoRandom)?;
     let mut identities = OldIdentities::new(options.rules.clone(), usize::try_from(rows).unwrap_or(0), key);
     let (mut dates, mut unreadable_links) = (DateFacts::default(), 0);
     let now = Timestamp(Utc::now().timestamp_micros());
-    let mut progress = Progress::begin("reading the old table", rows);
-    let mut pages = OldRows::read(table);
-    while let Some(page) = pages.next().await? {
+    let mut progress = Progress::begin("reading", rows);
+    let mut pages = Source::pages(source);
+    while let Some(page) = pages.recv().await.transpose()? {
         for row in &page {
-            identities.add(&contact(row))?;
+            identities.add(row)?;
             count_dates(&mut dates, row, now);
-            unreadable_links += u64::from(row.unreadable.linked_id);
+            unreadable_links += u64::from(row.unreadable.link);
         }
         // The table may grow meanwhile.
         check_memory(identities.len() as u64, limits.memory)?;
@@ -61,10 +60,9 @@ pub(super) async fn survey(
     let identities =
         tokio::task::block_in_place(|| identities.decide(options.max_join, &options.accepted, &options.accepted_links));
     let changed_primaries = identities.changed_primaries();
-    let hubs = report_hubs(table, identities.hubs(), limits.show_values).await?;
-    let lines = table.mapping().to_string().lines().map(str::to_owned).collect();
+    let hubs = report_hubs(source, identities.hubs(), limits.show_values).await?;
     let facts = identities.facts(limits.max_contacts);
-    let report = AdoptionReport::new(lines, facts, (dates, unreadable_links), &changed_primaries, hubs);
+    let report = AdoptionReport::new(source.lines(), facts, (dates, unreadable_links), &changed_primaries, hubs);
     Ok(Survey { identities, report, changed_primaries })
 }
 
@@ -73,26 +71,20 @@ fn check_memory(rows: u64, memory: MemorySize) -> Result<(), AdoptError> {
     if needed > memory { Err(AdoptError::Memory { rows, needed, given: memory }) } else { Ok(()) }
 }
 
-fn count_dates(dates: &mut DateFacts, row: &OldRow, now: Timestamp) {
+fn count_dates(dates: &mut DateFacts, row: &OldContact, now: Timestamp) {
     dates.created_missing += u64::from(row.created_at.is_none());
     dates.updated_missing += u64::from(row.updated_at.is_none());
-    dates.unreadable += row.unreadable.dates();
+    dates.unreadable += [row.unreadable.created_at, row.unreadable.updated_at].map(u64::from).iter().sum::<u64>();
     let all = [row.created_at, row.updated_at, row.deleted_at];
     dates.in_the_future += all.into_iter().flatten().filter(|at| *at > now).count() as u64;
 }
 
 /// Returns the hubs as they are reported. A value is read again: memory holds none.
-async fn report_hubs(table: &OldTable, hubs: &[Hub], show_values: bool) -> Result<Vec<ReportedHub>, AdoptError> {
+async fn report_hubs(source: &Source, hubs: &[Hub], show_values: bool) -> Result<Vec<ReportedHub>, AdoptError> {
     let mut reported = Vec::new();
     for hub in hubs {
         let value = match hub.cause {
-            HubCause::Identifier(kind) if show_values => {
-                let row = table.rows_by_id(&[hub.contact]).await?.into_iter().next();
-                row.and_then(|row| match kind {
-                    IdentifierKind::Email => row.email,
-                    IdentifierKind::Phone => row.phone_number,
-                })
-            }
+            HubCause::Identifier(kind) if show_values => source.value(hub.contact, kind).await?,
             HubCause::Identifier(_) | HubCause::MissingRow => None,
         };
         reported.push(ReportedHub {

@@ -1,25 +1,14 @@
 //! `identity adopt`: takes over the table in which another system keeps its contacts. See [`crate::adopt`].
 
-use std::collections::BTreeSet;
-use std::fs::File;
-use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
 use clap::Args;
 use secrecy::{ExposeSecret, SecretString};
-use serde_json::json;
 
-use super::identifier_list::parse_identifiers;
-use crate::adopt::{
-    self, AdoptError, Adoption, AdoptionEnd, AdoptionOptions, AdoptionOutcome, MemorySize, ReportFormat,
-    without_secrets,
-};
-use crate::domain::adoption::AdoptionRules;
-use crate::domain::{Identifier, Region};
+use super::adoption_run::{AdoptionFlags, run};
+use crate::adopt::{ReportFormat, SourceOptions, without_secrets};
 use crate::settings::{InvalidSetting, OldDatabaseUrl, Settings, value};
-use crate::store::Database;
-use crate::store::old_table::{ColumnOverride, OldTableOptions, OldTimeZone};
+use crate::store::old_table::OldTableOptions;
 
 /// The arguments of `identity adopt`.
 #[derive(Clone, Debug, Args)]
@@ -38,50 +27,12 @@ pub struct AdoptArgs {
     #[arg(long, value_name = "NAME")]
     table: Option<String>,
 
-    /// A column that has another name than usual, such as email=mail; again for each column
-    #[arg(long, value_name = "FIELD=COLUMN", num_args = 1.., value_parser = value::from_str::<ColumnOverride>())]
-    map: Vec<ColumnOverride>,
-
-    /// The time zone of dates that do not say theirs, such as Europe/Berlin
-    #[arg(long, value_name = "ZONE", value_parser = value::from_str::<OldTimeZone>())]
-    time_zone: Option<OldTimeZone>,
-
-    /// A file of identifiers that join nobody, now and later: one a line, such as `phone 0000000000`. A line
-    /// `link 999999` says that links to this missing row join nobody
-    #[arg(long, value_name = "FILE")]
-    ignore: Option<PathBuf>,
-
-    /// A file of identifiers that may join more identities than --max-join, in the same form
-    #[arg(long, value_name = "FILE")]
-    accept: Option<PathBuf>,
-
-    /// How many identities of the old table an identifier may join without a decision
-    #[arg(long, value_name = "COUNT", default_value = "3", value_parser = value::integer::<usize, 1, 4_294_967_295>())]
-    max_join: usize,
-
-    /// How much memory the rows may need, at 64 bytes each. Rows that are joined with others need more
-    #[arg(long, value_name = "SIZE", default_value = "1GiB", value_parser = value::from_str::<MemorySize>())]
-    memory: MemorySize,
-
-    /// Write. Without it, only the report is made
-    #[arg(long, conflicts_with = "undo")]
-    apply: bool,
-
-    /// Empty the tables again. It is refused once the service has written there
-    #[arg(long)]
-    undo: bool,
-
-    /// Show the identifiers over --max-join: they are personal data
-    #[arg(long)]
-    show_values: bool,
+    #[command(flatten)]
+    flags: AdoptionFlags,
 
     /// How the report is printed
     #[arg(long, value_enum, default_value = "text")]
     format: ReportFormat,
-
-    /// Write a CSV file of the primaries whose id changes: old,new
-    #[arg(long, value_name = "FILE")]
-    changed_primaries: Option<PathBuf>,
 }
 
 fn old_url(text: &str) -> Result<SecretString, String> {
@@ -94,44 +45,15 @@ fn old_url(text: &str) -> Result<SecretString, String> {
 /// # Errors
 /// One line for the operator.
 pub async fn adopt(settings: &Settings, args: AdoptArgs) -> anyhow::Result<bool> {
-    if settings.database.is_in_memory() {
-        Err(InvalidSetting::new("DATABASE_URL", "must not be in memory: the rows would be gone with this command"))?;
-    }
-    if args.undo {
-        let target = Database::wait_and_connect_existing(&settings.database).await?;
-        adopt::undo(&target).await?;
-        target.close().await;
-        writeln!(io::stdout(), "undone: the tables are empty")?;
-        return Ok(true);
-    }
-    let from = args.url()?;
-    let adoption = args.adoption(settings, &from)?;
-    let from = from.expose_secret();
-    if settings.database.connections == 1 {
-        Err(AdoptError::OneConnection)?;
-    }
-    let changed = args.changed_primaries.as_deref().map(ChangedPrimaries::create).transpose()?;
-    let target = match Database::wait_and_connect_existing(&settings.database).await {
-        Ok(target) => Some(target),
-        Err(error) if error.is_of_missing_file() => None,
-        Err(error) => return Err(error.into()),
+    let AdoptArgs { flags, format, .. } = args.clone();
+    let source = |flags: &AdoptionFlags| {
+        let from = args.url()?;
+        let name = without_secrets(from.expose_secret());
+        let (map, time_zone) = (flags.map.clone(), flags.time_zone.clone());
+        let options = OldTableOptions { table: args.table.clone(), map, time_zone };
+        Ok((SourceOptions::Table(from, options), name))
     };
-    let outcome = if args.apply {
-        let connect = async || Ok::<_, anyhow::Error>(Database::wait_and_connect(&settings.database).await?);
-        adoption.apply(from, target.as_ref(), connect).await
-    } else {
-        adoption.dry_run(from, target.as_ref()).await.map_err(Into::into)
-    };
-    if let Some(target) = target.filter(|_| args.apply) {
-        target.close().await;
-    }
-    let outcome = outcome?;
-    print(&outcome, args.format).context("cannot print the report")?;
-    if let Some(changed) = &changed {
-        let written = changed.write(&outcome.changed_primaries);
-        written.context("the report is complete, but --changed-primaries cannot be written")?;
-    }
-    Ok(matches!(outcome.end, AdoptionEnd::DryRun | AdoptionEnd::Done))
+    run(settings, flags, source, format).await
 }
 
 impl AdoptArgs {
@@ -146,146 +68,4 @@ impl AdoptArgs {
             .map_err(|error| invalid(format!("must be a file that can be read: {error}")))?;
         old_url(text.trim_end_matches(['\r', '\n'])).map_err(|reason| invalid(format!("its content {reason}")))
     }
-
-    fn adoption(&self, settings: &Settings, from: &SecretString) -> Result<Adoption, InvalidSetting> {
-        let region = settings.identify.phone_region;
-        let list = |flag: &str, path: &Option<PathBuf>| -> Result<Decided, InvalidSetting> {
-            let Some(path) = path else { return Ok(Decided::default()) };
-            let text = std::fs::read_to_string(path)
-                .map_err(|error| InvalidSetting::new(flag, format!("must be a file that can be read: {error}")))?;
-            Decided::parse(&text, region).map_err(|reason| InvalidSetting::new(flag, reason))
-        };
-        let (ignored, accepted) = (list("--ignore", &self.ignore)?, list("--accept", &self.accept)?);
-        Ok(Adoption {
-            table: OldTableOptions {
-                table: self.table.clone(),
-                map: self.map.clone(),
-                time_zone: self.time_zone.clone(),
-            },
-            options: AdoptionOptions {
-                rules: AdoptionRules { region, ignored: ignored.identifiers, ignored_links: ignored.links },
-                accepted: accepted.identifiers,
-                accepted_links: accepted.links,
-                max_join: self.max_join,
-                source: without_secrets(from.expose_secret()),
-            },
-            memory: self.memory,
-            max_contacts: settings.queue.max_contacts as u64,
-            show_values: self.show_values,
-        })
-    }
-}
-
-/// What a file of `--ignore` or `--accept` lists: identifiers, and ids of missing rows (`link 999999`).
-#[derive(Default)]
-struct Decided {
-    identifiers: BTreeSet<Identifier>,
-    links: BTreeSet<i64>,
-}
-
-impl Decided {
-    fn parse(text: &str, region: Option<Region>) -> Result<Self, String> {
-        let mut links = BTreeSet::new();
-        let mut rest = String::new();
-        for (number, line) in (1..).zip(text.lines()) {
-            if let Some(id) = line.trim().strip_prefix("link ") {
-                let id = id.trim().parse::<i64>().ok().filter(|id| *id > 0);
-                links.insert(id.ok_or_else(|| format!("line {number}: link must have the id of a row"))?);
-            } else {
-                rest.push_str(line);
-            }
-            rest.push('\n'); // The other lines keep their numbers.
-        }
-        Ok(Self { identifiers: parse_identifiers(&rest, region)?.into_iter().collect(), links })
-    }
-}
-
-/// The file of `--changed-primaries`. It is written as `FILE.part`, and gets its name when it is complete: so it is
-/// known early that it can be written, and a file that is there stays until then.
-struct ChangedPrimaries {
-    path: PathBuf,
-    part: PathBuf,
-    file: File,
-}
-
-impl ChangedPrimaries {
-    fn create(path: &Path) -> Result<Self, InvalidSetting> {
-        let invalid = |reason: String| InvalidSetting::new("--changed-primaries", reason);
-        if path.is_dir() {
-            return Err(invalid("must be a file, and is a folder".to_owned()));
-        }
-        let mut part = path.as_os_str().to_owned();
-        part.push(".part");
-        let part = PathBuf::from(part);
-        let file =
-            File::create(&part).map_err(|error| invalid(format!("must be a file that can be written: {error}")))?;
-        Ok(Self { path: path.to_owned(), part, file })
-    }
-
-    fn write(&self, changed: &[(i64, i64)]) -> io::Result<()> {
-        let mut file = BufWriter::new(&self.file);
-        writeln!(file, "old,new")?;
-        for (old, new) in changed {
-            writeln!(file, "{old},{new}")?;
-        }
-        file.flush()?;
-        std::fs::rename(&self.part, &self.path)
-    }
-}
-
-impl Drop for ChangedPrimaries {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.part); // It is there only if something failed.
-    }
-}
-
-/// What the end of an adoption is called in JSON, and what is to be done.
-fn end(outcome: &AdoptionOutcome) -> (&'static str, String) {
-    let written = outcome.contacts_written;
-    match outcome.end {
-        AdoptionEnd::DryRun => ("dry_run", "dry run: nothing was written; --apply writes".to_owned()),
-        AdoptionEnd::DecisionsNeeded => (
-            "decisions_needed",
-            "nothing was written: list what needs a decision in the file of --ignore or of --accept (--show-values \
-             shows identifiers)"
-                .to_owned(),
-        ),
-        AdoptionEnd::Done => (
-            "done",
-            format!(
-                "done: {written} contacts were written, and the old table is as it was read. Once its writers are \
-                 stopped, run this once more before `identity serve`"
-            ),
-        ),
-        AdoptionEnd::Behind => (
-            "behind",
-            format!(
-                "not done: {written} contacts were written, and the old table changed meanwhile. Stop its writers, \
-                 then run this once more"
-            ),
-        ),
-    }
-}
-
-fn print(outcome: &AdoptionOutcome, format: ReportFormat) -> io::Result<()> {
-    let (name, sentence) = end(outcome);
-    let mut out = io::stdout().lock();
-    match format {
-        ReportFormat::Text => {
-            for line in &outcome.report.table {
-                writeln!(out, "{line}")?;
-            }
-            write!(out, "{}", outcome.report.as_text())?;
-            writeln!(out, "{sentence}")?;
-        }
-        ReportFormat::Json => {
-            let object = json!({
-                "end": name,
-                "contacts_written": outcome.contacts_written,
-                "report": outcome.report,
-            });
-            writeln!(out, "{object}")?;
-        }
-    }
-    out.flush()
 }

@@ -3,6 +3,7 @@
 //! To add a subcommand: a file here with its arguments and its function, a variant of [`Command`], and an arm in `run`.
 
 mod adopt;
+mod adoption_run;
 #[cfg(feature = "bench")]
 mod bench;
 pub mod completions;
@@ -11,6 +12,7 @@ mod export;
 pub mod healthcheck;
 mod identifier_list;
 mod ignore;
+mod import;
 pub mod man;
 mod migrate;
 mod one_line;
@@ -48,7 +50,7 @@ settings file. A flag wins over the environment, and the environment wins over t
 as not set. A TIME has a unit: 500ms, 10s, 1m 30s.
 
 Exit status: 0 success; 1 findings (verify), no health (healthcheck), or a decision that is needed (migrate down \
-without --yes, adopt); 2 wrong setting or command line; 3 failure. After SIGTERM 143 and after SIGINT 130; \
+without --yes, adopt, import); 2 wrong setting or command line; 3 failure. After SIGTERM 143 and after SIGINT 130; \
 `serve` drains instead, and then exits with 0.";
 
 /// A parsed command line.
@@ -81,6 +83,9 @@ pub enum Command {
     /// Write contacts, identifiers and merges, all as they were at one moment, to stdout or to files. It has personal
     /// data
     Export(export::ExportArgs),
+    /// Take over the contacts of a file; without --apply only a report: exit 0 if nothing is left to do, 1 if decisions
+    /// are needed
+    Import(Box<import::ImportArgs>),
     /// Identifiers that join nobody, such as a till's phone number
     #[command(subcommand, arg_required_else_help = false)]
     Ignore(IgnoreCommand),
@@ -187,6 +192,12 @@ pub fn run(Invocation { command, settings, report }: Invocation, signals: &Signa
         Command::Export(args) => {
             telemetry::init(&settings.logging)?;
             block_on(export::export(&settings, args))??;
+        }
+        Command::Import(args) => {
+            telemetry::init(&settings.logging)?;
+            if !block_on(import::import(&settings, *args))?? {
+                return Ok(ExitCode::from(FINDINGS));
+            }
         }
         Command::Ignore(command) => {
             telemetry::init(&settings.logging)?;

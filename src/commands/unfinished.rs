@@ -6,7 +6,7 @@ use crate::store::{AdoptionPhase, Database};
 
 /// What is said while the table of another system is being taken over.
 pub(super) const UNFINISHED_ADOPTION: &str = "the contacts of another system are not all here: stop its writers and \
-    run `identity adopt --apply` again, or empty the tables by `identity adopt --undo`";
+    run `identity adopt --apply` (or `identity import --apply`) again, or empty the tables by `identity adopt --undo`";
 
 /// Fails while the table of another system is being taken over. The service would not know customers that are still to
 /// come, and an adoption ends with an error after somebody else has written.

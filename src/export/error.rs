@@ -15,8 +15,8 @@ pub enum ExportError {
     Output(#[from] io::Error),
     /// The tables are half full.
     #[error(
-        "the contacts of another system are not all here: run `identity adopt --apply` again, or empty the tables by \
-         `identity adopt --undo`"
+        "the contacts of another system are not all here: run `identity adopt --apply` (or `identity import --apply`) \
+         again, or empty the tables by `identity adopt --undo`"
     )]
     UnfinishedAdoption,
     /// A value is not text.

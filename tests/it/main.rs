@@ -30,6 +30,7 @@ mod history;
 mod identifiers;
 mod ignored;
 mod ignored_repairs;
+mod import;
 mod log;
 mod metrics;
 mod migrations;
@@ -93,6 +94,7 @@ fn main() {
     verify::register(&mut suite);
     adopt::register(&mut suite);
     export::register(&mut suite);
+    import::register(&mut suite);
     stored_values::register(&mut suite);
     foreign_tables::register(&mut suite);
     old_table::register(&mut suite);

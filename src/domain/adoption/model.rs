@@ -183,6 +183,7 @@ fn row() -> impl Strategy<Value = OldContact> {
             created_at,
             updated_at,
             deleted_at,
+            shown: [false; 2],
             unreadable: UnreadableParts::default(),
             precedence: None,
         },
@@ -264,6 +265,7 @@ fn two_reads_have_the_same_content_only_if_the_rows_are_equal() {
         created_at: Some(Timestamp(1)),
         updated_at: None,
         deleted_at: None,
+        shown: [false; 2],
         unreadable: UnreadableParts::default(),
         precedence: None,
     }];
@@ -285,6 +287,7 @@ fn what_cannot_be_read_is_said() {
         created_at: Some(Timestamp(id)),
         updated_at: Some(Timestamp(50 + id)),
         deleted_at: None,
+        shown: [false; 2],
         unreadable,
         precedence: None,
     };

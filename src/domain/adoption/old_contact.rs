@@ -26,6 +26,8 @@ pub struct OldContact {
     pub updated_at: Option<Timestamp>,
     /// When it was deleted.
     pub deleted_at: Option<Timestamp>,
+    /// Whether it shows its identifier of each kind, and does not carry it: in the order of [`IdentifierKind::ALL`].
+    pub shown: [bool; 2],
     /// What was there and could not be read.
     pub unreadable: UnreadableParts,
     /// The precedence, as stored.
@@ -111,6 +113,11 @@ impl CleanValue {
         Self { identifier: None, change: Some(change) }
     }
 
+    /// Returns the value as one that is shown, and joins nobody.
+    fn shown(self) -> Self {
+        Self { change: if self.identifier.is_some() { Some(ValueChange::Ignored) } else { self.change }, ..self }
+    }
+
     /// Returns whether the value is shown, and joins nobody.
     pub fn is_ignored(&self) -> bool {
         self.change == Some(ValueChange::Ignored)
@@ -160,7 +167,8 @@ impl AdoptionRules {
         IdentifierKind::ALL.map(|kind| {
             let is_unreadable = row.unreadable.value(kind);
             let unreadable = || CleanValue::dropped(ValueChange::Unreadable);
-            (kind, if is_unreadable { unreadable() } else { self.clean(kind, row.stored(kind)) })
+            let value = if is_unreadable { unreadable() } else { self.clean(kind, row.stored(kind)) };
+            (kind, if row.shows_only(kind) { value.shown() } else { value })
         })
     }
 }
@@ -172,6 +180,10 @@ impl OldContact {
             IdentifierKind::Email => self.email.as_deref(),
             IdentifierKind::Phone => self.phone_number.as_deref(),
         }
+    }
+
+    fn shows_only(&self, kind: IdentifierKind) -> bool {
+        IdentifierKind::ALL.into_iter().zip(self.shown).any(|(of, is_shown)| of == kind && is_shown)
     }
 
     /// Returns whether the row takes part in the identities. A deleted one matches nothing.

@@ -10,6 +10,7 @@ use crate::domain::IdentifierKind;
 use crate::store::database::Database;
 use crate::store::entity::identifier::{self, Column};
 use crate::store::error::StoreError;
+use crate::store::flags;
 use crate::store::sql::contact_column;
 
 /// An identifier and its owner.
@@ -43,10 +44,10 @@ impl Database {
     ) -> Result<(), StoreError> {
         let engine = self.engine();
         let column = format!(r#""{}""#, contact_column(kind));
-        let value = engine.bytes_of(&column);
+        let (value, shown) = (engine.bytes_of(&column), flags::ignored(kind));
         let sql = format!(
             r#"SELECT {value} AS v, "id" FROM "Contact" WHERE "deletedAt" IS NULL AND {column} IS NOT NULL
-            ORDER BY {value}, "createdAt", "id""#
+            AND "flags" & {shown} = 0 ORDER BY {value}, "createdAt", "id""#
         );
         let connection = self.connection();
         let mut rows = connection.stream_raw(engine.statement(sql, Vec::new())).await?;

@@ -3,6 +3,8 @@
 use sea_orm::ActiveValue::Set;
 use sea_orm::{ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 
+use serde::Deserialize;
+
 use super::digest::TableDigest;
 use super::state::{AdoptionPhase, AdoptionRun, ROWS_PER_STATEMENT, statements};
 use crate::domain::Timestamp;
@@ -34,6 +36,14 @@ impl StoredMerge {
             cause: MergeCause(identifiers.chain(link).collect()),
             created_at: to_naive(at)?,
         }))
+    }
+
+    /// Returns the row of a merge that was exported: its own id, and those of the survivor and of the absorbed contact.
+    /// `None` if the cause is no list of identifiers, or the moment is out of range.
+    pub fn from_export(ids: (i64, i64, i64), cause: &serde_json::Value, at: Timestamp) -> Option<Self> {
+        let (id, survivor_id, absorbed_id) = ids;
+        let cause = MergeCause(Vec::<CauseIdentifier>::deserialize(cause).ok()?);
+        Some(Self(contact_merge::Model { id, survivor_id, absorbed_id, cause, created_at: to_naive(at).ok()? }))
     }
 
     /// Returns its id.

@@ -13,6 +13,18 @@ pub struct ColumnOverride {
     pub(super) column: Option<String>,
 }
 
+impl ColumnOverride {
+    /// The field.
+    pub(crate) fn field(&self) -> Field {
+        self.field
+    }
+
+    /// The name of the column; `None` if there is none.
+    pub(crate) fn column(&self) -> Option<&str> {
+        self.column.as_deref()
+    }
+}
+
 /// Why a text is no override.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidOverride {

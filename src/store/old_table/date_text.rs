@@ -7,7 +7,7 @@ use crate::domain::Timestamp;
 
 /// A date of an old table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum OldDate {
+pub(crate) enum OldDate {
     /// There is none: null, blank, zero, or MySQL's `0000-00-00`.
     Absent,
     At(Timestamp),
@@ -25,7 +25,7 @@ impl OldDate {
     ///
     /// Digits behind microseconds are cut off. Words behind the offset are left out: Go's time is
     /// `2024-01-31 10:11:12.5 +0000 UTC`.
-    pub(super) fn from_text(text: &str, zone: &OldTimeZone) -> Self {
+    pub(crate) fn from_text(text: &str, zone: &OldTimeZone) -> Self {
         let text = text.trim();
         if text.is_empty() || text == "0" || text.starts_with("0000-00-00") {
             return Self::Absent;
@@ -34,6 +34,12 @@ impl OldDate {
             return text.parse().map_or(Self::Unreadable, Self::from_number);
         }
         Self::from_moment(parse(text.as_bytes(), zone))
+    }
+
+    /// Returns whether it takes a time zone to read this text.
+    pub(crate) fn needs_zone(text: &str) -> bool {
+        let elsewhere = "Asia/Kolkata".parse::<OldTimeZone>();
+        elsewhere.is_ok_and(|zone| Self::from_text(text, &zone) != Self::from_text(text, &OldTimeZone::utc()))
     }
 
     /// Reads seconds, milliseconds, microseconds or nanoseconds since the beginning of 1970. Which of them it is shows

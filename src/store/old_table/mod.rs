@@ -34,10 +34,12 @@ mod time_zone;
 mod unused_file;
 
 pub use column_override::{ColumnOverride, InvalidOverride};
+pub(crate) use date_text::OldDate;
 pub use error::{OldFormError, OldTableError};
 pub(super) use look_alike::{could_hold_contacts, first_look_alike};
 pub use mapping::Mapping;
 pub(super) use names::is_contact_table;
+pub(crate) use names::{Field, is_deletion_mark};
 pub use reader::{OldTable, OldTableOptions};
 pub use row::{OldPrecedence, OldRow, Unreadable};
 pub use time_zone::{InvalidTimeZone, OldTimeZone};

@@ -13,7 +13,7 @@ pub(in crate::store) fn is_contact_table(name: &str) -> bool {
 
 /// What a column can hold. `--map` calls it by the name that it has in this service's table `Contact`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) enum Field {
+pub(crate) enum Field {
     Id,
     Email,
     PhoneNumber,
@@ -25,7 +25,7 @@ pub(super) enum Field {
 }
 
 impl Field {
-    pub(super) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::Id,
         Self::Email,
         Self::PhoneNumber,
@@ -38,7 +38,7 @@ impl Field {
 
     pub(super) const DATES: [Self; 3] = [Self::CreatedAt, Self::UpdatedAt, Self::DeletedAt];
 
-    pub(super) fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Id => "id",
             Self::Email => "email",
@@ -108,7 +108,7 @@ impl Field {
     }
 
     /// Whether a column of this name holds it in other systems.
-    pub(super) fn is_column(self, name: &str) -> bool {
+    pub(crate) fn is_column(self, name: &str) -> bool {
         self.column_names().contains(&folded(name).as_str())
     }
 }
@@ -120,7 +120,7 @@ impl Display for Field {
 }
 
 /// Whether a column of this name could say that a row is deleted. False alarms are meant: the operator decides.
-pub(super) fn is_deletion_mark(name: &str) -> bool {
+pub(crate) fn is_deletion_mark(name: &str) -> bool {
     let folded = folded(name);
     ["active", "isactive", "enabled", "isenabled", "live", "islive"].contains(&folded.as_str())
         || ["delet", "remov", "archiv", "trash", "disabl", "status", "inactiv"].iter().any(|part| folded.contains(part))

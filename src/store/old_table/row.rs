@@ -68,7 +68,7 @@ impl std::fmt::Debug for OldPrecedence {
 }
 
 impl OldPrecedence {
-    pub(super) fn from_text(text: Option<&str>) -> Self {
+    pub(crate) fn from_text(text: Option<&str>) -> Self {
         match text {
             None => Self::Missing,
             Some("primary") => Self::Primary,

@@ -27,7 +27,8 @@ pub struct OldTimeZone {
 pub struct InvalidTimeZone;
 
 impl OldTimeZone {
-    pub(super) fn utc() -> Self {
+    /// UTC.
+    pub(crate) fn utc() -> Self {
         Self { name: "UTC".to_owned(), rules: None }
     }
 

@@ -36,7 +36,7 @@ fn later(rows: &[MadeRow]) -> Vec<MadeRow> {
 }
 
 /// Starts a command and kills it after some time. `None`: it had ended before, well.
-async fn killed_after(command: &mut Command, time: Duration) -> Option<()> {
+pub async fn killed_after(command: &mut Command, time: Duration) -> Option<()> {
     let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the binary runs");
     let end = Instant::now() + time;
     while Instant::now() < end {

@@ -19,6 +19,8 @@ use identity::store::entity::{adopted_contact, contact, contact_merge, identifie
 use crate::harness::{Backend, Suite, TestDatabase, binary};
 use crate::old_tables::{MadeRow, OldKind};
 
+pub use kills::killed_after;
+
 pub fn register(suite: &mut Suite) {
     kinds::register(suite);
     cutover::register(suite);

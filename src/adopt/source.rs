@@ -1,0 +1,158 @@
+//! Where contacts come from: the table of another system, or a file.
+
+use std::sync::Arc;
+
+use secrecy::{ExposeSecret, SecretString};
+use tokio::sync::mpsc;
+
+use super::contact_file::{ContactFile, ContactFileOptions, FileError, value_of};
+use super::error::AdoptError;
+use super::old_rows::contact;
+use crate::domain::IdentifierKind;
+use crate::domain::adoption::OldContact;
+use crate::store::adoption::StoredMerge;
+use crate::store::old_table::{OldTable, OldTableOptions};
+
+/// What is to be read.
+#[derive(Clone, Debug)]
+pub enum SourceOptions {
+    /// The table of another system: its database, and how the table and its columns are found.
+    Table(SecretString, OldTableOptions),
+    /// A file.
+    File(ContactFileOptions),
+}
+
+/// A source of contacts. Each read begins from the start.
+#[derive(Debug)]
+pub(super) enum Source {
+    Table(Box<OldTable>),
+    File(ContactFile),
+}
+
+/// Pages that are read ahead.
+const AHEAD: usize = 4;
+
+/// Contacts of a file in one page.
+const FILE_PAGE: usize = 5_000;
+
+/// Why the next page cannot be read, or the page.
+type Page = Result<Vec<OldContact>, AdoptError>;
+
+impl Source {
+    /// Connects to the database, or reads the file once.
+    pub(super) async fn open(options: &SourceOptions) -> Result<Self, AdoptError> {
+        match options {
+            SourceOptions::Table(from, options) => {
+                Ok(Self::Table(Box::new(OldTable::open(from.expose_secret(), options).await?)))
+            }
+            SourceOptions::File(options) => Ok(Self::File(tokio::task::block_in_place(|| ContactFile::open(options))?)),
+        }
+    }
+
+    /// Returns how it is read, line by line, for the operator to check.
+    pub(super) fn lines(&self) -> Vec<String> {
+        match self {
+            Self::Table(table) => table.mapping().to_string().lines().map(str::to_owned).collect(),
+            Self::File(file) => file.lines(),
+        }
+    }
+
+    /// Returns a text that stands for how it is read; of a file, for its content too.
+    pub(super) fn fingerprint(&self) -> String {
+        match self {
+            Self::Table(table) => table.mapping().fingerprint(),
+            Self::File(file) => file.fingerprint(),
+        }
+    }
+
+    /// Returns the number of rows.
+    pub(super) async fn count(&self) -> Result<u64, AdoptError> {
+        match self {
+            Self::Table(table) => Ok(table.count().await?),
+            Self::File(file) => Ok(file.rows),
+        }
+    }
+
+    /// Returns the value of this kind that a row has.
+    pub(super) async fn value(&self, id: i64, kind: IdentifierKind) -> Result<Option<String>, AdoptError> {
+        let found = match self {
+            Self::Table(table) => table.rows_by_id(&[id]).await?.first().map(contact),
+            Self::File(file) => {
+                let mut found = None;
+                let mut take = |contact: OldContact| {
+                    if contact.id == id {
+                        found = Some(contact);
+                    }
+                    found.is_none()
+                };
+                tokio::task::block_in_place(|| file.read(&mut take))?;
+                found
+            }
+        };
+        Ok(found.and_then(|contact| value_of(contact, kind)))
+    }
+
+    /// Returns the merges that it has, by id.
+    pub(super) fn merges(&self) -> Result<impl Iterator<Item = Result<StoredMerge, AdoptError>> + use<>, AdoptError> {
+        let of_file = match self {
+            Self::Table(_) => None,
+            Self::File(file) => Some(file.merges()?),
+        };
+        Ok(of_file.into_iter().flatten().map(|merge| merge.map_err(AdoptError::from)))
+    }
+
+    /// Returns the greatest id of its merges; 0 without any.
+    pub(super) fn last_merge_id(&self) -> i64 {
+        match self {
+            Self::Table(_) => 0,
+            Self::File(file) => file.last_merge_id,
+        }
+    }
+
+    /// Begins to read all rows, by id, ahead of the reader.
+    pub(super) fn pages(source: &Arc<Self>) -> mpsc::Receiver<Page> {
+        let (sender, receiver) = mpsc::channel(AHEAD);
+        let source = Arc::clone(source);
+        match &*source {
+            Self::Table(table) => {
+                let table = table.clone();
+                tokio::spawn(async move { send_table(&table, &sender).await });
+            }
+            Self::File(_) => {
+                tokio::task::spawn_blocking(move || {
+                    if let Self::File(file) = &*source {
+                        send_file(file, &sender);
+                    }
+                });
+            }
+        }
+        receiver
+    }
+}
+
+/// Sends the rows until the end, an error, or until nobody receives them any more.
+async fn send_table(table: &OldTable, sender: &mpsc::Sender<Page>) {
+    let mut last = 0;
+    loop {
+        let page = table.rows_after(last, OldTable::PAGE_SIZE).await;
+        let rows = page.as_ref().map_or(0, Vec::len);
+        let is_last = u64::try_from(rows).is_ok_and(|rows| rows < OldTable::PAGE_SIZE);
+        if let Ok(page) = &page {
+            last = page.last().map_or(last, |row| row.id);
+        }
+        let page = page.map(|page| page.iter().map(contact).collect()).map_err(AdoptError::from);
+        if sender.send(page).await.is_err() || is_last {
+            return;
+        }
+    }
+}
+
+/// The same for a file.
+fn send_file(file: &ContactFile, sender: &mpsc::Sender<Page>) {
+    let mut page = Vec::with_capacity(FILE_PAGE);
+    let read: Result<(), FileError> = file.read(|contact| {
+        page.push(contact);
+        page.len() < FILE_PAGE || sender.blocking_send(Ok(std::mem::take(&mut page))).is_ok()
+    });
+    let _ = sender.blocking_send(read.map(|()| page).map_err(AdoptError::from)); // Or the receiver has failed.
+}

@@ -1,0 +1,216 @@
+//! `identity import`: exports that come back as they were, files of spreadsheets, and runs that are killed.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Instant;
+
+use serde_json::{Value, json};
+
+use crate::adopt::{Tables, killed_after, refusal, run, undo};
+use crate::export::{export, fill, lines, printed};
+use crate::harness::{Api, Service, Suite, TestDatabase, binary, execute, query, register};
+use crate::verify;
+
+pub fn register(suite: &mut Suite) {
+    register!(suite.on_all():
+        an_export_comes_back_as_it_was,
+        a_file_of_a_spreadsheet_is_imported,
+        a_wrong_file_is_one_line_and_writes_nothing,
+        an_import_that_is_killed_ends_as_one_that_is_not,
+    );
+}
+
+fn import(target: &TestDatabase, file: &Path, flags: &[&str]) -> Command {
+    let mut command = binary();
+    command.arg("import").arg(file).args(["--report", "json"]).args(flags);
+    command.env("DATABASE_URL", &target.url).env("RUST_LOG", "off");
+    command
+}
+
+fn file(folder: &Path, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+    let path = folder.join(name);
+    std::fs::write(&path, content).expect("a file");
+    path
+}
+
+/// Whether a database has contacts. On SQLite the command makes the file.
+async fn has_contacts(target: &TestDatabase) -> bool {
+    let path = target.url.strip_prefix("sqlite://").map(|path| path.trim_end_matches("?mode=rwc"));
+    if path.is_some_and(|path| !Path::new(path).exists()) {
+        return false;
+    }
+    let tables = target.raw().await;
+    let named = "SELECT 1 FROM information_schema.tables WHERE table_name = 'Contact'";
+    let has_tables = path.is_some() || {
+        let own = if target.backend.is_mysql() { "DATABASE()" } else { "current_schema()" };
+        !query(&tables, &format!("{named} AND table_schema = {own}")).await.is_empty()
+    };
+    let has = has_tables && !query(&tables, r#"SELECT 1 FROM "Contact" LIMIT 1"#).await.is_empty();
+    tables.close().await.expect("closed");
+    has
+}
+
+/// The lines of an export about contacts, owned identifiers and merges, without holders: their ids are new.
+fn compared(text: &str) -> Vec<Value> {
+    let is_kept = |line: &Value| match line["type"].as_str() {
+        Some("contact") => line["holder"] == json!(false),
+        Some("identifier") => line["ignored"] == json!(false),
+        kind => kind == Some("merge"),
+    };
+    lines(text).into_iter().filter(is_kept).collect()
+}
+
+async fn an_export_comes_back_as_it_was(database: TestDatabase) {
+    fill(&database).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let all = printed(&mut export(&database, &[]));
+    let ndjson = file(folder.path(), "all.ndjson", &all);
+    let csv = printed(&mut export(&database, &["--format", "csv", "--only", "contacts"]));
+    let csv = file(folder.path(), "contacts.csv", csv);
+    let mut expected = compared(&all);
+    let deleted: Vec<Value> =
+        expected.iter().filter(|line| line["deletedAt"].is_string()).map(|line| line["id"].clone()).collect();
+    // What a deleted contact owns is free for the next request: an import gives it to nobody.
+    expected.retain(|line| line["type"] != "identifier" || !deleted.contains(&line["contactId"]));
+    assert!(expected.iter().any(|line| line["deletedAt"].is_string()));
+    assert!(expected.iter().any(|line| line["ignored"] == json!(["phone"])));
+    for (path, has_merges) in [(&ndjson, true), (&csv, false)] {
+        let target = TestDatabase::create(database.backend).await;
+        let (status, dry) = run(&mut import(&target, path, &[]));
+        assert_eq!((status, &dry["end"]), (0, &json!("dry_run")), "{dry}");
+        assert!(!has_contacts(&target).await, "a dry run writes nothing");
+        let (status, done) = run(&mut import(&target, path, &["--apply"]));
+        assert_eq!((status, &done["end"]), (0, &json!("done")), "{done}");
+        assert_eq!(dry["report"], done["report"]);
+        verify::clean(&target);
+        let mut found = compared(&printed(&mut export(&target, &[])));
+        let mut expected = expected.clone();
+        expected.retain(|line| has_merges || line["type"] != "merge");
+        found.retain(|line| has_merges || line["type"] != "merge");
+        assert_eq!(found, expected);
+        let service = Service::start(&target).await;
+        let answer = service.caller().identify(Api::Grpc, Some("customer1@x.de"), Some("12")).await;
+        assert_eq!(answer.expect("an answer").outcome, "matched");
+        service.stop().await;
+        let (status, line) = refusal(&mut import(&database, path, &["--apply"]));
+        assert!(status == 3 && line.contains("contacts that were not adopted"), "{line}");
+        target.drop().await;
+    }
+}
+
+async fn a_file_of_a_spreadsheet_is_imported(target: TestDatabase) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let text = "\u{feff}E-Mail;Telefon;created_at;note\r\n\
+                Ann@Example.com;0171 1;2024-01-01T10:00:00Z;\"two\r\nlines; and a \"\"quote\"\"\"\r\n\
+                ;0171 1;2023-01-01T10:00:00Z;older\r\n\
+                bob@example.com;;;\r\n\
+                ;;;\r\n\
+                no address;0172 2;2024-01-02T10:00:00Z;\r\n";
+    let path = file(folder.path(), "customers.csv", text);
+    let flags = ["--map", "phone=Telefon", "email=E-Mail", "--apply"];
+    let (status, done) = run(&mut import(&target, &path, &flags));
+    assert_eq!((status, &done["end"]), (0, &json!("done")), "{done}");
+    let table = done["report"]["table"].as_array().expect("lines");
+    assert!(
+        table
+            .iter()
+            .any(|line| line.as_str().is_some_and(|line| line.starts_with("not read") && line.contains("note")))
+    );
+    assert_eq!(done["report"]["values"]["email_malformed"], json!(1));
+    let contacts = Tables::of(&target).await.contacts;
+    let found: Vec<_> = contacts.iter().map(|row| (row.id, row.email.as_deref(), row.linked_id)).collect();
+    let expected =
+        [(1, Some("Ann@example.com"), Some(2)), (2, None, None), (3, Some("bob@example.com"), None), (4, None, None)];
+    assert_eq!(found.len(), expected.len());
+    for ((id, email, linked_id), wanted) in found.iter().zip(expected) {
+        assert_eq!(
+            (*id, email.map(str::to_lowercase), *linked_id),
+            (wanted.0, wanted.1.map(str::to_lowercase), wanted.2)
+        );
+    }
+    verify::clean(&target);
+    // The same file is done; another one is another import.
+    assert_eq!(run(&mut import(&target, &path, &flags)).1["contacts_written"], json!(0));
+    std::fs::write(&path, text.replace("bob", "bobby")).expect("written");
+    let (status, line) = refusal(&mut import(&target, &path, &flags));
+    assert!(status == 2 && line.contains("this differs: the file"), "{line}");
+    assert!(undo(&target).output().expect("the binary runs").status.success());
+    assert_eq!(run(&mut import(&target, &path, &flags)).1["end"], json!("done"));
+}
+
+async fn a_wrong_file_is_one_line_and_writes_nothing(target: TestDatabase) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let export = r#"{"type":"export","version":1,"rules":2,"tables":["contacts"]}"#;
+    for (name, content, status, said) in [
+        (
+            "a.csv",
+            &b"email,phone\r\na@x.de,1\r\nsecret@x.de\r\n"[..],
+            3,
+            "line 3 has 1 fields, and the first line has 2",
+        ),
+        ("b.csv", b"email,phone\n\"a@\nx.de\",1\nsecret\xff@x.de,2\n", 3, "line 4 is not UTF-8"),
+        ("c.csv", b"\xff\xfee\0m\0", 3, "line 1 is not UTF-8"),
+        ("d.csv", b"name,town\nsecret,secret\n", 2, "no column is for email or phoneNumber"),
+        (
+            "e.csv",
+            b"email,created_at\nsecret@x.de,2024-01-01 10:00:00\n",
+            2,
+            "line 2: createdAt does not say its time zone",
+        ),
+        ("f.csv", b"id,email\n2,secret@x.de\n1,b@x.de\n", 3, "the ids do not rise at line 3"),
+        ("g.csv", b"id,email\nsecret,secret@x.de\n", 3, "line 2 has an id"),
+        ("h.csv", b"email,deleted_at\nsecret@x.de,yes\n", 3, "line 2 has a deletedAt that is no date"),
+        ("i.csv", b"", 3, "the file is empty"),
+        ("j.txt", b"email\n", 2, "--format csv"),
+        ("k.ndjson", b"{\"email\":\"a@x.de\"}\nsecret\n", 3, "line 2 is no JSON object"),
+        ("l.ndjson", export.as_bytes(), 3, "an export that was cut"),
+    ] {
+        let path = file(folder.path(), name, content);
+        let (found, line) = refusal(&mut import(&target, &path, &["--apply"]));
+        assert!(found == status && line.contains(said) && line.lines().count() == 1, "{name}: {found} {line}");
+        assert!(!line.contains("secret"), "{name}: {line}");
+        assert!(!has_contacts(&target).await, "{name}");
+    }
+    let plain = file(
+        folder.path(),
+        "plain.jsonl",
+        "{\"email\":\"a@x.de\"}\n{\"phone\":4917112345,\"created_at\":\"2024-01-01\"}\n",
+    );
+    let (status, done) = run(&mut import(&target, &plain, &["--time-zone", "Europe/Berlin", "--apply"]));
+    assert_eq!((status, &done["report"]["rows"]), (0, &json!(2)), "{done}");
+}
+
+/// Rows of the file: some transactions of each step.
+const ROWS: usize = 13_000;
+
+async fn an_import_that_is_killed_ends_as_one_that_is_not(target: TestDatabase) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let row = |number: usize| {
+        format!("{},customer{}@example.com,{}\n", number, number - number % 3, 100_000 + number - number % 2)
+    };
+    let text: String = std::iter::once("id,email,phone\n".to_owned()).chain((1..=ROWS).map(row)).collect();
+    let path = file(folder.path(), "customers.csv", text);
+    let flags = ["--max-join", "50", "--apply"];
+    let fresh = TestDatabase::create(target.backend).await;
+    let begun = Instant::now();
+    assert_eq!(run(&mut import(&fresh, &path, &flags)).0, 0);
+    let takes = begun.elapsed();
+    let mut random = fastrand::Rng::with_seed(7);
+    for _ in 0..4 {
+        if killed_after(&mut import(&target, &path, &flags), takes.mul_f64(random.f64())).await.is_none() {
+            assert!(undo(&target).output().expect("the binary runs").status.success());
+        }
+    }
+    let (status, done) = run(&mut import(&target, &path, &flags));
+    assert_eq!((status, &done["end"]), (0, &json!("done")), "{done}");
+    let (found, expected) = (Tables::of(&target).await.without_moments(), Tables::of(&fresh).await.without_moments());
+    assert!(found == expected, "the tables of an import that was not killed");
+    assert_eq!(found.contacts.len(), ROWS);
+    verify::clean(&target);
+    let tables = target.raw().await;
+    execute(&tables, r#"UPDATE "Contact" SET "deletedAt" = '2026-01-01 00:00:00' WHERE "id" = 1"#).await;
+    tables.close().await.expect("closed");
+    let (status, line) = refusal(&mut undo(&target));
+    assert!(status == 3 && line.contains("has written"), "{line}");
+    fresh.drop().await;
+}
