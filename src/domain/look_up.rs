@@ -105,7 +105,7 @@ mod tests {
         let before = identity(10, &[(1, "a")]);
         let after = identity(11, &[(1, "a"), (5, "b")]);
         for owners in [[("a", Some(&before)), ("b", Some(&after))], [("b", Some(&after)), ("a", Some(&before))]] {
-            assert_eq!(look_up(&owners).identities, [after.clone()]);
+            assert_eq!(look_up(&owners).identities, std::slice::from_ref(&after));
         }
         let found = look_up(&[("b", None), ("a", Some(&after))]);
         assert_eq!((found.identities, found.unknown), (vec![after], vec![]), "a later read shows its owner");

@@ -155,12 +155,10 @@ impl<S: Store> GraphLane<S> {
 
 /// Sends the same error to all jobs.
 fn fail<Q, T>(jobs: Vec<GraphJob<Q, T>>, error: &StoreError) {
-    match error {
-        StoreError::TooSlow(_) | StoreError::CutShort(_) => {
-            tracing::warn!(error.message = %error, "a read took too long");
-        }
-        error if error.is_unavailable() => {}
-        error => tracing::error!(error.message = %error, "a read failed"),
+    if matches!(error, StoreError::TooSlow(_) | StoreError::CutShort(_)) {
+        tracing::warn!(error.message = %error, "a read took too long");
+    } else if !error.is_unavailable() {
+        tracing::error!(error.message = %error, "a read failed");
     }
     jobs.into_iter().for_each(|job| job.reply(Err(error)));
 }

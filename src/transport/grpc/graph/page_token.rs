@@ -44,7 +44,7 @@ impl PageToken {
     /// Returns the token in a text.
     fn decode(text: &str) -> Option<Self> {
         let is_lower_hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
-        if text.len() > 256 || text.len() % 2 != 0 || !text.bytes().all(is_lower_hex) {
+        if text.len() > 256 || !text.len().is_multiple_of(2) || !text.bytes().all(is_lower_hex) {
             return None;
         }
         let pairs = text.as_bytes().chunks(2);
