@@ -20,6 +20,15 @@ use super::identifier::Identifier;
 /// stored. The sets of merges always are: an identity has fewer of them than contacts.
 pub const MAX_EVIDENCE: usize = 10_000;
 
+/// Returns whether an identity of so many contacts can have [`MAX_EVIDENCE`] sets, so that they have to be counted. It
+/// has at most as many e-mail addresses and as many phone numbers as contacts, and a set has one of each.
+///
+/// Identities that a merge has just joined can have a few more sets than this says. The limit bounds the work of
+/// readers, so that does no harm.
+pub fn may_be_full(contacts: usize) -> bool {
+    contacts.saturating_mul(contacts) >= MAX_EVIDENCE
+}
+
 /// Names a set of identifiers: the first 128 bits of a digest of the set.
 ///
 /// Nobody can make two sets with one key: that takes 2^64 digests.
@@ -111,6 +120,13 @@ mod tests {
     use super::super::model::Tables;
     use super::super::{IdentifierKind, Observation, Outcome};
     use super::*;
+
+    #[test]
+    fn sets_of_small_identities_need_no_count() {
+        let most = |contacts: usize| contacts * contacts;
+        assert!(!may_be_full(0) && !may_be_full(99) && most(99) < MAX_EVIDENCE);
+        assert!(may_be_full(100) && may_be_full(usize::MAX));
+    }
 
     /// One value of a kind. The model takes more kinds than the service has: the value says which.
     fn identifier(kind: usize, number: u8) -> Identifier {

@@ -48,8 +48,16 @@ impl LookUp {
                 None => without.push(identifier),
             }
         }
-        let is_unknown = |identifier: &&Identifier| !found.identities.iter().any(|identity| identity.owns(identifier));
-        found.unknown = without.into_iter().filter(is_unknown).cloned().collect();
+        let mut owned = HashSet::new();
+        if !without.is_empty() {
+            let asked: HashSet<&Identifier> = without.iter().copied().collect();
+            for identity in &found.identities {
+                let shown = identity.contacts().iter().flat_map(|contact| contact.identifiers.iter());
+                let shown: Vec<&Identifier> = shown.filter(|identifier| asked.contains(identifier)).collect();
+                owned.extend(shown.into_iter().filter(|identifier| identity.owns(identifier)).cloned());
+            }
+        }
+        found.unknown = without.into_iter().filter(|identifier| !owned.contains(*identifier)).cloned().collect();
         found
     }
 }

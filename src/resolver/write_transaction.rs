@@ -51,7 +51,8 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::job::Job;
-use crate::domain::{Answer, ContactId, Identifier, Identity, Observation, Refusal, Snapshot, Timestamp, plan};
+use crate::domain::{Answer, ContactId, Identifier, Identity, Observation, Refusal, Snapshot, Timestamp};
+use crate::domain::{may_be_full, plan};
 use crate::store::{Cause, Epoch, ExpectedSize, Store, StoreError, Transaction};
 
 /// What a transaction starts from.
@@ -142,7 +143,12 @@ pub(super) async fn run_transaction<S: Store>(
     let (known, mut plan) = if sets.is_empty() {
         (known, planned)
     } else {
-        let known = known.with_evidence(transaction.stored_evidence(&sets, roots).await?);
+        let is_counted = |root: &ContactId| {
+            let mut identities = known.identities().iter();
+            identities.any(|identity| identity.root() == *root && may_be_full(identity.contacts().len()))
+        };
+        let counted = roots.iter().copied().filter(is_counted).collect();
+        let known = known.with_evidence(transaction.stored_evidence(&sets, &counted).await?);
         let plan = plan(&observations, &known, now, input.max_contacts);
         (known, plan)
     };

@@ -141,6 +141,7 @@ async fn a_file_of_a_spreadsheet_is_imported(target: TestDatabase) {
 async fn a_wrong_file_is_one_line_and_writes_nothing(target: TestDatabase) {
     let folder = tempfile::tempdir().expect("a folder");
     let export = r#"{"type":"export","version":1,"rules":2,"tables":["contacts"]}"#;
+    let joined = format!("{export}\n{{\"type\":\"end\",\"rows\":0}}\n{{\"type\":\"contact\",\"id\":1}}\n");
     for (name, content, status, said) in [
         (
             "a.csv",
@@ -164,6 +165,10 @@ async fn a_wrong_file_is_one_line_and_writes_nothing(target: TestDatabase) {
         ("j.txt", b"email\n", 2, "--format csv"),
         ("k.ndjson", b"{\"email\":\"a@x.de\"}\nsecret\n", 3, "line 2 is no JSON object"),
         ("l.ndjson", export.as_bytes(), 3, "an export that was cut"),
+        ("m.csv", b"secret@x.de,1\nsecret2@x.de,2\n", 3, "line 1 has no names of columns"),
+        ("n.csv", b"secret,0301234567\nsecret,2\n", 3, "line 1 has no names of columns"),
+        ("o.csv", b"email,note\na@x.de,\"5 inch\nsecret@x.de,\nc@x.de,\n", 3, "line 2 opens a quote"),
+        ("p.ndjson", joined.as_bytes(), 3, "cut or joined"),
     ] {
         let path = file(folder.path(), name, content);
         let (found, line) = refusal(&mut import(&target, &path, &["--apply"]));

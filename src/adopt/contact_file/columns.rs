@@ -22,6 +22,12 @@ pub(super) const HOLDER: &str = "holder";
 impl Columns {
     /// Finds the columns among these names: by `--map`, else by the names that other systems have.
     pub(super) fn detect(names: &[String], overrides: &[ColumnOverride]) -> Result<Self, FileError> {
+        // Values of a customer would be shown as names.
+        let is_value =
+            |name: &String| name.contains(['@', '\r', '\n']) || name.chars().filter(char::is_ascii_digit).count() > 4;
+        if names.iter().any(is_value) {
+            return Err(FileError::NoNames);
+        }
         let all = names.join(", ");
         let mut by_field: BTreeMap<Field, String> = BTreeMap::new();
         for field in Field::ALL {

@@ -30,6 +30,15 @@ pub enum FileError {
     /// A line is no JSON object of texts, numbers and truth values.
     #[error("line {0} is no JSON object with texts and numbers")]
     Json(u64),
+    /// The first line has values.
+    #[error("line 1 has no names of columns: write them above the first contact")]
+    NoNames,
+    /// A quote is not closed.
+    #[error("line {0} opens a quote that nothing closes")]
+    OpenQuote(u64),
+    /// A mark that is neither true nor false.
+    #[error("line {0} has a holder that is neither true nor false")]
+    Holder(u64),
     /// A line is too long.
     #[error("line {0} is longer than 1 MiB")]
     LongLine(u64),
@@ -40,7 +49,7 @@ pub enum FileError {
     #[error("the file is an export without contacts (--only)")]
     NoContacts,
     /// An export that was cut.
-    #[error("the file is an export that was cut: its last line is missing, or rows are")]
+    #[error("the file is an export that was cut or joined: its last line is missing or not the last, or rows are")]
     Cut,
     /// No column holds a field.
     #[error("no column is for {field}: name it by --map {flag}=COLUMN (the file has {columns})")]
@@ -125,6 +134,9 @@ impl FileError {
             | Self::NotUtf8(_)
             | Self::Fields { .. }
             | Self::Json(_)
+            | Self::NoNames
+            | Self::OpenQuote(_)
+            | Self::Holder(_)
             | Self::LongLine(_)
             | Self::Version
             | Self::NoContacts

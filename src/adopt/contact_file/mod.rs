@@ -7,7 +7,7 @@
 //! | `rows` | from records to contacts |
 //! | `error` | why a file cannot be read |
 //!
-//! The file is read from its begin each time: memory holds no values.
+//! The file is read from its beginning each time: memory holds no values.
 
 mod columns;
 mod error;

@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use super::error::FileError;
 use crate::export::FileFormat;
 
-/// The longest line of JSON.
+/// The longest line of JSON, and the longest record of CSV, in bytes.
 const LONGEST_LINE: u64 = 1 << 20;
 
 /// The version of the lines of `identity export` that are understood.
@@ -45,7 +45,12 @@ enum Values {
 pub(super) struct Records(Format);
 
 enum Format {
-    Csv { reader: csv::Reader<BufReader<Hashed>>, names: Vec<String> },
+    Csv {
+        reader: csv::Reader<BufReader<Hashed>>,
+        names: Vec<String>,
+        /// The line of the last record, if a line ends within its last field.
+        last_of_several_lines: Option<u64>,
+    },
     Ndjson(JsonLines),
 }
 
@@ -62,12 +67,16 @@ struct JsonLines {
 struct Hashed {
     file: File,
     digest: Context,
+    /// The last byte that ends no line.
+    last: u8,
 }
 
 impl Read for Hashed {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.file.read(buffer)?;
         self.digest.update(&buffer[..count]);
+        let last = buffer[..count].iter().rfind(|byte| !matches!(byte, b'\r' | b'\n'));
+        self.last = last.copied().unwrap_or(self.last);
         Ok(count)
     }
 }
@@ -75,8 +84,8 @@ impl Read for Hashed {
 impl Records {
     /// Opens a file, and reads the names of the columns of CSV.
     pub(super) fn open(path: &Path, format: FileFormat) -> Result<Self, FileError> {
-        let mut reader =
-            BufReader::with_capacity(1 << 16, Hashed { file: File::open(path)?, digest: Context::new(&SHA256) });
+        let hashed = Hashed { file: File::open(path)?, digest: Context::new(&SHA256), last: 0 };
+        let mut reader = BufReader::with_capacity(1 << 16, hashed);
         let begin = reader.fill_buf()?;
         if begin.is_empty() {
             return Err(FileError::Empty);
@@ -102,7 +111,7 @@ impl Records {
                     .from_reader(reader);
                 let names = next_fields(&mut reader)?.ok_or(FileError::Empty)?.1;
                 let names = names.iter().map(|name| name.trim().to_owned()).collect();
-                Ok(Self(Format::Csv { reader, names }))
+                Ok(Self(Format::Csv { reader, names, last_of_several_lines: None }))
             }
         }
     }
@@ -110,8 +119,19 @@ impl Records {
     /// Returns the next record; `None` at the end.
     pub(super) fn next(&mut self) -> Result<Option<Record>, FileError> {
         match &mut self.0 {
-            Format::Csv { reader, names } => loop {
-                let Some((line, fields)) = next_fields(reader)? else { return Ok(None) };
+            Format::Csv { reader, names, last_of_several_lines } => loop {
+                let Some((line, fields)) = next_fields(reader)? else {
+                    // A quote that nothing closes takes the rest of the file into its field.
+                    let is_closed = reader.get_ref().get_ref().last == b'"';
+                    return match last_of_several_lines {
+                        Some(line) if !is_closed => Err(FileError::OpenQuote(*line)),
+                        _ => Ok(None),
+                    };
+                };
+                if fields.as_slice().len() as u64 > LONGEST_LINE {
+                    return Err(FileError::LongLine(line));
+                }
+                *last_of_several_lines = fields.iter().next_back().filter(|last| last.contains('\n')).map(|_| line);
                 if fields.iter().all(str::is_empty) {
                     continue; // Spreadsheets write such lines behind the last row.
                 }
@@ -209,6 +229,9 @@ impl JsonLines {
         };
         if !is_typed {
             return Ok(Some(RecordKind::Contact));
+        }
+        if self.has_end {
+            return Err(FileError::Cut);
         }
         if kind == Some("end") {
             self.has_end = object.get("rows").and_then(Value::as_u64) == Some(self.rows);

@@ -48,7 +48,11 @@ impl<'a> RowReader<'a> {
         self.last_id = id;
         let (email, phone_number) = (text(Field::Email)?, text(Field::PhoneNumber)?);
         let flag = |name: &str| if self.columns.is_export { record.text(self.names, name) } else { Ok(None) };
-        if flag(HOLDER)?.as_deref() == Some("true") {
+        let holder = flag(HOLDER)?.unwrap_or_default().to_ascii_lowercase();
+        if !matches!(&*holder, "true" | "false" | "") {
+            return Err(FileError::Holder(line));
+        }
+        if holder == "true" {
             let held = email.map(|email| (IdentifierKind::Email, email));
             let held = held.or(phone_number.map(|phone| (IdentifierKind::Phone, phone)));
             let (kind, value) = held.ok_or(FileError::BadId(line))?;

@@ -71,8 +71,10 @@ impl RpcHandler {
     async fn answer(&self, request: Request, captures: &[Capture<'_>]) -> Result<Response, ApiError> {
         let (head, message) = self.read(request, captures).await?;
         let service = self.service.clone();
-        let called = service.oneshot(rpc_request(&self.binding, head, &message)).await;
+        let request = rpc_request(&self.binding, head, &message);
+        // It can take much more memory than the text, and is not needed while the RPC runs.
         drop(message);
+        let called = service.oneshot(request).await;
         let answer = called.unwrap_or_else(|never| match never {});
         if let Some(error) = replace_tonic_error(answer.headers(), self.settings.limits.http_body_limit) {
             return Err(error);
