@@ -78,6 +78,9 @@ async fn assert_key_look_ups(database: &TestDatabase, concerns: impl Fn(&str) ->
                 "SEARCH r ",
                 "SEARCH s ",
             ];
+            // MySQL and MariaDB look a whole unique key up while they plan: then there is no row for the table.
+            let names = names.into_iter().chain(["no matching row in const table", "after reading const tables"]);
+            let names: Vec<_> = names.collect();
             let is_about_tables = plan.iter().any(|line| names.iter().any(|name| line.contains(name)));
             assert!(is_about_tables, "{name}: no plan was read: {}", plan.join("\n"));
             assert!(scans.is_empty(), "{name} of {size} scans: {scans:?}\n{}", plan.join("\n"));
