@@ -13,7 +13,7 @@ use identity::resolver::{DatabaseState, Identify, IdentifyError};
 use identity::settings::Settings;
 use identity::transport::deadline::Deadlines;
 use identity::transport::gunzip::TextRoom;
-use identity::transport::http::routes;
+use identity::transport::http::{HttpSettings, routes};
 use identity::transport::readiness::Readiness;
 use libfuzzer_sys::fuzz_target;
 use tokio::runtime::Runtime;
@@ -41,7 +41,8 @@ static ROUTER: LazyLock<axum::Router> = LazyLock::new(|| {
     let readiness = Readiness::new(state, CancellationToken::new(), CancellationToken::new());
     let room = TextRoom::new(1 << 24, 1 << 20, WorkMetrics::default());
     let Settings { identify, limits, .. } = settings;
-    routes(Echo, readiness, identify, limits, Duration::from_secs(5), room, true).expect("routes").router
+    let settings = HttpSettings { identify, limits, body_timeout: Duration::from_secs(5) };
+    routes(Echo, readiness, settings, room, true, Vec::new()).expect("routes").router
 });
 
 fuzz_target!(|body: &[u8]| {
