@@ -59,16 +59,18 @@ pub async fn export(settings: &Settings, args: ExportArgs) -> anyhow::Result<()>
 
 impl ExportArgs {
     fn format(&self) -> FileFormat {
-        let is_csv = self.output.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("csv"));
-        self.format.unwrap_or(if is_csv { FileFormat::Csv } else { FileFormat::Ndjson })
+        self.format.unwrap_or(if self.is_named_csv() { FileFormat::Csv } else { FileFormat::Ndjson })
+    }
+
+    fn is_named_csv(&self) -> bool {
+        self.output.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("csv"))
     }
 
     fn output(&self, format: FileFormat, tables: &[ExportedTable]) -> Result<Output, InvalidSetting> {
         let invalid = |reason: String| InvalidSetting::new("--output", reason);
         let is_stdout = self.output == Path::new("-");
         let needs_folder = format == FileFormat::Csv && self.only.is_none();
-        let is_named_as_file = self.output.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("csv"));
-        if needs_folder && (is_stdout || is_named_as_file) {
+        if needs_folder && (is_stdout || self.is_named_csv()) {
             let reason = "must be a folder, because a CSV file has one table: name a folder, or one table by --only";
             return Err(invalid(reason.to_owned()));
         }

@@ -24,7 +24,7 @@ pub(super) struct Draft {
     primary: (Timestamp, ContactRef),
     /// The age of the youngest contact.
     newest: (Timestamp, ContactRef),
-    /// How many sets are stored beside its contacts, as far as it is known, with those of the plan.
+    /// Sets that are stored beside its contacts, with those of the plan. It begins at 0 if nobody has counted them.
     evidence: usize,
     is_changed: bool,
 }

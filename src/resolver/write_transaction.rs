@@ -51,8 +51,9 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::job::Job;
-use crate::domain::{Answer, ContactId, Identifier, Identity, Observation, Refusal, Snapshot, Timestamp};
-use crate::domain::{may_be_full, plan};
+use crate::domain::{
+    Answer, ContactId, Identifier, Identity, Observation, Refusal, Snapshot, Timestamp, may_be_full, plan,
+};
 use crate::store::{Cause, Epoch, ExpectedSize, Store, StoreError, Transaction};
 
 /// What a transaction starts from.
