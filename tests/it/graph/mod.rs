@@ -1,5 +1,6 @@
 //! `GraphService`: what is known, by id, by identifier and in pages. Nothing is ever written.
 
+mod json;
 mod lists;
 mod look_ups;
 mod reads;
@@ -18,6 +19,7 @@ use tonic_types::StatusExt;
 use crate::harness::{Api, Event, Reply, Service, Suite, TestDatabase, query};
 
 pub fn register(suite: &mut Suite) {
+    json::register(suite);
     reads::register(suite);
     look_ups::register(suite);
     lists::register(suite);
