@@ -16,7 +16,7 @@
 //! | `path`, `weakest_cut` | the shortest chain between two identifiers, and the fewest sets that part them |
 //! | `bridges` | the sets of which each one alone holds the identity together |
 //! | `parts` | what is left without some sets or identifiers |
-//! | `brute_force`, `generated` | tests: all of it against slow and simple rules |
+//! | `examples`, `brute_force`, `generated` | tests: by example, and against slow and simple rules |
 
 mod bridges;
 mod explain;
@@ -33,6 +33,8 @@ mod weakest_cut;
 
 #[cfg(test)]
 mod brute_force;
+#[cfg(test)]
+mod examples;
 #[cfg(test)]
 mod generated;
 
