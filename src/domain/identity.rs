@@ -161,6 +161,11 @@ impl Identity {
         (self.primary().link == Link::Primary).then(|| (self.primary().id, self.primary().updated_at))
     }
 
+    /// Returns whether a contact that leads to this root belongs to the identity.
+    pub fn has_root(&self, root: ContactId) -> bool {
+        self.root() == root || self.missing_root() == Some(root)
+    }
+
     /// Returns the row that the others are linked to, if the read did not find it. Either the row does not exist, or
     /// the read missed it.
     pub fn missing_root(&self) -> Option<ContactId> {

@@ -50,7 +50,7 @@ pub use canonical::StoredForm;
 pub use contact::{Contact, ContactId, ContactRef, Link, Timestamp};
 pub use copies::{ComparedCopies, Copies, OwnerRow, Owners, RootRow};
 pub use email::{Email, InvalidEmail};
-pub use evidence::{EvidenceOrigin, MAX_EVIDENCE, NewEvidence, SetKey, StoredEvidence, may_be_full};
+pub use evidence::{EvidenceOrigin, MAX_EVIDENCE, NewEvidence, SetKey, StoredEvidence, StoredSets, may_be_full};
 pub use identifier::{Identifier, IdentifierKind};
 pub use identity::Identity;
 pub use identity_state::{IdentityState, StateKey};

@@ -209,11 +209,14 @@ impl<'a> Planner<'a> {
         }
         let key = SetKey::of(set);
         let is_full = origin == EvidenceOrigin::Match && draft.evidence() >= MAX_EVIDENCE;
-        if is_full || self.known.evidence().sets.contains(&key) || self.new_evidence.contains_key(&key) {
+        let row = self.known.evidence().sets.get(&key);
+        let is_stored = row.is_some_and(|root| root.is_some_and(|root| draft.has_root(root)));
+        if is_full || is_stored || self.new_evidence.contains_key(&key) {
             return;
         }
         let Some(contact) = draft.carrier(&set[0]) else { return }; // It owns the identifier, so there is one.
-        let new = NewEvidence { key, identifiers: observation.shared(), contact, origin };
+        let replaces = row.is_some();
+        let new = NewEvidence { key, identifiers: observation.shared(), contact, origin, replaces };
         self.new_evidence.insert(key, (new, index));
         self.draft_mut(index).add_evidence();
     }

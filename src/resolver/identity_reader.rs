@@ -133,7 +133,7 @@ impl<S: Store> IdentityReader<S> {
         (!is_settled).then_some(set)
     }
 
-    /// Returns those of these sets that are stored, by one statement for each [`MAX_LOOKUP`] of them, and remembers
+    /// Returns those of these sets that are stored for their identities, by one statement for each [`MAX_LOOKUP`] of them, and remembers
     /// them with their identities. The statement comes after the read of the identities: as long as one has the version
     /// that was read, its sets are still stored.
     ///
@@ -147,7 +147,12 @@ impl<S: Store> IdentityReader<S> {
         let mut stored = BTreeSet::new();
         for some in keys.chunks(MAX_LOOKUP) {
             match catch_panic(self.store.stored_sets(some)).await {
-                Ok(found) if self.store.epoch() == read.epoch => stored.extend(found),
+                Ok(found) if self.store.epoch() == read.epoch => {
+                    let is_of_its_own =
+                        |set: &SetKey, root: Option<ContactId>| root.is_some_and(|root| sets[set].has_root(root));
+                    stored
+                        .extend(found.into_iter().filter(|(set, root)| is_of_its_own(set, *root)).map(|(set, _)| set));
+                }
                 Ok(_) | Err(_) => return BTreeSet::new(),
             }
         }

@@ -16,19 +16,22 @@ use super::pieces::pieces;
 use super::rows::{check_is_primary, to_naive};
 use super::sql::{Engine, padded_ids};
 use super::traits::MAX_LOOKUP;
-use crate::domain::{ContactId, ContactRef, Identifier, IdentifierKind, MAX_EVIDENCE, NewEvidence, Plan, SetKey};
+use crate::domain::{
+    ContactId, ContactRef, Identifier, IdentifierKind, MAX_EVIDENCE, NewEvidence, Plan, SetKey, StoredSets,
+};
 
-/// Returns those of these sets that are stored. A statement takes [`MAX_LOOKUP`] of them.
+/// Returns those of these sets that have a row. A statement takes [`MAX_LOOKUP`] of them.
 pub(super) async fn query_stored_sets(
     connection: &impl ConnectionTrait,
     engine: Engine,
     sets: &[SetKey],
-) -> Result<BTreeSet<SetKey>, StoreError> {
-    let mut stored = BTreeSet::new();
+) -> Result<StoredSets, StoreError> {
+    let mut stored = StoredSets::new();
     for some in sets.chunks(MAX_LOOKUP) {
         for row in &connection.query_all_raw(stored_sets(engine, some)).await? {
-            check_is_primary(engine, row, 1)?;
-            stored.insert(key_from_row(row, 0)?);
+            check_is_primary(engine, row, 2)?;
+            let root = row.try_get_by_index::<Option<i64>>(1)?.map(ContactId);
+            stored.insert(key_from_row(row, 0)?, root);
         }
     }
     Ok(stored)
@@ -45,9 +48,13 @@ pub(super) fn stored_sets(engine: Engine, sets: &[SetKey]) -> Statement {
     let last = sets.last().into_iter().cycle();
     let keys = sets.iter().chain(last).take(sets.len().next_power_of_two());
     let params: Vec<Value> = keys.map(|key| key.as_bytes().to_vec().into()).collect();
-    let read_only = engine.read_only_column().map(|column| format!(", {column}")).unwrap_or_default();
+    let columns = engine.with_read_only_column(r#"e."setKey", COALESCE(c."linkedId", c."id")"#);
     let (force, marks) = (engine.force_index("Evidence_setKey"), vec!["?"; params.len()].join(", "));
-    let sql = format!(r#"SELECT e."setKey"{read_only} FROM "Evidence" e {force} WHERE e."setKey" IN ({marks})"#);
+    let contacts = engine.contact_join()("c", "id", r#"e."contactId""#, None);
+    let sql = format!(
+        r#"SELECT {columns} FROM "Evidence" e {force}
+            {contacts} WHERE e."setKey" IN ({marks})"#
+    );
     engine.statement(sql, params)
 }
 
@@ -86,17 +93,28 @@ fn rows_of_root(engine: Engine, columns: &str) -> String {
     format!("{} UNION ALL {}", half("id", "PRIMARY"), half("linkedId", "Contact_linkedId"))
 }
 
-/// Stores the sets of a plan. They are sorted by key: all transactions insert them in this order.
+/// Stores the sets of a plan, after it has deleted the rows that they replace. They are sorted by key: all transactions
+/// insert them in this order.
 pub(super) async fn insert_evidence(
     connection: &impl ConnectionTrait,
     plan: &Plan,
     resolve: impl Fn(ContactRef) -> ContactId,
 ) -> Result<(), StoreError> {
     let created_at = to_naive(plan.updated_at)?;
+    let replaced: Vec<SetKey> = plan.new_evidence.iter().filter(|new| new.replaces).map(|new| new.key).collect();
+    for piece in pieces(&replaced) {
+        connection.execute(&delete_sets(piece)).await?;
+    }
     for piece in pieces(&plan.new_evidence) {
         connection.execute(&evidence_rows(piece, created_at, &resolve)).await?;
     }
     Ok(())
+}
+
+/// Deletes the rows of these sets.
+pub(super) fn delete_sets(sets: &[SetKey]) -> DeleteStatement {
+    let keys = sets.iter().map(|key| key.as_bytes().to_vec());
+    evidence::Entity::delete_many().filter(Column::SetKey.is_in(keys)).into_query()
 }
 
 /// Inserts sets.

@@ -9,6 +9,7 @@ use super::database::{Database, DatabaseTransaction};
 use super::entity::contact_merge::MergeCause;
 use super::error::{Cause, StoreError};
 use super::evidence;
+use super::evidence_copy::keep_unstored;
 use super::sql::Engine;
 use super::traits::{ExpectedSize, Transaction};
 use crate::domain::{
@@ -115,10 +116,10 @@ impl DatabaseTransaction {
         }
         let at = self.now().after(newest);
         self.lease.bounded_with_lock(evidence::delete(&self.transaction, &[id])).await?;
-        let mut new: Vec<NewEvidence> = desired.into_iter().map(|(_, new)| new).collect();
-        let keys: Vec<SetKey> = new.iter().map(|new| new.key).collect();
-        let stored = self.stored_evidence(&keys, &BTreeSet::new()).await?.sets;
-        new.retain(|new| !stored.contains(&new.key));
+        let mut new: Vec<(ContactId, NewEvidence)> = desired.into_iter().collect();
+        let keys: Vec<SetKey> = new.iter().map(|(_, new)| new.key).collect();
+        keep_unstored(&mut new, &self.stored_evidence(&keys, &BTreeSet::new()).await?.sets);
+        let mut new: Vec<NewEvidence> = new.into_iter().map(|(_, new)| new).collect();
         let origin = EvidenceOrigin::ALL.into_iter().find(|origin| origin.name() == row.origin);
         new.iter_mut().for_each(|new| new.origin = origin.unwrap_or(new.origin));
         let done = if new.is_empty() { EvidenceRepair::Deleted } else { EvidenceRepair::Replaced };

@@ -16,7 +16,9 @@ use super::error::{Cause, StoreError};
 use super::evidence::from_json;
 use super::rows::{from_naive, to_naive};
 use super::traits::{ExpectedSize, MAX_LOOKUP, Store, Transaction};
-use crate::domain::{ContactId, Identifier, NewEvidence, Plan, SetKey, Snapshot, Timestamp, sets_of_merges};
+use crate::domain::{
+    ContactId, Identifier, NewEvidence, Plan, SetKey, Snapshot, StoredSets, Timestamp, sets_of_merges,
+};
 
 /// The id of the row of `EvidenceState`.
 const ID: i64 = 1;
@@ -155,8 +157,7 @@ impl Database {
             new.extend(sets_of_merges(&found, causes));
         }
         let keys: Vec<SetKey> = new.iter().map(|(_, new)| new.key).collect();
-        let stored = self.stored_sets(&keys).await?;
-        new.retain(|(_, new)| !stored.contains(&new.key));
+        keep_unstored(&mut new, &self.stored_sets(&keys).await?);
         if new.is_empty() {
             return Ok(0);
         }
@@ -170,8 +171,7 @@ impl Database {
             return Err(StoreError::LostRace(Cause::new("an identity was merged")));
         }
         let keys: Vec<SetKey> = new.iter().map(|(_, new)| new.key).collect();
-        let stored = transaction.stored_evidence(&keys, &BTreeSet::new()).await?.sets;
-        new.retain(|(_, new)| !stored.contains(&new.key));
+        keep_unstored(&mut new, &transaction.stored_evidence(&keys, &BTreeSet::new()).await?.sets);
         let touched: BTreeSet<ContactId> = new.iter().map(|(root, _)| *root).collect();
         let new: Vec<NewEvidence> = new.into_iter().map(|(_, new)| new).collect();
         let count = new.len();
@@ -187,6 +187,15 @@ impl Database {
         transaction.commit().await?;
         Ok(count)
     }
+}
+
+/// Leaves out the sets that are stored for the identities of these roots. A row that leads elsewhere is replaced.
+pub(super) fn keep_unstored(new: &mut Vec<(ContactId, NewEvidence)>, stored: &StoredSets) {
+    new.retain_mut(|(root, new)| {
+        let row = stored.get(&new.key);
+        new.replaces = row.is_some();
+        row != Some(&Some(*root))
+    });
 }
 
 /// Returns the latest `updatedAt` of these identities.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::error::StoreError;
 use crate::domain::{
-    ContactId, Identifier, Identity, OwnerRow, Plan, RootRow, SetKey, Snapshot, StoredEvidence, Timestamp,
+    ContactId, Identifier, Identity, OwnerRow, Plan, RootRow, SetKey, Snapshot, StoredEvidence, StoredSets, Timestamp,
 };
 
 /// Maximum identifiers of one [`Store::find_identities`]: the longest list of keys that one statement has.
@@ -118,8 +118,8 @@ pub trait Store: Clone + Send + Sync + 'static {
         limit: usize,
     ) -> impl Future<Output = Result<Vec<ContactId>, StoreError>> + Send;
 
-    /// Returns those of these sets (at most [`MAX_LOOKUP`]) that are stored beside the contacts.
-    fn stored_sets(&self, sets: &[SetKey]) -> impl Future<Output = Result<BTreeSet<SetKey>, StoreError>> + Send;
+    /// Returns those of these sets (at most [`MAX_LOOKUP`]) that have a row beside the contacts.
+    fn stored_sets(&self, sets: &[SetKey]) -> impl Future<Output = Result<StoredSets, StoreError>> + Send;
 
     /// Begins a transaction. Each of its statements sees what was committed before that statement.
     fn begin(&self) -> impl Future<Output = Result<Self::Transaction, StoreError>> + Send;
@@ -170,8 +170,8 @@ pub trait Transaction: Send {
         size: ExpectedSize,
     ) -> impl Future<Output = Result<FoundIdentities, StoreError>> + Send;
 
-    /// Returns which of these sets are stored beside the contacts. If one of them is not, returns also how many sets
-    /// each identity of these roots has. The roots are locked.
+    /// Returns which of these sets have a row beside the contacts. If one of them has none, or one without a contact,
+    /// returns also how many sets each identity of these roots has. The roots are locked.
     fn stored_evidence(
         &mut self,
         sets: &[SetKey],

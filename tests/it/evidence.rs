@@ -19,6 +19,7 @@ pub fn register(suite: &mut Suite) {
         a_batch_and_a_merge_store_their_sets,
         causes_of_older_versions_are_copied,
         what_deleted_contacts_owned_takes_its_sets_along,
+        a_set_of_a_contact_that_is_gone_is_stored_anew,
         an_ignored_identifier_leaves_its_sets,
         broken_evidence_is_found_and_repaired,
         a_pair_is_stored_once_under_many_callers,
@@ -160,6 +161,37 @@ async fn what_deleted_contacts_owned_takes_its_sets_along(database: TestDatabase
     assert_eq!(identify(&caller, "a@x.de", "222222").await, "merged");
     assert_eq!(rows(&tables).await.len(), 1);
     assert_eq!(verify(&database, &[]).0, Some(0));
+    service.stop().await;
+    tables.close().await.expect("closed");
+}
+
+/// An operator deletes a contact by SQL, and its identifiers. The rows of its sets stay, and lead nowhere.
+async fn a_set_of_a_contact_that_is_gone_is_stored_anew(database: TestDatabase) {
+    let service = Service::start_with(&database.url, &["--cache-size=0"]).await;
+    let (caller, tables) = (service.caller(), database.raw().await);
+    for (email, phone) in [("a@x.de", "111111"), ("b@x.de", "111111"), ("a@x.de", "333333"), ("a@x.de", "444444")] {
+        identify(&caller, email, phone).await;
+    }
+    for phone in ["333333", "444444"] {
+        assert_eq!(identify(&caller, "b@x.de", phone).await, "matched");
+    }
+    let before = rows(&tables).await;
+    assert_eq!(before.iter().map(|row| row.contact_id).collect::<Vec<_>>(), [2, 2]);
+    for table in [r#""Contact" WHERE "id""#, r#""Identifier" WHERE "contactId""#] {
+        execute(&tables, &format!("DELETE FROM {table} = 2")).await;
+    }
+    assert_eq!(identify(&caller, "b@x.de", "999999").await, "created");
+    assert_eq!(identify(&caller, "b@x.de", "333333").await, "merged");
+    assert_eq!(identify(&caller, "b@x.de", "444444").await, "matched");
+    let stored = rows(&tables).await;
+    assert_eq!(stored.iter().map(|row| &row.origin[..]).collect::<Vec<_>>(), ["merge", "match"]);
+    assert!(stored.iter().all(|row| row.contact_id == 5), "they lead to a contact that is there: {stored:?}");
+    let (status, report) = verify(&database, &[]);
+    assert_eq!(status, Some(0), "{report}");
+    for phone in ["333333", "444444"] {
+        assert_eq!(identify(&caller, "b@x.de", phone).await, "matched");
+    }
+    assert_eq!(rows(&tables).await, stored, "the second time nothing is written");
     service.stop().await;
     tables.close().await.expect("closed");
 }

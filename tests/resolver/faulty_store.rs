@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use identity::domain::{
     Contact, ContactId, Identifier, IdentifierKind, Identity, Link, Observation, OwnerRow, Plan, RootRow, SetKey,
-    StoredEvidence, Timestamp,
+    StoredEvidence, StoredSets, Timestamp,
 };
 use identity::store::{Cause, Epoch, ExpectedSize, FoundIdentities, LookupResult, Store, StoreError, Transaction};
 use tokio::time::sleep;
@@ -241,8 +241,8 @@ impl Store for FaultyStore {
         Ok(self.known(&identifiers, 0))
     }
 
-    async fn stored_sets(&self, _sets: &[SetKey]) -> Result<BTreeSet<SetKey>, StoreError> {
-        Ok(BTreeSet::new())
+    async fn stored_sets(&self, _sets: &[SetKey]) -> Result<StoredSets, StoreError> {
+        Ok(StoredSets::new())
     }
 
     /// It has the roots 1 to 9, and a large one.

@@ -11,8 +11,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use identity::domain::{
-    Answer, Contact, ContactId, Identifier, IdentifierKind, Identity, Link, Observation, Outcome, OwnerRow, RootRow,
-    SetKey, Snapshot, Timestamp, plan,
+    Answer, Contact, ContactId, ContactRef, EvidenceOrigin, Identifier, IdentifierKind, Identity, Link, NewEvidence,
+    Observation, Outcome, OwnerRow, Plan, RootRow, SetKey, Snapshot, Timestamp, plan,
 };
 use identity::store::{ExpectedSize, FoundIdentities, MAX_LOOKUP, Store, StoreError, Transaction};
 use tokio::time::timeout;
@@ -28,6 +28,8 @@ macro_rules! for_each_case {
             a_moved_row_is_written_and_no_other,
             every_change_of_an_identity_gives_its_root_a_later_version,
             rows_of_roots_are_what_is_stored,
+            a_stored_set_leads_to_a_root_or_to_none,
+            a_set_that_leads_elsewhere_is_stored_anew,
             rows_of_identifiers_lead_to_roots_and_versions,
             identities_of_roots_are_what_their_identifiers_find,
             a_secondary_leads_to_its_root,
@@ -222,13 +224,78 @@ pub(crate) async fn every_change_of_an_identity_gives_its_root_a_later_version<S
     assert!(survivor.updated_at > last && survivor.updated_at > absorbed.updated_at, "a merge");
     assert_eq!((survivor.linked_to, gone.linked_to), (None, Some(first)), "the absorbed root leads nowhere else");
     let pair = [email("a@x"), phone("3")];
-    let is_stored = async || !store.stored_sets(&[SetKey::of(&pair)]).await.expect("a read").is_empty();
+    let key = SetKey::of(&pair);
+    let is_stored = async || store.stored_sets(&[key]).await.expect("a read") == BTreeMap::from([(key, Some(first))]);
     assert!(!is_stored().await);
     identify(store, &[&pair]).await;
     let with_evidence = version(first).await;
     assert!(with_evidence.updated_at > survivor.updated_at && is_stored().await, "a new set");
     identify(store, &[&pair, &[email("a@x"), phone("1")], &[email("a@x")]]).await;
     assert_eq!(version(first).await, with_evidence, "a request that brings nothing new changes no version");
+}
+
+/// Writes this row of a set, and nothing else.
+async fn write_set<S: Store>(
+    store: &S,
+    set: &[Identifier],
+    contact: ContactId,
+    replaces: bool,
+) -> Result<(), StoreError> {
+    let mut transaction = store.begin().await.expect("a transaction");
+    let new = NewEvidence {
+        key: SetKey::of(set),
+        identifiers: set.into(),
+        contact: ContactRef::Stored(contact),
+        origin: EvidenceOrigin::Match,
+        replaces,
+    };
+    let at = transaction.now();
+    transaction.apply(&Plan::from_evidence(vec![new], [], at)).await?;
+    transaction.commit().await
+}
+
+pub(crate) async fn a_stored_set_leads_to_a_root_or_to_none<S: Store>(store: &S) {
+    identify(store, &[&[email("a@x"), phone("1")], &[email("b@x"), phone("1")], &[email("c@x"), phone("2")]]).await;
+    let [first, other] = [email("a@x"), email("c@x")].map(|one| async move { find(store, &[one]).await[0].clone() });
+    let (first, other) = (first.await, other.await);
+    let (root, secondary, nobody) = (first.root(), first.contacts()[1].id, ContactId(other.root().0 + 1_000));
+    let pair = [email("a@x"), phone("2")];
+    let key = SetKey::of(&pair);
+    let read = async || {
+        let outside = store.stored_sets(&[key]).await.expect("a read");
+        let mut transaction = store.begin().await.expect("a transaction");
+        let inside = transaction.stored_evidence(&[key], &BTreeSet::new()).await.expect("a read");
+        assert_eq!(inside.sets, outside);
+        outside.get(&key).copied()
+    };
+    assert_eq!(read().await, None);
+    write_set(store, &pair, nobody, false).await.expect("a write");
+    assert_eq!(read().await, Some(None), "somebody has deleted its contact");
+    let error = write_set(store, &pair, root, false).await.expect_err("it has a row");
+    assert!(matches!(error, StoreError::DuplicateKey(_)), "{error}");
+    for (contact, leads_to) in [(secondary, root), (other.root(), other.root()), (root, root)] {
+        write_set(store, &pair, contact, true).await.expect("a write");
+        assert_eq!(read().await, Some(Some(leads_to)));
+    }
+}
+
+/// What stands in the way of a set of an identity is replaced when the set is seen again.
+pub(crate) async fn a_set_that_leads_elsewhere_is_stored_anew<S: Store>(store: &S) {
+    let seen = [[email("a@x"), phone("1")], [email("b@x"), phone("1")], [email("b@x"), phone("2")]];
+    identify(store, &seen.each_ref().map(<[Identifier; 2]>::as_slice)).await;
+    let other = identify(store, &[&[email("z@x")]]).await[0].identity.primary().id;
+    let pair = [email("a@x"), phone("2")];
+    let root = find(store, &[email("a@x")]).await[0].root();
+    for contact in [ContactId(other.0 + 1_000), other] {
+        write_set(store, &pair, contact, true).await.expect("a write");
+        let version = root_rows(store, &[root]).await[0].updated_at;
+        for _ in 0..2 {
+            assert_eq!(identify(store, &[&pair]).await[0].outcome, Outcome::Matched);
+            let stored = store.stored_sets(&[SetKey::of(&pair)]).await.expect("a read");
+            assert_eq!(stored.into_values().collect::<Vec<_>>(), [Some(root)]);
+        }
+        assert!(root_rows(store, &[root]).await[0].updated_at > version, "the root is written");
+    }
 }
 
 pub(crate) async fn rows_of_roots_are_what_is_stored<S: Store>(store: &S) {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use identity::domain::{
     Contact, ContactId, ContactRef, Identifier, Identity, Link, OwnerRow, Plan, RootRow, SetKey, StoredEvidence,
-    Timestamp,
+    StoredSets, Timestamp,
 };
 use identity::store::{
     Cause, Epoch, ExpectedSize, FoundIdentities, LookupResult, MAX_LOOKUP, Store, StoreError, Transaction,
@@ -236,7 +236,7 @@ impl Store for SimulatedStore {
         self.statement("contacts", None, read).await
     }
 
-    async fn stored_sets(&self, sets: &[SetKey]) -> Result<BTreeSet<SetKey>, StoreError> {
+    async fn stored_sets(&self, sets: &[SetKey]) -> Result<StoredSets, StoreError> {
         assert!(sets.len() <= MAX_LOOKUP, "more than one statement is no consistent read");
         let read = async {
             self.catch_up().await;
@@ -373,7 +373,9 @@ impl SimulatedTransaction {
                 continue;
             }
             self.take(Lock::Set(new.key)).await?;
-            if self.store.database.lock().has_set(new.key) {
+            if new.replaces {
+                self.change(Change::NoEvidence(new.key))?;
+            } else if self.store.database.lock().has_set(new.key) {
                 return Err(StoreError::DuplicateKey(Cause::new("Evidence")));
             }
             self.change(Change::Evidence(EvidenceRow {

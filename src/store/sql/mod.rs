@@ -128,7 +128,7 @@ impl Engine {
 
     /// The function that joins the contacts with this value in this column, under this name, through an index (the
     /// primary key without one).
-    fn contact_join(self) -> fn(&str, &str, &str, Option<&str>) -> String {
+    pub(super) fn contact_join(self) -> fn(&str, &str, &str, Option<&str>) -> String {
         match self {
             Self::Mysql => mysql::contact_join,
             Self::Mariadb => mariadb::contact_join,
@@ -152,7 +152,7 @@ impl Engine {
     }
 
     /// These columns, and [`Self::read_only_column`] if there is one.
-    fn with_read_only_column(self, columns: &str) -> String {
+    pub(super) fn with_read_only_column(self, columns: &str) -> String {
         let read_only = self.read_only_column().map(|column| format!(", {column}"));
         columns.to_owned() + &read_only.unwrap_or_default()
     }
