@@ -9,6 +9,7 @@ use sea_orm::ActiveValue::Set;
 use sea_orm::sea_query::{DeleteStatement, InsertStatement};
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryResult, QueryTrait, Statement, Value};
 
+use super::classify::is_of_primary_key;
 use super::entity::contact_merge::{CauseIdentifier, MergeCause};
 use super::entity::evidence::{self, Column};
 use super::error::{Cause, StoreError};
@@ -106,7 +107,11 @@ pub(super) async fn insert_evidence(
         connection.execute(&delete_sets(piece)).await?;
     }
     for piece in pieces(&plan.new_evidence) {
-        connection.execute(&evidence_rows(piece, created_at, &resolve)).await?;
+        let inserted = connection.execute(&evidence_rows(piece, created_at, &resolve)).await;
+        inserted.map_err(|error| match is_of_primary_key(&error) {
+            true => StoreError::from(error).of_automatic_id(),
+            false => error.into(),
+        })?;
     }
     Ok(())
 }
