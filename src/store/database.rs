@@ -13,7 +13,7 @@ use super::error::StoreError;
 use super::pool::{Lease, Pool};
 use super::sql::{Engine, sqlite};
 use super::store_connection::StoreConnection;
-use super::traits::{Epoch, ExpectedSize, FoundIdentities, LookupResult, MAX_LOOKUP, Store, Transaction};
+use super::traits::{Epoch, ExpectedSize, FoundIdentities, LookupResult, MAX_LOOKUP, RootWindow, Store, Transaction};
 use super::{evidence, list, lock, lookup, versions, write};
 use crate::domain::{
     ContactId, Identifier, Identity, OwnerRow, Plan, RootRow, SetKey, StoredEvidence, StoredSets, Timestamp,
@@ -199,7 +199,7 @@ impl Store for Database {
             .await
     }
 
-    async fn roots_after(&self, after: Option<ContactId>, limit: usize) -> Result<Vec<ContactId>, StoreError> {
+    async fn roots_after(&self, after: Option<ContactId>, limit: usize) -> Result<RootWindow, StoreError> {
         let _timer = self.pool.timer(DatabaseOperation::List);
         let lease = self.pool.lease().await?;
         lease
@@ -306,7 +306,7 @@ impl Transaction for DatabaseTransaction {
         self.lease.bounded(lookup::query_identities_of(&self.transaction, self.lease.engine(), roots, size)).await
     }
 
-    async fn roots_after(&mut self, after: Option<ContactId>, limit: usize) -> Result<Vec<ContactId>, StoreError> {
+    async fn roots_after(&mut self, after: Option<ContactId>, limit: usize) -> Result<RootWindow, StoreError> {
         let _timer = self.lease.timer(DatabaseOperation::List);
         let (engine, is_one_of_several) = (self.lease.engine(), self.lease.is_one_of_several());
         if !is_one_of_several {

@@ -46,7 +46,7 @@ fn hot_path(
         ("owner rows", engine.owner_rows(identifiers)),
         ("contacts of roots", engine.contacts_of(&ids, None)),
         ("contacts of small roots", engine.contacts_of(&ids, Some(512))),
-        ("roots after", engine.roots_after(ids[0], 128)),
+        ("roots after", engine.rows_after(ids[0])),
         ("lock", StatementBuilder::build(&lock::lock_rows(engine, &ids), &backend)),
         ("touch", StatementBuilder::build(&write::touch_rows(&ids, now), &backend)),
         ("stored sets", evidence::stored_sets(engine, &[SetKey::of(identifiers)])),
@@ -108,7 +108,7 @@ mod tests {
         let built = |statement: &dyn StatementBuilderObject| statement.build_for(&backend);
         let mut all = hot_path(engine, &identifiers, &ids, NOW).unwrap();
         all.extend([
-            ("lock roots after", engine.lock_roots_after(1, 128)),
+            ("lock roots after", engine.lock_roots_after(1, 2_000, 128)),
             ("lock free rows", built(&lock::lock_free_rows(engine, &[1, 2, 3]))),
             ("existing rows", built(&lock::existing_rows(&[1, 2, 3]))),
             ("insert contacts", write::contact_rows(engine, &[new_contact]).unwrap()),

@@ -43,6 +43,16 @@ pub struct LookupResult {
     pub is_latest: bool,
 }
 
+/// Some of all roots: those among the rows that one read looked at.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RootWindow {
+    /// The roots, in the order of their ids.
+    pub roots: Vec<ContactId>,
+    /// The id after which the next read begins: that of the last root, or of a row after it. `None` if there are no
+    /// more rows.
+    pub next: Option<ContactId>,
+}
+
 /// What the caller knows of the identities that it reads. It says which statement reads them, not what is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExpectedSize {
@@ -108,15 +118,15 @@ pub trait Store: Clone + Send + Sync + 'static {
         size: ExpectedSize,
     ) -> impl Future<Output = Result<Vec<Identity>, StoreError>> + Send;
 
-    /// Returns the next roots after this id, at most so many, in the order of their ids. Fewer mean that there are no
-    /// more. It is one consistent read.
+    /// Returns the next roots after this id, at most so many, in the order of their ids. It is one consistent read, and
+    /// looks at a bounded number of rows: it can return fewer roots, also none, and there are more.
     ///
     /// A root is a row that is linked to no other. It can be soft-deleted, and then has perhaps no identity.
     fn roots_after(
         &self,
         after: Option<ContactId>,
         limit: usize,
-    ) -> impl Future<Output = Result<Vec<ContactId>, StoreError>> + Send;
+    ) -> impl Future<Output = Result<RootWindow, StoreError>> + Send;
 
     /// Returns those of these sets (at most [`MAX_LOOKUP`]) that have a row beside the contacts.
     fn stored_sets(&self, sets: &[SetKey]) -> impl Future<Output = Result<StoredSets, StoreError>> + Send;
@@ -197,7 +207,7 @@ pub trait Transaction: Send {
         &mut self,
         after: Option<ContactId>,
         limit: usize,
-    ) -> impl Future<Output = Result<Vec<ContactId>, StoreError>> + Send;
+    ) -> impl Future<Output = Result<RootWindow, StoreError>> + Send;
 
     /// Deletes the `Identifier` rows of these identifiers whose contact does not hold them (any more): mostly deleted
     /// contacts. The row of an ignored identifier stays. The sets with one of them that are stored beside the contacts

@@ -14,7 +14,7 @@ use identity::domain::{
     Answer, Contact, ContactId, ContactRef, EvidenceOrigin, Identifier, IdentifierKind, Identity, Link, NewEvidence,
     Observation, Outcome, OwnerRow, Plan, RootRow, SetKey, Snapshot, Timestamp, plan,
 };
-use identity::store::{ExpectedSize, FoundIdentities, MAX_LOOKUP, Store, StoreError, Transaction};
+use identity::store::{ExpectedSize, FoundIdentities, MAX_LOOKUP, RootWindow, Store, StoreError, Transaction};
 use tokio::time::timeout;
 
 /// Names every case to a macro: `for_each_case!(my_macro)`.
@@ -34,6 +34,7 @@ macro_rules! for_each_case {
             identities_of_roots_are_what_their_identifiers_find,
             a_secondary_leads_to_its_root,
             roots_come_in_order_and_each_once,
+            a_read_of_roots_looks_at_few_rows,
             a_transaction_reads_what_the_store_reads,
             a_read_of_small_identities_ends_at_a_large_one,
             one_lookup_takes_many_identifiers,
@@ -380,20 +381,45 @@ pub(crate) async fn roots_come_in_order_and_each_once<S: Store + IgnoresIdentifi
     roots.sort_unstable();
     roots.retain(|root| *root != absorbed);
     for size in [1, 7, 19, 20] {
-        let (mut listed, mut after) = (Vec::new(), None);
-        loop {
-            let page = store.roots_after(after, size).await.expect("a read");
-            let mut transaction = store.begin().await.expect("a transaction");
-            assert_eq!(transaction.roots_after(after, size).await.expect("a read"), page);
-            listed.extend(page.iter().copied());
-            after = listed.last().copied();
-            if page.len() < size {
-                break;
-            }
-        }
-        assert_eq!(listed, roots, "in pages of {size}");
+        let windows = all_roots(store, size).await;
+        assert!(windows.iter().all(|window| window.roots.len() <= size));
+        assert_eq!(windows.into_iter().flat_map(|window| window.roots).collect::<Vec<_>>(), roots, "{size} at a time");
     }
-    assert!(store.roots_after(Some(ContactId(i64::MAX)), 7).await.expect("a read").is_empty());
+    let none = store.roots_after(Some(ContactId(i64::MAX)), 7).await.expect("a read");
+    assert_eq!(none, RootWindow::default());
+}
+
+/// All roots, as so many reads return them. A transaction returns the same.
+async fn all_roots<S: Store>(store: &S, size: usize) -> Vec<RootWindow> {
+    let mut windows: Vec<RootWindow> = Vec::new();
+    loop {
+        let after = windows.last().and_then(|window| window.next);
+        let window = store.roots_after(after, size).await.expect("a read");
+        let mut transaction = store.begin().await.expect("a transaction");
+        assert_eq!(transaction.roots_after(after, size).await.expect("a read"), window);
+        assert!(
+            window.next.is_none_or(|next| window.roots.last().is_none_or(|last| *last <= next) && Some(next) > after)
+        );
+        let is_last = window.next.is_none();
+        windows.push(window);
+        if is_last {
+            return windows;
+        }
+    }
+}
+
+/// A million secondaries can stand between two roots.
+pub(crate) async fn a_read_of_roots_looks_at_few_rows<S: Store>(store: &S) {
+    const CONTACTS: usize = 2_500;
+    let many: Vec<[Identifier; 2]> = (0..CONTACTS).map(|number| [email(&format!("{number}@x")), phone("1")]).collect();
+    let mut observations: Vec<&[Identifier]> = many.iter().map(|one| &one[..]).collect();
+    let other = [email("other@x"), phone("2")];
+    observations.push(&other);
+    let answers = identify(store, &observations).await;
+    let roots = [0, CONTACTS].map(|number| answers[number].identity.primary().id);
+    let windows = all_roots(store, 128).await;
+    assert!(windows.iter().any(|window| window.roots.is_empty() && window.next.is_some()), "{windows:?}");
+    assert_eq!(windows.into_iter().flat_map(|window| window.roots).collect::<Vec<_>>(), roots);
 }
 
 pub(crate) async fn a_transaction_reads_what_the_store_reads<S: Store>(store: &S) {

@@ -7,7 +7,7 @@ use identity::domain::{
     StoredSets, Timestamp,
 };
 use identity::store::{
-    Cause, Epoch, ExpectedSize, FoundIdentities, LookupResult, MAX_LOOKUP, Store, StoreError, Transaction,
+    Cause, Epoch, ExpectedSize, FoundIdentities, LookupResult, MAX_LOOKUP, RootWindow, Store, StoreError, Transaction,
 };
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
@@ -245,7 +245,7 @@ impl Store for SimulatedStore {
         self.statement("sets", None, read).await
     }
 
-    async fn roots_after(&self, after: Option<ContactId>, limit: usize) -> Result<Vec<ContactId>, StoreError> {
+    async fn roots_after(&self, after: Option<ContactId>, limit: usize) -> Result<RootWindow, StoreError> {
         let read = async {
             self.catch_up().await;
             Ok(self.database.lock().roots_after(self.replica, after, limit))
@@ -486,12 +486,12 @@ impl Transaction for SimulatedTransaction {
         self.statement("contacts", read).await
     }
 
-    async fn roots_after(&mut self, after: Option<ContactId>, limit: usize) -> Result<Vec<ContactId>, StoreError> {
+    async fn roots_after(&mut self, after: Option<ContactId>, limit: usize) -> Result<RootWindow, StoreError> {
         let replica = self.store.replica;
         let read = async { Ok(self.store.database.lock().roots_after(replica, after, limit)) };
         let roots = self.statement("roots", read).await?;
         if self.must_write_what_it_locks() {
-            self.lock_contacts(&roots.iter().copied().collect()).await?;
+            self.lock_contacts(&roots.roots.iter().copied().collect()).await?;
         }
         Ok(roots)
     }

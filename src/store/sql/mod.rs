@@ -22,6 +22,7 @@ use sea_orm::{DbBackend, Statement, Value};
 pub(super) use self::by_version::{OwnerRowColumn, RootRowColumn};
 pub(super) use self::list::{KeyLookup, padded_ids};
 pub(super) use self::lock_wait::LockWait;
+pub(super) use self::roots::ROWS_OF_A_WINDOW;
 use crate::domain::{Identifier, IdentifierKind};
 
 /// A kind of database.
