@@ -1,6 +1,6 @@
 //! The sets of merges that a version without evidence recorded.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::contact::{Contact, ContactId, ContactRef};
@@ -34,6 +34,13 @@ pub fn sets_of_merges(known: &Snapshot, causes: &[Vec<Identifier>]) -> Vec<(Cont
     sets.into_values().collect()
 }
 
+/// Returns whether one request can have had the identifiers of this cause. Those of older versions had one of each kind
+/// at most. A repair by such a version recorded all identifiers that both identities had.
+pub fn is_of_one_request(cause: &[Identifier]) -> bool {
+    let kinds: BTreeSet<_> = cause.iter().map(Identifier::kind).collect();
+    kinds.len() == cause.len()
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::{IdentifierKind, Identity, Link, Timestamp};
@@ -50,6 +57,13 @@ mod tests {
             Contact::new(ContactId(id), identifiers, Timestamp(id), link)
         };
         Identity::new((first..).zip(sets).map(contact).collect()).unwrap()
+    }
+
+    #[test]
+    fn a_request_has_one_identifier_of_each_kind() {
+        let phone = Identifier::from_stored(IdentifierKind::Phone, "1");
+        assert!(is_of_one_request(&[email("a"), phone.clone()]) && is_of_one_request(&[phone.clone()]));
+        assert!(!is_of_one_request(&[email("a"), email("b")]) && !is_of_one_request(&[email("a"), phone, email("b")]));
     }
 
     #[test]

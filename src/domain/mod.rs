@@ -55,7 +55,7 @@ pub use identifier::{Identifier, IdentifierKind};
 pub use identity::Identity;
 pub use identity_state::{IdentityState, StateKey};
 pub use look_up::LookUp;
-pub use merge_evidence::sets_of_merges;
+pub use merge_evidence::{is_of_one_request, sets_of_merges};
 pub use observation::{NoIdentifier, Observation};
 pub use phone::{InvalidPhoneNumber, PhoneNumber, Region, UnknownRegion};
 pub use plan::{Answer, IdentityTooLarge, Merge, Move, NewContact, Outcome, Plan, Refusal, Relink};

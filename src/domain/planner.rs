@@ -196,6 +196,7 @@ impl<'a> Planner<'a> {
             survivor: self.draft(survivor).primary().1,
             absorbed: other.primary().1,
             cause: cause.iter().map(|identifier| (*identifier).clone()).collect(),
+            is_repair: false,
         });
         self.draft_mut(survivor).absorb(other);
     }

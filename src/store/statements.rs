@@ -92,6 +92,7 @@ mod tests {
             survivor: ContactRef::Stored(ContactId(1)),
             absorbed: ContactRef::Stored(ContactId(2)),
             cause: vec![email.clone(), phone.clone()],
+            is_repair: false,
         };
         let set = NewEvidence {
             key: SetKey::of(&merge.cause),
