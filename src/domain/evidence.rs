@@ -7,7 +7,7 @@
 //!
 //! A set of one identifier connects nothing, so it is no evidence. Identifiers that are ignored are in no set.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -31,7 +31,7 @@ pub fn may_be_full(contacts: usize) -> bool {
 
 /// Names a set of identifiers: the first 128 bits of a digest of the set.
 ///
-/// Nobody can make two sets with one key: that takes 2^64 digests.
+/// Nobody can make two sets with one key: that takes 2^64 digests. It would gain nothing: one of the two is stored.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SetKey([u8; 16]);
 
@@ -121,10 +121,15 @@ pub struct StoredEvidence {
     pub counts: BTreeMap<ContactId, usize>,
 }
 
+impl StoredEvidence {
+    /// Returns the roots of the identities that have so many sets that a MATCHED stores no further one.
+    pub fn full(&self) -> BTreeSet<ContactId> {
+        self.counts.iter().filter(|(_, sets)| **sets >= MAX_EVIDENCE).map(|(root, _)| *root).collect()
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use proptest::prelude::*;
 
     use super::super::model::Tables;

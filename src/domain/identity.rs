@@ -90,6 +90,15 @@ impl Identity {
         self.index().contains_key(identifier)
     }
 
+    /// Returns how many contacts [`Self::carries_set`] compares at most.
+    pub fn carriers_to_compare(&self, set: &[Identifier]) -> usize {
+        if !self.is_indexed() {
+            return self.contacts.len();
+        }
+        let carriers = |identifier| self.index().get(identifier).map_or(0, |places| places.places().len());
+        set.iter().map(carriers).min().unwrap_or_default()
+    }
+
     /// Returns whether one contact carries exactly these identifiers. Each of them is given once.
     pub fn carries_set(&self, set: &[Identifier]) -> bool {
         let is_it = |contact: &Contact| contact.carries_set(set);
