@@ -81,7 +81,7 @@ use batch_lane::{BatchLane, batch_jobs};
 use cache::IdentityCache;
 use database_health::DatabaseHealth;
 use deadline::deadline_after;
-use graph::{GraphJob, GraphLane, GraphRead, IdReader, PageQuery};
+use graph::{GraphJob, GraphLane, GraphQueue, GraphRead, IdReader, LargeContacts, PageQuery};
 use identity_reader::IdentityReader;
 use job::{Job, Owner};
 use lanes::Lanes;
@@ -98,11 +98,11 @@ use write_queue::WriteQueue;
 ///
 /// Each look-up and each transaction has a connection of its own. At once there are at most 8 look-ups of lanes (one
 /// lane of each kind is for large identities), [`MAX_SECOND_LOOKUPS`], 2 transactions of write lanes, 2 that wait for a
-/// lock ([`MAX_LOCK_WAITS`]), a ping, and 3 reads of [`GRAPH_LANES`] and of the lane for lists: 18. With fewer
+/// lock ([`MAX_LOCK_WAITS`]), a ping, and 4 reads of [`GRAPH_LANES`] and of the two lanes beside them: 19. With fewer
 /// connections, some of them wait for one.
 const READ_LANES: usize = 4;
 
-/// Lanes for reads by id. One more is for lists, so that no other read waits for a page.
+/// Lanes for reads by id. One more is for large identities, and one for lists: no other read waits for those.
 const GRAPH_LANES: usize = 2;
 
 /// Lanes for batches, beside the read lanes. So a single request does not wait for a long batch.
@@ -175,20 +175,25 @@ impl Resolver {
         };
         let (large_to_read, large_to_batch) = start_lanes(1, 1, None);
         let (to_read, to_batch) = start_lanes(READ_LANES, BATCH_LANES, Some(&large_to_read));
-        let start_graph_lanes = |lanes: usize| {
+        let large_contacts = LargeContacts::default();
+        let start_graph_lanes = |lanes: usize, to_large: Option<&GraphQueue>| {
             let (to_lane, queue) = mpsc::unbounded_channel();
             let queue = Arc::new(Mutex::new(queue));
             for _ in 0..lanes {
                 panic_guard::spawn(GraphLane {
                     reader: IdReader { store: store.clone(), cache: cache.clone() },
                     queue: Arc::clone(&queue),
+                    to_large: to_large.cloned(),
+                    large: large_contacts.clone(),
                     database: database.clone(),
                     work: work.clone(),
                 });
             }
             to_lane
         };
-        let (to_graph, to_list) = (start_graph_lanes(GRAPH_LANES), start_graph_lanes(1));
+        let large_to_graph = start_graph_lanes(1, None);
+        let to_graph = start_graph_lanes(GRAPH_LANES, Some(&large_to_graph));
+        let to_list = start_graph_lanes(1, Some(&large_to_graph));
         let write_lane = WriteLane {
             store: store.clone(),
             queue: Arc::new(Mutex::new(WriteQueue::new(write_queue, settings.transaction_size))),
@@ -204,8 +209,19 @@ impl Resolver {
             panic_guard::spawn(write_lane.clone());
         }
         tokio::spawn(ping_database(store, database.clone(), to_read.downgrade()));
-        let lanes =
-            Lanes { to_read, to_batch, large_to_read, large_to_batch, to_graph, to_list, large, admission, database };
+        let lanes = Lanes {
+            to_read,
+            to_batch,
+            large_to_read,
+            large_to_batch,
+            to_graph,
+            large_to_graph,
+            to_list,
+            large,
+            large_contacts,
+            admission,
+            database,
+        };
         Self { lanes: Arc::new(lanes), caller: Caller::default(), trace: RequestTrace::default() }
     }
 
@@ -283,8 +299,10 @@ impl ReadGraph for Resolver {
         deadline: Instant,
     ) -> Result<Option<Arc<Identity>>, IdentifyError> {
         let permit = self.lanes.admission.try_admit(reserved.0, self.caller, 1, deadline)?;
-        let (job, reply) = GraphJob::new(contact, deadline, Some(permit), self.trace.clone());
-        self.lanes.read_graph(&self.lanes.to_graph, GraphRead::Identity(job), reply, deadline).await
+        let (job, reply) = GraphJob::new(contact, deadline, permit, self.trace.clone());
+        let is_large = self.lanes.large_contacts.has(contact);
+        let lane = if is_large { &self.lanes.large_to_graph } else { &self.lanes.to_graph };
+        self.lanes.read_graph(lane, GraphRead::Identity(job), reply, deadline).await
     }
 
     async fn look_up(
@@ -317,7 +335,7 @@ impl ReadGraph for Resolver {
     ) -> Result<IdentityPage, IdentifyError> {
         let permit = self.lanes.admission.try_admit(reserved.0, self.caller, 1, deadline)?;
         let query = PageQuery { after, limit };
-        let (job, reply) = GraphJob::new(query, deadline, Some(permit), self.trace.clone());
+        let (job, reply) = GraphJob::new(query, deadline, permit, self.trace.clone());
         self.lanes.read_graph(&self.lanes.to_list, GraphRead::Page(job), reply, deadline).await
     }
 }
@@ -327,9 +345,11 @@ impl Resolver {
         self.lanes.reply_to_all(batch_jobs(observations, deadline, permits, Job::new), deadline, &self.trace).await
     }
 
-    /// Looks up who owns these identifiers under locks: one server of several that take writes proves nothing.
+    /// Looks up who owns these identifiers under locks: one server of several that take writes proves nothing. The
+    /// look-up before has given its places back, so this one asks for places as any other request.
     async fn look_up_locked(&self, identifiers: Vec<Identifier>, deadline: Instant) -> Result<LookUp, IdentifyError> {
-        let (job, reply) = GraphJob::new(identifiers.clone(), deadline, None, self.trace.clone());
+        let permit = self.lanes.admission.try_admit(None, self.caller, identifiers.len(), deadline)?;
+        let (job, reply) = GraphJob::new(identifiers.clone(), deadline, permit, self.trace.clone());
         let read = self.lanes.read_graph(&self.lanes.to_graph, GraphRead::Owners(job), reply, deadline);
         Ok(LookUp::new(identifiers.into_iter().zip(read.await?).collect()))
     }

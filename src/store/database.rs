@@ -13,9 +13,11 @@ use super::error::StoreError;
 use super::pool::{Lease, Pool};
 use super::sql::{Engine, sqlite};
 use super::store_connection::StoreConnection;
-use super::traits::{Epoch, ExpectedSize, FoundIdentities, LookupResult, MAX_LOOKUP, Store, Transaction};
+use super::traits::{Epoch, ExpectedSize, FoundIdentities, LookupResult, MAX_LOOKUP, RootWindow, Store, Transaction};
 use super::{evidence, list, lock, lookup, versions, write};
-use crate::domain::{ContactId, Identifier, Identity, OwnerRow, Plan, RootRow, SetKey, StoredEvidence, Timestamp};
+use crate::domain::{
+    ContactId, Identifier, Identity, OwnerRow, Plan, RootRow, SetKey, StoredEvidence, StoredSets, Timestamp,
+};
 use crate::metrics::{DatabaseOperation, Metrics};
 use crate::settings::{self, TableNames};
 
@@ -197,7 +199,7 @@ impl Store for Database {
             .await
     }
 
-    async fn roots_after(&self, after: Option<ContactId>, limit: usize) -> Result<Vec<ContactId>, StoreError> {
+    async fn roots_after(&self, after: Option<ContactId>, limit: usize) -> Result<RootWindow, StoreError> {
         let _timer = self.pool.timer(DatabaseOperation::List);
         let lease = self.pool.lease().await?;
         lease
@@ -207,7 +209,7 @@ impl Store for Database {
             .await
     }
 
-    async fn stored_sets(&self, sets: &[SetKey]) -> Result<BTreeSet<SetKey>, StoreError> {
+    async fn stored_sets(&self, sets: &[SetKey]) -> Result<StoredSets, StoreError> {
         let _timer = self.pool.timer(DatabaseOperation::LookUp);
         let lease = self.pool.lease().await?;
         lease
@@ -282,7 +284,7 @@ impl Transaction for DatabaseTransaction {
         let (transaction, engine) = (&self.transaction, self.lease.engine());
         let read = async {
             let stored = evidence::query_stored_sets(transaction, engine, sets).await?;
-            let counts = match stored.len() < sets.len() {
+            let counts = match stored.values().flatten().count() < sets.len() {
                 true => evidence::count_sets(transaction, engine, roots).await?,
                 false => BTreeMap::new(),
             };
@@ -304,7 +306,7 @@ impl Transaction for DatabaseTransaction {
         self.lease.bounded(lookup::query_identities_of(&self.transaction, self.lease.engine(), roots, size)).await
     }
 
-    async fn roots_after(&mut self, after: Option<ContactId>, limit: usize) -> Result<Vec<ContactId>, StoreError> {
+    async fn roots_after(&mut self, after: Option<ContactId>, limit: usize) -> Result<RootWindow, StoreError> {
         let _timer = self.lease.timer(DatabaseOperation::List);
         let (engine, is_one_of_several) = (self.lease.engine(), self.lease.is_one_of_several());
         if !is_one_of_several {

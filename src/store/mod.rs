@@ -83,4 +83,4 @@ pub use ignored::{Ignored, NoLongerIgnored};
 pub use migrate::{MigrateError, MigrationStatus};
 pub use repair_ops::Release;
 pub use schema::ForeignSchema;
-pub use traits::{Epoch, ExpectedSize, FoundIdentities, LookupResult, MAX_LOOKUP, Store, Transaction};
+pub use traits::{Epoch, ExpectedSize, FoundIdentities, LookupResult, MAX_LOOKUP, RootWindow, Store, Transaction};

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::error::StoreError;
 use crate::domain::{
-    ContactId, Identifier, Identity, OwnerRow, Plan, RootRow, SetKey, Snapshot, StoredEvidence, Timestamp,
+    ContactId, Identifier, Identity, OwnerRow, Plan, RootRow, SetKey, Snapshot, StoredEvidence, StoredSets, Timestamp,
 };
 
 /// Maximum identifiers of one [`Store::find_identities`]: the longest list of keys that one statement has.
@@ -41,6 +41,16 @@ pub struct LookupResult {
     /// visible on another server first. Its locks are still held on this server. So a transaction that takes the same
     /// locks ([`Transaction::lock_contacts`], or an insert of the same key) waits for that commit.
     pub is_latest: bool,
+}
+
+/// Some of all roots: those among the rows that one read looked at.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RootWindow {
+    /// The roots, in the order of their ids.
+    pub roots: Vec<ContactId>,
+    /// The id after which the next read begins: that of the last root, or of a row after it. `None` if there are no
+    /// more rows.
+    pub next: Option<ContactId>,
 }
 
 /// What the caller knows of the identities that it reads. It says which statement reads them, not what is read.
@@ -108,18 +118,18 @@ pub trait Store: Clone + Send + Sync + 'static {
         size: ExpectedSize,
     ) -> impl Future<Output = Result<Vec<Identity>, StoreError>> + Send;
 
-    /// Returns the next roots after this id, at most so many, in the order of their ids. Fewer mean that there are no
-    /// more. It is one consistent read.
+    /// Returns the next roots after this id, at most so many, in the order of their ids. It is one consistent read, and
+    /// looks at a bounded number of rows: it can return fewer roots, also none, and there are more.
     ///
     /// A root is a row that is linked to no other. It can be soft-deleted, and then has perhaps no identity.
     fn roots_after(
         &self,
         after: Option<ContactId>,
         limit: usize,
-    ) -> impl Future<Output = Result<Vec<ContactId>, StoreError>> + Send;
+    ) -> impl Future<Output = Result<RootWindow, StoreError>> + Send;
 
-    /// Returns those of these sets (at most [`MAX_LOOKUP`]) that are stored beside the contacts.
-    fn stored_sets(&self, sets: &[SetKey]) -> impl Future<Output = Result<BTreeSet<SetKey>, StoreError>> + Send;
+    /// Returns those of these sets (at most [`MAX_LOOKUP`]) that have a row beside the contacts.
+    fn stored_sets(&self, sets: &[SetKey]) -> impl Future<Output = Result<StoredSets, StoreError>> + Send;
 
     /// Begins a transaction. Each of its statements sees what was committed before that statement.
     fn begin(&self) -> impl Future<Output = Result<Self::Transaction, StoreError>> + Send;
@@ -170,8 +180,8 @@ pub trait Transaction: Send {
         size: ExpectedSize,
     ) -> impl Future<Output = Result<FoundIdentities, StoreError>> + Send;
 
-    /// Returns which of these sets are stored beside the contacts. If one of them is not, returns also how many sets
-    /// each identity of these roots has. The roots are locked.
+    /// Returns which of these sets have a row beside the contacts. If one of them has none, or one without a contact,
+    /// returns also how many sets each identity of these roots has. The roots are locked.
     fn stored_evidence(
         &mut self,
         sets: &[SetKey],
@@ -197,7 +207,7 @@ pub trait Transaction: Send {
         &mut self,
         after: Option<ContactId>,
         limit: usize,
-    ) -> impl Future<Output = Result<Vec<ContactId>, StoreError>> + Send;
+    ) -> impl Future<Output = Result<RootWindow, StoreError>> + Send;
 
     /// Deletes the `Identifier` rows of these identifiers whose contact does not hold them (any more): mostly deleted
     /// contacts. The row of an ignored identifier stays. The sets with one of them that are stored beside the contacts

@@ -40,6 +40,7 @@ async fn reads_are_key_look_ups_by_stale_statistics(database: TestDatabase) {
         "contacts of roots",
         "contacts of small roots",
         "roots after",
+        "stored sets",
     ];
     assert_key_look_ups(&database, |name| reads.contains(&name)).await;
 }

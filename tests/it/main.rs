@@ -17,6 +17,8 @@ mod chaos;
 mod concurrency;
 mod connect;
 mod evidence;
+mod evidence_full;
+mod evidence_upgrade;
 mod explain;
 mod export;
 mod failover;
@@ -83,6 +85,8 @@ fn main() {
     connect::register(&mut suite);
     migrations::register(&mut suite);
     evidence::register(&mut suite);
+    evidence_full::register(&mut suite);
+    evidence_upgrade::register(&mut suite);
     explain::register(&mut suite);
     process::register(&mut suite);
     log::register(&mut suite);

@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use identity::domain::{
     Contact, ContactId, Identifier, IdentifierKind, Identity, Link, Observation, OwnerRow, Plan, RootRow, SetKey,
-    StoredEvidence, Timestamp,
+    StoredEvidence, StoredSets, Timestamp,
 };
-use identity::store::{Cause, Epoch, ExpectedSize, FoundIdentities, LookupResult, Store, StoreError, Transaction};
+use identity::store::{
+    Cause, Epoch, ExpectedSize, FoundIdentities, LookupResult, RootWindow, Store, StoreError, Transaction,
+};
 use tokio::time::sleep;
 
 /// How long every statement takes, unless it is about a large identity.
@@ -17,7 +19,7 @@ const LATENCY: Duration = Duration::from_millis(1);
 pub(crate) const LARGE: i64 = 600;
 
 /// The id of the first contact of `large0@x`.
-const FIRST_LARGE: i64 = 900;
+pub(crate) const FIRST_LARGE: i64 = 900;
 
 /// A call of the resolver to the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -241,15 +243,16 @@ impl Store for FaultyStore {
         Ok(self.known(&identifiers, 0))
     }
 
-    async fn stored_sets(&self, _sets: &[SetKey]) -> Result<BTreeSet<SetKey>, StoreError> {
-        Ok(BTreeSet::new())
+    async fn stored_sets(&self, _sets: &[SetKey]) -> Result<StoredSets, StoreError> {
+        Ok(StoredSets::new())
     }
 
     /// It has the roots 1 to 9, and a large one.
-    async fn roots_after(&self, after: Option<ContactId>, limit: usize) -> Result<Vec<ContactId>, StoreError> {
+    async fn roots_after(&self, after: Option<ContactId>, limit: usize) -> Result<RootWindow, StoreError> {
         self.step(Step::Read, &[]).await?;
         let roots = (1..10).chain([FIRST_LARGE]).map(ContactId);
-        Ok(roots.filter(|root| Some(*root) > after).take(limit).collect())
+        let roots: Vec<ContactId> = roots.filter(|root| Some(*root) > after).take(limit).collect();
+        Ok(RootWindow { next: roots.last().copied().filter(|_| roots.len() == limit), roots })
     }
 
     async fn begin(&self) -> Result<FaultyTransaction, StoreError> {
@@ -322,7 +325,7 @@ impl Transaction for FaultyTransaction {
         self.0.identities_of(roots, size).await
     }
 
-    async fn roots_after(&mut self, after: Option<ContactId>, limit: usize) -> Result<Vec<ContactId>, StoreError> {
+    async fn roots_after(&mut self, after: Option<ContactId>, limit: usize) -> Result<RootWindow, StoreError> {
         self.0.roots_after(after, limit).await
     }
 

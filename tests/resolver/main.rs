@@ -6,4 +6,5 @@
 mod admission;
 mod faults;
 mod faulty_store;
+mod graph;
 mod large_identities;

@@ -80,6 +80,31 @@ async fn errors_of_the_service_are_those_of_identify() {
     assert_eq!(all(&slow.await, None).await, vec![(Code::DeadlineExceeded, "DEADLINE_EXCEEDED".to_owned()); 4]);
 }
 
+/// A look-up whose identifiers are encoded already.
+#[derive(Clone, prost::Message)]
+struct EncodedLookUp {
+    #[prost(bytes = "vec", repeated, tag = "1")]
+    identifiers: Vec<Vec<u8>>,
+}
+
+/// What is counted is not decoded: the last one cannot be.
+#[tokio::test]
+async fn identifiers_are_counted_before_they_are_decoded() {
+    let server = Server::start(Script::Answer(Outcome::Matched)).await;
+    for (count, why) in
+        [(1_000, "REQUEST_MALFORMED"), (1_001, "IDENTIFIERS_TOO_MANY"), (400_000, "IDENTIFIERS_TOO_MANY")]
+    {
+        let mut client = tonic::client::Grpc::new(server.channel().await);
+        client.ready().await.unwrap();
+        let mut message = EncodedLookUp { identifiers: vec![Vec::new(); count - 1] };
+        message.identifiers.push(vec![0xff]);
+        let path = http::uri::PathAndQuery::from_static("/identity.v1.GraphService/LookupIdentities");
+        let codec = tonic_prost::ProstCodec::<EncodedLookUp, pb::LookupIdentitiesResponse>::default();
+        let status = client.unary(Request::new(message), path, codec).await.unwrap_err();
+        assert_eq!((status.code(), &reason(&status)[..]), (Code::InvalidArgument, why), "{count}");
+    }
+}
+
 #[tokio::test]
 async fn a_look_up_may_be_as_large_as_a_batch_and_no_other_call_may() {
     let server = Server::start(Script::Answer(Outcome::Matched)).await;

@@ -45,8 +45,7 @@ pub(in crate::resolver) struct GraphJob<Q, T> {
     pub(super) queued: tokio::time::Instant,
     /// Its place in a trace.
     pub(super) trace: RequestTrace,
-    /// `None` if the call had its places for a look-up that proved nothing.
-    permit: Option<Permit>,
+    permit: Permit,
 }
 
 impl<Q, T> GraphJob<Q, T> {
@@ -54,7 +53,7 @@ impl<Q, T> GraphJob<Q, T> {
     pub(in crate::resolver) fn new(
         query: Q,
         deadline: Instant,
-        permit: Option<Permit>,
+        permit: Permit,
         trace: RequestTrace,
     ) -> (Self, ReplyReceiver<T>) {
         let (reply, receiver) = oneshot::channel();
@@ -71,10 +70,8 @@ impl<Q, T> GraphJob<Q, T> {
     pub(super) fn reply(mut self, result: Result<T, &StoreError>) {
         let result = result.map_err(IdentifyError::from);
         // An outage is no work done.
-        if !matches!(result, Err(IdentifyError::Unavailable))
-            && let Some(permit) = &mut self.permit
-        {
-            permit.set_answered(None);
+        if !matches!(result, Err(IdentifyError::Unavailable)) {
+            self.permit.set_answered(None);
         }
         drop(self.reply.send(result)); // The caller may be gone.
     }

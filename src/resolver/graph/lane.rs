@@ -3,15 +3,17 @@ use std::sync::Arc;
 use tokio::sync::{Mutex, mpsc};
 
 use super::by_id::IdReader;
-use super::job::{GraphJob, GraphRead, PageQuery};
+use super::job::{GraphJob, GraphQueue, GraphRead, PageQuery};
+use super::large_contacts::LargeContacts;
 use super::read_graph::IdentityPage;
 use super::{list, locked};
 use crate::domain::{ContactId, Identifier, Identity};
 use crate::metrics::{LaneKind, RetryCause, WorkMetrics};
 use crate::resolver::attempts::Attempts;
 use crate::resolver::database_health::DatabaseHealth;
+use crate::resolver::large_identities::is_large;
 use crate::resolver::panic_guard::{Worker, catch_panic};
-use crate::store::{ExpectedSize, MAX_LOOKUP, Store, StoreError};
+use crate::store::{Cause, ExpectedSize, MAX_LOOKUP, Store, StoreError};
 use crate::traces::BatchSpan;
 
 /// One of the lanes that share a queue of reads. It carries one read out at a time. The reads of single identities that
@@ -19,6 +21,9 @@ use crate::traces::BatchSpan;
 pub(in crate::resolver) struct GraphLane<S> {
     pub(in crate::resolver) reader: IdReader<S>,
     pub(in crate::resolver) queue: Arc<Mutex<mpsc::UnboundedReceiver<GraphRead>>>,
+    /// The lane for reads of large identities. `None` in that lane.
+    pub(in crate::resolver) to_large: Option<GraphQueue>,
+    pub(in crate::resolver) large: LargeContacts,
     pub(in crate::resolver) database: DatabaseHealth,
     pub(in crate::resolver) work: WorkMetrics,
 }
@@ -63,8 +68,10 @@ impl<S: Store> GraphLane<S> {
 
     /// Reads these identities together. If the database refuses the statement, or one of them is large, the group is
     /// halved, so that it neither fails nor delays the others. If the statement is too slow, each is read alone.
+    ///
+    /// A large one goes to the lane for large ones. That lane reads each alone, for all who wait for it.
     async fn read_identities(&self, jobs: Vec<IdentityJob>) {
-        let mut parts = vec![jobs];
+        let mut parts = if self.to_large.is_some() { vec![jobs] } else { by_contact(jobs) };
         while let Some(mut jobs) = parts.pop() {
             jobs.retain(IdentityJob::is_wanted);
             if jobs.is_empty() {
@@ -73,15 +80,21 @@ impl<S: Store> GraphLane<S> {
             let mut ids: Vec<ContactId> = jobs.iter().map(|job| job.query).collect();
             ids.sort_unstable();
             ids.dedup();
-            let size = if ids.len() == 1 { ExpectedSize::Large } else { ExpectedSize::NotLarge };
+            let size = if self.to_large.is_some() { ExpectedSize::NotLarge } else { ExpectedSize::Large };
             let is_wanted = || jobs.iter().any(IdentityJob::is_wanted);
             let read = || self.reader.identities_of(&ids, size);
             match self.attempt(&jobs, is_wanted, read).await {
                 Ok(found) => {
                     for job in jobs {
                         let position = ids.binary_search(&job.query).ok();
-                        job.reply(Ok(position.and_then(|position| found[position].clone())));
+                        let identity = position.and_then(|position| found[position].clone());
+                        self.large.note(job.query, identity.as_deref().is_some_and(is_large));
+                        job.reply(Ok(identity));
                     }
+                }
+                Err(StoreError::OneIsLarge(_)) if ids.len() == 1 => {
+                    self.large.note(ids[0], true);
+                    jobs.into_iter().for_each(|job| self.send_to_large(job));
                 }
                 Err(StoreError::TooSlow(_) | StoreError::CutShort(_)) if ids.len() > 1 => {
                     self.work.count_retry(RetryCause::Split);
@@ -98,6 +111,16 @@ impl<S: Store> GraphLane<S> {
         }
     }
 
+    fn send_to_large(&self, job: IdentityJob) {
+        let rest = match &self.to_large {
+            Some(to_large) => to_large.send(GraphRead::Identity(job)).map_err(|mpsc::error::SendError(read)| read),
+            None => Err(GraphRead::Identity(job)), // It reads large ones.
+        };
+        if let Err(GraphRead::Identity(job)) = rest {
+            job.reply(Err(&StoreError::Rejected(Cause::new("no lane for a large identity"))));
+        }
+    }
+
     async fn read_owners(&self, job: GraphJob<Vec<Identifier>, Vec<Option<Arc<Identity>>>>) {
         let jobs = [job];
         let read = || locked::owners(&self.reader.store, &jobs[0].query);
@@ -111,7 +134,7 @@ impl<S: Store> GraphLane<S> {
 
     async fn read_page(&self, job: GraphJob<PageQuery, IdentityPage>) {
         let jobs = [job];
-        let read = || list::page(&self.reader.store, jobs[0].query);
+        let read = || list::page(&self.reader.store, jobs[0].query, || jobs[0].is_wanted());
         let read = self.attempt(&jobs, || jobs[0].is_wanted(), read).await;
         let [job] = jobs;
         match read {
@@ -151,6 +174,19 @@ impl<S: Store> GraphLane<S> {
             }
         }
     }
+}
+
+/// Returns the jobs of each contact together, in the order of their first.
+fn by_contact(jobs: Vec<IdentityJob>) -> Vec<Vec<IdentityJob>> {
+    let mut parts: Vec<Vec<IdentityJob>> = Vec::new();
+    for job in jobs {
+        match parts.iter_mut().find(|part| part[0].query == job.query) {
+            Some(part) => part.push(job),
+            None => parts.push(vec![job]),
+        }
+    }
+    parts.reverse(); // The last is the next.
+    parts
 }
 
 /// Sends the same error to all jobs.

@@ -5,6 +5,7 @@
 //! | `read_graph` | the trait that the APIs call |
 //! | `job`, `lane` | reads that wait, and the lanes that carry them out |
 //! | `by_id` | identities by the ids of their contacts |
+//! | `large_contacts` | the contacts of large identities, whose reads have a lane of their own |
 //! | `list` | a page of all identities |
 //! | `locked` | the same reads under locks, where several servers take writes |
 //!
@@ -13,6 +14,7 @@
 mod by_id;
 mod job;
 mod lane;
+mod large_contacts;
 mod list;
 mod locked;
 mod read_graph;
@@ -20,4 +22,5 @@ mod read_graph;
 pub(super) use by_id::IdReader;
 pub(super) use job::{GraphJob, GraphQueue, GraphRead, PageQuery};
 pub(super) use lane::GraphLane;
+pub(super) use large_contacts::LargeContacts;
 pub use read_graph::{IdentityPage, ReadGraph};

@@ -6,6 +6,7 @@ mod batch_request;
 mod batch_response;
 mod bounded_streams;
 mod by_method;
+mod bytes_codec;
 mod compression;
 mod convert;
 mod errors;
@@ -30,7 +31,7 @@ use self::batch::BatchService;
 use self::bounded_streams::{BoundedStreams, StreamBounds};
 use self::by_method::ByMethod;
 pub use self::errors::{error_response, replace_tonic_error};
-use self::graph::GraphApi;
+use self::graph::{GraphApi, LookUpService};
 use self::health::Health;
 use self::identity_api::IdentityApi;
 pub use self::services::DescriptorError;
@@ -70,12 +71,12 @@ pub fn routes<R: ReadGraph>(
             .send_compressed(CompressionEncoding::Gzip),
         batch: BatchService::new(api, batch_body_limit(limit)),
     };
-    let graph_of = |largest_message: usize| {
-        GraphServiceServer::from_arc(Arc::clone(&graph))
-            .max_decoding_message_size(largest_message)
-            .send_compressed(CompressionEncoding::Gzip)
+    let graph = ByMethod {
+        single: GraphServiceServer::from_arc(Arc::clone(&graph))
+            .max_decoding_message_size(limit)
+            .send_compressed(CompressionEncoding::Gzip),
+        batch: LookUpService::new(graph, batch_body_limit(limit)),
     };
-    let graph = ByMethod { single: graph_of(limit), batch: graph_of(batch_body_limit(limit)) };
     let bounds = StreamBounds::new(settings.probe_streams, work);
     let health = HealthServer::new(Health::new(readiness.clone(), &SERVICES));
     let health = BoundedStreams::new(health, bounds.clone());

@@ -4,9 +4,9 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use identity::domain::{
-    Contact, ContactId, EvidenceOrigin, Identifier, Link, OwnerRow, RootRow, SetKey, StoredEvidence,
+    Contact, ContactId, EvidenceOrigin, Identifier, Link, OwnerRow, RootRow, SetKey, StoredEvidence, StoredSets,
 };
-use identity::store::{Epoch, StoreError};
+use identity::store::{Epoch, RootWindow, StoreError};
 
 use super::{State, TransactionId};
 use crate::conditions::{Bug, Poison};
@@ -14,6 +14,9 @@ use crate::tables::{Change, EvidenceRow, Tables, root};
 
 /// For [`Bug::StaleVersions`]: by how many commits a row is stale.
 const STALE_BY: usize = 3;
+
+/// How many rows a read of roots looks at. Far fewer than a database's.
+const ROWS_OF_A_WINDOW: usize = 5;
 
 impl State {
     /// What a replica sees of what is committed.
@@ -65,13 +68,23 @@ impl State {
         self.committed.stop_ignoring(identifier);
     }
 
-    /// Those of these sets that are stored.
-    pub(crate) fn stored_sets(&self, replica: usize, sets: &[SetKey]) -> BTreeSet<SetKey> {
-        if self.bug == Some(Bug::EvidenceTwice) {
-            return BTreeSet::new();
-        }
+    /// Those of these sets that have a row. With [`Bug::EvidenceClaimed`] also pairs that have none.
+    pub(crate) fn stored_sets(&self, replica: usize, sets: &[SetKey]) -> StoredSets {
         let tables = self.read_by(replica);
-        sets.iter().copied().filter(|set| tables.evidence.iter().any(|row| row.key == *set)).collect()
+        let mut stored = match self.bug {
+            Some(Bug::EvidenceTwice) => StoredSets::new(),
+            _ => tables.stored_sets(sets),
+        };
+        if self.bug == Some(Bug::EvidenceClaimed) {
+            let owned: Vec<(&Identifier, ContactId)> =
+                tables.identifiers.iter().map(|(one, owner)| (one, root(&tables.contacts[owner]))).collect();
+            for (place, (one, of_one)) in owned.iter().enumerate() {
+                let others = owned[place..].iter().filter(|(_, of_other)| of_other == of_one);
+                let keys = others.map(|(other, _)| SetKey::of(&[(*one).clone(), (*other).clone()]));
+                stored.extend(keys.filter(|key| sets.contains(key)).map(|key| (key, Some(*of_one))));
+            }
+        }
+        stored
     }
 
     /// The same in a transaction, and how many sets the identities of these roots have.
@@ -86,7 +99,11 @@ impl State {
         let is_of =
             |row: &EvidenceRow, id: ContactId| tables.contacts.get(&row.contact).is_some_and(|row| root(row) == id);
         let count = |id: &ContactId| (*id, tables.evidence.iter().filter(|row| is_of(row, *id)).count());
-        Ok(StoredEvidence { sets: self.stored_sets(replica, sets), counts: roots.iter().map(count).collect() })
+        let stored = match self.bug {
+            Some(Bug::EvidenceTwice) => StoredSets::new(),
+            _ => tables.stored_sets(sets),
+        };
+        Ok(StoredEvidence { sets: stored, counts: roots.iter().map(count).collect() })
     }
 
     /// Whether the set has a committed row.
@@ -115,10 +132,19 @@ impl State {
     }
 
     /// The next roots after this one.
-    pub(crate) fn roots_after(&self, replica: usize, after: Option<ContactId>, limit: usize) -> Vec<ContactId> {
+    pub(crate) fn roots_after(&self, replica: usize, after: Option<ContactId>, limit: usize) -> RootWindow {
         let tables = self.read_by(replica);
-        let roots = tables.contacts.values().filter(|row| row.link == Link::Primary).map(|row| row.id);
-        roots.filter(|id| Some(*id) > after).take(limit).collect()
+        let (mut window, mut rows) = (RootWindow::default(), 0);
+        for row in tables.contacts.values().filter(|row| Some(row.id) > after) {
+            if rows == ROWS_OF_A_WINDOW || row.link == Link::Primary && window.roots.len() == limit {
+                return window;
+            }
+            if row.link == Link::Primary {
+                window.roots.push(row.id);
+            }
+            (window.next, rows) = (Some(row.id), rows + 1);
+        }
+        RootWindow { next: None, ..window }
     }
 
     pub(crate) fn root_rows(&mut self, replica: usize, roots: &[ContactId]) -> Vec<RootRow> {

@@ -1,17 +1,38 @@
 use std::collections::HashSet;
 
+use bytes::Bytes;
+
 use super::call::Call;
 use super::identity_message::{identifier_message, identity_message, size_in_list};
 use crate::domain::{Email, Identifier, IdentifierKind, PhoneNumber};
 use crate::proto::identity::v1 as pb;
 use crate::resolver::ReadGraph;
 use crate::settings::IdentifierSettings;
+use crate::transport::batch_size::MAX_BATCH_ITEMS;
 use crate::transport::errors::ApiError;
+use crate::transport::grpc::batch_request::{self, EncodedItems};
 use crate::transport::invalid_field::{FieldPath, FieldProblem, InvalidField, MAX_IDENTIFIERS};
 use crate::transport::slices::Slices;
 
 /// An error names so many fields at most: it travels in headers.
 const MAX_NAMED: usize = 10;
+
+/// Decodes a request, unless it has too many identifiers. Those are not decoded.
+///
+/// # Errors
+/// As the proto says.
+pub(super) fn decode(message: Bytes) -> Result<pb::LookupIdentitiesRequest, ApiError> {
+    const { assert!(MAX_IDENTIFIERS <= MAX_BATCH_ITEMS, "counting stops above that") };
+    if EncodedItems::new(message.clone()).count_up_to_limit()? > MAX_IDENTIFIERS {
+        return Err(too_many());
+    }
+    batch_request::decode(message)
+}
+
+fn too_many() -> ApiError {
+    let problem = FieldProblem::TooManyIdentifiers;
+    ApiError::InvalidFields(vec![InvalidField { path: FieldPath::Identifiers, problem }])
+}
 
 /// Answers `LookupIdentities`.
 ///
@@ -49,10 +70,7 @@ fn parse(identifiers: &[pb::Identifier], settings: &IdentifierSettings) -> Resul
     match identifiers.len() {
         0 => return Err(ApiError::InvalidFields(vec![invalid(FieldPath::Identifiers, FieldProblem::NoIdentifiers)])),
         1..=MAX_IDENTIFIERS => {}
-        _ => {
-            let field = invalid(FieldPath::Identifiers, FieldProblem::TooManyIdentifiers);
-            return Err(ApiError::InvalidFields(vec![field]));
-        }
+        _ => return Err(too_many()),
     }
     let (mut parsed, mut seen, mut wrong) = (Vec::with_capacity(identifiers.len()), HashSet::new(), Vec::new());
     for (position, identifier) in identifiers.iter().enumerate() {

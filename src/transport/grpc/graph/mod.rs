@@ -5,6 +5,7 @@ mod get_identity;
 mod identity_message;
 mod list_contacts;
 mod list_identities;
+mod look_up_service;
 mod lookup_identities;
 mod names;
 mod page;
@@ -13,6 +14,7 @@ mod page_token;
 use tonic::{Request, Response, Status};
 
 use self::call::Call;
+pub(super) use self::look_up_service::LookUpService;
 use super::compression::{accepts_compression, compress_if_worthwhile};
 use super::settings::GrpcSettings;
 use crate::proto::identity::v1 as pb;
@@ -39,13 +41,12 @@ impl<R: ReadGraph> GraphService for GraphApi<R> {
         Ok(respond(get_identity::answer(call, &message).await.map_err(status)?, accepts))
     }
 
+    /// [`LookUpService`] serves this method. It stands here because the trait has it.
     async fn lookup_identities(
         &self,
-        request: Request<pb::LookupIdentitiesRequest>,
+        _: Request<pb::LookupIdentitiesRequest>,
     ) -> Result<Response<pb::LookupIdentitiesResponse>, Status> {
-        let accepts = accepts_compression(request.metadata());
-        let (call, message) = Call::begin(&self.resolver, &self.settings, request).map_err(status)?;
-        Ok(respond(lookup_identities::answer(call, &message).await.map_err(status)?, accepts))
+        Err(status(ApiError::UnknownMethod))
     }
 
     async fn list_identities(
