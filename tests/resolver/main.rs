@@ -7,3 +7,4 @@ mod admission;
 mod faults;
 mod faulty_store;
 mod large_identities;
+mod validate_only;

@@ -4,7 +4,7 @@ use std::time::Instant;
 use tokio::sync::{mpsc, oneshot};
 
 use super::read_graph::IdentityPage;
-use crate::domain::{ContactId, Identifier, Identity};
+use crate::domain::{ContactId, Identifier, Identity, Snapshot};
 use crate::resolver::admission::Permit;
 use crate::resolver::deadline::has_passed;
 use crate::resolver::error::IdentifyError;
@@ -19,6 +19,9 @@ pub(in crate::resolver) enum GraphRead {
     Identity(GraphJob<ContactId, Option<Arc<Identity>>>),
     /// The owner of each identifier, under locks.
     Owners(GraphJob<Vec<Identifier>, Vec<Option<Arc<Identity>>>>),
+    /// The identities that own any of these identifiers (at most [`MAX_LOOKUP`](crate::store::MAX_LOOKUP), sorted), at
+    /// one moment and under locks.
+    Known(GraphJob<Vec<Identifier>, Snapshot>),
     /// A page of all identities.
     Page(GraphJob<PageQuery, IdentityPage>),
 }
