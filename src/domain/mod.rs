@@ -17,6 +17,7 @@
 //! | `evidence` | the sets of identifiers that were seen together, and which of them no contact carries |
 //! | `merge_evidence` | the sets of merges that older versions recorded |
 //! | `planner`, `draft`, `plan` | what observations do to identities, and the result |
+//! | `preview` | the answer that an observation would get |
 //! | `graph/` | what connects the identifiers of an identity, and what it was before |
 //! | `adoption/` | which rows of another system's table are one customer |
 //! | `identity_state` | an identity as an answer shows it |
@@ -41,6 +42,7 @@ mod observation;
 mod phone;
 mod plan;
 mod planner;
+mod preview;
 mod snapshot;
 
 #[cfg(any(test, fuzzing))]
@@ -62,6 +64,7 @@ pub use observation::{NoIdentifier, Observation};
 pub use phone::{InvalidPhoneNumber, PhoneNumber, Region, UnknownRegion};
 pub use plan::{Answer, IdentityTooLarge, Merge, Move, NewContact, Outcome, Plan, Refusal, Relink};
 pub use planner::plan;
+pub use preview::preview;
 pub use snapshot::Snapshot;
 
 /// The version of the canonicalisation rules of [`Email`] and [`PhoneNumber`].

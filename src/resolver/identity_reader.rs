@@ -27,7 +27,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::cache::{IdentityCache, ReadAt};
-use super::job::Owner;
+use super::job::{Job, Owner};
 use super::panic_guard::catch_panic;
 use crate::domain::{ComparedCopies, ContactId, Copies, Identifier, Identity, Observation, Owners, SetKey, Snapshot};
 use crate::store::{Epoch, ExpectedSize, LookupResult, MAX_LOOKUP, Store, StoreError};
@@ -72,6 +72,8 @@ pub(super) enum Found<'a> {
     Matched(&'a Arc<Identity>),
     /// A refusal: all identifiers of the job are ignored.
     OnlyIgnored,
+    /// What a job with `validate_only` asks for: who owns its identifiers, and that nobody owns the others.
+    Owners,
     /// Nothing: it needs a write, or a further read.
     Nothing,
 }
@@ -89,6 +91,20 @@ impl ReadResult {
     /// Returns whether it says who owns the identifiers of the observation, or that nobody does.
     pub(super) fn covers(&self, observation: &Observation) -> bool {
         !self.is_partial || observation.identifiers().iter().all(|identifier| self.snapshot.owns(identifier))
+    }
+
+    /// Returns what answers the job, if the answer needs no write and no further read.
+    pub(super) fn found_for(&self, job: &Job) -> Found<'_> {
+        match job.validate_only {
+            false => self.found(&job.observation),
+            true if self.proves_owners(&job.observation) => Found::Owners,
+            true => Found::Nothing,
+        }
+    }
+
+    /// Returns whether it proves who owns the identifiers of the observation: see [`Self::owner`].
+    fn proves_owners(&self, observation: &Observation) -> bool {
+        self.is_latest && self.snapshot.owners_of(observation).iter().all(|owner| owner.missing_root().is_none())
     }
 
     /// Returns what answers the observation, if the answer needs no write and no further read.
@@ -111,6 +127,7 @@ impl ReadResult {
         match self.found(observation) {
             Found::Matched(identity) => Owner::Identity(Arc::clone(identity)),
             Found::OnlyIgnored => Owner::Nobody,
+            Found::Owners => Owner::Unproven, // It is no answer to a look-up.
             Found::Nothing if self.is_latest && self.snapshot.matched(observation).is_none() => Owner::Nobody,
             Found::Nothing => Owner::Unproven,
         }

@@ -10,7 +10,7 @@
 //!
 //! | file | what it holds |
 //! | --- | --- |
-//! | `identify` | the trait that the APIs call |
+//! | `identify`, `request` | the trait that the APIs call, and what they ask for |
 //! | `admission` | which requests get into the service, by two rules: |
 //! | `queue_delay`, `fair_share` | how many, by how long they wait; and whose |
 //! | `reservation` | the places of calls whose bodies are still to be read |
@@ -64,6 +64,7 @@ mod queue_delay;
 mod read_lane;
 mod read_queue;
 mod recent_identifiers;
+mod request;
 mod reservation;
 mod write_lane;
 mod write_queue;
@@ -75,6 +76,7 @@ pub use database_health::DatabaseState;
 pub use error::IdentifyError;
 pub use graph::{IdentityPage, ReadGraph};
 pub use identify::{Admitted, Answers, Identify, Reserved};
+pub use request::IdentifyRequest;
 
 use admission::{Admission, Permit};
 use batch_lane::{BatchLane, batch_jobs};
@@ -144,37 +146,6 @@ impl Resolver {
         let large = LargeIdentities::default();
         let large_turn = Arc::default();
         let second_lookups = Arc::new(Semaphore::new(MAX_SECOND_LOOKUPS));
-        let start_lanes = |read_lanes: usize, batch_lanes: usize, to_large: Option<&mpsc::UnboundedSender<Job>>| {
-            let (to_read, read_queue) = mpsc::unbounded_channel();
-            let (to_batch, batch_queue) = mpsc::unbounded_channel();
-            let read_queue = Arc::new(Mutex::new(ReadQueue::new(read_queue)));
-            let batch_queue = Arc::new(Mutex::new(batch_queue));
-            let read_lane = |kind: LaneKind, to_large: Option<&mpsc::UnboundedSender<Job>>| ReadLane {
-                reader: IdentityReader { store: store.clone(), cache: cache.clone() },
-                queue: Arc::clone(&read_queue),
-                to_write: to_write.clone(),
-                to_large: to_large.cloned(),
-                database: database.clone(),
-                admission: admission.clone(),
-                large: large.clone(),
-                large_turn: Arc::clone(&large_turn),
-                second_lookups: Arc::clone(&second_lookups),
-                kind,
-                work: work.clone(),
-            };
-            for _ in 0..read_lanes {
-                panic_guard::spawn(read_lane(LaneKind::Read, to_large));
-            }
-            for _ in 0..batch_lanes {
-                panic_guard::spawn(BatchLane {
-                    reader: read_lane(LaneKind::Batch, None),
-                    queue: Arc::clone(&batch_queue),
-                });
-            }
-            (to_read, to_batch)
-        };
-        let (large_to_read, large_to_batch) = start_lanes(1, 1, None);
-        let (to_read, to_batch) = start_lanes(READ_LANES, BATCH_LANES, Some(&large_to_read));
         let large_contacts = LargeContacts::default();
         let start_graph_lanes = |lanes: usize, to_large: Option<&GraphQueue>| {
             let (to_lane, queue) = mpsc::unbounded_channel();
@@ -194,6 +165,41 @@ impl Resolver {
         let large_to_graph = start_graph_lanes(1, None);
         let to_graph = start_graph_lanes(GRAPH_LANES, Some(&large_to_graph));
         let to_list = start_graph_lanes(1, Some(&large_to_graph));
+        let start_lanes = |read_lanes: usize, batch_lanes: usize, to_large: Option<&mpsc::UnboundedSender<Job>>| {
+            let (to_read, read_queue) = mpsc::unbounded_channel();
+            let (to_batch, batch_queue) = mpsc::unbounded_channel();
+            let read_queue = Arc::new(Mutex::new(ReadQueue::new(read_queue)));
+            let batch_queue = Arc::new(Mutex::new(batch_queue));
+            let to_batch_again = to_batch.downgrade();
+            let read_lane = |kind: LaneKind, to_large: Option<&mpsc::UnboundedSender<Job>>| ReadLane {
+                reader: IdentityReader { store: store.clone(), cache: cache.clone() },
+                queue: Arc::clone(&read_queue),
+                to_write: to_write.clone(),
+                to_graph: to_graph.clone(),
+                to_large: to_large.cloned(),
+                database: database.clone(),
+                admission: admission.clone(),
+                large: large.clone(),
+                large_turn: Arc::clone(&large_turn),
+                second_lookups: Arc::clone(&second_lookups),
+                max_contacts: settings.max_contacts,
+                kind,
+                work: work.clone(),
+            };
+            for _ in 0..read_lanes {
+                panic_guard::spawn(read_lane(LaneKind::Read, to_large));
+            }
+            for _ in 0..batch_lanes {
+                panic_guard::spawn(BatchLane {
+                    reader: read_lane(LaneKind::Batch, None),
+                    queue: Arc::clone(&batch_queue),
+                    to_queue: to_batch_again.clone(),
+                });
+            }
+            (to_read, to_batch)
+        };
+        let (large_to_read, large_to_batch) = start_lanes(1, 1, None);
+        let (to_read, to_batch) = start_lanes(READ_LANES, BATCH_LANES, Some(&large_to_read));
         let write_lane = WriteLane {
             store: store.clone(),
             queue: Arc::new(Mutex::new(WriteQueue::new(write_queue, settings.transaction_size))),
@@ -244,18 +250,18 @@ impl Identify for Resolver {
         Ok(Reserved(Some(self.lanes.admission.try_reserve(caller, deadline)?)))
     }
 
-    async fn identify(&self, observation: Observation, deadline: Instant) -> Result<Answer, IdentifyError> {
-        self.identify_reserved(Reserved::default(), observation, deadline).await
+    async fn identify(&self, request: IdentifyRequest, deadline: Instant) -> Result<Answer, IdentifyError> {
+        self.identify_reserved(Reserved::default(), request, deadline).await
     }
 
     async fn identify_reserved(
         &self,
         reserved: Reserved,
-        observation: Observation,
+        request: IdentifyRequest,
         deadline: Instant,
     ) -> Result<Answer, IdentifyError> {
         let permit = self.lanes.admission.try_admit(reserved.0, self.caller, 1, deadline)?;
-        let (mut job, reply) = Job::new(observation, deadline, permit);
+        let (mut job, reply) = Job::new(request, deadline, permit);
         job.trace = self.trace.clone();
         let changes = self.lanes.database.changes();
         if !self.lanes.send(job) {
@@ -264,30 +270,25 @@ impl Identify for Resolver {
         self.lanes.wait_for_reply(reply, deadline, changes).await
     }
 
-    async fn admit(
-        &self,
-        reserved: Reserved,
-        observations: usize,
-        deadline: Instant,
-    ) -> Result<Admitted, IdentifyError> {
-        Ok(Admitted(Some(self.lanes.admission.try_admit(reserved.0, self.caller, observations, deadline)?)))
+    async fn admit(&self, reserved: Reserved, requests: usize, deadline: Instant) -> Result<Admitted, IdentifyError> {
+        Ok(Admitted(Some(self.lanes.admission.try_admit(reserved.0, self.caller, requests, deadline)?)))
     }
 
     async fn identify_admitted(
         &self,
         admitted: Admitted,
-        observations: Vec<Observation>,
+        requests: Vec<IdentifyRequest>,
         deadline: Instant,
     ) -> Answers {
         match admitted {
-            Admitted(Some(permit)) => self.resolve(observations, deadline, permit).await,
-            Admitted(None) => vec![Err(IdentifyError::Internal); observations.len()], // Not from this resolver.
+            Admitted(Some(permit)) => self.resolve(requests, deadline, permit).await,
+            Admitted(None) => vec![Err(IdentifyError::Internal); requests.len()], // Not from this resolver.
         }
     }
 
-    async fn identify_in_turn(&self, observations: Vec<Observation>, timeout: Duration) -> Answers {
-        let permits = self.lanes.admission.admit(self.caller, observations.len()).await;
-        self.resolve(observations, deadline_after(timeout), permits).await
+    async fn identify_in_turn(&self, requests: Vec<IdentifyRequest>, timeout: Duration) -> Answers {
+        let permits = self.lanes.admission.admit(self.caller, requests.len()).await;
+        self.resolve(requests, deadline_after(timeout), permits).await
     }
 }
 
@@ -341,8 +342,8 @@ impl ReadGraph for Resolver {
 }
 
 impl Resolver {
-    async fn resolve(&self, observations: Vec<Observation>, deadline: Instant, permits: Permit) -> Answers {
-        self.lanes.reply_to_all(batch_jobs(observations, deadline, permits, Job::new), deadline, &self.trace).await
+    async fn resolve(&self, requests: Vec<IdentifyRequest>, deadline: Instant, permits: Permit) -> Answers {
+        self.lanes.reply_to_all(batch_jobs(requests, deadline, permits, Job::new), deadline, &self.trace).await
     }
 
     /// Looks up who owns these identifiers under locks: one server of several that take writes proves nothing. The

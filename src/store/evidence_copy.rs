@@ -106,7 +106,13 @@ impl Database {
             // What a repair or an adoption joined has a mark, so that it is no list of identifiers.
             let causes = page.iter().filter_map(|merge| from_json(&merge.cause));
             let causes: Vec<Vec<Identifier>> = causes.filter(|cause| is_of_one_request(cause)).collect();
-            copied += in_parts(&causes, async |part| self.copy_page(part).await).await?;
+            let mut parts = Parts::of(&causes);
+            while let Some(part) = parts.next() {
+                match self.copy_page(part).await {
+                    Ok(count) => copied += count,
+                    Err(error) => parts.halve(part, error)?,
+                }
+            }
             after = last;
             is_settled &= page.iter().all(|merge| from_naive(merge.created_at).0 < settled_before);
             if is_settled {
@@ -201,22 +207,30 @@ impl Database {
     }
 }
 
-/// Runs work on a list, and returns what it counted. If it is too slow for all, it is run on each half.
-async fn in_parts<T>(
-    all: &[T],
-    mut work: impl AsyncFnMut(&[T]) -> Result<usize, StoreError>,
-) -> Result<usize, StoreError> {
-    let (mut parts, mut count) = (vec![all], 0);
-    while let Some(part) = parts.pop() {
-        match work(part).await {
-            Err(StoreError::TooSlow(_) | StoreError::CutShort(_)) if part.len() > 1 => {
-                let (first, second) = part.split_at(part.len() / 2);
-                parts.extend([second, first]);
-            }
-            done => count += done?,
-        }
+/// The parts of a page that are still to do. A part that takes too long is done in halves.
+struct Parts<'a, T>(Vec<&'a [T]>);
+
+impl<'a, T> Parts<'a, T> {
+    fn of(all: &'a [T]) -> Self {
+        Self(vec![all])
     }
-    Ok(count)
+
+    fn next(&mut self) -> Option<&'a [T]> {
+        self.0.pop()
+    }
+
+    /// Takes back the halves of a part that took too long.
+    ///
+    /// # Errors
+    /// The error of the part, if it is another one, or if the part cannot be halved.
+    fn halve(&mut self, part: &'a [T], error: StoreError) -> Result<(), StoreError> {
+        if !matches!(error, StoreError::TooSlow(_) | StoreError::CutShort(_)) || part.len() < 2 {
+            return Err(error);
+        }
+        let (first, second) = part.split_at(part.len() / 2);
+        self.0.extend([second, first]);
+        Ok(())
+    }
 }
 
 /// Leaves out the sets that are stored for the identities of these roots. A row that leads elsewhere is replaced.
@@ -243,22 +257,19 @@ mod tests {
 
     use super::*;
 
-    #[tokio::test]
-    async fn what_is_too_slow_together_is_done_in_parts() {
-        let mut seen = Vec::new();
+    #[test]
+    fn what_is_too_slow_together_is_done_in_parts() {
         let all: Vec<usize> = (0..13).collect();
-        let count = in_parts(&all, async |part| {
-            if part.len() > 3 {
-                return Err(StoreError::TooSlow(Duration::ZERO));
+        let (mut parts, mut done) = (Parts::of(&all), Vec::new());
+        while let Some(part) = parts.next() {
+            match part.len() {
+                0..=3 => done.extend_from_slice(part),
+                _ => parts.halve(part, StoreError::TooSlow(Duration::ZERO)).unwrap(),
             }
-            seen.extend_from_slice(part);
-            Ok(part.len())
-        });
-        assert_eq!(count.await.unwrap(), 13);
-        assert_eq!(seen, all, "each once, in order");
-        let slow = in_parts(&all, async |_| Err(StoreError::CutShort(Cause::new("as planned")))).await;
-        assert!(matches!(slow, Err(StoreError::CutShort(_))), "one that is too slow alone");
-        let refused = in_parts(&all, async |_| Err(StoreError::Rejected(Cause::new("as planned")))).await;
-        assert!(refused.is_err());
+        }
+        assert_eq!(done, all, "each once, in order");
+        let one = parts.halve(&all[..1], StoreError::CutShort(Cause::new("as planned")));
+        assert!(matches!(one, Err(StoreError::CutShort(_))), "one that is too slow alone");
+        assert!(parts.halve(&all, StoreError::Rejected(Cause::new("as planned"))).is_err());
     }
 }

@@ -105,8 +105,12 @@ pub enum ApiError {
     /// The service ends: another connection leads to another replica.
     #[error("the service is shutting down")]
     ShuttingDown,
-    /// The answer to an item of a batch did not fit into the answer to the batch. The item was carried out.
-    #[error("the item was carried out, but its answer does not fit into the {limit} bytes of a batch's answer")]
+    /// The answer to an item of a batch did not fit into the answer to the batch. The item was carried out, unless it
+    /// had `validate_only`.
+    #[error(
+        "the answer to the item does not fit into the {limit} bytes of a batch's answer; the item was carried out, \
+         unless it was to be validated only"
+    )]
     AnswerTooLarge {
         /// Maximum size of an answer, in bytes.
         limit: usize,

@@ -54,6 +54,7 @@ mod store_conformance;
 mod stored_values;
 mod stream;
 mod traces;
+mod validate_only;
 mod verify;
 mod worked_example;
 
@@ -63,6 +64,7 @@ fn main() {
     store_conformance::register(&mut suite);
     identifiers::register(&mut suite);
     graph::register(&mut suite);
+    validate_only::register(&mut suite);
     ignored::register(&mut suite);
     ignored_repairs::register(&mut suite);
     concurrency::register(&mut suite);

@@ -7,6 +7,7 @@ use identity::domain::{
     Contact, ContactId, Identifier, IdentifierKind, Identity, Link, Observation, OwnerRow, Plan, RootRow, SetKey,
     StoredEvidence, StoredSets, Timestamp,
 };
+use identity::resolver::IdentifyRequest;
 use identity::store::{
     Cause, Epoch, ExpectedSize, FoundIdentities, LookupResult, RootWindow, Store, StoreError, Transaction,
 };
@@ -385,6 +386,7 @@ fn large_identity(identifier: &Identifier) -> Option<Identity> {
     Identity::new(std::iter::once(primary).chain((1..LARGE).map(secondary)).collect())
 }
 
-pub(crate) fn observation(emails: &[&str]) -> Observation {
-    Observation::new(emails.iter().map(|email| Identifier::from_stored(IdentifierKind::Email, *email))).unwrap()
+pub(crate) fn observation(emails: &[&str]) -> IdentifyRequest {
+    let emails = emails.iter().map(|email| Identifier::from_stored(IdentifierKind::Email, *email));
+    Observation::new(emails).unwrap().into()
 }

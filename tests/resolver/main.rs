@@ -8,3 +8,4 @@ mod faults;
 mod faulty_store;
 mod graph;
 mod large_identities;
+mod validate_only;

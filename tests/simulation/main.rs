@@ -17,6 +17,7 @@ mod schedule;
 mod store;
 mod store_conformance;
 mod tables;
+mod validated;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZero;

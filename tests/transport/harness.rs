@@ -11,7 +11,9 @@ use identity::domain::{
 use identity::listener::{FixedLimits, Listeners, serve};
 use identity::metrics::{Metrics, ScrapeFormat};
 use identity::proto::identity::v1::identity_service_client::IdentityServiceClient;
-use identity::resolver::{Admitted, Caller, DatabaseState, Identify, IdentifyError, IdentityPage, ReadGraph, Reserved};
+use identity::resolver::{
+    Admitted, Caller, DatabaseState, Identify, IdentifyError, IdentifyRequest, IdentityPage, ReadGraph, Reserved,
+};
 use identity::settings::Settings;
 use identity::tls::TlsFiles;
 use identity::traces::Traces;
@@ -93,7 +95,8 @@ impl Identify for Scripted {
         Ok(Admitted::default())
     }
 
-    async fn identify(&self, observation: Observation, _deadline: Instant) -> Result<Answer, IdentifyError> {
+    async fn identify(&self, request: IdentifyRequest, _deadline: Instant) -> Result<Answer, IdentifyError> {
+        let observation = request.observation;
         self.begun.fetch_add(1, Ordering::SeqCst);
         match self.script {
             Script::Answer(outcome) => Ok(answer(outcome, &observation)),
@@ -131,7 +134,7 @@ impl ReadGraph for Scripted {
         deadline: Instant,
     ) -> Result<Option<Arc<Identity>>, IdentifyError> {
         let phone = Identifier::from_stored(IdentifierKind::Phone, "1");
-        let answer = self.identify(Observation::new([phone]).unwrap(), deadline).await?;
+        let answer = self.identify(Observation::new([phone]).unwrap().into(), deadline).await?;
         Ok(Some(Arc::clone(answer.identity.list())).filter(|_| contact == ContactId(1) || contact == ContactId(23)))
     }
 

@@ -4,7 +4,7 @@ use std::time::Instant;
 use tokio::sync::{mpsc, oneshot};
 
 use super::read_graph::IdentityPage;
-use crate::domain::{ContactId, Identifier, Identity};
+use crate::domain::{ContactId, Identifier, Identity, Snapshot};
 use crate::resolver::admission::Permit;
 use crate::resolver::deadline::has_passed;
 use crate::resolver::error::IdentifyError;
@@ -19,6 +19,9 @@ pub(in crate::resolver) enum GraphRead {
     Identity(GraphJob<ContactId, Option<Arc<Identity>>>),
     /// The owner of each identifier, under locks.
     Owners(GraphJob<Vec<Identifier>, Vec<Option<Arc<Identity>>>>),
+    /// The identities that own any of these identifiers (at most [`MAX_LOOKUP`](crate::store::MAX_LOOKUP), sorted), at
+    /// one moment and under locks.
+    Known(GraphJob<Vec<Identifier>, Snapshot>),
     /// A page of all identities.
     Page(GraphJob<PageQuery, IdentityPage>),
 }
@@ -45,7 +48,8 @@ pub(in crate::resolver) struct GraphJob<Q, T> {
     pub(super) queued: tokio::time::Instant,
     /// Its place in a trace.
     pub(super) trace: RequestTrace,
-    permit: Permit,
+    /// `None` if the request has its permit elsewhere.
+    permit: Option<Permit>,
 }
 
 impl<Q, T> GraphJob<Q, T> {
@@ -53,12 +57,12 @@ impl<Q, T> GraphJob<Q, T> {
     pub(in crate::resolver) fn new(
         query: Q,
         deadline: Instant,
-        permit: Permit,
+        permit: impl Into<Option<Permit>>,
         trace: RequestTrace,
     ) -> (Self, ReplyReceiver<T>) {
         let (reply, receiver) = oneshot::channel();
         let queued = tokio::time::Instant::now();
-        (Self { query, deadline, reply, queued, trace, permit }, receiver)
+        (Self { query, deadline, reply, queued, trace, permit: permit.into() }, receiver)
     }
 
     /// Returns whether the caller still waits.
@@ -70,8 +74,8 @@ impl<Q, T> GraphJob<Q, T> {
     pub(super) fn reply(mut self, result: Result<T, &StoreError>) {
         let result = result.map_err(IdentifyError::from);
         // An outage is no work done.
-        if !matches!(result, Err(IdentifyError::Unavailable)) {
-            self.permit.set_answered(None);
+        if let Some(permit) = self.permit.as_mut().filter(|_| !matches!(result, Err(IdentifyError::Unavailable))) {
+            permit.set_answered(None);
         }
         drop(self.reply.send(result)); // The caller may be gone.
     }

@@ -7,7 +7,7 @@ use super::job::{GraphJob, GraphQueue, GraphRead, PageQuery};
 use super::large_contacts::LargeContacts;
 use super::read_graph::IdentityPage;
 use super::{list, locked};
-use crate::domain::{ContactId, Identifier, Identity};
+use crate::domain::{ContactId, Identifier, Identity, Snapshot};
 use crate::metrics::{LaneKind, RetryCause, WorkMetrics};
 use crate::resolver::attempts::Attempts;
 use crate::resolver::database_health::DatabaseHealth;
@@ -39,6 +39,7 @@ impl<S: Store> Worker for GraphLane<S> {
             }
             match other {
                 Some(GraphRead::Owners(job)) => self.read_owners(job).await,
+                Some(GraphRead::Known(job)) => self.read_known(job).await,
                 Some(GraphRead::Page(job)) => self.read_page(job).await,
                 Some(GraphRead::Identity(job)) => self.read_identities(vec![job]).await,
                 None => {}
@@ -56,7 +57,9 @@ impl<S: Store> GraphLane<S> {
         loop {
             match read {
                 GraphRead::Identity(job) => identities.push(job),
-                GraphRead::Owners(_) | GraphRead::Page(_) => return Some((identities, Some(read))),
+                GraphRead::Owners(_) | GraphRead::Known(_) | GraphRead::Page(_) => {
+                    return Some((identities, Some(read)));
+                }
             }
             match queue.try_recv() {
                 Ok(next) if identities.len() < MAX_LOOKUP => read = next,
@@ -128,6 +131,17 @@ impl<S: Store> GraphLane<S> {
         let [job] = jobs;
         match read {
             Ok(owners) => job.reply(Ok(owners)),
+            Err(error) => fail(vec![job], &error),
+        }
+    }
+
+    async fn read_known(&self, job: GraphJob<Vec<Identifier>, Snapshot>) {
+        let jobs = [job];
+        let read = || locked::known(&self.reader.store, &jobs[0].query);
+        let read = self.attempt(&jobs, || jobs[0].is_wanted(), read).await;
+        let [job] = jobs;
+        match read {
+            Ok(known) => job.reply(Ok(known)),
             Err(error) => fail(vec![job], &error),
         }
     }

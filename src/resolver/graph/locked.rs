@@ -49,13 +49,18 @@ pub(super) async fn owners<S: Store>(
     for some in identifiers.chunks(MAX_LOOKUP) {
         let mut sorted = some.to_vec();
         sorted.sort_unstable();
-        let snapshot = owners_of_some(store, &sorted).await?;
+        let snapshot = known(store, &sorted).await?;
         owners.extend(some.iter().map(|identifier| snapshot.owner_of(identifier).cloned()));
     }
     Ok(owners)
 }
 
-async fn owners_of_some<S: Store>(store: &S, identifiers: &[Identifier]) -> Result<Snapshot, StoreError> {
+/// Returns the identities that own any of these identifiers (at most [`MAX_LOOKUP`], sorted), and which of these are
+/// ignored. It is one consistent read.
+///
+/// # Errors
+/// As every transaction.
+pub(super) async fn known<S: Store>(store: &S, identifiers: &[Identifier]) -> Result<Snapshot, StoreError> {
     let mut locked = BTreeSet::new();
     for _ in 0..MAX_STEPS {
         let mut transaction = store.begin().await?;

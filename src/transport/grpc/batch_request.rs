@@ -74,6 +74,7 @@ mod tests {
         let request = |email: Option<&str>, phone_number: Option<&str>| pb::IdentifyRequest {
             email: email.map(str::to_owned),
             phone_number: phone_number.map(str::to_owned),
+            ..Default::default()
         };
         let requests =
             vec![request(Some("doc@b.co"), Some("1")), request(None, None), request(Some(&"x".repeat(300)), None)];

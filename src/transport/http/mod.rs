@@ -89,16 +89,16 @@ mod tests {
     use tokio_util::sync::CancellationToken;
 
     use super::*;
-    use crate::domain::{Answer, Observation};
+    use crate::domain::Answer;
     use crate::metrics::WorkMetrics;
-    use crate::resolver::{DatabaseState, Identify, IdentifyError};
+    use crate::resolver::{DatabaseState, Identify, IdentifyError, IdentifyRequest};
     use crate::settings::{Settings, Spelling};
 
     #[derive(Clone)]
     struct NeverCalled;
 
     impl Identify for NeverCalled {
-        async fn identify(&self, _: Observation, _: Instant) -> Result<Answer, IdentifyError> {
+        async fn identify(&self, _: IdentifyRequest, _: Instant) -> Result<Answer, IdentifyError> {
             Err(IdentifyError::Internal)
         }
     }
