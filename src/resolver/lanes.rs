@@ -25,6 +25,8 @@ pub(super) struct Lanes {
     pub(super) large_to_graph: GraphQueue,
     /// For pages of all identities.
     pub(super) to_list: GraphQueue,
+    /// For reads of the past.
+    pub(super) to_history: GraphQueue,
     pub(super) large: LargeIdentities,
     pub(super) large_contacts: LargeContacts,
     pub(super) admission: Admission,
