@@ -187,7 +187,7 @@ async fn remove(database: &Database, identifiers: &[Identifier], region: Option<
     settle_sets(database, identifiers, region).await.context(left)
 }
 
-/// Deletes the sets of these identifiers that belong to nobody any more. They stayed while the identifiers were ignored.
+/// Deletes the sets of these identifiers that belong to nobody any more. They stayed while those were ignored.
 async fn settle_sets(database: &Database, identifiers: &[Identifier], region: Option<Region>) -> anyhow::Result<()> {
     for set in database.sets_with(identifiers).await? {
         let mut attempts = Attempts::default();

@@ -169,8 +169,8 @@ impl<S: Store> IdentityReader<S> {
     }
 
     /// Returns those of these sets that are stored for their identities, by one statement for each [`MAX_LOOKUP`] of
-    /// them, and remembers them with their identities. The statement comes after the read of the identities: as long as one has the version
-    /// that was read, its sets are still stored.
+    /// them, and remembers them with their identities. The statement comes after the read of the identities: as long as
+    /// one has the version that was read, its sets are still stored.
     ///
     /// If the statement fails, no set counts as stored, and a transaction decides under its locks.
     pub(super) async fn stored_sets(

@@ -21,8 +21,8 @@ use crate::domain::{
     ContactId, ContactRef, Identifier, IdentifierKind, MAX_EVIDENCE, NewEvidence, Plan, SetKey, StoredSets,
 };
 
-/// Maximum sets that one statement inserts. 128 of them, as of other rows, are usually more than a TLS record has room for
-/// (docs/decisions/0009-nagles-algorithm.md).
+/// Maximum sets that one statement inserts. 128 of them, as of other rows, are usually more than a TLS record has room
+/// for (docs/decisions/0009-nagles-algorithm.md).
 const SETS_OF_A_STATEMENT: usize = 64;
 
 /// Returns those of these sets that have a row. A statement takes [`MAX_LOOKUP`] of them.

@@ -5,18 +5,19 @@ use sea_orm::{ConnectionTrait, QueryResult};
 use super::error::StoreError;
 use super::flags;
 use super::rows::check_is_primary;
-use super::sql::{Engine, ROWS_OF_A_WINDOW};
+use super::sql::{Engine, rows_of_a_window};
 use super::traits::{MAX_LOOKUP, RootWindow};
 use crate::domain::{ContactId, Identifier};
 
-/// Returns the next roots after this id, at most so many, among the next [`ROWS_OF_A_WINDOW`] rows. It is one statement.
+/// Returns the next roots after this id, at most so many, among the rows of a window. It is one statement.
 pub(super) async fn query_roots_after(
     connection: &impl ConnectionTrait,
     engine: Engine,
     after: Option<ContactId>,
     limit: usize,
 ) -> Result<RootWindow, StoreError> {
-    let rows = connection.query_all_raw(engine.rows_after(first(after))).await?;
+    let window = rows_of_a_window(limit);
+    let rows = connection.query_all_raw(engine.rows_after(first(after), window)).await?;
     let (mut roots, mut last) = (Vec::new(), None);
     for row in &rows {
         check_is_primary(engine, row, 3)?;
@@ -29,7 +30,7 @@ pub(super) async fn query_roots_after(
         }
         last = Some(id);
     }
-    Ok(RootWindow { roots, next: last.filter(|_| rows.len() == ROWS_OF_A_WINDOW) })
+    Ok(RootWindow { roots, next: last.filter(|_| rows.len() == window) })
 }
 
 /// Does the same, and locks the roots in id order until the transaction ends.

@@ -24,7 +24,7 @@ pub(super) use self::by_version::{OwnerRowColumn, RootRowColumn};
 pub(super) use self::history::{CONTACT, HistoryColumn, HistoryLimit, LINK, SET, STATE};
 pub(super) use self::list::{KeyLookup, padded_ids};
 pub(super) use self::lock_wait::LockWait;
-pub(super) use self::roots::ROWS_OF_A_WINDOW;
+pub(super) use self::roots::rows_of_a_window;
 use crate::domain::{Identifier, IdentifierKind};
 
 /// A kind of database.

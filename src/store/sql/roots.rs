@@ -6,21 +6,20 @@ use super::{Engine, KeyLookup, mysql};
 use crate::domain::Identifier;
 use crate::store::flags;
 
-/// How many rows one statement for roots looks at. An identity can have so many secondaries in a row that a statement
-/// without a limit would read a million of them.
-pub(in crate::store) const ROWS_OF_A_WINDOW: usize = 1_024;
+/// How many rows a statement for so many roots looks at: several for each root, in few different numbers. Without such
+/// a limit, it would read a million secondaries that stand between two roots.
+pub(in crate::store) fn rows_of_a_window(roots: usize) -> usize {
+    roots.saturating_mul(8).clamp(64, 1_024).next_power_of_two()
+}
 
 impl Engine {
-    /// The next [`ROWS_OF_A_WINDOW`] rows after an id, in the order of their ids: `id`, `linkedId`, `flags` and
-    /// [`Engine::read_only_column`].
+    /// So many rows after an id, in the order of their ids: `id`, `linkedId`, `flags` and [`Engine::read_only_column`].
     ///
     /// It has no condition but the id, so it reads along the primary key and ends after these rows.
-    pub(in crate::store) fn rows_after(self, after: i64) -> Statement {
+    pub(in crate::store) fn rows_after(self, after: i64, rows: usize) -> Statement {
         let columns = self.with_read_only_column(r#"c."id", c."linkedId", c."flags""#);
         let index = self.force_index("PRIMARY");
-        let sql = format!(
-            r#"SELECT {columns} FROM "Contact" c {index} WHERE c."id" > ? ORDER BY c."id" LIMIT {ROWS_OF_A_WINDOW}"#
-        );
+        let sql = format!(r#"SELECT {columns} FROM "Contact" c {index} WHERE c."id" > ? ORDER BY c."id" LIMIT {rows}"#);
         self.statement(sql, vec![Value::from(after)])
     }
 
