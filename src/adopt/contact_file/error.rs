@@ -5,9 +5,21 @@ use std::io;
 /// Why a file of contacts cannot be read. One line for the operator: it names lines, columns and flags, and no value.
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
+    /// The file cannot be opened.
+    #[error("<FILE> must be a file that can be read: {0}")]
+    Open(#[source] io::Error),
+    /// It is a pipe, a folder or a device.
+    #[error("<FILE> must be a regular file: it is read several times")]
+    NotRegular,
     /// The file cannot be read.
     #[error("the file cannot be read: {0}")]
     Io(#[from] io::Error),
+    /// Its content is another one than at the first read.
+    #[error(
+        "the file changed while it was read: wait until its writer has ended and run the same command again, after \
+         --undo if contacts were written already"
+    )]
+    Changed,
     /// There is no format of this ending.
     #[error("the ending of the file is no format: give --format csv or --format ndjson")]
     Format,
@@ -121,7 +133,9 @@ impl FileError {
     /// Returns whether other flags are needed (exit status 2), rather than another file (3).
     pub fn is_usage(&self) -> bool {
         match self {
-            Self::Format
+            Self::Open(_)
+            | Self::NotRegular
+            | Self::Format
             | Self::NoColumn { .. }
             | Self::SeveralColumns { .. }
             | Self::NoSuchColumn { .. }
@@ -130,6 +144,7 @@ impl FileError {
             | Self::DeletionMark(_)
             | Self::NoTimeZone { .. } => true,
             Self::Io(_)
+            | Self::Changed
             | Self::Empty
             | Self::NotUtf8(_)
             | Self::Fields { .. }
