@@ -2,6 +2,8 @@
 
 use std::io;
 
+use crate::store::old_table::ColumnError;
+
 /// Why a file of contacts cannot be read. One line for the operator: it names lines, columns and flags, and no value.
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
@@ -63,47 +65,9 @@ pub enum FileError {
     /// An export that was cut.
     #[error("the file is an export that was cut or joined: its last line is missing or not the last, or rows are")]
     Cut,
-    /// No column holds a field.
-    #[error("no column is for {field}: name it by --map {flag}=COLUMN (the file has {columns})")]
-    NoColumn {
-        /// The field or fields.
-        field: &'static str,
-        /// The field in the flag.
-        flag: &'static str,
-        /// All columns.
-        columns: String,
-    },
-    /// Several columns could hold a field.
-    #[error("the columns {columns} could each be {field}: name one by --map {field}=COLUMN")]
-    SeveralColumns {
-        /// The field.
-        field: &'static str,
-        /// The columns.
-        columns: String,
-    },
-    /// `--map` names no column.
-    #[error("--map {field}={column}: the file has no such column (it has {columns})")]
-    NoSuchColumn {
-        /// The field.
-        field: &'static str,
-        /// The column.
-        column: String,
-        /// All columns.
-        columns: String,
-    },
-    /// `--map` names a field twice.
-    #[error("--map: {0} is given twice")]
-    FieldTwice(&'static str),
-    /// Two fields have one column.
-    #[error("the column {column} cannot hold both {one} and {other}: see --map")]
-    ColumnTwice {
-        /// The column.
-        column: String,
-        /// A field.
-        one: &'static str,
-        /// Another one.
-        other: &'static str,
-    },
+    /// No column, or more than one, could hold a field.
+    #[error(transparent)]
+    Column(#[from] ColumnError),
     /// The file marks deleted rows in a way that cannot be read.
     #[error(
         "the column {0} could mark deleted rows, and there is no date of deletion: name a column of dates by \
@@ -136,11 +100,7 @@ impl FileError {
             Self::Open(_)
             | Self::NotRegular
             | Self::Format
-            | Self::NoColumn { .. }
-            | Self::SeveralColumns { .. }
-            | Self::NoSuchColumn { .. }
-            | Self::FieldTwice(_)
-            | Self::ColumnTwice { .. }
+            | Self::Column(_)
             | Self::DeletionMark(_)
             | Self::NoTimeZone { .. } => true,
             Self::Io(_)

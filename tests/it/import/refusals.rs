@@ -54,7 +54,7 @@ async fn a_wrong_file_is_one_line_and_writes_nothing(target: TestDatabase) {
         ("s.csv", b"email,note\n\na@x.de,\n\nsecret@x.de,\"5 inch\n\nsecret\n", 3, "line 5 opens a quote"),
         ("t.ndjson", b"\n{\"email\":\"a@x.de\"}\n\n\nsecret\n", 3, "line 5 is no JSON object"),
         ("u.ndjson", merges.as_bytes(), 3, "an export without contacts"),
-        ("d.csv", b"name,town\nsecret,secret\n", 2, "no column is for email or phoneNumber"),
+        ("d.csv", b"name,town\nsecret,secret\n", 2, "the file has no column for email or phoneNumber"),
         (
             "e.csv",
             b"email,created_at\nsecret@x.de,2024-01-01 10:00:00\n",
