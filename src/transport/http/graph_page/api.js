@@ -24,7 +24,7 @@ export class CallError extends Error {
 /** Returns the identity that a contact belongs to. */
 export async function getIdentity(name) {
   const answer = await call("GET", `/v1/${name}`);
-  return { ...answer.identity, completeSince: answer.completeSince };
+  return answer.identity;
 }
 
 /** Returns the identity that owns an identifier, `undefined` if none does. */

@@ -2,7 +2,7 @@
 
 import { CallError, explain } from "./api.js";
 import { byId, make, reveal, Rows } from "./dom.js";
-import { count, momentText, originText } from "./model.js";
+import { count, keyOf, momentKey, momentText, originText } from "./model.js";
 import { pathTold, partsTold } from "./told.js";
 import { colourOf, View } from "./view.js";
 
@@ -20,7 +20,9 @@ export class Inspector {
   #hidesValues = false;
   #picked = [];
   #off = new Set();
+  #whole; // a promise of the answer about all of the customer: bridges, and since when evidence is complete
   #bridges = new Set();
+  #completeSince;
   #told; // the answer about the two picked identifiers
   #parts; // what remains without the evidence that is off
   #turn = 0; // answers to older questions are dropped
@@ -46,6 +48,8 @@ export class Inspector {
     this.#picked = [];
     this.#off = new Set();
     this.#bridges = new Set();
+    this.#whole = explain(customer.identity.name, {});
+    this.#whole.catch(() => {}); // Whoever waits for it gets the error.
     byId("moment").max = String(this.#step);
     byId("moment").disabled = this.#step === 0;
     byId("filter").value = "";
@@ -112,10 +116,12 @@ export class Inspector {
 
   async #ask(turn) {
     try {
-      const [told, parts, bridges] = await Promise.all([this.#askPath(), this.#askParts(), this.#askBridges()]);
+      const [told, parts, whole] = await Promise.all([this.#askPath(), this.#askParts(), this.#whole]);
       if (turn !== this.#turn) return;
       [this.#told, this.#parts] = [told, parts];
-      this.#bridges = new Set((bridges ?? []).map(({ name }) => name));
+      this.#bridges = new Set((whole.bridges ?? []).map(({ name }) => name));
+      this.#completeSince = whole.completeSince;
+      byId("truncated").hidden = !whole.truncated;
       this.#draw(false);
     } catch (error) {
       if (!(error instanceof CallError)) throw error;
@@ -147,22 +153,17 @@ export class Inspector {
     if (!off.length) return undefined;
     const parts = this.#state.customers.map(async ({ primary, keys, contacts }) => {
       const own = new Set(keys);
-      const withoutEvidence = off.filter((set) => own.has(set.keys[0])).map(({ name }) => name);
+      const isOwn = (set) => own.has(this.#customer.ends(set)[0]);
+      const withoutEvidence = off.filter(isOwn).map(({ name }) => name);
       if (!withoutEvidence.length) return [{ primary, keys, contacts }];
       const answer = await this.#explain(primary, { withoutEvidence });
       return (answer.parts ?? []).map(({ primaryContactId, identifiers = [], contactIds = [] }) => ({
         primary: primaryContactId && String(primaryContactId),
-        keys: identifiers.map(({ kind, value }) => `${kind} ${value}`),
+        keys: identifiers.map(keyOf),
         contacts: contactIds.map(String),
       }));
     });
     return (await Promise.all(parts)).flat();
-  }
-
-  async #askBridges() {
-    if (!this.#state.isNow) return undefined;
-    const { bridges } = await this.#explain(this.#customer.identity.primaryContactId, {});
-    return bridges;
   }
 
   #draw(fromStart) {
@@ -186,7 +187,7 @@ export class Inspector {
       picked: this.#picked,
     });
     const button = (key) => this.#valueButton(key);
-    byId("path-text").replaceChildren(...pathTold(this.#picked, this.#told, this.#customer, button));
+    byId("path-text").replaceChildren(...pathTold(this.#picked, this.#told, button));
     reveal(byId("unpick"), this.#picked.length > 0);
     reveal(byId("cut-off"), Boolean(this.#told?.weakestCut?.length));
     byId("parts-text").replaceChildren(...partsTold(parts, this.#off.size, Boolean(this.#parts), isNow, button));
@@ -203,7 +204,16 @@ export class Inspector {
     const more = texts.length > 3 ? ` And ${texts.length - 3} more.` : "";
     const when = isNow ? "Now. Last change" : "As of";
     const place = `${this.#step + 1} of ${steps.length}`;
-    return `${when} ${momentText(time)} (${place}): ${what}. ${texts.slice(0, 3).join(" ")}${more}`;
+    return `${when} ${momentText(time)} (${place}): ${what}. ${texts.slice(0, 3).join(" ")}${more}${this.#exactness()}`;
+  }
+
+  /** Returns whether an earlier moment may lack evidence. */
+  #exactness() {
+    const { isNow, readTime } = this.#state;
+    if (isNow || momentKey(readTime) >= momentKey(this.#completeSince ?? "9999")) return "";
+    return this.#completeSince
+      ? ` Evidence is complete since ${momentText(this.#completeSince)}: this moment may lack some.`
+      : " Some evidence of that time may be missing.";
   }
 
   #drawTables(fromStart) {
@@ -229,7 +239,7 @@ export class Inspector {
   }
 
   #evidenceRow(set) {
-    const { name, keys, createTime } = set;
+    const { name, createTime } = set;
     const [isOff, isBridge] = [this.#off.has(name), this.#state.isNow && this.#bridges.has(name)];
     const box = make("input", { type: "checkbox", checked: !isOff, ariaLabel: `${name} counts` });
     box.addEventListener("change", () => this.#switch([set], box.checked));
@@ -240,11 +250,16 @@ export class Inspector {
       { className: `${isOff ? "off" : ""} ${isMarked ? "marked" : ""}`.trim() },
       make("td", {}, box),
       make("td", { className: "name", textContent: name }),
-      make("td", {}, ...keys.map((key) => this.#valueButton(key))),
+      make("td", {}, ...this.#evidenceTold(set)),
       make("td", { className: "name", textContent: originText(set) }),
       make("td", { className: "when", textContent: momentText(createTime) }),
       make("td", { textContent: isBridge ? "yes" : "" }),
     );
+  }
+
+  /** Returns the identifiers of evidence, or the contacts that a link joins. */
+  #evidenceTold({ keys, contacts = [] }) {
+    return keys.length ? keys.map((key) => this.#valueButton(key)) : [`contacts ${contacts.join(" and ")}`];
   }
 
   /** Returns an identifier that can be picked, also with the keyboard. */

@@ -67,9 +67,9 @@ export class Customer {
       moment: momentKey(set.createTime),
       keys: (set.identifiers ?? []).map(keyOf),
     }));
-    this.evidenceByName = new Map(this.evidence.map((set) => [set.name, set]));
     this.identifiers = this.#numbered([...contacts, ...evidence].flatMap((entry) => entry.identifiers ?? []));
     this.changes = revisions.map(({ change, evidence: name }) => ({ ...change, evidence: name }));
+    for (const set of this.evidence) if (!set.keys.length) set.contacts = this.#linked(set.name);
     this.steps = this.#steps();
   }
 
@@ -85,6 +85,20 @@ export class Customer {
       all.set(key, { ...identifier, key, alias: `${KINDS[kind] ?? kind} ${last[kind]}` });
     }
     return all;
+  }
+
+  /** Returns the contacts that a link joins: that of its name, and the primary then. No identifier confirms it. */
+  #linked(name) {
+    const id = /^evidence\/l(\d+)$/.exec(name)?.[1];
+    const change = this.changes.find(({ evidence }) => evidence === name);
+    const primary = String(change?.primaryContactId ?? this.identity.primaryContactId);
+    return [id, primary].filter((contact) => this.contacts.some((other) => String(other.id) === contact));
+  }
+
+  /** Returns the identifiers between which a set is drawn as a line: for a link, one of each of its contacts. */
+  ends({ keys, contacts = [] }) {
+    if (keys.length) return keys;
+    return contacts.map((id) => this.contacts.find((contact) => String(contact.id) === id)?.keys[0]).filter(Boolean);
   }
 
   /** Returns the moments at which something changed, the oldest first, with what changed. */
@@ -120,9 +134,14 @@ export class Customer {
   #customers(contacts, evidence, keys, moment) {
     const groups = new Groups();
     const there = new Set(contacts.map(({ id }) => `contact ${id}`));
-    for (const { id, keys: own } of contacts) if (own.length) groups.join(`contact ${id}`, own[0]);
+    const sets = new Map(evidence.map((set) => [set.name, set]));
+    for (const { id, keys: own } of contacts) {
+      // Identifiers of a contact that are in no set join nobody: an operator had them ignored.
+      const [first] = sets.get(`evidence/c${id}`)?.keys ?? (own.length === 1 ? own : []);
+      if (first) groups.join(`contact ${id}`, first);
+    }
     for (const { keys: own } of evidence) for (const key of own) groups.join(own[0], key);
-    // Old customers may have been joined by something else than evidence.
+    // Links join contacts, and so did evidence that is deleted.
     for (const { primaryContactId: primary, contactIds = [], absorbed = [], time } of this.changes) {
       if (momentKey(time) > moment) continue;
       for (const id of [...contactIds, ...absorbed].map((id) => `contact ${id}`)) {
@@ -138,7 +157,11 @@ export class Customer {
       if (!customers.has(root)) customers.set(root, { primary: String(id), contacts: [], keys: [] });
       customers.get(root).contacts.push(String(id));
     }
-    for (const key of keys) customers.get(groups.root(key))?.keys.push(key);
+    const carriers = new Map(contacts.flatMap(({ id, keys: own }) => own.map((key) => [key, `contact ${id}`])));
+    for (const key of keys) {
+      const owner = customers.get(groups.root(key)) ?? customers.get(groups.root(carriers.get(key)));
+      owner?.keys.push(key);
+    }
     return [...customers.values()];
   }
 }
@@ -161,7 +184,7 @@ function changeText({ kind, primaryContactId: primary, contactIds = [], absorbed
   }
 }
 
-/** Returns where a set of identifiers is from, in words. */
+/** Returns where evidence is from, in words. */
 export function originText({ name, origin }) {
   const contact = /^evidence\/c(\d+)$/.exec(name)?.[1];
   switch (origin) {
@@ -172,7 +195,7 @@ export function originText({ name, origin }) {
     case "EVIDENCE_ORIGIN_MATCH":
       return "a repeated request";
     case "EVIDENCE_ORIGIN_MANUAL":
-      return "a person";
+      return "a link of another system";
     default:
       return "unknown";
   }

@@ -89,7 +89,7 @@ async function readCustomer(name) {
 
 function showCustomer({ identity, contacts, evidence, revisions, isWhole }, identifier) {
   const customer = new Customer(identity, contacts.entries, evidence.entries, revisions.entries);
-  const { primaryContactId: id, createTime, updateTime, completeSince } = identity;
+  const { primaryContactId: id, createTime, updateTime } = identity;
   byId("title").textContent = `Customer ${id}`;
   const sizes = [
     count(customer.contacts.length, "contact"),
@@ -101,9 +101,6 @@ function showCustomer({ identity, contacts, evidence, revisions, isWhole }, iden
   const notes = [];
   for (const [what, { hasMore }] of Object.entries({ contacts, evidence, revisions })) {
     if (hasMore) notes.push(`The page reads ${MOST} ${what} at most; there are more.`);
-  }
-  if (completeSince && completeSince > (createTime ?? "")) {
-    notes.push(`Evidence is complete since ${momentText(completeSince)}. Older sets may be missing.`);
   }
   if (!isWhole) notes.push("The customer changes right now: its tables may be of different moments.");
   byId("notes").textContent = notes.join(" ");

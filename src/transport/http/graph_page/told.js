@@ -7,7 +7,7 @@ import { colourOf } from "./view.js";
 const MOST = 20; // entries of a list; a sentence says how many more there are
 
 /** Returns why two identifiers belong together. `told` is the answer, or the two customers that they were. */
-export function pathTold(picked, told, customer, button) {
+export function pathTold(picked, told, button) {
   const text = (...parts) => make("p", {}, ...parts);
   if (picked.length === 0) return [text("Click an identifier, here or in the tables, and then another one.")];
   if (picked.length === 1) return [text("Picked: ", button(picked[0]), " Click another identifier.")];
@@ -15,7 +15,7 @@ export function pathTold(picked, told, customer, button) {
   if (!told) return [text(...both, ": asking the service …")];
   if (told.owners) return [text(...both, ` belonged to two customers, ${told.owners.join(" and ")}.`)];
   if (!told.path.length) return [text(...both, ": no evidence leads from one to the other.")];
-  const sets = (evidence) => list("ol", evidence.map((set) => setTold(set, customer, button)));
+  const sets = (evidence) => list("ol", evidence.map((set) => setTold(set, button)));
   return [
     text(...both, ` belong to one customer, by ${count(told.path.length, "set")} of identifiers given together:`),
     sets(told.path),
@@ -24,9 +24,10 @@ export function pathTold(picked, told, customer, button) {
   ];
 }
 
-function setTold(set, customer, button) {
+function setTold(set, button) {
   const keys = (set.identifiers ?? []).map(keyOf);
   const identifiers = keys.flatMap((key, index) => [index ? " with " : "", button(key)]);
+  if (!keys.length) identifiers.push(`contact ${set.name.replace(/^evidence\/l/, "")}`);
   const from = ` from ${originText(set)}, ${momentText(set.createTime)} (${set.name})`;
   return make("li", {}, ...identifiers, make("span", { className: "hint", textContent: from }));
 }

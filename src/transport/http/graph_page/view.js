@@ -67,11 +67,13 @@ export class View {
     const node = (id, kind) => ({ id, kind, label: "", colour: COLOURS[0] });
     const nodes = [...customer.identifiers.values()].map(({ key, kind }) => node(key, kind));
     nodes.push(...larger.map(({ name }) => ({ ...node(name, "set"), set: name })));
-    const edges = customer.evidence.flatMap(({ name, keys }) =>
-      keys.length > 2
-        ? keys.map((key, index) => ({ id: `${name} ${index}`, set: name, source: name, target: key }))
-        : [{ id: name, set: name, source: keys[0], target: keys[1] }],
-    );
+    const edges = customer.evidence.flatMap((set) => {
+      const { name } = set;
+      const ends = customer.ends(set);
+      const edge = (id, source, target) => ({ id, set: name, source, target });
+      if (ends.length > 2) return ends.map((key, index) => edge(`${name} ${index}`, name, key));
+      return ends.length === 2 ? [edge(name, ends[0], ends[1])] : [];
+    });
     const indices = new Map(nodes.map(({ id }, index) => [id, index]));
     const places = layout(nodes.length, edges.map(({ source, target }) => [indices.get(source), indices.get(target)]));
     const isLarge = nodes.length > LARGE;
