@@ -64,13 +64,15 @@ def message(browser):
 
 def nodes(browser):
     """Returns the colours of the identifiers that are drawn."""
+    browser.settle()
     found = browser.evaluate(f"{SHOWN}.nodes().map(node => [node.data('label'), node.data('colour')])")
     return dict(found)
 
 
 def lines(browser, kind=""):
     """Returns the evidence that is drawn as lines, all of it or that of a class."""
-    return set(browser.evaluate(f"{SHOWN}.edges({json.dumps(kind)}).map(edge => edge.data('set'))"))
+    browser.settle()
+    return set(browser.evaluate(f"{SHOWN}.filter('edge{kind}').map(edge => edge.data('set'))"))
 
 
 def place(browser, value):
@@ -400,7 +402,7 @@ def take_pictures(folder):
         parts_told(browser, 2)
         save(browser, folder / "graph-page.png")
         find(browser, "user777@example.com")
-        shown(browser, 7)
+        shown(browser, 6)
         pick(browser, "user0@example.com")
         path_told(browser)
         save(browser, folder / "graph-page-large.png")

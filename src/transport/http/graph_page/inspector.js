@@ -21,9 +21,9 @@ export class Inspector {
   #picked = [];
   #off = new Set();
   #whole; // a promise of the answer about all of the customer: bridges, and since when evidence is complete
-  #bridges = new Set();
-  #completeSince;
-  #told; // the answer about the two picked identifiers
+  #known; // that answer
+  #question = ""; // the moment and the picked identifiers that `#told` is about
+  #told;
   #parts; // what remains without the evidence that is off
   #turn = 0; // answers to older questions are dropped
   #timer;
@@ -36,7 +36,7 @@ export class Inspector {
     byId("earlier").addEventListener("click", () => this.#goTo(this.#step - 1));
     byId("later").addEventListener("click", () => this.#goTo(this.#step + 1));
     byId("unpick").addEventListener("click", () => this.#unpick());
-    byId("cut-off").addEventListener("click", () => this.#switch(this.#told.weakestCut, false));
+    byId("cut-off").addEventListener("click", () => this.#switch(this.#told?.weakestCut ?? [], false));
     byId("all-on").addEventListener("click", () => this.#switch([...this.#off].map((name) => ({ name })), true));
     byId("filter").addEventListener("input", () => this.#drawTables(true));
   }
@@ -47,7 +47,7 @@ export class Inspector {
     this.#step = Math.max(0, customer.steps.length - 1);
     this.#picked = [];
     this.#off = new Set();
-    this.#bridges = new Set();
+    this.#known = undefined;
     this.#whole = explain(customer.identity.name, {});
     this.#whole.catch(() => {}); // Whoever waits for it gets the error.
     byId("moment").max = String(this.#step);
@@ -60,7 +60,7 @@ export class Inspector {
     const size = customer.identifiers.size;
     byId("undrawn").textContent = `${size} identifiers are too many for a drawing. The tables have them.`;
     this.#changed(true);
-    this.#view.fit();
+    requestAnimationFrame(() => this.#view.fit()); // The labels have their size then.
     const key = [...customer.identifiers.keys()].find((key) => key.toLowerCase() === wanted?.toLowerCase());
     if (key) this.#pick(key);
   }
@@ -106,7 +106,9 @@ export class Inspector {
   #changed(fromStart) {
     this.#state = this.#customer.at(this.#step);
     this.#picked = this.#picked.filter((key) => this.#state.keys.has(key));
-    this.#told = undefined;
+    const question = JSON.stringify([this.#customer.identity.name, this.#step, this.#picked]);
+    if (question !== this.#question) this.#told = undefined;
+    this.#question = question;
     this.#parts = undefined;
     this.#draw(fromStart);
     this.#turn += 1;
@@ -119,9 +121,8 @@ export class Inspector {
       const [told, parts, whole] = await Promise.all([this.#askPath(), this.#askParts(), this.#whole]);
       if (turn !== this.#turn) return;
       [this.#told, this.#parts] = [told, parts];
-      this.#bridges = new Set((whole.bridges ?? []).map(({ name }) => name));
-      this.#completeSince = whole.completeSince;
-      byId("truncated").hidden = !whole.truncated;
+      this.#known = whole;
+      reveal(byId("truncated"), Boolean(whole.truncated));
       this.#draw(false);
     } catch (error) {
       if (!(error instanceof CallError)) throw error;
@@ -136,7 +137,7 @@ export class Inspector {
   }
 
   async #askPath() {
-    if (this.#picked.length < 2) return undefined;
+    if (this.#picked.length < 2 || this.#told) return this.#told;
     const owners = this.#picked.map((key) => this.#state.customers.find(({ keys }) => keys.includes(key))?.primary);
     if (owners[0] !== owners[1]) return { owners };
     const between = this.#picked.map((key) => {
@@ -183,7 +184,7 @@ export class Inspector {
       off: this.#off,
       path: names(this.#told?.path),
       cut: names(this.#told?.weakestCut),
-      bridges: isNow ? this.#bridges : new Set(),
+      bridges: this.#bridges(),
       picked: this.#picked,
     });
     const button = (key) => this.#valueButton(key);
@@ -207,13 +208,20 @@ export class Inspector {
     return `${when} ${momentText(time)} (${place}): ${what}. ${texts.slice(0, 3).join(" ")}${more}${this.#exactness()}`;
   }
 
+  /** Returns the evidence that holds the customer together alone, as it is now. */
+  #bridges() {
+    const bridges = this.#state.isNow ? (this.#known?.bridges ?? []) : [];
+    return new Set(bridges.map(({ name }) => name));
+  }
+
   /** Returns whether an earlier moment may lack evidence. */
   #exactness() {
     const { isNow, readTime } = this.#state;
-    if (isNow || momentKey(readTime) >= momentKey(this.#completeSince ?? "9999")) return "";
-    return this.#completeSince
-      ? ` Evidence is complete since ${momentText(this.#completeSince)}: this moment may lack some.`
-      : " Some evidence of that time may be missing.";
+    if (isNow || !this.#known) return "";
+    const { completeSince } = this.#known;
+    if (!completeSince) return " Some evidence of that time may be missing.";
+    if (momentKey(readTime) >= momentKey(completeSince)) return "";
+    return ` Evidence is complete since ${momentText(completeSince)}: this moment may lack some.`;
   }
 
   #drawTables(fromStart) {
@@ -240,7 +248,7 @@ export class Inspector {
 
   #evidenceRow(set) {
     const { name, createTime } = set;
-    const [isOff, isBridge] = [this.#off.has(name), this.#state.isNow && this.#bridges.has(name)];
+    const [isOff, isBridge] = [this.#off.has(name), this.#bridges().has(name)];
     const box = make("input", { type: "checkbox", checked: !isOff, ariaLabel: `${name} counts` });
     box.addEventListener("change", () => this.#switch([set], box.checked));
     const told = [...(this.#told?.path ?? []), ...(this.#told?.weakestCut ?? [])];

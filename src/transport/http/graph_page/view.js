@@ -52,6 +52,7 @@ export class View {
   #container;
   #picked;
   #cy;
+  #strong; // the elements that are drawn larger than by their style
 
   constructor(container, picked) {
     this.#container = container;
@@ -62,6 +63,7 @@ export class View {
   show(customer) {
     this.#cy?.destroy();
     this.#cy = undefined;
+    this.#strong = undefined;
     const larger = customer.evidence.filter(({ keys }) => keys.length > 2);
     if (customer.identifiers.size + larger.length > MOST_NODES) return false;
     const node = (id, kind) => ({ id, kind, label: "", colour: COLOURS[0] });
@@ -97,7 +99,7 @@ export class View {
       if (target === this.#cy) this.#picked();
       else if (target.isNode() && target.data("kind") !== "set") this.#picked(target.id());
     });
-    this.fit();
+    this.#cy.on("zoom", () => this.#strengthen());
     return true;
   }
 
@@ -146,6 +148,19 @@ export class View {
       cy.nodes("[kind != 'set']").forEach((node) => {
         node.toggleClass("path", node.connectedEdges(".path").nonempty());
       });
+    });
+    this.#strengthen();
+  }
+
+  /** Draws what is picked and its path large enough to be seen from far away. */
+  #strengthen() {
+    const cy = this.#cy;
+    const factor = 0.4 / cy.zoom();
+    cy.batch(() => {
+      this.#strong?.removeStyle("width height border-width");
+      this.#strong = cy.elements(factor > 1 ? "edge.path, edge.cut, node.picked" : ".none");
+      this.#strong.edges().style("width", 6 * factor);
+      this.#strong.nodes().style({ width: 34 * factor, height: 34 * factor, "border-width": 6 * factor });
     });
   }
 }
