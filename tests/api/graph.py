@@ -225,6 +225,10 @@ class Graph(PageCase):
             browser.click("#earlier")
             self.assertIn("Customer 3 absorbed 4", text_of(browser, "#moment-text"))
             self.assertEqual((rows(browser, "contacts"), rows(browser, "evidence")), (2, 3))
+            # The parts are those of that moment: contact 5 came later.
+            switch(browser, "evidence/e1")
+            self.assertIn("Customer 4, 1 contact", parts_told(browser, 2)[1])
+            browser.click("#all-on")
             go_to(browser, 1)
             self.assertEqual((rows(browser, "contacts"), rows(browser, "evidence")), (2, 2))
             self.assertEqual(len(parts_told(browser, 2)), 2)
@@ -367,6 +371,7 @@ class Graph(PageCase):
             pick(browser, BIFF)
             path_told(browser)
             self.assertLessEqual(browser.evaluate("document.documentElement.scrollWidth"), 360)
+            self.assertGreater(browser.evaluate("document.querySelector('#graph').clientWidth"), 300)
             browser.send("Accessibility.enable")
             tree = browser.send("Accessibility.getFullAXTree")["nodes"]
             controls = ["button", "textbox", "checkbox", "slider", "table", "link"]
