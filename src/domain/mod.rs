@@ -17,6 +17,7 @@
 //! | `evidence` | the sets of identifiers that were seen together, and which of them no contact carries |
 //! | `merge_evidence` | the sets of merges that older versions recorded |
 //! | `planner`, `draft`, `plan` | what observations do to identities, and the result |
+//! | `graph/` | what connects the identifiers of an identity, and what it was before |
 //! | `adoption/` | which rows of another system's table are one customer |
 //! | `identity_state` | an identity as an answer shows it |
 //! | `model`, `properties` | tests: the planner against a brute-force model |
@@ -30,6 +31,7 @@ mod draft;
 mod email;
 mod evidence;
 mod fold;
+pub mod graph;
 mod identifier;
 mod identity;
 mod identity_state;

@@ -23,6 +23,8 @@ pub(super) struct Lanes {
     pub(super) to_graph: GraphQueue,
     /// For pages of all identities.
     pub(super) to_list: GraphQueue,
+    /// For reads of the past.
+    pub(super) to_history: GraphQueue,
     pub(super) large: LargeIdentities,
     pub(super) admission: Admission,
     pub(super) database: DatabaseHealth,

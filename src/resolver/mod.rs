@@ -19,7 +19,7 @@
 //! | `read_queue`, `read_lane` | groups of requests, and the look-up that answers known customers |
 //! | `identity_reader`, `cache` | reads by version, and the copies in memory that they compare |
 //! | `batch_lane` | the look-up of batches, whose order matters |
-//! | `graph/` | reads by id, and lists |
+//! | `graph/` | reads by id, lists, and reads of the past |
 //! | `write_queue`, `key_reservation` | which requests may run side by side |
 //! | `write_lane` | retries, splits and lock waits |
 //! | `write_transaction` | one transaction and the lock protocol |
@@ -33,12 +33,12 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{Mutex, Semaphore, mpsc, watch};
+use tokio::sync::{Mutex, Semaphore, mpsc, oneshot, watch};
 
-use crate::domain::{Answer, ContactId, Identifier, Identity, LookUp, Observation};
+use crate::domain::{Answer, ContactId, Identifier, Identity, LookUp, Observation, Timestamp};
 use crate::metrics::{LaneKind, Metrics};
 use crate::settings::{CacheSettings, QueueSettings};
-use crate::store::{Store, StoreError};
+use crate::store::{HistoryRead, Store, StoreError};
 use crate::traces::RequestTrace;
 
 mod admission;
@@ -73,7 +73,7 @@ mod written_copies;
 pub use caller::Caller;
 pub use database_health::DatabaseState;
 pub use error::IdentifyError;
-pub use graph::{IdentityPage, ReadGraph};
+pub use graph::{IdentityPage, PastLookUp, ReadGraph};
 pub use identify::{Admitted, Answers, Identify, Reserved};
 
 use admission::{Admission, Permit};
@@ -81,7 +81,7 @@ use batch_lane::{BatchLane, batch_jobs};
 use cache::IdentityCache;
 use database_health::DatabaseHealth;
 use deadline::deadline_after;
-use graph::{GraphJob, GraphLane, GraphRead, IdReader, PageQuery};
+use graph::{GraphJob, GraphLane, GraphRead, HistoryQuery, IdReader, PageQuery, PastQuery};
 use identity_reader::IdentityReader;
 use job::{Job, Owner};
 use lanes::Lanes;
@@ -98,12 +98,15 @@ use write_queue::WriteQueue;
 ///
 /// Each look-up and each transaction has a connection of its own. At once there are at most 8 look-ups of lanes (one
 /// lane of each kind is for large identities), [`MAX_SECOND_LOOKUPS`], 2 transactions of write lanes, 2 that wait for a
-/// lock ([`MAX_LOCK_WAITS`]), a ping, and 3 reads of [`GRAPH_LANES`] and of the lane for lists: 18. With fewer
-/// connections, some of them wait for one.
+/// lock ([`MAX_LOCK_WAITS`]), a ping, and 5 reads of [`GRAPH_LANES`], [`HISTORY_LANES`] and of the lane for lists: 20.
+/// With fewer connections, some of them wait for one.
 const READ_LANES: usize = 4;
 
 /// Lanes for reads by id. One more is for lists, so that no other read waits for a page.
 const GRAPH_LANES: usize = 2;
+
+/// Lanes for reads of the past. Each has a history in memory, and works with it on a thread of its own.
+const HISTORY_LANES: usize = 2;
 
 /// Lanes for batches, beside the read lanes. So a single request does not wait for a long batch.
 const BATCH_LANES: usize = 2;
@@ -189,6 +192,7 @@ impl Resolver {
             to_lane
         };
         let (to_graph, to_list) = (start_graph_lanes(GRAPH_LANES), start_graph_lanes(1));
+        let to_history = start_graph_lanes(HISTORY_LANES);
         let write_lane = WriteLane {
             store: store.clone(),
             queue: Arc::new(Mutex::new(WriteQueue::new(write_queue, settings.transaction_size))),
@@ -204,8 +208,18 @@ impl Resolver {
             panic_guard::spawn(write_lane.clone());
         }
         tokio::spawn(ping_database(store, database.clone(), to_read.downgrade()));
-        let lanes =
-            Lanes { to_read, to_batch, large_to_read, large_to_batch, to_graph, to_list, large, admission, database };
+        let lanes = Lanes {
+            to_read,
+            to_batch,
+            large_to_read,
+            large_to_batch,
+            to_graph,
+            to_list,
+            to_history,
+            large,
+            admission,
+            database,
+        };
         Self { lanes: Arc::new(lanes), caller: Caller::default(), trace: RequestTrace::default() }
     }
 
@@ -306,6 +320,39 @@ impl ReadGraph for Resolver {
             });
         }
         Ok(LookUp::new(identifiers.into_iter().zip(owners).collect()))
+    }
+
+    async fn look_up_at(
+        &self,
+        reserved: Reserved,
+        identifiers: Vec<Identifier>,
+        at: Timestamp,
+        deadline: Instant,
+    ) -> Result<PastLookUp, IdentifyError> {
+        let permits = self.lanes.admission.try_admit(reserved.0, self.caller, identifiers.len(), deadline)?;
+        let query = PastQuery { identifiers, at, deadline };
+        let (job, reply) = GraphJob::new(query, deadline, Some(permits), self.trace.clone());
+        self.lanes.read_graph(&self.lanes.to_history, GraphRead::PastOwners(job), reply, deadline).await
+    }
+
+    async fn read_history<T, F>(
+        &self,
+        reserved: Reserved,
+        contact: ContactId,
+        deadline: Instant,
+        work: F,
+    ) -> Result<T, IdentifyError>
+    where
+        T: Send + 'static,
+        F: FnOnce(HistoryRead) -> T + Send + Sync + 'static,
+    {
+        let permit = self.lanes.admission.try_admit(reserved.0, self.caller, 1, deadline)?;
+        let (keep, mut kept) = oneshot::channel();
+        let work = Box::new(move |read| drop(keep.send(work(read)))); // The caller may be gone.
+        let query = HistoryQuery { contact, work: Some(work) };
+        let (job, reply) = GraphJob::new(query, deadline, Some(permit), self.trace.clone());
+        self.lanes.read_graph(&self.lanes.to_history, GraphRead::History(job), reply, deadline).await?;
+        kept.try_recv().map_err(|_| IdentifyError::Internal) // It was sent before the reply.
     }
 
     async fn list_identities(

@@ -13,8 +13,8 @@ use super::error::StoreError;
 use super::pool::{Lease, Pool};
 use super::sql::{Engine, sqlite};
 use super::store_connection::StoreConnection;
-use super::traits::{Epoch, ExpectedSize, FoundIdentities, LookupResult, MAX_LOOKUP, Store, Transaction};
-use super::{evidence, list, lock, lookup, versions, write};
+use super::traits::{Epoch, ExpectedSize, FoundIdentities, HistoryRead, LookupResult, MAX_LOOKUP, Store, Transaction};
+use super::{evidence, history, list, lock, lookup, versions, write};
 use crate::domain::{ContactId, Identifier, Identity, OwnerRow, Plan, RootRow, SetKey, StoredEvidence, Timestamp};
 use crate::metrics::{DatabaseOperation, Metrics};
 use crate::settings::{self, TableNames};
@@ -207,6 +207,17 @@ impl Store for Database {
             .await
     }
 
+    async fn history_of(&self, contact: ContactId) -> Result<HistoryRead, StoreError> {
+        let _timer = self.pool.timer(DatabaseOperation::LookUp);
+        let lease = self.pool.lease().await?;
+        lease
+            .bounded(async {
+                let connection = lease.connected().take().await?;
+                history::query_history(&connection, lease.engine(), contact, Some(history::LIMIT)).await
+            })
+            .await
+    }
+
     async fn stored_sets(&self, sets: &[SetKey]) -> Result<BTreeSet<SetKey>, StoreError> {
         let _timer = self.pool.timer(DatabaseOperation::LookUp);
         let lease = self.pool.lease().await?;
@@ -302,6 +313,17 @@ impl Transaction for DatabaseTransaction {
     async fn identities_of(&mut self, roots: &[ContactId], size: ExpectedSize) -> Result<Vec<Identity>, StoreError> {
         let _timer = self.lease.timer(DatabaseOperation::LookUpLocked);
         self.lease.bounded(lookup::query_identities_of(&self.transaction, self.lease.engine(), roots, size)).await
+    }
+
+    async fn owner_rows(&mut self, identifiers: &[Identifier]) -> Result<Vec<OwnerRow>, StoreError> {
+        let _timer = self.lease.timer(DatabaseOperation::LookUpLocked);
+        self.lease.bounded(versions::query_owner_rows(&self.transaction, self.lease.engine(), identifiers)).await
+    }
+
+    async fn history_of(&mut self, contact: ContactId) -> Result<HistoryRead, StoreError> {
+        let _timer = self.lease.timer(DatabaseOperation::LookUpLocked);
+        let (transaction, engine) = (&self.transaction, self.lease.engine());
+        self.lease.bounded(history::query_history(transaction, engine, contact, Some(history::LIMIT))).await
     }
 
     async fn roots_after(&mut self, after: Option<ContactId>, limit: usize) -> Result<Vec<ContactId>, StoreError> {

@@ -7,6 +7,7 @@ use super::database::Database;
 use super::error::StoreError;
 use super::evidence;
 use super::flagged;
+use super::history;
 use super::sql::Engine;
 use super::{lock, rows, write};
 use crate::domain::{ContactId, Identifier, SetKey, Timestamp};
@@ -47,6 +48,7 @@ fn hot_path(
         ("contacts of roots", engine.contacts_of(&ids, None)),
         ("contacts of small roots", engine.contacts_of(&ids, Some(512))),
         ("roots after", engine.roots_after(ids[0], 128)),
+        ("history", engine.history(root.0, Some(history::LIMIT))),
         ("lock", StatementBuilder::build(&lock::lock_rows(engine, &ids), &backend)),
         ("touch", StatementBuilder::build(&write::touch_rows(&ids, now), &backend)),
         ("stored sets", evidence::stored_sets(engine, &[SetKey::of(identifiers)])),
@@ -109,6 +111,7 @@ mod tests {
         all.extend([
             ("lock roots after", engine.lock_roots_after(1, 128)),
             ("lock free rows", built(&lock::lock_free_rows(engine, &[1, 2, 3]))),
+            ("whole history", engine.history(1, None)),
             ("existing rows", built(&lock::existing_rows(&[1, 2, 3]))),
             ("insert contacts", write::contact_rows(engine, &[new_contact]).unwrap()),
             ("insert identifiers", write::identifier_rows(engine, &[(&email, ContactId(1)), (&phone, ContactId(1))])),

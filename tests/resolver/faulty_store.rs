@@ -3,11 +3,14 @@ use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use identity::domain::graph::HistoryContact;
 use identity::domain::{
     Contact, ContactId, Identifier, IdentifierKind, Identity, Link, Observation, OwnerRow, Plan, RootRow, SetKey,
     StoredEvidence, Timestamp,
 };
-use identity::store::{Cause, Epoch, ExpectedSize, FoundIdentities, LookupResult, Store, StoreError, Transaction};
+use identity::store::{
+    Cause, Epoch, ExpectedSize, FoundIdentities, HistoryRead, HistoryRows, LookupResult, Store, StoreError, Transaction,
+};
 use tokio::time::sleep;
 
 /// How long every statement takes, unless it is about a large identity.
@@ -224,7 +227,8 @@ impl Store for FaultyStore {
             let identities = self.known(std::slice::from_ref(identifier), 0);
             let is_ignored = is_till(identifier) && self.ignores.0;
             let root = identities.first().map(|identity| root_row(identity.root()));
-            let row = OwnerRow { identifier: identifier.clone(), is_deleted: false, is_ignored, root };
+            let contact = root.map_or(ContactId(0), |root| root.id);
+            let row = OwnerRow { identifier: identifier.clone(), contact, is_deleted: false, is_ignored, root };
             (is_ignored || row.root.is_some()).then_some(row)
         };
         Ok(identifiers.iter().filter_map(row).collect())
@@ -239,6 +243,17 @@ impl Store for FaultyStore {
         }
         self.step(Step::Read, &identifiers).await?;
         Ok(self.known(&identifiers, 0))
+    }
+
+    /// It knows nothing of the past.
+    async fn history_of(&self, contact: ContactId) -> Result<HistoryRead, StoreError> {
+        self.step(Step::Read, &[identifier_of(contact)]).await?;
+        let contacts = self.known(&[identifier_of(contact)], 0).iter().flat_map(|one| one.contacts().to_vec());
+        let contacts: Vec<HistoryContact> =
+            contacts.map(|contact| HistoryContact { contact, deleted_at: None }).collect();
+        let rows = HistoryRows { root: contact, contacts, ..Default::default() };
+        let identity = Some(rows).filter(|rows| !rows.is_empty());
+        Ok(HistoryRead { now: Timestamp(1_000_000), complete_since: None, identity })
     }
 
     async fn stored_sets(&self, _sets: &[SetKey]) -> Result<BTreeSet<SetKey>, StoreError> {
@@ -324,6 +339,14 @@ impl Transaction for FaultyTransaction {
 
     async fn roots_after(&mut self, after: Option<ContactId>, limit: usize) -> Result<Vec<ContactId>, StoreError> {
         self.0.roots_after(after, limit).await
+    }
+
+    async fn owner_rows(&mut self, identifiers: &[Identifier]) -> Result<Vec<OwnerRow>, StoreError> {
+        self.0.owner_rows(identifiers).await
+    }
+
+    async fn history_of(&mut self, contact: ContactId) -> Result<HistoryRead, StoreError> {
+        self.0.history_of(contact).await
     }
 
     async fn release_orphans(&mut self, _identifiers: &[Identifier], _at: Timestamp) -> Result<(), StoreError> {

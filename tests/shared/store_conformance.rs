@@ -11,10 +11,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use identity::domain::{
-    Answer, Contact, ContactId, Identifier, IdentifierKind, Identity, Link, Observation, Outcome, OwnerRow, RootRow,
-    SetKey, Snapshot, Timestamp, plan,
+    Answer, Contact, ContactId, EvidenceOrigin, Identifier, IdentifierKind, Identity, Link, Observation, Outcome,
+    OwnerRow, RootRow, SetKey, Snapshot, Timestamp, plan,
 };
-use identity::store::{ExpectedSize, FoundIdentities, MAX_LOOKUP, Store, StoreError, Transaction};
+use identity::store::{ExpectedSize, FoundIdentities, HistoryRows, MAX_LOOKUP, Store, StoreError, Transaction};
 use tokio::time::timeout;
 
 /// Names every case to a macro: `for_each_case!(my_macro)`.
@@ -33,6 +33,7 @@ macro_rules! for_each_case {
             a_secondary_leads_to_its_root,
             roots_come_in_order_and_each_once,
             a_transaction_reads_what_the_store_reads,
+            the_past_of_an_identity_is_all_that_is_stored_of_it,
             a_read_of_small_identities_ends_at_a_large_one,
             one_lookup_takes_many_identifiers,
             an_identity_of_many_contacts_is_found_completely,
@@ -251,8 +252,9 @@ pub(crate) async fn rows_of_identifiers_lead_to_roots_and_versions<S: Store>(sto
     let mut expected = Vec::new();
     for identifier in &owned {
         let found = find(store, std::slice::from_ref(identifier)).await;
-        let root = Some(root_row(found[0].primary()));
-        expected.push(OwnerRow { identifier: identifier.clone(), is_deleted: false, is_ignored: false, root });
+        let (root, identifier) = (Some(root_row(found[0].primary())), identifier.clone());
+        let contact = found[0].carrier(&identifier).expect("one carries it").id;
+        expected.push(OwnerRow { identifier, contact, is_deleted: false, is_ignored: false, root });
     }
     let all = [&owned[..], &[email("nobody@x"), email("1"), phone("a@x"), email("A@x"), email("a@x ")]].concat();
     let mut rows = store.owner_rows(&all).await.expect("a read");
@@ -285,6 +287,62 @@ pub(crate) async fn identities_of_roots_are_what_their_identifiers_find<S: Store
     let roots: Vec<ContactId> =
         identify(store, &observations).await.iter().map(|answer| answer.identity.primary().id).collect();
     assert_eq!(identities_of(&roots).await.len(), MAX_LOOKUP);
+}
+
+/// The rows of an identity, from the store and from a transaction that has locked this contact.
+async fn history<S: Store>(store: &S, contact: ContactId) -> Option<HistoryRows> {
+    let mut read = store.history_of(contact).await.expect("a read");
+    let mut transaction = store.begin().await.expect("a transaction");
+    transaction.lock_contacts(&[contact].into()).await.expect("the lock");
+    let mut locked = transaction.history_of(contact).await.expect("a read");
+    transaction.commit().await.expect("a commit");
+    assert!(read.now <= locked.now, "the clock does not go back");
+    for rows in [&mut read.identity, &mut locked.identity].into_iter().flatten() {
+        rows.stored.sort_by_key(|set| set.id);
+    }
+    assert_eq!(read.identity, locked.identity);
+    read.identity
+}
+
+pub(crate) async fn the_past_of_an_identity_is_all_that_is_stored_of_it<S: Store>(store: &S) {
+    let pair = |one: &str, other: &str| [email(one), phone(other)];
+    for [email, phone] in [pair("a@x", "1"), pair("b@x", "1"), pair("b@x", "2"), pair("c@x", "3"), pair("d@x", "4")] {
+        identify(store, &[&[email, phone]]).await;
+    }
+    let (matched, merging) = (pair("a@x", "2"), pair("a@x", "3"));
+    assert_eq!(identify(store, &[&matched]).await[0].outcome, Outcome::Matched);
+    let before = store.begin().await.expect("a transaction").now();
+    assert_eq!(identify(store, &[&merging]).await[0].outcome, Outcome::Merged);
+    let identity = find(store, &[email("a@x")]).await.remove(0);
+    let mut expected: Vec<Contact> = identity.contacts().to_vec();
+    expected.sort_by_key(|contact| contact.id);
+    assert_eq!(expected.len(), 4);
+    for contact in &expected {
+        let rows = history(store, contact.id).await.expect("an identity");
+        let contacts: Vec<Contact> = rows.contacts.iter().map(|row| row.contact.clone()).collect();
+        assert_eq!((rows.root, &contacts), (identity.root(), &expected), "of contact {}", contact.id.0);
+        assert!(rows.contacts.iter().all(|row| row.deleted_at.is_none()) && rows.links.is_empty());
+        let [match_set, merge_set] = &rows.stored[..] else { panic!("{} sets", rows.stored.len()) };
+        assert_eq!((&match_set.identifiers[..], match_set.origin), (&matched[..], EvidenceOrigin::Match));
+        assert_eq!((&merge_set.identifiers[..], merge_set.origin), (&merging[..], EvidenceOrigin::Merge));
+        assert!(match_set.seen_at < merge_set.seen_at && before <= merge_set.seen_at && match_set.id != merge_set.id);
+        assert_eq!(merge_set.seen_at, identity.version(), "the moment of the change");
+    }
+    let other = find(store, &[email("d@x")]).await.remove(0);
+    assert_eq!(history(store, other.root()).await.expect("an identity").stored, []);
+    let missing = ContactId(other.root().0 + 1_000);
+    assert!(history(store, missing).await.is_none());
+    let asked = [email("a@x"), phone("3"), email("nobody@x")];
+    let mut transaction = store.begin().await.expect("a transaction");
+    let mut rows = transaction.owner_rows(&asked).await.expect("a read");
+    transaction.commit().await.expect("a commit");
+    let mut of_store = store.owner_rows(&asked).await.expect("a read");
+    for rows in [&mut rows, &mut of_store] {
+        rows.sort_by_key(|row| row.identifier.clone());
+        rows.dedup();
+    }
+    assert_eq!((rows.len(), &rows), (2, &of_store));
+    assert!(rows.iter().all(|row| expected.iter().any(|contact| contact.id == row.contact)));
 }
 
 pub(crate) async fn a_secondary_leads_to_its_root<S: Store>(store: &S) {

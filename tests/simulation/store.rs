@@ -7,7 +7,7 @@ use identity::domain::{
     Timestamp,
 };
 use identity::store::{
-    Cause, Epoch, ExpectedSize, FoundIdentities, LookupResult, MAX_LOOKUP, Store, StoreError, Transaction,
+    Cause, Epoch, ExpectedSize, FoundIdentities, HistoryRead, LookupResult, MAX_LOOKUP, Store, StoreError, Transaction,
 };
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
@@ -234,6 +234,16 @@ impl Store for SimulatedStore {
             small_enough(identities(self.database.lock().contacts_of(self.replica, roots)), size)
         };
         self.statement("contacts", None, read).await
+    }
+
+    async fn history_of(&self, contact: ContactId) -> Result<HistoryRead, StoreError> {
+        let read = async {
+            self.catch_up().await;
+            let mut database = self.database.lock();
+            let identity = database.history_of(self.replica, contact);
+            Ok(HistoryRead { now: database.now(), complete_since: None, identity })
+        };
+        self.statement("history", None, read).await
     }
 
     async fn stored_sets(&self, sets: &[SetKey]) -> Result<BTreeSet<SetKey>, StoreError> {
@@ -482,6 +492,20 @@ impl Transaction for SimulatedTransaction {
         let replica = self.store.replica;
         let read = async { small_enough(identities(self.store.database.lock().contacts_of(replica, roots)), size) };
         self.statement("contacts", read).await
+    }
+
+    async fn owner_rows(&mut self, identifiers: &[Identifier]) -> Result<Vec<OwnerRow>, StoreError> {
+        let replica = self.store.replica;
+        self.statement("owner rows", async { self.store.database.lock().owner_rows(replica, identifiers) }).await
+    }
+
+    async fn history_of(&mut self, contact: ContactId) -> Result<HistoryRead, StoreError> {
+        let read = async {
+            let mut database = self.store.database.lock();
+            let identity = database.history_of(self.store.replica, contact);
+            Ok(HistoryRead { now: database.now(), complete_since: None, identity })
+        };
+        self.statement("history", read).await
     }
 
     async fn roots_after(&mut self, after: Option<ContactId>, limit: usize) -> Result<Vec<ContactId>, StoreError> {

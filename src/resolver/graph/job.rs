@@ -1,15 +1,17 @@
+use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
 use tokio::sync::{mpsc, oneshot};
 
+use super::past_owners::{PastLookUp, PastQuery};
 use super::read_graph::IdentityPage;
 use crate::domain::{ContactId, Identifier, Identity};
 use crate::resolver::admission::Permit;
 use crate::resolver::deadline::has_passed;
 use crate::resolver::error::IdentifyError;
 use crate::resolver::job::ReplyReceiver;
-use crate::store::StoreError;
+use crate::store::{HistoryRead, StoreError};
 use crate::traces::RequestTrace;
 
 /// A read that waits for a lane.
@@ -21,6 +23,10 @@ pub(in crate::resolver) enum GraphRead {
     Owners(GraphJob<Vec<Identifier>, Vec<Option<Arc<Identity>>>>),
     /// A page of all identities.
     Page(GraphJob<PageQuery, IdentityPage>),
+    /// The history of an identity, and work with it.
+    History(GraphJob<HistoryQuery, ()>),
+    /// Who owned identifiers at an earlier moment.
+    PastOwners(GraphJob<PastQuery, PastLookUp>),
 }
 
 /// The way to the lanes.
@@ -33,6 +39,22 @@ pub(in crate::resolver) struct PageQuery {
     pub(in crate::resolver) after: Option<ContactId>,
     /// The most identities.
     pub(in crate::resolver) limit: usize,
+}
+
+/// Whose history, and what is done with it.
+pub(in crate::resolver) struct HistoryQuery {
+    pub(in crate::resolver) contact: ContactId,
+    /// Taken when it begins.
+    pub(in crate::resolver) work: Option<HistoryWork>,
+}
+
+/// The work with a history. It keeps its result.
+pub(in crate::resolver) type HistoryWork = Box<dyn FnOnce(HistoryRead) + Send + Sync>;
+
+impl fmt::Debug for HistoryQuery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HistoryQuery").field("contact", &self.contact).finish_non_exhaustive()
+    }
 }
 
 /// A read on its way through the lanes.

@@ -3,9 +3,10 @@ use std::sync::Arc;
 use tokio::sync::{Mutex, mpsc};
 
 use super::by_id::IdReader;
-use super::job::{GraphJob, GraphRead, PageQuery};
+use super::job::{GraphJob, GraphRead, HistoryQuery, PageQuery};
+use super::past_owners::{PastLookUp, PastQuery};
 use super::read_graph::IdentityPage;
-use super::{list, locked};
+use super::{aside, history, list, locked, past_owners};
 use crate::domain::{ContactId, Identifier, Identity};
 use crate::metrics::{LaneKind, RetryCause, WorkMetrics};
 use crate::resolver::attempts::Attempts;
@@ -35,6 +36,8 @@ impl<S: Store> Worker for GraphLane<S> {
             match other {
                 Some(GraphRead::Owners(job)) => self.read_owners(job).await,
                 Some(GraphRead::Page(job)) => self.read_page(job).await,
+                Some(GraphRead::History(job)) => self.read_history(job).await,
+                Some(GraphRead::PastOwners(job)) => self.read_past_owners(job).await,
                 Some(GraphRead::Identity(job)) => self.read_identities(vec![job]).await,
                 None => {}
             }
@@ -51,7 +54,7 @@ impl<S: Store> GraphLane<S> {
         loop {
             match read {
                 GraphRead::Identity(job) => identities.push(job),
-                GraphRead::Owners(_) | GraphRead::Page(_) => return Some((identities, Some(read))),
+                other => return Some((identities, Some(other))),
             }
             match queue.try_recv() {
                 Ok(next) if identities.len() < MAX_LOOKUP => read = next,
@@ -120,6 +123,33 @@ impl<S: Store> GraphLane<S> {
         }
     }
 
+    async fn read_history(&self, job: GraphJob<HistoryQuery, ()>) {
+        let jobs = [job];
+        let read = || history::read(&self.reader.store, jobs[0].query.contact);
+        let read = self.attempt(&jobs, || jobs[0].is_wanted(), read).await;
+        let [mut job] = jobs;
+        let done = match (read, job.query.work.take()) {
+            (Ok(read), Some(work)) => aside::run(read.len(), move || work(read)).await,
+            (Ok(_), None) => Ok(()),
+            (Err(error), _) => Err(error),
+        };
+        match done {
+            Ok(()) => job.reply(Ok(())),
+            Err(error) => fail(vec![job], &error),
+        }
+    }
+
+    async fn read_past_owners(&self, job: GraphJob<PastQuery, PastLookUp>) {
+        let jobs = [job];
+        let read = || past_owners::look_up(&self.reader.store, &jobs[0].query);
+        let read = self.attempt(&jobs, || jobs[0].is_wanted(), read).await;
+        let [job] = jobs;
+        match read {
+            Ok(owners) => job.reply(Ok(owners)),
+            Err(error) => fail(vec![job], &error),
+        }
+    }
+
     /// Carries a read out for these jobs, and again after a lost race while somebody waits for it.
     async fn attempt<Q, T, R, F>(
         &self,
@@ -157,7 +187,7 @@ impl<S: Store> GraphLane<S> {
 fn fail<Q, T>(jobs: Vec<GraphJob<Q, T>>, error: &StoreError) {
     if matches!(error, StoreError::TooSlow(_) | StoreError::CutShort(_)) {
         tracing::warn!(error.message = %error, "a read took too long");
-    } else if !error.is_unavailable() {
+    } else if !error.is_unavailable() && !matches!(error, StoreError::HistoryTooLarge) {
         tracing::error!(error.message = %error, "a read failed");
     }
     jobs.into_iter().for_each(|job| job.reply(Err(error)));

@@ -6,18 +6,26 @@
 //! | `job`, `lane` | reads that wait, and the lanes that carry them out |
 //! | `by_id` | identities by the ids of their contacts |
 //! | `list` | a page of all identities |
+//! | `history` | the past of an identity |
+//! | `past_owners` | who owned identifiers at an earlier moment |
+//! | `aside` | long work beside the async workers |
 //! | `locked` | the same reads under locks, where several servers take writes |
 //!
 //! Look-ups by identifiers go through the read lanes and the batch lanes, as requests to identify do.
 
+mod aside;
 mod by_id;
+mod history;
 mod job;
 mod lane;
 mod list;
 mod locked;
+mod past_owners;
 mod read_graph;
 
 pub(super) use by_id::IdReader;
-pub(super) use job::{GraphJob, GraphQueue, GraphRead, PageQuery};
+pub(super) use job::{GraphJob, GraphQueue, GraphRead, HistoryQuery, PageQuery};
 pub(super) use lane::GraphLane;
+pub use past_owners::PastLookUp;
+pub(super) use past_owners::PastQuery;
 pub use read_graph::{IdentityPage, ReadGraph};

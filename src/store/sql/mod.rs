@@ -5,6 +5,7 @@
 //! database gets it.
 
 mod by_version;
+mod history;
 mod list;
 mod lock_wait;
 mod look_up;
@@ -20,6 +21,7 @@ use chrono::NaiveDateTime;
 use sea_orm::{DbBackend, Statement, Value};
 
 pub(super) use self::by_version::{OwnerRowColumn, RootRowColumn};
+pub(super) use self::history::{CONTACT, HistoryColumn, HistoryLimit, LINK, SET, STATE};
 pub(super) use self::list::{KeyLookup, padded_ids};
 pub(super) use self::lock_wait::LockWait;
 use crate::domain::{Identifier, IdentifierKind};

@@ -3,10 +3,11 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
+use identity::domain::graph::{HistoryContact, StoredSet};
 use identity::domain::{
     Contact, ContactId, EvidenceOrigin, Identifier, Link, OwnerRow, RootRow, SetKey, StoredEvidence,
 };
-use identity::store::{Epoch, StoreError};
+use identity::store::{Epoch, HistoryRows, StoreError};
 
 use super::{State, TransactionId};
 use crate::conditions::{Bug, Poison};
@@ -130,26 +131,56 @@ impl State {
         self.torn(rows).iter().map(root_row).collect()
     }
 
+    /// The rows of the identity of a contact.
+    pub(crate) fn history_of(&mut self, replica: usize, contact: ContactId) -> Option<HistoryRows> {
+        let tables = self.read_by(replica).into_owned();
+        let root_id = tables.contacts.get(&contact).map_or(contact, root);
+        let is_of = |row: &Contact| row.id == root_id || root(row) == root_id;
+        let contacts = self.torn(tables.contacts.values().filter(|row| is_of(row)).cloned().collect());
+        let sets =
+            tables.evidence.iter().zip(1..).filter(|(row, _)| tables.contacts.get(&row.contact).is_some_and(is_of));
+        let stored = sets.map(|(row, id)| StoredSet {
+            id,
+            identifiers: row.identifiers.clone().into(),
+            origin: row.origin,
+            seen_at: row.created_at,
+        });
+        let rows = HistoryRows {
+            root: root_id,
+            contacts: contacts.into_iter().map(|contact| HistoryContact { contact, deleted_at: None }).collect(),
+            stored: stored.collect(),
+            links: Vec::new(), // Nothing was adopted.
+        };
+        Some(rows).filter(|rows| !rows.contacts.is_empty())
+    }
+
     pub(crate) fn owner_rows(
         &mut self,
         replica: usize,
         identifiers: &[Identifier],
     ) -> Result<Vec<OwnerRow>, StoreError> {
         self.refuse(Poison::Read, identifiers)?;
-        let roots_in = |tables: &Tables| -> Vec<(Identifier, Contact)> {
+        let roots_in = |tables: &Tables| -> Vec<(Identifier, ContactId, Contact)> {
             let root_of = |identifier: &Identifier| {
                 let contact = tables.contacts.get(tables.identifiers.get(identifier)?)?;
-                Some((identifier.clone(), tables.contacts.get(&root(contact))?.clone()))
+                Some((identifier.clone(), contact.id, tables.contacts.get(&root(contact))?.clone()))
             };
             identifiers.iter().filter_map(root_of).collect()
         };
         let ignored = self.ignored_of(identifiers).into_iter();
         let rows = roots_in(&self.read_by(replica));
-        let rows = rows.into_iter().map(|(identifier, root)| {
+        let rows = rows.into_iter().map(|(identifier, contact, root)| {
             let root = self.torn(vec![root]).first().map(root_row);
-            OwnerRow { identifier, is_deleted: false, is_ignored: false, root }
+            OwnerRow { identifier, contact, is_deleted: false, is_ignored: false, root }
         });
-        let ignored = ignored.map(|identifier| OwnerRow { identifier, is_deleted: true, is_ignored: true, root: None });
+        let holder = ContactId(0);
+        let ignored = ignored.map(|identifier| OwnerRow {
+            identifier,
+            contact: holder,
+            is_deleted: true,
+            is_ignored: true,
+            root: None,
+        });
         Ok(rows.chain(ignored).collect())
     }
 

@@ -1,11 +1,18 @@
 //! `identity.v1.GraphService`: a file for each RPC.
 
 mod call;
+mod evidence_message;
+mod explain_identity;
 mod get_identity;
+mod history_page;
+mod identifiers;
 mod identity_message;
 mod list_contacts;
+mod list_evidence;
 mod list_identities;
+mod list_revisions;
 mod lookup_identities;
+mod moments;
 mod names;
 mod page;
 mod page_token;
@@ -64,6 +71,33 @@ impl<R: ReadGraph> GraphService for GraphApi<R> {
         let accepts = accepts_compression(request.metadata());
         let (call, message) = Call::begin(&self.resolver, &self.settings, request).map_err(status)?;
         Ok(respond(list_contacts::answer(call, &message).await.map_err(status)?, accepts))
+    }
+
+    async fn list_evidence(
+        &self,
+        request: Request<pb::ListEvidenceRequest>,
+    ) -> Result<Response<pb::ListEvidenceResponse>, Status> {
+        let accepts = accepts_compression(request.metadata());
+        let (call, message) = Call::begin(&self.resolver, &self.settings, request).map_err(status)?;
+        Ok(respond(list_evidence::answer(call, &message).await.map_err(status)?, accepts))
+    }
+
+    async fn list_revisions(
+        &self,
+        request: Request<pb::ListRevisionsRequest>,
+    ) -> Result<Response<pb::ListRevisionsResponse>, Status> {
+        let accepts = accepts_compression(request.metadata());
+        let (call, message) = Call::begin(&self.resolver, &self.settings, request).map_err(status)?;
+        Ok(respond(list_revisions::answer(call, &message).await.map_err(status)?, accepts))
+    }
+
+    async fn explain_identity(
+        &self,
+        request: Request<pb::ExplainIdentityRequest>,
+    ) -> Result<Response<pb::ExplainIdentityResponse>, Status> {
+        let accepts = accepts_compression(request.metadata());
+        let (call, message) = Call::begin(&self.resolver, &self.settings, request).map_err(status)?;
+        Ok(respond(explain_identity::answer(call, &message).await.map_err(status)?, accepts))
     }
 }
 
