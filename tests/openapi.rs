@@ -47,7 +47,9 @@ const NOT_IDENTIFY: [&str; 4] = [
 ];
 
 /// What the proto says for gRPC, and what the description says in its place.
-const WORDS: [(&str, &str); 10] = [
+const WORDS: [(&str, &str); 12] = [
+    ("`primary_contact_id`", "`primaryContactId`"),
+    ("`validate_only`", "`validateOnly`"),
     ("`secondary_contact_ids`", "`secondaryContactIds`"),
     ("`OUTCOME_CREATED`", "`created`"),
     ("`OUTCOME_MATCHED`", "`matched`"),
@@ -143,6 +145,7 @@ fn is_of(schema: &Value, field: &FieldDescriptor) -> bool {
     }
     let schema = if field.is_list() { &schema["items"] } else { schema };
     match field.kind() {
+        Kind::Bool => has_type(schema, "boolean"),
         Kind::String => has_type(schema, "string"),
         Kind::Int64 => has_type(schema, "integer") && schema["format"] == "int64",
         // By the names of the fields that were left out.
@@ -345,7 +348,8 @@ fn each_binding_is_an_operation_that_says_what_the_rpc_says() {
             }
             let request = followed(&document, &operation["requestBody"]);
             let schema = &request["content"]["application/json"]["schema"];
-            let expected = if is_graph { graph_schema(&method.input()) } else { schema_name(&method.input()).to_owned() };
+            let expected =
+                if is_graph { graph_schema(&method.input()) } else { schema_name(&method.input()).to_owned() };
             match &verb[..] {
                 "get" => wrong.extend(wrong_parameters(&method.input(), template, &operation["parameters"])),
                 _ if refers_to(schema, &expected) => {}

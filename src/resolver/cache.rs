@@ -38,7 +38,7 @@ pub(super) struct IdentityCache(Option<Arc<Shared>>);
 struct Shared {
     entries: Cache<Key, Entry, ByBytes, Hashing>,
     max_age: Duration,
-    /// Part of every hash, so that callers cannot know which identifiers have the same one.
+    /// Part of every hash, so that callers cannot know which identifiers, or sets of them, have the same one.
     secret: u64,
     /// The latest epoch of a copy that was kept.
     epoch: Mutex<Option<Epoch>>,
@@ -52,8 +52,10 @@ enum Key {
     /// The hash of an identifier. If two have the same, the copy shows which of them it owns.
     Identifier(u64),
     Root(ContactId),
-    /// A set of identifiers that no contact carries.
-    Set(SetKey),
+    /// A set of identifiers that no contact carries, with [`Shared::secret`].
+    Set(SetKey, u64),
+    /// All sets of the identity of this root.
+    AllSets(ContactId),
 }
 
 #[derive(Clone)]
@@ -61,7 +63,7 @@ enum Entry {
     /// Where the copy is that owned the identifier.
     Root(ContactId),
     Copy(CachedIdentity),
-    /// The set needs no write while its identity has this version: it is stored, or the identity has too many.
+    /// The set, or any, needs no write while its identity has this version: it is held, or the identity has too many.
     Settled {
         root: ContactId,
         version: Timestamp,
@@ -158,15 +160,23 @@ impl IdentityCache {
     /// Whatever deletes a stored set changes the version of its identity, so this cannot become wrong.
     pub(super) fn is_settled(&self, set: SetKey, identity: &Identity, epoch: Epoch) -> bool {
         let (Some(shared), Some(live_root)) = (&self.0, identity.version_of_live_root()) else { return false };
-        let Some(Entry::Settled { root, version, read }) = shared.entries.get(&Key::Set(set)) else { return false };
-        (root, version) == live_root && read.epoch == epoch && read.time.elapsed() < shared.max_age
+        [shared.set_key(set), Key::AllSets(live_root.0)].iter().any(|key| {
+            let Some(Entry::Settled { root, version, read }) = shared.entries.get(key) else { return false };
+            (root, version) == live_root && read.epoch == epoch && read.time.elapsed() < shared.max_age
+        })
     }
 
     /// Remembers that a set of this identity, as it is, needs no write.
     pub(super) fn settle(&self, set: SetKey, identity: &Identity, read: ReadAt) {
-        let (Some(shared), Some((root, version))) = (&self.0, identity.version_of_live_root()) else { return };
-        if shared.enter(read.epoch) {
-            shared.entries.insert(Key::Set(set), Entry::Settled { root, version, read });
+        if let Some(shared) = &self.0 {
+            shared.settle(shared.set_key(set), identity, read);
+        }
+    }
+
+    /// Remembers that no set of this identity, as it is, needs a write: it has the maximum of sets.
+    pub(super) fn settle_all(&self, identity: &Identity, read: ReadAt) {
+        if let Some(shared) = &self.0 {
+            shared.settle(Key::AllSets(identity.root()), identity, read);
         }
     }
 
@@ -181,6 +191,17 @@ impl IdentityCache {
 impl Shared {
     fn key(&self, identifier: &Identifier) -> Key {
         Key::Identifier(Hashing::default().hash_one((self.secret, identifier)))
+    }
+
+    fn set_key(&self, set: SetKey) -> Key {
+        Key::Set(set, self.secret)
+    }
+
+    fn settle(&self, key: Key, identity: &Identity, read: ReadAt) {
+        let Some((root, version)) = identity.version_of_live_root() else { return };
+        if self.enter(read.epoch) {
+            self.entries.insert(key, Entry::Settled { root, version, read });
+        }
     }
 
     /// Empties the cache if this is a later epoch than that of the copies. Returns false if it is an earlier one.
@@ -366,6 +387,26 @@ mod tests {
         assert!(!cache.is_settled(set, &one, Epoch { connections: 2, ..FIRST }));
         advance(MAX_AGE).await;
         assert!(!cache.is_settled(set, &one, FIRST));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn all_sets_of_a_full_identity_are_settled_while_it_has_its_version() {
+        let cache = cache(1 << 20);
+        let (one, other) = (identity(1, 10, &["a@x", "b@x"]), identity(2, 10, &["c@x"]));
+        let sets = [["a@x", "b@x"], ["a@x", "d@x"]].map(|set| SetKey::of(&set.map(email)));
+        cache.settle_all(&one, now(FIRST));
+        assert!(sets.iter().all(|set| cache.is_settled(*set, &one, FIRST)));
+        assert!(!cache.is_settled(sets[0], &other, FIRST));
+        assert!(!cache.is_settled(sets[0], &identity(1, 11, &["a@x", "b@x"]), FIRST), "a set can have been deleted");
+        assert!(!cache.is_settled(sets[0], &one, Epoch { connections: 2, ..FIRST }));
+    }
+
+    /// The places of sets in the cache must not be known to those who choose the sets.
+    #[test]
+    fn the_hash_of_a_set_has_the_secret() {
+        let set = SetKey::of(&[email("a@x"), email("b@x")]);
+        let hash = |cache: &IdentityCache| Hashing::default().hash_one(cache.0.as_ref().unwrap().set_key(set));
+        assert_ne!(hash(&cache(1 << 20)), hash(&cache(1 << 20)));
     }
 
     #[test]

@@ -6,4 +6,6 @@
 mod admission;
 mod faults;
 mod faulty_store;
+mod graph;
 mod large_identities;
+mod validate_only;

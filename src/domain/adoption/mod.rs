@@ -9,6 +9,7 @@
 //! | --- | --- |
 //! | `old_contact` | a row of the old table, and canonical values |
 //! | `table` | what is kept in memory of each row |
+//! | `marks` | which marks of ignored identifiers are believed |
 //! | `fingerprint` | 12 bytes for an identifier |
 //! | `hub` | what alone joins many |
 //! | `sets` | union-find |
@@ -24,6 +25,7 @@ mod facts;
 mod fingerprint;
 mod hub;
 mod links;
+mod marks;
 #[cfg(test)]
 mod model;
 mod old_contact;

@@ -3,6 +3,7 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use super::fingerprint::{Evidence, Fingerprints};
+use super::marks::Marks;
 use super::old_contact::{AdoptionRules, OldContact, ValueChanges};
 use crate::domain::contact::Timestamp;
 use crate::domain::identifier::IdentifierKind;
@@ -61,6 +62,7 @@ pub struct OldIdentities {
     pub(super) links: Vec<i64>,
     pub(super) flags: Vec<u8>,
     pub(super) evidence: Vec<Evidence>,
+    pub(super) marks: Marks,
     /// How many values were changed.
     pub(super) changes: ValueChanges,
     /// How many rows at the beginning have no date yet.
@@ -82,6 +84,7 @@ impl OldIdentities {
             links: Vec::with_capacity(rows),
             flags: Vec::with_capacity(rows),
             evidence: Vec::with_capacity(rows.saturating_mul(2)),
+            marks: Marks::default(),
             changes: ValueChanges::new(),
             undated: 0,
             content: DefaultHasher::new(),
@@ -118,6 +121,9 @@ impl OldIdentities {
             flags |= if value.identifier.is_some() { flag::HAS_IDENTIFIER } else { 0 };
             if let Some(identifier) = value.carried().filter(|_| row.is_live()) {
                 self.evidence.push(Evidence { fingerprint: self.fingerprints.of(identifier), row: index });
+            }
+            if let Some(identifier) = self.rules.only_marked(&value) {
+                self.marks.add(Evidence { fingerprint: self.fingerprints.of(identifier), row: index });
             }
             if let Some(change) = value.change {
                 *self.changes.entry((kind, change)).or_default() += 1;

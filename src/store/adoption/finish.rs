@@ -7,6 +7,7 @@ use super::state::{AdoptionPhase, AdoptionRun, AdoptionState};
 use crate::store::database::Database;
 use crate::store::entity::{contact, contact_merge};
 use crate::store::error::StoreError;
+use crate::store::schema;
 use crate::store::sql::Engine;
 
 /// The tables that an adoption fills, and that of evidence: it names contacts.
@@ -59,6 +60,14 @@ impl Database {
             .limit(1);
         Ok(contact.into_tuple::<i64>().one(&connection).await?.is_some()
             || merge.into_tuple::<i64>().one(&connection).await?.is_some())
+    }
+
+    /// Returns whether a table that an adoption fills has rows. The tables need not be there.
+    ///
+    /// # Errors
+    /// As every read.
+    pub async fn has_rows(&self) -> Result<bool, StoreError> {
+        Ok(schema::has_rows(&self.connection(), self.engine(), &FILLED).await?)
     }
 
     /// Returns the number of contacts, without holders.

@@ -6,6 +6,7 @@ mod batch_request;
 mod batch_response;
 mod bounded_streams;
 mod by_method;
+mod bytes_codec;
 mod compression;
 mod convert;
 mod errors;
@@ -34,7 +35,7 @@ use self::batch::BatchService;
 use self::bounded_streams::{BoundedStreams, StreamBounds};
 use self::by_method::ByMethod;
 pub use self::errors::{error_response, replace_tonic_error};
-use self::graph::GraphApi;
+use self::graph::{GraphApi, LookUpService};
 use self::health::Health;
 use self::identity_api::IdentityApi;
 pub use self::services::DescriptorError;
@@ -64,13 +65,13 @@ pub fn graph_service<R: ReadGraph>(
 + Sync
 + 'static {
     let graph = Arc::new(GraphApi { resolver, settings });
-    let of = |largest_message: usize| {
-        GraphServiceServer::from_arc(Arc::clone(&graph))
-            .max_decoding_message_size(largest_message)
-            .send_compressed(CompressionEncoding::Gzip)
-    };
     let limit = settings.limits.http_body_limit;
-    ByMethod { single: of(limit), batch: of(batch_body_limit(limit)) }
+    ByMethod {
+        single: GraphServiceServer::from_arc(Arc::clone(&graph))
+            .max_decoding_message_size(limit)
+            .send_compressed(CompressionEncoding::Gzip),
+        batch: LookUpService::new(graph, batch_body_limit(limit)),
+    }
 }
 
 /// Returns the services of the API over a resolver.

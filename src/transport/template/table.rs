@@ -73,6 +73,7 @@ impl<T> TemplateTable<T> {
     }
 
     /// Returns the values of all templates.
+    #[cfg(test)]
     pub(crate) fn values(&self) -> impl Iterator<Item = &T> {
         self.entries.iter().map(|entry| &entry.value)
     }
