@@ -20,7 +20,7 @@ const LATENCY: Duration = Duration::from_millis(1);
 pub(crate) const LARGE: i64 = 600;
 
 /// The id of the first contact of `large0@x`.
-const FIRST_LARGE: i64 = 900;
+pub(crate) const FIRST_LARGE: i64 = 900;
 
 /// A call of the resolver to the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -248,9 +248,9 @@ impl Store for FaultyStore {
     /// It knows nothing of the past.
     async fn history_of(&self, contact: ContactId) -> Result<HistoryRead, StoreError> {
         self.step(Step::Read, &[identifier_of(contact)]).await?;
-        let contacts = self.known(&[identifier_of(contact)], 0).iter().flat_map(|one| one.contacts().to_vec());
-        let contacts: Vec<HistoryContact> =
-            contacts.map(|contact| HistoryContact { contact, deleted_at: None }).collect();
+        let known = self.known(&[identifier_of(contact)], 0);
+        let contacts = known.iter().flat_map(|one| one.contacts().to_vec());
+        let contacts = contacts.map(|contact| HistoryContact { contact, deleted_at: None }).collect();
         let rows = HistoryRows { root: contact, contacts, ..Default::default() };
         let identity = Some(rows).filter(|rows| !rows.is_empty());
         Ok(HistoryRead { now: Timestamp(1_000_000), complete_since: None, identity })

@@ -6,4 +6,5 @@
 mod admission;
 mod faults;
 mod faulty_store;
+mod histories;
 mod large_identities;
