@@ -32,7 +32,7 @@ async fn what_one_replica_wrote_the_other_one_reads(database: TestDatabase) {
         assert_eq!(last.change.as_ref().unwrap().contact_ids, [newest]);
         let written = last.change.unwrap().time.unwrap();
         let then = get_at(&reader, &name, written).await.unwrap().identity.unwrap();
-        assert_eq!((&then.secondary_contact_ids, then.update_time), (&linked.secondaries, read.update_time));
+        assert_eq!((&then.secondary_contact_ids, then.update_time), (&linked.secondaries, Some(written)));
         assert_eq!(look_up_at(&reader, &[&email], written).await.unwrap().identities, [then]);
 
         let other = identify(&writer, &format!("other{n}@x.de"), "").await.primary;
