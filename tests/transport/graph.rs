@@ -137,3 +137,48 @@ async fn lists_of_identifiers_may_be_as_large_as_a_batch_and_no_other_call_may()
     let status = client.lookup_identities(request).await.unwrap_err();
     assert_eq!(reason(&status), "REQUEST_TOO_LARGE");
 }
+
+/// The status of each call over JSON, with this token.
+async fn all_json(server: &Server, token: Option<&str>) -> Vec<u16> {
+    let client = reqwest::Client::new();
+    let mut found = Vec::new();
+    for path in ["/v1/identities/1", "/v1/identities:lookup", "/v1/identities", "/v1/identities/1/contacts"] {
+        let url = format!("http://{}{path}", server.http);
+        let body = r#"{"identifiers": [{"kind": "email", "value": "a@b.co"}]}"#;
+        let request = if path.ends_with(":lookup") { client.post(url).body(body) } else { client.get(url) };
+        let request = match token {
+            Some(token) => request.bearer_auth(token),
+            None => request,
+        };
+        found.push(request.send().await.unwrap().status().as_u16());
+    }
+    found
+}
+
+#[tokio::test]
+async fn over_json_the_same_scope_and_the_same_places_are_needed() {
+    for (scope, status) in [("read", 200), ("identify", 403)] {
+        let token = identity::auth::Token::generate().unwrap();
+        let hash = token.hash().hex();
+        let text = format!("[[caller]]\nname = 'one'\ntoken_sha256 = '{hash}'\nscopes = ['{scope}']\n");
+        let guarded = Guarded::start(&text).await;
+        assert_eq!(all_json(&guarded.server, Some(token.expose())).await, [status; 4]);
+        assert_eq!(all_json(&guarded.server, None).await, [401; 4]);
+    }
+    let full = Server::start(Script::Full).await;
+    assert_eq!(all_json(&full, None).await, [429; 4]);
+    let slow = Server::with(Script::Slow(Duration::from_secs(60)), |options| {
+        options.settings.limits.request_timeout = Duration::from_millis(50);
+    });
+    assert_eq!(all_json(&slow.await, None).await, [504; 4]);
+}
+
+#[tokio::test]
+async fn over_json_a_look_up_may_be_as_large_as_a_batch() {
+    let server = Server::start(Script::Answer(Outcome::Matched)).await;
+    let identifiers: Vec<_> = (0..1_000).map(|n| format!(r#"{{"kind":"email","value":"{n:0>240}@b.co"}}"#)).collect();
+    let body = format!(r#"{{"identifiers":[{}]}}"#, identifiers.join(","));
+    let url = format!("http://{}/v1/identities:lookup", server.http);
+    let response = reqwest::Client::new().post(url).body(body).send().await.unwrap();
+    assert_eq!(response.status(), 200);
+}

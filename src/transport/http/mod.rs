@@ -106,6 +106,13 @@ mod tests {
         }
     }
 
+    /// The path in the description: each of its variables is one segment.
+    fn described_path(template: &str) -> String {
+        ["name", "parent"].iter().fold(template.to_owned(), |path, variable| {
+            path.replace(&format!("{{{variable}=identities/*}}"), "identities/{identity}")
+        })
+    }
+
     #[tokio::test]
     async fn the_description_has_every_path_but_those_of_the_pages() {
         let (_database, state) = watch::channel(DatabaseState::Usable);
@@ -113,7 +120,8 @@ mod tests {
         let Settings { identify, limits, .. } = Settings::from_flags(<[&str; 0]>::default()).unwrap();
         let room = TextRoom::new(0, 0, WorkMetrics::default());
         let settings = HttpSettings { identify, limits, body_timeout: Duration::ZERO };
-        let table = routes(NeverCalled, readiness, settings, room, true, Vec::new()).unwrap();
+        let services = vec![gateway::never_called("identity.v1.GraphService")];
+        let table = routes(NeverCalled, readiness, settings, room, true, services).unwrap();
         let is_page = |path: &str| {
             ["/docs", "/graph"]
                 .iter()
@@ -124,9 +132,11 @@ mod tests {
         assert!(page.len() > 30, "{page:?}");
         // One spelling of each.
         let is_plain = |path: &&str| *path == "/" || !path.ends_with('/') && !path.contains('%');
-        let served: BTreeSet<_> = served.into_iter().filter(is_plain).collect();
+        let translated = table.templates.values().filter_map(|route| route.http_route.as_deref());
+        let translated: Vec<_> = translated.map(described_path).collect();
+        let served = served.into_iter().filter(is_plain).map(str::to_owned).chain(translated).collect::<BTreeSet<_>>();
         let document: Value = serde_json::from_str(openapi_json(Spelling::Correct)).unwrap();
-        let described: BTreeSet<_> = document["paths"].as_object().unwrap().keys().map(String::as_str).collect();
+        let described: BTreeSet<_> = document["paths"].as_object().unwrap().keys().cloned().collect();
         assert_eq!(served, described);
     }
 }

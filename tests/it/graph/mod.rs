@@ -3,6 +3,7 @@
 mod explanations;
 mod histories;
 mod history_refusals;
+mod json;
 mod lists;
 mod look_ups;
 mod past;
@@ -23,6 +24,7 @@ use tonic_types::StatusExt;
 use crate::harness::{Api, Event, Reply, Service, Suite, TestDatabase, query};
 
 pub fn register(suite: &mut Suite) {
+    json::register(suite);
     reads::register(suite);
     look_ups::register(suite);
     lists::register(suite);

@@ -18,6 +18,7 @@ use tower::Service;
 
 use super::call::Call;
 use super::{GraphApi, lookup_identities};
+use crate::proto::identity::v1::graph_service_server::GraphServiceServer;
 use crate::resolver::ReadGraph;
 use crate::transport::errors::ApiError;
 use crate::transport::grpc::bytes_codec::BytesCodec;
@@ -25,7 +26,7 @@ use crate::transport::grpc::compression::{accepts_compression, compress_if_worth
 use crate::transport::grpc::inflate::MessageRoom;
 use crate::transport::parse::FieldNames;
 
-/// Serves `LookupIdentities` alone.
+/// Serves the calls with many identifiers. `LookupIdentities` is decoded here, the others by tonic.
 #[derive(Debug)]
 pub(in crate::transport::grpc) struct LookUpService<R> {
     api: Arc<GraphApi<R>>,
@@ -33,19 +34,23 @@ pub(in crate::transport::grpc) struct LookUpService<R> {
     limit: usize,
     /// How answers may be compressed.
     answers: EnabledCompressionEncodings,
+    others: GraphServiceServer<GraphApi<R>>,
 }
 
-impl<R> LookUpService<R> {
+impl<R: ReadGraph> LookUpService<R> {
     pub(in crate::transport::grpc) fn new(api: Arc<GraphApi<R>>, limit: usize) -> Self {
         let mut answers = EnabledCompressionEncodings::default();
         answers.enable(CompressionEncoding::Gzip);
-        Self { api, limit, answers }
+        let others = GraphServiceServer::from_arc(Arc::clone(&api))
+            .max_decoding_message_size(limit)
+            .send_compressed(CompressionEncoding::Gzip);
+        Self { api, limit, answers, others }
     }
 }
 
 impl<R> Clone for LookUpService<R> {
     fn clone(&self) -> Self {
-        Self { api: Arc::clone(&self.api), ..*self }
+        Self { api: Arc::clone(&self.api), others: self.others.clone(), ..*self }
     }
 }
 
@@ -59,6 +64,9 @@ impl<R: ReadGraph> Service<Request<Body>> for LookUpService<R> {
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
+        if !request.uri().path().ends_with("/LookupIdentities") {
+            return self.others.call(request);
+        }
         let method = LookUp(Arc::clone(&self.api));
         let mut grpc = Grpc::new(BytesCodec)
             .max_decoding_message_size(self.limit)
