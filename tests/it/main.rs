@@ -29,6 +29,7 @@ mod harness;
 mod history;
 mod identifiers;
 mod ignored;
+mod ignored_command;
 mod ignored_repairs;
 mod import;
 mod log;
@@ -62,6 +63,7 @@ fn main() {
     identifiers::register(&mut suite);
     graph::register(&mut suite);
     ignored::register(&mut suite);
+    ignored_command::register(&mut suite);
     ignored_repairs::register(&mut suite);
     concurrency::register(&mut suite);
     batch::register(&mut suite);
