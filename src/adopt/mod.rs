@@ -11,6 +11,7 @@
 //! | `survey` | the first read: identities and report |
 //! | `load` | the second read: makes contacts and identifiers equal to it |
 //! | `load_merges` | merges: those of a file, and joins that the source does not have |
+//! | `load_evidence` | the sets of a file that no contact carries |
 //! | `report` | what is reported |
 //!
 //! The old table is read twice, and is never written to. Each run compares everything and writes what differs. So the
@@ -20,6 +21,7 @@
 mod contact_file;
 mod error;
 mod load;
+mod load_evidence;
 mod load_merges;
 mod memory;
 mod old_rows;
@@ -41,7 +43,7 @@ pub use contact_file::{ContactFileOptions, FileError};
 pub use error::AdoptError;
 pub use memory::{InvalidMemorySize, MemorySize};
 pub use options::{AdoptionOptions, without_secrets};
-pub use report::{AdoptionReport, ReportFormat};
+pub use report::{AdoptionReport, ReportFormat, ReportedEvidence};
 use source::Source;
 pub use source::SourceOptions;
 use survey::{Survey, SurveyLimits, survey};
@@ -155,6 +157,8 @@ impl Adoption {
             load::load_identifiers(target, run, written.contacts, &self.options.rules.ignored).await?;
         }
         load_merges::load_merges(target, run, source, &survey.identities).await?;
+        let reported = survey.report.evidence.as_ref();
+        load_evidence::load_evidence(target, run, source, &survey.identities, reported).await?;
         target.finish_tables().await?;
         target.hold_ignored(run, &self.options.rules.ignored).await?;
         let content = target.digest_of_tables().await?;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::mpsc;
 
-use super::contact_file::{ContactFile, ContactFileOptions, FileError, value_of};
+use super::contact_file::{ContactFile, ContactFileOptions, FileError, FileSet, value_of};
 use super::error::AdoptError;
 use super::old_rows::contact;
 use crate::domain::IdentifierKind;
@@ -101,6 +101,14 @@ impl Source {
         }
     }
 
+    /// Returns whether it has sets of identifiers that were seen together.
+    pub(super) fn has_sets(&self) -> bool {
+        match self {
+            Self::Table(_) => false,
+            Self::File(file) => file.has_sets,
+        }
+    }
+
     /// Begins to read all rows, by id, ahead of the reader.
     pub(super) fn pages(source: &Arc<Self>) -> mpsc::Receiver<Page<OldContact>> {
         let (sender, receiver) = mpsc::channel(AHEAD);
@@ -118,6 +126,13 @@ impl Source {
     pub(super) fn merges(source: &Arc<Self>) -> mpsc::Receiver<Page<StoredMerge>> {
         let (sender, receiver) = mpsc::channel(AHEAD);
         send_file(source, sender, ContactFile::read_merges);
+        receiver
+    }
+
+    /// Begins to read the sets that it has, by id, ahead of the reader.
+    pub(super) fn sets(source: &Arc<Self>) -> mpsc::Receiver<Page<FileSet>> {
+        let (sender, receiver) = mpsc::channel(AHEAD);
+        send_file(source, sender, ContactFile::read_sets);
         receiver
     }
 }

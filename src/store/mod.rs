@@ -22,7 +22,7 @@
 //! | `catalogue` | the tables as the database describes them |
 //! | `schema/` | whether the tables are this service's |
 //! | `adoption/` | what `identity adopt` reads and writes |
-//! | `export` | all tables as they were at one moment, for `identity export` |
+//! | `export`, `export_records` | all tables as they were at one moment, for `identity export` |
 //! | `old_table/` | the table of another system, whose contacts the service takes over |
 //! | `audit`, `repair_ops` | what `identity verify` reads and repairs |
 //!
@@ -46,6 +46,7 @@ mod evidence;
 mod evidence_audit;
 mod evidence_copy;
 pub mod export;
+mod export_records;
 mod flagged;
 pub mod flags;
 mod held_connection;

@@ -141,6 +141,8 @@ mod tests {
             ("export contacts", plain(export::contacts_sql(engine))),
             ("export identifiers", plain(export::identifiers_sql(true))),
             ("export merges", plain(export::merges_sql(engine))),
+            ("export evidence", plain(export::evidence_sql(engine))),
+            ("state of contacts", plain(export::state_sql(export::ExportedTable::Contacts))),
             ("audit owners", engine.owned_rows_with(&audit::identifier_columns(), &identifiers)),
         ]);
         all.extend(engine.lock_identifiers(&identifiers).map(|statement| ("lock identifiers", statement)));

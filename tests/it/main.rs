@@ -31,6 +31,7 @@ mod harness;
 mod history;
 mod identifiers;
 mod ignored;
+mod ignored_command;
 mod ignored_repairs;
 mod import;
 mod log;
@@ -66,6 +67,7 @@ fn main() {
     graph::register(&mut suite);
     validate_only::register(&mut suite);
     ignored::register(&mut suite);
+    ignored_command::register(&mut suite);
     ignored_repairs::register(&mut suite);
     concurrency::register(&mut suite);
     batch::register(&mut suite);

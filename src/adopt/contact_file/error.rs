@@ -44,6 +44,9 @@ pub enum FileError {
     /// A line is no JSON object of texts, numbers and truth values.
     #[error("line {0} is no JSON object with texts and numbers")]
     Json(u64),
+    /// A line is no set of identifiers.
+    #[error("line {0} is no set of identifiers with id, contactId, origin and createdAt")]
+    Evidence(u64),
     /// The first line has values.
     #[error("line 1 has no names of columns: write them above the first contact")]
     NoNames,
@@ -109,6 +112,7 @@ impl FileError {
             | Self::NotUtf8(_)
             | Self::Fields { .. }
             | Self::Json(_)
+            | Self::Evidence(_)
             | Self::NoNames
             | Self::OpenQuote(_)
             | Self::Holder(_)

@@ -5,7 +5,7 @@
 //! | `records` | lines of CSV or of JSON, one after the other |
 //! | `columns` | which column holds what, and `--map` |
 //! | `rows` | from records to contacts |
-//! | `export_lines` | the merges of an export |
+//! | `export_lines` | the merges and the evidence of an export |
 //! | `error` | why a file cannot be read |
 //!
 //! The file is read from its beginning each time: memory holds no values. Each read compares the digest of the file with
@@ -20,7 +20,7 @@ mod rows;
 use std::path::{Path, PathBuf};
 
 use self::columns::Columns;
-use self::export_lines::merge;
+use self::export_lines::{merge, set};
 use self::records::{Record, RecordKind, Records, digest_of};
 use self::rows::{FileRow, RowReader};
 use crate::domain::IdentifierKind;
@@ -29,6 +29,7 @@ use crate::export::FileFormat;
 use crate::store::adoption::StoredMerge;
 use crate::store::old_table::{ColumnOverride, Field, OldTimeZone};
 pub use error::FileError;
+pub(super) use export_lines::FileSet;
 
 /// How a file is read.
 #[derive(Clone, Debug)]
@@ -58,6 +59,8 @@ pub(super) struct ContactFile {
     pub(super) held: Vec<(IdentifierKind, String)>,
     /// The greatest id of its merges.
     pub(super) last_merge_id: i64,
+    /// Whether it has sets of identifiers that were seen together.
+    pub(super) has_sets: bool,
 }
 
 /// How many columns of lines of JSON are noted. A file with more has values as names.
@@ -77,7 +80,7 @@ impl ContactFile {
         let format = options.format.or_else(|| format_of(&options.path)).ok_or(FileError::Format)?;
         let mut records = Records::open(&options.path, format)?;
         let mut names: Vec<String> = records.names().to_vec();
-        let (mut rows, mut last_merge_id) = (0, 0);
+        let (mut rows, mut last_merge_id, mut has_sets) = (0, 0, false);
         while let Some(record) = records.next()? {
             match record.kind {
                 RecordKind::Contact => {
@@ -89,6 +92,7 @@ impl ContactFile {
                     }
                 }
                 RecordKind::Merge => last_merge_id = merge(&record, last_merge_id)?.id(),
+                RecordKind::Evidence => has_sets = true,
                 RecordKind::Other => {}
             }
         }
@@ -98,7 +102,8 @@ impl ContactFile {
         }
         let columns = Columns::detect(&names, &options.map)?;
         let (path, zone) = (options.path.clone(), options.time_zone.clone());
-        let mut file = Self { path, format, zone, columns, digest, rows, held: Vec::new(), last_merge_id };
+        let held = Vec::new();
+        let mut file = Self { path, format, zone, columns, digest, rows, held, last_merge_id, has_sets };
         if file.columns.is_export {
             let mut held = Vec::new();
             file.read_rows(|row| {
@@ -130,6 +135,19 @@ impl ContactFile {
             let merge = merge(record, last)?;
             last = merge.id();
             Ok(take(merge))
+        })
+    }
+
+    /// Reads all sets of identifiers that were seen together, by id, until `take` returns false.
+    pub(super) fn read_sets(&self, take: &mut dyn FnMut(FileSet) -> bool) -> Result<(), FileError> {
+        let mut last = 0;
+        if !self.has_sets {
+            return Ok(());
+        }
+        self.read_records(RecordKind::Evidence, |record, _| {
+            let set = set(record, last)?;
+            last = set.id;
+            Ok(take(set))
         })
     }
 

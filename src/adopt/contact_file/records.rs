@@ -31,6 +31,7 @@ pub(super) struct Record {
 pub(super) enum RecordKind {
     Contact,
     Merge,
+    Evidence,
     /// Something that import does not need.
     Other,
 }
@@ -269,6 +270,7 @@ impl JsonLines {
         match kind {
             Some("contact") => Ok(Some(RecordKind::Contact)),
             Some("merge") => Ok(Some(RecordKind::Merge)),
+            Some("evidence") => Ok(Some(RecordKind::Evidence)),
             Some("identifier") => Ok(Some(RecordKind::Other)),
             _ => Err(FileError::Json(self.line)),
         }

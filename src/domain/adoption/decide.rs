@@ -69,6 +69,9 @@ impl OldIdentities {
                 });
             }
         }
+        if self.keeps_carriers {
+            self.evidence = evidence;
+        }
         hubs
     }
 

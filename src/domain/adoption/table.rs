@@ -63,6 +63,8 @@ pub struct OldIdentities {
     pub(super) flags: Vec<u8>,
     pub(super) evidence: Vec<Evidence>,
     pub(super) marks: Marks,
+    /// Whether `evidence` stays after the identities are decided, sorted.
+    pub(super) keeps_carriers: bool,
     /// How many values were changed.
     pub(super) changes: ValueChanges,
     /// How many rows at the beginning have no date yet.
@@ -72,6 +74,9 @@ pub struct OldIdentities {
 
 /// The bytes of memory that a row needs at most, with two identifiers.
 const BYTES_A_ROW: u64 = 64;
+
+/// The same beside, if the carriers of its identifiers are kept.
+const BYTES_OF_CARRIERS: u64 = 32;
 
 impl OldIdentities {
     /// For a table of about so many rows. The key is secret and random.
@@ -85,15 +90,21 @@ impl OldIdentities {
             flags: Vec::with_capacity(rows),
             evidence: Vec::with_capacity(rows.saturating_mul(2)),
             marks: Marks::default(),
+            keeps_carriers: false,
             changes: ValueChanges::new(),
             undated: 0,
             content: DefaultHasher::new(),
         }
     }
 
-    /// Returns the bytes of memory that a table of so many rows needs.
-    pub fn memory_for(rows: u64) -> u64 {
-        rows.saturating_mul(BYTES_A_ROW)
+    /// Returns the bytes of memory that a row needs, if the carriers of its identifiers are kept or not.
+    pub fn bytes_a_row(keeps_carriers: bool) -> u64 {
+        if keeps_carriers { BYTES_A_ROW + BYTES_OF_CARRIERS } else { BYTES_A_ROW }
+    }
+
+    /// Keeps what [`AdoptedIdentities::place`](super::AdoptedIdentities::place) needs.
+    pub fn keep_carriers(&mut self) {
+        self.keeps_carriers = true;
     }
 
     /// Adds the row with the next id.

@@ -10,11 +10,11 @@ use crate::store::error::StoreError;
 use crate::store::schema;
 use crate::store::sql::Engine;
 
-/// The tables that an adoption fills, and that of evidence: it names contacts.
+/// The tables that an adoption fills.
 const FILLED: [&str; 5] = ["Evidence", "Identifier", "ContactMerge", "AdoptedContact", "Contact"];
 
 /// The tables with automatic ids, which an adoption gives itself.
-const NUMBERED: [&str; 2] = ["Contact", "ContactMerge"];
+const NUMBERED: [&str; 3] = ["Contact", "ContactMerge", "Evidence"];
 
 /// Somebody else has written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

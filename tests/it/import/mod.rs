@@ -1,5 +1,6 @@
 //! `identity import`: exports that come back as they were, files of spreadsheets, and runs that are killed.
 
+mod evidence;
 mod marks;
 mod refusals;
 
@@ -15,6 +16,7 @@ use crate::harness::{Api, Service, Suite, TestDatabase, binary, execute, registe
 use crate::verify;
 
 pub fn register(suite: &mut Suite) {
+    evidence::register(suite);
     marks::register(suite);
     refusals::register(suite);
     register!(suite.on_all():
@@ -26,7 +28,10 @@ pub fn register(suite: &mut Suite) {
 
 fn import(target: &TestDatabase, file: &Path, flags: &[&str]) -> Command {
     let mut command = binary();
-    command.arg("import").arg(file).args(["--report", "json"]).args(flags);
+    command.arg("import").arg(file).args(flags);
+    if !flags.contains(&"--report") {
+        command.args(["--report", "json"]);
+    }
     command.env("DATABASE_URL", &target.url).env("RUST_LOG", "off");
     command
 }
@@ -37,12 +42,12 @@ fn file(folder: &Path, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
     path
 }
 
-/// The lines of an export about contacts, owned identifiers and merges, without holders: their ids are new.
+/// The lines of an export about contacts, owned identifiers, merges and evidence, without holders: their ids are new.
 fn compared(text: &str) -> Vec<Value> {
     let is_kept = |line: &Value| match line["type"].as_str() {
         Some("contact") => line["holder"] == json!(false),
         Some("identifier") => line["ignored"] == json!(false),
-        kind => kind == Some("merge"),
+        kind => matches!(kind, Some("merge" | "evidence")),
     };
     lines(text).into_iter().filter(is_kept).collect()
 }
@@ -61,7 +66,8 @@ async fn an_export_comes_back_as_it_was(database: TestDatabase) {
     expected.retain(|line| line["type"] != "identifier" || !deleted.contains(&line["contactId"]));
     assert!(expected.iter().any(|line| line["deletedAt"].is_string()));
     assert!(expected.iter().any(|line| line["ignored"] == json!(["phone"])));
-    for (path, has_merges) in [(&ndjson, true), (&csv, false)] {
+    assert_eq!(expected.iter().filter(|line| line["type"] == "evidence").count(), 4);
+    for (path, has_all) in [(&ndjson, true), (&csv, false)] {
         let target = TestDatabase::create(database.backend).await;
         let (status, dry) = run(&mut import(&target, path, &[]));
         assert_eq!((status, &dry["end"]), (0, &json!("dry_run")), "{dry}");
@@ -70,11 +76,19 @@ async fn an_export_comes_back_as_it_was(database: TestDatabase) {
         assert_eq!((status, &done["end"]), (0, &json!("done")), "{done}");
         assert_eq!(dry["report"], done["report"]);
         verify::clean(&target);
-        let mut found = compared(&printed(&mut export(&target, &[])));
+        let exported = printed(&mut export(&target, &[]));
+        let mut found = compared(&exported);
         let mut expected = expected.clone();
-        expected.retain(|line| has_merges || line["type"] != "merge");
-        found.retain(|line| has_merges || line["type"] != "merge");
+        let is_kept = |line: &Value| has_all || !matches!(line["type"].as_str(), Some("merge" | "evidence"));
+        expected.retain(is_kept);
+        found.retain(is_kept);
         assert_eq!(found, expected);
+        let kept = done["report"]["evidence"]["kept"].as_u64();
+        assert_eq!(kept, has_all.then_some(4), "{done}");
+        // The same again: nothing is written.
+        let (status, again) = run(&mut import(&target, path, &["--apply"]));
+        assert_eq!((status, &again["end"], &again["contacts_written"]), (0, &json!("done"), &json!(0)), "{again}");
+        assert_eq!(printed(&mut export(&target, &[])), exported);
         let service = Service::start(&target).await;
         let answer = service.caller().identify(Api::Grpc, Some("customer1@x.de"), Some("12")).await;
         assert_eq!(answer.expect("an answer").outcome, "matched");
