@@ -91,8 +91,8 @@ async fn read_page<S: Store>(
     Ok(page)
 }
 
-/// Adds the identities of these roots, until there is no more room, or nobody waits any more. Returns the last root that
-/// was read.
+/// Adds the identities of these roots, until there is no more room, or nobody waits any more. Returns the last root
+/// that was read.
 ///
 /// A root that another identity has absorbed meanwhile has none.
 async fn read_part<S: Store>(

@@ -22,9 +22,8 @@ use sea_orm::{DbBackend, Statement, Value};
 
 pub(super) use self::by_version::{OwnerRowColumn, RootRowColumn};
 pub(super) use self::history::{CONTACT, HistoryColumn, HistoryLimit, LINK, SET, STATE};
-pub(super) use self::list::{KeyLookup, padded_ids};
+pub(super) use self::list::{KeyLookup, padded_ids, rows_of_a_window};
 pub(super) use self::lock_wait::LockWait;
-pub(super) use self::roots::rows_of_a_window;
 use crate::domain::{Identifier, IdentifierKind};
 
 /// A kind of database.

@@ -6,12 +6,6 @@ use super::{Engine, KeyLookup, mysql};
 use crate::domain::Identifier;
 use crate::store::flags;
 
-/// How many rows a statement for so many roots looks at: several for each root, in few different numbers. Without such
-/// a limit, it would read a million secondaries that stand between two roots.
-pub(in crate::store) fn rows_of_a_window(roots: usize) -> usize {
-    roots.saturating_mul(8).clamp(64, 1_024).next_power_of_two()
-}
-
 impl Engine {
     /// So many rows after an id, in the order of their ids: `id`, `linkedId`, `flags` and [`Engine::read_only_column`].
     ///

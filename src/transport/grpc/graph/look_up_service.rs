@@ -16,8 +16,9 @@ use tonic::codec::{CompressionEncoding, EnabledCompressionEncodings};
 use tonic::server::{Grpc, UnaryService};
 use tower::Service;
 
+use super::api::GraphApi;
 use super::call::Call;
-use super::{GraphApi, lookup_identities};
+use super::lookup_identities;
 use crate::proto::identity::v1::graph_service_server::GraphServiceServer;
 use crate::resolver::ReadGraph;
 use crate::transport::errors::ApiError;

@@ -1,5 +1,6 @@
 //! `identity.v1.GraphService`: a file for each RPC.
 
+mod api;
 mod call;
 mod evidence_message;
 mod explain_identity;
@@ -20,22 +21,15 @@ mod page_token;
 
 use tonic::{Request, Response, Status};
 
+pub(super) use self::api::GraphApi;
 use self::call::Call;
 pub(super) use self::look_up_service::LookUpService;
 use super::compression::{accepts_compression, compress_if_worthwhile};
-use super::settings::GrpcSettings;
 use crate::proto::identity::v1 as pb;
 use crate::proto::identity::v1::graph_service_server::GraphService;
 use crate::resolver::ReadGraph;
 use crate::transport::errors::ApiError;
 use crate::transport::parse::FieldNames;
-
-/// What the methods share.
-#[derive(Debug)]
-pub(super) struct GraphApi<R> {
-    pub(super) resolver: R,
-    pub(super) settings: GrpcSettings,
-}
 
 #[tonic::async_trait]
 impl<R: ReadGraph> GraphService for GraphApi<R> {
