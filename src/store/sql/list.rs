@@ -1,5 +1,5 @@
-//! Lists of keys as parameters, and how long lists are. Lists are filled up to a power of two with their last entry, so that a connection
-//! prepares few different statements.
+//! Lists of keys as parameters, and how long lists are. They are filled up to a power of two with their last entry, so
+//! that a connection prepares few different statements.
 
 use sea_orm::Value;
 
