@@ -60,7 +60,11 @@ impl<S: Store> GraphLane<S> {
         loop {
             match read {
                 GraphRead::Identity(job) => identities.push(job),
-                other => return Some((identities, Some(other))),
+                other @ (GraphRead::Owners(_)
+                | GraphRead::Known(_)
+                | GraphRead::Page(_)
+                | GraphRead::History(_)
+                | GraphRead::PastOwners(_)) => return Some((identities, Some(other))),
             }
             match queue.try_recv() {
                 Ok(next) if identities.len() < MAX_LOOKUP => read = next,

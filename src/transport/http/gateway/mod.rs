@@ -212,7 +212,6 @@ impl Translated {
 
 /// A service of the product that nobody calls.
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 pub(super) fn never_called(name: &str) -> JsonService {
     let pool = DescriptorPool::decode(crate::proto::FILE_DESCRIPTOR_SET).unwrap();
     let service = tower::service_fn(async |_| Ok(http::Response::default()));
