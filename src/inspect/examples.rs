@@ -92,8 +92,8 @@ fn a_moment_before_evidence_was_complete_says_so() {
         let identity = Inspected::new(rows(), Some(second(2)), Some(read_time), false, past).unwrap();
         shown(&identity, Format::Text)
     };
-    assert!(at(Timestamp(1_999_999)).contains("evidence may lack"));
-    assert!(!at(second(2)).contains("evidence may lack"));
+    assert!(at(Timestamp(1_999_999)).contains("may be missing"));
+    assert!(!at(second(2)).contains("may be missing"));
 }
 
 #[test]

@@ -58,7 +58,7 @@ pub(super) fn write_foot(out: &mut impl Write, identity: &Inspected) -> io::Resu
         writeln!(out, "the identity has so many sets that further ones are not stored")?;
     }
     if identity.read_time.is_some() && identity.may_lack_evidence() {
-        writeln!(out, "at that moment evidence may lack: what was joined by it looks joined later, or not at all")?;
+        writeln!(out, "evidence of that moment may be missing")?;
     }
     Ok(())
 }
