@@ -54,14 +54,12 @@ impl Drawing {
     pub(super) fn of_explanation(identity: &Inspected, asked: &Asked, explanation: &Explanation) -> Self {
         let names = |sets: &[SeenSet]| sets.iter().map(|set| set.name).collect::<HashSet<SetName>>();
         let is_plain = asked.between.is_none() && !asked.is_counterfactual();
+        let absent: HashSet<SetName> = asked.without_sets.iter().copied().collect();
         let [path, cut] = [&explanation.path, &explanation.weakest_cut].map(|sets| names(sets));
         let bridges = if is_plain { names(&explanation.bridges) } else { HashSet::new() };
-        let mark = |name: SetName| match name {
-            _ if asked.without_sets.contains(&name) => Mark::Absent,
-            _ if cut.contains(&name) => Mark::Cut,
-            _ if path.contains(&name) => Mark::Path,
-            _ if bridges.contains(&name) => Mark::Bridge,
-            _ => Mark::Plain,
+        let mark = |name: SetName| {
+            let marks = [(&absent, Mark::Absent), (&cut, Mark::Cut), (&path, Mark::Path), (&bridges, Mark::Bridge)];
+            marks.into_iter().find(|(sets, _)| sets.contains(&name)).map_or(Mark::Plain, |(_, mark)| mark)
         };
         let mark_of_identifier = |one: &Identifier| match &asked.between {
             _ if asked.without_identifiers.contains(one) => Mark::Absent,

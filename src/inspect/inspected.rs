@@ -159,7 +159,7 @@ impl Inspected {
                     asked.without_sets.insert(name);
                 }
                 Member::Set(_) => return Err((place, NotThere::Set)),
-                other => {
+                other @ (Member::Number(_) | Member::Identifier(_)) => {
                     let identifier = self.identifier_of(other).map_err(|problem| (place, problem))?;
                     asked.without_identifiers.insert(identifier);
                 }
