@@ -39,6 +39,6 @@ pub(crate) fn padded_ids(ids: &[i64]) -> Vec<i64> {
     ids.iter().copied().chain(last).take(ids.len().next_power_of_two()).collect()
 }
 
-/// How many rows a statement for roots looks at. Without a limit, it would read a million secondaries that stand between
-/// two roots.
+/// How many rows a statement for roots looks at. Without a limit, it would read a million secondaries that stand
+/// between two roots.
 pub(crate) const ROWS_OF_A_WINDOW: usize = 1_024;
