@@ -4,7 +4,7 @@ use crate::domain::{Identifier, IdentifierKind};
 use crate::store::HistoryRows;
 
 /// Short names for the identifiers of an identity: `i1` for the first one of the oldest contact, and so on. Deleted
-/// contacts count. So a masked value can be told from another, and a question can be asked without values.
+/// contacts count. So a masked value differs from others, and a question can be asked without values.
 #[derive(Clone, Debug)]
 pub(super) struct Names {
     numbers: HashMap<Identifier, usize>,

@@ -155,7 +155,7 @@ async fn nobody_is_exit_1_and_a_mistake_is_exit_2(database: TestDatabase) {
     wrong(&["show", "hillvalley"], "WHO: must be digits");
     wrong(&["show", "x hillvalley@"], "WHO: ");
     wrong(&["show", "99999999999999999999"], "WHO: is no id");
-    wrong(&["show"], "WHO");
+    wrong(&["show"], "required arguments were not provided");
     wrong(&["show", &george, "--read-time", "yesterday"], "--read-time: must be a moment");
     wrong(&["show", &george, "--read-time", "2999-01-01T00:00:00Z"], "--read-time: must not be later");
     wrong(&["explain", &george, "--without", "e999"], "--without: value 1: the identity has no such evidence");
