@@ -156,7 +156,7 @@ async fn nobody_is_exit_1_and_a_mistake_is_exit_2(database: TestDatabase) {
     wrong(&["show", "x hillvalley@"], "WHO: ");
     wrong(&["show", "99999999999999999999"], "WHO: is no id");
     wrong(&["show"], "required arguments were not provided");
-    wrong(&["show", &george, "--read-time", "yesterday"], "--read-time: must be a moment");
+    wrong(&["show", &george, "--read-time", "yesterday"], "--read-time: invalid value");
     wrong(&["show", &george, "--read-time", "2999-01-01T00:00:00Z"], "--read-time: must not be later");
     wrong(&["explain", &george, "--without", "e999"], "--without: value 1: the identity has no such evidence");
     wrong(&["explain", &george, "--without", "i1", "--without", "i9"], "--without: value 2: the identity does not own");
