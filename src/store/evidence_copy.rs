@@ -63,7 +63,7 @@ pub(super) async fn new_state(connection: &impl ConnectionTrait, engine: Engine)
 
 impl Database {
     /// Returns what is known about the evidence as a whole. Makes the row if there is none. Only
-    /// [`new_state`] makes it for a new database: an older version can have made the tables, and serve from them.
+    /// the migration makes it for a new database: an older version can have made the tables, and serve from them.
     ///
     /// # Errors
     /// As every write.
