@@ -49,6 +49,10 @@ pub struct EvidenceState {
 /// # Errors
 /// As every write.
 pub(super) async fn new_state(connection: &impl ConnectionTrait, engine: Engine) -> Result<(), DbErr> {
+    // A migration that was undone by half, or applied by half, leaves the row.
+    if evidence_state::Entity::find_by_id(ID).one(connection).await?.is_some() {
+        return Ok(());
+    }
     let now = match engine.clock_columns() {
         Some(columns) => {
             let sql = format!("SELECT {}", columns[0]);
