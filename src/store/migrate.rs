@@ -75,6 +75,7 @@ impl Database {
     /// [`MigrateError`]. After [`MigrateError::Foreign`] nothing has changed.
     pub async fn migrate_up(&self) -> Result<(), MigrateError> {
         let begun = Instant::now();
+        let applied = applied_migrations(&self.connection(), self.engine()).await;
         loop {
             let is_migrated = self.is_migrated().await.unwrap_or(false);
             // The usual start needs no lock.
@@ -84,6 +85,10 @@ impl Database {
                     tokio::time::sleep(LOCK_EVERY.mul_f64(0.5 + fastrand::f64())).await;
                 }
                 Ok(()) => {
+                    // Not before the lock is given back: on Galera, a row would be one more reason to lose a race.
+                    if applied.is_ok_and(|applied| applied.is_empty()) {
+                        drop(evidence_copy::new_state(&self.connection(), self.engine()).await);
+                    }
                     // Without its row the evidence counts as incomplete, which is true of any database in doubt.
                     drop(self.evidence_state().await);
                     return Ok(());
@@ -110,7 +115,7 @@ impl Database {
         let lock = self.lock_migrations().await?;
         // On MySQL nothing undoes what a migration does, so the check comes first.
         let done = match check(&lock, self.engine(), &self.ignored_tables.0).await {
-            Ok(()) => apply_all(&lock, self.engine()).await.map_err(MigrateError::from),
+            Ok(()) => apply(&lock, self.engine()).await.map_err(MigrateError::from),
             Err(error) => Err(error),
         };
         self.unlock_migrations(lock, done).await
@@ -250,13 +255,6 @@ async fn refuse_loss(lock: &DatabaseTransaction, engine: Engine, steps: Option<u
     let undone: Vec<String> = applied.into_iter().rev().take(steps).collect();
     let lost = schema::tables_with_rows(lock, engine, &undone).await?;
     if lost.is_empty() { Ok(()) } else { Err(MigrateError::RowsWouldBeLost(lost)) }
-}
-
-/// Applies every missing migration. If the database had none, this is where its evidence begins.
-async fn apply_all(lock: &DatabaseTransaction, engine: Engine) -> Result<(), DbErr> {
-    let is_new = applied_migrations(lock, engine).await?.is_empty();
-    apply(lock, engine).await?;
-    if is_new { evidence_copy::new_state(lock, engine).await } else { Ok(()) }
 }
 
 /// Applies every missing migration.
