@@ -75,9 +75,14 @@ impl Database {
     /// [`MigrateError`]. After [`MigrateError::Foreign`] nothing has changed.
     pub async fn migrate_up(&self) -> Result<(), MigrateError> {
         let begun = Instant::now();
-        let applied = applied_migrations(&self.connection(), self.engine()).await;
+        // Whether the database had no migration before. The usual start does not ask.
+        let mut was_empty = None;
         loop {
             let is_migrated = self.is_migrated().await.unwrap_or(false);
+            if !is_migrated && was_empty.is_none() {
+                let applied = applied_migrations(&self.connection(), self.engine()).await;
+                was_empty = applied.ok().map(|applied| applied.is_empty());
+            }
             // The usual start needs no lock.
             let done = if is_migrated { self.check_schema().await } else { self.migrate_under_lock().await };
             match done {
@@ -86,7 +91,7 @@ impl Database {
                 }
                 Ok(()) => {
                     // Not before the lock is given back: on Galera, a row would be one more reason to lose a race.
-                    if applied.is_ok_and(|applied| applied.is_empty()) {
+                    if was_empty == Some(true) {
                         drop(evidence_copy::new_state(&self.connection(), self.engine()).await);
                     }
                     // Without its row the evidence counts as incomplete, which is true of any database in doubt.

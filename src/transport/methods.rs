@@ -5,9 +5,11 @@ use super::batch_size::batch_body_limit;
 /// The RPC whose messages may be large.
 const BATCH_IDENTIFY: &str = "/identity.v1.IdentityService/BatchIdentify";
 
+/// The RPC that looks up many identifiers.
+const LOOKUP_IDENTITIES: &str = "/identity.v1.GraphService/LookupIdentities";
+
 /// The RPCs that take many identifiers.
-const OF_MANY_IDENTIFIERS: [&str; 2] =
-    ["/identity.v1.GraphService/LookupIdentities", "/identity.v1.GraphService/ExplainIdentity"];
+const OF_MANY_IDENTIFIERS: [&str; 2] = [LOOKUP_IDENTITIES, "/identity.v1.GraphService/ExplainIdentity"];
 
 /// The RPC whose answers are many small messages.
 const STREAM_IDENTIFY: &str = "/identity.v1.IdentityService/StreamIdentify";
@@ -15,6 +17,11 @@ const STREAM_IDENTIFY: &str = "/identity.v1.IdentityService/StreamIdentify";
 /// Whether the gRPC method at `path` takes a batch, and so larger messages than others.
 pub(crate) fn takes_batch(path: &str) -> bool {
     path == BATCH_IDENTIFY || OF_MANY_IDENTIFIERS.contains(&path)
+}
+
+/// Whether the gRPC method at `path` looks up identifiers.
+pub(crate) fn is_look_up(path: &str) -> bool {
+    path == LOOKUP_IDENTITIES
 }
 
 /// Whether the gRPC method at `path` answers a stream of messages.

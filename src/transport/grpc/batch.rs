@@ -14,14 +14,13 @@ use futures::future::BoxFuture;
 use http::{Request, Response};
 use tonic::Status;
 use tonic::body::Body;
-use tonic::codec::{CompressionEncoding, EnabledCompressionEncodings};
-use tonic::server::{Grpc, UnaryService};
+use tonic::server::UnaryService;
 use tower::Service;
 
 use super::batch_request::{EncodedItems, decode};
 use super::batch_response::ProtoFormat;
-use super::bytes_codec::BytesCodec;
 use super::compression::{accepts_compression, compress_if_worthwhile};
+use super::encoded_call::call_encoded;
 use super::identity_api::{IdentityApi, deadline, parsed};
 use super::inflate::MessageRoom;
 use crate::resolver::Identify;
@@ -38,15 +37,11 @@ pub(super) struct BatchService<R> {
     api: Arc<IdentityApi<R>>,
     /// The largest message, in bytes.
     limit: usize,
-    /// How answers may be compressed.
-    answers: EnabledCompressionEncodings,
 }
 
 impl<R> BatchService<R> {
     pub(super) fn new(api: Arc<IdentityApi<R>>, limit: usize) -> Self {
-        let mut answers = EnabledCompressionEncodings::default();
-        answers.enable(CompressionEncoding::Gzip);
-        Self { api, limit, answers }
+        Self { api, limit }
     }
 }
 
@@ -66,11 +61,7 @@ impl<R: Identify> Service<Request<Body>> for BatchService<R> {
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let method = BatchIdentify(Arc::clone(&self.api));
-        let mut grpc = Grpc::new(BytesCodec)
-            .max_decoding_message_size(self.limit)
-            .apply_compression_config(EnabledCompressionEncodings::default(), self.answers);
-        async move { Ok(grpc.unary(method, request).await) }.boxed()
+        call_encoded(BatchIdentify(Arc::clone(&self.api)), self.limit, request)
     }
 }
 

@@ -9,6 +9,7 @@ mod by_method;
 mod bytes_codec;
 mod compression;
 mod convert;
+mod encoded_call;
 mod errors;
 mod graph;
 mod health;

@@ -1,4 +1,4 @@
-//! Clients of each kind, which call until they are told to end.
+//! Clients of each kind, which call until they are stopped.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

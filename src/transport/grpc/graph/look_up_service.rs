@@ -12,8 +12,8 @@ use http::{Request, Response};
 use prost::Message;
 use tonic::Status;
 use tonic::body::Body;
-use tonic::codec::{CompressionEncoding, EnabledCompressionEncodings};
-use tonic::server::{Grpc, UnaryService};
+use tonic::codec::CompressionEncoding;
+use tonic::server::UnaryService;
 use tower::Service;
 
 use super::api::GraphApi;
@@ -22,9 +22,10 @@ use super::lookup_identities;
 use crate::proto::identity::v1::graph_service_server::GraphServiceServer;
 use crate::resolver::ReadGraph;
 use crate::transport::errors::ApiError;
-use crate::transport::grpc::bytes_codec::BytesCodec;
 use crate::transport::grpc::compression::{accepts_compression, compress_if_worthwhile};
+use crate::transport::grpc::encoded_call::call_encoded;
 use crate::transport::grpc::inflate::MessageRoom;
+use crate::transport::methods;
 use crate::transport::parse::FieldNames;
 
 /// Serves the calls with many identifiers. `LookupIdentities` is decoded here, the others by tonic.
@@ -33,19 +34,15 @@ pub(in crate::transport::grpc) struct LookUpService<R> {
     api: Arc<GraphApi<R>>,
     /// The largest message, in bytes.
     limit: usize,
-    /// How answers may be compressed.
-    answers: EnabledCompressionEncodings,
     others: GraphServiceServer<GraphApi<R>>,
 }
 
 impl<R: ReadGraph> LookUpService<R> {
     pub(in crate::transport::grpc) fn new(api: Arc<GraphApi<R>>, limit: usize) -> Self {
-        let mut answers = EnabledCompressionEncodings::default();
-        answers.enable(CompressionEncoding::Gzip);
         let others = GraphServiceServer::from_arc(Arc::clone(&api))
             .max_decoding_message_size(limit)
             .send_compressed(CompressionEncoding::Gzip);
-        Self { api, limit, answers, others }
+        Self { api, limit, others }
     }
 }
 
@@ -65,14 +62,10 @@ impl<R: ReadGraph> Service<Request<Body>> for LookUpService<R> {
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        if !request.uri().path().ends_with("/LookupIdentities") {
+        if !methods::is_look_up(request.uri().path()) {
             return self.others.call(request);
         }
-        let method = LookUp(Arc::clone(&self.api));
-        let mut grpc = Grpc::new(BytesCodec)
-            .max_decoding_message_size(self.limit)
-            .apply_compression_config(EnabledCompressionEncodings::default(), self.answers);
-        async move { Ok(grpc.unary(method, request).await) }.boxed()
+        call_encoded(LookUp(Arc::clone(&self.api)), self.limit, request)
     }
 }
 
