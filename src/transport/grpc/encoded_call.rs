@@ -12,8 +12,8 @@ use tonic::server::{Grpc, UnaryService};
 
 use super::bytes_codec::BytesCodec;
 
-/// Returns the response of a method, as tonic's generated servers do. A message may have `limit` bytes, and an answer may
-/// be compressed with gzip.
+/// Returns the response of a method, as tonic's generated servers do. A message may have `limit` bytes, and an answer
+/// may be compressed with gzip.
 pub(super) fn call_encoded<M>(
     method: M,
     limit: usize,
