@@ -1,5 +1,6 @@
 //! The command is killed at random moments, in first and further passes and while it undoes, and goes on.
 
+use std::io::Read;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -37,11 +38,13 @@ fn later(rows: &[MadeRow]) -> Vec<MadeRow> {
 
 /// Starts a command and kills it after some time. `None`: it had ended before, well.
 pub async fn killed_after(command: &mut Command, time: Duration) -> Option<()> {
-    let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the binary runs");
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("the binary runs");
     let end = Instant::now() + time;
     while Instant::now() < end {
         if let Some(status) = child.try_wait().expect("a child") {
-            assert_eq!(status.code(), Some(0));
+            let mut said = String::new();
+            child.stderr.take().expect("it is read").read_to_string(&mut said).expect("text");
+            assert_eq!(status.code(), Some(0), "{said}");
             return None;
         }
         tokio::time::sleep(Duration::from_millis(2)).await;

@@ -65,6 +65,7 @@ impl Cluster {
         let mut said = Vec::new();
         for _ in 0..STARTS {
             let cluster = Self { kind, ports: Ports::reserve() };
+            cluster.remove(); // A test that was killed may have left data at these ports.
             let port = cluster.ports.first.to_string();
             let done = cluster.script(&[&["cluster", kind.server(), &port], flags].concat());
             if done.status.success() {
@@ -223,6 +224,16 @@ impl Cluster {
         sea_orm::Database::connect(options).await.ok()
     }
 
+    /// Ends the servers and deletes their data: another server of a test may get one of these ports.
+    fn remove(&self) {
+        for number in 0..self.len() {
+            if let Ok(script) = Server::script() {
+                let port = self.port(number).to_string();
+                let _ = Command::new(script).args(["remove", self.kind.server(), &port]).output();
+            }
+        }
+    }
+
     fn script(&self, arguments: &[&str]) -> Output {
         Command::new(Server::script().expect("the script")).args(arguments).output().expect("the script runs")
     }
@@ -236,11 +247,6 @@ impl Cluster {
 
 impl Drop for Cluster {
     fn drop(&mut self) {
-        for number in 0..self.len() {
-            if let Ok(script) = Server::script() {
-                let _ =
-                    Command::new(script).args(["kill", self.kind.server(), &self.port(number).to_string()]).output();
-            }
-        }
+        self.remove();
     }
 }

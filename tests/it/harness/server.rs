@@ -19,6 +19,8 @@ impl Server {
 
     pub fn start(backend: Backend) -> Self {
         let mut server = Self { backend, ports: Ports::reserve(), url: String::new() };
+        // A test that was killed may have left data at this port.
+        server.control("remove", &[]);
         server.start_again();
         server
     }
@@ -63,7 +65,8 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         if let Ok(script) = Self::script() {
-            let _ = Command::new(script).args(["kill", self.backend.name(), &self.ports.first.to_string()]).output();
+            // With its data: another server of a test may get this port.
+            let _ = Command::new(script).args(["remove", self.backend.name(), &self.ports.first.to_string()]).output();
         }
     }
 }
