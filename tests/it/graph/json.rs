@@ -96,7 +96,7 @@ async fn both_apis_tell_the_same_history(database: TestDatabase) {
     identify(&service, "george@hillvalley.edu", "919191").await;
     identify(&service, "biffsucks@hillvalley.edu", "717171").await;
     identify(&service, "george@hillvalley.edu", "717171").await;
-    for n in 0..12 {
+    for n in 0..40 {
         identify(&service, &format!("george{n}@hillvalley.edu"), "919191").await;
     }
     let before = tables(&database).await;
@@ -144,8 +144,8 @@ async fn ids_beyond_the_numbers_of_json_are_texts(database: TestDatabase) {
     let service = Service::start(&database).await;
     identify(&service, "a@x.de", "1000").await;
     let raw = database.raw().await;
-    let insert = r#"INSERT INTO "Contact" ("id", "linkPrecedence", "createdAt", "updatedAt", "deletedAt")
-        SELECT 9007199254740992, "linkPrecedence", "createdAt", "updatedAt", "createdAt" FROM "Contact""#;
+    let insert = r#"INSERT INTO "Contact" ("id", "email", "linkPrecedence", "createdAt", "updatedAt", "deletedAt")
+        SELECT 9007199254740992, 'gone@x.de', "linkPrecedence", "createdAt", "updatedAt", "createdAt" FROM "Contact""#;
     execute(&raw, insert).await;
     if database.backend == Backend::Postgres {
         execute(&raw, r#"SELECT setval(pg_get_serial_sequence('"Contact"', 'id'), 9007199254740992)"#).await;

@@ -86,10 +86,7 @@ pub(super) fn takes_text_for_number(kind: &Kind, text: &str) -> bool {
 
 /// The type of a number, or that of the number in a wrapper.
 fn number_kind(kind: &Kind) -> Option<Kind> {
-    match kind {
-        Kind::Message(message) => wrapped(message),
-        number => Some(number.clone()),
-    }
+    kind.as_message().map_or_else(|| Some(kind.clone()), wrapped)
 }
 
 /// The type of what a wrapper of `google.protobuf` has.
