@@ -8,6 +8,7 @@
 //! | [`commands`] | the command line, one file for each subcommand; it connects settings, database and servers |
 //! | [`adopt`] | takes over the table in which another system keeps its contacts |
 //! | [`export`] | contacts, identifiers, merges and evidence as files |
+//! | [`inspect`] | one identity for people: shown, or explained |
 //! | [`verify`] | checks all tables, and reports or repairs each broken invariant |
 //! | [`bench`](mod@bench) | the load generator: a client of the service (cargo feature `bench`) |
 //! | [`progress`] | the progress of long commands |
@@ -32,6 +33,7 @@ pub mod bench;
 pub mod commands;
 pub mod domain;
 pub mod export;
+pub mod inspect;
 pub mod listener;
 pub mod metrics;
 pub mod progress;

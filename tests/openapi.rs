@@ -198,7 +198,7 @@ fn graph_schema(message: &MessageDescriptor) -> String {
 
 /// Whether a schema is that of the field, in proto3 JSON.
 fn is_proto3_json(schema: &Value, field: &FieldDescriptor) -> bool {
-    if field.is_list() && schema["type"] != "array" {
+    if field.is_list() && !has_type(schema, "array") {
         return false;
     }
     let schema = if field.is_list() { &schema["items"] } else { schema };
@@ -208,7 +208,7 @@ fn is_proto3_json(schema: &Value, field: &FieldDescriptor) -> bool {
         Kind::Int32 => schema["type"] == "integer" && schema["format"] == "int32",
         Kind::Int64 => schema["type"] == "string" && schema["format"] == "int64",
         Kind::Message(message) if message.full_name() == "google.protobuf.Timestamp" => {
-            schema["type"] == "string" && schema["format"] == "date-time"
+            has_type(schema, "string") && schema["format"] == "date-time"
         }
         Kind::Message(message) => refers_to(schema, &graph_schema(&message)),
         Kind::Enum(of) => refers_to(schema, of.name()),

@@ -5,13 +5,13 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
-use chrono::{DateTime, SecondsFormat};
 use clap::{Args, Subcommand, ValueEnum};
 use serde::Serialize;
 
 use super::identifier_list::{identifier, parse_identifiers};
 use super::unfinished::check_adoption;
-use crate::domain::{ContactId, Identifier, IdentifierKind, Region, Timestamp};
+use crate::domain::{ContactId, Identifier, Region};
+use crate::inspect::{masked, moment_text};
 use crate::settings::{InvalidSetting, Settings};
 use crate::store::{
     Database, EvidenceRepair, Ignored, IgnoredIdentifier, NoLongerIgnored, Store, StoreError, Transaction,
@@ -270,22 +270,6 @@ impl Listed {
     }
 }
 
-/// A moment as RFC 3339 has it.
-fn moment_text(moment: Timestamp) -> String {
-    let moment = DateTime::from_timestamp_micros(moment.0).unwrap_or_default();
-    moment.to_rfc3339_opts(SecondsFormat::Micros, true)
-}
-
-/// What of a value may stand on a screen: enough to know it again.
-fn masked(identifier: &Identifier) -> String {
-    let value: Vec<char> = identifier.value().chars().collect();
-    match identifier.kind() {
-        _ if value.len() < 6 => "***".to_owned(),
-        IdentifierKind::Email => format!("{}***", value[0]),
-        IdentifierKind::Phone => format!("***{}{}", value[value.len() - 2], value[value.len() - 1]),
-    }
-}
-
 async fn list(database: &Database, ListArgs { show_values, format }: ListArgs) -> anyhow::Result<()> {
     let mut out = io::BufWriter::new(io::stdout().lock());
     let (mut after, mut count) = (i64::MIN, 0_u64);
@@ -332,14 +316,5 @@ mod tests {
         assert!(matches!(rejected, Some(Err(StoreError::Rejected(_)))));
         let mut late = Attempts { taken: MAX_TIME };
         assert!(matches!(late.run(async { Err::<(), _>(StoreError::LostRace(cause())) }).await, Some(Err(_))));
-    }
-
-    #[test]
-    fn a_masked_value_does_not_say_whose_it_is() {
-        let masked = |kind, value| masked(&Identifier::from_stored(kind, value));
-        assert_eq!(masked(IdentifierKind::Phone, "+4930123456"), "***56");
-        assert_eq!(masked(IdentifierKind::Phone, "12345"), "***");
-        assert_eq!(masked(IdentifierKind::Email, "doc@hillvalley.edu"), "d***");
-        assert_eq!(masked(IdentifierKind::Email, "é@a.b"), "***");
     }
 }

@@ -8,19 +8,23 @@ mod adoption_run;
 mod bench;
 pub mod completions;
 mod config;
+mod explain;
 mod export;
 pub mod healthcheck;
 mod identifier_list;
 mod ignore;
 mod import;
+mod inspect_args;
 pub mod man;
 mod migrate;
 mod one_line;
 pub mod serve;
+mod show;
 mod signals;
 pub mod token;
 mod unfinished;
 mod verify;
+mod who;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -31,6 +35,7 @@ use clap::{Args, FromArgMatches, Subcommand};
 use crate::adopt::AdoptError;
 #[cfg(feature = "bench")]
 use crate::bench::BenchCommand;
+use crate::inspect::InspectError;
 use crate::reload::LoadError;
 use crate::settings::{self, InvalidSetting, Settings, SettingsArgs, Stop};
 use crate::store::MigrateError;
@@ -49,9 +54,9 @@ Every setting is a flag (before or after the command), an environment variable (
 settings file. A flag wins over the environment, and the environment wins over the file. An empty variable counts \
 as not set. A TIME has a unit: 500ms, 10s, 1m 30s.
 
-Exit status: 0 success; 1 findings (verify), no health (healthcheck), or a decision that is needed (migrate down \
-without --yes, adopt, import); 2 wrong setting or command line; 3 failure. After SIGTERM 143 and after SIGINT 130; \
-`serve` drains instead, and then exits with 0.";
+Exit status: 0 success; 1 findings (verify), no health (healthcheck), no such customer (show, explain), or a decision \
+that is needed (migrate down without --yes, adopt, import); 2 wrong setting or command line; 3 failure. After SIGTERM \
+143 and after SIGINT 130; `serve` drains instead, and then exits with 0.";
 
 /// A parsed command line.
 #[derive(Debug)]
@@ -80,6 +85,12 @@ pub enum Command {
     /// Take over the table in which another system keeps its contacts; without --apply only a report: exit 0 if
     /// nothing is left to do, 1 if decisions or another run are needed
     Adopt(Box<adopt::AdoptArgs>),
+    /// Show one customer: contacts, identifiers, evidence and history, now or at an earlier moment; exit 1 if there is
+    /// none
+    Show(inspect_args::InspectArgs),
+    /// Explain why the identifiers of one customer belong together: paths, weak points, and what would be without some
+    /// evidence; exit 1 if there is no such customer
+    Explain(explain::ExplainArgs),
     /// Write contacts, identifiers, merges and evidence, all as they were at one moment, to stdout or to files. It has
     /// personal data
     Export(export::ExportArgs),
@@ -151,11 +162,14 @@ pub const FAILURE: u8 = 3;
 /// Returns the exit status that stands for an error of [`run`].
 pub fn exit_status(error: &anyhow::Error) -> ExitCode {
     let is_of_adoption = error.downcast_ref::<AdoptError>().is_some_and(AdoptError::is_usage);
-    if is_of_adoption || error.is::<InvalidSetting>() || error.is::<LoadError>() {
+    let inspecting = error.downcast_ref::<InspectError>();
+    let is_of_inspecting = inspecting.is_some_and(InspectError::is_usage);
+    if is_of_adoption || is_of_inspecting || error.is::<InvalidSetting>() || error.is::<LoadError>() {
         return ExitCode::from(USAGE);
     }
     let needs_decision = matches!(error.downcast_ref(), Some(MigrateError::RowsWouldBeLost(_)));
-    let is_finding = needs_decision || error.is::<healthcheck::Unhealthy>();
+    let is_unknown = inspecting.is_some_and(InspectError::is_unknown);
+    let is_finding = needs_decision || is_unknown || error.is::<healthcheck::Unhealthy>();
     ExitCode::from(if is_finding { FINDINGS } else { FAILURE })
 }
 
@@ -189,6 +203,14 @@ pub fn run(Invocation { command, settings, report }: Invocation, signals: &Signa
             if !block_on(adopt::adopt(&settings, *args))?? {
                 return Ok(ExitCode::from(FINDINGS));
             }
+        }
+        Command::Show(args) => {
+            telemetry::init(&settings.logging)?;
+            block_on(show::show(&settings, args))??;
+        }
+        Command::Explain(args) => {
+            telemetry::init(&settings.logging)?;
+            block_on(explain::explain(&settings, args))??;
         }
         Command::Export(args) => {
             telemetry::init(&settings.logging)?;

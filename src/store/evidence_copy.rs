@@ -49,6 +49,10 @@ pub struct EvidenceState {
 /// # Errors
 /// As every write.
 pub(super) async fn new_state(connection: &impl ConnectionTrait, engine: Engine) -> Result<(), DbErr> {
+    // A migration that was undone by half, or applied by half, leaves the row.
+    if evidence_state::Entity::find_by_id(ID).one(connection).await?.is_some() {
+        return Ok(());
+    }
     let now = match engine.clock_columns() {
         Some(columns) => {
             let sql = format!("SELECT {}", columns[0]);
@@ -63,7 +67,7 @@ pub(super) async fn new_state(connection: &impl ConnectionTrait, engine: Engine)
 
 impl Database {
     /// Returns what is known about the evidence as a whole. Makes the row if there is none. Only
-    /// [`new_state`] makes it for a new database: an older version can have made the tables, and serve from them.
+    /// the migration makes it for a new database: an older version can have made the tables, and serve from them.
     ///
     /// # Errors
     /// As every write.

@@ -34,6 +34,7 @@ mod ignored;
 mod ignored_command;
 mod ignored_repairs;
 mod import;
+mod inspect;
 mod log;
 mod metrics;
 mod migrations;
@@ -103,6 +104,7 @@ fn main() {
     adopt::register(&mut suite);
     export::register(&mut suite);
     import::register(&mut suite);
+    inspect::register(&mut suite);
     stored_values::register(&mut suite);
     foreign_tables::register(&mut suite);
     old_table::register(&mut suite);

@@ -9,7 +9,7 @@ use super::tokens::joined;
 pub const LAYERS: [&[&str]; 18] = [
     &["main", "lib"],
     &["commands"],
-    &["verify", "adopt", "bench"],
+    &["verify", "adopt", "bench", "inspect"],
     &["export"],
     &["progress"],
     &["listener"],
