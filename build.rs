@@ -13,9 +13,10 @@ const SERVICES: [&str; 2] = ["proto/identity/v1/identity_service.proto", "proto/
 const DETAILS: [&str; 1] = ["proto/google/rpc/error_details.proto"];
 
 /// Services for the tests of the gateway. The first has every form of an http rule.
-const TESTED: [(&str, &str); 2] = [
+const TESTED: [(&str, &str); 3] = [
     ("tests/transport/forms.proto", "forms_descriptor.bin"),
     ("tests/transport/scoped.proto", "scoped_descriptor.bin"),
+    ("tests/transport/hidden.proto", "hidden_descriptor.bin"),
 ];
 
 /// The description of the JSON API.

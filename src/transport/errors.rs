@@ -155,7 +155,7 @@ impl ApiError {
             details.set_bad_request(violations.collect::<Vec<_>>());
         }
         if let Self::InvalidFields(fields) = self {
-            details.set_bad_request(fields.iter().map(|field| field.violation()).collect::<Vec<_>>());
+            details.set_bad_request(fields.iter().map(|field| field.violation(names)).collect::<Vec<_>>());
         }
         if let Self::BatchSize(size) = self {
             details.set_bad_request([FieldViolation::new("requests", size.to_string())]);
@@ -240,10 +240,10 @@ impl ApiError {
             }
             Self::BadField { field, .. } => HashMap::from([("fields".to_owned(), field.clone())]),
             Self::InvalidFields(fields) => {
-                let names: Vec<_> = fields.iter().map(|field| field.path.name()).collect();
                 let limit = (fields.iter().any(|field| field.problem.is_too_many()))
                     .then(|| ("limit_items".to_owned(), MAX_IDENTIFIERS.to_string()));
-                limit.into_iter().chain([("fields".to_owned(), names.join(","))]).collect()
+                let fields: Vec<_> = fields.iter().map(|field| field.path.name(names)).collect();
+                limit.into_iter().chain([("fields".to_owned(), fields.join(","))]).collect()
             }
             Self::TooLarge { limit }
             | Self::AnswerTooLarge { limit }
@@ -282,7 +282,7 @@ impl ApiError {
     /// The message for a developer. It names the fields.
     fn message(&self, names: FieldNames) -> String {
         if let Self::InvalidFields(fields) = self {
-            return fields.iter().map(|field| field.message()).collect::<Vec<_>>().join("; ");
+            return fields.iter().map(|field| field.message(names)).collect::<Vec<_>>().join("; ");
         }
         let Self::Invalid(violations) = self else { return self.to_string() };
         if violations.iter().all(|violation| violation.problem == Problem::Missing) {

@@ -2,6 +2,7 @@
 
 use tonic_types::FieldViolation;
 
+use super::parse::FieldNames;
 use crate::domain::{InvalidEmail, InvalidPhoneNumber};
 
 /// Maximum identifiers of one list of a request, and maximum names of evidence.
@@ -73,7 +74,7 @@ pub enum FieldProblem {
     #[error("must have no identifier, or two different ones")]
     BetweenCount,
     /// Something is to be left out, too.
-    #[error("must not be given together with without_evidence or without_identifiers")]
+    #[error("must not be given together with evidence or identifiers to leave out")]
     BetweenWithout,
     /// The identity does not have the identifier.
     #[error("must be an identifier of the identity that nobody ignores")]
@@ -88,7 +89,7 @@ pub enum FieldProblem {
     #[error("must not be negative")]
     PageSize,
     /// It is no token, or one of another list.
-    #[error("must be the next_page_token of the page before, of the same list and the same parent")]
+    #[error("must be a token from the page before, of the same list and the same parent")]
     PageToken,
     /// There are none.
     #[error("must have at least one identifier")]
@@ -111,8 +112,15 @@ pub enum FieldProblem {
 }
 
 impl FieldPath {
-    /// Returns the name of the field.
-    pub fn name(self) -> String {
+    /// Returns the name of the field at an API.
+    pub fn name(self, names: FieldNames) -> String {
+        match names {
+            FieldNames::Proto => self.proto_name(),
+            FieldNames::Json => json_name(&self.proto_name()),
+        }
+    }
+
+    fn proto_name(self) -> String {
         match self {
             Self::Name => "name".to_owned(),
             Self::Parent => "parent".to_owned(),
@@ -127,6 +135,16 @@ impl FieldPath {
             Self::EvidenceName(position) => format!("without_evidence[{position}]"),
         }
     }
+}
+
+/// The name of a field in proto3 JSON.
+fn json_name(proto_name: &str) -> String {
+    let mut parts = proto_name.split('_');
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |name, part| {
+        let (initial, rest) = part.split_at(part.len().min(1));
+        name + &initial.to_ascii_uppercase() + rest
+    })
 }
 
 impl IdentifierList {
@@ -165,12 +183,33 @@ impl FieldProblem {
 
 impl InvalidField {
     /// Returns the field as a message for a developer.
-    pub fn message(self) -> String {
-        format!("{} {}", self.path.name(), self.problem)
+    pub fn message(self, names: FieldNames) -> String {
+        format!("{} {}", self.path.name(names), self.problem)
     }
 
     /// Returns the field as a detail of an error.
-    pub fn violation(self) -> FieldViolation {
-        FieldViolation::new(self.path.name(), self.problem.to_string())
+    pub fn violation(self, names: FieldNames) -> FieldViolation {
+        FieldViolation::new(self.path.name(names), self.problem.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_have_the_names_of_the_api() {
+        for (path, proto, json) in [
+            (FieldPath::PageSize, "page_size", "pageSize"),
+            (FieldPath::Parent, "parent", "parent"),
+            (
+                FieldPath::Value(IdentifierList::WithoutIdentifiers, 3),
+                "without_identifiers[3].value",
+                "withoutIdentifiers[3].value",
+            ),
+            (FieldPath::EvidenceName(0), "without_evidence[0]", "withoutEvidence[0]"),
+        ] {
+            assert_eq!((path.name(FieldNames::Proto), path.name(FieldNames::Json)), (proto.into(), json.into()));
+        }
     }
 }

@@ -39,4 +39,5 @@ pub mod readiness;
 pub mod request_id;
 pub mod routes;
 mod slices;
+mod stream_end;
 pub(crate) mod template;

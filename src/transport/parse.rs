@@ -24,6 +24,13 @@ pub enum FieldNames {
     Json,
 }
 
+impl FieldNames {
+    /// The spelling for a call of the gRPC API with these request extensions. The JSON API calls it with its own.
+    pub(crate) fn of_call(extensions: &http::Extensions) -> Self {
+        extensions.get().copied().unwrap_or(Self::Proto)
+    }
+}
+
 impl Field {
     /// Every field that carries an identifier.
     pub const ALL: [Self; 2] = [Self::Email, Self::PhoneNumber];

@@ -30,6 +30,11 @@ impl RouteTable {
             self.routes.insert(spelling, route.clone());
         }
     }
+
+    /// Returns the route of a template that no request reaches: a handler has its path.
+    pub(crate) fn hidden(&self) -> Option<&Route> {
+        self.routes.keys().find_map(|path| self.templates.at_literal(path))
+    }
 }
 
 /// The spellings of a path: as it is, with the `:` of a verb encoded, and with a slash at its end.

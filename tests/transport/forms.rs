@@ -6,9 +6,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::stream::{self, BoxStream};
 use futures::{FutureExt, StreamExt};
+use http_body_util::{BodyExt, StreamBody};
+use hyper::body::Frame;
 use identity::transport::deadline::Deadlines;
 use prost::Message;
 use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor, MethodDescriptor, Value};
@@ -46,6 +49,7 @@ impl Service<http::Request<Body>> for Forms {
         let service = pool.get_service_by_name(Self::NAME).unwrap();
         let (_, name) = request.uri().path().rsplit_once('/').unwrap();
         let rpc = service.methods().find(|rpc| rpc.name() == name).unwrap();
+        let fault = request.headers().get("x-fault").map(|fault| fault.to_str().unwrap().to_owned());
         let mut grpc = Grpc::new(Dynamic(rpc.input()));
         let forms = self.clone();
         async move {
@@ -53,11 +57,28 @@ impl Service<http::Request<Body>> for Forms {
             Ok(if rpc.is_server_streaming() {
                 grpc.server_streaming(service_fn(|request| forms.clone().stream(rpc.clone(), request)), request).await
             } else {
-                grpc.unary(service_fn(answer), request).await
+                with_fault(grpc.unary(service_fn(answer), request).await, fault).await
             })
         }
         .boxed()
     }
+}
+
+/// An answer that is not whole.
+async fn with_fault(answer: http::Response<Body>, fault: Option<String>) -> http::Response<Body> {
+    let Some(fault) = fault else { return answer };
+    let (head, body) = answer.into_parts();
+    let body = body.collect().await.unwrap();
+    let status = Frame::trailers(body.trailers().unwrap().clone());
+    let message = body.to_bytes();
+    let messages = match &fault[..] {
+        "two-messages" => vec![message.clone(), message],
+        "no-message" => Vec::new(),
+        _ => vec![message],
+    };
+    let frames = messages.into_iter().map(Frame::data).chain((fault != "no-status").then_some(status));
+    let frames: Vec<Result<_, Infallible>> = frames.map(Ok).collect();
+    http::Response::from_parts(head, Body::new(StreamBody::new(stream::iter(frames))))
 }
 
 /// Counts when it is dropped.
@@ -78,10 +99,18 @@ impl Forms {
         assert!(request.extensions().get::<Deadlines>().is_some());
         let seen = request.metadata().get("x-test").map(|value| value.to_str().unwrap().to_owned());
         let form = request.into_inner();
+        if rpc.input() == rpc.output() {
+            return Ok(Response::new(form));
+        }
         let given_up = CountDrop(self.dropped.clone());
         match text(&form, "name").strip_prefix("shelves/").unwrap_or_default() {
             "fail" => return Err(failure(Code::FailedPrecondition)),
             "busy" => return Err(failure(Code::Unavailable)),
+            "internal" => return Err(Status::internal("of tonic")),
+            "unknown" => return Err(Status::unknown("of tonic")),
+            "range" => return Err(Status::out_of_range("of tonic")),
+            "exhausted" => return Err(Status::resource_exhausted("of tonic")),
+            "unimplemented" => return Err(Status::unimplemented("of tonic")),
             "slow" => std::future::pending().await,
             "panic" => panic!("doc@hillvalley.edu"),
             _ => {}
@@ -143,7 +172,15 @@ fn failure(code: Code) -> Status {
     if code == Code::Unavailable {
         details.set_retry_info(Some(Duration::from_millis(2_500)));
     }
-    Status::with_error_details(code, "the shelf is broken", details)
+    let status = Status::with_error_details(code, "the shelf is broken", details);
+    let mut all = tonic_types::pb::Status::decode(status.details()).unwrap();
+    // The second is of a type that nobody knows.
+    for name in ["Shelf", "Unknown"] {
+        all.details.push(Default::default());
+        let detail = all.details.last_mut().unwrap();
+        (detail.type_url, detail.value) = (format!("type.googleapis.com/forms.v1.{name}"), vec![8, 7]);
+    }
+    Status::with_details(code, status.message(), all.encode_to_vec().into())
 }
 
 /// Messages by their descriptor.
@@ -207,7 +244,38 @@ impl Service<http::Request<Body>> for Scoped {
         Poll::Ready(Ok(()))
     }
 
+    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        let is_open = request.headers().contains_key("x-stream");
+        let message: Result<_, Infallible> = Ok(Frame::data(Bytes::from_static(&[0; 5])));
+        let stream = || Body::new(StreamBody::new(stream::iter([message]).chain(stream::pending())));
+        std::future::ready(Ok(if is_open {
+            http::Response::new(stream())
+        } else {
+            Status::already_exists("the RPC was called").into_http()
+        }))
+    }
+}
+
+/// A service whose rule has the path of a page. Nobody calls it.
+#[derive(Clone)]
+pub(crate) struct Hidden;
+
+pub(crate) const HIDDEN_DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/hidden_descriptor.bin"));
+
+impl NamedService for Hidden {
+    const NAME: &'static str = "hidden.v1.HiddenService";
+}
+
+impl Service<http::Request<Body>> for Hidden {
+    type Response = http::Response<Body>;
+    type Error = Infallible;
+    type Future = std::future::Ready<Result<http::Response<Body>, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
     fn call(&mut self, _: http::Request<Body>) -> Self::Future {
-        std::future::ready(Ok(Status::already_exists("the RPC was called").into_http()))
+        std::future::ready(Ok(http::Response::default()))
     }
 }

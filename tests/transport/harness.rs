@@ -9,7 +9,7 @@ use identity::domain::{
     Answer, Contact, ContactId, Identifier, IdentifierKind, Identity, IdentityState, Link, LookUp, Observation,
     Outcome, Timestamp,
 };
-use identity::listener::{FixedLimits, Listeners, serve};
+use identity::listener::{FixedLimits, Listeners, StartError, serve};
 use identity::metrics::{Metrics, ScrapeFormat};
 use identity::proto::identity::v1::identity_service_client::IdentityServiceClient;
 use identity::resolver::{
@@ -245,6 +245,7 @@ pub(crate) struct Server {
     pub(crate) database: watch::Sender<DatabaseState>,
     pub(crate) shutdown: CancellationToken,
     pub(crate) task: JoinHandle<()>,
+    start_error: Arc<Mutex<Option<StartError>>>,
 }
 
 impl Server {
@@ -289,10 +290,19 @@ impl Server {
         let (database, reachable) = watch::channel(DatabaseState::Usable);
         let shutdown = CancellationToken::new();
         let (served, token, measured) = (resolver.clone(), shutdown.clone(), counted.clone());
+        let start_error = Arc::default();
+        let failed = Arc::clone(&start_error);
         let task = tokio::spawn(async move {
-            serve(listeners, served, &options.settings, options.fixed, reachable, &measured, token).await.unwrap()
+            let served = serve(listeners, served, &options.settings, options.fixed, reachable, &measured, token).await;
+            *failed.lock().unwrap() = served.err();
         });
-        Self { grpc, http, metrics, counted, resolver, database, shutdown, task }
+        Self { grpc, http, metrics, counted, resolver, database, shutdown, task, start_error }
+    }
+
+    /// Why a server does not start, or `None` after its end.
+    pub(crate) async fn start_error(self) -> Option<StartError> {
+        self.task.await.unwrap();
+        self.start_error.lock().unwrap().take()
     }
 
     pub(crate) async fn channel(&self) -> Channel {

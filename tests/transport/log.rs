@@ -17,7 +17,7 @@ use crate::harness::{Script, Server, until};
 use crate::raw::{H2Client, IDENTIFY, end_of};
 
 #[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
+pub(crate) struct Lines(Arc<Mutex<Vec<u8>>>);
 
 impl io::Write for Lines {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -31,16 +31,20 @@ impl io::Write for Lines {
 }
 
 impl Lines {
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+
     /// The lines that are events with this message.
-    fn with_message(&self, message: &str) -> Vec<serde_json::Value> {
-        let log = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
+    pub(crate) fn with_message(&self, message: &str) -> Vec<serde_json::Value> {
+        let log = self.text();
         let lines = log.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
         lines.filter(|line| line["fields"]["message"] == message).collect()
     }
 }
 
 /// Collects what this thread logs, as lines of JSON, until the guard is dropped.
-fn collect() -> (Lines, tracing::subscriber::DefaultGuard) {
+pub(crate) fn collect() -> (Lines, tracing::subscriber::DefaultGuard) {
     let lines = Lines::default();
     let writer = lines.clone();
     (lines, log_to(move || writer.clone()))

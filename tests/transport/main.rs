@@ -16,6 +16,7 @@ mod faulty_store;
 mod forms;
 mod gateway;
 mod graph;
+mod graph_json;
 mod grpc;
 mod gzip;
 mod harness;

@@ -45,7 +45,7 @@ use crate::transport::routes::RouteTable;
 /// pages for people, and everybody may read the description of the API.
 ///
 /// # Errors
-/// [`GatewayError`] if the proto has a path that nothing here serves: a bug in the build.
+/// [`GatewayError`] if the proto has a path that nothing here serves, or that something hides: a bug in the build.
 pub fn routes<R: resolver::Identify>(
     resolver: R,
     readiness: Readiness,
@@ -56,7 +56,7 @@ pub fn routes<R: resolver::Identify>(
 ) -> Result<RouteTable, GatewayError> {
     let identify = Arc::new(IdentifyHandler { resolver: resolver.clone(), settings, room: room.clone() });
     let batch = Arc::new(BatchHandler { resolver, settings, room: room.clone() });
-    let mut gateway = Gateway::new(services, settings, room);
+    let mut gateway = Gateway::new(services, settings, room, readiness.clone());
     gateway.handle("identity.v1.IdentityService/Identify", move |request| {
         let identify = Arc::clone(&identify);
         async move { identify.call(request).await }
@@ -72,6 +72,7 @@ pub fn routes<R: resolver::Identify>(
         docs_page::add(&mut table);
         graph_page::add(&mut table);
     }
+    gateway::check(&table)?;
     // Last, because the answer to a wrong method is for the existing paths.
     table.router = std::mem::take(&mut table.router)
         .fallback(move |request: Request| {

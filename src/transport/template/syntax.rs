@@ -22,7 +22,7 @@ pub(super) enum Segment {
     Literal(String),
     /// `*`: any segment that is not empty.
     One,
-    /// `**`: all segments that are left, also none.
+    /// `**`: all segments that are left, also none. None of them is empty.
     Many,
 }
 

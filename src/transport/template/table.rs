@@ -10,21 +10,28 @@ use super::syntax::Template;
 pub(crate) enum HttpMethod {
     /// One method. `GET` takes `HEAD` too.
     One(Method),
-    /// Any method.
+    /// Any method but `GET` and `HEAD`. Web pages can send these two without naming their origin, so they must only
+    /// read.
     Any,
 }
+
+/// The methods that a client of [`HttpMethod::Any`] is told of.
+const ANY: [&Method; 4] = [&Method::POST, &Method::PUT, &Method::PATCH, &Method::DELETE];
 
 impl HttpMethod {
     fn takes(&self, method: &Method) -> bool {
         match self {
             Self::One(one) => one == method,
-            Self::Any => true,
+            Self::Any => ![Method::GET, Method::HEAD].contains(method),
         }
     }
 
     /// Whether a request could be for either.
     fn meets(&self, other: &Self) -> bool {
-        *self == *other || *self == Self::Any || *other == Self::Any
+        match (self, other) {
+            (Self::Any, Self::Any) => true,
+            (Self::One(one), other) | (other, Self::One(one)) => other.takes(one),
+        }
     }
 }
 
@@ -33,6 +40,8 @@ impl HttpMethod {
 pub struct TemplateTable<T> {
     /// Sorted by preference: a literal segment before a variable one.
     entries: Vec<Entry<T>>,
+    /// How many segments the paths that they match can have.
+    most_segments: usize,
 }
 
 #[derive(Clone, Debug)]
@@ -55,7 +64,7 @@ pub(crate) enum Found<'a, T> {
 
 impl<T> Default for TemplateTable<T> {
     fn default() -> Self {
-        Self { entries: Vec::new() }
+        Self { entries: Vec::new(), most_segments: 0 }
     }
 }
 
@@ -67,9 +76,17 @@ impl<T> TemplateTable<T> {
         if !self.entries.iter().all(is_new) {
             return false;
         }
+        self.most_segments = self.most_segments.max(template.most_segments());
         let place = self.entries.partition_point(|entry| entry.template.shape() <= template.shape());
         self.entries.insert(place, Entry { template, method, value });
         true
+    }
+
+    /// Returns the value of a template without variables that has this path.
+    pub(crate) fn at_literal(&self, path: &str) -> Option<&T> {
+        let path = self.split(path)?;
+        let mut entries = self.entries.iter().filter(|entry| !entry.template.has_wildcards());
+        entries.find(|entry| entry.template.matches(&path)).map(|entry| &entry.value)
     }
 
     /// Returns the values of all templates.
@@ -81,7 +98,7 @@ impl<T> TemplateTable<T> {
     /// Returns the same templates with other values.
     pub(crate) fn map<U>(self, mut other: impl FnMut(T) -> U) -> TemplateTable<U> {
         let entry = |Entry { template, method, value }| Entry { template, method, value: other(value) };
-        TemplateTable { entries: self.entries.into_iter().map(entry).collect() }
+        TemplateTable { entries: self.entries.into_iter().map(entry).collect(), most_segments: self.most_segments }
     }
 
     /// Returns what there is for a request. A slash at the end of its path may be missing or too many.
@@ -97,9 +114,13 @@ impl<T> TemplateTable<T> {
         }
     }
 
-    fn find_exact<'a>(&'a self, method: &Method, path: &str) -> Found<'a, T> {
+    fn split<'p>(&self, path: &'p str) -> Option<SplitPath<'p>> {
         let is_verb = |verb: &str| self.entries.iter().any(|entry| entry.template.verb() == Some(verb));
-        let Some(path) = SplitPath::new(path, is_verb) else { return Found::Nothing };
+        SplitPath::new(path, self.most_segments, is_verb)
+    }
+
+    fn find_exact<'a>(&'a self, method: &Method, path: &str) -> Found<'a, T> {
+        let Some(path) = self.split(path) else { return Found::Nothing };
         let matches = || self.entries.iter().filter(|entry| entry.template.matches(&path));
         let as_get = (method == Method::HEAD).then_some(&Method::GET);
         let best = [Some(method), as_get].into_iter().flatten().find_map(|of| matches().find(|e| e.method.takes(of)));
@@ -108,11 +129,12 @@ impl<T> TemplateTable<T> {
         }
         let mut allowed = Vec::new();
         for entry in matches() {
-            let HttpMethod::One(method) = &entry.method else { continue };
-            let head = (method == Method::GET).then_some(&Method::HEAD);
-            allowed.extend(
-                [Some(method), head].into_iter().flatten().filter(|of| !allowed.contains(of)).collect::<Vec<_>>(),
-            );
+            let methods = match &entry.method {
+                HttpMethod::One(method) if method == Method::GET => vec![method, &Method::HEAD],
+                HttpMethod::One(method) => vec![method],
+                HttpMethod::Any => ANY.to_vec(),
+            };
+            allowed.extend(methods.into_iter().filter(|of| !allowed.contains(of)).collect::<Vec<_>>());
         }
         if allowed.is_empty() { Found::Nothing } else { Found::WrongMethod(allowed) }
     }
@@ -163,7 +185,7 @@ mod tests {
             for (method, path, expected) in [
                 ("GET", "/v1/identities/3", "/v1/{name=identities/*}"),
                 ("HEAD", "/v1/identities/3", "/v1/{name=identities/*}"),
-                ("GET", "/v1/identities/3/", "/v1/{name=**}"),
+                ("GET", "/v1/identities/3/", "/v1/{name=identities/*}"),
                 ("DELETE", "/v1/identities/3/", "/v1/{name=identities/*}"),
                 ("GET", "/v1/identities/mine", "/v1/{name=identities/mine}"),
                 ("DELETE", "/v1/identities/mine", "/v1/{name=identities/*}"),
@@ -190,10 +212,29 @@ mod tests {
     #[test]
     fn no_two_templates_have_the_same_requests() {
         assert!(table(&[("GET", "/v1/{a}"), ("GET", "/v1/{b=*}")]).is_none());
-        assert!(table(&[("GET", "/v1/{a}"), ("*", "/v1/*")]).is_none());
+        assert!(table(&[("POST", "/v1/{a}"), ("*", "/v1/*")]).is_none());
+        assert!(table(&[("*", "/v1/{a}"), ("*", "/v1/*")]).is_none());
+        assert!(table(&[("GET", "/v1/{a}"), ("*", "/v1/*")]).is_some());
         assert!(table(&[("GET", "/v1/{a=b/*}"), ("GET", "/v1/b/{c}")]).is_none());
         assert!(
             table(&[("GET", "/v1/{a}"), ("POST", "/v1/{a}"), ("GET", "/v1/{a}:go"), ("GET", "/v1/{a=**}")]).is_some()
         );
+    }
+
+    #[test]
+    fn a_rule_for_any_method_is_not_for_those_that_only_read() {
+        let table = table(&[("*", "/v1/any")]).unwrap();
+        assert!(matches!(table.find(&Method::PATCH, "/v1/any"), Found::Match(..)));
+        for method in [Method::GET, Method::HEAD] {
+            assert_eq!(table.find(&method, "/v1/any"), Found::WrongMethod(ANY.to_vec()));
+        }
+    }
+
+    #[test]
+    fn templates_without_variables_are_found_by_their_path() {
+        let table = table(&[("GET", "/v1/a:go"), ("GET", "/v1/{a}"), ("GET", "/{b=**}")]).unwrap();
+        for (path, expected) in [("/v1/a:go", Some(&"/v1/a:go")), ("/v1/a%3Ago", Some(&"/v1/a:go")), ("/v1/a", None)] {
+            assert_eq!(table.at_literal(path), expected, "{path}");
+        }
     }
 }

@@ -1,16 +1,22 @@
 //! `GraphService` over JSON: the answers of gRPC, in proto3 JSON.
 
+use std::io::Read;
+
+use flate2::read::GzDecoder;
 use identity::proto::FILE_DESCRIPTOR_SET;
+use identity::proto::identity::v1 as pb;
 use prost::Message;
 use prost_reflect::{DescriptorPool, DynamicMessage, SerializeOptions};
 use serde_json::{Value, json};
 
-use super::{contacts, get, identifier, identify, page, tables};
-use crate::harness::{Service, Suite, TestDatabase, register};
+use super::{contacts, evidence, explain, get, get_at, identifier, identify, page, question, revisions, tables};
+use crate::harness::{Backend, Service, Suite, TestDatabase, execute, register};
 
 pub fn register(suite: &mut Suite) {
     register!(suite.on_all():
         both_apis_answer_the_same,
+        both_apis_tell_the_same_history,
+        ids_beyond_the_numbers_of_json_are_texts,
         what_is_wrong_has_the_status_of_its_code,
     );
 }
@@ -82,6 +88,83 @@ async fn both_apis_answer_the_same(database: TestDatabase) {
     let rows = as_json("ListContactsResponse", &contacts(&service, "identities/3", 1, "").await.unwrap());
     assert_eq!(ok(&service, "/v1/identities/3/contacts?pageSize=1", None).await, rows);
     assert_eq!(tables(&database).await, before);
+    service.stop().await;
+}
+
+async fn both_apis_tell_the_same_history(database: TestDatabase) {
+    let service = Service::start(&database).await;
+    identify(&service, "george@hillvalley.edu", "919191").await;
+    identify(&service, "biffsucks@hillvalley.edu", "717171").await;
+    identify(&service, "george@hillvalley.edu", "717171").await;
+    for n in 0..40 {
+        identify(&service, &format!("george{n}@hillvalley.edu"), "919191").await;
+    }
+    let before = tables(&database).await;
+    let name = "identities/2";
+
+    let sets = as_json("ListEvidenceResponse", &evidence(&service, name, 2, "").await.unwrap());
+    assert_eq!(ok(&service, "/v1/identities/2/evidence?pageSize=2", None).await, sets);
+    let token = sets["nextPageToken"].as_str().unwrap();
+    let sets = as_json("ListEvidenceResponse", &evidence(&service, name, 100, token).await.unwrap());
+    assert_eq!(ok(&service, &format!("/v1/identities/2/evidence?pageToken={token}"), None).await, sets);
+
+    let changes = as_json("ListRevisionsResponse", &revisions(&service, name, 100, "").await.unwrap());
+    assert_eq!(ok(&service, "/v1/identities/2/revisions", None).await, changes);
+    assert!(changes["revisions"].as_array().unwrap().len() > 2, "{changes}");
+
+    let between = ["george@hillvalley.edu", "biffsucks@hillvalley.edu"].map(identifier);
+    let explained = explain(&service, pb::ExplainIdentityRequest { between: between.to_vec(), ..question(name) });
+    let explained = as_json("ExplainIdentityResponse", &explained.await.unwrap());
+    let asked = json!({"between": between.map(|one| json!({"kind": one.kind, "value": one.value}))});
+    assert_eq!(ok(&service, "/v1/identities/2:explain", Some(asked)).await, explained);
+    assert!(explained["path"].as_array().unwrap().len() > 1, "{explained}");
+
+    // Before the merge.
+    let created = get(&service, "identities/1").await.unwrap().create_time.unwrap();
+    let past = as_json("GetIdentityResponse", &get_at(&service, "identities/1", created).await.unwrap());
+    let moment = past["identity"]["createTime"].as_str().unwrap();
+    assert_eq!(ok(&service, &format!("/v1/identities/1?readTime={moment}"), None).await, past);
+    assert_eq!(past["identity"]["contactCount"], 1);
+    let asked = json!({"identifiers": [{"kind": "phone", "value": "717171"}], "readTime": moment});
+    let found = ok(&service, "/v1/identities:lookup", Some(asked)).await;
+    assert_eq!(found["unknown"], json!([{"kind": "phone", "value": "717171"}]));
+
+    let call = reqwest::Client::new().get(format!("http://{}/v1/identities/2", service.http));
+    let response = call.header("accept-encoding", "gzip").send().await.unwrap();
+    assert_eq!(response.headers()["content-encoding"], "gzip");
+    let (bytes, mut text) = (response.bytes().await.unwrap(), String::new());
+    GzDecoder::new(&bytes[..]).read_to_string(&mut text).unwrap();
+    let whole = as_json("Identity", &get(&service, name).await.unwrap());
+    assert_eq!(serde_json::from_str::<Value>(&text).unwrap()["identity"], whole);
+    assert_eq!(tables(&database).await, before);
+    service.stop().await;
+}
+
+async fn ids_beyond_the_numbers_of_json_are_texts(database: TestDatabase) {
+    let service = Service::start(&database).await;
+    identify(&service, "a@x.de", "1000").await;
+    let raw = database.raw().await;
+    let insert = r#"INSERT INTO "Contact" ("id", "email", "linkPrecedence", "createdAt", "updatedAt", "deletedAt")
+        SELECT 9007199254740992, 'gone@x.de', "linkPrecedence", "createdAt", "updatedAt", "createdAt" FROM "Contact""#;
+    execute(&raw, insert).await;
+    if database.backend == Backend::Postgres {
+        execute(&raw, r#"SELECT setval(pg_get_serial_sequence('"Contact"', 'id'), 9007199254740992)"#).await;
+    }
+    raw.close().await.unwrap();
+    for (email, phone) in [("big@x.de", "2000"), ("bigger@x.de", "2000")] {
+        identify(&service, email, phone).await;
+    }
+    let name = "identities/9007199254740994";
+    let answer = ok(&service, &format!("/v1/{name}"), None).await;
+    assert_eq!(answer["identity"]["primaryContactId"], "9007199254740993");
+    assert_eq!(answer["identity"]["secondaryContactIds"], json!(["9007199254740994"]));
+    assert_eq!(answer["identity"], as_json("Identity", &get(&service, name).await.unwrap()));
+    let rows = ok(&service, &format!("/v1/{name}/contacts"), None).await;
+    assert_eq!(rows["contacts"][1]["id"], "9007199254740994");
+    let listed = ok(&service, "/v1/identities?pageSize=1", None).await;
+    let token = listed["nextPageToken"].as_str().unwrap();
+    let listed = ok(&service, &format!("/v1/identities?pageToken={token}"), None).await;
+    assert_eq!(listed["identities"][0]["name"], "identities/9007199254740993");
     service.stop().await;
 }
 

@@ -84,6 +84,7 @@ fn parse_one(
 mod tests {
     use super::*;
     use crate::settings::Settings;
+    use crate::transport::parse::FieldNames;
 
     fn given(identifiers: &[(&str, &str)]) -> Result<Vec<Identifier>, ApiError> {
         let message = |(kind, value): &(&str, &str)| pb::Identifier { kind: (*kind).into(), value: (*value).into() };
@@ -94,7 +95,7 @@ mod tests {
     fn refused(identifiers: &[(&str, &str)]) -> (String, Vec<String>) {
         let error = given(identifiers).unwrap_err();
         let ApiError::InvalidFields(fields) = &error else { panic!("{error}") };
-        (error.reason().0.into_owned(), fields.iter().map(|field| field.path.name()).collect())
+        (error.reason().0.into_owned(), fields.iter().map(|field| field.path.name(FieldNames::Proto)).collect())
     }
 
     #[test]
@@ -122,7 +123,7 @@ mod tests {
         ] {
             let all = [("phone", "1"), (kind, value), ("phone", "2")];
             assert_eq!(refused(&all), (reason.to_owned(), vec![field.to_owned()]), "{kind} {value}");
-            let status = given(&all).unwrap_err().status(crate::transport::parse::FieldNames::Proto);
+            let status = given(&all).unwrap_err().status(FieldNames::Proto);
             assert!(!status.message().contains("secret"));
         }
         let many = refused(&[("email", "x"); 50]);

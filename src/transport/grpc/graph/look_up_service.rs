@@ -79,7 +79,8 @@ impl<R: ReadGraph> UnaryService<Bytes> for LookUp<R> {
         let api = Arc::clone(&self.0);
         async move {
             let accepts_compression = accepts_compression(request.metadata());
-            let answer = api.look_up(request).await.map_err(|error| error.status(FieldNames::Proto))?;
+            let names = FieldNames::of_call(request.extensions());
+            let answer = api.look_up(request).await.map_err(|error| error.status(names))?;
             let mut response = tonic::Response::new(answer);
             compress_if_worthwhile(&mut response, accepts_compression, Vec::len);
             Ok(response)

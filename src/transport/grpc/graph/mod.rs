@@ -37,9 +37,7 @@ impl<R: ReadGraph> GraphService for GraphApi<R> {
         &self,
         request: Request<pb::GetIdentityRequest>,
     ) -> Result<Response<pb::GetIdentityResponse>, Status> {
-        let accepts = accepts_compression(request.metadata());
-        let (call, message) = Call::begin(&self.resolver, &self.settings, request).map_err(status)?;
-        Ok(respond(get_identity::answer(call, &message).await.map_err(status)?, accepts))
+        self.carry_out(request, |call, message| async move { get_identity::answer(call, &message).await }).await
     }
 
     /// [`LookUpService`] serves this method. It stands here because the trait has it.
@@ -47,61 +45,60 @@ impl<R: ReadGraph> GraphService for GraphApi<R> {
         &self,
         _: Request<pb::LookupIdentitiesRequest>,
     ) -> Result<Response<pb::LookupIdentitiesResponse>, Status> {
-        Err(status(ApiError::UnknownMethod))
+        Err(ApiError::UnknownMethod.status(FieldNames::Proto))
     }
 
     async fn list_identities(
         &self,
         request: Request<pb::ListIdentitiesRequest>,
     ) -> Result<Response<pb::ListIdentitiesResponse>, Status> {
-        let accepts = accepts_compression(request.metadata());
-        let (call, message) = Call::begin(&self.resolver, &self.settings, request).map_err(status)?;
-        Ok(respond(list_identities::answer(call, &message).await.map_err(status)?, accepts))
+        self.carry_out(request, |call, message| async move { list_identities::answer(call, &message).await }).await
     }
 
     async fn list_contacts(
         &self,
         request: Request<pb::ListContactsRequest>,
     ) -> Result<Response<pb::ListContactsResponse>, Status> {
-        let accepts = accepts_compression(request.metadata());
-        let (call, message) = Call::begin(&self.resolver, &self.settings, request).map_err(status)?;
-        Ok(respond(list_contacts::answer(call, &message).await.map_err(status)?, accepts))
+        self.carry_out(request, |call, message| async move { list_contacts::answer(call, &message).await }).await
     }
 
     async fn list_evidence(
         &self,
         request: Request<pb::ListEvidenceRequest>,
     ) -> Result<Response<pb::ListEvidenceResponse>, Status> {
-        let accepts = accepts_compression(request.metadata());
-        let (call, message) = Call::begin(&self.resolver, &self.settings, request).map_err(status)?;
-        Ok(respond(list_evidence::answer(call, &message).await.map_err(status)?, accepts))
+        self.carry_out(request, |call, message| async move { list_evidence::answer(call, &message).await }).await
     }
 
     async fn list_revisions(
         &self,
         request: Request<pb::ListRevisionsRequest>,
     ) -> Result<Response<pb::ListRevisionsResponse>, Status> {
-        let accepts = accepts_compression(request.metadata());
-        let (call, message) = Call::begin(&self.resolver, &self.settings, request).map_err(status)?;
-        Ok(respond(list_revisions::answer(call, &message).await.map_err(status)?, accepts))
+        self.carry_out(request, |call, message| async move { list_revisions::answer(call, &message).await }).await
     }
 
     async fn explain_identity(
         &self,
         request: Request<pb::ExplainIdentityRequest>,
     ) -> Result<Response<pb::ExplainIdentityResponse>, Status> {
-        let accepts = accepts_compression(request.metadata());
-        let (call, message) = Call::begin(&self.resolver, &self.settings, request).map_err(status)?;
-        Ok(respond(explain_identity::answer(call, &message).await.map_err(status)?, accepts))
+        self.carry_out(request, |call, message| async move { explain_identity::answer(call, &message).await }).await
     }
 }
 
-fn status(error: ApiError) -> Status {
-    error.status(FieldNames::Proto)
-}
-
-fn respond<M: prost::Message>(message: M, accepts_compression: bool) -> Response<M> {
-    let mut response = Response::new(message);
-    compress_if_worthwhile(&mut response, accepts_compression, M::encoded_len);
-    response
+impl<R: ReadGraph> GraphApi<R> {
+    async fn carry_out<T, M: prost::Message, F>(
+        &self,
+        request: Request<T>,
+        answer: impl FnOnce(Call<R>, T) -> F,
+    ) -> Result<Response<M>, Status>
+    where
+        F: Future<Output = Result<M, ApiError>>,
+    {
+        let accepts_compression = accepts_compression(request.metadata());
+        let names = FieldNames::of_call(request.extensions());
+        let error = |error: ApiError| error.status(names);
+        let (call, message) = Call::begin(&self.resolver, &self.settings, request).map_err(error)?;
+        let mut response = Response::new(answer(call, message).await.map_err(error)?);
+        compress_if_worthwhile(&mut response, accepts_compression, M::encoded_len);
+        Ok(response)
+    }
 }

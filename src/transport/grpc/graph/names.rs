@@ -66,6 +66,7 @@ fn parse_number(digits: &str) -> Option<i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::transport::parse::FieldNames;
 
     #[test]
     fn a_name_of_an_evidence_has_one_spelling() {
@@ -95,7 +96,10 @@ mod tests {
             "evidence/a@b.co",
         ] {
             let error = parse_evidence_name(name, 7).unwrap_err();
-            assert_eq!((error.path.name(), error.problem), ("without_evidence[7]".into(), FieldProblem::EvidenceName));
+            assert_eq!(
+                (error.path.name(FieldNames::Proto), error.problem),
+                ("without_evidence[7]".into(), FieldProblem::EvidenceName)
+            );
         }
     }
 

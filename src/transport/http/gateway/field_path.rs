@@ -1,6 +1,12 @@
 //! A field of a request, or of the messages within it.
 
+use std::borrow::Cow;
+use std::mem;
+
 use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, Value};
+
+/// Maximum parts of a name. A message can have fields of its own type, so names could have any number of them.
+const MAX_PARTS: usize = 32;
 
 /// A field of a message, or of the messages within it: `policy.name`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,19 +19,16 @@ pub(super) struct FieldPath {
 impl FieldPath {
     /// Returns the field of this name. Each part is spelled as in the proto or as in JSON.
     pub(super) fn resolve(message: &MessageDescriptor, name: &str) -> Option<Self> {
-        let (first, rest) = match name.split_once('.') {
-            Some((first, rest)) => (first, Some(rest)),
-            None => (name, None),
-        };
-        let field = field(message, first)?;
-        let Some(rest) = rest else { return Some(Self { messages: Vec::new(), leaf: field }) };
-        let Kind::Message(inner) = field.kind() else { return None };
-        if field.is_list() || field.is_map() {
-            return None;
+        let (mut parts, mut messages) = (name.split('.'), Vec::new());
+        let mut leaf = field(message, parts.next()?)?;
+        for part in parts {
+            let Kind::Message(inner) = leaf.kind() else { return None };
+            if leaf.is_list() || leaf.is_map() || messages.len() + 1 == MAX_PARTS {
+                return None;
+            }
+            messages.push(mem::replace(&mut leaf, field(&inner, part)?));
         }
-        let mut path = Self::resolve(&inner, rest)?;
-        path.messages.insert(0, field);
-        Some(path)
+        Some(Self { messages, leaf })
     }
 
     /// Its name in JSON.
@@ -44,13 +47,13 @@ impl FieldPath {
     }
 
     /// Returns its value, if it is set.
-    pub(super) fn get(&self, message: &DynamicMessage) -> Option<Value> {
-        let mut message = message.clone();
+    pub(super) fn get<'m>(&self, mut message: &'m DynamicMessage) -> Option<Cow<'m, Value>> {
         for field in &self.messages {
-            let Value::Message(inner) = message.take_field(field)? else { return None };
+            // What is not set is no part of the message.
+            let Cow::Borrowed(Value::Message(inner)) = message.get_field(field) else { return None };
             message = inner;
         }
-        message.has_field(&self.leaf).then(|| message.get_field(&self.leaf).into_owned())
+        message.has_field(&self.leaf).then(|| message.get_field(&self.leaf))
     }
 
     /// Sets it. Returns whether it could be set: not if another field of the same `oneof` is set.

@@ -5,11 +5,13 @@ use std::convert::Infallible;
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use bytes::BytesMut;
+use futures::FutureExt;
 use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, TE, TRANSFER_ENCODING};
 use http::request::Parts;
 use http::{HeaderName, HeaderValue};
 use http_body_util::{BodyExt, Full};
-use prost_reflect::DynamicMessage;
+use prost::Message;
+use prost_reflect::{DescriptorPool, DynamicMessage};
 use tonic::body::Body;
 use tonic::{Code, Status};
 use tower::ServiceExt;
@@ -21,13 +23,15 @@ use super::stream::Lines;
 use super::{frame, request, response};
 use crate::resolver::IdentifyError;
 use crate::transport::errors::ApiError;
-use crate::transport::grpc::replace_tonic_error;
 use crate::transport::gunzip::TextRoom;
 use crate::transport::http::body::{self, RequestText};
 use crate::transport::http::errors::{JSON, error_response, status_response};
 use crate::transport::http::gzip;
 use crate::transport::http::settings::HttpSettings;
 use crate::transport::methods;
+use crate::transport::parse::FieldNames;
+use crate::transport::readiness::Readiness;
+use crate::transport::stream_end::must_end;
 use crate::transport::template::Capture;
 
 /// A service of the gRPC API, without the layers of the listener: the call of the JSON API has passed them.
@@ -53,6 +57,7 @@ pub(super) struct RpcHandler {
     pub(super) service: RpcService,
     pub(super) settings: HttpSettings,
     pub(super) room: TextRoom,
+    pub(super) readiness: Readiness,
 }
 
 impl RpcHandler {
@@ -71,23 +76,29 @@ impl RpcHandler {
 
     async fn answer(&self, request: Request, captures: &[Capture<'_>]) -> Result<Response, ApiError> {
         let (head, message) = self.read(request, captures).await?;
+        // Few messages are larger than their JSON, such as lists of negative numbers. tonic would refuse them too.
+        let limit = self.message_limit();
+        if message.encoded_len() > limit {
+            return Err(ApiError::TooLarge { limit });
+        }
+        let is_stream = self.binding.rpc.is_server_streaming();
+        let ended = is_stream.then(|| must_end(&head.extensions, self.readiness.clone()).boxed());
         let service = self.service.clone();
         let request = rpc_request(&self.binding, head, &message);
         // It can take much more memory than the text, and is not needed while the RPC runs.
         drop(message);
         let called = service.oneshot(request).await;
         let answer = called.unwrap_or_else(|never| match never {});
-        if let Some(error) = replace_tonic_error(answer.headers(), self.settings.limits.http_body_limit) {
-            return Err(error);
-        }
         let (head, body) = answer.into_parts();
-        let mut response = match Status::from_header_map(&head.headers) {
-            Some(status) if status.code() != Code::Ok => failed(&status),
-            _ if self.binding.rpc.is_server_streaming() => {
-                let lines = Lines::new(body, self.binding.rpc.output(), self.binding.response_body.clone());
+        let failure = Status::from_header_map(&head.headers).filter(|status| status.code() != Code::Ok);
+        let mut response = match (failure, ended) {
+            (Some(status), _) => self.failed(&status),
+            (None, Some(ended)) => {
+                let Binding { rpc, response_body, .. } = &self.binding;
+                let lines = Lines::new(body, rpc.output(), response_body.clone(), ended);
                 ([(CONTENT_TYPE, LINES)], axum::body::Body::new(lines)).into_response()
             }
-            _ => self.unary(body).await?,
+            (None, None) => self.unary(body).await?,
         };
         // For the log and the metrics.
         let own = std::mem::replace(response.extensions_mut(), head.extensions);
@@ -107,9 +118,8 @@ impl RpcHandler {
         let mut of_body = Request::new(body);
         *of_body.headers_mut() = head.headers.clone();
         *of_body.extensions_mut() = head.extensions.clone();
-        let path = format!("/{}", bindings::name(&self.binding.rpc));
-        let limit = methods::message_limit(&path, self.settings.limits.http_body_limit);
-        let RequestText { bytes, room } = body::read(of_body, limit, self.settings.body_timeout, &self.room).await?;
+        let (limit, time) = (self.message_limit(), self.settings.body_timeout);
+        let RequestText { bytes, room } = body::read(of_body, limit, time, &self.room).await?;
         let message = request::message(&self.binding, captures, query.as_deref(), &bytes);
         drop((bytes, room));
         Ok((head, message?))
@@ -119,30 +129,46 @@ impl RpcHandler {
     async fn unary(&self, body: Body) -> Result<Response, ApiError> {
         let collected = match body.collect().await {
             Ok(collected) => collected,
-            Err(status) => return Ok(failed(&status)),
+            Err(status) => return Ok(self.failed(&status)),
         };
-        let status = collected.trailers().and_then(Status::from_header_map);
-        match status {
-            Some(status) if status.code() != Code::Ok => return Ok(failed(&status)),
-            _ => {}
+        let internal = || ApiError::from(IdentifyError::Internal);
+        // Without a status, the answer may be a part of one.
+        let status = collected.trailers().and_then(Status::from_header_map).ok_or_else(internal)?;
+        if status.code() != Code::Ok {
+            return Ok(self.failed(&status));
         }
         let mut received = BytesMut::from(collected.to_bytes());
-        let internal = || ApiError::from(IdentifyError::Internal);
         let message = frame::decode(&mut received, &self.binding.rpc.output());
-        let message = message.ok().flatten().ok_or_else(internal)?;
+        let message = message.ok().flatten().filter(|_| received.is_empty()).ok_or_else(internal)?;
         let json = response::json(&message, self.binding.response_body.as_ref()).map_err(|_| internal())?;
         Ok(([JSON], json).into_response())
     }
+
+    /// The largest message of the RPC, in bytes.
+    fn message_limit(&self) -> usize {
+        let path = format!("/{}", bindings::name(&self.binding.rpc));
+        methods::message_limit(&path, self.settings.limits.http_body_limit)
+    }
+
+    /// The answer to a call that failed.
+    fn failed(&self, status: &Status) -> Response {
+        failed(status, self.binding.rpc.parent_pool())
+    }
 }
 
-/// The answer to a call that failed.
-fn failed(status: &Status) -> Response {
-    status_response(status, StatusBody::new(status).json())
+/// The answer to a call that failed. A fault without details is one of tonic, such as a message that it cannot read. It
+/// is never that of the caller: the gateway made the message.
+fn failed(status: &Status, pool: &DescriptorPool) -> Response {
+    if status.details().is_empty() && [Code::Internal, Code::Unknown].contains(&status.code()) {
+        return error_response(&IdentifyError::Internal.into());
+    }
+    status_response(status, StatusBody::new(status, pool).json())
 }
 
 /// Returns the request of the RPC. It has the headers and the extensions of the JSON request.
 fn rpc_request(binding: &Binding, head: Parts, message: &DynamicMessage) -> http::Request<Body> {
-    let Parts { mut headers, extensions, .. } = head;
+    let Parts { mut headers, mut extensions, .. } = head;
+    extensions.insert(FieldNames::Json);
     OF_THE_BODY.iter().for_each(|name| drop(headers.remove(name)));
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
     headers.insert(TE, HeaderValue::from_static("trailers"));

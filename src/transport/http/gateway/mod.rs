@@ -9,12 +9,14 @@ mod field_path;
 mod frame;
 mod handler;
 mod json_body;
+mod known_fields;
 mod query;
 mod request;
 mod response;
 mod status;
 mod stream;
 mod text_value;
+mod value_rules;
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -40,6 +42,7 @@ use super::gzip;
 use super::settings::HttpSettings;
 use crate::transport::errors::ApiError;
 use crate::transport::gunzip::TextRoom;
+use crate::transport::readiness::Readiness;
 use crate::transport::routes::{Route, RouteTable, RpcType};
 use crate::transport::template::{Found, HttpMethod, TemplateTable};
 
@@ -69,6 +72,14 @@ pub enum GatewayError {
         /// The path.
         path: String,
     },
+    /// A handler of its own has the path, so no request would reach the RPC.
+    #[error("a handler of its own hides {path} of {rpc}")]
+    Hidden {
+        /// The RPC.
+        rpc: String,
+        /// The path.
+        path: String,
+    },
 }
 
 /// A service of the gRPC API whose RPCs the JSON API serves by their `google.api.http` rules.
@@ -89,7 +100,7 @@ impl JsonService {
         S: NamedService + Clone + Send + Sync + 'static,
         S::Future: Send + 'static,
     {
-        let pool = DescriptorPool::decode(descriptors).map_err(BindingError::from)?;
+        let pool = DescriptorPool::decode(descriptors).and_then(status::with_details).map_err(BindingError::from)?;
         let descriptor =
             pool.get_service_by_name(S::NAME).ok_or_else(|| BindingError::NoService(S::NAME.to_owned()))?;
         Ok(Self { descriptor, service: BoxCloneSyncService::new(service) })
@@ -110,12 +121,18 @@ pub(super) struct Gateway {
     services: Vec<JsonService>,
     settings: HttpSettings,
     room: TextRoom,
+    readiness: Readiness,
 }
 
 impl Gateway {
-    /// Serves these services, but for the RPCs with handlers of their own.
-    pub(super) fn new(services: Vec<JsonService>, settings: HttpSettings, room: TextRoom) -> Self {
-        Self { handlers: HashMap::new(), services, settings, room }
+    /// Serves these services, but for the RPCs with handlers of their own. The streams end when `readiness` says so.
+    pub(super) fn new(
+        services: Vec<JsonService>,
+        settings: HttpSettings,
+        room: TextRoom,
+        readiness: Readiness,
+    ) -> Self {
+        Self { handlers: HashMap::new(), services, settings, room, readiness }
     }
 
     /// Adds the handler of the RPC `package.Service/Method`, for all its paths in the proto.
@@ -169,7 +186,8 @@ impl Gateway {
                 let Some(service) = service else { return Err(GatewayError::NoHandler { rpc }) };
                 let service = service.service.clone();
                 let (method, template) = (binding.method.clone(), binding.template.clone());
-                let handler = RpcHandler { binding, service, settings: self.settings, room: self.room.clone() };
+                let (room, readiness) = (self.room.clone(), self.readiness.clone());
+                let handler = RpcHandler { binding, service, settings: self.settings, room, readiness };
                 table.templates.add(method.clone(), template.clone(), route)
                     && handlers.add(method, template, Arc::new(handler))
             };
@@ -179,6 +197,16 @@ impl Gateway {
         }
         Ok((table, Translated(Arc::new(handlers))))
     }
+}
+
+/// Checks that no path of a handler hides a translated one.
+///
+/// # Errors
+/// [`GatewayError::Hidden`].
+pub(super) fn check(table: &RouteTable) -> Result<(), GatewayError> {
+    let Some(Route { rpc_method, http_route, .. }) = table.hidden() else { return Ok(()) };
+    let text = |name: &Option<String>| name.clone().unwrap_or_default();
+    Err(GatewayError::Hidden { rpc: text(rpc_method), path: text(http_route) })
 }
 
 /// The method of a rule that a handler of its own can serve: it reads the body alone.
@@ -220,8 +248,11 @@ pub(super) fn never_called(name: &str) -> JsonService {
 
 #[cfg(test)]
 mod tests {
+    use tokio::sync::watch;
+
     use super::*;
     use crate::proto::FILE_DESCRIPTOR_SET;
+    use crate::resolver::DatabaseState;
 
     fn start(rpcs: &[&'static str]) -> Result<RouteTable, GatewayError> {
         let settings = crate::settings::Settings::from_flags(<[&str; 0]>::default()).unwrap();
@@ -234,6 +265,7 @@ mod tests {
             vec![never_called("identity.v1.GraphService")],
             settings,
             TextRoom::new(0, 0, crate::metrics::WorkMetrics::default()),
+            Readiness::new(watch::channel(DatabaseState::Usable).1, Default::default(), Default::default()),
         );
         for rpc in rpcs {
             gateway.handle(rpc, async |_| Response::default());

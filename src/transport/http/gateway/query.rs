@@ -1,5 +1,7 @@
 //! Query parameters.
 
+use std::collections::HashMap;
+
 use prost_reflect::{DynamicMessage, ReflectMessage, Value};
 
 use super::bindings::{Binding, BodyRule};
@@ -17,6 +19,7 @@ const LONGEST_NAME: usize = 64;
 /// [`ApiError::BadField`] names the first wrong parameter.
 pub(super) fn apply(message: &mut DynamicMessage, query: &str, binding: &Binding) -> Result<(), ApiError> {
     let mut given: Vec<(FieldPath, Vec<Value>)> = Vec::new();
+    let mut places = HashMap::new();
     for parameter in query.split('&').filter(|parameter| !parameter.is_empty()) {
         let (name, text) = parameter.split_once('=').unwrap_or((parameter, ""));
         let name = plain(name).unwrap_or_default();
@@ -25,7 +28,8 @@ pub(super) fn apply(message: &mut DynamicMessage, query: &str, binding: &Binding
         check(&path, binding).map_err(wrong)?;
         let text = plain(text).ok_or_else(|| wrong("must be UTF-8, with correct percent-encoding"))?;
         let value = text_value::parse(&path.leaf, &text).map_err(|problem| wrong(&problem))?;
-        match given.iter_mut().find(|(known, _)| *known == path) {
+        let place = *places.entry(path.json_name()).or_insert(given.len());
+        match given.get_mut(place) {
             Some((_, values)) if path.leaf.is_list() => values.push(value),
             Some(_) => return Err(wrong("must be given only once")),
             None => given.push((path, vec![value])),
@@ -121,6 +125,17 @@ mod tests {
             let binding = binding(rpc);
             assert!(matches!(read(&binding, taken), Err(ApiError::BadField { .. })), "{rpc} {taken}");
             assert!(free.is_none_or(|free| read(&binding, free).is_ok()), "{rpc}");
+        }
+    }
+
+    #[test]
+    fn a_name_has_at_most_32_parts() {
+        let list = binding("List");
+        let query = |depth: usize| format!("{}name=a", "node.".repeat(depth));
+        let message = read(&list, &query(31)).unwrap();
+        assert_eq!(message.to_string().matches("node{").count(), 31);
+        for depth in [32, 1_000, 10_000] {
+            assert!(matches!(read(&list, &query(depth)), Err(ApiError::Malformed(_))), "{depth}");
         }
     }
 

@@ -27,7 +27,7 @@ pub(super) fn message(
         let text = capture.text.as_deref().ok_or_else(|| wrong("must be UTF-8, with correct percent-encoding"))?;
         let value = text_value::parse(&path.leaf, text).map_err(|problem| wrong(&problem))?;
         // A client may send back a resource that has its own name.
-        if path.get(&message).is_some_and(|given| given != value) {
+        if path.get(&message).is_some_and(|given| *given != value) {
             return Err(wrong("has another value in the path than in the body"));
         }
         if !path.set(&mut message, value) {

@@ -4,6 +4,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use http::HeaderMap;
 use hyper::body::{Body as HttpBody, Frame};
 use prost_reflect::{FieldDescriptor, MessageDescriptor};
@@ -13,6 +15,8 @@ use tonic::body::Body;
 
 use super::status::StatusBody;
 use super::{frame, response};
+use crate::transport::errors::ApiError;
+use crate::transport::parse::FieldNames;
 
 /// One line for each message: `{"result": …}`. An error is the last line, `{"error": …}`, as in grpc-gateway.
 ///
@@ -20,6 +24,8 @@ use super::{frame, response};
 /// them.
 pub(super) struct Lines {
     answers: Body,
+    /// When the stream must end, whatever answers there are, and why.
+    ended: BoxFuture<'static, ApiError>,
     received: BytesMut,
     message: MessageDescriptor,
     response_body: Option<FieldDescriptor>,
@@ -41,8 +47,13 @@ struct ErrorLine<'a> {
 }
 
 impl Lines {
-    pub(super) fn new(answers: Body, message: MessageDescriptor, response_body: Option<FieldDescriptor>) -> Self {
-        Self { answers, received: BytesMut::new(), message, response_body, end: End::NotYet }
+    pub(super) fn new(
+        answers: Body,
+        message: MessageDescriptor,
+        response_body: Option<FieldDescriptor>,
+        ended: BoxFuture<'static, ApiError>,
+    ) -> Self {
+        Self { answers, ended, received: BytesMut::new(), message, response_body, end: End::NotYet }
     }
 
     /// Returns the lines of all messages that have arrived.
@@ -66,8 +77,11 @@ impl Lines {
     /// Ends with an error, whose line stands after these.
     fn fail(&mut self, mut lines: Vec<u8>, status: Status) -> Frame<Bytes> {
         // Values of JSON can always be serialised, and a vector grows.
-        let _ = serde_json::to_writer(&mut lines, &ErrorLine { error: StatusBody::new(&status) });
+        let error = StatusBody::new(&status, self.message.parent_pool());
+        let _ = serde_json::to_writer(&mut lines, &ErrorLine { error });
         lines.push(b'\n');
+        // Ends the RPC, although the client may be slow to take the line.
+        self.answers = Body::empty();
         self.end = End::Trailers(status);
         Frame::data(lines.into())
     }
@@ -86,6 +100,9 @@ impl HttpBody for Lines {
                 return Poll::Ready(Some(added.map(|()| Frame::trailers(trailers))));
             }
             End::NotYet => self.end = End::NotYet,
+        }
+        if let Poll::Ready(error) = self.ended.poll_unpin(cx) {
+            return Poll::Ready(Some(Ok(self.fail(Vec::new(), error.status(FieldNames::Json)))));
         }
         loop {
             let frame = match ready!(Pin::new(&mut self.answers).poll_frame(cx)) {

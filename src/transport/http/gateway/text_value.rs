@@ -2,6 +2,8 @@
 
 use prost_reflect::{DeserializeOptions, DynamicMessage, FieldDescriptor, Kind, Value};
 
+use super::value_rules::{BOOL, ENUM, expected_of, takes_integer, takes_text_for_number};
+
 /// The messages that JSON writes as one string or number.
 const TEXT_MESSAGES: [&str; 12] = [
     "google.protobuf.BoolValue",
@@ -30,14 +32,17 @@ pub(super) fn takes_text(field: &FieldDescriptor) -> bool {
 /// # Errors
 /// What the text must be.
 pub(super) fn parse(field: &FieldDescriptor, text: &str) -> Result<Value, String> {
-    let expected = expected(field);
+    let kind = field.kind();
+    let expected = expected_of(&kind);
     let wrong = || format!("must be {expected}");
+    let number = text.parse::<i32>().ok();
     let is_bare = match expected {
         BOOL => ["true", "false"].contains(&text),
-        ENUM => text.parse::<i32>().is_ok(),
+        ENUM => number.is_some(),
         _ => false,
     };
-    if expected == BOOL && !is_bare {
+    let is_known = number.filter(|_| is_bare).is_none_or(|number| takes_integer(&kind, number.into()));
+    if expected == BOOL && !is_bare || !is_known || !takes_text_for_number(&kind, text) {
         return Err(wrong());
     }
     let value = if is_bare { text.to_owned() } else { serde_json::Value::from(text).to_string() };
@@ -52,38 +57,6 @@ pub(super) fn parse(field: &FieldDescriptor, text: &str) -> Result<Value, String
         Some(Value::List(mut values)) => values.pop().ok_or_else(wrong),
         Some(value) => Ok(value),
         // The value of a field without presence is its default.
-        None => Ok(Value::default_value(&field.kind())),
-    }
-}
-
-const BOOL: &str = "true or false";
-const ENUM: &str = "a name or number of its enum";
-
-/// What a text for the field must be.
-pub(super) fn expected(field: &FieldDescriptor) -> &'static str {
-    match field.kind() {
-        Kind::Double | Kind::Float => "a number",
-        Kind::Int32 | Kind::Sint32 | Kind::Sfixed32 => "an integer of 32 bits",
-        Kind::Int64 | Kind::Sint64 | Kind::Sfixed64 => "an integer of 64 bits",
-        Kind::Uint32 | Kind::Fixed32 => "an integer of 32 bits without a sign",
-        Kind::Uint64 | Kind::Fixed64 => "an integer of 64 bits without a sign",
-        Kind::Bool => BOOL,
-        Kind::String => "a text",
-        Kind::Bytes => "bytes in base64",
-        Kind::Enum(_) => ENUM,
-        Kind::Message(message) => match message.full_name() {
-            "google.protobuf.BoolValue" => BOOL,
-            "google.protobuf.BytesValue" => "bytes in base64",
-            "google.protobuf.DoubleValue" | "google.protobuf.FloatValue" => "a number",
-            "google.protobuf.Duration" => "a duration such as 1.5s",
-            "google.protobuf.FieldMask" => "names of fields with commas between them",
-            "google.protobuf.Int32Value" => "an integer of 32 bits",
-            "google.protobuf.Int64Value" => "an integer of 64 bits",
-            "google.protobuf.StringValue" => "a text",
-            "google.protobuf.Timestamp" => "a time such as 2026-01-31T12:00:00Z",
-            "google.protobuf.UInt32Value" => "an integer of 32 bits without a sign",
-            "google.protobuf.UInt64Value" => "an integer of 64 bits without a sign",
-            _ => "an object",
-        },
+        None => Ok(Value::default_value(&kind)),
     }
 }
