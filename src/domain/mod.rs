@@ -18,6 +18,7 @@
 //! | `merge_evidence` | the sets of merges that older versions recorded |
 //! | `planner`, `draft`, `plan` | what observations do to identities, and the result |
 //! | `preview` | the answer that an observation would get |
+//! | `graph/` | what connects the identifiers of an identity, and what it was before |
 //! | `adoption/` | which rows of another system's table are one customer |
 //! | `identity_state` | an identity as an answer shows it |
 //! | `model`, `properties` | tests: the planner against a brute-force model |
@@ -31,6 +32,7 @@ mod draft;
 mod email;
 mod evidence;
 mod fold;
+pub mod graph;
 mod identifier;
 mod identity;
 mod identity_state;
