@@ -15,6 +15,7 @@ use ring::digest::{Context, SHA256};
 
 use super::contact::{ContactId, ContactRef};
 use super::identifier::Identifier;
+use super::note::Note;
 
 /// Maximum sets of an identity that are stored beside its contacts. A set that a MATCHED would add beyond it is not
 /// stored. The sets of merges always are: an identity has fewer of them than contacts.
@@ -102,6 +103,8 @@ pub struct NewEvidence {
     pub contact: ContactRef,
     /// What brought it.
     pub origin: EvidenceOrigin,
+    /// What the caller says about it.
+    pub note: Option<Arc<Note>>,
 }
 
 /// What is known of the sets that are stored beside the contacts.

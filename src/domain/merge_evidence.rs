@@ -27,7 +27,8 @@ pub fn sets_of_merges(known: &Snapshot, causes: &[Vec<Identifier>]) -> Vec<(Cont
         }
         let Some(contact) = cause.iter().find_map(|one| owner.carrier(one)) else { continue };
         let (key, contact) = (SetKey::of(cause), ContactRef::Stored(contact.id));
-        let new = NewEvidence { key, identifiers: cause.as_slice().into(), contact, origin: EvidenceOrigin::Merge };
+        let (identifiers, origin) = (cause.as_slice().into(), EvidenceOrigin::Merge);
+        let new = NewEvidence { key, identifiers, contact, origin, note: None };
         sets.insert(key, (owner.root(), new));
     }
     sets.into_values().collect()

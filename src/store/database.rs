@@ -14,8 +14,11 @@ use super::pool::{Lease, Pool};
 use super::sql::{Engine, sqlite};
 use super::store_connection::StoreConnection;
 use super::traits::{Epoch, ExpectedSize, FoundIdentities, LookupResult, MAX_LOOKUP, Store, Transaction};
-use super::{evidence, list, lock, lookup, versions, write};
-use crate::domain::{ContactId, Identifier, Identity, OwnerRow, Plan, RootRow, SetKey, StoredEvidence, Timestamp};
+use super::{evidence, list, lock, lookup, notes, versions, write};
+use crate::domain::graph::SetName;
+use crate::domain::{
+    ContactId, Identifier, Identity, Note, OwnerRow, Plan, RootRow, SetKey, StoredEvidence, Timestamp,
+};
 use crate::metrics::{DatabaseOperation, Metrics};
 use crate::settings::{self, TableNames};
 
@@ -215,6 +218,12 @@ impl Store for Database {
                 evidence::query_stored_sets(&lease.connected().take().await?, lease.engine(), sets).await
             })
             .await
+    }
+
+    async fn notes_of(&self, sets: &[SetName]) -> Result<BTreeMap<SetName, Note>, StoreError> {
+        let _timer = self.pool.timer(DatabaseOperation::LookUp);
+        let lease = self.pool.lease().await?;
+        lease.bounded(async { notes::query_notes(&lease.connected().take().await?, lease.engine(), sets).await }).await
     }
 
     async fn begin(&self) -> Result<DatabaseTransaction, StoreError> {

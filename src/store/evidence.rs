@@ -12,10 +12,12 @@ use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryResul
 use super::entity::contact_merge::{CauseIdentifier, MergeCause};
 use super::entity::evidence::{self, Column};
 use super::error::{Cause, StoreError};
+use super::notes;
 use super::pieces::pieces;
 use super::rows::{check_is_primary, to_naive};
 use super::sql::{Engine, padded_ids};
 use super::traits::MAX_LOOKUP;
+use crate::domain::graph::SetName;
 use crate::domain::{ContactId, ContactRef, Identifier, IdentifierKind, MAX_EVIDENCE, NewEvidence, Plan, SetKey};
 
 /// Returns those of these sets that are stored. A statement takes [`MAX_LOOKUP`] of them.
@@ -158,9 +160,11 @@ pub(super) async fn delete_sets_with(
     delete(connection, &deleted).await
 }
 
-/// Deletes these rows.
+/// Deletes these rows and their notes.
 pub(super) async fn delete(connection: &impl ConnectionTrait, ids: &[i64]) -> Result<(), StoreError> {
     for piece in ids.chunks(MAX_LOOKUP) {
+        let sets: Vec<SetName> = piece.iter().copied().map(SetName::Stored).collect();
+        connection.execute(&notes::delete_rows(&sets)).await?;
         connection.execute(&delete_rows(piece)).await?;
     }
     Ok(())

@@ -4,8 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::error::StoreError;
+use crate::domain::graph::SetName;
 use crate::domain::{
-    ContactId, Identifier, Identity, OwnerRow, Plan, RootRow, SetKey, Snapshot, StoredEvidence, Timestamp,
+    ContactId, Identifier, Identity, Note, OwnerRow, Plan, RootRow, SetKey, Snapshot, StoredEvidence, Timestamp,
 };
 
 /// Maximum identifiers of one [`Store::find_identities`]: the longest list of keys that one statement has.
@@ -120,6 +121,9 @@ pub trait Store: Clone + Send + Sync + 'static {
 
     /// Returns those of these sets (at most [`MAX_LOOKUP`]) that are stored beside the contacts.
     fn stored_sets(&self, sets: &[SetKey]) -> impl Future<Output = Result<BTreeSet<SetKey>, StoreError>> + Send;
+
+    /// Returns what callers say about these sets, by set. Most sets have no note.
+    fn notes_of(&self, sets: &[SetName]) -> impl Future<Output = Result<BTreeMap<SetName, Note>, StoreError>> + Send;
 
     /// Begins a transaction. Each of its statements sees what was committed before that statement.
     fn begin(&self) -> impl Future<Output = Result<Self::Transaction, StoreError>> + Send;

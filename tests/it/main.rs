@@ -34,6 +34,7 @@ mod import;
 mod log;
 mod metrics;
 mod migrations;
+mod notes;
 mod old_table;
 mod old_tables;
 mod outage;
@@ -63,6 +64,7 @@ fn main() {
     identifiers::register(&mut suite);
     graph::register(&mut suite);
     validate_only::register(&mut suite);
+    notes::register(&mut suite);
     ignored::register(&mut suite);
     ignored_repairs::register(&mut suite);
     concurrency::register(&mut suite);

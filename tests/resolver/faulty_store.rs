@@ -3,8 +3,9 @@ use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use identity::domain::graph::SetName;
 use identity::domain::{
-    Contact, ContactId, Identifier, IdentifierKind, Identity, Link, Observation, OwnerRow, Plan, RootRow, SetKey,
+    Contact, ContactId, Identifier, IdentifierKind, Identity, Link, Note, Observation, OwnerRow, Plan, RootRow, SetKey,
     StoredEvidence, Timestamp,
 };
 use identity::resolver::IdentifyRequest;
@@ -244,6 +245,10 @@ impl Store for FaultyStore {
 
     async fn stored_sets(&self, _sets: &[SetKey]) -> Result<BTreeSet<SetKey>, StoreError> {
         Ok(BTreeSet::new())
+    }
+
+    async fn notes_of(&self, _sets: &[SetName]) -> Result<BTreeMap<SetName, Note>, StoreError> {
+        Ok(BTreeMap::new())
     }
 
     /// It has the roots 1 to 9, and a large one.

@@ -10,9 +10,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use identity::domain::graph::SetName;
 use identity::domain::{
-    Answer, Contact, ContactId, Identifier, IdentifierKind, Identity, Link, Observation, Outcome, OwnerRow, RootRow,
-    SetKey, Snapshot, Timestamp, plan,
+    Answer, Contact, ContactId, Identifier, IdentifierKind, Identity, Link, Note, Observation, Outcome, OwnerRow,
+    RootRow, SetKey, Snapshot, Timestamp, plan,
 };
 use identity::store::{ExpectedSize, FoundIdentities, MAX_LOOKUP, Store, StoreError, Transaction};
 use tokio::time::timeout;
@@ -27,6 +28,7 @@ macro_rules! for_each_case {
             a_merge_of_several_identities_moves_each_to_its_own_primary,
             a_moved_row_is_written_and_no_other,
             every_change_of_an_identity_gives_its_root_a_later_version,
+            a_note_is_that_of_the_first_who_saw_its_set,
             rows_of_roots_are_what_is_stored,
             rows_of_identifiers_lead_to_roots_and_versions,
             identities_of_roots_are_what_their_identifiers_find,
@@ -229,6 +231,39 @@ pub(crate) async fn every_change_of_an_identity_gives_its_root_a_later_version<S
     assert!(with_evidence.updated_at > survivor.updated_at && is_stored().await, "a new set");
     identify(store, &[&pair, &[email("a@x"), phone("1")], &[email("a@x")]]).await;
     assert_eq!(version(first).await, with_evidence, "a request that brings nothing new changes no version");
+}
+
+pub(crate) async fn a_note_is_that_of_the_first_who_saw_its_set<S: Store>(store: &S) {
+    let noted = async |items: &[(&[Identifier], &str)]| {
+        let note = |text: &str| Note::new(Some(text.to_owned()), Some(format!("№ {text}")), Some(Timestamp(-1)));
+        let items = items.iter().map(|(identifiers, text)| observation(identifiers).with_note(note(text)));
+        let mut transaction = store.begin().await.expect("a transaction");
+        let answers = write(&mut transaction, &items.collect::<Vec<_>>()).await.expect("a write");
+        transaction.commit().await.expect("a commit");
+        answers.iter().map(|answer| answer.identity.contacts().last().expect("one").id).collect::<Vec<_>>()
+    };
+    let [a, b, one, two] = [email("a@x"), email("b@x"), phone("1"), phone("2")];
+    let first = noted(&[
+        (&[a.clone(), one.clone()], "first"),
+        (&[a.clone(), one.clone()], "again"),
+        (std::slice::from_ref(&b), "alone"),
+        (&[b.clone(), two.clone()], "linked"),
+    ]);
+    let (first, alone, linked) = (first.await, 2, 3);
+    noted(&[(&[a.clone(), one.clone()], "later"), (&[a.clone(), two.clone()], "merged")]).await;
+    noted(&[(&[b.clone(), one.clone()], "matched"), (&[a, two], "again")]).await;
+    let contacts = [first[0], first[alone], first[linked]].map(SetName::Contact);
+    let sets: Vec<SetName> = contacts.into_iter().chain((1..=9).map(SetName::Stored)).collect();
+    let notes = store.notes_of(&sets).await.expect("a read");
+    let source = |set: &SetName| notes.get(set).map(|note| note.source().expect("text").to_owned());
+    assert_eq!(contacts.each_ref().map(source), [Some("first".to_owned()), None, Some("linked".to_owned())]);
+    let mut stored: Vec<String> = (1..=9).filter_map(|id| source(&SetName::Stored(id))).collect();
+    stored.sort();
+    assert_eq!(stored, ["matched", "merged"]);
+    let note = &notes[&contacts[0]];
+    assert_eq!((note.external_ref(), note.occurred_at()), (Some("№ first"), Some(Timestamp(-1))));
+    assert!(store.notes_of(&[]).await.expect("no read").is_empty());
+    assert!(store.notes_of(&[SetName::Contact(ContactId(1_000_000))]).await.expect("a read").is_empty());
 }
 
 pub(crate) async fn rows_of_roots_are_what_is_stored<S: Store>(store: &S) {

@@ -2,8 +2,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use identity::domain::graph::SetName;
 use identity::domain::{
-    Contact, ContactId, ContactRef, Identifier, Identity, Link, OwnerRow, Plan, RootRow, SetKey, StoredEvidence,
+    Contact, ContactId, ContactRef, Identifier, Identity, Link, Note, OwnerRow, Plan, RootRow, SetKey, StoredEvidence,
     Timestamp,
 };
 use identity::store::{
@@ -245,6 +246,14 @@ impl Store for SimulatedStore {
         self.statement("sets", None, read).await
     }
 
+    async fn notes_of(&self, sets: &[SetName]) -> Result<BTreeMap<SetName, Note>, StoreError> {
+        let read = async {
+            self.catch_up().await;
+            Ok(self.database.lock().notes_of(self.replica, sets))
+        };
+        self.statement("notes", None, read).await
+    }
+
     async fn roots_after(&self, after: Option<ContactId>, limit: usize) -> Result<Vec<ContactId>, StoreError> {
         let read = async {
             self.catch_up().await;
@@ -382,9 +391,15 @@ impl SimulatedTransaction {
                 identifiers: new.identifiers.to_vec(),
                 origin: new.origin,
                 created_at: plan.updated_at,
+                note: new.note.clone(),
             }))?;
         }
         Ok(())
+    }
+
+    fn insert_notes(&self, plan: &Plan, ids: &[ContactId]) -> Result<(), StoreError> {
+        let notes = plan.new_contacts.iter().zip(ids).filter_map(|(new, id)| Some((*id, new.note.clone()?)));
+        notes.into_iter().try_for_each(|(id, note)| self.change(Change::Note(id, note)))
     }
 
     async fn touch(&self, plan: &Plan) -> Result<(), StoreError> {
@@ -509,6 +524,9 @@ impl Transaction for SimulatedTransaction {
         self.statement("relink", self.relink(plan, &ids)).await?;
         if !plan.new_evidence.is_empty() {
             self.statement("insert evidence", self.insert_evidence(plan, &ids)).await?;
+        }
+        if plan.has_notes() {
+            self.statement("insert notes", async { self.insert_notes(plan, &ids) }).await?;
         }
         self.statement("touch", self.touch(plan)).await?;
         Ok(ids)

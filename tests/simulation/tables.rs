@@ -1,6 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use identity::domain::{Contact, ContactId, EvidenceOrigin, Identifier, Identity, Link, SetKey, Timestamp};
+use identity::domain::{Contact, ContactId, EvidenceOrigin, Identifier, Identity, Link, Note, SetKey, Timestamp};
 
 /// All rows: `Contact`, `Identifier`, `ContactMerge` and `Evidence`.
 #[derive(Clone, Debug, Default)]
@@ -8,7 +9,10 @@ pub(crate) struct Tables {
     pub(crate) contacts: BTreeMap<ContactId, Contact>,
     pub(crate) identifiers: BTreeMap<Identifier, ContactId>,
     pub(crate) merges: Vec<MergeRow>,
+    /// The id of each is its place, from 1 on.
     pub(crate) evidence: Vec<EvidenceRow>,
+    /// The notes of the sets of contacts.
+    pub(crate) notes: BTreeMap<ContactId, Arc<Note>>,
     /// The identifiers whose row names a holder: they are ignored.
     pub(crate) ignored: BTreeSet<Identifier>,
 }
@@ -27,6 +31,7 @@ pub(crate) struct EvidenceRow {
     pub(crate) identifiers: Vec<Identifier>,
     pub(crate) origin: EvidenceOrigin,
     pub(crate) created_at: Timestamp,
+    pub(crate) note: Option<Arc<Note>>,
 }
 
 /// What a transaction does to the rows.
@@ -38,6 +43,7 @@ pub(crate) enum Change {
     Touch(ContactId, Timestamp),
     Merge(MergeRow),
     Evidence(EvidenceRow),
+    Note(ContactId, Arc<Note>),
 }
 
 impl Tables {
@@ -50,6 +56,7 @@ impl Tables {
                 Change::Touch(id, updated_at) => self.update(id, updated_at, |_| ()),
                 Change::Merge(merge) => self.merges.push(merge),
                 Change::Evidence(row) => self.evidence.push(row),
+                Change::Note(contact, note) => drop(self.notes.insert(contact, note)),
             }
         }
     }

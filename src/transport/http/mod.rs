@@ -11,6 +11,7 @@ mod errors;
 mod gateway;
 mod gzip;
 mod identify;
+mod json_values;
 mod metrics;
 mod origin;
 mod probes;

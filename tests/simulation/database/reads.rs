@@ -1,10 +1,11 @@
 //! What reads outside a transaction find.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
+use identity::domain::graph::SetName;
 use identity::domain::{
-    Contact, ContactId, EvidenceOrigin, Identifier, Link, OwnerRow, RootRow, SetKey, StoredEvidence,
+    Contact, ContactId, EvidenceOrigin, Identifier, Link, Note, OwnerRow, RootRow, SetKey, StoredEvidence,
 };
 use identity::store::{Epoch, StoreError};
 
@@ -87,6 +88,17 @@ impl State {
             |row: &EvidenceRow, id: ContactId| tables.contacts.get(&row.contact).is_some_and(|row| root(row) == id);
         let count = |id: &ContactId| (*id, tables.evidence.iter().filter(|row| is_of(row, *id)).count());
         Ok(StoredEvidence { sets: self.stored_sets(replica, sets), counts: roots.iter().map(count).collect() })
+    }
+
+    /// The notes of these sets.
+    pub(crate) fn notes_of(&self, replica: usize, sets: &[SetName]) -> BTreeMap<SetName, Note> {
+        let tables = self.read_by(replica);
+        let note = |set: &SetName| match set {
+            SetName::Contact(contact) => tables.notes.get(contact),
+            SetName::Stored(id) => tables.evidence.get(usize::try_from(id - 1).ok()?)?.note.as_ref(),
+            SetName::Link(_) => None,
+        };
+        sets.iter().filter_map(|set| Some((*set, Note::clone(note(set)?)))).collect()
     }
 
     /// Whether the set has a committed row.
