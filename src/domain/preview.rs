@@ -5,7 +5,7 @@ use super::planner::plan;
 use super::snapshot::Snapshot;
 
 /// Later than every contact. A contact that is only planned is the youngest, whatever the clock of the database says.
-const AFTER_ALL: Timestamp = Timestamp(i64::MAX);
+const AFTER_ALL: Timestamp = Timestamp(i64::MAX / 2);
 
 /// Returns the answer that an observation would get now: that of [`plan`], without a row for what is new.
 ///
