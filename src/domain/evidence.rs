@@ -244,6 +244,35 @@ mod tests {
     }
 
     #[test]
+    fn a_note_is_that_of_the_first_observation_of_its_set() {
+        let noted = |given: &[(usize, u8)], text: &str| {
+            observing(given).with_note(Note::new(Some(text.to_owned()), None, None))
+        };
+        let pair_of = |email, phone| [(0, email), (1, phone)];
+        let mut tables = Tables::default();
+        tables.ignore(&identifier(1, 9));
+        let first = [
+            noted(&pair_of(1, 1), "created"),
+            noted(&pair_of(1, 1), "again"),
+            noted(&[(0, 2)], "alone"),
+            noted(&pair_of(3, 9), "beside an ignored one"),
+            noted(&pair_of(2, 2), "linked"),
+        ];
+        tables.identify(&first, 1_000);
+        let then = [noted(&pair_of(1, 2), "merged"), noted(&pair_of(2, 1), "matched"), noted(&pair_of(2, 1), "again")];
+        tables.identify(&then, 2_000);
+        tables.identify(&[&first[..], &then].concat(), 3_000);
+        let text = |note: &Note| note.source().unwrap().to_owned();
+        let of_contacts: Vec<_> = tables.notes.iter().map(|(id, note)| (id.0, text(note))).collect();
+        assert_eq!(of_contacts, [(1, "created".to_owned()), (4, "linked".to_owned())]);
+        let mut of_sets: Vec<_> =
+            tables.evidence.values().map(|set| (set.origin, text(set.note.as_ref().unwrap()))).collect();
+        of_sets.sort();
+        let expected = [(EvidenceOrigin::Merge, "merged"), (EvidenceOrigin::Match, "matched")];
+        assert_eq!(of_sets, expected.map(|(origin, text)| (origin, text.to_owned())));
+    }
+
+    #[test]
     fn what_is_ignored_is_in_no_set() {
         let mut tables = Tables::default();
         let seen = [observing(&[(0, 1), (1, 1)]), observing(&[(0, 2), (1, 1)]), observing(&[(0, 1), (1, 2)])];
