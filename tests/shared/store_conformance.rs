@@ -242,17 +242,13 @@ pub(crate) async fn a_note_is_that_of_the_first_who_saw_its_set<S: Store>(store:
         transaction.commit().await.expect("a commit");
         answers.iter().map(|answer| answer.identity.contacts().last().expect("one").id).collect::<Vec<_>>()
     };
-    let [a, b, one, two] = [email("a@x"), email("b@x"), phone("1"), phone("2")];
-    let first = noted(&[
-        (&[a.clone(), one.clone()], "first"),
-        (&[a.clone(), one.clone()], "again"),
-        (std::slice::from_ref(&b), "alone"),
-        (&[b.clone(), two.clone()], "linked"),
-    ]);
-    let (first, alone, linked) = (first.await, 2, 3);
-    noted(&[(&[a.clone(), one.clone()], "later"), (&[a.clone(), two.clone()], "merged")]).await;
-    noted(&[(&[b.clone(), one.clone()], "matched"), (&[a, two], "again")]).await;
-    let contacts = [first[0], first[alone], first[linked]].map(SetName::Contact);
+    let pair = |email_value: &str, phone_value: &str| [email(email_value), phone(phone_value)];
+    let [a_one, a_two, b_one, b_two] = [pair("a@x", "1"), pair("a@x", "2"), pair("b@x", "1"), pair("b@x", "2")];
+    let first = [(&a_one[..], "first"), (&a_one, "again"), (&b_one[..1], "alone"), (&b_two, "linked")];
+    let first = noted(&first).await;
+    noted(&[(&a_one, "later"), (&a_two, "merged")]).await;
+    noted(&[(&b_one, "matched"), (&a_two, "again")]).await;
+    let contacts = [first[0], first[2], first[3]].map(SetName::Contact);
     let sets: Vec<SetName> = contacts.into_iter().chain((1..=9).map(SetName::Stored)).collect();
     let notes = store.notes_of(&sets).await.expect("a read");
     let source = |set: &SetName| notes.get(set).map(|note| note.source().expect("text").to_owned());

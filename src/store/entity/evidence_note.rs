@@ -5,7 +5,7 @@ use sea_orm::entity::prelude::*;
 
 /// A row: the note of one set. At least one of the parts is given.
 #[sea_orm::model]
-#[derive(Clone, PartialEq, Eq, DeriveEntityModel)]
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "EvidenceNote")]
 pub struct Model {
     /// The set: `c3` for that of contact 3, `e7` for that in row 7 of `Evidence`.
@@ -22,13 +22,6 @@ pub struct Model {
     /// When the row was written. UTC, with microseconds.
     #[sea_orm(column_name = "createdAt")]
     pub created_at: NaiveDateTime,
-}
-
-/// Prints which set it is about, and none of its parts: an order number leads to a customer.
-impl std::fmt::Debug for Model {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "EvidenceNote({})", self.evidence)
-    }
 }
 
 impl ActiveModelBehavior for ActiveModel {}
