@@ -7,7 +7,7 @@
 //! | --- | --- |
 //! | [`commands`] | the command line, one file for each subcommand; it connects settings, database and servers |
 //! | [`adopt`] | takes over the table in which another system keeps its contacts |
-//! | [`export`] | contacts, identifiers and merges as files |
+//! | [`export`] | contacts, identifiers, merges and evidence as files |
 //! | [`verify`] | checks all tables, and reports or repairs each broken invariant |
 //! | [`bench`](mod@bench) | the load generator: a client of the service (cargo feature `bench`) |
 //! | [`progress`] | the progress of long commands |

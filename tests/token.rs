@@ -21,6 +21,8 @@ fn a_new_token_is_printed_once_and_its_hash_is_in_the_file() {
         &["token", "new", "checkout", "--scope", "identify,read", "--tokens-file", "callers.toml"][..],
         &["token", "new", "checkout", "--scope", "read,identify", "--tokens-file", "callers.toml"],
         &["--tokens-file", "callers.toml", "token", "new", "slow", "--scope", "erase", "--rate", "2", "--burst", "3"],
+        // What is not given is as for the first.
+        &["token", "new", "slow", "--tokens-file", "callers.toml"],
     ] {
         let output = identity(folder.path(), args, &[]);
         assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
@@ -40,6 +42,34 @@ fn a_new_token_is_printed_once_and_its_hash_is_in_the_file() {
     assert!(find(&tokens[1]).may(Scope::Read) && !find(&tokens[1]).may(Scope::Erase));
     let calls = std::iter::from_fn(|| find(&tokens[2]).count_call().ok()).take(10).count();
     assert_eq!(calls, 3);
+    assert_eq!(find(&tokens[3]).name(), "slow");
+    assert!(find(&tokens[3]).may(Scope::Erase) && !find(&tokens[3]).may(Scope::Identify));
+    let text = std::fs::read_to_string(&path).unwrap();
+    assert_eq!(text.matches("rate = 2\nburst = 3").count(), 2, "{text}");
+}
+
+#[test]
+fn the_help_has_what_the_command_uses_and_no_other_setting() {
+    let folder = tempfile::tempdir().unwrap();
+    let secret = [("TOKENS_FILE", "/secret/callers.toml"), ("DB_PASSWORD", "secret")];
+    for args in [&["token", "new", "--help"][..], &["token", "new", "-h"], &["help", "token", "new"]] {
+        let output = identity(folder.path(), args, &secret);
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(output.status.success() && text.contains("Usage: identity token new [OPTIONS] <NAME>"), "{text}");
+        for part in ["--scope <SCOPES>", "--rate <COUNT>", "--burst <COUNT>", "--tokens-file <FILE>", "--config <FILE>"]
+        {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+        assert!(
+            text.contains("identity token new checkout --scope identify") && text.contains("TOKENS_FILE"),
+            "{text}"
+        );
+        assert!(!text.contains("--database-url") && !text.contains("secret"), "{text}");
+        assert!(text.lines().count() < 60, "{text}");
+    }
+    // The settings that it does not show are flags all the same.
+    let args = ["token", "new", "a", "--scope", "read", "--tokens-file", "c.toml", "--grpc-addr", "127.0.0.1:1"];
+    assert!(identity(folder.path(), &args, &[]).status.success());
 }
 
 #[test]
@@ -52,6 +82,7 @@ fn what_is_wrong_is_one_line() {
         (new(&["a b", "--scope", "read"]), 2, "identity: <NAME>: must be 1 to 255"),
         (new(&["a", "--scope", "admin"]), 2, "identity: --scope: must be scopes out of"),
         (new(&["a", "--scope", "read", "--burst", "1"]), 2, "identity: "),
+        (new(&["a", "--tokens-file", "new.toml"]), 2, "identity: --scope: must be given"),
         (
             new(&["a", "--scope", "read", "--tokens-file", "wrong.toml"]),
             3,

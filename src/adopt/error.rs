@@ -25,7 +25,7 @@ pub enum AdoptError {
     #[error("DATABASE_URL must lead to a database or schema of its own: {0}")]
     Migrate(#[from] MigrateError),
     /// The target has rows that no adoption wrote.
-    #[error("DATABASE_URL leads to tables with contacts that were not adopted: give the service a database of its own")]
+    #[error("DATABASE_URL leads to tables with rows that were not adopted: give the service a database of its own")]
     NotEmpty,
     /// The memory is not enough.
     #[error("the old table has {rows} rows, which need {needed} of memory, and --memory allows {given}")]

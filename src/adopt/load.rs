@@ -1,4 +1,4 @@
-//! Makes the tables equal to what the old table says. It compares first, and writes what differs: so it goes on after a
+//! Makes contacts and identifiers equal to what the old table says. It compares first, and writes what differs: so it goes on after a
 //! crash, and takes over what has changed since.
 
 use std::collections::{BTreeSet, VecDeque};
@@ -12,16 +12,14 @@ use super::source::Source;
 use crate::domain::adoption::{AdoptedIdentities, OldContact};
 use crate::domain::{Identifier, IdentifierKind};
 use crate::progress::Progress;
-use crate::store::adoption::{
-    AdoptionRun, ContactChanges, IdentifierChange, Original, OwnedIdentifier, StoredMerge, StoredRow,
-};
+use crate::store::adoption::{AdoptionRun, ContactChanges, IdentifierChange, Original, OwnedIdentifier, StoredRow};
 use crate::store::{Database, StoreError};
 
 /// Changes in one transaction: so many that commits cost little, and so few that each is short.
-const CHANGES_PER_TRANSACTION: usize = 4_000;
+pub(super) const CHANGES_PER_TRANSACTION: usize = 4_000;
 
 /// Rows of this service that one statement reads.
-const PAGE_SIZE: u64 = 4_000;
+pub(super) const PAGE_SIZE: u64 = 4_000;
 
 /// What was written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -286,46 +284,4 @@ impl IdentifierLoad<'_> {
         }
         Ok(())
     }
-}
-
-/// Makes the merges equal to those of the file, and to the joins that the source does not have.
-pub(super) async fn load_merges(
-    database: &Database,
-    run: &mut AdoptionRun,
-    source: &Source,
-    identities: &AdoptedIdentities,
-) -> Result<(), AdoptError> {
-    let mut progress = Progress::begin("merges", identities.count_merges() as u64);
-    let at = run.started_at;
-    let joins = (source.last_merge_id() + 1..).zip(identities.merges());
-    let joins = joins.map(|(id, merge)| StoredMerge::new(id, merge, at).map_err(AdoptError::from));
-    let mut wanted = source.merges()?.chain(joins).peekable();
-    let (mut equal, mut is_equal) = (0, true);
-    while is_equal {
-        let stored = database.adopted_merges(equal, PAGE_SIZE).await?;
-        if stored.is_empty() {
-            break;
-        }
-        for stored in stored {
-            is_equal = is_equal && matches!(wanted.peek(), Some(Ok(wanted)) if *wanted == stored);
-            if is_equal {
-                equal = stored.id();
-                wanted.next();
-                progress.add(1);
-            }
-        }
-    }
-    database.delete_merges_from(run, equal + 1).await?;
-    let mut rows = Vec::new();
-    for merge in wanted {
-        rows.push(merge?);
-        if rows.len() == CHANGES_PER_TRANSACTION {
-            database.insert_adopted_merges(run, &std::mem::take(&mut rows)).await?;
-            progress.add(CHANGES_PER_TRANSACTION as u64);
-        }
-    }
-    database.insert_adopted_merges(run, &rows).await?;
-    progress.add(rows.len() as u64);
-    progress.end();
-    Ok(())
 }

@@ -9,7 +9,9 @@
 //! | `old_rows` | the rows of an old table as the rules see them |
 //! | `contact_file/` | files of contacts |
 //! | `survey` | the first read: identities and report |
-//! | `load` | the second read: makes the tables equal to it |
+//! | `load` | the second read: makes contacts and identifiers equal to it |
+//! | `load_merges` | merges: those of a file, and joins that the source does not have |
+//! | `load_evidence` | the sets of a file that no contact carries |
 //! | `report` | what is reported |
 //!
 //! The old table is read twice, and is never written to. Each run compares everything and writes what differs. So the
@@ -19,6 +21,8 @@
 mod contact_file;
 mod error;
 mod load;
+mod load_evidence;
+mod load_merges;
 mod memory;
 mod old_rows;
 mod options;
@@ -32,14 +36,14 @@ use std::time::Duration;
 use chrono::Utc;
 use ring::rand::{SecureRandom, SystemRandom};
 
-use crate::domain::Timestamp;
+use crate::domain::{Identifier, Timestamp};
 use crate::store::adoption::{AdoptionRun, AdoptionState, RunToken, ServiceWrote};
 use crate::store::{AdoptionPhase, Database, StoreError};
 pub use contact_file::{ContactFileOptions, FileError};
 pub use error::AdoptError;
 pub use memory::{InvalidMemorySize, MemorySize};
 pub use options::{AdoptionOptions, without_secrets};
-pub use report::{AdoptionReport, ReportFormat};
+pub use report::{AdoptionReport, ReportFormat, ReportedEvidence};
 use source::Source;
 pub use source::SourceOptions;
 use survey::{Survey, SurveyLimits, survey};
@@ -152,7 +156,9 @@ impl Adoption {
             target.enter_adoption_phase(run, AdoptionPhase::Identifiers).await?;
             load::load_identifiers(target, run, written.contacts, &self.options.rules.ignored).await?;
         }
-        load::load_merges(target, run, source, &survey.identities).await?;
+        load_merges::load_merges(target, run, source, &survey.identities).await?;
+        let reported = survey.report.evidence.as_ref();
+        load_evidence::load_evidence(target, run, source, &survey.identities, reported).await?;
         target.finish_tables().await?;
         target.hold_ignored(run, &self.options.rules.ignored).await?;
         let content = target.digest_of_tables().await?;
@@ -170,7 +176,11 @@ impl Adoption {
         let source = Source::open(&self.source).await?;
         let mut adoption = self.clone();
         if let Source::File(file) = &source {
-            adoption.options.rules.ignored.extend(file.held.iter().cloned());
+            // By the rules of today: those of the export may have been others.
+            let rules = &mut adoption.options.rules;
+            let held = file.held.iter().filter_map(|(kind, value)| rules.clean(*kind, Some(value)).identifier);
+            let held: Vec<Identifier> = held.collect();
+            rules.ignored.extend(held);
         }
         Ok((adoption, Arc::new(source)))
     }
@@ -184,8 +194,7 @@ impl Adoption {
     async fn check_target(&self, target: &Database, source: &Source) -> Result<Option<AdoptionState>, AdoptError> {
         let Some(state) = target.adoption().await? else {
             target.check_schema().await?;
-            let has_tables = target.has_contact_tables().await?;
-            return if has_tables && target.has_contacts().await? { Err(AdoptError::NotEmpty) } else { Ok(None) };
+            return if target.has_rows().await? { Err(AdoptError::NotEmpty) } else { Ok(None) };
         };
         target.check_tables().await?;
         let differences = options::differences(&state.options, &self.for_state(source));
@@ -227,7 +236,7 @@ impl Adoption {
             // A service may have found them empty too.
             tokio::time::sleep(SERVICE_STOPS_WITHIN).await;
         }
-        if target.has_contacts().await? {
+        if target.has_rows().await? {
             target.forget_adoption(&run).await?;
             return Err(AdoptError::NotEmpty);
         }

@@ -46,6 +46,23 @@ pub struct ReportedHub {
     pub value: Option<String>,
 }
 
+/// The sets of identifiers that an export says were seen together.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct ReportedEvidence {
+    /// Sets that are stored.
+    pub kept: u64,
+    /// Sets that a contact carries, so that they are held already.
+    pub carried_by_contacts: u64,
+    /// Left out: the identifiers belong to several identities.
+    pub of_several_identities: u64,
+    /// Left out: an identifier belongs to nobody, or is none by the rules in force.
+    pub of_nobody: u64,
+    /// Left out: fewer than two identifiers, or one of a kind that this version does not know.
+    pub too_small: u64,
+    /// The ids of the first that are left out.
+    pub left_out_first: Vec<i64>,
+}
+
 /// What an adoption does, or would do.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct AdoptionReport {
@@ -85,6 +102,9 @@ pub struct AdoptionReport {
     pub largest_joins: Vec<ReportedJoin>,
     /// Identifiers over `--max-join`.
     pub over_max_join: Vec<ReportedHub>,
+    /// Evidence, if the source has any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub evidence: Option<ReportedEvidence>,
 }
 
 /// Changed links.
@@ -104,6 +124,25 @@ pub struct ReportedJoin {
     primary: i64,
     old_identities: u64,
     contacts: u64,
+}
+
+impl ReportedEvidence {
+    fn write_text(&self, text: &mut String) {
+        write_line(text, 0, "sets of identifiers that were seen together, kept", self.kept);
+        write_line(text, 2, "left out, of several identities", self.of_several_identities);
+        write_line(text, 2, "left out, with an identifier that belongs to nobody", self.of_nobody);
+        write_line(text, 2, "left out, with fewer than two identifiers that are known", self.too_small);
+        for id in &self.left_out_first {
+            let _ = writeln!(text, "    evidence {id} is left out");
+        }
+    }
+}
+
+/// Writes a line with a count, unless that is 0.
+fn write_line(text: &mut String, indent: usize, what: &str, count: u64) {
+    if count > 0 {
+        let _ = writeln!(text, "{:indent$}{what}: {count}", "");
+    }
 }
 
 /// How many changed primaries a report has.
@@ -147,6 +186,7 @@ impl AdoptionReport {
             joined_by_size: facts.joined_by_size,
             largest_joins: facts.largest_joins.into_iter().map(join).collect(),
             over_max_join,
+            evidence: None,
         }
     }
 
@@ -163,11 +203,7 @@ impl AdoptionReport {
     }
 
     fn write_text(&self, text: &mut String) {
-        let mut line = |indent: usize, what: &str, count: u64| {
-            if count > 0 {
-                let _ = writeln!(text, "{:indent$}{what}: {count}", "");
-            }
-        };
+        let mut line = |indent: usize, what: &str, count: u64| write_line(text, indent, what, count);
         line(0, "rows read and kept", self.rows);
         line(2, "deleted", self.deleted);
         line(2, "live without an e-mail address or phone number", self.without_identifier);
@@ -206,6 +242,9 @@ impl AdoptionReport {
         line(0, "primaries whose id changes", self.primaries_changed);
         for (old, new) in &self.primaries_changed_first {
             let _ = writeln!(text, "  {old} becomes {new}");
+        }
+        if let Some(evidence) = &self.evidence {
+            evidence.write_text(text);
         }
         for hub in &self.over_max_join {
             let decided = if hub.accepted { "accepted" } else { "needs a decision: list it in --ignore or --accept" };

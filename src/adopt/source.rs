@@ -5,7 +5,7 @@ use std::sync::Arc;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::mpsc;
 
-use super::contact_file::{ContactFile, ContactFileOptions, FileError, value_of};
+use super::contact_file::{ContactFile, ContactFileOptions, FileError, FileSet, value_of};
 use super::error::AdoptError;
 use super::old_rows::contact;
 use crate::domain::IdentifierKind;
@@ -32,11 +32,11 @@ pub(super) enum Source {
 /// Pages that are read ahead.
 const AHEAD: usize = 4;
 
-/// Contacts of a file in one page.
+/// Entries of a file in one page.
 const FILE_PAGE: usize = 5_000;
 
 /// Why the next page cannot be read, or the page.
-type Page = Result<Vec<OldContact>, AdoptError>;
+pub(super) type Page<T> = Result<Vec<T>, AdoptError>;
 
 impl Source {
     /// Connects to the database, or reads the file once.
@@ -79,26 +79,18 @@ impl Source {
             Self::Table(table) => table.rows_by_id(&[id]).await?.first().map(contact),
             Self::File(file) => {
                 let mut found = None;
+                // To the end: only then it is known that the file is the same.
                 let mut take = |contact: OldContact| {
                     if contact.id == id {
                         found = Some(contact);
                     }
-                    found.is_none()
+                    true
                 };
                 tokio::task::block_in_place(|| file.read(&mut take))?;
                 found
             }
         };
         Ok(found.and_then(|contact| value_of(contact, kind)))
-    }
-
-    /// Returns the merges that it has, by id.
-    pub(super) fn merges(&self) -> Result<impl Iterator<Item = Result<StoredMerge, AdoptError>> + use<>, AdoptError> {
-        let of_file = match self {
-            Self::Table(_) => None,
-            Self::File(file) => Some(file.merges()?),
-        };
-        Ok(of_file.into_iter().flatten().map(|merge| merge.map_err(AdoptError::from)))
     }
 
     /// Returns the greatest id of its merges; 0 without any.
@@ -109,29 +101,44 @@ impl Source {
         }
     }
 
+    /// Returns whether it has sets of identifiers that were seen together.
+    pub(super) fn has_sets(&self) -> bool {
+        match self {
+            Self::Table(_) => false,
+            Self::File(file) => file.has_sets,
+        }
+    }
+
     /// Begins to read all rows, by id, ahead of the reader.
-    pub(super) fn pages(source: &Arc<Self>) -> mpsc::Receiver<Page> {
+    pub(super) fn pages(source: &Arc<Self>) -> mpsc::Receiver<Page<OldContact>> {
         let (sender, receiver) = mpsc::channel(AHEAD);
-        let source = Arc::clone(source);
-        match &*source {
+        match &**source {
             Self::Table(table) => {
                 let table = table.clone();
                 tokio::spawn(async move { send_table(&table, &sender).await });
             }
-            Self::File(_) => {
-                tokio::task::spawn_blocking(move || {
-                    if let Self::File(file) = &*source {
-                        send_file(file, &sender);
-                    }
-                });
-            }
+            Self::File(_) => send_file(source, sender, ContactFile::read),
         }
+        receiver
+    }
+
+    /// Begins to read the merges that it has, by id, ahead of the reader.
+    pub(super) fn merges(source: &Arc<Self>) -> mpsc::Receiver<Page<StoredMerge>> {
+        let (sender, receiver) = mpsc::channel(AHEAD);
+        send_file(source, sender, ContactFile::read_merges);
+        receiver
+    }
+
+    /// Begins to read the sets that it has, by id, ahead of the reader.
+    pub(super) fn sets(source: &Arc<Self>) -> mpsc::Receiver<Page<FileSet>> {
+        let (sender, receiver) = mpsc::channel(AHEAD);
+        send_file(source, sender, ContactFile::read_sets);
         receiver
     }
 }
 
 /// Sends the rows until the end, an error, or until nobody receives them any more.
-async fn send_table(table: &OldTable, sender: &mpsc::Sender<Page>) {
+async fn send_table(table: &OldTable, sender: &mpsc::Sender<Page<OldContact>>) {
     let mut last = 0;
     loop {
         let page = table.rows_after(last, OldTable::PAGE_SIZE).await;
@@ -147,12 +154,19 @@ async fn send_table(table: &OldTable, sender: &mpsc::Sender<Page>) {
     }
 }
 
-/// The same for a file.
-fn send_file(file: &ContactFile, sender: &mpsc::Sender<Page>) {
-    let mut page = Vec::with_capacity(FILE_PAGE);
-    let read: Result<(), FileError> = file.read(|contact| {
-        page.push(contact);
-        page.len() < FILE_PAGE || sender.blocking_send(Ok(std::mem::take(&mut page))).is_ok()
+/// Reads entries of a file, one after another, until the callback returns false.
+type ReadEntries<T> = fn(&ContactFile, &mut dyn FnMut(T) -> bool) -> Result<(), FileError>;
+
+/// The same for what this function reads of a file, in a thread that may wait for the disk. A table has nothing of it.
+fn send_file<T: Send + 'static>(source: &Arc<Source>, sender: mpsc::Sender<Page<T>>, read: ReadEntries<T>) {
+    let source = Arc::clone(source);
+    tokio::task::spawn_blocking(move || {
+        let Source::File(file) = &*source else { return };
+        let mut page = Vec::with_capacity(FILE_PAGE);
+        let read = read(file, &mut |entry| {
+            page.push(entry);
+            page.len() < FILE_PAGE || sender.blocking_send(Ok(std::mem::take(&mut page))).is_ok()
+        });
+        let _ = sender.blocking_send(read.map(|()| page).map_err(AdoptError::from)); // Or the receiver has failed.
     });
-    let _ = sender.blocking_send(read.map(|()| page).map_err(AdoptError::from)); // Or the receiver has failed.
 }

@@ -6,6 +6,7 @@ use chrono::Utc;
 use ring::rand::{SecureRandom, SystemRandom};
 
 use super::error::AdoptError;
+use super::load_evidence::survey_evidence;
 use super::memory::MemorySize;
 use super::options::AdoptionOptions;
 use super::report::{AdoptionReport, DateFacts, ReportedHub};
@@ -38,10 +39,14 @@ pub(super) async fn survey(
     limits: SurveyLimits,
 ) -> Result<Survey, AdoptError> {
     let rows = source.count().await?;
-    check_memory(rows, limits.memory)?;
+    let bytes_a_row = OldIdentities::bytes_a_row(source.has_sets());
+    check_memory(rows, bytes_a_row, limits.memory)?;
     let mut key = [0; 16];
     SystemRandom::new().fill(&mut key).map_err(|_| AdoptError::NoRandom)?;
     let mut identities = OldIdentities::new(options.rules.clone(), usize::try_from(rows).unwrap_or(0), key);
+    if source.has_sets() {
+        identities.keep_carriers();
+    }
     let (mut dates, mut unreadable_links) = (DateFacts::default(), 0);
     let now = Timestamp(Utc::now().timestamp_micros());
     let mut progress = Progress::begin("reading", rows);
@@ -53,7 +58,7 @@ pub(super) async fn survey(
             unreadable_links += u64::from(row.unreadable.link);
         }
         // The table may grow meanwhile.
-        check_memory(identities.len() as u64, limits.memory)?;
+        check_memory(identities.len() as u64, bytes_a_row, limits.memory)?;
         progress.add(page.len() as u64);
     }
     progress.end();
@@ -62,12 +67,13 @@ pub(super) async fn survey(
     let changed_primaries = identities.changed_primaries();
     let hubs = report_hubs(source, identities.hubs(), limits.show_values).await?;
     let facts = identities.facts(limits.max_contacts);
-    let report = AdoptionReport::new(source.lines(), facts, (dates, unreadable_links), &changed_primaries, hubs);
+    let mut report = AdoptionReport::new(source.lines(), facts, (dates, unreadable_links), &changed_primaries, hubs);
+    report.evidence = survey_evidence(source, &identities).await?;
     Ok(Survey { identities, report, changed_primaries })
 }
 
-fn check_memory(rows: u64, memory: MemorySize) -> Result<(), AdoptError> {
-    let needed = MemorySize(OldIdentities::memory_for(rows));
+fn check_memory(rows: u64, bytes_a_row: u64, memory: MemorySize) -> Result<(), AdoptError> {
+    let needed = MemorySize(rows.saturating_mul(bytes_a_row));
     if needed > memory { Err(AdoptError::Memory { rows, needed, given: memory }) } else { Ok(()) }
 }
 

@@ -17,7 +17,7 @@ mod scope;
 mod token;
 
 pub use access_control::{AccessControl, Refusal};
-pub use append::{AppendError, append};
+pub use append::{AppendError, NewToken, append};
 pub use authenticator::{Authenticator, Credentials, Unauthenticated};
 pub use bearer::bearer;
 pub use caller_file::{CallerFile, Callers};

@@ -225,9 +225,6 @@ fn end(outcome: &AdoptionOutcome, is_file: bool) -> (&'static str, String) {
                  stopped, run this once more before `identity serve`"
             ),
         ),
-        AdoptionEnd::Behind if is_file => {
-            ("behind", format!("not done: {written} contacts were written, and the file changed meanwhile"))
-        }
         AdoptionEnd::Behind => (
             "behind",
             format!(

@@ -1,4 +1,4 @@
-//! `identity export`: contacts, identifiers and merges as files. See [`crate::export`].
+//! `identity export`: contacts, identifiers, merges and evidence as files. See [`crate::export`].
 
 use std::path::{Path, PathBuf};
 

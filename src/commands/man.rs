@@ -43,7 +43,12 @@ pub fn man(ManArgs { out }: ManArgs, command: Command) -> anyhow::Result<()> {
 }
 
 fn with_note(command: Command) -> Command {
-    command.after_help(SETTINGS).mut_subcommands(with_note)
+    let own = command.get_after_long_help().map(|notes| format!("{notes}\n\n{SETTINGS}"));
+    let command = match own {
+        Some(notes) => command.after_long_help(notes),
+        None => command.after_help(SETTINGS),
+    };
+    command.mut_subcommands(with_note)
 }
 
 fn write_all(command: &Command, folder: &Path) -> io::Result<()> {

@@ -80,8 +80,8 @@ pub enum Command {
     /// Take over the table in which another system keeps its contacts; without --apply only a report: exit 0 if
     /// nothing is left to do, 1 if decisions or another run are needed
     Adopt(Box<adopt::AdoptArgs>),
-    /// Write contacts, identifiers and merges, all as they were at one moment, to stdout or to files. It has personal
-    /// data
+    /// Write contacts, identifiers, merges and evidence, all as they were at one moment, to stdout or to files. It has
+    /// personal data
     Export(export::ExportArgs),
     /// Take over the contacts of a file; without --apply only a report: exit 0 if nothing is left to do, 1 if decisions
     /// are needed
@@ -135,7 +135,8 @@ fn without_environment(command: clap::Command) -> clap::Command {
 pub fn clap_command() -> clap::Command {
     let command = Command::augment_subcommands(clap::Command::new("identity"));
     // `augment_args` also sets the doc comment of its struct as the description, so ours must come after it.
-    SettingsArgs::augment_args(command).version(env!("CARGO_PKG_VERSION")).about(ABOUT).after_long_help(SETTINGS)
+    let command = SettingsArgs::augment_args(command).version(env!("CARGO_PKG_VERSION"));
+    token::with_own_help(command.about(ABOUT).after_long_help(SETTINGS))
 }
 
 /// The exit status of findings, of a service that is not healthy, and of a command that needs a decision.

@@ -199,6 +199,7 @@ impl<'a> Planner<'a> {
             survivor: self.draft(survivor).primary().1,
             absorbed: other.primary().1,
             cause: cause.iter().map(|identifier| (*identifier).clone()).collect(),
+            is_repair: false,
         });
         self.draft_mut(survivor).absorb(other);
     }
@@ -212,12 +213,14 @@ impl<'a> Planner<'a> {
         }
         let key = SetKey::of(set);
         let is_full = origin == EvidenceOrigin::Match && draft.evidence() >= MAX_EVIDENCE;
-        if is_full || self.known.evidence().sets.contains(&key) || self.new_evidence.contains_key(&key) {
+        let row = self.known.evidence().sets.get(&key);
+        let is_stored = row.is_some_and(|root| root.is_some_and(|root| draft.has_root(root)));
+        if is_full || is_stored || self.new_evidence.contains_key(&key) {
             return;
         }
         let Some(contact) = draft.carrier(&set[0]) else { return }; // It owns the identifier, so there is one.
-        let (identifiers, note) = (observation.shared(), observation.note_of_set());
-        let new = NewEvidence { key, identifiers, contact, origin, note };
+        let (identifiers, note, replaces) = (observation.shared(), observation.note_of_set(), row.is_some());
+        let new = NewEvidence { key, identifiers, contact, origin, note, replaces };
         self.new_evidence.insert(key, (new, index));
         self.draft_mut(index).add_evidence();
     }

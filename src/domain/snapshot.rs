@@ -2,7 +2,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
-use super::evidence::{SetKey, StoredEvidence};
+use super::evidence::StoredEvidence;
 use super::identifier::Identifier;
 use super::identity::Identity;
 use super::observation::Observation;
@@ -69,16 +69,13 @@ impl Snapshot {
         &self.evidence
     }
 
-    /// Returns the key of the set that the observation shows, unless it is no evidence or a contact of this identity
-    /// carries the set. `identity` is that of [`Self::matched`].
-    pub fn uncarried_set(&self, observation: &Observation, identity: &Identity) -> Option<SetKey> {
+    /// Returns the set that the observation shows: without the ignored identifiers, and if it is evidence.
+    pub fn evidence_set<'a>(&self, observation: &'a Observation) -> Option<Cow<'a, Observation>> {
         if observation.identifiers().len() < 2 {
             return None;
         }
         let (joining, _) = self.split(observation);
-        let joining = joining?;
-        let set = joining.identifiers();
-        (set.len() > 1 && !identity.carries_set(set)).then(|| SetKey::of(set))
+        joining.filter(|joining| joining.identifiers().len() > 1)
     }
 
     /// Returns whether the identifier is ignored. The snapshot knows it of those that were asked for.

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::error::ExportError;
 use crate::domain::{CANONICAL_RULES_VERSION, IdentifierKind, Timestamp};
-use crate::store::export::{ContactRecord, ExportedTable, IdentifierRecord, MergeRecord};
+use crate::store::export::{ContactRecord, EvidenceRecord, ExportedTable, IdentifierRecord, MergeRecord};
 
 /// A format of files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -58,6 +58,13 @@ enum Line<'a> {
         cause: Value,
         created_at: String,
     },
+    Evidence {
+        id: i64,
+        contact_id: i64,
+        origin: &'a str,
+        identifiers: Value,
+        created_at: String,
+    },
     /// The last line: without it, the file was cut.
     End {
         rows: u64,
@@ -81,6 +88,7 @@ fn columns(table: ExportedTable) -> &'static [&'static str] {
         ],
         ExportedTable::Identifiers => &["kind", "value", "contactId", "ignored"],
         ExportedTable::Merges => &["id", "survivorId", "absorbedId", "cause", "createdAt"],
+        ExportedTable::Evidence => &["id", "contactId", "origin", "identifiers", "createdAt"],
     }
 }
 
@@ -91,6 +99,9 @@ pub(super) trait Record {
 
     /// Writes its line.
     fn write_line(&self, out: &mut Vec<u8>) -> Result<(), ExportError>;
+
+    /// What [`TableState::newest`](crate::store::export::TableState::newest) is about.
+    fn newest(&self) -> i64;
 }
 
 /// Returns the bytes of some rows.
@@ -207,6 +218,10 @@ impl Record for ContactRecord {
         };
         write_line(out, &line)
     }
+
+    fn newest(&self) -> i64 {
+        self.updated_at.0
+    }
 }
 
 fn text(record: &IdentifierRecord) -> Result<&str, ExportError> {
@@ -222,11 +237,20 @@ impl Record for IdentifierRecord {
         let (contact_id, ignored) = (self.contact_id, self.is_ignored);
         write_line(out, &Line::Identifier { kind: &self.kind, value: text(self)?, contact_id, ignored })
     }
+
+    fn newest(&self) -> i64 {
+        self.contact_id
+    }
 }
 
 /// A cause as each database would spell it: MySQL and PostgreSQL put spaces into JSON.
 fn cause(record: &MergeRecord) -> Result<Value, ExportError> {
     serde_json::from_str(&record.cause).map_err(|_| ExportError::Cause(record.id))
+}
+
+/// The same of a set.
+fn identifiers(record: &EvidenceRecord) -> Result<Value, ExportError> {
+    serde_json::from_str(&record.identifiers).map_err(|_| ExportError::Evidence(record.id))
 }
 
 impl Record for MergeRecord {
@@ -239,6 +263,27 @@ impl Record for MergeRecord {
         let (id, survivor_id, absorbed_id) = (self.id, self.survivor_id, self.absorbed_id);
         let (cause, created_at) = (cause(self)?, date(self.created_at)?);
         write_line(out, &Line::Merge { id, survivor_id, absorbed_id, cause, created_at })
+    }
+
+    fn newest(&self) -> i64 {
+        self.created_at.0
+    }
+}
+
+impl Record for EvidenceRecord {
+    fn write_csv(&self, csv: &mut csv::Writer<Vec<u8>>) -> Result<(), ExportError> {
+        let [id, contact] = [self.id, self.contact_id].map(|id| id.to_string());
+        record(csv, [&*id, &contact, &self.origin, &identifiers(self)?.to_string(), &date(self.created_at)?])
+    }
+
+    fn write_line(&self, out: &mut Vec<u8>) -> Result<(), ExportError> {
+        let (id, contact_id, origin) = (self.id, self.contact_id, &*self.origin);
+        let (identifiers, created_at) = (identifiers(self)?, date(self.created_at)?);
+        write_line(out, &Line::Evidence { id, contact_id, origin, identifiers, created_at })
+    }
+
+    fn newest(&self) -> i64 {
+        self.created_at.0
     }
 }
 
@@ -295,6 +340,29 @@ mod tests {
             assert_eq!(written(FileFormat::Csv, merge(cause)), line);
         }
         assert!(matches!(encode(FileFormat::Ndjson, &[merge("[")]), Err(ExportError::Cause(1))));
+    }
+
+    #[test]
+    fn a_set_is_a_line_or_a_row() {
+        let set = |identifiers: &str| EvidenceRecord {
+            id: 4,
+            contact_id: 2,
+            origin: "match".to_owned(),
+            identifiers: identifiers.to_owned(),
+            created_at: Timestamp(1),
+        };
+        let stored = r#"[{"kind": "email", "value": "a@b.de"}, {"kind": "phone", "value": "1"}]"#;
+        let line = r#"{"type":"evidence","id":4,"contactId":2,"origin":"match","identifiers":"#.to_owned()
+            + r#"[{"kind":"email","value":"a@b.de"},{"kind":"phone","value":"1"}],"#
+            + r#""createdAt":"1970-01-01T00:00:00.000001Z"}"#
+            + "\n";
+        assert_eq!(written(FileFormat::Ndjson, set(stored)), line);
+        let row = written(FileFormat::Csv, set(stored));
+        let row = csv::ReaderBuilder::new().has_headers(false).from_reader(row.as_bytes()).records().next();
+        let row = row.unwrap().unwrap();
+        let identifiers = r#"[{"kind":"email","value":"a@b.de"},{"kind":"phone","value":"1"}]"#;
+        assert_eq!(row.iter().collect::<Vec<_>>(), ["4", "2", "match", identifiers, "1970-01-01T00:00:00.000001Z"]);
+        assert!(matches!(encode(FileFormat::Ndjson, &[set("{")]), Err(ExportError::Evidence(4))));
     }
 
     #[test]

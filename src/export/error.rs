@@ -25,13 +25,16 @@ pub enum ExportError {
     /// A cause is not JSON.
     #[error("the cause of merge {0} is not JSON: see `identity verify`")]
     Cause(i64),
+    /// A set is not JSON.
+    #[error("the identifiers of evidence {0} are not JSON: see `identity verify`")]
+    Evidence(i64),
     /// A date cannot be written.
     #[error("a row has a date that is out of range")]
     Date,
     /// The pages are not from one moment.
     #[error(
-        "the table {table} had {counted} rows when the export began, and {read} were read: a proxy before the database \
-         does not keep the statements of a transaction together"
+        "the table {table} changed while it was read (it had {counted} rows when the export began, and {read} were \
+         read): a proxy before the database does not keep the statements of a transaction together"
     )]
     NotOneMoment {
         /// The table.

@@ -1,4 +1,5 @@
-//! `identity export`: contacts, identifiers and merges as they were at one moment, as CSV or as lines of JSON.
+//! `identity export`: contacts, identifiers, merges and evidence as they were at one moment, as CSV or as lines of
+//! JSON.
 //!
 //! | file | what it holds |
 //! | --- | --- |
@@ -23,7 +24,7 @@ pub use output::Output;
 
 use crate::progress::Progress;
 use crate::store::Database;
-use crate::store::export::{ExportedTable, TableSnapshot};
+use crate::store::export::{ExportedTable, TableSnapshot, TableState};
 
 /// Writes these tables, all as they were at one moment. Returns the number of rows of each. Changes nothing in the
 /// database.
@@ -40,25 +41,26 @@ pub async fn export(
     if snapshot.has_unfinished_adoption().await? {
         return Err(ExportError::UnfinishedAdoption);
     }
-    let mut counts = Vec::new();
+    let mut states = Vec::new();
     for table in tables {
-        counts.push((*table, snapshot.count(*table).await?));
+        states.push((*table, snapshot.state(*table).await?));
     }
     let has_bar = !(output.is_stdout() && std::io::stdout().is_terminal());
-    let mut writer = Writer { snapshot: &snapshot, format, output, has_bar, written: 0, progress: None };
+    let mut writer =
+        Writer { snapshot: &snapshot, format, output, has_bar, written: TableState::EMPTY, progress: None };
     if let Some(first) = tables.first() {
         writer.write(*first, &encode::head(format, tables)?)?;
     }
-    for (table, counted) in &counts {
-        writer.write_table(*table, *counted).await?;
+    for (table, state) in &states {
+        writer.write_table(*table, *state).await?;
     }
-    let rows = counts.iter().map(|(_, rows)| rows).sum();
+    let rows = states.iter().map(|(_, state)| state.rows).sum();
     if let Some(last) = tables.last() {
         writer.write(*last, &encode::foot(format, rows)?)?;
     }
     snapshot.end().await?;
     output.finish()?;
-    Ok(counts)
+    Ok(states.into_iter().map(|(table, state)| (table, state.rows)).collect())
 }
 
 struct Writer<'a> {
@@ -66,27 +68,29 @@ struct Writer<'a> {
     format: FileFormat,
     output: &'a mut Output,
     has_bar: bool,
-    /// Rows of the table under way that are written.
-    written: u64,
+    /// What is written of the table under way.
+    written: TableState,
     progress: Option<Progress>,
 }
 
 impl Writer<'_> {
-    async fn write_table(&mut self, table: ExportedTable, counted: u64) -> Result<(), ExportError> {
-        self.written = 0;
+    async fn write_table(&mut self, table: ExportedTable, state: TableState) -> Result<(), ExportError> {
+        self.written = TableState::EMPTY;
         let begin = if self.has_bar { Progress::begin } else { Progress::begin_without_bar };
-        self.progress = Some(begin(table.name(), counted));
+        self.progress = Some(begin(table.name(), state.rows));
         self.write(table, &encode::table_head(self.format, table)?)?;
         match table {
             ExportedTable::Contacts => self.write_contacts().await?,
             ExportedTable::Identifiers => self.write_identifiers().await?,
             ExportedTable::Merges => self.write_merges().await?,
+            ExportedTable::Evidence => self.write_evidence().await?,
         }
         if let Some(progress) = self.progress.take() {
             progress.end();
         }
-        if self.written != counted {
-            return Err(ExportError::NotOneMoment { table: table.name(), counted, read: self.written });
+        if self.written != state {
+            let (counted, read) = (state.rows, self.written.rows);
+            return Err(ExportError::NotOneMoment { table: table.name(), counted, read });
         }
         Ok(())
     }
@@ -126,10 +130,21 @@ impl Writer<'_> {
         }
     }
 
+    async fn write_evidence(&mut self) -> Result<(), ExportError> {
+        let mut after = i64::MIN;
+        loop {
+            let page = self.snapshot.evidence_after(after).await?;
+            let Some(last) = page.last() else { return Ok(()) };
+            after = last.id;
+            self.write_page(ExportedTable::Evidence, &page)?;
+        }
+    }
+
     fn write_page<R: Record>(&mut self, table: ExportedTable, page: &[R]) -> Result<(), ExportError> {
         self.write(table, &encode::encode(self.format, page)?)?;
         let rows = page.len() as u64;
-        self.written += rows;
+        self.written.rows += rows;
+        self.written.newest = page.iter().map(R::newest).fold(self.written.newest, i64::max);
         if let Some(progress) = &mut self.progress {
             progress.add(rows);
         }

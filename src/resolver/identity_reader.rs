@@ -32,6 +32,9 @@ use super::panic_guard::catch_panic;
 use crate::domain::{ComparedCopies, ContactId, Copies, Identifier, Identity, Observation, Owners, SetKey, Snapshot};
 use crate::store::{Epoch, ExpectedSize, LookupResult, MAX_LOOKUP, Store, StoreError};
 
+/// So many contacts are compared with a set before the cache is asked for it.
+const FEW_CARRIERS: usize = 16;
+
 /// Reads from a store and its cache. Clones share both.
 #[derive(Clone)]
 pub(super) struct IdentityReader<S> {
@@ -145,14 +148,29 @@ impl<S: Store> IdentityReader<S> {
         observation: &Observation,
         identity: &Identity,
     ) -> Option<SetKey> {
-        let set = read.snapshot.uncarried_set(observation, identity)?;
-        let is_settled = read.epoch.is_some_and(|epoch| self.cache.is_settled(set, identity, epoch));
-        (!is_settled).then_some(set)
+        let joining = read.snapshot.evidence_set(observation)?;
+        let set = joining.identifiers();
+        // Nearly every set is carried, and a few comparisons take less time than the digest that is its key.
+        let are_few = identity.carriers_to_compare(set) <= FEW_CARRIERS;
+        if are_few && identity.carries_set(set) {
+            return None;
+        }
+        let key = SetKey::of(set);
+        if read.epoch.is_some_and(|epoch| self.cache.is_settled(key, identity, epoch)) {
+            return None;
+        }
+        if !are_few && identity.carries_set(set) {
+            if let Some(epoch) = read.epoch {
+                self.cache.settle(key, identity, ReadAt { epoch, time: read.begun });
+            }
+            return None;
+        }
+        Some(key)
     }
 
-    /// Returns those of these sets that are stored, by one statement for each [`MAX_LOOKUP`] of them, and remembers
-    /// them with their identities. The statement comes after the read of the identities: as long as one has the version
-    /// that was read, its sets are still stored.
+    /// Returns those of these sets that are stored for their identities, by one statement for each [`MAX_LOOKUP`] of
+    /// them, and remembers them with their identities. The statement comes after the read of the identities: as long as
+    /// one has the version that was read, its sets are still stored.
     ///
     /// If the statement fails, no set counts as stored, and a transaction decides under its locks.
     pub(super) async fn stored_sets(
@@ -164,7 +182,12 @@ impl<S: Store> IdentityReader<S> {
         let mut stored = BTreeSet::new();
         for some in keys.chunks(MAX_LOOKUP) {
             match catch_panic(self.store.stored_sets(some)).await {
-                Ok(found) if self.store.epoch() == read.epoch => stored.extend(found),
+                Ok(found) if self.store.epoch() == read.epoch => {
+                    let is_of_its_own =
+                        |set: &SetKey, root: Option<ContactId>| root.is_some_and(|root| sets[set].has_root(root));
+                    stored
+                        .extend(found.into_iter().filter(|(set, root)| is_of_its_own(set, *root)).map(|(set, _)| set));
+                }
                 Ok(_) | Err(_) => return BTreeSet::new(),
             }
         }

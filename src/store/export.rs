@@ -13,12 +13,12 @@ use sea_orm::{
 use tokio::time::timeout;
 
 use super::database::Database;
-use super::error::{Cause, StoreError};
-use super::flags;
+use super::error::StoreError;
 use super::rows::moment;
 use super::server_role::ServerRole;
 use super::sql::Engine;
-use crate::domain::{IdentifierKind, Timestamp};
+
+pub use super::export_records::{ContactRecord, EvidenceRecord, IdentifierRecord, MergeRecord};
 
 /// Rows of one statement: so many that the round trip costs little, and a few hundred KB.
 const PAGE_SIZE: u64 = 1_000;
@@ -26,8 +26,8 @@ const PAGE_SIZE: u64 = 1_000;
 /// How long a page may take. A hung connection must not hang the command.
 const PAGE_WITHIN: Duration = Duration::from_secs(300);
 
-/// How long counting the rows of a table may take.
-const COUNT_WITHIN: Duration = Duration::from_secs(3_600);
+/// How long a look at each row of a table may take.
+const STATE_WITHIN: Duration = Duration::from_secs(3_600);
 
 /// A table that can be exported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -38,11 +38,13 @@ pub enum ExportedTable {
     Identifiers,
     /// Which identities were merged, when and why
     Merges,
+    /// Which identifiers were seen together, where no contact carries exactly these
+    Evidence,
 }
 
 impl ExportedTable {
     /// All of them, in the order in which they are exported.
-    pub const ALL: [Self; 3] = [Self::Contacts, Self::Identifiers, Self::Merges];
+    pub const ALL: [Self; 4] = [Self::Contacts, Self::Identifiers, Self::Merges, Self::Evidence];
 
     /// Returns its name in files and on the command line.
     pub fn name(self) -> &'static str {
@@ -50,6 +52,7 @@ impl ExportedTable {
             Self::Contacts => "contacts",
             Self::Identifiers => "identifiers",
             Self::Merges => "merges",
+            Self::Evidence => "evidence",
         }
     }
 
@@ -58,61 +61,33 @@ impl ExportedTable {
             Self::Contacts => "Contact",
             Self::Identifiers => "Identifier",
             Self::Merges => "ContactMerge",
+            Self::Evidence => "Evidence",
+        }
+    }
+
+    /// What is greater in each row that is newer. Of an identifier it is the id of its owner.
+    fn newest_column(self) -> &'static str {
+        match self {
+            Self::Contacts => "updatedAt",
+            Self::Identifiers => "contactId",
+            Self::Merges | Self::Evidence => "createdAt",
         }
     }
 }
 
-/// A row of `Contact`, also of a deleted contact or of a holder. Its values are personal data.
-#[derive(Clone, PartialEq, Eq)]
-pub struct ContactRecord {
-    /// `id`.
-    pub id: i64,
-    /// `email`.
-    pub email: Option<String>,
-    /// `phoneNumber`.
-    pub phone_number: Option<String>,
-    /// `linkedId`.
-    pub linked_id: Option<i64>,
-    /// `linkPrecedence`, as it is stored.
-    pub link_precedence: String,
-    /// `createdAt`.
-    pub created_at: Timestamp,
-    /// `updatedAt`.
-    pub updated_at: Timestamp,
-    /// `deletedAt`.
-    pub deleted_at: Option<Timestamp>,
-    /// The kinds of its identifiers that it shows and does not carry: they join nobody.
-    pub ignored: Vec<IdentifierKind>,
-    /// Whether it is no contact, and holds an ignored identifier.
-    pub is_holder: bool,
+/// What says of a table whether it was read at one moment. Every change of the service makes one of them another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TableState {
+    /// Its rows.
+    pub rows: u64,
+    /// The greatest of its moments, in microseconds since 1970; of the table of identifiers the greatest id of an
+    /// owner. `i64::MIN` without rows.
+    pub newest: i64,
 }
 
-/// A row of `Identifier`. Its value is personal data.
-#[derive(Clone, PartialEq, Eq)]
-pub struct IdentifierRecord {
-    /// `kind`.
-    pub kind: String,
-    /// `value`.
-    pub value: Vec<u8>,
-    /// `contactId`.
-    pub contact_id: i64,
-    /// Whether it is ignored: the contact is a holder.
-    pub is_ignored: bool,
-}
-
-/// A row of `ContactMerge`. Its cause is personal data.
-#[derive(Clone, PartialEq, Eq)]
-pub struct MergeRecord {
-    /// `id`.
-    pub id: i64,
-    /// `survivorId`.
-    pub survivor_id: i64,
-    /// `absorbedId`.
-    pub absorbed_id: i64,
-    /// `cause`: a text of JSON.
-    pub cause: String,
-    /// `createdAt`.
-    pub created_at: Timestamp,
+impl TableState {
+    /// The state of a table without rows.
+    pub const EMPTY: Self = Self { rows: 0, newest: i64::MIN };
 }
 
 /// The tables as they were at one moment.
@@ -174,15 +149,23 @@ impl TableSnapshot {
         Ok(!self.query(sql.to_owned(), Vec::new(), |_| Ok(())).await?.is_empty())
     }
 
-    /// Returns the number of rows of a table.
+    /// Returns the state of a table. It looks at each row.
     ///
     /// # Errors
     /// As every read.
-    pub async fn count(&self, table: ExportedTable) -> Result<u64, StoreError> {
-        let sql = format!(r#"SELECT COUNT(*) FROM "{}""#, table.sql_name());
-        let statement = self.engine.statement(sql, Vec::new());
-        let row = within(COUNT_WITHIN, self.transaction.query_one_raw(statement)).await?;
-        Ok(row.map(|row| row.try_get_by_index::<i64>(0)).transpose()?.unwrap_or_default().unsigned_abs())
+    pub async fn state(&self, table: ExportedTable) -> Result<TableState, StoreError> {
+        let statement = self.engine.statement(state_sql(table), Vec::new());
+        let Some(row) = within(STATE_WITHIN, self.transaction.query_one_raw(statement)).await? else {
+            return Ok(TableState::EMPTY);
+        };
+        let newest = match table {
+            ExportedTable::Identifiers => row.try_get_by_index(1)?,
+            ExportedTable::Contacts | ExportedTable::Merges | ExportedTable::Evidence => {
+                moment(&row, 1)?.map(|moment| moment.0)
+            }
+        };
+        let rows = row.try_get_by_index::<i64>(0)?.unsigned_abs();
+        Ok(TableState { rows, newest: newest.unwrap_or(TableState::EMPTY.newest) })
     }
 
     /// Returns the contacts after this id, by id. None are left if there are none.
@@ -225,6 +208,14 @@ impl TableSnapshot {
         self.query(merges_sql(self.engine), vec![id.into()], MergeRecord::from_row).await
     }
 
+    /// Returns the sets after this id, by id. None are left if there are none.
+    ///
+    /// # Errors
+    /// As every read.
+    pub async fn evidence_after(&self, id: i64) -> Result<Vec<EvidenceRecord>, StoreError> {
+        self.query(evidence_sql(self.engine), vec![id.into()], EvidenceRecord::from_row).await
+    }
+
     /// Ends the read.
     ///
     /// # Errors
@@ -263,6 +254,11 @@ async fn within<T>(
     timeout(limit, work).await.map_err(|_| StoreError::TimedOut(limit))?.map_err(Into::into)
 }
 
+/// The statement of [`TableSnapshot::state`].
+pub(super) fn state_sql(table: ExportedTable) -> String {
+    format!(r#"SELECT COUNT(*), MAX("{}") FROM "{}""#, table.newest_column(), table.sql_name())
+}
+
 /// The statement of [`TableSnapshot::contacts_after`].
 pub(super) fn contacts_sql(engine: Engine) -> String {
     let precedence = engine.text_of(r#""linkPrecedence""#);
@@ -291,50 +287,11 @@ pub(super) fn merges_sql(engine: Engine) -> String {
     )
 }
 
-/// A moment that is never missing.
-fn required(row: &QueryResult, index: usize) -> Result<Timestamp, StoreError> {
-    moment(row, index)?.ok_or_else(|| StoreError::Rejected(Cause::new("a row without a date")))
-}
-
-impl ContactRecord {
-    fn from_row(row: &QueryResult) -> Result<Self, StoreError> {
-        let flags: i16 = row.try_get_by_index(8)?;
-        let ignored = IdentifierKind::ALL.into_iter().filter(|kind| flags & flags::ignored(*kind) != 0);
-        Ok(Self {
-            id: row.try_get_by_index(0)?,
-            email: row.try_get_by_index(1)?,
-            phone_number: row.try_get_by_index(2)?,
-            linked_id: row.try_get_by_index(3)?,
-            link_precedence: row.try_get_by_index(4)?,
-            created_at: required(row, 5)?,
-            updated_at: required(row, 6)?,
-            deleted_at: moment(row, 7)?,
-            ignored: ignored.collect(),
-            is_holder: flags & flags::HOLDER != 0,
-        })
-    }
-}
-
-impl IdentifierRecord {
-    fn from_row(row: &QueryResult) -> Result<Self, StoreError> {
-        let flags: Option<i16> = row.try_get_by_index(3)?;
-        Ok(Self {
-            kind: row.try_get_by_index(0)?,
-            value: row.try_get_by_index(1)?,
-            contact_id: row.try_get_by_index(2)?,
-            is_ignored: flags.is_some_and(|flags| flags & flags::HOLDER != 0),
-        })
-    }
-}
-
-impl MergeRecord {
-    fn from_row(row: &QueryResult) -> Result<Self, StoreError> {
-        Ok(Self {
-            id: row.try_get_by_index(0)?,
-            survivor_id: row.try_get_by_index(1)?,
-            absorbed_id: row.try_get_by_index(2)?,
-            cause: row.try_get_by_index(3)?,
-            created_at: required(row, 4)?,
-        })
-    }
+/// The statement of [`TableSnapshot::evidence_after`].
+pub(super) fn evidence_sql(engine: Engine) -> String {
+    let identifiers = engine.text_of(r#""identifiers""#);
+    format!(
+        r#"SELECT "id", "contactId", "origin", {identifiers}, "createdAt"
+            FROM "Evidence" WHERE "id" > ? ORDER BY "id" LIMIT {PAGE_SIZE}"#
+    )
 }

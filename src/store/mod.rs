@@ -6,6 +6,7 @@
 //! | `database` | [`Database`]: both traits on MySQL, MariaDB, PostgreSQL and SQLite |
 //! | `lookup`, `versions`, `lock`, `write`, `rows` | the statements of the hot path and their rows |
 //! | `list` | lists of all identities |
+//! | `history` | all that the tables say about the past of an identity |
 //! | `sql/` | one file a database: SQL, error codes, session settings, server role, migration lock |
 //! | `pool`, `pool_generation` | connections, and when they are replaced |
 //! | `store_connection`, `held_connection` | what a statement or a transaction runs on |
@@ -22,7 +23,7 @@
 //! | `catalogue` | the tables as the database describes them |
 //! | `schema/` | whether the tables are this service's |
 //! | `adoption/` | what `identity adopt` reads and writes |
-//! | `export` | all tables as they were at one moment, for `identity export` |
+//! | `export`, `export_records` | all tables as they were at one moment, for `identity export` |
 //! | `old_table/` | the table of another system, whose contacts the service takes over |
 //! | `audit`, `repair_ops` | what `identity verify` reads and repairs |
 //!
@@ -46,9 +47,11 @@ mod evidence;
 mod evidence_audit;
 mod evidence_copy;
 pub mod export;
+mod export_records;
 mod flagged;
 pub mod flags;
 mod held_connection;
+mod history;
 mod holder;
 mod ignored;
 mod kept_connections;
@@ -85,4 +88,7 @@ pub use ignored::{Ignored, NoLongerIgnored};
 pub use migrate::{MigrateError, MigrationStatus};
 pub use repair_ops::Release;
 pub use schema::ForeignSchema;
-pub use traits::{Epoch, ExpectedSize, FoundIdentities, LookupResult, MAX_LOOKUP, Store, Transaction};
+pub use traits::{
+    Epoch, ExpectedSize, FoundIdentities, HistoryRead, HistoryRows, LookupResult, MAX_HISTORY_CONTACTS,
+    MAX_HISTORY_SETS, MAX_LOOKUP, RootWindow, Store, Transaction,
+};

@@ -69,13 +69,8 @@ pub(super) async fn insert_notes(
     let of_sets = plan.new_evidence.iter().filter_map(|new| Some((new.key, new.note.as_ref()?)));
     let of_sets: BTreeMap<SetKey, &Arc<Note>> = of_sets.collect();
     // The database gave the ids of these rows in any order.
-    for some in of_sets.keys().copied().collect::<Vec<_>>().chunks(MAX_LOOKUP) {
-        for row in connection.query_all(&ids_of_sets(some)).await? {
-            let key: Vec<u8> = row.try_get_by_index(1)?;
-            let key = <[u8; 16]>::try_from(key).map(SetKey::from_stored);
-            let note = key.ok().and_then(|key| of_sets.get(&key));
-            notes.extend(Some(SetName::Stored(row.try_get_by_index(0)?)).zip(note.copied()));
-        }
+    for (key, id) in query_ids(connection, &of_sets.keys().copied().collect::<Vec<_>>()).await? {
+        notes.extend(of_sets.get(&key).map(|note| (SetName::Stored(id), *note)));
     }
     let created_at = to_naive(plan.updated_at)?;
     for piece in notes.chunks(NOTES_AT_ONCE).flat_map(pieces) {
@@ -103,7 +98,30 @@ pub(super) fn note_rows(
     Ok(evidence_note::Entity::insert_many(rows).into_query())
 }
 
-/// The ids of these rows of `Evidence`, each with its key.
+/// Deletes the notes of these rows of `Evidence`.
+pub(super) async fn delete_of_sets(connection: &impl ConnectionTrait, sets: &[SetKey]) -> Result<(), StoreError> {
+    let ids = query_ids(connection, sets).await?;
+    let notes: Vec<SetName> = ids.into_iter().map(|(_, id)| SetName::Stored(id)).collect();
+    if !notes.is_empty() {
+        connection.execute(&delete_rows(&notes)).await?;
+    }
+    Ok(())
+}
+
+/// Returns the ids of those of these rows of `Evidence` that there are.
+async fn query_ids(connection: &impl ConnectionTrait, sets: &[SetKey]) -> Result<Vec<(SetKey, i64)>, StoreError> {
+    let mut ids = Vec::with_capacity(sets.len());
+    for some in sets.chunks(MAX_LOOKUP) {
+        for row in connection.query_all(&ids_of_sets(some)).await? {
+            let key: Vec<u8> = row.try_get_by_index(1)?;
+            let key = <[u8; 16]>::try_from(key).map_err(|_| StoreError::Rejected(Cause::new("a setKey")))?;
+            ids.push((SetKey::from_stored(key), row.try_get_by_index(0)?));
+        }
+    }
+    Ok(ids)
+}
+
+/// The statement of [`query_ids`].
 pub(super) fn ids_of_sets(sets: &[SetKey]) -> SelectStatement {
     use evidence::Column;
     let keys = sets.iter().map(|set| set.as_bytes().to_vec());

@@ -7,6 +7,7 @@ use super::database::Database;
 use super::error::StoreError;
 use super::evidence;
 use super::flagged;
+use super::history;
 use super::notes;
 use super::sql::Engine;
 use super::{lock, rows, write};
@@ -47,7 +48,8 @@ fn hot_path(
         ("owner rows", engine.owner_rows(identifiers)),
         ("contacts of roots", engine.contacts_of(&ids, None)),
         ("contacts of small roots", engine.contacts_of(&ids, Some(512))),
-        ("roots after", engine.roots_after(ids[0], 128)),
+        ("roots after", engine.rows_after(ids[0], 1_024)),
+        ("history", engine.history(root.0, Some(history::LIMIT))),
         ("lock", StatementBuilder::build(&lock::lock_rows(engine, &ids), &backend)),
         ("touch", StatementBuilder::build(&write::touch_rows(&ids, now), &backend)),
         ("stored sets", evidence::stored_sets(engine, &[SetKey::of(identifiers)])),
@@ -97,6 +99,7 @@ mod tests {
             survivor: ContactRef::Stored(ContactId(1)),
             absorbed: ContactRef::Stored(ContactId(2)),
             cause: vec![email.clone(), phone.clone()],
+            is_repair: false,
         };
         let set = NewEvidence {
             key: SetKey::of(&merge.cause),
@@ -104,6 +107,7 @@ mod tests {
             contact: ContactRef::Stored(ContactId(1)),
             origin: EvidenceOrigin::Match,
             note: None,
+            replaces: false,
         };
         let key = set.key;
         let note = Note::new(Some("shop".to_owned()), None, Some(NOW)).map(Arc::new).unwrap();
@@ -116,8 +120,9 @@ mod tests {
         let built = |statement: &dyn StatementBuilderObject| statement.build_for(&backend);
         let mut all = hot_path(engine, &identifiers, &ids, NOW).unwrap();
         all.extend([
-            ("lock roots after", engine.lock_roots_after(1, 128)),
+            ("lock roots after", engine.lock_roots_after(1, 2_000, 128)),
             ("lock free rows", built(&lock::lock_free_rows(engine, &[1, 2, 3]))),
+            ("whole history", engine.history(1, None)),
             ("existing rows", built(&lock::existing_rows(&[1, 2, 3]))),
             ("insert contacts", write::contact_rows(engine, &[new_contact]).unwrap()),
             ("insert identifiers", write::identifier_rows(engine, &[(&email, ContactId(1)), (&phone, ContactId(1))])),
@@ -125,6 +130,7 @@ mod tests {
             ("insert evidence", built(&evidence::evidence_rows(&[set], moment, resolve))),
             ("sets of an identity", evidence::sets_of_root(engine, ContactId(1))),
             ("evidence of an identity", evidence::evidence_of_root(engine, 1)),
+            ("delete sets", built(&evidence::delete_sets(&[SetKey::of(&identifiers)]))),
             ("delete evidence", built(&evidence::delete_rows(&[1, 2, 3]))),
             ("audit evidence", plain(evidence_audit::evidence_sql(engine, Rows::After(0, 1_000)))),
             ("insert notes", built(&notes::note_rows(&notes, moment).unwrap())),
@@ -147,6 +153,8 @@ mod tests {
             ("export contacts", plain(export::contacts_sql(engine))),
             ("export identifiers", plain(export::identifiers_sql(true))),
             ("export merges", plain(export::merges_sql(engine))),
+            ("export evidence", plain(export::evidence_sql(engine))),
+            ("state of contacts", plain(export::state_sql(export::ExportedTable::Contacts))),
             ("audit owners", engine.owned_rows_with(&audit::identifier_columns(), &identifiers)),
         ]);
         all.extend(engine.lock_identifiers(&identifiers).map(|statement| ("lock identifiers", statement)));

@@ -9,13 +9,13 @@ use tonic_types::{ErrorDetails, FieldViolation, StatusExt};
 
 use super::batch_size::{BatchSize, MAX_BATCH_ITEMS};
 use super::deadline::MalformedTimeout;
-use super::invalid_field::{FieldProblem, InvalidField, MAX_IDENTIFIERS};
+use super::invalid_field::{FieldPath, FieldProblem, InvalidField, MAX_IDENTIFIERS};
 use super::note::{self, NoteViolation};
 use super::parse::{Field, FieldNames, Problem, Violation};
 use crate::auth::Scope;
 use crate::domain::IdentityTooLarge;
 use crate::resolver::IdentifyError;
-use crate::store::Outage;
+use crate::store::{MAX_HISTORY_CONTACTS, MAX_HISTORY_SETS, Outage};
 
 /// The `domain` of every `google.rpc.ErrorInfo` of this service.
 pub const DOMAIN: &str = "identity.v1";
@@ -47,6 +47,12 @@ pub enum ApiError {
     /// The identities that a look-up found do not fit into an answer.
     #[error("the identities do not fit into the {limit} bytes of an answer: ask for fewer identifiers")]
     LookUpTooLarge {
+        /// Maximum size of an answer, in bytes.
+        limit: usize,
+    },
+    /// The explanation of an identity does not fit into an answer.
+    #[error("the explanation does not fit into the {limit} bytes of an answer: list the evidence instead")]
+    ExplanationTooLarge {
         /// Maximum size of an answer, in bytes.
         limit: usize,
     },
@@ -138,6 +144,11 @@ pub enum ApiError {
 pub struct ErrorReason(pub Cow<'static, str>);
 
 impl ApiError {
+    /// Returns the error of a request in which this field is wrong.
+    pub fn of_field(path: FieldPath, problem: FieldProblem) -> Self {
+        Self::InvalidFields(vec![InvalidField { path, problem }])
+    }
+
     /// Returns the status for the caller: the one place where errors become codes (AIP-193). The JSON API renders the
     /// same status.
     pub fn status(&self, names: FieldNames) -> Status {
@@ -208,10 +219,10 @@ impl ApiError {
             Self::DatabaseUnusable(_) => (Code::Unavailable, "NOT_READY", Some(UNAVAILABLE_RETRY)),
             Self::ShuttingDown => (Code::Unavailable, "SHUTTING_DOWN", Some(UNAVAILABLE_RETRY)),
             // Without a delay: the same batch again would not fit either.
-            Self::AnswerTooLarge { .. } | Self::LookUpTooLarge { .. } => {
+            Self::AnswerTooLarge { .. } | Self::LookUpTooLarge { .. } | Self::ExplanationTooLarge { .. } => {
                 (Code::ResourceExhausted, "ANSWER_TOO_LARGE", None)
             }
-            Self::Identify(IdentifyError::IdentityTooLarge(_)) => {
+            Self::Identify(IdentifyError::IdentityTooLarge(_) | IdentifyError::HistoryTooLarge) => {
                 (Code::FailedPrecondition, "IDENTITY_TOO_LARGE", None)
             }
             Self::Identify(IdentifyError::OnlyIgnored) => (Code::FailedPrecondition, "IDENTIFIERS_IGNORED", None),
@@ -241,17 +252,22 @@ impl ApiError {
             Self::BadField { field, .. } => HashMap::from([("fields".to_owned(), field.clone())]),
             Self::InvalidFields(fields) => {
                 let names: Vec<_> = fields.iter().map(|field| field.path.name()).collect();
-                let limit = (fields.iter().any(|field| field.problem == FieldProblem::TooManyIdentifiers))
+                let limit = (fields.iter().any(|field| field.problem.is_too_many()))
                     .then(|| ("limit_items".to_owned(), MAX_IDENTIFIERS.to_string()));
                 limit.into_iter().chain([("fields".to_owned(), names.join(","))]).collect()
             }
-            Self::TooLarge { limit } | Self::AnswerTooLarge { limit } | Self::LookUpTooLarge { limit } => {
-                HashMap::from([("limit_bytes".to_owned(), limit.to_string())])
-            }
+            Self::TooLarge { limit }
+            | Self::AnswerTooLarge { limit }
+            | Self::LookUpTooLarge { limit }
+            | Self::ExplanationTooLarge { limit } => HashMap::from([("limit_bytes".to_owned(), limit.to_string())]),
             Self::BatchSize(_) => HashMap::from([("limit_items".to_owned(), MAX_BATCH_ITEMS.to_string())]),
             Self::Identify(IdentifyError::IdentityTooLarge(IdentityTooLarge { limit })) => {
                 HashMap::from([("limit_contacts".to_owned(), limit.to_string())])
             }
+            Self::Identify(IdentifyError::HistoryTooLarge) => HashMap::from([
+                ("limit_contacts".to_owned(), MAX_HISTORY_CONTACTS.to_string()),
+                ("limit_sets".to_owned(), MAX_HISTORY_SETS.to_string()),
+            ]),
             Self::ScopeMissing(scope) => HashMap::from([("scope".to_owned(), scope.name().to_owned())]),
             Self::Malformed(_)
             | Self::TooSlow

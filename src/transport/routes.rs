@@ -59,6 +59,9 @@ pub struct Route {
     pub is_public: bool,
     /// Which side sends a stream of messages.
     pub rpc_type: RpcType,
+    /// Whether the gateway translates the path. Then the route is that of one HTTP method. Any other RPC is called by
+    /// POST alone.
+    pub is_translated: bool,
 }
 
 /// Which side of an RPC sends a stream of messages.

@@ -12,12 +12,17 @@ use tokio_util::sync::CancellationToken;
 
 use crate::failover::{connect, eventually};
 use crate::group_replication::{a_server_that_hung, hold, run_as_admin};
-use crate::harness::{Api, Caller, Cluster, ClusterKind, Event, Process, Service, Suite, query, register};
+use crate::harness::{
+    Api, Caller, Cluster, ClusterKind, Event, Process, Service, Suite, no_port_is_given_twice, query, register,
+    test_name,
+};
 use crate::readiness::{is_unusable, is_usable_again};
 
 pub fn register(suite: &mut Suite) {
     // Two tests, as each makes a cluster.
     register!(suite.with_servers(): replicas_that_start_at_once, a_cluster_that_changes);
+    let name = test_name(module_path!(), "no_port_is_given_twice");
+    suite.plain_with(|| Ok(()), &name, no_port_is_given_twice);
 }
 
 /// The time of a statement where none is to be given up.

@@ -3,7 +3,8 @@
 use tonic::Code;
 
 use crate::harness::{Service, Suite, TestDatabase, execute, query, register};
-use crate::ignored::{TILL, assert_refused, identify, ignore, run, steps_to_undo_flags};
+use crate::ignored::{TILL, assert_refused, identify, ignore, run};
+use crate::ignored_command::steps_to_undo_flags;
 use crate::verify::{clean, findings, repairs, verify};
 
 pub fn register(suite: &mut Suite) {

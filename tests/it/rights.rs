@@ -44,8 +44,8 @@ impl Administrator {
         if self.is_postgres() {
             return statements("docs/operations.md", "-- PostgreSQL");
         }
-        let mut sql = statements("README.md", "CREATE DATABASE identity");
-        sql.extend(statements("docs/operations.md", "-- MySQL, MariaDB"));
+        let mut sql = statements("docs/operations.md", "-- MySQL, MariaDB: one user");
+        assert!(sql.starts_with(&statements("README.md", "CREATE DATABASE identity")), "the README begins as it does");
         // MariaDB has no such table: the right is for Group Replication.
         sql.retain(|statement| self.database.backend == Backend::Mysql || !statement.contains("performance_schema"));
         sql
@@ -109,6 +109,24 @@ fn is_denied(error: &DbErr) -> bool {
     }
 }
 
+async fn only_one_user_is_left_with_the_rights_to_serve(admin: &mut Administrator) {
+    for statement in statements("docs/operations.md", "-- MySQL, MariaDB: from now on") {
+        admin.paste(&statement).await;
+    }
+    let url = admin.url("identity");
+    let first = sea_orm::Database::connect(&url).await.expect("it connects");
+    for statement in ["CREATE TABLE more (id INT)", "ALTER TABLE Contact ADD more INT", "DROP TABLE Contact"] {
+        let error = first.execute_unprepared(statement).await.expect_err("it may not change tables any more");
+        assert!(is_denied(&error), "{statement}: {error}");
+    }
+    first.close().await.expect("close");
+    let mut process = Process::start(&[("DATABASE_URL", &url), ("MIGRATE", "false")]).await;
+    let answer = process.caller().identify(Api::Grpc, Some("last@x.de"), Some("9")).await.expect("an answer");
+    assert_eq!(answer.outcome, "created");
+    process.signal("-TERM");
+    assert!(process.end().await.success());
+}
+
 async fn a_second_user_serves_with_the_rights_of_the_documents(database: TestDatabase) {
     // The second user can be made before the tables or after them.
     for (order, migrates_first) in [("a", false), ("b", true)] {
@@ -157,6 +175,9 @@ async fn a_second_user_serves_with_the_rights_of_the_documents(database: TestDat
             assert!(is_denied(&error), "{statement}: {error}");
         }
         second.close().await.expect("close");
+        if !admin.is_postgres() {
+            only_one_user_is_left_with_the_rights_to_serve(&mut admin).await;
+        }
         admin.clean_up().await;
     }
 }

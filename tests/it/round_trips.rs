@@ -275,11 +275,11 @@ async fn connections_end_without_a_runtime(database: TestDatabase) {
 /// committed by itself.
 async fn a_begin_without_effect_is_noticed(database: TestDatabase) {
     let (proxy, store) = warm_store(&database).await;
-    // Statements that do nothing.
-    proxy.replace_begin(Some(if database.backend.is_mysql() { b"DO  1" } else { b"     " }));
+    // Where other statements follow in its packet. In its place are statements that do nothing.
+    proxy.replace(b"BEGIN;", if database.backend.is_mysql() { b"DO  1;" } else { b"     ;" });
     let error = store.begin().await.expect_err("there is no transaction");
     assert!(error.is_unavailable(), "{error}");
-    proxy.replace_begin(None);
+    proxy.replace_nothing();
     create(&store, "next@x.de", &AtomicBool::default()).await.expect("written");
 }
 

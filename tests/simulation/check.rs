@@ -301,6 +301,7 @@ pub(crate) fn check_failure(run: &Run, item: &Item) -> Result<()> {
         }
         IdentifyError::OnlyIgnored => anyhow::bail!("not all of its identifiers are ignored"),
         IdentifyError::IdTaken => anyhow::bail!("no id was taken"),
+        IdentifyError::HistoryTooLarge => anyhow::bail!("nobody reads a history"),
     }
     Ok(())
 }

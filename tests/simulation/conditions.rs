@@ -159,6 +159,8 @@ pub(crate) enum Bug {
     EvidenceUntouched,
     /// Nobody learns that a set is stored, and it has no unique key.
     EvidenceTwice,
+    /// A read outside a transaction says that a set is stored, though it is not.
+    EvidenceClaimed,
 }
 
 impl Bug {

@@ -195,6 +195,11 @@ fn a_set_that_is_written_twice_is_found() {
 }
 
 #[test]
+fn a_set_that_is_said_to_be_stored_is_found() {
+    assert_found(Bug::EvidenceClaimed);
+}
+
+#[test]
 fn a_stale_copy_that_is_believed_is_found() {
     assert_found(Bug::StaleVersions);
 }

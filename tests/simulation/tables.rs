@@ -1,7 +1,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use identity::domain::{Contact, ContactId, EvidenceOrigin, Identifier, Identity, Link, Note, SetKey, Timestamp};
+use identity::domain::{
+    Contact, ContactId, EvidenceOrigin, Identifier, Identity, Link, Note, SetKey, StoredSets, Timestamp,
+};
 
 /// All rows: `Contact`, `Identifier`, `ContactMerge` and `Evidence`.
 #[derive(Clone, Debug, Default)]
@@ -44,6 +46,8 @@ pub(crate) enum Change {
     Merge(MergeRow),
     Evidence(EvidenceRow),
     Note(ContactId, Arc<Note>),
+    /// The row of a set is deleted.
+    NoEvidence(SetKey),
 }
 
 impl Tables {
@@ -57,8 +61,15 @@ impl Tables {
                 Change::Merge(merge) => self.merges.push(merge),
                 Change::Evidence(row) => self.evidence.push(row),
                 Change::Note(contact, note) => drop(self.notes.insert(contact, note)),
+                Change::NoEvidence(set) => self.evidence.retain(|row| row.key != set),
             }
         }
+    }
+
+    /// Those of these sets that have a row, and where it leads.
+    pub(crate) fn stored_sets(&self, sets: &[SetKey]) -> StoredSets {
+        let rows = self.evidence.iter().filter(|row| sets.contains(&row.key));
+        rows.map(|row| (row.key, self.contacts.get(&row.contact).map(root))).collect()
     }
 
     /// Those of these identifiers that are ignored.

@@ -1,10 +1,9 @@
-//! Who may call: tokens, client certificates, scopes, rates, and a file that changes.
+//! Who may call: tokens, client certificates, scopes and rates.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use identity::auth::{CallerEntry, Token, append};
+use identity::auth::Token;
 use identity::domain::Outcome;
 use identity::proto::identity::v1 as pb;
 use identity::proto::identity::v1::identity_service_client::IdentityServiceClient;
@@ -19,7 +18,7 @@ use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
 use tonic_types::StatusExt;
 
 use crate::certificates::{Authority, Certificate, Files};
-use crate::harness::{Script, Server, ServerSettings, rest, until, until_async};
+use crate::harness::{Script, Server, ServerSettings, until_async};
 use crate::raw::{H2Client, IDENTIFY, send_late};
 
 const OK: Script = Script::Answer(Outcome::Matched);
@@ -53,12 +52,12 @@ impl Guarded {
         Self { server, files }
     }
 
-    async fn identify(&self, token: Option<&str>) -> Result<(), Status> {
+    pub(crate) async fn identify(&self, token: Option<&str>) -> Result<(), Status> {
         identify(&mut self.server.client().await, token).await
     }
 
     /// Status and answer of a request to the JSON API.
-    async fn send(&self, path: &str, token: Option<&str>) -> reqwest::Response {
+    pub(crate) async fn send(&self, path: &str, token: Option<&str>) -> reqwest::Response {
         let client = reqwest::Client::new();
         let url = self.server.url(path);
         let is_post = path.starts_with("/identify");
@@ -276,188 +275,6 @@ async fn a_certificate_names_a_caller_of_the_file() {
         identify(&mut client, Some(known.expose())).await.unwrap();
         assert_eq!(identify(&mut client, Some("x")).await.unwrap_err().code(), Code::Unauthenticated);
     }
-}
-
-#[tokio::test]
-async fn a_file_that_is_wrong_changes_nothing_and_is_counted() {
-    let known = token();
-    let text = entry("checkout", &known, MAY_IDENTIFY);
-    let guarded = Guarded::start(&text).await;
-    for (failures, wrong) in [&text[..text.len() / 2], "[[caller]]", &text.repeat(2)].into_iter().enumerate() {
-        guarded.files.write(FILE, wrong);
-        until(|| guarded.server.reloads("tokens")[1] == failures as u64 + 1).await;
-        guarded.identify(Some(known.expose())).await.unwrap();
-    }
-    // A connection that is open learns of a change, too.
-    let mut client = guarded.server.client().await;
-    identify(&mut client, Some(known.expose())).await.unwrap();
-    guarded.files.write(FILE, "");
-    until(|| guarded.server.reloads("tokens")[1] == 4).await;
-    identify(&mut client, Some(known.expose())).await.unwrap();
-    guarded.files.write(FILE, &entry("other", &token(), MAY_IDENTIFY));
-    until(|| guarded.server.reloads("tokens")[0] == 1).await;
-    assert_eq!(identify(&mut client, Some(known.expose())).await.unwrap_err().code(), Code::Unauthenticated);
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn tokens_rotate_fifty_times_under_load_and_no_call_fails() {
-    let first = token();
-    let guarded = Arc::new(Guarded::start(&entry("checkout", &first, MAY_IDENTIFY)).await);
-    let current = Arc::new(std::sync::Mutex::new(first));
-    let is_over = Arc::new(AtomicBool::new(false));
-    let calls: Arc<[AtomicUsize; 4]> = Arc::default();
-    let tasks: Vec<_> = (0..4)
-        .map(|number| {
-            let (guarded, current) = (Arc::clone(&guarded), Arc::clone(&current));
-            let (is_over, calls) = (Arc::clone(&is_over), Arc::clone(&calls));
-            tokio::spawn(async move {
-                let mut client = guarded.server.client().await;
-                while !is_over.load(Ordering::Relaxed) {
-                    let token = current.lock().unwrap().clone();
-                    match number % 2 {
-                        0 => identify(&mut client, Some(token.expose())).await.unwrap(),
-                        _ => assert_eq!(guarded.send("/identify", Some(token.expose())).await.status(), 200),
-                    }
-                    calls[number].fetch_add(1, Ordering::Relaxed);
-                }
-            })
-        })
-        .collect();
-    for rotation in 1..=50 {
-        // As docs/security.md has it: the new token beside the old one, then the callers, then the old one goes.
-        let next = token();
-        let path = guarded.files.path(FILE);
-        let scopes = "identify".parse().unwrap();
-        append(&path, &CallerEntry { name: "checkout".into(), token: Some(next.hash()), scopes, rate: None }).unwrap();
-        until(|| guarded.server.reloads("tokens")[0] == 2 * rotation - 1).await;
-        *current.lock().unwrap() = next.clone();
-        // Every task has made its last call with the old token.
-        let before = calls.each_ref().map(|calls| calls.load(Ordering::Relaxed));
-        until(|| calls.iter().zip(before).all(|(calls, before)| calls.load(Ordering::Relaxed) >= before + 2)).await;
-        guarded.files.write(FILE, &entry("checkout", &next, MAY_IDENTIFY));
-        until(|| guarded.server.reloads("tokens")[0] == 2 * rotation).await;
-    }
-    is_over.store(true, Ordering::Relaxed);
-    for task in tasks {
-        task.await.unwrap();
-    }
-    assert_eq!(guarded.server.reloads("tokens")[1], 0);
-}
-
-/// The status and the text of a scrape.
-async fn scrape(guarded: &Guarded, token: Option<&str>) -> (u16, String) {
-    let request = reqwest::Client::new().get(format!("http://{}/metrics", guarded.server.metrics));
-    let request = match token {
-        Some(token) => request.bearer_auth(token),
-        None => request,
-    };
-    let response = request.send().await.unwrap();
-    (response.status().as_u16(), response.text().await.unwrap())
-}
-
-#[tokio::test]
-async fn metrics_need_their_scope_and_know_callers_refusals_and_reloads() {
-    let (checkout, prometheus, slow) = (token(), token(), token());
-    let text = entry("checkout", &checkout, MAY_IDENTIFY)
-        + &entry("prometheus", &prometheus, "scopes = ['metrics']")
-        + &entry("slow", &slow, "scopes = ['identify']\nrate = 1");
-    let guarded = Guarded::start(&text).await;
-    let may_scrape = Some(prometheus.expose());
-    for (token, status) in [(None, 401), (Some("x"), 401), (Some(checkout.expose()), 403), (may_scrape, 200)] {
-        assert_eq!(scrape(&guarded, token).await.0, status);
-    }
-    let health = reqwest::get(format!("http://{}/healthz", guarded.server.metrics)).await.unwrap();
-    assert_eq!(health.status(), 200, "a probe needs no token");
-
-    guarded.identify(Some(checkout.expose())).await.unwrap();
-    assert_eq!(guarded.identify(Some(prometheus.expose())).await.unwrap_err().code(), Code::PermissionDenied);
-    guarded.identify(Some(slow.expose())).await.unwrap();
-    assert_eq!(guarded.identify(Some(slow.expose())).await.unwrap_err().code(), Code::ResourceExhausted);
-    for (token, status) in [(Some(slow.expose()), 429), (None, 401), (may_scrape, 403)] {
-        assert_eq!(guarded.send("/identify", token).await.status(), status);
-    }
-    guarded.identify(None).await.unwrap_err();
-    let page_has = async |series: &[&str]| {
-        let mut page = String::new();
-        for _ in 0..500 {
-            page = scrape(&guarded, may_scrape).await.1;
-            if series.iter().all(|one| page.lines().any(|line| line == *one)) {
-                return page;
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        panic!("no {series:?} in {page}");
-    };
-    page_has(&[
-        r#"identity_caller_requests_total{caller="checkout",code="OK"} 1"#,
-        r#"identity_caller_requests_total{caller="prometheus",code="PermissionDenied"} 2"#,
-        r#"identity_caller_requests_total{caller="slow",code="OK"} 1"#,
-        r#"identity_caller_requests_total{caller="slow",code="ResourceExhausted"} 2"#,
-        // The scrapes count, too: two without a token that is known, one without the scope.
-        r#"identity_auth_failures_total{reason="missing"} 3"#,
-        r#"identity_auth_failures_total{reason="unknown_token"} 1"#,
-        r#"identity_auth_failures_total{reason="scope"} 3"#,
-        r#"identity_shed_total{reason="rate"} 2"#,
-        // What is refused is no request to identify.
-        r#"identity_items_total{api="grpc",result="ok"} 2"#,
-        r#"identity_items_total{api="grpc",result="invalid"} 0"#,
-        r#"identity_items_total{api="grpc",result="failed"} 0"#,
-        r#"identity_items_total{api="http",result="invalid"} 0"#,
-        r#"identity_items_total{api="http",result="failed"} 0"#,
-    ])
-    .await;
-
-    guarded.files.write(FILE, "not TOML");
-    page_has(&[
-        r#"identity_config_reloads_total{what="tokens",result="error"} 1"#,
-        r#"identity_config_stale{what="tokens"} 1"#,
-    ])
-    .await;
-    guarded.files.write(FILE, &entry("prometheus", &prometheus, "scopes = ['metrics']"));
-    let page = page_has(&[
-        r#"identity_config_reloads_total{what="tokens",result="ok"} 1"#,
-        r#"identity_config_stale{what="tokens"} 0"#,
-    ])
-    .await;
-    assert!(!page.contains(r#"caller="checkout""#), "the file has it no more: {page}");
-}
-
-#[tokio::test]
-async fn metrics_know_when_the_certificate_expires_and_which_handshakes_fail() {
-    let authority = Authority::new();
-    let prometheus = token();
-    let guarded = Guarded::with(&entry("prometheus", &prometheus, "scopes = ['metrics']"), |options, files| {
-        options.fixed.connection.handshake = Duration::from_millis(300);
-        let [cert, key] = files.write_certificate("tls", &authority.issue_local());
-        (options.settings.tls.tls_cert, options.settings.tls.tls_key) = (Some(cert), Some(key));
-    })
-    .await;
-    // A TCP probe, a client that goes away amid its first message, and one that sends nothing.
-    for bytes in [&b""[..], &[22, 3, 1, 0, 200]] {
-        let mut probe = tokio::net::TcpStream::connect(guarded.server.grpc).await.unwrap();
-        tokio::io::AsyncWriteExt::write_all(&mut probe, bytes).await.unwrap();
-        tokio::io::AsyncWriteExt::shutdown(&mut probe).await.unwrap();
-        rest(&mut probe).await;
-    }
-    let mut silent = tokio::net::TcpStream::connect(guarded.server.grpc).await.unwrap();
-    rest(&mut silent).await;
-    let mut plain = tokio::net::TcpStream::connect(guarded.server.grpc).await.unwrap();
-    tokio::io::AsyncWriteExt::write_all(&mut plain, b"no TLS at all\r\n\r\n").await.unwrap();
-    let value = |page: &str, series: &str| {
-        let found = page.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
-        found.and_then(|value| value.parse::<f64>().ok()).unwrap_or_default()
-    };
-    let mut page = String::new();
-    for _ in 0..500 {
-        page = scrape(&guarded, Some(prometheus.expose())).await.1;
-        if value(&page, r#"identity_auth_failures_total{reason="handshake"}"#) == 1.0 {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    assert_eq!(value(&page, r#"identity_auth_failures_total{reason="handshake"}"#), 1.0, "{page}");
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs_f64();
-    assert!(value(&page, "identity_tls_certificate_expiry_timestamp_seconds") > now, "{page}");
 }
 
 #[tokio::test]

@@ -3,6 +3,8 @@
 
 mod batch;
 mod callers;
+mod callers_file;
+mod callers_metrics;
 #[path = "../shared/certificates.rs"]
 mod certificates;
 mod connections;

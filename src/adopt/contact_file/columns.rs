@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::error::FileError;
-use crate::store::old_table::{ColumnOverride, Field, is_deletion_mark};
+use crate::store::old_table::{ColumnNames, ColumnOverride, Field, is_deletion_mark};
 
 /// The columns of a file that are read.
 #[derive(Clone, Debug)]
@@ -28,28 +28,16 @@ impl Columns {
         if names.iter().any(is_value) {
             return Err(FileError::NoNames);
         }
-        let all = names.join(", ");
-        let mut by_field: BTreeMap<Field, String> = BTreeMap::new();
-        for field in Field::ALL {
-            let given: Vec<_> = overrides.iter().filter(|one| one.field() == field).collect();
-            let column = match given[..] {
-                [] => column_of(names, field)?,
-                [only] => only.column().map(|column| column_named(names, field, column, &all)).transpose()?,
-                _ => return Err(FileError::FieldTwice(field.name())),
-            };
-            let Some(column) = column else { continue };
-            if let Some((other, _)) = by_field.iter().find(|(_, other)| *other == column) {
-                let (one, other) = (other.name(), field.name());
-                return Err(FileError::ColumnTwice { column: column.clone(), one, other });
-            }
-            by_field.insert(field, column.clone());
-        }
+        let columns = ColumnNames { of: "the file".to_owned(), names: names.iter().map(String::as_str).collect() };
+        let by_field = columns.choose(overrides)?;
+        let by_field: BTreeMap<Field, String> =
+            by_field.into_iter().map(|(field, column)| (field, column.to_owned())).collect();
         let has = |field: Field| by_field.contains_key(&field);
         if !has(Field::Email) && !has(Field::PhoneNumber) {
-            return Err(FileError::NoColumn { field: "email or phoneNumber", flag: "email", columns: all });
+            return Err(columns.missing("email or phoneNumber", "email").into());
         }
         if has(Field::LinkedId) && !has(Field::Id) {
-            return Err(FileError::NoColumn { field: "id, which linkedId needs", flag: "id", columns: all });
+            return Err(columns.missing("id, which linkedId needs", "id").into());
         }
         let is_named = |name: &str| names.iter().any(|one| one == name);
         let is_export = [IGNORED, HOLDER, "linkPrecedence"].into_iter().all(is_named);
@@ -68,29 +56,6 @@ impl Columns {
     pub(super) fn get(&self, field: Field) -> Option<&str> {
         self.by_field.get(&field).map(String::as_str)
     }
-}
-
-fn column_of(names: &[String], field: Field) -> Result<Option<&String>, FileError> {
-    let found: Vec<&String> = names.iter().filter(|name| field.is_column(name)).collect();
-    match found[..] {
-        [] => Ok(None),
-        [only] => Ok(Some(only)),
-        _ => Err(FileError::SeveralColumns {
-            field: field.name(),
-            columns: found.into_iter().cloned().collect::<Vec<_>>().join(", "),
-        }),
-    }
-}
-
-/// The column that `--map` names: in its spelling, or else in another case of letters.
-fn column_named<'a>(names: &'a [String], field: Field, name: &str, all: &str) -> Result<&'a String, FileError> {
-    let exact = names.iter().find(|one| *one == name);
-    let mut folded = names.iter().filter(|one| one.to_lowercase() == name.to_lowercase());
-    exact.or_else(|| folded.next().filter(|_| folded.next().is_none())).ok_or_else(|| FileError::NoSuchColumn {
-        field: field.name(),
-        column: name.to_owned(),
-        columns: all.to_owned(),
-    })
 }
 
 #[cfg(test)]
@@ -117,13 +82,10 @@ mod tests {
     #[test]
     fn what_is_missing_or_twice_is_named() {
         for (names, map, said) in [
-            (&["name", "town"][..], &[][..], "no column is for email or phoneNumber: name it by --map email=COLUMN"),
-            (&["name", "town"], &[], "(the file has name, town)"),
-            (&["email", "mail"], &[], "the columns email, mail could each be email"),
-            (&["email"], &["phone=tel"], "--map phoneNumber=tel: the file has no such column"),
-            (&["email"], &["phone=email"], "the column email cannot hold both email and phoneNumber"),
-            (&["email"], &["email=email", "email=email"], "--map: email is given twice"),
-            (&["email", "linked_id"], &[], "no column is for id, which linkedId needs"),
+            (&["name", "town"][..], &[][..], "the file has no column for email or phoneNumber: name it by --map email"),
+            (&["name", "town"], &[], "(it has name, town)"),
+            (&["email", "mail"], &[], "the columns email, mail of the file could each be email"),
+            (&["email", "linked_id"], &[], "the file has no column for id, which linkedId needs"),
             (&["email", "status"], &[], "the column status could mark deleted rows"),
         ] {
             let error = detect(names, map).unwrap_err();

@@ -2,12 +2,26 @@
 
 use std::io;
 
+use crate::store::old_table::ColumnError;
+
 /// Why a file of contacts cannot be read. One line for the operator: it names lines, columns and flags, and no value.
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
+    /// The file cannot be opened.
+    #[error("<FILE> must be a file that can be read: {0}")]
+    Open(#[source] io::Error),
+    /// It is a pipe, a folder or a device.
+    #[error("<FILE> must be a regular file: it is read several times")]
+    NotRegular,
     /// The file cannot be read.
     #[error("the file cannot be read: {0}")]
     Io(#[from] io::Error),
+    /// Its content is another one than at the first read.
+    #[error(
+        "the file changed while it was read: wait until its writer has ended and run the same command again, after \
+         --undo if contacts were written already"
+    )]
+    Changed,
     /// There is no format of this ending.
     #[error("the ending of the file is no format: give --format csv or --format ndjson")]
     Format,
@@ -30,6 +44,9 @@ pub enum FileError {
     /// A line is no JSON object of texts, numbers and truth values.
     #[error("line {0} is no JSON object with texts and numbers")]
     Json(u64),
+    /// A line is no set of identifiers.
+    #[error("line {0} is no set of identifiers with id, contactId, origin and createdAt")]
+    Evidence(u64),
     /// The first line has values.
     #[error("line 1 has no names of columns: write them above the first contact")]
     NoNames,
@@ -51,47 +68,9 @@ pub enum FileError {
     /// An export that was cut.
     #[error("the file is an export that was cut or joined: its last line is missing or not the last, or rows are")]
     Cut,
-    /// No column holds a field.
-    #[error("no column is for {field}: name it by --map {flag}=COLUMN (the file has {columns})")]
-    NoColumn {
-        /// The field or fields.
-        field: &'static str,
-        /// The field in the flag.
-        flag: &'static str,
-        /// All columns.
-        columns: String,
-    },
-    /// Several columns could hold a field.
-    #[error("the columns {columns} could each be {field}: name one by --map {field}=COLUMN")]
-    SeveralColumns {
-        /// The field.
-        field: &'static str,
-        /// The columns.
-        columns: String,
-    },
-    /// `--map` names no column.
-    #[error("--map {field}={column}: the file has no such column (it has {columns})")]
-    NoSuchColumn {
-        /// The field.
-        field: &'static str,
-        /// The column.
-        column: String,
-        /// All columns.
-        columns: String,
-    },
-    /// `--map` names a field twice.
-    #[error("--map: {0} is given twice")]
-    FieldTwice(&'static str),
-    /// Two fields have one column.
-    #[error("the column {column} cannot hold both {one} and {other}: see --map")]
-    ColumnTwice {
-        /// The column.
-        column: String,
-        /// A field.
-        one: &'static str,
-        /// Another one.
-        other: &'static str,
-    },
+    /// No column, or more than one, could hold a field.
+    #[error(transparent)]
+    Column(#[from] ColumnError),
     /// The file marks deleted rows in a way that cannot be read.
     #[error(
         "the column {0} could mark deleted rows, and there is no date of deletion: name a column of dates by \
@@ -121,19 +100,19 @@ impl FileError {
     /// Returns whether other flags are needed (exit status 2), rather than another file (3).
     pub fn is_usage(&self) -> bool {
         match self {
-            Self::Format
-            | Self::NoColumn { .. }
-            | Self::SeveralColumns { .. }
-            | Self::NoSuchColumn { .. }
-            | Self::FieldTwice(_)
-            | Self::ColumnTwice { .. }
+            Self::Open(_)
+            | Self::NotRegular
+            | Self::Format
+            | Self::Column(_)
             | Self::DeletionMark(_)
             | Self::NoTimeZone { .. } => true,
             Self::Io(_)
+            | Self::Changed
             | Self::Empty
             | Self::NotUtf8(_)
             | Self::Fields { .. }
             | Self::Json(_)
+            | Self::Evidence(_)
             | Self::NoNames
             | Self::OpenQuote(_)
             | Self::Holder(_)

@@ -5,29 +5,31 @@
 //! | `records` | lines of CSV or of JSON, one after the other |
 //! | `columns` | which column holds what, and `--map` |
 //! | `rows` | from records to contacts |
+//! | `export_lines` | the merges and the evidence of an export |
 //! | `error` | why a file cannot be read |
 //!
-//! The file is read from its beginning each time: memory holds no values.
+//! The file is read from its beginning each time: memory holds no values. Each read compares the digest of the file with
+//! that of the first one.
 
 mod columns;
 mod error;
+mod export_lines;
 mod records;
 mod rows;
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use serde_json::{Map, Value};
-
 use self::columns::Columns;
-use self::records::{Record, RecordKind, Records};
+use self::export_lines::{merge, set};
+use self::records::{Record, RecordKind, Records, digest_of};
 use self::rows::{FileRow, RowReader};
+use crate::domain::IdentifierKind;
 use crate::domain::adoption::OldContact;
-use crate::domain::{Identifier, IdentifierKind, Timestamp};
 use crate::export::FileFormat;
 use crate::store::adoption::StoredMerge;
-use crate::store::old_table::{ColumnOverride, Field, OldDate, OldTimeZone};
+use crate::store::old_table::{ColumnOverride, Field, OldTimeZone};
 pub use error::FileError;
+pub(super) use export_lines::FileSet;
 
 /// How a file is read.
 #[derive(Clone, Debug)]
@@ -53,10 +55,12 @@ pub(super) struct ContactFile {
     digest: String,
     /// Its rows, also those that hold ignored identifiers.
     pub(super) rows: u64,
-    /// The ignored identifiers that it holds.
-    pub(super) held: BTreeSet<Identifier>,
+    /// The ignored identifiers that it holds, as they are written there. Personal data.
+    pub(super) held: Vec<(IdentifierKind, String)>,
     /// The greatest id of its merges.
     pub(super) last_merge_id: i64,
+    /// Whether it has sets of identifiers that were seen together.
+    pub(super) has_sets: bool,
 }
 
 /// How many columns of lines of JSON are noted. A file with more has values as names.
@@ -76,7 +80,7 @@ impl ContactFile {
         let format = options.format.or_else(|| format_of(&options.path)).ok_or(FileError::Format)?;
         let mut records = Records::open(&options.path, format)?;
         let mut names: Vec<String> = records.names().to_vec();
-        let (mut rows, mut last_merge_id) = (0, 0);
+        let (mut rows, mut last_merge_id, mut has_sets) = (0, 0, false);
         while let Some(record) = records.next()? {
             match record.kind {
                 RecordKind::Contact => {
@@ -88,6 +92,7 @@ impl ContactFile {
                     }
                 }
                 RecordKind::Merge => last_merge_id = merge(&record, last_merge_id)?.id(),
+                RecordKind::Evidence => has_sets = true,
                 RecordKind::Other => {}
             }
         }
@@ -97,12 +102,13 @@ impl ContactFile {
         }
         let columns = Columns::detect(&names, &options.map)?;
         let (path, zone) = (options.path.clone(), options.time_zone.clone());
-        let mut file = Self { path, format, zone, columns, digest, rows, held: BTreeSet::new(), last_merge_id };
+        let held = Vec::new();
+        let mut file = Self { path, format, zone, columns, digest, rows, held, last_merge_id, has_sets };
         if file.columns.is_export {
-            let mut held = BTreeSet::new();
-            file.read_records(|row| {
+            let mut held = Vec::new();
+            file.read_rows(|row| {
                 if let FileRow::Held(kind, value) = row {
-                    held.insert(Identifier::from_stored(kind, value));
+                    held.push((kind, value));
                 }
                 true
             })?;
@@ -112,48 +118,65 @@ impl ContactFile {
     }
 
     /// Reads all contacts, in the order of the file, until `take` returns false.
-    pub(super) fn read(&self, mut take: impl FnMut(OldContact) -> bool) -> Result<(), FileError> {
-        self.read_records(|row| match row {
+    pub(super) fn read(&self, take: &mut dyn FnMut(OldContact) -> bool) -> Result<(), FileError> {
+        self.read_rows(|row| match row {
             FileRow::Contact(contact) => take(contact),
             FileRow::Held(..) => true,
         })
     }
 
-    fn read_records(&self, mut take: impl FnMut(FileRow) -> bool) -> Result<(), FileError> {
-        let mut records = Records::open(&self.path, self.format)?;
-        let names = records.names().to_vec();
-        let mut reader = RowReader::new(&self.columns, &names, self.zone.as_ref());
-        while let Some(record) = records.next()? {
-            if record.kind == RecordKind::Contact && !take(reader.row(&record)?) {
-                return Ok(());
-            }
+    /// Reads all merges, by id, until `take` returns false.
+    pub(super) fn read_merges(&self, take: &mut dyn FnMut(StoredMerge) -> bool) -> Result<(), FileError> {
+        let mut last = 0;
+        if self.last_merge_id == 0 {
+            return Ok(());
         }
-        Ok(())
+        self.read_records(RecordKind::Merge, |record, _| {
+            let merge = merge(record, last)?;
+            last = merge.id();
+            Ok(take(merge))
+        })
     }
 
-    /// Returns the merges of the file, by id.
-    pub(super) fn merges(&self) -> Result<impl Iterator<Item = Result<StoredMerge, FileError>> + use<>, FileError> {
-        let mut records = Records::open(&self.path, self.format)?;
+    /// Reads all sets of identifiers that were seen together, by id, until `take` returns false.
+    pub(super) fn read_sets(&self, take: &mut dyn FnMut(FileSet) -> bool) -> Result<(), FileError> {
         let mut last = 0;
-        let mut is_over = self.last_merge_id == 0;
-        Ok(std::iter::from_fn(move || {
-            while !is_over {
-                match records.next() {
-                    Ok(None) => is_over = true,
-                    Err(error) => {
-                        is_over = true;
-                        return Some(Err(error));
-                    }
-                    Ok(Some(record)) if record.kind == RecordKind::Merge => {
-                        let merge = merge(&record, last);
-                        last = merge.as_ref().map_or(last, StoredMerge::id);
-                        return Some(merge);
-                    }
-                    Ok(Some(_)) => {}
+        if !self.has_sets {
+            return Ok(());
+        }
+        self.read_records(RecordKind::Evidence, |record, _| {
+            let set = set(record, last)?;
+            last = set.id;
+            Ok(take(set))
+        })
+    }
+
+    fn read_rows(&self, mut take: impl FnMut(FileRow) -> bool) -> Result<(), FileError> {
+        let mut reader = RowReader::new(&self.columns, self.zone.as_ref());
+        self.read_records(RecordKind::Contact, |record, names| Ok(take(reader.row(record, names)?)))
+    }
+
+    /// Reads the records of a kind, until `take` returns false. If the file is another one than at the first read, that
+    /// is the error, whatever else is wrong with it.
+    fn read_records(
+        &self,
+        kind: RecordKind,
+        mut take: impl FnMut(&Record, &[String]) -> Result<bool, FileError>,
+    ) -> Result<(), FileError> {
+        let mut read = || {
+            let mut records = Records::open(&self.path, self.format)?;
+            let names = records.names().to_vec();
+            while let Some(record) = records.next()? {
+                if record.kind == kind && !take(&record, &names)? {
+                    return Ok(());
                 }
             }
-            None
-        }))
+            if records.digest() == self.digest { Ok(()) } else { Err(FileError::Changed) }
+        };
+        read().map_err(|error| match digest_of(&self.path) {
+            Ok(digest) if digest == self.digest => error,
+            Ok(_) | Err(_) => FileError::Changed,
+        })
     }
 
     /// Returns a text that stands for the content and for how it is read.
@@ -176,26 +199,6 @@ impl ContactFile {
             lines.push(format!("{:<16}{}", "not read", self.columns.unused.join(", ")));
         }
         lines
-    }
-}
-
-/// The merge of a line of an export, whose id is above this one.
-fn merge(record: &Record, after: i64) -> Result<StoredMerge, FileError> {
-    let wrong = || FileError::Json(record.line);
-    let object = record.object().ok_or_else(wrong)?;
-    let id = |name: &str| object.get(name).and_then(Value::as_i64).ok_or_else(wrong);
-    if id("id")? <= after {
-        return Err(FileError::Order(record.line));
-    }
-    let at = created_at(object).ok_or_else(wrong)?;
-    let cause = object.get("cause").ok_or_else(wrong)?;
-    StoredMerge::from_export((id("id")?, id("survivorId")?, id("absorbedId")?), cause, at).ok_or_else(wrong)
-}
-
-fn created_at(object: &Map<String, Value>) -> Option<Timestamp> {
-    match OldDate::from_text(object.get("createdAt")?.as_str()?, &OldTimeZone::utc()) {
-        OldDate::At(at) => Some(at),
-        OldDate::Absent | OldDate::Unreadable => None,
     }
 }
 

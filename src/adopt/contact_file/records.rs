@@ -31,6 +31,7 @@ pub(super) struct Record {
 pub(super) enum RecordKind {
     Contact,
     Merge,
+    Evidence,
     /// Something that import does not need.
     Other,
 }
@@ -46,13 +47,16 @@ pub(super) struct Records(Format);
 
 enum Format {
     Csv {
-        reader: csv::Reader<BufReader<Hashed>>,
+        reader: CsvReader,
         names: Vec<String>,
         /// The line of the last record, if a line ends within its last field.
         last_of_several_lines: Option<u64>,
     },
     Ndjson(JsonLines),
 }
+
+/// The file, and the end of a line behind it: so each record ends with a line, unless a quote is open.
+type CsvReader = csv::Reader<io::Chain<BufReader<Hashed>, &'static [u8]>>;
 
 struct JsonLines {
     reader: BufReader<Hashed>,
@@ -71,6 +75,29 @@ struct Hashed {
     last: u8,
 }
 
+/// Returns the digest of a file, however it reads.
+pub(super) fn digest_of(path: &Path) -> Result<String, FileError> {
+    let mut hashed = Hashed::open(path)?;
+    io::copy(&mut hashed, &mut io::sink())?;
+    Ok(hashed.digest())
+}
+
+impl Hashed {
+    /// Opens a file. It must be a regular one: it is read several times.
+    fn open(path: &Path) -> Result<Self, FileError> {
+        // Before it is opened: that waits for the writer of a pipe.
+        if !path.metadata().map_err(FileError::Open)?.is_file() {
+            return Err(FileError::NotRegular);
+        }
+        let file = File::open(path).map_err(FileError::Open)?;
+        Ok(Self { file, digest: Context::new(&SHA256), last: 0 })
+    }
+
+    fn digest(self) -> String {
+        self.digest.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
 impl Read for Hashed {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.file.read(buffer)?;
@@ -84,8 +111,7 @@ impl Read for Hashed {
 impl Records {
     /// Opens a file, and reads the names of the columns of CSV.
     pub(super) fn open(path: &Path, format: FileFormat) -> Result<Self, FileError> {
-        let hashed = Hashed { file: File::open(path)?, digest: Context::new(&SHA256), last: 0 };
-        let mut reader = BufReader::with_capacity(1 << 16, hashed);
+        let mut reader = BufReader::with_capacity(1 << 16, Hashed::open(path)?);
         let begin = reader.fill_buf()?;
         if begin.is_empty() {
             return Err(FileError::Empty);
@@ -108,7 +134,7 @@ impl Records {
                     .flexible(true)
                     .delimiter(delimiter)
                     .terminator(Terminator::Any(b'\n'))
-                    .from_reader(reader);
+                    .from_reader(reader.chain(&b"\n"[..]));
                 let names = next_fields(&mut reader)?.ok_or(FileError::Empty)?.1;
                 let names = names.iter().map(|name| name.trim().to_owned()).collect();
                 Ok(Self(Format::Csv { reader, names, last_of_several_lines: None }))
@@ -122,9 +148,10 @@ impl Records {
             Format::Csv { reader, names, last_of_several_lines } => loop {
                 let Some((line, fields)) = next_fields(reader)? else {
                     // A quote that nothing closes takes the rest of the file into its field.
-                    let is_closed = reader.get_ref().get_ref().last == b'"';
+                    let is_closed = reader.get_ref().get_ref().0.get_ref().last == b'"';
                     return match last_of_several_lines {
-                        Some(line) if !is_closed => Err(FileError::OpenQuote(*line)),
+                        // It ends with the file, and not with a line.
+                        Some(line) if !is_closed => Err(FileError::OpenQuote(*line + 1)),
                         _ => Ok(None),
                     };
                 };
@@ -156,10 +183,10 @@ impl Records {
     /// Returns the digest of the file, after its end was reached.
     pub(super) fn digest(self) -> String {
         let hashed = match self.0 {
-            Format::Csv { reader, .. } => reader.into_inner().into_inner(),
+            Format::Csv { reader, .. } => reader.into_inner().into_inner().0.into_inner(),
             Format::Ndjson(lines) => lines.reader.into_inner(),
         };
-        hashed.digest.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+        hashed.digest()
     }
 }
 
@@ -172,12 +199,14 @@ fn delimiter(begin: &[u8]) -> u8 {
 }
 
 /// The next fields, and the line on which they begin.
-fn next_fields(reader: &mut csv::Reader<BufReader<Hashed>>) -> Result<Option<(u64, StringRecord)>, FileError> {
+fn next_fields(reader: &mut CsvReader) -> Result<Option<(u64, StringRecord)>, FileError> {
     let mut record = ByteRecord::new();
     if !reader.read_byte_record(&mut record).map_err(io::Error::from)? {
         return Ok(None);
     }
-    let line = record.position().map_or(0, csv::Position::line);
+    // The reader has the place before the blank lines that it skips. So the lines are counted from the end.
+    let inner = record.as_slice().iter().filter(|byte| **byte == b'\n').count() as u64;
+    let line = reader.position().line().saturating_sub(inner + 1);
     let mut fields = StringRecord::from_byte_record(record).map_err(|_| FileError::NotUtf8(line))?;
     if let Some(last) = fields.iter().next_back().and_then(|last| last.strip_suffix('\r')).map(str::to_owned) {
         let length = fields.len() - 1;
@@ -241,6 +270,7 @@ impl JsonLines {
         match kind {
             Some("contact") => Ok(Some(RecordKind::Contact)),
             Some("merge") => Ok(Some(RecordKind::Merge)),
+            Some("evidence") => Ok(Some(RecordKind::Evidence)),
             Some("identifier") => Ok(Some(RecordKind::Other)),
             _ => Err(FileError::Json(self.line)),
         }

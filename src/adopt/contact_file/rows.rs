@@ -10,7 +10,6 @@ use crate::store::old_table::{Field, OldDate, OldPrecedence, OldTimeZone};
 /// Makes contacts of records.
 pub(super) struct RowReader<'a> {
     columns: &'a Columns,
-    names: &'a [String],
     zone: Option<&'a OldTimeZone>,
     utc: OldTimeZone,
     last_id: i64,
@@ -24,15 +23,16 @@ pub(super) enum FileRow {
 }
 
 impl<'a> RowReader<'a> {
-    pub(super) fn new(columns: &'a Columns, names: &'a [String], zone: Option<&'a OldTimeZone>) -> Self {
-        Self { columns, names, zone, utc: OldTimeZone::utc(), last_id: 0 }
+    pub(super) fn new(columns: &'a Columns, zone: Option<&'a OldTimeZone>) -> Self {
+        Self { columns, zone, utc: OldTimeZone::utc(), last_id: 0 }
     }
 
-    /// Returns what a record stands for. Without a column for ids, they are given by the order of the records.
-    pub(super) fn row(&mut self, record: &Record) -> Result<FileRow, FileError> {
+    /// Returns what a record stands for, by the names of the columns. Without a column for ids, they are given by the
+    /// order of the records.
+    pub(super) fn row(&mut self, record: &Record, names: &[String]) -> Result<FileRow, FileError> {
         let line = record.line;
         let text = |field: Field| match self.columns.get(field) {
-            Some(column) => record.text(self.names, column),
+            Some(column) => record.text(names, column),
             None => Ok(None),
         };
         let id = match self.columns.get(Field::Id) {
@@ -47,7 +47,7 @@ impl<'a> RowReader<'a> {
         }
         self.last_id = id;
         let (email, phone_number) = (text(Field::Email)?, text(Field::PhoneNumber)?);
-        let flag = |name: &str| if self.columns.is_export { record.text(self.names, name) } else { Ok(None) };
+        let flag = |name: &str| if self.columns.is_export { record.text(names, name) } else { Ok(None) };
         let holder = flag(HOLDER)?.unwrap_or_default().to_ascii_lowercase();
         if !matches!(&*holder, "true" | "false" | "") {
             return Err(FileError::Holder(line));

@@ -175,7 +175,7 @@ impl AdoptedIdentities {
         let primary = self.primaries[index as usize];
         let is_primary = primary == index;
         let linked_to = (!is_primary).then(|| self.table.ids[primary as usize]);
-        let values = self.table.rules.clean_values(row);
+        let values = self.table.settled_values(row);
         self.note_causes(index, &values);
         let created_at = row.created_at.unwrap_or(Timestamp(self.table.created[index as usize]));
         let updated_at = row.updated_at.unwrap_or(created_at);

@@ -18,6 +18,7 @@ impl OldIdentities {
         accepted: &BTreeSet<Identifier>,
         accepted_links: &BTreeSet<i64>,
     ) -> AdoptedIdentities {
+        self.settle_marks();
         let links = Links::resolve(&mut self);
         let mut sets = links.old_sets(&self);
         let old: Vec<u32> = (0..links.indexes()).map(|index| sets.find(index)).collect();
@@ -67,6 +68,9 @@ impl OldIdentities {
                     is_accepted: accepted.contains(&first.fingerprint),
                 });
             }
+        }
+        if self.keeps_carriers {
+            self.evidence = evidence;
         }
         hubs
     }

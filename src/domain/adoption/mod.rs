@@ -9,9 +9,11 @@
 //! | --- | --- |
 //! | `old_contact` | a row of the old table, and canonical values |
 //! | `table` | what is kept in memory of each row |
+//! | `marks` | which marks of ignored identifiers are believed |
 //! | `fingerprint` | 12 bytes for an identifier |
 //! | `hub` | what alone joins many |
 //! | `sets` | union-find |
+//! | `seen_sets` | where the sets of an export belong |
 //! | `links` | where links lead, and which identities the old table has |
 //! | `decide` | which rows are one customer |
 //! | `adopted` | what each row becomes, and the merges |
@@ -24,9 +26,11 @@ mod facts;
 mod fingerprint;
 mod hub;
 mod links;
+mod marks;
 #[cfg(test)]
 mod model;
 mod old_contact;
+mod seen_sets;
 mod sets;
 mod table;
 
@@ -34,4 +38,5 @@ pub use adopted::{AdoptedIdentities, AdoptedMerge, AdoptedRow, JoinCauses, LinkC
 pub use facts::{AdoptionFacts, JoinedIdentity, LinkFacts};
 pub use hub::{Hub, HubCause};
 pub use old_contact::{AdoptionRules, CleanValue, OldContact, UnreadableParts, ValueChange, ValueChanges};
+pub use seen_sets::SetPlace;
 pub use table::{OldIdentities, UnfitTable};

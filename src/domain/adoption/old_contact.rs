@@ -26,7 +26,8 @@ pub struct OldContact {
     pub updated_at: Option<Timestamp>,
     /// When it was deleted.
     pub deleted_at: Option<Timestamp>,
-    /// Whether it shows its identifier of each kind, and does not carry it: in the order of [`IdentifierKind::ALL`].
+    /// Whether the source says that it shows its identifier of each kind, and does not carry it: in the order of
+    /// [`IdentifierKind::ALL`].
     pub shown: [bool; 2],
     /// What was there and could not be read.
     pub unreadable: UnreadableParts,
@@ -78,11 +79,14 @@ pub enum ValueChange {
     Ignored,
     /// It could not be read. It became NULL.
     Unreadable,
+    /// The source marks it as ignored, and nothing confirms that: see `marks`. The mark is removed, and it counts.
+    Unmarked,
 }
 
 impl ValueChange {
     /// All changes, in their order in a report.
-    pub const ALL: [Self; 5] = [Self::Blank, Self::Rewritten, Self::Malformed, Self::Ignored, Self::Unreadable];
+    pub const ALL: [Self; 6] =
+        [Self::Blank, Self::Rewritten, Self::Malformed, Self::Ignored, Self::Unreadable, Self::Unmarked];
 
     /// Returns its name in `AdoptedContact.reason` and in reports.
     pub fn name(self) -> &'static str {
@@ -92,6 +96,7 @@ impl ValueChange {
             Self::Malformed => "malformed",
             Self::Ignored => "ignored",
             Self::Unreadable => "unreadable",
+            Self::Unmarked => "unmarked",
         }
     }
 }
@@ -162,7 +167,12 @@ impl AdoptionRules {
         }
     }
 
-    /// Returns the values that a row gets: those of each kind, in the order of [`IdentifierKind::ALL`].
+    /// Returns the identifier of a value that the source marks as ignored, and that no list of ignored ones has.
+    pub(super) fn only_marked<'a>(&self, value: &'a CleanValue) -> Option<&'a Identifier> {
+        value.identifier.as_ref().filter(|identifier| value.is_ignored() && !self.ignored.contains(identifier))
+    }
+
+    /// Returns the values that a row gets if its marks are believed: those of each kind, in the order of [`IdentifierKind::ALL`].
     pub fn clean_values(&self, row: &OldContact) -> [(IdentifierKind, CleanValue); 2] {
         IdentifierKind::ALL.map(|kind| {
             let is_unreadable = row.unreadable.value(kind);

@@ -3,6 +3,7 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use super::fingerprint::{Evidence, Fingerprints};
+use super::marks::Marks;
 use super::old_contact::{AdoptionRules, OldContact, ValueChanges};
 use crate::domain::contact::Timestamp;
 use crate::domain::identifier::IdentifierKind;
@@ -61,6 +62,9 @@ pub struct OldIdentities {
     pub(super) links: Vec<i64>,
     pub(super) flags: Vec<u8>,
     pub(super) evidence: Vec<Evidence>,
+    pub(super) marks: Marks,
+    /// Whether `evidence` stays after the identities are decided, sorted.
+    pub(super) keeps_carriers: bool,
     /// How many values were changed.
     pub(super) changes: ValueChanges,
     /// How many rows at the beginning have no date yet.
@@ -70,6 +74,9 @@ pub struct OldIdentities {
 
 /// The bytes of memory that a row needs at most, with two identifiers.
 const BYTES_A_ROW: u64 = 64;
+
+/// The same beside, if the carriers of its identifiers are kept.
+const BYTES_OF_CARRIERS: u64 = 32;
 
 impl OldIdentities {
     /// For a table of about so many rows. The key is secret and random.
@@ -82,15 +89,22 @@ impl OldIdentities {
             links: Vec::with_capacity(rows),
             flags: Vec::with_capacity(rows),
             evidence: Vec::with_capacity(rows.saturating_mul(2)),
+            marks: Marks::default(),
+            keeps_carriers: false,
             changes: ValueChanges::new(),
             undated: 0,
             content: DefaultHasher::new(),
         }
     }
 
-    /// Returns the bytes of memory that a table of so many rows needs.
-    pub fn memory_for(rows: u64) -> u64 {
-        rows.saturating_mul(BYTES_A_ROW)
+    /// Returns the bytes of memory that a row needs, if the carriers of its identifiers are kept or not.
+    pub fn bytes_a_row(keeps_carriers: bool) -> u64 {
+        if keeps_carriers { BYTES_A_ROW + BYTES_OF_CARRIERS } else { BYTES_A_ROW }
+    }
+
+    /// Keeps what [`AdoptedIdentities::place`](super::AdoptedIdentities::place) needs.
+    pub fn keep_carriers(&mut self) {
+        self.keeps_carriers = true;
     }
 
     /// Adds the row with the next id.
@@ -118,6 +132,9 @@ impl OldIdentities {
             flags |= if value.identifier.is_some() { flag::HAS_IDENTIFIER } else { 0 };
             if let Some(identifier) = value.carried().filter(|_| row.is_live()) {
                 self.evidence.push(Evidence { fingerprint: self.fingerprints.of(identifier), row: index });
+            }
+            if let Some(identifier) = self.rules.only_marked(&value) {
+                self.marks.add(Evidence { fingerprint: self.fingerprints.of(identifier), row: index });
             }
             if let Some(change) = value.change {
                 *self.changes.entry((kind, change)).or_default() += 1;

@@ -11,8 +11,8 @@ use super::state::{AdoptionPhase, AdoptionRun, ROWS_PER_STATEMENT, statements};
 use crate::domain::Identifier;
 use crate::domain::adoption::AdoptedRow;
 use crate::store::database::Database;
+use crate::store::entity::adopted_contact;
 use crate::store::entity::contact::{self, LinkPrecedence};
-use crate::store::entity::{adopted_contact, identifier};
 use crate::store::error::StoreError;
 use crate::store::flags;
 use crate::store::rows::to_naive;
@@ -152,18 +152,6 @@ impl Database {
             originals.all(&connection).await?.into_iter().map(|row| (row.id, row)).collect();
         let stored = |contact: contact::Model| StoredRow { original: originals.remove(&contact.id), contact };
         Ok(contacts.into_iter().map(stored).collect())
-    }
-
-    /// Returns whether a contact or an identifier is stored.
-    ///
-    /// # Errors
-    /// As every read.
-    pub async fn has_contacts(&self) -> Result<bool, StoreError> {
-        let connection = self.connection();
-        let contact = contact::Entity::find().select_only().column(contact::Column::Id).limit(1);
-        let identifier = identifier::Entity::find().select_only().column(identifier::Column::ContactId).limit(1);
-        Ok(contact.into_tuple::<i64>().one(&connection).await?.is_some()
-            || identifier.into_tuple::<i64>().one(&connection).await?.is_some())
     }
 
     /// Writes changes in one transaction, which also records that the rows up to `until` are as they are to be.

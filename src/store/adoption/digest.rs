@@ -23,7 +23,7 @@ impl TableDigest {
         self.bytes(text.map(str::as_bytes));
     }
 
-    fn bytes(&mut self, bytes: Option<&[u8]>) {
+    pub(super) fn bytes(&mut self, bytes: Option<&[u8]>) {
         let length = bytes.map_or(-1, |bytes| i64::try_from(bytes.len()).unwrap_or(i64::MAX));
         self.numbers(&[length]);
         self.0.update(bytes.unwrap_or_default());
@@ -31,7 +31,7 @@ impl TableDigest {
 }
 
 impl Database {
-    /// Returns a digest of all contacts, holders, identifiers and merges, and of what was changed in them.
+    /// Returns a digest of all contacts, holders, identifiers, merges and evidence, and of what was changed in them.
     ///
     /// # Errors
     /// As every read.
@@ -62,6 +62,13 @@ impl Database {
             let merges = self.adopted_merges(after, PAGE_SIZE).await?;
             merges.iter().for_each(|merge| merge.add_to(&mut digest));
             let Some(last) = merges.last() else { break };
+            after = last.id();
+        }
+        let mut after = i64::MIN;
+        loop {
+            let sets = self.adopted_sets(after, PAGE_SIZE).await?;
+            sets.iter().for_each(|set| set.add_to(&mut digest));
+            let Some(last) = sets.last() else { break };
             after = last.id();
         }
         let bytes = digest.0.finish();

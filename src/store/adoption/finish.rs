@@ -7,13 +7,14 @@ use super::state::{AdoptionPhase, AdoptionRun, AdoptionState};
 use crate::store::database::Database;
 use crate::store::entity::{contact, contact_merge};
 use crate::store::error::StoreError;
+use crate::store::schema;
 use crate::store::sql::Engine;
 
 /// The tables that an adoption fills, and those of evidence and its notes: they name contacts.
 const FILLED: [&str; 6] = ["EvidenceNote", "Evidence", "Identifier", "ContactMerge", "AdoptedContact", "Contact"];
 
 /// The tables with automatic ids, which an adoption gives itself.
-const NUMBERED: [&str; 2] = ["Contact", "ContactMerge"];
+const NUMBERED: [&str; 3] = ["Contact", "ContactMerge", "Evidence"];
 
 /// Somebody else has written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +60,14 @@ impl Database {
             .limit(1);
         Ok(contact.into_tuple::<i64>().one(&connection).await?.is_some()
             || merge.into_tuple::<i64>().one(&connection).await?.is_some())
+    }
+
+    /// Returns whether a table that an adoption fills has rows. The tables need not be there.
+    ///
+    /// # Errors
+    /// As every read.
+    pub async fn has_rows(&self) -> Result<bool, StoreError> {
+        Ok(schema::has_rows(&self.connection(), self.engine(), &FILLED).await?)
     }
 
     /// Returns the number of contacts, without holders.

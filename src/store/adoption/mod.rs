@@ -10,11 +10,13 @@
 //! | `identifiers` | who is to own which identifier, and who does |
 //! | `holders` | the rows that hold ignored identifiers |
 //! | `merges` | the joins that the other system did not have |
+//! | `evidence` | the sets of an export that no contact carries |
 //! | `digest` | whether anybody else has changed anything |
 //! | `finish` | counters of ids, statistics, and emptying the tables |
 
 mod contacts;
 mod digest;
+mod evidence;
 mod finish;
 mod holders;
 mod identifiers;
@@ -22,6 +24,7 @@ mod merges;
 mod state;
 
 pub use contacts::{ContactChanges, Original, StoredRow};
+pub use evidence::StoredSet;
 pub use finish::ServiceWrote;
 pub use identifiers::{IdentifierChange, OwnedIdentifier};
 pub use merges::StoredMerge;

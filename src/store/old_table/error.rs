@@ -2,6 +2,7 @@
 
 use super::super::connect_error::ConnectError;
 use super::super::error::{Outage, StoreError};
+use super::column_choice::ColumnError;
 use sea_orm::DbErr;
 
 /// Why an old table cannot be read. One line for the operator: it names tables, columns and flags, and no value.
@@ -69,18 +70,9 @@ pub enum OldFormError {
          nothing to adopt"
     )]
     OwnTable(String),
-    /// No column holds a field.
-    #[error("the table {table} has no column for {field}: name it by --map {flag}=COLUMN (it has {columns})")]
-    NoColumn {
-        /// The table.
-        table: String,
-        /// The field or fields.
-        field: &'static str,
-        /// The field in the flag.
-        flag: &'static str,
-        /// All columns.
-        columns: String,
-    },
+    /// No column, or more than one, could hold a field.
+    #[error(transparent)]
+    Column(#[from] ColumnError),
     /// No column says how old a row is.
     #[error(
         "the table {table} has no column for createdAt, by which the oldest row becomes the primary: name it by \
@@ -91,44 +83,6 @@ pub enum OldFormError {
         table: String,
         /// All columns.
         columns: String,
-    },
-    /// Several columns could hold a field.
-    #[error(
-        "the columns {} of the table {table} could each be {field}: name one by --map {field}=COLUMN",
-        .columns.join(", ")
-    )]
-    SeveralColumns {
-        /// The table.
-        table: String,
-        /// The field.
-        field: &'static str,
-        /// The columns.
-        columns: Vec<String>,
-    },
-    /// `--map` names no column.
-    #[error("--map {field}={column}: the table {table} has no such column (it has {columns})")]
-    NoSuchColumn {
-        /// The table.
-        table: String,
-        /// The field.
-        field: &'static str,
-        /// The column.
-        column: String,
-        /// All columns.
-        columns: String,
-    },
-    /// `--map` names a field twice.
-    #[error("--map: {0} is given twice")]
-    FieldTwice(&'static str),
-    /// Two fields have one column.
-    #[error("the column {column} cannot hold both {one} and {other}: see --map")]
-    ColumnTwice {
-        /// The column.
-        column: String,
-        /// A field.
-        one: &'static str,
-        /// Another one.
-        other: &'static str,
     },
     /// Ids are not integers.
     #[error(
@@ -197,12 +151,8 @@ impl OldTableError {
                 OldFormError::NoTable { .. }
                 | OldFormError::NoSuchTable(_)
                 | OldFormError::SeveralTables(_)
-                | OldFormError::NoColumn { .. }
+                | OldFormError::Column(_)
                 | OldFormError::NoAge { .. }
-                | OldFormError::SeveralColumns { .. }
-                | OldFormError::NoSuchColumn { .. }
-                | OldFormError::FieldTwice(_)
-                | OldFormError::ColumnTwice { .. }
                 | OldFormError::ColumnType { .. }
                 | OldFormError::DeletionMark { .. }
                 | OldFormError::NoTimeZone { .. } => true,

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::{Display, Formatter};
 
+use super::column_choice::ColumnNames;
 use super::column_override::ColumnOverride;
 use super::column_type::{DateForm, date_form, is_identifier, is_integer};
 use super::date_rule::{self, DateColumn, DateZone};
@@ -46,39 +47,9 @@ pub(super) struct TableForm<'a> {
 }
 
 impl<'a> TableForm<'a> {
-    fn all_columns(&self) -> String {
-        self.found.columns.iter().map(|column| column.name.as_str()).collect::<Vec<_>>().join(", ")
-    }
-
-    /// The column of a field, by its names in other systems.
-    fn column_of(&self, field: Field) -> Result<Option<&'a FoundColumn>, OldFormError> {
-        let found: Vec<_> = self.found.columns.iter().filter(|column| field.is_column(&column.name)).collect();
-        match found[..] {
-            [] => Ok(None),
-            [only] => Ok(Some(only)),
-            _ => Err(OldFormError::SeveralColumns {
-                table: self.name.to_owned(),
-                field: field.name(),
-                columns: found.iter().map(|column| column.name.clone()).collect(),
-            }),
-        }
-    }
-
-    /// The column that `--map` names: in its spelling, or else in another case of letters.
-    fn column_named(&self, field: Field, name: &str) -> Result<&'a FoundColumn, OldFormError> {
-        let columns = &self.found.columns;
-        let exact = columns.iter().find(|column| column.name == name);
-        let mut folded = columns.iter().filter(|column| column.name.eq_ignore_ascii_case(name));
-        exact.or_else(|| folded.next().filter(|_| folded.next().is_none())).ok_or_else(|| OldFormError::NoSuchColumn {
-            table: self.name.to_owned(),
-            field: field.name(),
-            column: name.to_owned(),
-            columns: self.all_columns(),
-        })
-    }
-
-    fn missing(&self, field: &'static str, flag: &'static str) -> OldFormError {
-        OldFormError::NoColumn { table: self.name.to_owned(), field, flag, columns: self.all_columns() }
+    fn columns(&self) -> ColumnNames<'a> {
+        let names = self.found.columns.iter().map(|column| column.name.as_str()).collect();
+        ColumnNames { of: format!("the table {}", self.name), names }
     }
 
     /// Whether no two rows have the same value in this column, and each has one.
@@ -117,13 +88,9 @@ impl Mapping {
     ) -> Result<Self, OldFormError> {
         let mut columns: BTreeMap<Field, MappedColumn> = BTreeMap::new();
         let mut dates = Vec::new();
-        for field in Field::ALL {
-            let Some(column) = find_column(form, overrides, field)? else { continue };
+        for (field, name) in form.columns().choose(overrides)? {
+            let Some(column) = form.found.columns.iter().find(|column| column.name == name) else { continue };
             let mapped = form.check(field, column)?;
-            if let Some((other, _)) = columns.iter().find(|(_, other)| other.name == mapped.name) {
-                let (one, other) = (other.name(), field.name());
-                return Err(OldFormError::ColumnTwice { column: mapped.name, one, other });
-            }
             if let Some(date_form) = mapped.date_form {
                 let (name, sql_type, has_default) = (&*column.name, &*column.sql_type, column.has_default);
                 dates.push(DateColumn { field, name, sql_type, form: date_form, has_default });
@@ -154,21 +121,6 @@ impl Mapping {
     }
 }
 
-/// The column of a field: the one of `--map`, or the one with a name that is known.
-fn find_column<'a>(
-    form: TableForm<'a>,
-    overrides: &[ColumnOverride],
-    field: Field,
-) -> Result<Option<&'a FoundColumn>, OldFormError> {
-    let mut given = overrides.iter().filter(|given| given.field == field);
-    match (given.next(), given.next()) {
-        (Some(_), Some(_)) => Err(OldFormError::FieldTwice(field.name())),
-        (Some(ColumnOverride { column: None, .. }), None) => Ok(None),
-        (Some(ColumnOverride { column: Some(name), .. }), None) => form.column_named(field, name).map(Some),
-        (None, _) => form.column_of(field),
-    }
-}
-
 /// Fails if a column is missing that is needed.
 fn require_columns(
     form: TableForm<'_>,
@@ -178,15 +130,15 @@ fn require_columns(
     let has = |field: Field| columns.contains_key(&field);
     for field in [Field::Id, Field::LinkedId] {
         if !has(field) {
-            return Err(form.missing(field.name(), field.name()));
+            return Err(form.columns().missing(field.name(), field.name()).into());
         }
     }
     if !has(Field::Email) && !has(Field::PhoneNumber) {
-        return Err(form.missing("email or phoneNumber", "email"));
+        return Err(form.columns().missing("email or phoneNumber", "email").into());
     }
     let is_mapped = |field| overrides.iter().any(|given| given.field == field);
     if !has(Field::CreatedAt) && !is_mapped(Field::CreatedAt) {
-        return Err(OldFormError::NoAge { table: form.name.to_owned(), columns: form.all_columns() });
+        return Err(OldFormError::NoAge { table: form.name.to_owned(), columns: form.columns().list() });
     }
     let is_used = |column: &FoundColumn| columns.values().any(|mapped| mapped.name == column.name);
     let mark = form.found.columns.iter().find(|column| is_deletion_mark(&column.name) && !is_used(column));
@@ -216,6 +168,7 @@ impl Display for Mapping {
 
 #[cfg(test)]
 mod tests {
+    use super::super::column_choice::ColumnError;
     use super::*;
 
     fn column(name: &str, sql_type: &str) -> FoundColumn {
@@ -289,7 +242,7 @@ time zone       UTC (each date says its zone)";
         let error = detect(&found, &["email=male"]).unwrap_err().to_string();
         assert!(error.starts_with("--map email=male: the table contact has no such column (it has id, "), "{error}");
         let twice = detect(&found, &["email=note", "email=email"]).unwrap_err();
-        assert_eq!(twice, OldFormError::FieldTwice("email"));
+        assert_eq!(twice, OldFormError::Column(ColumnError::FieldTwice("email")));
         let error = detect(&found, &["email=note", "phone=note"]).unwrap_err().to_string();
         assert!(error.contains("note cannot hold both email and phoneNumber"), "{error}");
     }

@@ -6,7 +6,7 @@
 //! | --- | --- |
 //! | `names` | the names that other systems give to the table and to its columns |
 //! | `look_alike` | tables that could hold contacts of another system, for `migrate up` and `serve` too |
-//! | `column_type`, `mapping`, `column_override` | which column holds what, and `--map` |
+//! | `column_choice`, `column_type`, `mapping`, `column_override` | which column holds what, and `--map` |
 //! | `date_rule`, `time_zone` | the time zone of dates that do not say theirs, and `--time-zone` |
 //! | `date_text` | dates as text and as numbers |
 //! | `connection`, `unused_file` | connections that cannot write, and do not create a file beside that of SQLite |
@@ -16,6 +16,7 @@
 //!
 //! To add a system: its names in `names`, the zone of its dates in `date_rule`, and a kind in `tests/it/old_tables.rs`.
 
+mod column_choice;
 mod column_override;
 mod column_type;
 mod connection;
@@ -33,6 +34,8 @@ mod select;
 mod time_zone;
 mod unused_file;
 
+pub use column_choice::ColumnError;
+pub(crate) use column_choice::ColumnNames;
 pub use column_override::{ColumnOverride, InvalidOverride};
 pub(crate) use date_text::OldDate;
 pub use error::{OldFormError, OldTableError};

@@ -28,6 +28,21 @@ pub struct OldTableOptions {
     pub time_zone: Option<OldTimeZone>,
 }
 
+/// A value that the driver of each database can read.
+trait OfEachDriver:
+    for<'r> sqlx::Decode<'r, sqlx::MySql>
+    + for<'r> sqlx::Decode<'r, sqlx::Postgres>
+    + for<'r> sqlx::Decode<'r, sqlx::Sqlite>
+    + sqlx::Type<sqlx::MySql>
+    + sqlx::Type<sqlx::Postgres>
+    + sqlx::Type<sqlx::Sqlite>
+{
+}
+
+impl OfEachDriver for i64 {}
+
+impl OfEachDriver for String {}
+
 /// The table in which another system keeps its contacts. Other programs may write to it meanwhile: each call reads the
 /// table as it is at that moment. Clones share the connections.
 #[derive(Clone, Debug)]
@@ -175,15 +190,10 @@ impl OldTable {
         Ok(self.first_row(sql).await?.map(|[text]: [Option<String>; 1]| text))
     }
 
-    async fn first_row<T, const N: usize>(&self, sql: &str) -> Result<Option<[Option<T>; N]>, OldTableError>
-    where
-        T: for<'r> sqlx::Decode<'r, sqlx::MySql>
-            + for<'r> sqlx::Decode<'r, sqlx::Postgres>
-            + for<'r> sqlx::Decode<'r, sqlx::Sqlite>
-            + sqlx::Type<sqlx::MySql>
-            + sqlx::Type<sqlx::Postgres>
-            + sqlx::Type<sqlx::Sqlite>,
-    {
+    async fn first_row<T: OfEachDriver, const N: usize>(
+        &self,
+        sql: &str,
+    ) -> Result<Option<[Option<T>; N]>, OldTableError> {
         loop {
             let source = self.connection.source();
             let row = self.first_row_once(&source, sql).await;
@@ -193,19 +203,11 @@ impl OldTable {
         }
     }
 
-    async fn first_row_once<T, const N: usize>(
+    async fn first_row_once<T: OfEachDriver, const N: usize>(
         &self,
         source: &Source,
         sql: &str,
-    ) -> Result<Option<[Option<T>; N]>, OldTableError>
-    where
-        T: for<'r> sqlx::Decode<'r, sqlx::MySql>
-            + for<'r> sqlx::Decode<'r, sqlx::Postgres>
-            + for<'r> sqlx::Decode<'r, sqlx::Sqlite>
-            + sqlx::Type<sqlx::MySql>
-            + sqlx::Type<sqlx::Postgres>
-            + sqlx::Type<sqlx::Sqlite>,
-    {
+    ) -> Result<Option<[Option<T>; N]>, OldTableError> {
         macro_rules! fetch {
             ($pool:ident) => {{
                 let query = sqlx::query(AssertSqlSafe(sql.to_owned())).persistent(false);

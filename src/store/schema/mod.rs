@@ -115,7 +115,22 @@ pub(super) async fn has_contact_tables(connection: &impl ConnectionTrait, engine
     Ok([CONTACT, "Identifier"].iter().all(|table| catalogue.table_named(table).is_some()))
 }
 
-/// The same, without a look at what the rows say.
+/// Returns whether one of these tables is there and has rows.
+pub(super) async fn has_rows(
+    connection: &impl ConnectionTrait,
+    engine: Engine,
+    tables: &[&str],
+) -> Result<bool, DbErr> {
+    let catalogue = Catalogue::read(connection, engine).await?;
+    for table in tables {
+        if catalogue.table_named(table).is_some() && catalogue.has_rows(connection, table).await? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// As [`check`], without a look at what the rows say.
 pub(super) async fn check_tables(
     connection: &impl ConnectionTrait,
     engine: Engine,

@@ -1,5 +1,5 @@
-//! Lists of keys as parameters. Lists are filled up to a power of two with their last entry, so that a connection
-//! prepares few different statements.
+//! Lists of keys as parameters, and how long lists are. They are filled up to a power of two with their last entry, so
+//! that a connection prepares few different statements.
 
 use sea_orm::Value;
 
@@ -37,4 +37,10 @@ pub(super) fn padded<'a>(
 pub(crate) fn padded_ids(ids: &[i64]) -> Vec<i64> {
     let last = ids.last().copied().into_iter().cycle();
     ids.iter().copied().chain(last).take(ids.len().next_power_of_two()).collect()
+}
+
+/// How many rows a statement for so many roots looks at: several for each root, in few different numbers. Without such
+/// a limit, it would read a million secondaries that stand between two roots.
+pub(crate) fn rows_of_a_window(roots: usize) -> usize {
+    roots.saturating_mul(8).clamp(64, 1_024).next_power_of_two()
 }

@@ -1,16 +1,17 @@
 use super::*;
 use crate::domain::InvalidEmail;
-use crate::transport::invalid_field::FieldPath;
+use crate::transport::invalid_field::IdentifierList;
 use crate::transport::note::{NoteField, NoteProblem};
 
 fn every_error() -> Vec<ApiError> {
     vec![
         ApiError::Invalid(vec![Violation { field: Field::Email, problem: InvalidEmail::NotOneAt.into() }]),
         ApiError::Invalid(vec![Violation { field: Field::Email, problem: Problem::Missing }]),
-        ApiError::InvalidFields(vec![InvalidField { path: FieldPath::Kind(7), problem: FieldProblem::Kind }]),
+        ApiError::of_field(FieldPath::Kind(IdentifierList::Identifiers, 7), FieldProblem::Kind),
         ApiError::InvalidNote(vec![NoteViolation { field: NoteField::Source, problem: NoteProblem::NotText }]),
         ApiError::UnknownIdentity,
         ApiError::LookUpTooLarge { limit: 7 },
+        ApiError::ExplanationTooLarge { limit: 7 },
         ApiError::BatchSize(BatchSize::Empty),
         ApiError::BatchSize(BatchSize::TooLong),
         ApiError::Malformed("no JSON".into()),
@@ -31,6 +32,7 @@ fn every_error() -> Vec<ApiError> {
         ApiError::ShuttingDown,
         ApiError::AnswerTooLarge { limit: 7 },
         ApiError::Identify(IdentityTooLarge { limit: 7 }.into()),
+        ApiError::Identify(IdentifyError::HistoryTooLarge),
         ApiError::ConnectionsFull,
         ApiError::StreamsFull,
         ApiError::ConnectionTooOld,
@@ -53,7 +55,7 @@ fn every_status_follows_aip_193() {
         assert!(info.reason.bytes().all(|b| b.is_ascii_uppercase() || b == b'_'), "{}", info.reason);
         assert!(!status.message().is_empty());
         let retryable = matches!(status.code(), Code::Unavailable | Code::ResourceExhausted)
-            && !matches!(error, ApiError::AnswerTooLarge { .. } | ApiError::LookUpTooLarge { .. });
+            && error.reason().0 != "ANSWER_TOO_LARGE";
         assert_eq!(details.retry_info().is_some(), retryable, "{error:?}");
         let names_fields = matches!(
             error,

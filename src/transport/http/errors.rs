@@ -71,6 +71,7 @@ fn http_status(error: &ApiError, status: &Status) -> StatusCode {
         | ApiError::InvalidNote(_)
         | ApiError::UnknownIdentity
         | ApiError::LookUpTooLarge { .. }
+        | ApiError::ExplanationTooLarge { .. }
         | ApiError::BatchSize(_)
         | ApiError::Malformed(_)
         | ApiError::BadField { .. }

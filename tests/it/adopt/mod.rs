@@ -7,6 +7,7 @@ mod kills;
 mod kinds;
 mod model;
 mod refusals;
+mod replay;
 mod runs;
 
 use std::process::{Command, Output};
@@ -14,7 +15,7 @@ use std::process::{Command, Output};
 use sea_orm::{DatabaseConnection, EntityTrait, QueryOrder};
 use serde_json::Value;
 
-use identity::store::entity::{adopted_contact, contact, contact_merge, identifier};
+use identity::store::entity::{adopted_contact, contact, contact_merge, evidence, identifier};
 
 use crate::harness::{Backend, Suite, TestDatabase, binary};
 use crate::old_tables::{MadeRow, OldKind};
@@ -26,6 +27,7 @@ pub fn register(suite: &mut Suite) {
     cutover::register(suite);
     kills::register(suite);
     refusals::register(suite);
+    replay::register(suite);
     runs::register(suite);
 }
 
@@ -120,6 +122,7 @@ pub struct Tables {
     pub originals: Vec<adopted_contact::Model>,
     pub identifiers: Vec<identifier::Model>,
     pub merges: Vec<contact_merge::Model>,
+    pub evidence: Vec<evidence::Model>,
 }
 
 impl Tables {
@@ -129,11 +132,13 @@ impl Tables {
         let identifiers =
             identifier::Entity::find().order_by_asc(identifier::Column::Kind).order_by_asc(identifier::Column::Value);
         let merges = contact_merge::Entity::find().order_by_asc(contact_merge::Column::Id);
+        let evidence = evidence::Entity::find().order_by_asc(evidence::Column::Id);
         Self {
             contacts: contacts.all(tables).await.expect("contacts"),
             originals: originals.all(tables).await.expect("originals"),
             identifiers: identifiers.all(tables).await.expect("identifiers"),
             merges: merges.all(tables).await.expect("merges"),
+            evidence: evidence.all(tables).await.expect("evidence"),
         }
     }
 

@@ -5,13 +5,10 @@ use std::time::{Duration, Instant};
 
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, Statement};
 
-use super::Server;
+use super::{Ports, Server};
 
 /// Servers of a cluster.
 const SIZE: u16 = 3;
-
-/// Below the range where the system picks ports for clients, as `scripts/servers` takes a row of them.
-const PORTS: std::ops::Range<u16> = 21_000..31_000;
 
 /// Exit status of `scripts/servers kill` if no such server runs.
 const NOT_RUNNING: i32 = 3;
@@ -46,8 +43,11 @@ impl ClusterKind {
 
 pub struct Cluster {
     kind: ClusterKind,
-    port: u16,
+    ports: Ports,
 }
+
+/// Starts that are tried: a program that is no test can take one of the ports.
+const STARTS: usize = 3;
 
 impl Cluster {
     pub async fn start(kind: ClusterKind) -> Self {
@@ -55,7 +55,6 @@ impl Cluster {
     }
 
     fn start_now(kind: ClusterKind) -> Self {
-        let cluster = Self { kind, port: fastrand::u16(PORTS) };
         let flags: &[&str] = match kind {
             ClusterKind::SeveralPrimaries => &[
                 "--loose-group-replication-single-primary-mode=OFF",
@@ -63,8 +62,17 @@ impl Cluster {
             ],
             ClusterKind::OnePrimary | ClusterKind::Galera => &[],
         };
-        cluster.control(&[&["cluster", kind.server(), &cluster.port.to_string()], flags].concat());
-        cluster
+        let mut said = Vec::new();
+        for _ in 0..STARTS {
+            let cluster = Self { kind, ports: Ports::reserve() };
+            let port = cluster.ports.first.to_string();
+            let done = cluster.script(&[&["cluster", kind.server(), &port], flags].concat());
+            if done.status.success() {
+                return cluster;
+            }
+            said.push(String::from_utf8_lossy(&done.stderr).into_owned());
+        }
+        panic!("no cluster after {STARTS} starts: {said:?}")
     }
 
     pub fn len(&self) -> usize {
@@ -72,7 +80,7 @@ impl Cluster {
     }
 
     fn port(&self, number: usize) -> u16 {
-        self.port + u16::try_from(number).expect("small")
+        self.ports.first + u16::try_from(number).expect("small")
     }
 
     /// The URL with the addresses of these servers.

@@ -22,8 +22,8 @@ struct Line {
     is_down: bool,
     /// Answers of the database are dropped.
     loses_answers: bool,
-    /// What replaces BEGIN.
-    no_begin: Option<&'static [u8; 5]>,
+    /// A text of clients, and what replaces it.
+    replaced: Option<(&'static [u8], &'static [u8])>,
     /// How many commits arrive and have their connection cut in place of an answer.
     loses_commits: usize,
     /// Whether the network is down after such a commit.
@@ -87,7 +87,7 @@ impl Proxy {
             delay: Duration::ZERO,
             is_down: false,
             loses_answers: false,
-            no_begin: None,
+            replaced: None,
             loses_commits: 0,
             is_down_after_commit: false,
             cut: CancellationToken::new(),
@@ -139,9 +139,16 @@ impl Proxy {
         self.line().loses_answers = loses;
     }
 
-    /// Replaces BEGIN where other statements follow in its packet. TLS would hide it.
-    pub fn replace_begin(&self, by: Option<&'static [u8; 5]>) {
-        self.line().no_begin = by;
+    /// Replaces a text in what clients send by another one of the same length, once in a piece of data. TLS would hide
+    /// it.
+    pub fn replace(&self, text: &'static [u8], by: &'static [u8]) {
+        assert_eq!(text.len(), by.len());
+        self.line().replaced = Some((text, by));
+    }
+
+    /// Replaces nothing any more.
+    pub fn replace_nothing(&self) {
+        self.line().replaced = None;
     }
 
     /// Lets so many commits arrive, and cuts their connections once the database has answered. TLS would hide them.
@@ -238,10 +245,10 @@ async fn copy(
             loses_next.store(true, Ordering::SeqCst);
         }
         if !is_answer
-            && let Some(no_begin) = now.no_begin
-            && let Some(begin) = buffer[..size].windows(6).position(|text| text == b"BEGIN;")
+            && let Some((text, by)) = now.replaced
+            && let Some(begin) = buffer[..size].windows(text.len()).position(|window| window == text)
         {
-            buffer[begin..begin + 5].copy_from_slice(no_begin);
+            buffer[begin..begin + by.len()].copy_from_slice(by);
         }
         if !(is_answer && now.loses_answers) && to.write_all(&buffer[..size]).await.is_err() {
             return;

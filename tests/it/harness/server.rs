@@ -1,14 +1,13 @@
 //! Database servers that a test starts for itself, to stop and kill them.
 
-use std::net::TcpListener;
 use std::process::Command;
 
-use super::Backend;
+use super::{Backend, Ports};
 
 /// A database server of the test's own, through `scripts/servers`.
 pub struct Server {
     pub backend: Backend,
-    port: u16,
+    ports: Ports,
     pub url: String,
 }
 
@@ -19,8 +18,7 @@ impl Server {
     }
 
     pub fn start(backend: Backend) -> Self {
-        let port = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("bound").port();
-        let mut server = Self { backend, port, url: String::new() };
+        let mut server = Self { backend, ports: Ports::reserve(), url: String::new() };
         server.start_again();
         server
     }
@@ -52,7 +50,7 @@ impl Server {
     fn control(&self, what: &str, flags: &[&str]) -> String {
         let script = Self::script().expect("the script");
         let done = Command::new(script)
-            .args([what, self.backend.name(), &self.port.to_string()])
+            .args([what, self.backend.name(), &self.ports.first.to_string()])
             .args(flags)
             .output()
             .expect("the script runs");
@@ -65,7 +63,7 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         if let Ok(script) = Self::script() {
-            let _ = Command::new(script).args(["kill", self.backend.name(), &self.port.to_string()]).output();
+            let _ = Command::new(script).args(["kill", self.backend.name(), &self.ports.first.to_string()]).output();
         }
     }
 }

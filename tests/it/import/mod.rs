@@ -1,5 +1,9 @@
 //! `identity import`: exports that come back as they were, files of spreadsheets, and runs that are killed.
 
+mod evidence;
+mod marks;
+mod refusals;
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
@@ -8,21 +12,26 @@ use serde_json::{Value, json};
 
 use crate::adopt::{Tables, killed_after, refusal, run, undo};
 use crate::export::{export, fill, lines, printed};
-use crate::harness::{Api, Service, Suite, TestDatabase, binary, execute, query, register};
+use crate::harness::{Api, Service, Suite, TestDatabase, binary, execute, register};
 use crate::verify;
 
 pub fn register(suite: &mut Suite) {
+    evidence::register(suite);
+    marks::register(suite);
+    refusals::register(suite);
     register!(suite.on_all():
         an_export_comes_back_as_it_was,
         a_file_of_a_spreadsheet_is_imported,
-        a_wrong_file_is_one_line_and_writes_nothing,
         an_import_that_is_killed_ends_as_one_that_is_not,
     );
 }
 
 fn import(target: &TestDatabase, file: &Path, flags: &[&str]) -> Command {
     let mut command = binary();
-    command.arg("import").arg(file).args(["--report", "json"]).args(flags);
+    command.arg("import").arg(file).args(flags);
+    if !flags.contains(&"--report") {
+        command.args(["--report", "json"]);
+    }
     command.env("DATABASE_URL", &target.url).env("RUST_LOG", "off");
     command
 }
@@ -33,29 +42,12 @@ fn file(folder: &Path, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
     path
 }
 
-/// Whether a database has contacts. On SQLite the command makes the file.
-async fn has_contacts(target: &TestDatabase) -> bool {
-    let path = target.url.strip_prefix("sqlite://").map(|path| path.trim_end_matches("?mode=rwc"));
-    if path.is_some_and(|path| !Path::new(path).exists()) {
-        return false;
-    }
-    let tables = target.raw().await;
-    let named = "SELECT 1 FROM information_schema.tables WHERE table_name = 'Contact'";
-    let has_tables = path.is_some() || {
-        let own = if target.backend.is_mysql() { "DATABASE()" } else { "current_schema()" };
-        !query(&tables, &format!("{named} AND table_schema = {own}")).await.is_empty()
-    };
-    let has = has_tables && !query(&tables, r#"SELECT 1 FROM "Contact" LIMIT 1"#).await.is_empty();
-    tables.close().await.expect("closed");
-    has
-}
-
-/// The lines of an export about contacts, owned identifiers and merges, without holders: their ids are new.
+/// The lines of an export about contacts, owned identifiers, merges and evidence, without holders: their ids are new.
 fn compared(text: &str) -> Vec<Value> {
     let is_kept = |line: &Value| match line["type"].as_str() {
         Some("contact") => line["holder"] == json!(false),
         Some("identifier") => line["ignored"] == json!(false),
-        kind => kind == Some("merge"),
+        kind => matches!(kind, Some("merge" | "evidence")),
     };
     lines(text).into_iter().filter(is_kept).collect()
 }
@@ -74,26 +66,35 @@ async fn an_export_comes_back_as_it_was(database: TestDatabase) {
     expected.retain(|line| line["type"] != "identifier" || !deleted.contains(&line["contactId"]));
     assert!(expected.iter().any(|line| line["deletedAt"].is_string()));
     assert!(expected.iter().any(|line| line["ignored"] == json!(["phone"])));
-    for (path, has_merges) in [(&ndjson, true), (&csv, false)] {
+    assert_eq!(expected.iter().filter(|line| line["type"] == "evidence").count(), 4);
+    for (path, has_all) in [(&ndjson, true), (&csv, false)] {
         let target = TestDatabase::create(database.backend).await;
         let (status, dry) = run(&mut import(&target, path, &[]));
         assert_eq!((status, &dry["end"]), (0, &json!("dry_run")), "{dry}");
-        assert!(!has_contacts(&target).await, "a dry run writes nothing");
+        assert!(refusals::is_untouched(&target).await, "a dry run writes nothing");
         let (status, done) = run(&mut import(&target, path, &["--apply"]));
         assert_eq!((status, &done["end"]), (0, &json!("done")), "{done}");
         assert_eq!(dry["report"], done["report"]);
         verify::clean(&target);
-        let mut found = compared(&printed(&mut export(&target, &[])));
+        let exported = printed(&mut export(&target, &[]));
+        let mut found = compared(&exported);
         let mut expected = expected.clone();
-        expected.retain(|line| has_merges || line["type"] != "merge");
-        found.retain(|line| has_merges || line["type"] != "merge");
+        let is_kept = |line: &Value| has_all || !matches!(line["type"].as_str(), Some("merge" | "evidence"));
+        expected.retain(is_kept);
+        found.retain(is_kept);
         assert_eq!(found, expected);
+        let kept = done["report"]["evidence"]["kept"].as_u64();
+        assert_eq!(kept, has_all.then_some(4), "{done}");
+        // The same again: nothing is written.
+        let (status, again) = run(&mut import(&target, path, &["--apply"]));
+        assert_eq!((status, &again["end"], &again["contacts_written"]), (0, &json!("done"), &json!(0)), "{again}");
+        assert_eq!(printed(&mut export(&target, &[])), exported);
         let service = Service::start(&target).await;
         let answer = service.caller().identify(Api::Grpc, Some("customer1@x.de"), Some("12")).await;
         assert_eq!(answer.expect("an answer").outcome, "matched");
         service.stop().await;
         let (status, line) = refusal(&mut import(&database, path, &["--apply"]));
-        assert!(status == 3 && line.contains("contacts that were not adopted"), "{line}");
+        assert!(status == 3 && line.contains("rows that were not adopted"), "{line}");
         target.drop().await;
     }
 }
@@ -136,53 +137,6 @@ async fn a_file_of_a_spreadsheet_is_imported(target: TestDatabase) {
     assert!(status == 2 && line.contains("this differs: the file"), "{line}");
     assert!(undo(&target).output().expect("the binary runs").status.success());
     assert_eq!(run(&mut import(&target, &path, &flags)).1["end"], json!("done"));
-}
-
-async fn a_wrong_file_is_one_line_and_writes_nothing(target: TestDatabase) {
-    let folder = tempfile::tempdir().expect("a folder");
-    let export = r#"{"type":"export","version":1,"rules":2,"tables":["contacts"]}"#;
-    let joined = format!("{export}\n{{\"type\":\"end\",\"rows\":0}}\n{{\"type\":\"contact\",\"id\":1}}\n");
-    for (name, content, status, said) in [
-        (
-            "a.csv",
-            &b"email,phone\r\na@x.de,1\r\nsecret@x.de\r\n"[..],
-            3,
-            "line 3 has 1 fields, and the first line has 2",
-        ),
-        ("b.csv", b"email,phone\n\"a@\nx.de\",1\nsecret\xff@x.de,2\n", 3, "line 4 is not UTF-8"),
-        ("c.csv", b"\xff\xfee\0m\0", 3, "line 1 is not UTF-8"),
-        ("d.csv", b"name,town\nsecret,secret\n", 2, "no column is for email or phoneNumber"),
-        (
-            "e.csv",
-            b"email,created_at\nsecret@x.de,2024-01-01 10:00:00\n",
-            2,
-            "line 2: createdAt does not say its time zone",
-        ),
-        ("f.csv", b"id,email\n2,secret@x.de\n1,b@x.de\n", 3, "the ids do not rise at line 3"),
-        ("g.csv", b"id,email\nsecret,secret@x.de\n", 3, "line 2 has an id"),
-        ("h.csv", b"email,deleted_at\nsecret@x.de,yes\n", 3, "line 2 has a deletedAt that is no date"),
-        ("i.csv", b"", 3, "the file is empty"),
-        ("j.txt", b"email\n", 2, "--format csv"),
-        ("k.ndjson", b"{\"email\":\"a@x.de\"}\nsecret\n", 3, "line 2 is no JSON object"),
-        ("l.ndjson", export.as_bytes(), 3, "an export that was cut"),
-        ("m.csv", b"secret@x.de,1\nsecret2@x.de,2\n", 3, "line 1 has no names of columns"),
-        ("n.csv", b"secret,0301234567\nsecret,2\n", 3, "line 1 has no names of columns"),
-        ("o.csv", b"email,note\na@x.de,\"5 inch\nsecret@x.de,\nc@x.de,\n", 3, "line 2 opens a quote"),
-        ("p.ndjson", joined.as_bytes(), 3, "cut or joined"),
-    ] {
-        let path = file(folder.path(), name, content);
-        let (found, line) = refusal(&mut import(&target, &path, &["--apply"]));
-        assert!(found == status && line.contains(said) && line.lines().count() == 1, "{name}: {found} {line}");
-        assert!(!line.contains("secret"), "{name}: {line}");
-        assert!(!has_contacts(&target).await, "{name}");
-    }
-    let plain = file(
-        folder.path(),
-        "plain.jsonl",
-        "{\"email\":\"a@x.de\"}\n{\"phone\":4917112345,\"created_at\":\"2024-01-01\"}\n",
-    );
-    let (status, done) = run(&mut import(&target, &plain, &["--time-zone", "Europe/Berlin", "--apply"]));
-    assert_eq!((status, &done["report"]["rows"]), (0, &json!(2)), "{done}");
 }
 
 /// Rows of the file: some transactions of each step.

@@ -1,18 +1,18 @@
 //! Traces of the real service, as a collector gets them.
 
+mod collector;
+
 use std::collections::BTreeSet;
-use std::time::{Duration, Instant};
 
 use identity::proto::identity::v1::identity_service_client::IdentityServiceClient;
 use identity::proto::identity::v1::{IdentifyRequest, StreamIdentifyRequest};
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tonic::Request;
 
-use crate::certificates::{Authority, Files};
-use crate::harness::{Api, Backend, Collector, Event, Process, Proxy, Service, Span, Suite, TestDatabase, register};
+use crate::harness::{Api, Backend, Collector, Event, Proxy, Service, Span, Suite, TestDatabase, register};
 
 pub fn register(suite: &mut Suite) {
     register!(suite.on_all(): a_trace_arrives_whole);
@@ -24,10 +24,8 @@ pub fn register(suite: &mut Suite) {
         callers_decide_and_malformed_parents_do_not,
         a_failed_statement_is_an_error,
         no_identifier_is_in_a_span,
-        a_dead_collector_costs_spans_and_nothing_else,
-        a_dead_connection_to_the_collector_is_replaced,
     );
-    register!(suite.plain(): the_standard_variables_count, a_wrong_endpoint_stops_the_start);
+    collector::register(suite);
 }
 
 const IDENTIFY: &str = "identity.v1.IdentityService/Identify";
@@ -320,126 +318,4 @@ async fn no_identifier_is_in_a_span(database: TestDatabase) {
     }
     let unknown = spans.iter().find(|span| span.attribute("http.response.status_code") == "404").expect("the unknown");
     assert_eq!((unknown.name.as_str(), unknown.attribute("http.route")), ("GET", ""));
-}
-
-async fn a_dead_collector_costs_spans_and_nothing_else(database: TestDatabase) {
-    // One refuses connections, and one takes them and says nothing.
-    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    let refusing = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    let [silent_url, refusing_url] =
-        [&silent, &refusing].map(|listener| format!("http://{}", listener.local_addr().expect("bound")));
-    drop(refusing);
-    for (url, reason) in [(refusing_url, "export"), (silent_url, "queue")] {
-        let flags = ["--otlp-endpoint", &url, "--trace-sample-ratio", "1", "--metrics-addr", "127.0.0.1:0"];
-        let service = Service::start_with(&database.url, &flags).await;
-        let (caller, metrics) = (service.caller(), service.metrics.expect("asked for"));
-        let events: Vec<_> = (0..4).map(|number| Event::of(&format!("{number}@hillvalley.edu"), "")).collect();
-        let begun = Instant::now();
-        loop {
-            // Beyond what the queue holds: no call waits for a collector.
-            for event in &events {
-                caller.identify(Api::Grpc, event.email.as_deref(), None).await.expect("an answer");
-            }
-            let page = reqwest::get(format!("http://{metrics}/metrics")).await.expect("a scrape");
-            let page = page.text().await.expect("text");
-            let series = format!(r#"identity_spans_dropped_total{{reason="{reason}"}} "#);
-            let dropped = page.lines().find_map(|line| line.strip_prefix(&series)).expect("the series");
-            if dropped != "0" {
-                break;
-            }
-            assert!(begun.elapsed() < Duration::from_secs(120), "{reason}");
-        }
-        // Without its limit, the end would wait for the time-out of the exporter: 10 s.
-        let begun = Instant::now();
-        service.stop().await;
-        assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
-    }
-}
-
-/// Nobody closes it, and nothing arrives: a machine that lost its power, a firewall that forgot it.
-async fn a_dead_connection_to_the_collector_is_replaced(database: TestDatabase) {
-    let collector = Collector::start().await;
-    let proxy = Proxy::start(&collector.url()).await;
-    let flags = ["--otlp-endpoint", &proxy.url, "--trace-sample-ratio", "1"];
-    let service = Service::start_with(&database.url, &flags).await;
-    service.caller().identify(Api::Http, Some("doc@hillvalley.edu"), None).await.expect("an answer");
-    let before = collector.until(|spans| !spans.is_empty()).await.len();
-    proxy.swallow();
-    let begun = Instant::now();
-    while collector.spans().len() == before {
-        service.caller().identify(Api::Http, Some("doc@hillvalley.edu"), None).await.expect("an answer");
-        tokio::time::sleep(Duration::from_millis(500)).await;
-        assert!(begun.elapsed() < Duration::from_secs(60), "no message arrives any more");
-    }
-    service.stop().await;
-}
-
-/// Of the environment of a process.
-async fn the_standard_variables_count() {
-    let (authority, files) = (Authority::new(), Files::new());
-    let certificate = authority.issue_local();
-    let collector = Collector::start_with_tls(&certificate.pem, &certificate.key).await;
-    let ca = files.write("ca.pem", &authority.pem);
-    let url = format!("https://localhost:{}", collector.address.port());
-    let mut process = Process::start(&[
-        ("DATABASE_URL", "sqlite::memory:"),
-        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1"),
-        ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", &url),
-        ("OTEL_EXPORTER_OTLP_CERTIFICATE", ca.to_str().expect("UTF-8")),
-        ("OTEL_EXPORTER_OTLP_HEADERS", "authorization=Bearer%20x"),
-        ("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip"),
-        ("OTEL_SERVICE_NAME", "shop-identity"),
-        ("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=test,service.instance.id=one"),
-        ("TRACE_SAMPLE_RATIO", "0"),
-    ])
-    .await;
-    let (trace, logged) = (new_trace(), new_trace());
-    for (trace, flags) in [(&trace, "01"), (&logged, "00")] {
-        let call = reqwest::Client::new().post(format!("http://{}/identify", process.http));
-        let call = call.header("traceparent", traceparent(trace, flags)).body(r#"{"email":"doc@hillvalley.edu"}"#);
-        assert_eq!(call.send().await.expect("an answer").status(), 200);
-    }
-    process.caller().identify(Api::Http, Some("doc@hillvalley.edu"), None).await.expect("an answer");
-    collector.until(|spans| has_call(spans, &trace)).await;
-    assert_eq!(collector.header("authorization").as_deref(), Some("Bearer x"));
-    assert_eq!(collector.header("grpc-encoding").as_deref(), Some("gzip"));
-    let resource = collector.resource();
-    for (name, value) in [
-        ("service.name", "shop-identity"),
-        ("service.version", env!("CARGO_PKG_VERSION")),
-        ("service.instance.id", "one"),
-        ("deployment.environment.name", "test"),
-        ("telemetry.sdk.language", "rust"),
-    ] {
-        assert_eq!(resource.get(name).map(String::as_str), Some(value), "{resource:?}");
-    }
-    process.signal("-TERM");
-    assert!(process.end().await.success());
-    let log = process.log_at_its_end();
-    let lines = log.lines().map(|line| serde_json::from_str::<Value>(line).expect("a line of JSON"));
-    let ids: Vec<_> = lines.filter(|line| line["message"] == "call").map(|line| line["trace_id"].clone()).collect();
-    assert_eq!(ids, [json!(trace), json!(logged), Value::Null], "also of a trace that is not sampled");
-}
-
-async fn a_wrong_endpoint_stops_the_start() {
-    for (variables, line) in [
-        (&[("OTLP_ENDPOINT", "collector:4317")][..], "identity: OTLP_ENDPOINT (environment): must be a URL such as"),
-        (
-            &[("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4317")],
-            "identity: OTEL_EXPORTER_OTLP_ENDPOINT (environment): must be a URL such as",
-        ),
-        (
-            &[("OTLP_ENDPOINT", "https://localhost:1"), ("OTEL_EXPORTER_OTLP_CERTIFICATE", "/nowhere.pem")],
-            "identity: OTEL_EXPORTER_OTLP_CERTIFICATE (environment): cannot read /nowhere.pem: ",
-        ),
-        (
-            &[("OTLP_ENDPOINT", "https://localhost:1"), ("OTEL_EXPORTER_OTLP_CERTIFICATE", "/dev/null")],
-            "identity: OTEL_EXPORTER_OTLP_CERTIFICATE (environment): /dev/null must be a PEM file with a certificate",
-        ),
-    ] {
-        let variables = variables.iter().copied().chain([("DATABASE_URL", "sqlite::memory:"), ("LOG_FORMAT", "text")]);
-        let done = crate::harness::binary().envs(variables).output().expect("the binary runs");
-        let log = String::from_utf8(done.stderr).expect("UTF-8");
-        assert_eq!((done.status.code(), log.starts_with(line), log.lines().count()), (Some(2), true, 1), "{log}");
-    }
 }

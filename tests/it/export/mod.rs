@@ -1,5 +1,7 @@
 //! `identity export`: each row as it is, all from one moment, and files that are complete or not there.
 
+mod disturbed;
+
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -16,6 +18,7 @@ use crate::harness::{Api, Backend, Caller, Event, Service, Suite, TestDatabase, 
 use crate::ignored::{TILL, ignore};
 
 pub fn register(suite: &mut Suite) {
+    disturbed::register(suite);
     register!(suite.on_all():
         each_row_is_exported_as_it_is,
         files_are_private_complete_and_not_replaced_by_mistake,
@@ -26,8 +29,12 @@ pub fn register(suite: &mut Suite) {
 }
 
 pub fn export(database: &TestDatabase, flags: &[&str]) -> Command {
+    export_from(&database.url, flags)
+}
+
+fn export_from(url: &str, flags: &[&str]) -> Command {
     let mut command = binary();
-    command.arg("export").args(flags).env("DATABASE_URL", &database.url).env("RUST_LOG", "off");
+    command.arg("export").args(flags).env("DATABASE_URL", url).env("RUST_LOG", "off");
     command
 }
 
@@ -65,6 +72,9 @@ pub async fn fill(database: &TestDatabase) {
     assert_eq!(identify(&caller, "customer1@x.de", Some("12")).await, "merged");
     assert_eq!(identify(&caller, "customer5@x.de", Some("14")).await, "merged");
     assert_eq!(identify(&caller, "ünï@bücher.example", Some("7")).await, "created");
+    // Sets that no contact carries: of a match, and of two merges above.
+    assert_eq!(identify(&caller, "customer21@x.de", Some("12")).await, "matched");
+    assert_eq!(identify(&caller, "customer25@x.de", Some("14")).await, "matched");
     ignore(database, &["add", "phone", TILL]);
     service.stop().await;
     let tables = database.raw().await;
@@ -76,11 +86,12 @@ fn date(moment: NaiveDateTime) -> String {
     moment.and_utc().to_rfc3339_opts(SecondsFormat::Micros, true)
 }
 
+const TABLES: [&str; 4] = ["contacts", "identifiers", "merges", "evidence"];
+
 /// The lines that the tables make, by the entities.
 fn expected(tables: &Tables) -> Vec<Value> {
     let holders: Vec<i64> = tables.contacts.iter().filter(|one| one.flags & 4 != 0).map(|one| one.id).collect();
-    let mut lines =
-        vec![json!({"type": "export", "version": 1, "rules": 2, "tables": ["contacts", "identifiers", "merges"]})];
+    let mut lines = vec![json!({"type": "export", "version": 1, "rules": 2, "tables": TABLES})];
     for row in &tables.contacts {
         let ignored: Vec<&str> = [(16, "email"), (32, "phone")]
             .iter()
@@ -120,6 +131,16 @@ fn expected(tables: &Tables) -> Vec<Value> {
             "createdAt": date(row.created_at),
         }));
     }
+    for row in &tables.evidence {
+        lines.push(json!({
+            "type": "evidence",
+            "id": row.id,
+            "contactId": row.contact_id,
+            "origin": row.origin,
+            "identifiers": row.identifiers.0,
+            "createdAt": date(row.created_at),
+        }));
+    }
     lines.push(json!({"type": "end", "rows": lines.len() - 1}));
     lines
 }
@@ -136,7 +157,7 @@ fn rows_of_csv(kind: &str, text: &str) -> Vec<Value> {
             object[column] = match (column.as_str(), value) {
                 ("ignored", kinds) if kind == "contact" => json!(kinds.split_whitespace().collect::<Vec<_>>()),
                 ("ignored" | "holder", is_so) => json!(is_so == "true"),
-                ("cause", cause) => serde_json::from_str(cause).expect("JSON"),
+                ("cause" | "identifiers", cause) => serde_json::from_str(cause).expect("JSON"),
                 (_, "") => Value::Null,
                 (_, id) if is_id => json!(id.parse::<i64>().expect("a number")),
                 (_, text) => json!(text),
@@ -157,14 +178,18 @@ async fn each_row_is_exported_as_it_is(database: TestDatabase) {
     let before = Tables::of(&database).await;
     let expected = expected(&before);
     let kinds: Vec<_> = expected.iter().map(|line| line["type"].as_str().expect("text")).collect();
-    assert!(["contact", "identifier", "merge"].iter().all(|kind| kinds.contains(kind)));
+    assert!(["contact", "identifier", "merge", "evidence"].iter().all(|kind| kinds.contains(kind)));
+    let origins = |origin: &str| expected.iter().filter(|line| line["origin"] == origin).count();
+    assert_eq!((origins("merge"), origins("match")), (2, 2));
     assert!(expected.iter().any(|line| line["holder"] == json!(true)));
     assert!(expected.iter().any(|line| line["ignored"] == json!(["phone"])));
     assert!(expected.iter().any(|line| line["holder"] == json!(false) && line["deletedAt"].is_string()));
     let text = printed(&mut export(&database, &[]));
     assert_eq!(lines(&text), expected);
     assert_eq!(printed(&mut export(&database, &["--format", "ndjson", "--output", "-"])), text);
-    for (only, kind) in [("contacts", "contact"), ("identifiers", "identifier"), ("merges", "merge")] {
+    for (only, kind) in
+        [("contacts", "contact"), ("identifiers", "identifier"), ("merges", "merge"), ("evidence", "evidence")]
+    {
         let of_kind: Vec<_> = expected.iter().filter(|line| line["type"] == kind).cloned().collect();
         let csv = printed(&mut export(&database, &["--format", "csv", "--only", only]));
         assert_eq!(rows_of_csv(kind, &csv), of_kind, "{only}");
@@ -205,7 +230,7 @@ async fn files_are_private_complete_and_not_replaced_by_mistake(database: TestDa
     printed(&mut run(&path("contacts.csv"), &["--only", "contacts"]));
     assert_eq!(std::fs::read_to_string(path("contacts.csv")).expect("text"), contacts);
     printed(&mut run(&path("tables"), &["--format", "csv"]));
-    assert_eq!(names(&path("tables")), ["contacts.csv", "identifiers.csv", "merges.csv"]);
+    assert_eq!(names(&path("tables")), ["contacts.csv", "evidence.csv", "identifiers.csv", "merges.csv"]);
     assert_eq!((mode(path("tables")), mode(path("tables/merges.csv"))), (0o700, 0o600));
     assert_eq!(std::fs::read_to_string(path("tables/contacts.csv")).expect("text"), contacts);
     // Nothing is replaced without --force, and nothing else with it.
@@ -217,13 +242,14 @@ async fn files_are_private_complete_and_not_replaced_by_mistake(database: TestDa
         printed(&mut run(&path(output), &[flags, &["--force"]].concat()));
     }
     assert_eq!(std::fs::read_to_string(path("all.ndjson")).expect("text"), all);
-    assert_eq!(names(&path("tables")), ["contacts.csv", "identifiers.csv", "merges.csv", "note"]);
+    assert_eq!(names(&path("tables")), ["contacts.csv", "evidence.csv", "identifiers.csv", "merges.csv", "note"]);
     assert_eq!(names(folder.path()), ["all.ndjson", "contacts.csv", "tables"]);
 }
 
 /// Starts an export whose reader stands still after the first line: the contacts are read, the rest is not.
-fn export_that_waits(database: &TestDatabase) -> (Child, BufReader<ChildStdout>) {
-    let mut child = export(database, &[]).stdout(Stdio::piped()).spawn().expect("the binary runs");
+fn export_that_waits(url: &str) -> (Child, BufReader<ChildStdout>) {
+    let mut export = export_from(url, &[]);
+    let mut child = export.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary runs");
     let mut reader = BufReader::with_capacity(1, child.stdout.take().expect("piped"));
     let mut first = String::new();
     reader.read_line(&mut first).expect("a line");
@@ -250,7 +276,7 @@ async fn an_export_beside_writers_is_of_one_moment(database: TestDatabase) {
     let caller = service.caller();
     many(&caller).await;
     let before = Tables::of(&database).await;
-    let (mut child, mut reader) = export_that_waits(&database);
+    let (mut child, mut reader) = export_that_waits(&database.url);
     // Writers do not wait for it.
     for number in 0..20 {
         let (email, phone) = (format!("later{number}@example.com"), (5_000_000 + number).to_string());
@@ -274,11 +300,11 @@ async fn an_export_beside_writers_is_of_one_moment(database: TestDatabase) {
 }
 
 fn a_reader_that_leaves_and_a_signal_end_it(database: &TestDatabase) {
-    let (child, reader) = export_that_waits(database);
+    let (child, reader) = export_that_waits(&database.url);
     drop(reader);
     let Output { status, stderr, .. } = child.wait_with_output().expect("it ends");
     assert_eq!((status.code(), String::from_utf8_lossy(&stderr).as_ref()), (Some(0), ""));
-    let (mut child, reader) = export_that_waits(database);
+    let (mut child, reader) = export_that_waits(&database.url);
     let signal = Command::new("kill").args(["-TERM", &child.id().to_string()]).status();
     assert!(signal.expect("kill runs").success());
     assert_eq!(child.wait().expect("it ends").code(), Some(143));

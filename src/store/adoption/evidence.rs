@@ -1,0 +1,106 @@
+//! The sets of an export that no contact carries, as rows of `Evidence`.
+
+use std::collections::BTreeSet;
+
+use sea_orm::ActiveValue::Set;
+use sea_orm::{ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+
+use super::digest::TableDigest;
+use super::state::{AdoptionPhase, AdoptionRun, statements};
+use crate::domain::{EvidenceOrigin, Identifier, SetKey, Timestamp};
+use crate::store::database::Database;
+use crate::store::entity::evidence::{self, Column};
+use crate::store::error::StoreError;
+use crate::store::evidence::{query_stored_sets, to_json};
+use crate::store::rows::to_naive;
+
+/// A set with its id and its contact.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredSet(evidence::Model);
+
+impl StoredSet {
+    /// Returns the row of a set: its own id, and that of a contact of its identity.
+    ///
+    /// # Errors
+    /// When the moment is out of range.
+    pub fn new(
+        (id, contact): (i64, i64),
+        origin: EvidenceOrigin,
+        identifiers: &[Identifier],
+        at: Timestamp,
+    ) -> Result<Self, StoreError> {
+        Ok(Self(evidence::Model {
+            id,
+            set_key: SetKey::of(identifiers).as_bytes().to_vec(),
+            contact_id: contact,
+            origin: origin.name().to_owned(),
+            identifiers: to_json(identifiers),
+            created_at: to_naive(at)?,
+            retracted_by: None,
+        }))
+    }
+
+    /// Returns its id.
+    pub fn id(&self) -> i64 {
+        self.0.id
+    }
+
+    /// About so many bytes of a statement.
+    fn bytes(&self) -> usize {
+        64 + self.0.identifiers.0.iter().map(|identifier| 64 + identifier.value.len()).sum::<usize>()
+    }
+
+    /// Adds it to a digest.
+    pub(super) fn add_to(&self, digest: &mut TableDigest) {
+        let row = &self.0;
+        let retracted = row.retracted_by.unwrap_or(0);
+        digest.numbers(&[row.id, row.contact_id, row.created_at.and_utc().timestamp_micros(), retracted]);
+        digest.bytes(Some(&row.set_key));
+        digest.text(Some(&row.origin));
+        for identifier in &row.identifiers.0 {
+            digest.text(Some(&identifier.kind));
+            digest.text(Some(&identifier.value));
+        }
+    }
+}
+
+impl Database {
+    /// Returns the sets after this id, by id.
+    ///
+    /// # Errors
+    /// As every read.
+    pub async fn adopted_sets(&self, after: i64, limit: u64) -> Result<Vec<StoredSet>, StoreError> {
+        let find = evidence::Entity::find().filter(Column::Id.gt(after)).order_by_asc(Column::Id).limit(limit);
+        Ok(find.all(&self.connection()).await?.into_iter().map(StoredSet).collect())
+    }
+
+    /// Inserts those of these sets that are not stored yet, in one transaction.
+    ///
+    /// # Errors
+    /// As every write. Then nothing was written. Another run may have taken the adoption.
+    pub async fn insert_adopted_sets(&self, run: &AdoptionRun, sets: &[StoredSet]) -> Result<(), StoreError> {
+        let keys = sets.iter().filter_map(|set| <[u8; 16]>::try_from(&set.0.set_key[..]).ok());
+        let keys: Vec<SetKey> = keys.map(SetKey::from_stored).collect();
+        let stored = query_stored_sets(&self.connection(), self.engine(), &keys).await?;
+        let mut stored: BTreeSet<Vec<u8>> = stored.keys().map(|key| key.as_bytes().to_vec()).collect();
+        // By other rules two sets of the file can be one.
+        let new: Vec<StoredSet> = sets.iter().filter(|set| stored.insert(set.0.set_key.clone())).cloned().collect();
+        let Some(last) = new.last() else { return Ok(()) };
+        let insert = async |transaction: &DatabaseTransaction| {
+            for rows in statements(&new, StoredSet::bytes) {
+                let rows = rows.iter().map(|set| evidence::ActiveModel {
+                    id: Set(set.0.id),
+                    set_key: Set(set.0.set_key.clone()),
+                    contact_id: Set(set.0.contact_id),
+                    origin: Set(set.0.origin.clone()),
+                    identifiers: Set(set.0.identifiers.clone()),
+                    created_at: Set(set.0.created_at),
+                    retracted_by: Set(None),
+                });
+                evidence::Entity::insert_many(rows).exec_without_returning(transaction).await?;
+            }
+            Ok(())
+        };
+        self.in_run(run, AdoptionPhase::Merges, last.id(), insert).await
+    }
+}
