@@ -19,7 +19,7 @@ use super::traits::{
 use super::{evidence, history, list, lock, lookup, notes, versions, write};
 use crate::domain::graph::SetName;
 use crate::domain::{
-    ContactId, Identifier, Identity, Note, OwnerRow, Plan, RootRow, SetKey, StoredEvidence, StoredSets, Timestamp,
+    ContactId, Identifier, Identity, OwnerRow, Plan, RootRow, SetKey, SetNotes, StoredEvidence, StoredSets, Timestamp,
 };
 use crate::metrics::{DatabaseOperation, Metrics};
 use crate::settings::{self, TableNames};
@@ -233,7 +233,7 @@ impl Store for Database {
             .await
     }
 
-    async fn notes_of(&self, sets: &[SetName]) -> Result<BTreeMap<SetName, Note>, StoreError> {
+    async fn notes_of(&self, sets: &[SetName]) -> Result<SetNotes, StoreError> {
         let _timer = self.pool.timer(DatabaseOperation::LookUp);
         let lease = self.pool.lease().await?;
         lease.bounded(async { notes::query_notes(&lease.connected().take().await?, lease.engine(), sets).await }).await

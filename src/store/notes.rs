@@ -18,7 +18,7 @@ use super::rows::{check_is_primary, moment, to_naive};
 use super::sql::Engine;
 use super::traits::MAX_LOOKUP;
 use crate::domain::graph::SetName;
-use crate::domain::{ContactId, Note, Plan, SetKey};
+use crate::domain::{ContactId, Note, Plan, SetKey, SetNotes};
 
 /// Notes of one statement: with the longest texts they fit into a TLS record (see [`pieces`]).
 const NOTES_AT_ONCE: usize = 48;
@@ -28,9 +28,9 @@ pub(super) async fn query_notes(
     connection: &impl ConnectionTrait,
     engine: Engine,
     sets: &[SetName],
-) -> Result<BTreeMap<SetName, Note>, StoreError> {
+) -> Result<SetNotes, StoreError> {
     let keys: BTreeMap<String, SetName> = sets.iter().filter_map(|set| Some((key_of(*set)?, *set))).collect();
-    let mut notes = BTreeMap::new();
+    let mut notes = SetNotes::new();
     for some in keys.keys().cloned().collect::<Vec<_>>().chunks(MAX_LOOKUP) {
         for row in &connection.query_all_raw(rows_of(engine, some)).await? {
             check_is_primary(engine, row, 4)?;

@@ -1,7 +1,7 @@
 //! Notes: `source`, `external_ref` and `occurred_time` of a request, kept with the set of its identifiers.
 
 use chrono::{DateTime, NaiveDateTime};
-use identity::proto::identity::v1::IdentifyRequest;
+use identity::proto::identity::v1::{self as pb, IdentifyRequest};
 use identity::store::entity::{evidence, evidence_note};
 use prost_reflect::prost_types::Timestamp;
 use sea_orm::{DatabaseConnection, EntityTrait, QueryOrder};
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use tonic::Code;
 
-use crate::graph::tables;
+use crate::graph::{evidence as evidence_of, tables};
 use crate::harness::{Api, Process, Service, Suite, TestDatabase, execute, register};
 use crate::ignored::{TILL, ignore};
 use crate::verify::clean;
@@ -23,6 +23,7 @@ pub fn register(suite: &mut Suite) {
         batches_and_streams_have_notes,
         of_many_callers_the_note_is_that_of_the_one_who_brought_the_set,
         a_note_goes_with_its_set,
+        lists_of_evidence_have_the_notes,
         notes_are_never_logged,
     );
 }
@@ -248,6 +249,40 @@ async fn a_note_goes_with_its_set(database: TestDatabase) {
     let left: Vec<String> = notes(&rows_of).await.into_iter().map(|(set, _)| set).collect();
     assert_eq!(left, ["c1", "c2", "c3"], "the row of the deleted contact stays");
     rows_of.close().await.unwrap();
+    service.stop().await;
+}
+
+/// Over gRPC and JSON, in pages.
+async fn lists_of_evidence_have_the_notes(database: TestDatabase) {
+    let service = Service::start(&database).await;
+    let caller = service.caller();
+    caller.send(Api::Grpc, &noted("a@x.de", "1000", "first")).await.unwrap();
+    caller.send(Api::Grpc, &request("b@x.de", "1000")).await.unwrap();
+    caller.send(Api::Grpc, &noted("c@x.de", "2000", "other")).await.unwrap();
+    caller.send(Api::Grpc, &noted("c@x.de", "1000", "merged")).await.unwrap();
+    let all = evidence_of(&service, "identities/2", 0, "").await.unwrap();
+    let shown = |one: &pb::Evidence| (one.origin(), one.source.clone(), one.external_ref.clone());
+    let contact = |source: &str, text: &str| (pb::EvidenceOrigin::Contact, source.to_owned(), text.to_owned());
+    let merged = (pb::EvidenceOrigin::Merge, "shop-de".to_owned(), "merged".to_owned());
+    let expected = [contact("shop-de", "first"), contact("", ""), contact("shop-de", "other"), merged];
+    assert_eq!(all.evidence.iter().map(shown).collect::<Vec<_>>(), expected);
+    let moment = Some(Timestamp { seconds: 1_700_000_000, nanos: 123_456_000 });
+    assert_eq!(all.evidence.iter().map(|one| one.occurred_time).collect::<Vec<_>>(), [moment, None, moment, moment]);
+    let (mut paged, mut token) = (Vec::new(), String::new());
+    loop {
+        let page = evidence_of(&service, "identities/1", 1, &token).await.unwrap();
+        paged.extend(page.evidence);
+        token = page.next_page_token;
+        if token.is_empty() {
+            break;
+        }
+    }
+    assert_eq!(paged, all.evidence);
+    let url = format!("http://{}/v1/identities/1/evidence", service.http);
+    let body: Value = reqwest::get(url).await.unwrap().json().await.unwrap();
+    let first = &body["evidence"][0];
+    assert_eq!((&first["source"], &first["externalRef"]), (&json!("shop-de"), &json!("first")));
+    assert_eq!(first["occurredTime"], "2023-11-14T22:13:20.123456Z");
     service.stop().await;
 }
 

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use identity::domain::graph::{HistoryContact, SetName};
 use identity::domain::{
-    Contact, ContactId, Identifier, IdentifierKind, Identity, Link, Note, Observation, OwnerRow, Plan, RootRow, SetKey,
-    StoredEvidence, StoredSets, Timestamp,
+    Contact, ContactId, Identifier, IdentifierKind, Identity, Link, Observation, OwnerRow, Plan, RootRow, SetKey,
+    SetNotes, StoredEvidence, StoredSets, Timestamp,
 };
 use identity::resolver::IdentifyRequest;
 use identity::store::{
@@ -263,8 +263,8 @@ impl Store for FaultyStore {
         Ok(StoredSets::new())
     }
 
-    async fn notes_of(&self, _sets: &[SetName]) -> Result<BTreeMap<SetName, Note>, StoreError> {
-        Ok(BTreeMap::new())
+    async fn notes_of(&self, _sets: &[SetName]) -> Result<SetNotes, StoreError> {
+        Ok(SetNotes::new())
     }
 
     /// It has the roots 1 to 9, and a large one.

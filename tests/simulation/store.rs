@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use identity::domain::graph::SetName;
 use identity::domain::{
-    Contact, ContactId, ContactRef, Identifier, Identity, Link, Note, OwnerRow, Plan, RootRow, SetKey, StoredEvidence,
-    StoredSets, Timestamp,
+    Contact, ContactId, ContactRef, Identifier, Identity, Link, OwnerRow, Plan, RootRow, SetKey, SetNotes,
+    StoredEvidence, StoredSets, Timestamp,
 };
 use identity::store::{
     Cause, Epoch, ExpectedSize, FoundIdentities, HistoryRead, LookupResult, MAX_LOOKUP, RootWindow, Store, StoreError,
@@ -257,7 +257,7 @@ impl Store for SimulatedStore {
         self.statement("sets", None, read).await
     }
 
-    async fn notes_of(&self, sets: &[SetName]) -> Result<BTreeMap<SetName, Note>, StoreError> {
+    async fn notes_of(&self, sets: &[SetName]) -> Result<SetNotes, StoreError> {
         let read = async {
             self.catch_up().await;
             Ok(self.database.lock().notes_of(self.replica, sets))

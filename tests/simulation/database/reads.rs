@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use identity::domain::graph::{HistoryContact, SetName, StoredSet};
 use identity::domain::{
-    Contact, ContactId, EvidenceOrigin, Identifier, Link, Note, OwnerRow, RootRow, SetKey, StoredEvidence, StoredSets,
+    Contact, ContactId, EvidenceOrigin, Identifier, Link, Note, OwnerRow, RootRow, SetKey, SetNotes, StoredEvidence,
+    StoredSets,
 };
 use identity::store::{Epoch, HistoryRows, RootWindow, StoreError};
 
@@ -108,7 +109,7 @@ impl State {
     }
 
     /// The notes of these sets.
-    pub(crate) fn notes_of(&self, replica: usize, sets: &[SetName]) -> BTreeMap<SetName, Note> {
+    pub(crate) fn notes_of(&self, replica: usize, sets: &[SetName]) -> SetNotes {
         let tables = self.read_by(replica);
         let note = |set: &SetName| match set {
             SetName::Contact(contact) => tables.notes.get(contact),
