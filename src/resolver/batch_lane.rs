@@ -8,9 +8,9 @@
 //! lanes may belong to a customer of a later job by now. So the lane compares with everything that the customer owns by
 //! the latest read.
 //!
-//! A job with `validate_only` is never written, so it cannot follow a job ahead to the write lanes. If that job is about
-//! the same customer, this one waits until it is done, and is looked up again. The rest of the batch waits with it: what
-//! comes after it must not be written before it is answered.
+//! A job with `validate_only` is never written, so it cannot follow a job ahead to the write lanes. If that job is
+//! about the same customer, this one waits until it is done, and is looked up again. The rest of the batch waits with
+//! it: what comes after it must not be written before it is answered.
 
 use std::collections::HashSet;
 use std::convert::Infallible;

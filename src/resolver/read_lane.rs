@@ -115,9 +115,9 @@ impl<S: Store> ReadLane<S> {
 
     /// Looks up all identifiers of these jobs together, then answers each job or sends it to the write lanes.
     ///
-    /// It answers every look-up. It answers another job if one identity owns all of its identifiers, if all are ignored,
-    /// or if it has `validate_only`; if the read has the latest state; and if it is its `turn`. The other jobs go to
-    /// the write lanes in order, but for those whose turn is to wait: they are returned, in order. With
+    /// It answers every look-up. It answers another job if one identity owns all of its identifiers, if all are
+    /// ignored, or if it has `validate_only`; if the read has the latest state; and if it is its `turn`. The other jobs
+    /// go to the write lanes in order, but for those whose turn is to wait: they are returned, in order. With
     /// [`Moments::One`] all answers are from one moment. Otherwise a job whose copy in memory is right does not wait
     /// for one whose copy was changed.
     ///

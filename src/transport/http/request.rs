@@ -73,8 +73,8 @@ impl<'a> IdentifyFields<'a> {
     /// Returns what the request says.
     ///
     /// # Errors
-    /// [`ApiError::Invalid`] names all malformed identifiers, [`ApiError::InvalidNote`] the malformed parts of its note.
-    /// [`ApiError::BadField`]: it may have been meant to write nothing.
+    /// [`ApiError::Invalid`] names all malformed identifiers, and [`ApiError::InvalidNote`] the malformed parts of its
+    /// note. [`ApiError::BadField`]: it may have been meant to write nothing.
     pub(super) fn parse(&self, settings: &IdentifierSettings) -> Result<Parsed, ApiError> {
         let email = self.email.as_ref().map(Option::as_deref).map_err(|problem| *problem);
         let phone_number = self.phone_number.as_ref().map(Option::as_deref).map_err(|problem| *problem);
