@@ -61,6 +61,7 @@ mod key_reservation;
 mod lanes;
 mod large_identities;
 mod panic_guard;
+mod ping;
 mod queue_delay;
 mod read_lane;
 mod read_queue;
@@ -89,7 +90,7 @@ use identity_reader::IdentityReader;
 use job::{Job, Owner};
 use lanes::Lanes;
 use large_identities::LargeIdentities;
-use panic_guard::catch_panic;
+use ping::ping_database;
 use read_lane::{MAX_SECOND_LOOKUPS, ReadLane};
 use read_queue::ReadQueue;
 use recent_identifiers::RecentIdentifiers;
@@ -113,9 +114,6 @@ const HISTORY_LANES: usize = 2;
 
 /// Lanes for batches, beside the read lanes. So a single request does not wait for a long batch.
 const BATCH_LANES: usize = 2;
-
-/// Time between two pings of the database.
-const PING_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The resolver over a store. Clones share its lanes, which end with the last clone.
 #[derive(Clone, Debug)]
@@ -396,13 +394,5 @@ impl Resolver {
         let (job, reply) = GraphJob::new(identifiers.clone(), deadline, permit, self.trace.clone());
         let read = self.lanes.read_graph(&self.lanes.to_graph, GraphRead::Owners(job), reply, deadline);
         Ok(LookUp::new(identifiers.into_iter().zip(read.await?).collect()))
-    }
-}
-
-/// Keeps [`DatabaseHealth`] current while there are no requests, until the resolver is gone.
-async fn ping_database<S: Store>(store: S, database: DatabaseHealth, resolver: mpsc::WeakUnboundedSender<Job>) {
-    while resolver.upgrade().is_some() {
-        database.record_ping(catch_panic(store.ping()).await);
-        tokio::time::sleep(PING_INTERVAL).await;
     }
 }

@@ -4,7 +4,6 @@ use sea_orm::{ConnectionTrait, QueryResult};
 use tokio::task::yield_now;
 
 use super::clock::Clock;
-use super::database::Database;
 use super::entity::contact_merge::{CauseIdentifier, MergeCause};
 use super::error::{Cause, StoreError};
 use super::evidence::from_json;
@@ -15,24 +14,9 @@ use super::sql::{CONTACT, Engine, HistoryColumn, HistoryLimit, LINK, SET, STATE}
 use super::traits::{HistoryRead, HistoryRows, MAX_HISTORY_CONTACTS, MAX_HISTORY_SETS};
 use crate::domain::graph::{HistoryContact, LinkMerge, StoredSet};
 use crate::domain::{Contact, ContactId, EvidenceOrigin, Link, Timestamp};
-use crate::metrics::DatabaseOperation;
 
 /// One more than an identity may have, so that the read shows that it has more.
 pub(super) const LIMIT: HistoryLimit = HistoryLimit { contacts: MAX_HISTORY_CONTACTS + 1, sets: MAX_HISTORY_SETS + 1 };
-
-impl Database {
-    /// Reads the history of an identity of any size, for commands. The statement takes no locks.
-    ///
-    /// # Errors
-    /// As every read.
-    pub async fn whole_history_of(&self, contact: ContactId) -> Result<HistoryRead, StoreError> {
-        let _timer = self.pool.timer(DatabaseOperation::LookUp);
-        let lease = self.pool.lease().await?;
-        lease
-            .bounded(async { query_history(&lease.connected().take().await?, lease.engine(), contact, None).await })
-            .await
-    }
-}
 
 /// Returns the history of the identity of a contact. It is one statement.
 ///

@@ -5,7 +5,7 @@ use sea_orm::{ConnectionTrait, QueryResult};
 use super::error::StoreError;
 use super::flags;
 use super::rows::check_is_primary;
-use super::sql::{Engine, rows_of_a_window};
+use super::sql::{Engine, ROWS_OF_A_WINDOW};
 use super::traits::{MAX_LOOKUP, RootWindow};
 use crate::domain::{ContactId, Identifier};
 
@@ -16,8 +16,7 @@ pub(super) async fn query_roots_after(
     after: Option<ContactId>,
     limit: usize,
 ) -> Result<RootWindow, StoreError> {
-    let window = rows_of_a_window(limit);
-    let rows = connection.query_all_raw(engine.rows_after(first(after), window)).await?;
+    let rows = connection.query_all_raw(engine.rows_after(first(after))).await?;
     let (mut roots, mut last) = (Vec::new(), None);
     for row in &rows {
         check_is_primary(engine, row, 3)?;
@@ -30,7 +29,7 @@ pub(super) async fn query_roots_after(
         }
         last = Some(id);
     }
-    Ok(RootWindow { roots, next: last.filter(|_| rows.len() == window) })
+    Ok(RootWindow { roots, next: last.filter(|_| rows.len() == ROWS_OF_A_WINDOW) })
 }
 
 /// Does the same, and locks the roots in id order until the transaction ends.

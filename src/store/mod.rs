@@ -35,6 +35,7 @@ pub mod audit;
 mod catalogue;
 mod classify;
 mod clock;
+mod complete_history;
 mod connect_error;
 mod connection_setup;
 mod connector;

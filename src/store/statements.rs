@@ -48,7 +48,7 @@ fn hot_path(
         ("owner rows", engine.owner_rows(identifiers)),
         ("contacts of roots", engine.contacts_of(&ids, None)),
         ("contacts of small roots", engine.contacts_of(&ids, Some(512))),
-        ("roots after", engine.rows_after(ids[0], 1_024)),
+        ("roots after", engine.rows_after(ids[0])),
         ("history", engine.history(root.0, Some(history::LIMIT))),
         ("lock", StatementBuilder::build(&lock::lock_rows(engine, &ids), &backend)),
         ("touch", StatementBuilder::build(&write::touch_rows(&ids, now), &backend)),

@@ -142,7 +142,8 @@ impl<F: BatchFormat> BatchAnswer<'_, F> {
             written = self.write(answered, reserved, encoded.len(), |bytes| bytes.extend_from_slice(&encoded));
         }
         let Some(range) = written else {
-            // An identity that is not as stored says nothing about later ones. What would be new is its youngest.
+            // An identity that is not as stored says nothing about later ones. What would be new is its youngest
+            // contact.
             let youngest = identity.list().contacts().last().map(|contact| contact.id);
             if youngest != Some(ContactId::UNKNOWN) {
                 self.misfits.insert(primary, identity.contact_count());

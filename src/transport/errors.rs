@@ -22,10 +22,8 @@ pub const DOMAIN: &str = "identity.v1";
 
 /// The retry delay when too many requests wait. The queue empties in a fraction of it.
 const OVERLOADED_RETRY: Duration = Duration::from_millis(500);
-
 /// The retry delay when the database cannot be reached. A failover takes seconds.
 const UNAVAILABLE_RETRY: Duration = Duration::from_secs(1);
-
 /// The shortest retry delay of a caller that calls too often. JSON has it in milliseconds.
 const SHORTEST_RETRY: Duration = Duration::from_millis(1);
 

@@ -118,7 +118,7 @@ def steps(browser, selector):
     return [text.rsplit("(", 1)[1].rstrip(")") for text in texts]
 
 
-def path_told(browser):
+def path_text(browser):
     """Returns the path and the weakest cut."""
     browser.until("document.querySelectorAll('#path-text ol').length === 2")
     return steps(browser, "#path-text ol:nth-of-type(1) li"), steps(browser, "#path-text ol:nth-of-type(2) li")
@@ -128,7 +128,7 @@ def switch(browser, evidence):
     browser.click(f"[aria-label='{evidence} counts']")
 
 
-def parts_told(browser, count):
+def parts_text(browser, count):
     """Waits for so many parts, and returns what is said of each."""
     browser.until(f"document.querySelectorAll('#parts-text .part').length === {count}")
     return browser.evaluate("[...document.querySelectorAll('#parts-text .part')].map(part => part.innerText)")
@@ -179,7 +179,7 @@ class Graph(PageCase):
             find(browser, "identities/3")
             shown(browser, 3)
             click_nodes(browser, "919191", "555000")
-            path, cut = path_told(browser)
+            path, cut = path_text(browser)
             self.assertEqual(path, ["evidence/c3", "evidence/e1", "evidence/c4", "evidence/c5"])
             self.assertEqual(len(cut), 1)
             self.assertEqual((lines(browser, ".path"), lines(browser, ".cut")), (set(path), set(cut)))
@@ -190,11 +190,11 @@ class Graph(PageCase):
             browser.press_enter()
             browser.until("document.querySelectorAll('#contacts [aria-pressed=true]').length === 1")
             pick(browser, BIFF)
-            path, cut = path_told(browser)
+            path, cut = path_text(browser)
             self.assertEqual(path, ["evidence/e1", "evidence/c4"])
             # Without the merge there are two customers.
             switch(browser, "evidence/e1")
-            first, second = parts_told(browser, 2)
+            first, second = parts_text(browser, 2)
             self.assertIn("Customer 3, 1 contact", first)
             self.assertIn("Customer 4, 2 contacts", second)
             colours = nodes(browser)
@@ -203,12 +203,12 @@ class Graph(PageCase):
             self.assertNotEqual(colours[GEORGE], colours["717171"])
             self.assertEqual(lines(browser, ".off"), {"evidence/e1"})
             switch(browser, "evidence/c5")
-            parts_told(browser, 3)
+            parts_text(browser, 3)
             browser.click("#all-on")
-            parts_told(browser, 0)
+            parts_text(browser, 0)
             self.assertEqual(len(set(nodes(browser).values())), 1)
             browser.click("#cut-off")
-            parts_told(browser, 2)
+            parts_text(browser, 2)
             self.assert_clean(browser, service.origin())
             # It was a question: nothing changed.
             browser.evaluate("document.querySelector('#title').textContent = ''")
@@ -227,18 +227,18 @@ class Graph(PageCase):
             self.assertEqual((rows(browser, "contacts"), rows(browser, "evidence")), (2, 3))
             # The parts are those of that moment: contact 5 came later.
             switch(browser, "evidence/e1")
-            self.assertIn("Customer 4, 1 contact", parts_told(browser, 2)[1])
+            self.assertIn("Customer 4, 1 contact", parts_text(browser, 2)[1])
             browser.click("#all-on")
             go_to(browser, 1)
             self.assertEqual((rows(browser, "contacts"), rows(browser, "evidence")), (2, 2))
-            self.assertEqual(len(parts_told(browser, 2)), 2)
+            self.assertEqual(len(parts_text(browser, 2)), 2)
             self.assertEqual(lines(browser), {"evidence/c3", "evidence/c4"})
             self.assertEqual(len(set(nodes(browser).values())), 2)
             pick(browser, GEORGE)
             browser.until("document.querySelector('#path-text').innerText.includes('two customers')")
             # What was one part of two then falls apart by itself.
             switch(browser, "evidence/c4")
-            parts_told(browser, 3)
+            parts_text(browser, 3)
             browser.click("#all-on")
             go_to(browser, 0)
             self.assertEqual(set(nodes(browser)), {GEORGE, "919191"})
@@ -317,7 +317,7 @@ class Graph(PageCase):
             find(browser, GEORGE)
             shown(browser, 3)
             pick(browser, BIFF)
-            path_told(browser)
+            path_text(browser)
             browser.click("#hide")
             browser.settle()
             self.assertNotIn("hillvalley", text_of(browser, "body"))
@@ -346,7 +346,7 @@ class Graph(PageCase):
             browser.type("#filter", "user77")
             browser.until("document.querySelectorAll('#contacts tbody tr').length === 11")
             pick(browser, "user770@example.com")
-            path, _ = path_told(browser)
+            path, _ = path_text(browser)
             self.assertEqual(len(path), 2)
             begun = time.monotonic()
             go_to(browser, int(browser.evaluate("document.querySelector('#moment').max")) // 2)
@@ -358,7 +358,7 @@ class Graph(PageCase):
             self.assertEqual(len(nodes(browser)), 1010)
             browser.type("#filter", "")
             switch(browser, "evidence/c2")
-            parts_told(browser, 2)
+            parts_text(browser, 2)
             self.assert_clean(browser, service.origin())
 
     def test_it_fits_a_narrow_window_and_names_its_controls(self):
@@ -371,7 +371,7 @@ class Graph(PageCase):
             find(browser, GEORGE)
             shown(browser, 3)
             pick(browser, BIFF)
-            path_told(browser)
+            path_text(browser)
             self.assertLessEqual(browser.evaluate("document.documentElement.scrollWidth"), 360)
             self.assertGreater(browser.evaluate("document.querySelector('#graph').clientWidth"), 300)
             browser.send("Accessibility.enable")
@@ -404,14 +404,14 @@ def take_pictures(folder):
         find(browser, GEORGE)
         shown(browser, 3)
         pick(browser, "717171")
-        path_told(browser)
+        path_text(browser)
         switch(browser, "evidence/e1")
-        parts_told(browser, 2)
+        parts_text(browser, 2)
         save(browser, folder / "graph-page.png")
         find(browser, "user777@example.com")
         shown(browser, 6)
         pick(browser, "user0@example.com")
-        path_told(browser)
+        path_text(browser)
         save(browser, folder / "graph-page-large.png")
 
 

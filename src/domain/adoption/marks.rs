@@ -5,26 +5,10 @@
 //! identifier: `identity ignore remove` gives an identifier to one customer, and the others go on showing it. Without
 //! either, the mark would hide a customer from its own identifier: then the identifier counts.
 
-use std::collections::HashSet;
-
 use super::fingerprint::Evidence;
 use super::old_contact::{CleanValue, OldContact, ValueChange};
 use super::table::{OldIdentities, flag};
 use crate::domain::identifier::IdentifierKind;
-
-/// The marks of identifiers that no list of ignored ones has.
-#[derive(Debug, Default)]
-pub(super) struct Marks {
-    marked: Vec<Evidence>,
-    /// The identifiers whose marks are not believed.
-    rejected: HashSet<[u8; 12]>,
-}
-
-impl Marks {
-    pub(super) fn add(&mut self, marked: Evidence) {
-        self.marked.push(marked);
-    }
-}
 
 impl OldIdentities {
     /// Decides about the marks, after all rows were added. Identifiers whose marks are not believed are carried.

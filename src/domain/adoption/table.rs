@@ -3,7 +3,7 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use super::fingerprint::{Evidence, Fingerprints};
-use super::marks::Marks;
+use super::mark_list::Marks;
 use super::old_contact::{AdoptionRules, OldContact, ValueChanges};
 use crate::domain::contact::Timestamp;
 use crate::domain::identifier::IdentifierKind;

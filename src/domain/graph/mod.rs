@@ -1,7 +1,7 @@
 //! The graph of an identity: what connects its identifiers, and what it was at earlier moments.
 //!
-//! A node is an identifier. Each set of identifiers that was seen together connects its members. `docs/graph.md` has the
-//! words and an example.
+//! A node is an identifier. Each set of identifiers that was seen together connects its members. `docs/graph.md` has
+//! the words and an example.
 //!
 //! | file | what it holds |
 //! | --- | --- |

@@ -2,8 +2,8 @@ use std::collections::VecDeque;
 
 use super::incidence::Incidence;
 
-/// Returns the fewest sets whose loss parts two identifiers, in order. Of several such choices it is the one next to the
-/// first identifier. Empty if they are not connected.
+/// Returns the fewest sets whose loss parts two identifiers, in order. Of several such choices it is the one next to
+/// the first identifier. Empty if they are not connected.
 ///
 /// It is the minimum cut of the graph in which each set lets one unit through (Menger; the flow by Dinic's algorithm).
 pub(super) fn weakest_cut(graph: &Incidence, from: usize, to: usize) -> Vec<usize> {

@@ -2,50 +2,11 @@
 
 use sea_orm::{Statement, Value};
 
+use super::history_rows::{CONTACT, HistoryLimit, LINK, SET, STATE};
 use super::{Engine, lookup_columns};
-
-/// The columns of [`Engine::history`], in order. What a row is says [`Self::Part`].
-#[derive(Clone, Copy, Debug)]
-pub(in crate::store) enum HistoryColumn {
-    /// [`CONTACT`], [`SET`], [`LINK`] or [`STATE`].
-    Part,
-    /// Of the contact, of the set, or of the absorbed contact.
-    Id,
-    Email,
-    PhoneNumber,
-    /// The row that the contact is linked to, or the survivor of the merge.
-    LinkedId,
-    /// Of the contact, the set or the merge. The database's clock in the row [`STATE`].
-    CreatedAt,
-    /// Of the contact. In the row [`STATE`] it is from when on the evidence is complete.
-    UpdatedAt,
-    DeletedAt,
-    Flags,
-    Origin,
-    /// The set, or the cause of the merge: a text of JSON.
-    Identifiers,
-    /// Only in the row [`STATE`], and only where [`Engine::read_only_column`] has one.
-    ReadOnly,
-}
-
-/// A row of `Contact`.
-pub(in crate::store) const CONTACT: &str = "contact";
-/// A row of `Evidence`.
-pub(in crate::store) const SET: &str = "set";
-/// A row of `ContactMerge` whose cause can be a link.
-pub(in crate::store) const LINK: &str = "link";
-/// One row: what holds for the whole read.
-pub(in crate::store) const STATE: &str = "state";
 
 /// The root of the contact that is the parameter, twice. It need not exist.
 const ROOT: &str = r#"COALESCE((SELECT r."linkedId" FROM "Contact" r WHERE r."id" = ?), ?)"#;
-
-/// How many rows [`Engine::history`] returns at most: one more than an identity may have.
-#[derive(Clone, Copy, Debug)]
-pub(in crate::store) struct HistoryLimit {
-    pub(in crate::store) contacts: usize,
-    pub(in crate::store) sets: usize,
-}
 
 impl Engine {
     /// All contacts of the identity of a contact, soft-deleted ones included, its stored sets and its merges by a link,

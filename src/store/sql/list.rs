@@ -39,8 +39,6 @@ pub(crate) fn padded_ids(ids: &[i64]) -> Vec<i64> {
     ids.iter().copied().chain(last).take(ids.len().next_power_of_two()).collect()
 }
 
-/// How many rows a statement for so many roots looks at: several for each root, in few different numbers. Without such
-/// a limit, it would read a million secondaries that stand between two roots.
-pub(crate) fn rows_of_a_window(roots: usize) -> usize {
-    roots.saturating_mul(8).clamp(64, 1_024).next_power_of_two()
-}
+/// How many rows a statement for roots looks at. Without a limit, it would read a million secondaries that stand between
+/// two roots.
+pub(crate) const ROWS_OF_A_WINDOW: usize = 1_024;

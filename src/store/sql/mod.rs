@@ -6,6 +6,7 @@
 
 mod by_version;
 mod history;
+mod history_rows;
 mod list;
 mod lock_wait;
 mod look_up;
@@ -21,8 +22,8 @@ use chrono::NaiveDateTime;
 use sea_orm::{DbBackend, Statement, Value};
 
 pub(super) use self::by_version::{OwnerRowColumn, RootRowColumn};
-pub(super) use self::history::{CONTACT, HistoryColumn, HistoryLimit, LINK, SET, STATE};
-pub(super) use self::list::{KeyLookup, padded_ids, rows_of_a_window};
+pub(super) use self::history_rows::{CONTACT, HistoryColumn, HistoryLimit, LINK, SET, STATE};
+pub(super) use self::list::{KeyLookup, ROWS_OF_A_WINDOW, padded_ids};
 pub(super) use self::lock_wait::LockWait;
 use crate::domain::{Identifier, IdentifierKind};
 

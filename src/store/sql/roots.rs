@@ -2,18 +2,21 @@
 
 use sea_orm::{Statement, Value};
 
-use super::{Engine, KeyLookup, mysql};
+use super::{Engine, KeyLookup, ROWS_OF_A_WINDOW, mysql};
 use crate::domain::Identifier;
 use crate::store::flags;
 
 impl Engine {
-    /// So many rows after an id, in the order of their ids: `id`, `linkedId`, `flags` and [`Engine::read_only_column`].
+    /// The next [`ROWS_OF_A_WINDOW`] rows after an id, in the order of their ids: `id`, `linkedId`, `flags` and
+    /// [`Engine::read_only_column`].
     ///
     /// It has no condition but the id, so it reads along the primary key and ends after these rows.
-    pub(in crate::store) fn rows_after(self, after: i64, rows: usize) -> Statement {
+    pub(in crate::store) fn rows_after(self, after: i64) -> Statement {
         let columns = self.with_read_only_column(r#"c."id", c."linkedId", c."flags""#);
         let index = self.force_index("PRIMARY");
-        let sql = format!(r#"SELECT {columns} FROM "Contact" c {index} WHERE c."id" > ? ORDER BY c."id" LIMIT {rows}"#);
+        let sql = format!(
+            r#"SELECT {columns} FROM "Contact" c {index} WHERE c."id" > ? ORDER BY c."id" LIMIT {ROWS_OF_A_WINDOW}"#
+        );
         self.statement(sql, vec![Value::from(after)])
     }
 

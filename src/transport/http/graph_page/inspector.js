@@ -3,7 +3,7 @@
 import { CallError, explain } from "./api.js";
 import { byId, make, reveal, Rows } from "./dom.js";
 import { count, keyOf, momentKey, momentText, originText } from "./model.js";
-import { pathTold, partsTold } from "./told.js";
+import { pathText, partsText } from "./explanation.js";
 import { colourOf, View } from "./view.js";
 
 const PAUSE = 150; // milliseconds without a change, before the service is asked
@@ -22,8 +22,8 @@ export class Inspector {
   #off = new Set();
   #whole; // a promise of the answer about all of the customer: bridges, and since when evidence is complete
   #known; // that answer
-  #question = ""; // the moment and the picked identifiers that `#told` is about
-  #told;
+  #question = ""; // the moment and the picked identifiers that `#explanation` is about
+  #explanation;
   #parts; // what remains without the evidence that is off
   #turn = 0; // answers to older questions are dropped
   #timer;
@@ -36,7 +36,7 @@ export class Inspector {
     byId("earlier").addEventListener("click", () => this.#goTo(this.#step - 1));
     byId("later").addEventListener("click", () => this.#goTo(this.#step + 1));
     byId("unpick").addEventListener("click", () => this.#unpick());
-    byId("cut-off").addEventListener("click", () => this.#switch(this.#told?.weakestCut ?? [], false));
+    byId("cut-off").addEventListener("click", () => this.#switch(this.#explanation?.weakestCut ?? [], false));
     byId("all-on").addEventListener("click", () => this.#switch([...this.#off].map((name) => ({ name })), true));
     byId("filter").addEventListener("input", () => this.#drawTables(true));
   }
@@ -49,7 +49,7 @@ export class Inspector {
     this.#off = new Set();
     this.#known = undefined;
     this.#whole = explain(customer.identity.name, {});
-    this.#whole.catch(() => {}); // Whoever waits for it gets the error.
+    this.#whole.catch(() => {}); // The call that waits for it gets the error.
     byId("moment").max = String(this.#step);
     byId("moment").disabled = this.#step === 0;
     byId("filter").value = "";
@@ -107,7 +107,7 @@ export class Inspector {
     this.#state = this.#customer.at(this.#step);
     this.#picked = this.#picked.filter((key) => this.#state.keys.has(key));
     const question = JSON.stringify([this.#customer.identity.name, this.#step, this.#picked]);
-    if (question !== this.#question) this.#told = undefined;
+    if (question !== this.#question) this.#explanation = undefined;
     this.#question = question;
     this.#parts = undefined;
     this.#draw(fromStart);
@@ -118,9 +118,9 @@ export class Inspector {
 
   async #ask(turn) {
     try {
-      const [told, parts, whole] = await Promise.all([this.#askPath(), this.#askParts(), this.#whole]);
+      const [explanation, parts, whole] = await Promise.all([this.#askPath(), this.#askParts(), this.#whole]);
       if (turn !== this.#turn) return;
-      [this.#told, this.#parts] = [told, parts];
+      [this.#explanation, this.#parts] = [explanation, parts];
       this.#known = whole;
       reveal(byId("truncated"), Boolean(whole.truncated));
       this.#draw(false);
@@ -137,7 +137,7 @@ export class Inspector {
   }
 
   async #askPath() {
-    if (this.#picked.length < 2 || this.#told) return this.#told;
+    if (this.#picked.length < 2 || this.#explanation) return this.#explanation;
     const owners = this.#picked.map((key) => this.#state.customers.find(({ keys }) => keys.includes(key))?.primary);
     if (owners[0] !== owners[1]) return { owners };
     const between = this.#picked.map((key) => {
@@ -182,16 +182,16 @@ export class Inspector {
       colours: new Map(parts.flatMap(({ keys: own }, index) => own.map((key) => [key, colourOf(index)]))),
       labels: new Map([...identifiers.keys()].map((key) => [key, this.#label(key)])),
       off: this.#off,
-      path: names(this.#told?.path),
-      cut: names(this.#told?.weakestCut),
+      path: names(this.#explanation?.path),
+      cut: names(this.#explanation?.weakestCut),
       bridges: this.#bridges(),
       picked: this.#picked,
     });
     const button = (key) => this.#valueButton(key);
-    byId("path-text").replaceChildren(...pathTold(this.#picked, this.#told, button));
+    byId("path-text").replaceChildren(...pathText(this.#picked, this.#explanation, button));
     reveal(byId("unpick"), this.#picked.length > 0);
-    reveal(byId("cut-off"), Boolean(this.#told?.weakestCut?.length));
-    byId("parts-text").replaceChildren(...partsTold(parts, this.#off.size, Boolean(this.#parts), isNow, button));
+    reveal(byId("cut-off"), Boolean(this.#explanation?.weakestCut?.length));
+    byId("parts-text").replaceChildren(...partsText(parts, this.#off.size, Boolean(this.#parts), isNow, button));
     reveal(byId("all-on"), this.#off.size > 0);
     this.#drawTables(fromStart);
   }
@@ -251,8 +251,8 @@ export class Inspector {
     const [isOff, isBridge] = [this.#off.has(name), this.#bridges().has(name)];
     const box = make("input", { type: "checkbox", checked: !isOff, ariaLabel: `${name} counts` });
     box.addEventListener("change", () => this.#switch([set], box.checked));
-    const told = [...(this.#told?.path ?? []), ...(this.#told?.weakestCut ?? [])];
-    const isMarked = told.some((other) => other.name === name);
+    const explanation = [...(this.#explanation?.path ?? []), ...(this.#explanation?.weakestCut ?? [])];
+    const isMarked = explanation.some((other) => other.name === name);
     return make(
       "tr",
       { className: `${isOff ? "off" : ""} ${isMarked ? "marked" : ""}`.trim() },

@@ -23,7 +23,7 @@ pub(super) fn add(routes: &mut RouteTable) {
             ("/graph/inspector.js", StaticFile::new(SCRIPT, include_str!("inspector.js"))),
             ("/graph/layout.js", StaticFile::new(SCRIPT, include_str!("layout.js"))),
             ("/graph/model.js", StaticFile::new(SCRIPT, include_str!("model.js"))),
-            ("/graph/told.js", StaticFile::new(SCRIPT, include_str!("told.js"))),
+            ("/graph/explanation.js", StaticFile::new(SCRIPT, include_str!("explanation.js"))),
             ("/graph/view.js", StaticFile::new(SCRIPT, include_str!("view.js"))),
             ("/graph/cytoscape.esm.min.mjs", StaticFile::compressed(SCRIPT, LIBRARY)),
             ("/graph/cytoscape.LICENSE.txt", StaticFile::new(TEXT, LICENCE)),

@@ -6,21 +6,21 @@ import { colourOf } from "./view.js";
 
 const MOST = 20; // entries of a list; a sentence says how many more there are
 
-/** Returns why two identifiers belong together. `told` is the answer, or the two customers that they were. */
-export function pathTold(picked, told, button) {
+/** Returns why two identifiers belong together. `explanation` is the answer, or the two customers that they were. */
+export function pathText(picked, explanation, button) {
   const text = (...parts) => make("p", {}, ...parts);
   if (picked.length === 0) return [text("Click an identifier, here or in the tables, and then another one.")];
   if (picked.length === 1) return [text("Picked: ", button(picked[0]), " Click another identifier.")];
   const both = [button(picked[0]), " and ", button(picked[1])];
-  if (!told) return [text(...both, ": asking the service …")];
-  if (told.owners) return [text(...both, ` belonged to two customers, ${told.owners.join(" and ")}.`)];
-  if (!told.path.length) return [text(...both, ": no evidence leads from one to the other.")];
+  if (!explanation) return [text(...both, ": asking the service …")];
+  if (explanation.owners) return [text(...both, ` belonged to two customers, ${explanation.owners.join(" and ")}.`)];
+  if (!explanation.path.length) return [text(...both, ": no evidence leads from one to the other.")];
   const sets = (evidence) => list("ol", evidence.map((set) => setTold(set, button)));
   return [
-    text(...both, ` belong to one customer, by ${count(told.path.length, "set")} of identifiers given together:`),
-    sets(told.path),
-    text(`To part them, ${count(told.weakestCut.length, "set")} at least would have to be wrong:`),
-    sets(told.weakestCut),
+    text(...both, ` belong to one customer, by ${count(explanation.path.length, "set")} of identifiers given together:`),
+    sets(explanation.path),
+    text(`To part them, ${count(explanation.weakestCut.length, "set")} at least would have to be wrong:`),
+    sets(explanation.weakestCut),
   ];
 }
 
@@ -33,7 +33,7 @@ function setTold(set, button) {
 }
 
 /** Returns the customers of a moment, or the parts that remain without some evidence. */
-export function partsTold(parts, off, isKnown, isNow, button) {
+export function partsText(parts, off, isKnown, isNow, button) {
   if (off && !isKnown) return [make("p", { textContent: "Asking the service …" })];
   const title = off
     ? `Without ${count(off, "set")} of evidence, ${count(parts.length, "part")} would remain.`
