@@ -33,10 +33,9 @@ pub(super) async fn answer<R: ReadGraph>(
         let sets = sets.iter().map(|set| (SetPlace { seen_at: set.seen_at, name: set.name }, set)).collect();
         let (evidence, next) = page.of(sets, after, evidence_message);
         let next = next.map(|after| PageToken::Evidence { parent, after }.encode());
-        Ok(pb::ListEvidenceResponse { evidence, next_page_token: next.unwrap_or_default() })
+        Ok::<_, ApiError>(pb::ListEvidenceResponse { evidence, next_page_token: next.unwrap_or_default() })
     };
-    let mut response: pb::ListEvidenceResponse =
-        call.resolver.read_history(call.place(), parent, call.deadline, list).await??;
+    let mut response = call.resolver.read_history(call.place(), parent, call.deadline, list).await??;
     let names = response.evidence.iter().filter_map(|one| parse_evidence_name(&one.name, 0).ok()).collect();
     add_notes(&mut response.evidence, &call.resolver.notes_of(names, call.deadline).await?);
     Ok(response)
