@@ -18,6 +18,7 @@ mod m20261127_000011_adoption;
 mod m20261127_000030_evidence;
 mod m20261127_000031_merge_index;
 mod m20261127_000032_evidence_state;
+mod m20261127_000033_evidence_note;
 
 /// All migrations, the oldest first.
 #[derive(Debug)]
@@ -35,6 +36,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261127_000030_evidence::Migration),
             Box::new(m20261127_000031_merge_index::Migration),
             Box::new(m20261127_000032_evidence_state::Migration),
+            Box::new(m20261127_000033_evidence_note::Migration),
         ]
     }
 }

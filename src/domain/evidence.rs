@@ -15,6 +15,7 @@ use ring::digest::{Context, SHA256};
 
 use super::contact::{ContactId, ContactRef};
 use super::identifier::Identifier;
+use super::note::Note;
 
 /// Maximum sets of an identity that are stored beside its contacts. A set that a MATCHED would add beyond it is not
 /// stored. The sets of merges always are: an identity has fewer of them than contacts.
@@ -102,6 +103,8 @@ pub struct NewEvidence {
     pub contact: ContactRef,
     /// What brought it.
     pub origin: EvidenceOrigin,
+    /// What the caller says about it.
+    pub note: Option<Arc<Note>>,
     /// Whether its key has a row that leads to another identity, or to none: it is deleted first.
     pub replaces: bool,
 }
@@ -269,6 +272,35 @@ mod tests {
             assert_eq!(tables.evidence.values().map(|row| row.contact).collect::<Vec<_>>(), [own]);
             assert_eq!(tables.contacts[0].updated_at, Timestamp(3_000), "the root is written");
         }
+    }
+
+    #[test]
+    fn a_note_is_that_of_the_first_observation_of_its_set() {
+        let noted = |given: &[(usize, u8)], text: &str| {
+            observing(given).with_note(Note::new(Some(text.to_owned()), None, None))
+        };
+        let pair_of = |email, phone| [(0, email), (1, phone)];
+        let mut tables = Tables::default();
+        tables.ignore(&identifier(1, 9));
+        let first = [
+            noted(&pair_of(1, 1), "created"),
+            noted(&pair_of(1, 1), "again"),
+            noted(&[(0, 2)], "alone"),
+            noted(&pair_of(3, 9), "beside an ignored one"),
+            noted(&pair_of(2, 2), "linked"),
+        ];
+        tables.identify(&first, 1_000);
+        let then = [noted(&pair_of(1, 2), "merged"), noted(&pair_of(2, 1), "matched"), noted(&pair_of(2, 1), "again")];
+        tables.identify(&then, 2_000);
+        tables.identify(&[&first[..], &then].concat(), 3_000);
+        let text = |note: &Note| note.source().unwrap().to_owned();
+        let of_contacts: Vec<_> = tables.notes.iter().map(|(id, note)| (id.0, text(note))).collect();
+        assert_eq!(of_contacts, [(1, "created".to_owned()), (4, "linked".to_owned())]);
+        let mut of_sets: Vec<_> =
+            tables.evidence.values().map(|set| (set.origin, text(set.note.as_ref().unwrap()))).collect();
+        of_sets.sort();
+        let expected = [(EvidenceOrigin::Merge, "merged"), (EvidenceOrigin::Match, "matched")];
+        assert_eq!(of_sets, expected.map(|(origin, text)| (origin, text.to_owned())));
     }
 
     #[test]

@@ -28,7 +28,7 @@ pub fn sets_of_merges(known: &Snapshot, causes: &[Vec<Identifier>]) -> Vec<(Cont
         let Some(contact) = cause.iter().find_map(|one| owner.carrier(one)) else { continue };
         let (key, contact) = (SetKey::of(cause), ContactRef::Stored(contact.id));
         let (identifiers, origin) = (cause.as_slice().into(), EvidenceOrigin::Merge);
-        let new = NewEvidence { key, identifiers, contact, origin, replaces: false };
+        let new = NewEvidence { key, identifiers, contact, origin, note: None, replaces: false };
         sets.insert(key, (owner.root(), new));
     }
     sets.into_values().collect()

@@ -10,6 +10,7 @@
 //! | `identifier` | a kind and a canonical value, and how to add a kind |
 //! | `canonical` | what the rules say of a value that is stored already |
 //! | `observation` | the identifiers of one checkout event |
+//! | `note` | what a caller says about an observation |
 //! | `contact`, `identity` | a row of table `Contact`, and all contacts of one customer |
 //! | `snapshot` | identities from one read, and who owns which identifier |
 //! | `look_up` | what reads at several moments say of some identifiers |
@@ -38,6 +39,7 @@ mod identity;
 mod identity_state;
 mod look_up;
 mod merge_evidence;
+mod note;
 mod observation;
 mod phone;
 mod plan;
@@ -60,6 +62,7 @@ pub use identity::Identity;
 pub use identity_state::{IdentityState, StateKey};
 pub use look_up::LookUp;
 pub use merge_evidence::{is_of_one_request, sets_of_merges};
+pub use note::{InvalidMoment, InvalidNote, MAX_EXTERNAL_REF, MAX_SOURCE, Note, SetNotes, note_text};
 pub use observation::{NoIdentifier, Observation};
 pub use phone::{InvalidPhoneNumber, PhoneNumber, Region, UnknownRegion};
 pub use plan::{Answer, IdentityTooLarge, Merge, Move, NewContact, Outcome, Plan, Refusal, Relink};

@@ -154,6 +154,8 @@ pub struct Tables {
     pub merges: Vec<(ContactId, ContactId)>,
     /// The sets beside the contacts.
     pub evidence: BTreeMap<SetKey, NewEvidence>,
+    /// The notes of the sets of contacts.
+    pub notes: BTreeMap<ContactId, Arc<Note>>,
     /// Maximum sets of an identity, if it is not [`MAX_EVIDENCE`].
     pub max_evidence: Option<usize>,
     /// The identifiers whose row names a holder.
@@ -239,6 +241,9 @@ impl Tables {
                 link: resolve_link(new.link),
             });
         }
+        let noted =
+            plan.new_contacts.iter().zip(&ids).filter_map(|(new, id)| Some((*id, Arc::clone(new.note.as_ref()?))));
+        self.notes.extend(noted);
         for (identifier, owner) in &plan.new_identifiers {
             assert_eq!(self.identifiers.insert(identifier.clone(), resolve(*owner)), None, "owned twice");
         }

@@ -9,6 +9,7 @@ use super::evidence::{EvidenceOrigin, NewEvidence, SetKey};
 use super::identifier::Identifier;
 use super::identity::Identity;
 use super::identity_state::{IdentityState, Joined};
+use super::note::Note;
 
 /// What an observation did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -66,6 +67,8 @@ pub struct NewContact {
     pub updated_at: Timestamp,
     /// Its link after the plan. Its primary may be a contact of the same plan.
     pub link: Link<ContactRef>,
+    /// What the caller says about the set of its identifiers.
+    pub note: Option<Arc<Note>>,
 }
 
 /// A stored contact whose link changes.
@@ -187,6 +190,11 @@ impl Plan {
     /// ([`Identity::root`]) of every identity that it changes.
     pub fn written(&self) -> BTreeSet<ContactId> {
         self.relinks.iter().map(|relink| relink.contact).chain(self.touched.iter().copied()).collect()
+    }
+
+    /// Returns whether it stores notes.
+    pub fn has_notes(&self) -> bool {
+        self.new_contacts.iter().any(|new| new.note.is_some()) || self.new_evidence.iter().any(|new| new.note.is_some())
     }
 
     /// Returns whether the observation at this position changes nothing because it is refused.

@@ -25,6 +25,9 @@ use super::snapshot::Snapshot;
 /// If no contact carries exactly the identifiers of a merge or of a match, and their set is not known to be stored
 /// ([`Snapshot::with_evidence`]), it is stored: [`NewEvidence`].
 ///
+/// A [`Note`](super::Note) is stored with the set of its observation, if the plan stores this set. So a note is that of
+/// the first observation of a set. The note of one identifier alone, which is no evidence, is not stored.
+///
 /// Identifiers that are ignored ([`Snapshot::ignores`]) count as if the observation did not have them, and its answer
 /// names them. With no other identifier, it is refused: [`Refusal::OnlyIgnored`].
 ///
@@ -216,8 +219,8 @@ impl<'a> Planner<'a> {
             return;
         }
         let Some(contact) = draft.carrier(&set[0]) else { return }; // It owns the identifier, so there is one.
-        let replaces = row.is_some();
-        let new = NewEvidence { key, identifiers: observation.shared(), contact, origin, replaces };
+        let (identifiers, note, replaces) = (observation.shared(), observation.note_of_set(), row.is_some());
+        let new = NewEvidence { key, identifiers, contact, origin, note, replaces };
         self.new_evidence.insert(key, (new, index));
         self.draft_mut(index).add_evidence();
     }
@@ -236,6 +239,7 @@ impl<'a> Planner<'a> {
             created_at,
             updated_at: created_at,
             link,
+            note: observation.note_of_set(),
         });
         Contact::new(id, identifiers, created_at, link)
     }

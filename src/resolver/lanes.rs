@@ -6,9 +6,11 @@ use super::admission::Admission;
 use super::database_health::DatabaseHealth;
 use super::deadline::has_passed;
 use super::error::IdentifyError;
-use super::graph::{GraphQueue, GraphRead, LargeContacts};
+use super::graph::{GraphJob, GraphQueue, GraphRead, LargeContacts};
 use super::job::{Job, ReplyReceiver};
 use super::large_identities::LargeIdentities;
+use crate::domain::SetNotes;
+use crate::domain::graph::SetName;
 use crate::traces::RequestTrace;
 
 /// The ways into the lanes.
@@ -47,6 +49,17 @@ impl Lanes {
             return Err(IdentifyError::Unavailable);
         }
         self.wait_for_reply(reply, deadline, changes).await
+    }
+
+    /// Reads the notes of sets. The call has its permit elsewhere.
+    pub(super) async fn notes_of(
+        &self,
+        sets: Vec<SetName>,
+        deadline: Instant,
+        trace: RequestTrace,
+    ) -> Result<SetNotes, IdentifyError> {
+        let (job, reply) = GraphJob::new(sets, deadline, None, trace);
+        self.read_graph(&self.to_graph, GraphRead::Notes(job), reply, deadline).await
     }
 
     /// Sends a job to the read lane for its identity. Returns whether there is one.

@@ -35,7 +35,8 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{Mutex, Semaphore, mpsc, oneshot, watch};
 
-use crate::domain::{Answer, ContactId, Identifier, Identity, LookUp, Observation, Timestamp};
+use crate::domain::graph::SetName;
+use crate::domain::{Answer, ContactId, Identifier, Identity, LookUp, Observation, SetNotes, Timestamp};
 use crate::metrics::{LaneKind, Metrics};
 use crate::settings::{CacheSettings, QueueSettings};
 use crate::store::{HistoryRead, Store, StoreError};
@@ -361,6 +362,10 @@ impl ReadGraph for Resolver {
         let (job, reply) = GraphJob::new(query, deadline, Some(permit), self.trace.clone());
         self.lanes.read_graph(&self.lanes.to_history, GraphRead::History(job), reply, deadline).await?;
         kept.try_recv().map_err(|_| IdentifyError::Internal) // It was sent before the reply.
+    }
+
+    async fn notes_of(&self, sets: Vec<SetName>, deadline: Instant) -> Result<SetNotes, IdentifyError> {
+        self.lanes.notes_of(sets, deadline, self.trace.clone()).await
     }
 
     async fn list_identities(

@@ -16,9 +16,10 @@ use super::store_connection::StoreConnection;
 use super::traits::{
     Epoch, ExpectedSize, FoundIdentities, HistoryRead, LookupResult, MAX_LOOKUP, RootWindow, Store, Transaction,
 };
-use super::{evidence, history, list, lock, lookup, versions, write};
+use super::{evidence, history, list, lock, lookup, notes, versions, write};
+use crate::domain::graph::SetName;
 use crate::domain::{
-    ContactId, Identifier, Identity, OwnerRow, Plan, RootRow, SetKey, StoredEvidence, StoredSets, Timestamp,
+    ContactId, Identifier, Identity, OwnerRow, Plan, RootRow, SetKey, SetNotes, StoredEvidence, StoredSets, Timestamp,
 };
 use crate::metrics::{DatabaseOperation, Metrics};
 use crate::settings::{self, TableNames};
@@ -230,6 +231,12 @@ impl Store for Database {
                 evidence::query_stored_sets(&lease.connected().take().await?, lease.engine(), sets).await
             })
             .await
+    }
+
+    async fn notes_of(&self, sets: &[SetName]) -> Result<SetNotes, StoreError> {
+        let _timer = self.pool.timer(DatabaseOperation::LookUp);
+        let lease = self.pool.lease().await?;
+        lease.bounded(async { notes::query_notes(&lease.connected().take().await?, lease.engine(), sets).await }).await
     }
 
     async fn begin(&self) -> Result<DatabaseTransaction, StoreError> {

@@ -13,10 +13,12 @@ use super::classify::is_of_primary_key;
 use super::entity::contact_merge::{CauseIdentifier, MergeCause};
 use super::entity::evidence::{self, Column};
 use super::error::{Cause, StoreError};
+use super::notes;
 use super::pieces::pieces;
 use super::rows::{check_is_primary, to_naive};
 use super::sql::{Engine, padded_ids};
 use super::traits::MAX_LOOKUP;
+use crate::domain::graph::SetName;
 use crate::domain::{
     ContactId, ContactRef, Identifier, IdentifierKind, MAX_EVIDENCE, NewEvidence, Plan, SetKey, StoredSets,
 };
@@ -116,6 +118,7 @@ pub(super) async fn insert_evidence(
     let created_at = to_naive(plan.updated_at)?;
     let replaced: Vec<SetKey> = plan.new_evidence.iter().filter(|new| new.replaces).map(|new| new.key).collect();
     for piece in pieces(&replaced) {
+        notes::delete_of_sets(connection, piece).await?;
         connection.execute(&delete_sets(piece)).await?;
     }
     for piece in plan.new_evidence.chunks(SETS_OF_A_STATEMENT).flat_map(pieces) {
@@ -193,9 +196,11 @@ pub(super) async fn delete_sets_with(
     delete(connection, &deleted).await
 }
 
-/// Deletes these rows.
+/// Deletes these rows and their notes.
 pub(super) async fn delete(connection: &impl ConnectionTrait, ids: &[i64]) -> Result<(), StoreError> {
     for piece in ids.chunks(MAX_LOOKUP) {
+        let sets: Vec<SetName> = piece.iter().copied().map(SetName::Stored).collect();
+        connection.execute(&notes::delete_rows(&sets)).await?;
         connection.execute(&delete_rows(piece)).await?;
     }
     Ok(())
@@ -230,6 +235,7 @@ mod tests {
             identifiers: set(number).into(),
             contact: ContactRef::Stored(ContactId(1)),
             origin: EvidenceOrigin::Match,
+            note: None,
             replaces: false,
         };
         // Key, contact, origin, moment, and the identifiers as text; and the text of the statement.

@@ -13,6 +13,7 @@
 //! | `kept_connections`, `driver_connection` | connections kept for the next one, outside of the driver's pool |
 //! | `servers`, `connector`, `driver_options`, `server_role` | which server they lead to |
 //! | `evidence`, `evidence_audit` | sets of identifiers that no contact carries, and their repair |
+//! | `notes` | what callers say about these sets |
 //! | `evidence_copy` | the sets of merges of older versions |
 //! | `pieces` | lists in pieces |
 //! | `flags`, `flagged`, `ignored`, `holder` | identifiers that join nobody |
@@ -59,6 +60,7 @@ mod list;
 mod lock;
 mod lookup;
 mod migrate;
+mod notes;
 pub mod old_table;
 mod pieces;
 mod pool;

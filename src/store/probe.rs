@@ -11,7 +11,7 @@ const VERSIONS: &str = r#"SELECT "version" FROM "seaql_migrations""#;
 
 /// Statements that need what the hot path needs: every table, every column, and every right. They find no row, so they
 /// change and lock none.
-const WRITES: [&str; 7] = [
+const WRITES: [&str; 9] = [
     r#"UPDATE "Contact" SET "linkedId" = "linkedId", "linkPrecedence" = "linkPrecedence", "updatedAt" = "updatedAt"
        WHERE "id" = -1 AND "flags" = 0"#,
     r#"INSERT INTO "Contact"
@@ -27,14 +27,20 @@ const WRITES: [&str; 7] = [
        SELECT "setKey", "contactId", "origin", "identifiers", "createdAt", "retractedBy"
        FROM "Evidence" WHERE "id" = -1"#,
     r#"DELETE FROM "Evidence" WHERE "id" = -1"#,
+    r#"INSERT INTO "EvidenceNote" ("evidence", "source", "externalRef", "occurredAt", "createdAt")
+       SELECT "evidence", "source", "externalRef", "occurredAt", "createdAt"
+       FROM "EvidenceNote" WHERE "evidence" = ''"#,
+    r#"DELETE FROM "EvidenceNote" WHERE "evidence" = ''"#,
 ];
 
 /// The same on SQLite, which has no rights of users: one statement that needs the write lock is enough.
-const SQLITE: [&str; 4] = [
+const SQLITE: [&str; 5] = [
     r#"SELECT "kind", "value", "contactId" FROM "Identifier" WHERE "kind" = '' AND "value" = ''"#,
     r#"SELECT "survivorId", "absorbedId", "cause", "createdAt" FROM "ContactMerge" WHERE "id" = -1"#,
     r#"SELECT "setKey", "contactId", "origin", "identifiers", "createdAt", "retractedBy"
        FROM "Evidence" WHERE "id" = -1"#,
+    r#"SELECT "evidence", "source", "externalRef", "occurredAt", "createdAt"
+       FROM "EvidenceNote" WHERE "evidence" = ''"#,
     r#"UPDATE "Contact" SET "phoneNumber" = "phoneNumber", "email" = "email", "linkedId" = "linkedId",
        "linkPrecedence" = "linkPrecedence", "createdAt" = "createdAt", "updatedAt" = "updatedAt",
        "deletedAt" = "deletedAt", "flags" = "flags" WHERE "id" = -1"#,

@@ -8,6 +8,7 @@ use super::error::StoreError;
 use super::evidence;
 use super::flagged;
 use super::history;
+use super::notes;
 use super::sql::Engine;
 use super::{lock, rows, write};
 use crate::domain::{ContactId, Identifier, SetKey, Timestamp};
@@ -52,6 +53,7 @@ fn hot_path(
         ("lock", StatementBuilder::build(&lock::lock_rows(engine, &ids), &backend)),
         ("touch", StatementBuilder::build(&write::touch_rows(&ids, now), &backend)),
         ("stored sets", evidence::stored_sets(engine, &[SetKey::of(identifiers)])),
+        ("notes", notes::rows_of(engine, &ids.iter().map(|id| format!("c{id}")).collect::<Vec<_>>())),
         ("move secondaries", engine.move_secondaries(&links, now)),
         ("absorb", StatementBuilder::build(&write::absorb_rows(&links, now), &backend)),
     ])
@@ -61,10 +63,12 @@ fn hot_path(
 mod tests {
     use std::collections::BTreeSet;
     use std::fmt::Write;
+    use std::sync::Arc;
     use std::time::Duration;
 
     use super::*;
-    use crate::domain::{ContactRef, EvidenceOrigin, IdentifierKind, Link, Merge, NewContact, NewEvidence};
+    use crate::domain::graph::SetName;
+    use crate::domain::{ContactRef, EvidenceOrigin, IdentifierKind, Link, Merge, NewContact, NewEvidence, Note};
     use crate::store::audit::{self, Rows};
     use crate::store::evidence_audit;
     use crate::store::export;
@@ -89,6 +93,7 @@ mod tests {
             created_at: NOW,
             updated_at: NOW,
             link: Link::SecondaryOf(ContactRef::Stored(ContactId(1))),
+            note: None,
         };
         let merge = Merge {
             survivor: ContactRef::Stored(ContactId(1)),
@@ -101,8 +106,12 @@ mod tests {
             identifiers: merge.cause.clone().into(),
             contact: ContactRef::Stored(ContactId(1)),
             origin: EvidenceOrigin::Match,
+            note: None,
             replaces: false,
         };
+        let key = set.key;
+        let note = Note::new(Some("shop".to_owned()), None, Some(NOW)).map(Arc::new).unwrap();
+        let notes = [(SetName::Contact(ContactId(1)), &note), (SetName::Stored(7), &note)];
         let resolve = |contact| match contact {
             ContactRef::Stored(id) => id,
             ContactRef::Planned(_) => unreachable!("only stored contacts are given"),
@@ -124,6 +133,9 @@ mod tests {
             ("delete sets", built(&evidence::delete_sets(&[SetKey::of(&identifiers)]))),
             ("delete evidence", built(&evidence::delete_rows(&[1, 2, 3]))),
             ("audit evidence", plain(evidence_audit::evidence_sql(engine, Rows::After(0, 1_000)))),
+            ("insert notes", built(&notes::note_rows(&notes, moment).unwrap())),
+            ("ids of sets", built(&notes::ids_of_sets(&[key]))),
+            ("delete notes", built(&notes::delete_rows(&[SetName::Stored(1), SetName::Stored(2)]))),
             ("insert holders", holder::holder_rows(engine, std::slice::from_ref(&phone), NOW).unwrap()),
             ("mark", flagged::mark_rows(engine, IdentifierKind::Phone, &ids, true, NOW).unwrap()),
             ("unmark", flagged::mark_rows(engine, IdentifierKind::Email, &ids, false, NOW).unwrap()),

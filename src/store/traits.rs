@@ -4,9 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::error::StoreError;
-use crate::domain::graph::{History, HistoryContact, LinkMerge, StoredSet};
+use crate::domain::graph::{History, HistoryContact, LinkMerge, SetName, StoredSet};
 use crate::domain::{
-    ContactId, Identifier, Identity, MAX_EVIDENCE, OwnerRow, Plan, RootRow, SetKey, Snapshot, StoredEvidence,
+    ContactId, Identifier, Identity, MAX_EVIDENCE, OwnerRow, Plan, RootRow, SetKey, SetNotes, Snapshot, StoredEvidence,
     StoredSets, Timestamp,
 };
 
@@ -227,6 +227,9 @@ pub trait Store: Clone + Send + Sync + 'static {
 
     /// Returns those of these sets (at most [`MAX_LOOKUP`]) that have a row beside the contacts.
     fn stored_sets(&self, sets: &[SetKey]) -> impl Future<Output = Result<StoredSets, StoreError>> + Send;
+
+    /// Returns the notes of these sets, as they are now.
+    fn notes_of(&self, sets: &[SetName]) -> impl Future<Output = Result<SetNotes, StoreError>> + Send;
 
     /// Begins a transaction. Each of its statements sees what was committed before that statement.
     fn begin(&self) -> impl Future<Output = Result<Self::Transaction, StoreError>> + Send;

@@ -16,6 +16,7 @@ use super::error::{Cause, StoreError};
 use super::evidence;
 use super::lock;
 use super::lookup::Orphan;
+use super::notes;
 use super::pieces::pieces;
 use super::rows::{precedence, to_columns, to_naive};
 use super::sql::{Engine, mariadb, padded_ids, postgres};
@@ -41,6 +42,7 @@ pub(super) async fn apply(
     relink(connection, plan, resolve).await?;
     insert_merges(connection, plan, resolve).await?;
     evidence::insert_evidence(connection, plan, resolve).await?;
+    notes::insert_notes(connection, plan, &ids).await?;
     touch(connection, &plan.touched, plan.updated_at).await?;
     Ok(ids)
 }

@@ -10,6 +10,7 @@ use tonic_types::{ErrorDetails, FieldViolation, StatusExt};
 use super::batch_size::{BatchSize, MAX_BATCH_ITEMS};
 use super::deadline::MalformedTimeout;
 use super::invalid_field::{FieldPath, FieldProblem, InvalidField, MAX_IDENTIFIERS};
+use super::note::{self, NoteViolation};
 use super::parse::{Field, FieldNames, Problem, Violation};
 use crate::auth::Scope;
 use crate::domain::IdentityTooLarge;
@@ -32,6 +33,9 @@ pub enum ApiError {
     /// Fields with invalid values.
     #[error("the request has invalid fields")]
     Invalid(Vec<Violation>),
+    /// Fields of a request that are kept with its identifiers, with invalid values. There is at least one.
+    #[error("the request has invalid fields")]
+    InvalidNote(Vec<NoteViolation>),
     /// Fields of a request that reads the graph, with invalid values. There is at least one.
     #[error("the request has invalid fields")]
     InvalidFields(Vec<InvalidField>),
@@ -157,6 +161,9 @@ impl ApiError {
         if let Self::InvalidFields(fields) = self {
             details.set_bad_request(fields.iter().map(|field| field.violation(names)).collect::<Vec<_>>());
         }
+        if let Self::InvalidNote(fields) = self {
+            details.set_bad_request(note::violations(fields, names));
+        }
         if let Self::BatchSize(size) = self {
             details.set_bad_request([FieldViolation::new("requests", size.to_string())]);
         }
@@ -187,6 +194,7 @@ impl ApiError {
                 (Code::InvalidArgument, "IDENTIFIER_MISSING", None)
             }
             Self::Invalid(_) => (Code::InvalidArgument, "IDENTIFIER_INVALID", None),
+            Self::InvalidNote(_) => (Code::InvalidArgument, "NOTE_INVALID", None),
             Self::InvalidFields(fields) => {
                 (Code::InvalidArgument, fields.first().map_or("REQUEST_MALFORMED", |one| one.problem.reason()), None)
             }
@@ -238,6 +246,7 @@ impl ApiError {
                 let fields: Vec<_> = violations.iter().map(|violation| violation.field.name(names)).collect();
                 HashMap::from([("fields".to_owned(), fields.join(","))])
             }
+            Self::InvalidNote(fields) => HashMap::from([("fields".to_owned(), note::field_names(fields, names))]),
             Self::BadField { field, .. } => HashMap::from([("fields".to_owned(), field.clone())]),
             Self::InvalidFields(fields) => {
                 let limit = (fields.iter().any(|field| field.problem.is_too_many()))
@@ -284,6 +293,9 @@ impl ApiError {
         if let Self::InvalidFields(fields) = self {
             return fields.iter().map(|field| field.message(names)).collect::<Vec<_>>().join("; ");
         }
+        if let Self::InvalidNote(fields) = self {
+            return note::message(fields, names);
+        }
         let Self::Invalid(violations) = self else { return self.to_string() };
         if violations.iter().all(|violation| violation.problem == Problem::Missing) {
             return format!("{} must be given", Field::ALL.map(|field| field.name(names)).join(" or "));
@@ -317,84 +329,4 @@ pub fn is_of_service(code: Code) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::domain::InvalidEmail;
-    use crate::transport::invalid_field::IdentifierList;
-
-    fn every_error() -> Vec<ApiError> {
-        vec![
-            ApiError::Invalid(vec![Violation { field: Field::Email, problem: InvalidEmail::NotOneAt.into() }]),
-            ApiError::Invalid(vec![Violation { field: Field::Email, problem: Problem::Missing }]),
-            ApiError::of_field(FieldPath::Kind(IdentifierList::Identifiers, 7), FieldProblem::Kind),
-            ApiError::UnknownIdentity,
-            ApiError::LookUpTooLarge { limit: 7 },
-            ApiError::ExplanationTooLarge { limit: 7 },
-            ApiError::BatchSize(BatchSize::Empty),
-            ApiError::BatchSize(BatchSize::TooLong),
-            ApiError::Malformed("no JSON".into()),
-            ApiError::BadField { field: "policy.name".into(), problem: "must be a text".into() },
-            ApiError::TooLarge { limit: 7 },
-            ApiError::TooSlow,
-            ApiError::ContentType,
-            ApiError::Encoding,
-            ApiError::Origin,
-            ApiError::Unauthenticated,
-            ApiError::ScopeMissing(Scope::Erase),
-            ApiError::RateLimited(Duration::ZERO),
-            ApiError::Timeout(MalformedTimeout),
-            ApiError::UnknownMethod,
-            ApiError::UnknownPath,
-            ApiError::WrongHttpMethod,
-            ApiError::DatabaseUnusable(Outage::Schema),
-            ApiError::ShuttingDown,
-            ApiError::AnswerTooLarge { limit: 7 },
-            ApiError::Identify(IdentityTooLarge { limit: 7 }.into()),
-            ApiError::Identify(IdentifyError::HistoryTooLarge),
-            ApiError::ConnectionsFull,
-            ApiError::StreamsFull,
-            ApiError::ConnectionTooOld,
-            ApiError::Identify(IdentifyError::OnlyIgnored),
-            ApiError::Identify(IdentifyError::Overloaded),
-            ApiError::Identify(IdentifyError::Unavailable),
-            ApiError::Identify(IdentifyError::DeadlineExceeded),
-            ApiError::Identify(IdentifyError::IdTaken),
-            ApiError::Identify(IdentifyError::Internal),
-        ]
-    }
-
-    #[test]
-    fn every_status_follows_aip_193() {
-        for error in every_error() {
-            let status = error.status(FieldNames::Proto);
-            let details = status.get_error_details();
-            let info = details.error_info().unwrap();
-            assert_eq!(info.domain, DOMAIN);
-            assert!(info.reason.bytes().all(|b| b.is_ascii_uppercase() || b == b'_'), "{}", info.reason);
-            assert!(!status.message().is_empty());
-            let retryable = matches!(status.code(), Code::Unavailable | Code::ResourceExhausted)
-                && error.reason().0 != "ANSWER_TOO_LARGE";
-            assert_eq!(details.retry_info().is_some(), retryable, "{error:?}");
-            let names_fields = matches!(
-                error,
-                ApiError::Invalid(_) | ApiError::InvalidFields(_) | ApiError::BatchSize(_) | ApiError::BadField { .. }
-            );
-            assert_eq!(details.bad_request().is_some(), names_fields);
-        }
-    }
-
-    #[test]
-    fn fields_have_the_names_of_the_api() {
-        let error = ApiError::Invalid(vec![
-            Violation { field: Field::Email, problem: Problem::NotText },
-            Violation { field: Field::PhoneNumber, problem: Problem::GivenTwice },
-        ]);
-        let message = |names| error.status(names).message().to_owned();
-        assert!(message(FieldNames::Json).contains("; phoneNumber must"), "{}", message(FieldNames::Json));
-        assert!(message(FieldNames::Proto).contains("; phone_number must"));
-        assert_eq!(
-            error.status(FieldNames::Proto).get_error_details().error_info().unwrap().metadata["fields"],
-            "email,phone_number"
-        );
-    }
-}
+mod tests;

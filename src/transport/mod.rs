@@ -32,6 +32,7 @@ pub mod http;
 pub mod invalid_field;
 mod listing;
 pub(crate) mod methods;
+pub mod note;
 pub mod ordering;
 pub mod parse;
 pub mod peer;

@@ -59,6 +59,10 @@ async function main(service) {
   check("whether it is truncated", linked.contact.truncated, false);
   check("the number of contacts", linked.contact.contactCount, 2);
 
+  // The answer that a request would get. Nothing is written.
+  const foreseen = await identify({ email: "new@node.example", validateOnly: true });
+  check("the outcome that would be", foreseen.outcome, "OUTCOME_CREATED");
+
   // Several requests in one call. An invalid item does not affect the others.
   const { results } = await batchIdentify({
     requests: [{ email: "doc@node.example" }, { email: "nobody" }, { email: "clara@node.example" }],

@@ -56,6 +56,11 @@ def main(address):
         check("whether it is truncated", linked.contact.truncated, False)
         check("the number of contacts", linked.contact.contact_count, 2)
 
+        # The answer that a request would get. Nothing is written, so a new customer has no id.
+        foreseen = service.Identify(IdentifyRequest(email="new@python.example", validate_only=True), timeout=TIMEOUT)
+        check("the outcome that would be", foreseen.outcome, Outcome.OUTCOME_CREATED)
+        check("the id of a customer who is not there", foreseen.contact.primary_contact_id, 0)
+
         # Several requests in one call. An invalid item does not affect the others.
         batch = service.BatchIdentify(
             BatchIdentifyRequest(

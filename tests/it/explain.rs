@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use identity::domain::{ContactId, Identifier, IdentifierKind, SetKey, Timestamp};
 use identity::store::entity::contact_merge::MergeCause;
-use identity::store::entity::{contact, contact_merge, evidence, identifier};
+use identity::store::entity::{contact, contact_merge, evidence, evidence_note, identifier};
 use sea_orm::{ActiveValue::Set, ConnectionTrait, EntityTrait, QueryResult, Statement, TransactionTrait};
 
 use crate::harness::{Backend, Suite, TestDatabase, register};
@@ -54,7 +54,7 @@ async fn analyze(database: &TestDatabase) {
     let tables = database.raw().await;
     let sql = match database.backend {
         Backend::Sqlite | Backend::Postgres => "ANALYZE",
-        Backend::Mariadb | Backend::Mysql => "ANALYZE TABLE Contact, Identifier, Evidence, ContactMerge",
+        Backend::Mariadb | Backend::Mysql => "ANALYZE TABLE Contact, Identifier, Evidence, EvidenceNote, ContactMerge",
     };
     tables.execute_unprepared(sql).await.unwrap();
     tables.close().await.unwrap();
@@ -74,7 +74,9 @@ async fn assert_key_look_ups(database: &TestDatabase, concerns: impl Fn(&str) ->
                 "Identifier",
                 "Evidence",
                 "table=e ",
+                "table=n ",
                 "SEARCH e ",
+                "SEARCH n ",
                 "table=o ",
                 "table=c ",
                 "table=s ",
@@ -138,6 +140,14 @@ async fn seed(connection: &sea_orm::DatabaseConnection, numbers: Range<i64>, nth
             ..Default::default()
         });
         evidence::Entity::insert_many(sets).exec_without_returning(&transaction).await.unwrap();
+        let notes = some.iter().map(|n| evidence_note::ActiveModel {
+            evidence: Set(format!("c{}", n + 1)),
+            source: Set(Some("shop".to_owned())),
+            external_ref: Set(None),
+            occurred_at: Set(None),
+            created_at: Set(now),
+        });
+        evidence_note::Entity::insert_many(notes).exec_without_returning(&transaction).await.unwrap();
         let merges = some.iter().map(|n| contact_merge::ActiveModel {
             survivor_id: Set(1),
             absorbed_id: Set(n + 1),

@@ -43,7 +43,8 @@ async fn replicas_that_start_at_once() {
             let database = done.unwrap_or_else(|error| panic!("round {round}, a replica of three: {error}"));
             assert!(database.is_migrated().await.expect("an answer"));
         }
-        let drop = "DROP TABLE seaql_migrations, Contact, Identifier, ContactMerge, Evidence, EvidenceState";
+        let drop = "DROP TABLE seaql_migrations, Contact, Identifier, ContactMerge, Evidence, EvidenceState, \
+                    EvidenceNote";
         run_as_admin(&urls[0], drop).await.close().await.expect("close");
     }
     let start = |number: usize| {

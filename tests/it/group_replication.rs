@@ -4,6 +4,7 @@
 use std::time::{Duration, Instant};
 
 use identity::domain::{Identifier, IdentifierKind};
+use identity::proto::identity::v1::IdentifyRequest;
 use identity::store::{ExpectedSize, Store};
 use sea_orm::{ConnectionTrait, DatabaseConnection};
 
@@ -127,7 +128,7 @@ async fn a_commit_that_others_see_first_is_in_each_read() {
     let here = Service::start_with(&cluster.url_of(&[0]), &[]).await;
     let there = Service::start_with(&cluster.url_of(&[1]), &[]).await;
     let admin = run_as_admin(&cluster.url_of(&[0]), "SET GLOBAL binlog_group_commit_sync_delay = 1000000").await;
-    for round in 0..8 {
+    for round in 0..9 {
         let email = format!("{round}@x.de");
         let creating = tokio::spawn({
             let (caller, email) = (here.caller(), email.clone());
@@ -148,7 +149,13 @@ async fn a_commit_that_others_see_first_is_in_each_read() {
             4 => assert!(evidence(&here, &name, 0, "").await.unwrap().evidence.is_empty(), "it is known"),
             5 => assert_eq!(explain(&here, question(&name)).await.unwrap().parts.len(), 1),
             6 => assert!(get_at(&here, &name, created).await.is_ok()),
-            _ => assert_eq!(look_up_at(&here, &[&email], created).await.unwrap().identities.len(), 1),
+            7 => assert_eq!(look_up_at(&here, &[&email], created).await.unwrap().identities.len(), 1),
+            _ => {
+                let email = Some(email.clone());
+                let never = IdentifyRequest { email, validate_only: true, ..Default::default() };
+                let answer = here.caller().send(Api::Grpc, &never).await.unwrap();
+                assert_eq!((answer.outcome, answer.primary), ("matched", shown.primary_contact_id));
+            }
         }
         assert_eq!(creating.await.unwrap(), shown.primary_contact_id);
     }

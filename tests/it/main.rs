@@ -38,6 +38,7 @@ mod inspect;
 mod log;
 mod metrics;
 mod migrations;
+mod notes;
 mod old_table;
 mod old_tables;
 mod outage;
@@ -67,6 +68,7 @@ fn main() {
     identifiers::register(&mut suite);
     graph::register(&mut suite);
     validate_only::register(&mut suite);
+    notes::register(&mut suite);
     ignored::register(&mut suite);
     ignored_command::register(&mut suite);
     ignored_repairs::register(&mut suite);

@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use identity::metrics::Metrics;
+use identity::proto::identity::v1::IdentifyRequest;
 use serde_json::Value;
 
 use crate::harness::{Api, Backend, Event, Process, Service, Suite, TestDatabase, register};
@@ -70,7 +71,10 @@ async fn used_service(database: &TestDatabase) -> (Service, String) {
     for path in ["/healthz", "/readyz", "/nothing"] {
         caller.get(path).await;
     }
-    reaches(metrics, r#"identity_items_total{api="grpc",result="ok"}"#, 25.0).await;
+    let email = Some("never@x.de".to_owned());
+    let never = IdentifyRequest { email, validate_only: true, ..Default::default() };
+    caller.send(Api::Grpc, &never).await.expect("an answer, which is no outcome");
+    reaches(metrics, r#"identity_items_total{api="grpc",result="ok"}"#, 26.0).await;
     reaches(metrics, r#"identity_items_total{api="http",result="invalid"}"#, 1.0).await;
     let page = scrape(metrics).await;
     (service, page)

@@ -51,7 +51,9 @@ const NOT_IDENTIFY: [&str; 4] = [
 ];
 
 /// What the proto says for gRPC, and what the description says in its place.
-const WORDS: [(&str, &str); 12] = [
+const WORDS: [(&str, &str); 14] = [
+    ("`external_ref`", "`externalRef`"),
+    ("`occurred_time`", "`occurredTime`"),
     ("`primary_contact_id`", "`primaryContactId`"),
     ("`validate_only`", "`validateOnly`"),
     ("`secondary_contact_ids`", "`secondaryContactIds`"),
@@ -148,6 +150,9 @@ fn is_of(schema: &Value, field: &FieldDescriptor) -> bool {
         Kind::Bool => has_type(schema, "boolean"),
         Kind::String => has_type(schema, "string"),
         Kind::Int64 => has_type(schema, "integer") && schema["format"] == "int64",
+        Kind::Message(message) if message.full_name() == "google.protobuf.Timestamp" => {
+            has_type(schema, "string") && schema["format"] == "date-time"
+        }
         // By the names of the fields that were left out.
         Kind::Message(message) if message.name() == "Ignored" => refers_to(schema, "LeftOut"),
         Kind::Message(message) => refers_to(schema, schema_name(&message)),

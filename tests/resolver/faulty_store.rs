@@ -3,10 +3,10 @@ use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use identity::domain::graph::HistoryContact;
+use identity::domain::graph::{HistoryContact, SetName};
 use identity::domain::{
     Contact, ContactId, Identifier, IdentifierKind, Identity, Link, Observation, OwnerRow, Plan, RootRow, SetKey,
-    StoredEvidence, StoredSets, Timestamp,
+    SetNotes, StoredEvidence, StoredSets, Timestamp,
 };
 use identity::resolver::IdentifyRequest;
 use identity::store::{
@@ -261,6 +261,10 @@ impl Store for FaultyStore {
 
     async fn stored_sets(&self, _sets: &[SetKey]) -> Result<StoredSets, StoreError> {
         Ok(StoredSets::new())
+    }
+
+    async fn notes_of(&self, _sets: &[SetName]) -> Result<SetNotes, StoreError> {
+        Ok(SetNotes::new())
     }
 
     /// It has the roots 1 to 9, and a large one.

@@ -10,9 +10,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use identity::domain::graph::SetName;
 use identity::domain::{
     Answer, Contact, ContactId, ContactRef, EvidenceOrigin, Identifier, IdentifierKind, Identity, Link, NewEvidence,
-    Observation, Outcome, OwnerRow, Plan, RootRow, SetKey, Snapshot, Timestamp, plan,
+    Note, Observation, Outcome, OwnerRow, Plan, RootRow, SetKey, Snapshot, Timestamp, plan,
 };
 use identity::store::{
     ExpectedSize, FoundIdentities, HistoryRows, MAX_LOOKUP, RootWindow, Store, StoreError, Transaction,
@@ -29,6 +30,7 @@ macro_rules! for_each_case {
             a_merge_of_several_identities_moves_each_to_its_own_primary,
             a_moved_row_is_written_and_no_other,
             every_change_of_an_identity_gives_its_root_a_later_version,
+            a_note_is_that_of_the_first_who_saw_its_set,
             rows_of_roots_are_what_is_stored,
             a_stored_set_leads_to_a_root_or_to_none,
             a_set_that_leads_elsewhere_is_stored_anew,
@@ -238,6 +240,35 @@ pub(crate) async fn every_change_of_an_identity_gives_its_root_a_later_version<S
     assert_eq!(version(first).await, with_evidence, "a request that brings nothing new changes no version");
 }
 
+pub(crate) async fn a_note_is_that_of_the_first_who_saw_its_set<S: Store>(store: &S) {
+    let noted = async |items: &[(&[Identifier], &str)]| {
+        let note = |text: &str| Note::new(Some(text.to_owned()), Some(format!("№ {text}")), Some(Timestamp(-1)));
+        let items = items.iter().map(|(identifiers, text)| observation(identifiers).with_note(note(text)));
+        let mut transaction = store.begin().await.expect("a transaction");
+        let answers = write(&mut transaction, &items.collect::<Vec<_>>()).await.expect("a write");
+        transaction.commit().await.expect("a commit");
+        answers.iter().map(|answer| answer.identity.contacts().last().expect("one").id).collect::<Vec<_>>()
+    };
+    let pair = |email_value: &str, phone_value: &str| [email(email_value), phone(phone_value)];
+    let [a_one, a_two, b_one, b_two] = [pair("a@x", "1"), pair("a@x", "2"), pair("b@x", "1"), pair("b@x", "2")];
+    let first = [(&a_one[..], "first"), (&a_one, "again"), (&b_one[..1], "alone"), (&b_two, "linked")];
+    let first = noted(&first).await;
+    noted(&[(&a_one, "later"), (&a_two, "merged")]).await;
+    noted(&[(&b_one, "matched"), (&a_two, "again")]).await;
+    let contacts = [first[0], first[2], first[3]].map(SetName::Contact);
+    let sets: Vec<SetName> = contacts.into_iter().chain((1..=9).map(SetName::Stored)).collect();
+    let notes = store.notes_of(&sets).await.expect("a read");
+    let source = |set: &SetName| notes.get(set).map(|note| note.source().expect("text").to_owned());
+    assert_eq!(contacts.each_ref().map(source), [Some("first".to_owned()), None, Some("linked".to_owned())]);
+    let mut stored: Vec<String> = (1..=9).filter_map(|id| source(&SetName::Stored(id))).collect();
+    stored.sort();
+    assert_eq!(stored, ["matched", "merged"]);
+    let note = &notes[&contacts[0]];
+    assert_eq!((note.external_ref(), note.occurred_at()), (Some("№ first"), Some(Timestamp(-1))));
+    assert!(store.notes_of(&[]).await.expect("no read").is_empty());
+    assert!(store.notes_of(&[SetName::Contact(ContactId(1_000_000))]).await.expect("a read").is_empty());
+}
+
 /// Writes this row of a set, and nothing else.
 async fn write_set<S: Store>(
     store: &S,
@@ -251,6 +282,7 @@ async fn write_set<S: Store>(
         identifiers: set.into(),
         contact: ContactRef::Stored(contact),
         origin: EvidenceOrigin::Match,
+        note: None,
         replaces,
     };
     let at = transaction.now();

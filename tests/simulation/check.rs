@@ -5,6 +5,7 @@ use identity::domain::{Answer, Contact, ContactId, Identifier, Link, Observation
 use identity::resolver::IdentifyError;
 
 use crate::conditions::POISON;
+use crate::noted::check_notes;
 use crate::schedule::{Failure, Fate, Item, Run};
 use crate::tables::{EvidenceRow, Tables, root};
 use crate::validated::check_validated;
@@ -21,6 +22,7 @@ pub(crate) fn check(run: &Run) -> Result<()> {
     run.items.iter().try_for_each(|item| check_failure(run, item).context(show(item)))?;
     check_answers(run)?;
     check_validated(run)?;
+    check_notes(run)?;
     check_bringers(run)
 }
 
@@ -46,7 +48,7 @@ pub(crate) fn check_answers(run: &Run) -> Result<()> {
 pub(crate) struct Set(u128);
 
 impl Set {
-    fn of<'a>(identifiers: impl IntoIterator<Item = &'a Identifier>) -> Self {
+    pub(crate) fn of<'a>(identifiers: impl IntoIterator<Item = &'a Identifier>) -> Self {
         Self(identifiers.into_iter().fold(0, |set, one| set | 1 << one.value().parse::<u32>().unwrap()))
     }
 

@@ -56,6 +56,8 @@ pub(crate) struct Conditions {
     pub(crate) ignored: Vec<usize>,
     /// Whether callers send requests that are not to be carried out.
     pub(crate) validates: bool,
+    /// Whether each request has a note.
+    pub(crate) notes: bool,
 }
 
 impl Conditions {
@@ -93,6 +95,7 @@ impl Conditions {
             // Drawn apart, so that everything else stays as it was drawn for each seed.
             ignored: Self::draw_ignored(random.clone()),
             validates: false,
+            notes: false,
         }
     }
 

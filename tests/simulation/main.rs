@@ -12,6 +12,7 @@
 mod check;
 mod conditions;
 mod database;
+mod noted;
 mod reads_by_version;
 mod schedule;
 mod store;

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::conditions::{Bug, Conditions, identifier};
 use crate::database::Database;
+use crate::noted::note_of;
 use crate::store::SimulatedStore;
 use crate::tables::Tables;
 
@@ -88,6 +89,7 @@ pub(crate) fn run(seed: u64, bug: Option<Bug>, is_traced: bool) -> Result<Run, S
         let mut conditions = Conditions::draw(&mut random);
         // A read that lacks the only row of a customer finds nobody. Only the keys of a write tell it from the truth.
         conditions.validates = seed.is_multiple_of(2) && conditions.torn_reads == 0;
+        conditions.notes = seed.is_multiple_of(3);
         let database = Database::new(conditions.clone(), bug, random.u64(..), is_traced);
         let schedule = Schedule::start(&database, &conditions);
         let finished = timeout(HANGS, schedule.run(&mut random)).await.is_ok();
@@ -300,7 +302,8 @@ impl Schedule {
         self.note(|| {
             format!("call {number} begins: {:?} {} {:?}", call.api, show(&call.observations), call.validate_only)
         });
-        let answers = replica.crashed.run_until_cancelled(self.send(&replica.resolver, &call, due)).await.flatten();
+        let sent = self.send(&replica.resolver, number, &call, due);
+        let answers = replica.crashed.run_until_cancelled(sent).await.flatten();
         self.note(|| format!("call {number} ends: {answers:?}"));
         let mut history = self.history.lock().unwrap();
         let ended = history.event();
@@ -325,9 +328,17 @@ impl Schedule {
         history.items.extend(items);
     }
 
-    async fn send(&self, resolver: &Resolver, call: &Call, due: Instant) -> Option<Vec<Result<Answer, IdentifyError>>> {
-        let requests = call.observations.iter().zip(&call.validate_only).map(|(observation, validate_only)| {
-            IdentifyRequest { observation: observation.clone(), validate_only: *validate_only }
+    async fn send(
+        &self,
+        resolver: &Resolver,
+        number: usize,
+        call: &Call,
+        due: Instant,
+    ) -> Option<Vec<Result<Answer, IdentifyError>>> {
+        let requests = call.observations.iter().zip(&call.validate_only).enumerate();
+        let requests = requests.map(|(place, (observation, validate_only))| {
+            let note = note_of(number, place).filter(|_| self.conditions.notes);
+            IdentifyRequest { observation: observation.clone().with_note(note), validate_only: *validate_only }
         });
         let requests: Vec<IdentifyRequest> = requests.collect();
         let answers = async {

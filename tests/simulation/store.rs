@@ -2,9 +2,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use identity::domain::graph::SetName;
 use identity::domain::{
-    Contact, ContactId, ContactRef, Identifier, Identity, Link, OwnerRow, Plan, RootRow, SetKey, StoredEvidence,
-    StoredSets, Timestamp,
+    Contact, ContactId, ContactRef, Identifier, Identity, Link, OwnerRow, Plan, RootRow, SetKey, SetNotes,
+    StoredEvidence, StoredSets, Timestamp,
 };
 use identity::store::{
     Cause, Epoch, ExpectedSize, FoundIdentities, HistoryRead, LookupResult, MAX_LOOKUP, RootWindow, Store, StoreError,
@@ -256,6 +257,14 @@ impl Store for SimulatedStore {
         self.statement("sets", None, read).await
     }
 
+    async fn notes_of(&self, sets: &[SetName]) -> Result<SetNotes, StoreError> {
+        let read = async {
+            self.catch_up().await;
+            Ok(self.database.lock().notes_of(self.replica, sets))
+        };
+        self.statement("notes", None, read).await
+    }
+
     async fn roots_after(&self, after: Option<ContactId>, limit: usize) -> Result<RootWindow, StoreError> {
         let read = async {
             self.catch_up().await;
@@ -395,9 +404,15 @@ impl SimulatedTransaction {
                 identifiers: new.identifiers.to_vec(),
                 origin: new.origin,
                 created_at: plan.updated_at,
+                note: new.note.clone(),
             }))?;
         }
         Ok(())
+    }
+
+    fn insert_notes(&self, plan: &Plan, ids: &[ContactId]) -> Result<(), StoreError> {
+        let notes = plan.new_contacts.iter().zip(ids).filter_map(|(new, id)| Some((*id, new.note.clone()?)));
+        notes.into_iter().try_for_each(|(id, note)| self.change(Change::Note(id, note)))
     }
 
     async fn touch(&self, plan: &Plan) -> Result<(), StoreError> {
@@ -536,6 +551,9 @@ impl Transaction for SimulatedTransaction {
         self.statement("relink", self.relink(plan, &ids)).await?;
         if !plan.new_evidence.is_empty() {
             self.statement("insert evidence", self.insert_evidence(plan, &ids)).await?;
+        }
+        if plan.has_notes() {
+            self.statement("insert notes", async { self.insert_notes(plan, &ids) }).await?;
         }
         self.statement("touch", self.touch(plan)).await?;
         Ok(ids)

@@ -1,6 +1,9 @@
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use identity::domain::{Contact, ContactId, EvidenceOrigin, Identifier, Identity, Link, SetKey, StoredSets, Timestamp};
+use identity::domain::{
+    Contact, ContactId, EvidenceOrigin, Identifier, Identity, Link, Note, SetKey, StoredSets, Timestamp,
+};
 
 /// All rows: `Contact`, `Identifier`, `ContactMerge` and `Evidence`.
 #[derive(Clone, Debug, Default)]
@@ -8,7 +11,10 @@ pub(crate) struct Tables {
     pub(crate) contacts: BTreeMap<ContactId, Contact>,
     pub(crate) identifiers: BTreeMap<Identifier, ContactId>,
     pub(crate) merges: Vec<MergeRow>,
+    /// The id of each is its place, from 1 on.
     pub(crate) evidence: Vec<EvidenceRow>,
+    /// The notes of the sets of contacts.
+    pub(crate) notes: BTreeMap<ContactId, Arc<Note>>,
     /// The identifiers whose row names a holder: they are ignored.
     pub(crate) ignored: BTreeSet<Identifier>,
 }
@@ -27,6 +33,7 @@ pub(crate) struct EvidenceRow {
     pub(crate) identifiers: Vec<Identifier>,
     pub(crate) origin: EvidenceOrigin,
     pub(crate) created_at: Timestamp,
+    pub(crate) note: Option<Arc<Note>>,
 }
 
 /// What a transaction does to the rows.
@@ -38,6 +45,7 @@ pub(crate) enum Change {
     Touch(ContactId, Timestamp),
     Merge(MergeRow),
     Evidence(EvidenceRow),
+    Note(ContactId, Arc<Note>),
     /// The row of a set is deleted.
     NoEvidence(SetKey),
 }
@@ -52,6 +60,7 @@ impl Tables {
                 Change::Touch(id, updated_at) => self.update(id, updated_at, |_| ()),
                 Change::Merge(merge) => self.merges.push(merge),
                 Change::Evidence(row) => self.evidence.push(row),
+                Change::Note(contact, note) => drop(self.notes.insert(contact, note)),
                 Change::NoEvidence(set) => self.evidence.retain(|row| row.key != set),
             }
         }

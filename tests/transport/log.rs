@@ -123,6 +123,25 @@ fn a_reflection_stream_that_the_shutdown_ends_has_the_code_that_was_sent() {
 }
 
 #[test]
+fn a_call_that_writes_nothing_has_an_outcome_of_its_own() {
+    let (lines, _guard) = collect();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(
+        async {
+            let server = Server::start(Script::Answer(Outcome::Created)).await;
+            let call = IdentifyRequest { email: Some("a@b.co".into()), validate_only: true, ..Default::default() };
+            server.client().await.identify(call).await.unwrap();
+            let answer = server.post(r#"{"email":"a@b.co","validateOnly":true}"#).await;
+            assert_eq!(answer.headers()["identity-outcome"], "created", "the caller is told what would be");
+            until(|| lines.with_message("call").len() == 2).await;
+        }
+        .with_current_subscriber(),
+    );
+    let outcomes = lines.with_message("call").into_iter().map(|line| line["fields"]["outcome"].clone());
+    assert_eq!(outcomes.collect::<Vec<_>>(), ["validated", "validated"]);
+}
+
+#[test]
 fn every_call_has_one_line_without_personal_data() {
     let (lines, _guard) = collect();
     // One thread, so that the subscriber of this test sees the server's tasks, and only them.

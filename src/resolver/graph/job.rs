@@ -6,7 +6,8 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::past_owners::{PastLookUp, PastQuery};
 use super::read_graph::IdentityPage;
-use crate::domain::{ContactId, Identifier, Identity, Snapshot};
+use crate::domain::graph::SetName;
+use crate::domain::{ContactId, Identifier, Identity, SetNotes, Snapshot};
 use crate::resolver::admission::Permit;
 use crate::resolver::deadline::has_passed;
 use crate::resolver::error::IdentifyError;
@@ -28,6 +29,8 @@ pub(in crate::resolver) enum GraphRead {
     Page(GraphJob<PageQuery, IdentityPage>),
     /// The history of an identity, and work with it.
     History(GraphJob<HistoryQuery, ()>),
+    /// The notes of sets.
+    Notes(GraphJob<Vec<SetName>, SetNotes>),
     /// Who owned identifiers at an earlier moment.
     PastOwners(GraphJob<PastQuery, PastLookUp>),
 }

@@ -8,7 +8,8 @@ use super::large_contacts::LargeContacts;
 use super::past_owners::{PastLookUp, PastQuery};
 use super::read_graph::IdentityPage;
 use super::{aside, history, list, locked, past_owners};
-use crate::domain::{ContactId, Identifier, Identity, Snapshot};
+use crate::domain::graph::SetName;
+use crate::domain::{ContactId, Identifier, Identity, SetNotes, Snapshot};
 use crate::metrics::{LaneKind, RetryCause, WorkMetrics};
 use crate::resolver::attempts::Attempts;
 use crate::resolver::database_health::DatabaseHealth;
@@ -43,6 +44,7 @@ impl<S: Store> Worker for GraphLane<S> {
                 Some(GraphRead::Known(job)) => self.read_known(job).await,
                 Some(GraphRead::Page(job)) => self.read_page(job).await,
                 Some(GraphRead::History(job)) => self.read_history(job).await,
+                Some(GraphRead::Notes(job)) => self.read_notes(job).await,
                 Some(GraphRead::PastOwners(job)) => self.read_past_owners(job).await,
                 Some(GraphRead::Identity(job)) => self.read_identities(vec![job]).await,
                 None => {}
@@ -64,6 +66,7 @@ impl<S: Store> GraphLane<S> {
                 | GraphRead::Known(_)
                 | GraphRead::Page(_)
                 | GraphRead::History(_)
+                | GraphRead::Notes(_)
                 | GraphRead::PastOwners(_)) => return Some((identities, Some(other))),
             }
             match queue.try_recv() {
@@ -147,6 +150,17 @@ impl<S: Store> GraphLane<S> {
         let [job] = jobs;
         match read {
             Ok(known) => job.reply(Ok(known)),
+            Err(error) => fail(vec![job], &error),
+        }
+    }
+
+    async fn read_notes(&self, job: GraphJob<Vec<SetName>, SetNotes>) {
+        let jobs = [job];
+        let read = || self.reader.store.notes_of(&jobs[0].query);
+        let read = self.attempt(&jobs, || jobs[0].is_wanted(), read).await;
+        let [job] = jobs;
+        match read {
+            Ok(notes) => job.reply(Ok(notes)),
             Err(error) => fail(vec![job], &error),
         }
     }

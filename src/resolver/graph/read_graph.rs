@@ -2,7 +2,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::past_owners::PastLookUp;
-use crate::domain::{ContactId, Identifier, Identity, LookUp, Timestamp};
+use crate::domain::graph::SetName;
+use crate::domain::{ContactId, Identifier, Identity, LookUp, SetNotes, Timestamp};
 use crate::resolver::error::IdentifyError;
 use crate::resolver::identify::{Identify, Reserved};
 use crate::store::HistoryRead;
@@ -72,6 +73,18 @@ pub trait ReadGraph: Identify {
     where
         T: Send + 'static,
         F: FnOnce(HistoryRead) -> T + Send + Sync + 'static;
+
+    /// Returns the notes of these sets, as they are now. It is for a call that has its place.
+    ///
+    /// # Errors
+    /// See [`IdentifyError`].
+    fn notes_of(
+        &self,
+        _sets: Vec<SetName>,
+        _deadline: Instant,
+    ) -> impl Future<Output = Result<SetNotes, IdentifyError>> + Send {
+        async { Ok(SetNotes::new()) }
+    }
 
     /// Returns the identities after this root: at most so many, and fewer if they have many contacts. Each identity is
     /// one consistent read.

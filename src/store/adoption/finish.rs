@@ -10,8 +10,8 @@ use crate::store::error::StoreError;
 use crate::store::schema;
 use crate::store::sql::Engine;
 
-/// The tables that an adoption fills.
-const FILLED: [&str; 5] = ["Evidence", "Identifier", "ContactMerge", "AdoptedContact", "Contact"];
+/// The tables that an adoption fills, and those of evidence and its notes: they name contacts.
+const FILLED: [&str; 6] = ["EvidenceNote", "Evidence", "Identifier", "ContactMerge", "AdoptedContact", "Contact"];
 
 /// The tables with automatic ids, which an adoption gives itself.
 const NUMBERED: [&str; 3] = ["Contact", "ContactMerge", "Evidence"];

@@ -6,5 +6,6 @@ pub mod adoption;
 pub mod contact;
 pub mod contact_merge;
 pub mod evidence;
+pub mod evidence_note;
 pub mod evidence_state;
 pub mod identifier;

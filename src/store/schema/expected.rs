@@ -228,6 +228,19 @@ pub(super) const TABLES: &[Table] = &[
         primary_key: &["id"],
         indexes: &[],
     },
+    Table {
+        name: "EvidenceNote",
+        migration: "m20261127_000033_evidence_note",
+        columns: &[
+            required("evidence", ColumnKind::Text(24)),
+            optional("source", ColumnKind::Text(64)),
+            optional("externalRef", ColumnKind::Text(128)),
+            optional("occurredAt", ColumnKind::Moment),
+            required("createdAt", ColumnKind::Moment),
+        ],
+        primary_key: &["evidence"],
+        indexes: &[],
+    },
 ];
 
 #[cfg(test)]

@@ -3,14 +3,17 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use prost_reflect::prost_types::Timestamp;
 use tokio::sync::Semaphore;
 use tonic::Request;
 
 use super::settings::GrpcSettings;
+use crate::domain;
 use crate::proto::identity::v1 as pb;
-use crate::resolver::IdentifyError;
+use crate::resolver::{IdentifyError, IdentifyRequest};
 use crate::transport::deadline::Deadlines;
 use crate::transport::errors::ApiError;
+use crate::transport::note::NoteFields;
 use crate::transport::parse::{Parsed, parse};
 use crate::transport::readiness::Readiness;
 
@@ -28,7 +31,15 @@ pub(super) struct IdentityApi<R> {
 pub(super) fn parsed(request: &pb::IdentifyRequest, settings: &GrpcSettings) -> Result<Parsed, ApiError> {
     let (email, phone_number) = (request.email.as_deref(), request.phone_number.as_deref());
     let mut parsed = parse(Ok(email), Ok(phone_number), &settings.identify).map_err(ApiError::Invalid)?;
-    parsed.request.validate_only = request.validate_only;
+    let moment = |time: &Timestamp| domain::Timestamp::from_seconds(time.seconds, time.nanos);
+    let note = NoteFields {
+        source: Ok(Some(&request.source)),
+        external_ref: Ok(Some(&request.external_ref)),
+        occurred_time: request.occurred_time.as_ref().map(moment).transpose().map_err(Into::into),
+    };
+    let IdentifyRequest { observation, .. } = parsed.request;
+    let observation = observation.with_note(note.parse().map_err(ApiError::InvalidNote)?);
+    parsed.request = IdentifyRequest { observation, validate_only: request.validate_only };
     Ok(parsed)
 }
 

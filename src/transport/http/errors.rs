@@ -68,6 +68,7 @@ fn http_status(error: &ApiError, status: &Status) -> StatusCode {
         ApiError::ConnectionsFull => StatusCode::SERVICE_UNAVAILABLE,
         ApiError::Invalid(_)
         | ApiError::InvalidFields(_)
+        | ApiError::InvalidNote(_)
         | ApiError::UnknownIdentity
         | ApiError::LookUpTooLarge { .. }
         | ApiError::ExplanationTooLarge { .. }

@@ -12,6 +12,7 @@ mod gateway;
 mod graph_page;
 mod gzip;
 mod identify;
+mod json_values;
 mod metrics;
 mod origin;
 mod page_files;

@@ -6,8 +6,12 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::batch_items::read_items;
+use super::json_values::{boolean, moment, note_text, once, text, text_or_digits};
+use crate::domain::Timestamp;
+use crate::resolver::IdentifyRequest;
 use crate::settings::IdentifierSettings;
 use crate::transport::errors::ApiError;
+use crate::transport::note::{NoteFields, NoteProblem};
 use crate::transport::parse::{Parsed, Problem, parse};
 
 /// The fields of the body of `Identify`: a JSON string or, for the phone number, also a JSON number of digits alone.
@@ -16,6 +20,9 @@ use crate::transport::parse::{Parsed, Problem, parse};
 pub(super) struct IdentifyFields<'a> {
     email: Result<Option<Cow<'a, str>>, Problem>,
     phone_number: Result<Option<Cow<'a, str>>, Problem>,
+    source: Result<Option<Cow<'a, str>>, NoteProblem>,
+    external_ref: Result<Option<Cow<'a, str>>, NoteProblem>,
+    occurred_time: Result<Option<Timestamp>, NoteProblem>,
     validate_only: Result<bool, &'static str>,
 }
 
@@ -28,6 +35,16 @@ struct IdentifyBody<'a> {
     phone_number: Option<&'a RawValue>,
     #[serde(borrow, default, rename = "phone_number")]
     phone_number_as_in_proto: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    source: Option<&'a RawValue>,
+    #[serde(borrow, default, rename = "externalRef")]
+    external_ref: Option<&'a RawValue>,
+    #[serde(borrow, default, rename = "external_ref")]
+    external_ref_as_in_proto: Option<&'a RawValue>,
+    #[serde(borrow, default, rename = "occurredTime")]
+    occurred_time: Option<&'a RawValue>,
+    #[serde(borrow, default, rename = "occurred_time")]
+    occurred_time_as_in_proto: Option<&'a RawValue>,
     #[serde(borrow, default, rename = "validateOnly")]
     validate_only: Option<&'a RawValue>,
     #[serde(borrow, default, rename = "validate_only")]
@@ -56,15 +73,20 @@ impl<'a> IdentifyFields<'a> {
     /// Returns what the request says.
     ///
     /// # Errors
-    /// [`ApiError::Invalid`] names all malformed identifiers, [`ApiError::BadField`] another field. A request that may
-    /// have been meant to write nothing is refused.
+    /// [`ApiError::Invalid`] names all malformed identifiers, and [`ApiError::InvalidNote`] the malformed parts of its
+    /// note. [`ApiError::BadField`]: it may have been meant to write nothing.
     pub(super) fn parse(&self, settings: &IdentifierSettings) -> Result<Parsed, ApiError> {
         let email = self.email.as_ref().map(Option::as_deref).map_err(|problem| *problem);
         let phone_number = self.phone_number.as_ref().map(Option::as_deref).map_err(|problem| *problem);
         let validate_only = self.validate_only.map_err(|problem| bad_field("validateOnly", problem))?;
-        let mut parsed = parse(email, phone_number, settings).map_err(ApiError::Invalid)?;
-        parsed.request.validate_only = validate_only;
-        Ok(parsed)
+        let Parsed { request, malformed } = parse(email, phone_number, settings).map_err(ApiError::Invalid)?;
+        let note = NoteFields {
+            source: self.source.as_ref().map(Option::as_deref).map_err(|problem| *problem),
+            external_ref: self.external_ref.as_ref().map(Option::as_deref).map_err(|problem| *problem),
+            occurred_time: self.occurred_time,
+        };
+        let observation = request.observation.with_note(note.parse().map_err(ApiError::InvalidNote)?);
+        Ok(Parsed { request: IdentifyRequest { observation, validate_only }, malformed })
     }
 
     fn from_body(body: IdentifyBody<'a>) -> Self {
@@ -76,7 +98,16 @@ impl<'a> IdentifyFields<'a> {
             (Some(_), Some(_)) => Err("must be given once, not as validate_only too"),
             (given, None) | (None, given) => given.map_or(Ok(false), |json| boolean(json.get())),
         };
-        Self { email: body.email.map(|json| text(json.get())).transpose(), phone_number, validate_only }
+        let external_ref = once(body.external_ref, body.external_ref_as_in_proto);
+        let occurred_time = once(body.occurred_time, body.occurred_time_as_in_proto);
+        Self {
+            email: body.email.map(|json| text(json.get())).transpose(),
+            phone_number,
+            source: note_text(body.source),
+            external_ref: external_ref.and_then(note_text),
+            occurred_time: occurred_time.and_then(|given| given.map(|json| moment(json.get())).transpose()),
+            validate_only,
+        }
     }
 }
 
@@ -114,43 +145,6 @@ pub(super) fn without_mark(body: &[u8]) -> &[u8] {
     body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body)
 }
 
-/// Parses a JSON string.
-fn text(json: &str) -> Result<Cow<'_, str>, Problem> {
-    let Some(inner) = json.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) else {
-        return Err(Problem::NotText);
-    };
-    if inner.contains('\\') {
-        serde_json::from_str(json).map(Cow::Owned).map_err(|_| Problem::NotText)
-    } else {
-        Ok(Cow::Borrowed(inner))
-    }
-}
-
-/// Parses a JSON string, or a JSON number of digits alone.
-///
-/// The number 0 means "not given": programs send it for a number that they do not have. As a phone number, it would
-/// join all customers whose number is missing.
-fn text_or_digits(json: &str) -> Result<Option<Cow<'_, str>>, Problem> {
-    if json.starts_with('"') {
-        text(json).map(Some)
-    } else if json == "0" {
-        Ok(None)
-    } else if json.bytes().all(|byte| byte.is_ascii_digit()) {
-        Ok(Some(Cow::Borrowed(json)))
-    } else {
-        Err(Problem::NotTextOrInteger)
-    }
-}
-
-/// Parses a JSON boolean.
-fn boolean(json: &str) -> Result<bool, &'static str> {
-    match json {
-        "true" => Ok(true),
-        "false" => Ok(false),
-        _ => Err("must be true or false"),
-    }
-}
-
 /// The error of a field that is no identifier.
 fn bad_field(field: &str, problem: &str) -> ApiError {
     ApiError::BadField { field: field.to_owned(), problem: problem.to_owned() }
@@ -175,7 +169,9 @@ pub(super) fn not_json(error: &serde_json::Error) -> ApiError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::{InvalidMoment, InvalidNote, Note};
     use crate::settings::Settings;
+    use crate::transport::note::{NoteField, NoteViolation};
 
     type Text = Result<Option<String>, Problem>;
 
@@ -231,6 +227,39 @@ mod tests {
         }
         let twice = bad_field("validateOnly", "must be given once, not as validate_only too");
         assert_eq!(parse(r#","validateOnly":true,"validate_only":true"#), Err(twice));
+    }
+
+    #[test]
+    fn a_note_is_texts_and_a_moment_under_either_name() {
+        let settings = Settings::from_flags(["--invalid-identifiers=ignore"]).unwrap().identify;
+        let parse = |fields: &str| {
+            let body = format!(r#"{{"email":"a@b.co",{fields}}}"#);
+            let parsed = IdentifyFields::read(body.as_bytes())?.parse(&settings)?;
+            Ok::<_, ApiError>(parsed.request.observation.note().map(|note| Note::clone(note)))
+        };
+        let all = Note::new(Some("shop".into()), Some("№ 4711".into()), Some(Timestamp(1_500_000)));
+        for (fields, note) in [
+            (r#""source":null,"externalRef":null,"occurredTime":null"#, None),
+            (r#""source":"","external_ref":" ""#, None),
+            (r#""source":"shop","externalRef":"\u2116 4711","occurredTime":"1970-01-01T00:00:01.5Z""#, all.clone()),
+            (r#""source":"shop","external_ref":"№ 4711","occurred_time":"1970-01-01T01:00:01.500+01:00""#, all),
+        ] {
+            assert_eq!(parse(fields), Ok(note), "{fields}");
+        }
+        for (fields, field, problem) in [
+            (r#""source":1"#, NoteField::Source, NoteProblem::NotText),
+            (r#""externalRef":4711"#, NoteField::ExternalRef, NoteProblem::NotText),
+            (r#""externalRef":"a","external_ref":"a""#, NoteField::ExternalRef, NoteProblem::GivenTwice),
+            (r#""source":"a\nb""#, NoteField::Source, InvalidNote::Invisible.into()),
+            (r#""occurredTime":1700000000"#, NoteField::OccurredTime, NoteProblem::NotMoment),
+            (r#""occurredTime":"yesterday""#, NoteField::OccurredTime, NoteProblem::NotMoment),
+            (r#""occurredTime":"2026-11-27""#, NoteField::OccurredTime, NoteProblem::NotMoment),
+            (r#""occurredTime":"0000-12-31T23:59:59Z""#, NoteField::OccurredTime, InvalidMoment.into()),
+            (r#""occurredTime":"9999-12-31T23:59:59-01:00""#, NoteField::OccurredTime, InvalidMoment.into()),
+            (r#""occurredTime":"2016-12-31T23:59:60Z""#, NoteField::OccurredTime, InvalidMoment.into()),
+        ] {
+            assert_eq!(parse(fields), Err(ApiError::InvalidNote(vec![NoteViolation { field, problem }])), "{fields}");
+        }
     }
 
     #[test]

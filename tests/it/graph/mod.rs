@@ -203,6 +203,7 @@ pub async fn tables(database: &TestDatabase) -> BTreeMap<&'static str, Vec<Strin
         ("Contact", &["id", "email", "phoneNumber", "linkedId", "createdAt", "updatedAt", "deletedAt", "flags"][..]),
         ("Identifier", &["kind", "value", "contactId"]),
         ("ContactMerge", &["id", "survivorId", "absorbedId", "createdAt"]),
+        ("EvidenceNote", &["evidence", "source", "externalRef", "occurredAt", "createdAt"]),
         ("Evidence", &["id", "setKey", "contactId", "origin", "createdAt", "retractedBy"]),
         ("EvidenceState", &["id", "copiedMergeId", "completeSince"]),
     ] {

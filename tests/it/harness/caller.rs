@@ -211,6 +211,14 @@ fn in_json(request: &IdentifyRequest) -> Value {
     if request.validate_only {
         body["validateOnly"] = json!(true);
     }
+    for (field, text) in [("source", &request.source), ("externalRef", &request.external_ref)] {
+        if !text.is_empty() {
+            body[field] = json!(text);
+        }
+    }
+    if let Some(time) = &request.occurred_time {
+        body["occurredTime"] = json!(time.to_string()); // As RFC 3339.
+    }
     body
 }
 

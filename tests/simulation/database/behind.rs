@@ -53,7 +53,7 @@ pub(super) fn locks_of(changes: &[Change]) -> BTreeSet<Lock> {
         Change::Link(id, ..) | Change::Touch(id, _) => Some(Lock::Row(*id)),
         Change::Evidence(row) => Some(Lock::Set(row.key)),
         Change::NoEvidence(set) => Some(Lock::Set(*set)),
-        Change::Merge(_) => None,
+        Change::Merge(_) | Change::Note(..) => None, // The row of the contact is new, too.
     };
     changes.iter().filter_map(lock).collect()
 }

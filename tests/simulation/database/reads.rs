@@ -1,11 +1,12 @@
 //! What reads outside a transaction find.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use identity::domain::graph::{HistoryContact, StoredSet};
+use identity::domain::graph::{HistoryContact, SetName, StoredSet};
 use identity::domain::{
-    Contact, ContactId, EvidenceOrigin, Identifier, Link, OwnerRow, RootRow, SetKey, StoredEvidence, StoredSets,
+    Contact, ContactId, EvidenceOrigin, Identifier, Link, Note, OwnerRow, RootRow, SetKey, SetNotes, StoredEvidence,
+    StoredSets,
 };
 use identity::store::{Epoch, HistoryRows, RootWindow, StoreError};
 
@@ -105,6 +106,17 @@ impl State {
             _ => tables.stored_sets(sets),
         };
         Ok(StoredEvidence { sets: stored, counts: roots.iter().map(count).collect() })
+    }
+
+    /// The notes of these sets.
+    pub(crate) fn notes_of(&self, replica: usize, sets: &[SetName]) -> SetNotes {
+        let tables = self.read_by(replica);
+        let note = |set: &SetName| match set {
+            SetName::Contact(contact) => tables.notes.get(contact),
+            SetName::Stored(id) => tables.evidence.get(usize::try_from(id - 1).ok()?)?.note.as_ref(),
+            SetName::Link(_) => None,
+        };
+        sets.iter().filter_map(|set| Some((*set, Note::clone(note(set)?)))).collect()
     }
 
     /// Whether the set has a committed row.

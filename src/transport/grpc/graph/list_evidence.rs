@@ -1,13 +1,17 @@
 use super::call::Call;
-use super::evidence_message::evidence_message;
+use super::evidence_message::{add_notes, evidence_message};
 use super::history_page::{HistoryPage, live_history};
-use super::names::parse_identity_name;
+use super::names::{parse_evidence_name, parse_identity_name};
 use super::page::page_size;
 use super::page_token::{PageToken, SetPlace, after_set};
+use crate::domain::{MAX_EXTERNAL_REF, MAX_SOURCE};
 use crate::proto::identity::v1 as pb;
 use crate::resolver::ReadGraph;
 use crate::transport::errors::ApiError;
 use crate::transport::invalid_field::FieldPath;
+
+/// The most bytes that a note takes in a message: two texts, a moment, and what stands before each.
+const NOTE: usize = MAX_SOURCE + MAX_EXTERNAL_REF + 32;
 
 /// Answers `ListEvidence`.
 ///
@@ -21,14 +25,18 @@ pub(super) async fn answer<R: ReadGraph>(
     request: &pb::ListEvidenceRequest,
 ) -> Result<pb::ListEvidenceResponse, ApiError> {
     let parent = parse_identity_name(&request.parent, FieldPath::Parent)?;
-    let page = HistoryPage { limit: page_size(request.page_size)?, room: call.room() };
+    let limit = page_size(request.page_size)?;
+    let page = HistoryPage { limit, room: call.room().saturating_sub(limit * NOTE) };
     let after = after_set(&request.page_token, parent)?;
     let list = move |read| {
         let sets = live_history(read, parent)?.sets(None);
         let sets = sets.iter().map(|set| (SetPlace { seen_at: set.seen_at, name: set.name }, set)).collect();
         let (evidence, next) = page.of(sets, after, evidence_message);
         let next = next.map(|after| PageToken::Evidence { parent, after }.encode());
-        Ok(pb::ListEvidenceResponse { evidence, next_page_token: next.unwrap_or_default() })
+        Ok::<_, ApiError>(pb::ListEvidenceResponse { evidence, next_page_token: next.unwrap_or_default() })
     };
-    call.resolver.read_history(call.place(), parent, call.deadline, list).await?
+    let mut response = call.resolver.read_history(call.place(), parent, call.deadline, list).await??;
+    let names = response.evidence.iter().filter_map(|one| parse_evidence_name(&one.name, 0).ok()).collect();
+    add_notes(&mut response.evidence, &call.resolver.notes_of(names, call.deadline).await?);
+    Ok(response)
 }
