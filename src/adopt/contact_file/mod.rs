@@ -8,8 +8,8 @@
 //! | `export_lines` | the merges and the evidence of an export |
 //! | `error` | why a file cannot be read |
 //!
-//! The file is read from its beginning each time: memory holds no values. Each read compares the digest of the file with
-//! that of the first one.
+//! The file is read from its beginning each time: memory holds no values. Each read compares the digest of the file
+//! with that of the first one.
 
 mod columns;
 mod error;

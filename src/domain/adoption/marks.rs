@@ -5,40 +5,24 @@
 //! identifier: `identity ignore remove` gives an identifier to one customer, and the others go on showing it. Without
 //! either, the mark would hide a customer from its own identifier: then the identifier counts.
 
-use std::collections::HashSet;
-
 use super::fingerprint::Evidence;
 use super::old_contact::{CleanValue, OldContact, ValueChange};
 use super::table::{OldIdentities, flag};
 use crate::domain::identifier::IdentifierKind;
 
-/// The marks of identifiers that no list of ignored ones has.
-#[derive(Debug, Default)]
-pub(super) struct Marks {
-    marked: Vec<Evidence>,
-    /// The identifiers whose marks are not believed.
-    rejected: HashSet<[u8; 12]>,
-}
-
-impl Marks {
-    pub(super) fn add(&mut self, marked: Evidence) {
-        self.marked.push(marked);
-    }
-}
-
 impl OldIdentities {
     /// Decides about the marks, after all rows were added. Identifiers whose marks are not believed are carried.
     pub(super) fn settle_marks(&mut self) {
-        if self.marks.marked.is_empty() {
+        if self.marked.is_empty() {
             return;
         }
         self.evidence.sort_unstable();
         let is_carried =
             |one: &Evidence| self.evidence.binary_search_by_key(&one.fingerprint, |other| other.fingerprint);
-        let mut marked = std::mem::take(&mut self.marks.marked);
+        let mut marked = std::mem::take(&mut self.marked);
         marked.retain(|one| is_carried(one).is_err());
         for one in marked {
-            self.marks.rejected.insert(one.fingerprint);
+            self.rejected_marks.insert(one.fingerprint);
             if self.has(one.row, flag::LIVE) {
                 self.evidence.push(one);
             }
@@ -53,7 +37,7 @@ impl OldIdentities {
     pub(super) fn settled_values(&self, row: &OldContact) -> [(IdentifierKind, CleanValue); 2] {
         self.rules.clean_values(row).map(|(kind, value)| {
             let marked = self.rules.only_marked(&value);
-            let is_rejected = marked.is_some_and(|one| self.marks.rejected.contains(&self.fingerprints.of(one)));
+            let is_rejected = marked.is_some_and(|one| self.rejected_marks.contains(&self.fingerprints.of(one)));
             let change = if is_rejected { Some(ValueChange::Unmarked) } else { value.change };
             (kind, CleanValue { change, ..value })
         })
