@@ -11,10 +11,11 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
 
 FROM debian:bookworm-slim
 COPY --from=build /identity /usr/local/bin/identity
-# The licences of the service, and of what its page /docs is made of.
+# The licences of the service, and of what its pages /docs and /graph are made of.
 COPY LICENSE-APACHE LICENSE-MIT /usr/share/doc/identity/
 COPY third_party/swagger-ui/LICENSE third_party/swagger-ui/NOTICE /usr/share/doc/identity/swagger-ui/
 COPY third_party/swagger-ui/swagger-ui-bundle.js.LICENSE.txt /usr/share/doc/identity/swagger-ui/
+COPY third_party/cytoscape/LICENSE /usr/share/doc/identity/cytoscape/
 # A user that no file belongs to. Kubernetes accepts only numbers as not root.
 USER 65532:65532
 # All addresses: a container has a network of its own. Without TOKENS_FILE the service refuses to start.

@@ -1,4 +1,4 @@
-//! The description of the JSON API and the page to try it, with the tools of others: `scripts/check-api` and
+//! The description of the JSON API and the pages for people, with the tools of others: `scripts/check-api` and
 //! `scripts/fuzz-http` run this build of the service.
 
 #![expect(clippy::expect_used, reason = "a test fails by panicking")]
@@ -30,8 +30,13 @@ fn the_description_is_valid() {
 }
 
 #[test]
-fn the_page_works_in_a_browser() {
+fn the_page_of_the_api_works_in_a_browser() {
     check("scripts/check-api", &["page"]);
+}
+
+#[test]
+fn the_page_of_the_graph_works_in_a_browser() {
+    check("scripts/check-api", &["graph"]);
 }
 
 /// With the same requests each time. `scripts/fuzz-http` alone goes on with others.

@@ -16,6 +16,7 @@ use prost_reflect::{
 use serde_json::Value;
 
 const SERVICE: &str = "identity.v1.IdentityService";
+const GRAPH: &str = "identity.v1.GraphService";
 
 /// The schema of each message that is part of the JSON API.
 const SCHEMAS: [(&str, &str); 7] = [
@@ -46,7 +47,9 @@ const NOT_IDENTIFY: [&str; 4] = [
 ];
 
 /// What the proto says for gRPC, and what the description says in its place.
-const WORDS: [(&str, &str); 10] = [
+const WORDS: [(&str, &str); 12] = [
+    ("`primary_contact_id`", "`primaryContactId`"),
+    ("`validate_only`", "`validateOnly`"),
     ("`secondary_contact_ids`", "`secondaryContactIds`"),
     ("`OUTCOME_CREATED`", "`created`"),
     ("`OUTCOME_MATCHED`", "`matched`"),
@@ -58,6 +61,10 @@ const WORDS: [(&str, &str); 10] = [
     ("| CONNECTION_TOO_OLD |", "| CONNECTION_TOO_OLD | gRPC alone:"),
     ("| METHOD_UNKNOWN |", "| METHOD_UNKNOWN | gRPC alone:"),
 ];
+
+/// The schemas of messages whose JSON differs between the services: `Identify` has a form of its own, and the calls of
+/// the graph have proto3 JSON. All other messages of the graph have schemas of their names.
+const GRAPH_SCHEMAS: [(&str, &str); 2] = [("Identity", "GraphIdentity"), ("Contact", "GraphContact")];
 
 fn pool() -> DescriptorPool {
     DescriptorPool::decode(FILE_DESCRIPTOR_SET).unwrap()
@@ -81,7 +88,21 @@ fn for_json(mut text: String) -> String {
     for (of_grpc, of_json) in WORDS {
         text = text.replace(of_grpc, of_json);
     }
+    for field in fields_with_other_names() {
+        for (before, after) in [("`", "`"), (".", "`")] {
+            let name = |name: &str| format!("{before}{name}{after}");
+            text = text.replace(&name(field.name()), &name(field.json_name()));
+        }
+    }
     text
+}
+
+/// The fields whose names differ in JSON.
+fn fields_with_other_names() -> Vec<FieldDescriptor> {
+    let pool = pool();
+    let messages = pool.all_messages().filter(|message| message.package_name() == "identity.v1");
+    let fields = messages.flat_map(|message| message.fields().collect::<Vec<_>>());
+    fields.filter(|field| field.name() != field.json_name()).collect()
 }
 
 /// Returns the text with single spaces.
@@ -124,6 +145,7 @@ fn is_of(schema: &Value, field: &FieldDescriptor) -> bool {
     }
     let schema = if field.is_list() { &schema["items"] } else { schema };
     match field.kind() {
+        Kind::Bool => has_type(schema, "boolean"),
         Kind::String => has_type(schema, "string"),
         Kind::Int64 => has_type(schema, "integer") && schema["format"] == "int64",
         // By the names of the fields that were left out.
@@ -157,19 +179,165 @@ fn followed<'a>(document: &'a Value, value: &'a Value) -> &'a Value {
     }
 }
 
+/// Returns the path in the description: each variable of a template is one segment there.
+fn path_of(template: &str) -> String {
+    ["name", "parent"].iter().fold(template.to_owned(), |path, variable| {
+        path.replace(&format!("{{{variable}=identities/*}}"), "identities/{identity}")
+    })
+}
+
+/// Returns what the path of a template gives.
+fn is_in_path(template: &str, field: &FieldDescriptor) -> bool {
+    template.contains(&format!("{{{}=", field.name()))
+}
+
+fn graph_schema(message: &MessageDescriptor) -> String {
+    let own = GRAPH_SCHEMAS.iter().find(|(name, _)| *name == message.name());
+    own.map_or(message.name(), |(_, schema)| schema).to_owned()
+}
+
+/// Whether a schema is that of the field, in proto3 JSON.
+fn is_proto3_json(schema: &Value, field: &FieldDescriptor) -> bool {
+    if field.is_list() && schema["type"] != "array" {
+        return false;
+    }
+    let schema = if field.is_list() { &schema["items"] } else { schema };
+    match field.kind() {
+        Kind::String => schema["type"] == "string",
+        Kind::Bool => schema["type"] == "boolean",
+        Kind::Int32 => schema["type"] == "integer" && schema["format"] == "int32",
+        Kind::Int64 => schema["type"] == "string" && schema["format"] == "int64",
+        Kind::Message(message) if message.full_name() == "google.protobuf.Timestamp" => {
+            schema["type"] == "string" && schema["format"] == "date-time"
+        }
+        Kind::Message(message) => refers_to(schema, &graph_schema(&message)),
+        Kind::Enum(of) => refers_to(schema, of.name()),
+        kind => panic!("{} has a type that this test does not know: {kind:?}", field.full_name()),
+    }
+}
+
+/// Compares the parameters of an operation without a body with the fields of its request.
+fn wrong_parameters(message: &MessageDescriptor, template: &str, parameters: &Value) -> Vec<String> {
+    let parameters: Vec<&Value> = parameters.as_array().unwrap().iter().collect();
+    let mut wrong = Vec::new();
+    let mut expected = BTreeSet::new();
+    for field in message.fields() {
+        if is_in_path(template, &field) {
+            expected.insert("identity".to_owned());
+            continue;
+        }
+        expected.insert(field.json_name().to_owned());
+        let comment = comment(&message.parent_file(), field.path());
+        let Some(parameter) = parameters.iter().find(|one| one["name"] == field.json_name()) else { continue };
+        wrong.extend(lacking(field.full_name(), &comment, &parameter["description"]));
+        if parameter["in"] != "query" || !is_proto3_json(&parameter["schema"], &field) {
+            wrong.push(format!("{} has another type: {parameter}", field.full_name()));
+        }
+    }
+    let named = parameters.iter().filter_map(|one| one["name"].as_str().map(str::to_owned));
+    let described: BTreeSet<_> = named.collect();
+    if described != expected {
+        wrong.push(format!("{template} has the parameters {described:?}, and not {expected:?}"));
+    }
+    wrong
+}
+
+/// Returns the messages and enums that an RPC of the graph takes or returns.
+fn of_the_graph(pool: &DescriptorPool) -> Vec<Kind> {
+    let service = pool.get_service_by_name(GRAPH).unwrap();
+    let mut all: Vec<Kind> = Vec::new();
+    let mut waiting: Vec<Kind> = Vec::new();
+    for method in service.methods() {
+        let is_body = bindings(&method.options(), pool).iter().any(|(verb, _)| verb != "get");
+        waiting.extend(is_body.then(|| Kind::Message(method.input())));
+        waiting.push(Kind::Message(method.output()));
+    }
+    while let Some(kind) = waiting.pop() {
+        let is_own = match &kind {
+            Kind::Message(message) => message.package_name() == "identity.v1",
+            Kind::Enum(_) => true,
+            _ => false,
+        };
+        if !is_own || all.contains(&kind) {
+            continue;
+        }
+        if let Kind::Message(message) = &kind {
+            waiting.extend(message.fields().map(|field| field.kind()));
+        }
+        all.push(kind);
+    }
+    all
+}
+
+#[test]
+fn each_message_of_the_graph_has_a_schema_in_proto3_json() {
+    let (pool, document) = (pool(), document());
+    let schemas = &document["components"]["schemas"];
+    let service = pool.get_service_by_name(GRAPH).unwrap();
+    let mut wrong = Vec::new();
+    for kind in of_the_graph(&pool) {
+        if let Kind::Enum(of) = &kind {
+            let file = of.parent_file();
+            let schema = &schemas[of.name()];
+            wrong.extend(lacking(of.name(), &comment(&file, of.path()), &schema["description"]));
+            let values = of.values().filter(|value| value.number() != 0).collect::<Vec<_>>();
+            for value in &values {
+                let explained = format!("- `{}`: {}", value.name(), comment(&file, value.path()).join(" "));
+                wrong.extend(lacking(of.name(), &[explained], &schema["description"]));
+            }
+            let names: Vec<_> = values.iter().map(|value| value.name().to_owned()).collect();
+            assert_eq!(schema["enum"], serde_json::json!(names), "{}", of.name());
+        }
+        let Kind::Message(message) = &kind else { continue };
+        let file = message.parent_file();
+        let schema = &schemas[graph_schema(message)];
+        wrong.extend(lacking(message.name(), &comment(&file, message.path()), &schema["description"]));
+        let paths = service.methods().filter(|method| method.input() == *message);
+        let paths: Vec<_> = paths.flat_map(|method| bindings(&method.options(), &pool)).collect();
+        let mut expected = BTreeSet::new();
+        for field in message.fields().filter(|field| !paths.iter().any(|(_, path)| is_in_path(path, field))) {
+            expected.insert(field.json_name().to_owned());
+            let property = &schema["properties"][field.json_name()];
+            wrong.extend(lacking(field.full_name(), &comment(&file, field.path()), &property["description"]));
+            if !is_proto3_json(property, &field) {
+                wrong.push(format!("{} has another type: {property}", field.full_name()));
+            }
+        }
+        let described = schema["properties"].as_object().map(|all| all.keys().cloned().collect::<BTreeSet<_>>());
+        if described.as_ref() != Some(&expected) {
+            wrong.push(format!("{} has the fields {described:?}, and not {expected:?}", message.name()));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn the_tag_of_the_graph_says_what_the_service_says() {
+    let (pool, document) = (pool(), document());
+    let service = pool.get_service_by_name(GRAPH).unwrap();
+    let comment = comment(&service.parent_file(), service.path());
+    let tag = document["tags"].as_array().unwrap().iter().find(|tag| tag["name"] == "graph").unwrap();
+    let lacking = lacking("graph", &comment, &tag["description"]);
+    assert!(lacking.is_empty(), "{}", lacking.join("\n"));
+}
+
 #[test]
 fn each_binding_is_an_operation_that_says_what_the_rpc_says() {
     let (pool, document) = (pool(), document());
-    let service = pool.get_service_by_name(SERVICE).unwrap();
+    let services = [SERVICE, GRAPH].map(|name| pool.get_service_by_name(name).unwrap());
     let mut wrong = Vec::new();
     let mut bound = BTreeSet::new();
-    for method in service.methods() {
+    for method in services.iter().flat_map(|service| service.methods().collect::<Vec<_>>()) {
+        let service = method.parent_service();
+        let is_graph = service.full_name() == GRAPH;
         let bindings = bindings(&method.options(), &pool);
         let Some((_, first)) = bindings.first() else { continue };
         let comment = comment(&service.parent_file(), method.path());
-        for (verb, path) in &bindings {
+        assert!(!is_graph || !bindings.is_empty(), "{} has no path", method.name());
+        for (verb, template) in &bindings {
+            let path = &path_of(template);
             let operation = &document["paths"][path][verb];
-            let summary = if path == first {
+            let summary = if template == first {
                 wrong.extend(lacking(path, &comment[1..], &operation["description"]));
                 comment[0].trim_end_matches('.').to_owned()
             } else {
@@ -180,8 +348,16 @@ fn each_binding_is_an_operation_that_says_what_the_rpc_says() {
             }
             let request = followed(&document, &operation["requestBody"]);
             let schema = &request["content"]["application/json"]["schema"];
-            if !refers_to(schema, schema_name(&method.input())) {
-                wrong.push(format!("{verb} {path} takes {schema}"));
+            let expected =
+                if is_graph { graph_schema(&method.input()) } else { schema_name(&method.input()).to_owned() };
+            match &verb[..] {
+                "get" => wrong.extend(wrong_parameters(&method.input(), template, &operation["parameters"])),
+                _ if refers_to(schema, &expected) => {}
+                _ => wrong.push(format!("{verb} {path} takes {schema}")),
+            }
+            let answer = &operation["responses"]["200"]["content"]["application/json"]["schema"];
+            if is_graph && !refers_to(answer, &graph_schema(&method.output())) {
+                wrong.push(format!("{verb} {path} answers {answer}"));
             }
             bound.insert((verb.clone(), path.clone()));
         }
@@ -286,6 +462,7 @@ fn the_outcomes_are_those_of_the_enum_and_explained() {
 fn the_fields_that_can_be_ignored_are_those_of_the_request() {
     let (pool, document) = (pool(), document());
     let request = pool.get_message_by_name("identity.v1.IdentifyRequest").unwrap();
-    let fields: Vec<_> = request.fields().map(|field| field.json_name().to_owned()).collect();
+    let identifiers = request.fields().filter(|field| field.field_descriptor_proto().proto3_optional());
+    let fields: Vec<_> = identifiers.map(|field| field.json_name().to_owned()).collect();
     assert_eq!(document["components"]["schemas"]["Field"]["enum"], serde_json::json!(fields));
 }

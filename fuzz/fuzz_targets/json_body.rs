@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use axum::body::{Body, to_bytes};
 use axum::http::Request;
-use identity::domain::{Answer, Contact, ContactId, Identity, Link, Observation, Outcome, Timestamp};
+use identity::domain::{Answer, Contact, ContactId, Identity, Link, Outcome, Timestamp};
 use identity::metrics::WorkMetrics;
-use identity::resolver::{DatabaseState, Identify, IdentifyError};
+use identity::resolver::{DatabaseState, Identify, IdentifyError, IdentifyRequest};
 use identity::settings::Settings;
 use identity::transport::deadline::Deadlines;
 use identity::transport::gunzip::TextRoom;
@@ -25,8 +25,8 @@ use tower::ServiceExt;
 struct Echo;
 
 impl Identify for Echo {
-    async fn identify(&self, observation: Observation, _deadline: Instant) -> Result<Answer, IdentifyError> {
-        let contact = Contact::new(ContactId(1), observation.identifiers(), Timestamp(1), Link::Primary);
+    async fn identify(&self, request: IdentifyRequest, _deadline: Instant) -> Result<Answer, IdentifyError> {
+        let contact = Contact::new(ContactId(1), request.observation.identifiers(), Timestamp(1), Link::Primary);
         let identity = Identity::new(vec![contact]).expect("one contact");
         Ok(Answer { outcome: Outcome::Created, identity: identity.into(), ignored: Vec::new() })
     }

@@ -1,5 +1,5 @@
-//! Makes contacts and identifiers equal to what the old table says. It compares first, and writes what differs: so it goes on after a
-//! crash, and takes over what has changed since.
+//! Makes contacts and identifiers equal to what the old table says. It compares first, and writes what differs: so it
+//! goes on after a crash, and takes over what has changed since.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};

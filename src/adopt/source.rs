@@ -154,12 +154,11 @@ async fn send_table(table: &OldTable, sender: &mpsc::Sender<Page<OldContact>>) {
     }
 }
 
+/// Reads entries of a file, one after another, until the callback returns false.
+type ReadEntries<T> = fn(&ContactFile, &mut dyn FnMut(T) -> bool) -> Result<(), FileError>;
+
 /// The same for what this function reads of a file, in a thread that may wait for the disk. A table has nothing of it.
-fn send_file<T: Send + 'static>(
-    source: &Arc<Source>,
-    sender: mpsc::Sender<Page<T>>,
-    read: fn(&ContactFile, &mut dyn FnMut(T) -> bool) -> Result<(), FileError>,
-) {
+fn send_file<T: Send + 'static>(source: &Arc<Source>, sender: mpsc::Sender<Page<T>>, read: ReadEntries<T>) {
     let source = Arc::clone(source);
     tokio::task::spawn_blocking(move || {
         let Source::File(file) = &*source else { return };

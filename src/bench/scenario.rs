@@ -154,7 +154,7 @@ fn known(customer: u64) -> IdentifyRequest {
 }
 
 fn request(email: String, phone: String) -> IdentifyRequest {
-    IdentifyRequest { email: Some(email), phone_number: Some(phone) }
+    IdentifyRequest { email: Some(email), phone_number: Some(phone), ..Default::default() }
 }
 
 #[cfg(test)]

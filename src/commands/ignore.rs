@@ -13,7 +13,9 @@ use super::identifier_list::{identifier, parse_identifiers};
 use super::unfinished::check_adoption;
 use crate::domain::{ContactId, Identifier, IdentifierKind, Region, Timestamp};
 use crate::settings::{InvalidSetting, Settings};
-use crate::store::{Database, Ignored, IgnoredIdentifier, NoLongerIgnored, Store, StoreError, Transaction};
+use crate::store::{
+    Database, EvidenceRepair, Ignored, IgnoredIdentifier, NoLongerIgnored, Store, StoreError, Transaction,
+};
 
 /// What to do about ignored identifiers.
 #[derive(Clone, Debug, Subcommand)]
@@ -88,7 +90,7 @@ pub async fn ignore(settings: &Settings, command: IgnoreCommand) -> anyhow::Resu
     }
     match command {
         IgnoreCommand::Add(_) => add(&database, &identifiers).await?,
-        IgnoreCommand::Remove(_) => remove(&database, &identifiers).await?,
+        IgnoreCommand::Remove(_) => remove(&database, &identifiers, region).await?,
         // Reading leaves the files of SQLite as they are: a service may use them.
         IgnoreCommand::List(args) => return list(&database, args).await,
     }
@@ -144,7 +146,7 @@ async fn add(database: &Database, identifiers: &[Identifier]) -> anyhow::Result<
     report(&summary, identifiers, failure)
 }
 
-async fn remove(database: &Database, identifiers: &[Identifier]) -> anyhow::Result<()> {
+async fn remove(database: &Database, identifiers: &[Identifier], region: Option<Region>) -> anyhow::Result<()> {
     let (mut given, mut free, mut were_not) = (0_u64, 0_u64, 0_u64);
     // One look through all contacts is for all lines; after a lost race there is another for the line.
     let mut showing = database.showing(identifiers).await?;
@@ -180,7 +182,30 @@ async fn remove(database: &Database, identifiers: &[Identifier]) -> anyhow::Resu
     }
     let count = given + free;
     let summary = format!("count again: {count} (given to customers: {given}); were not ignored: {were_not}");
-    report(&summary, identifiers, failure)
+    report(&summary, identifiers, failure)?;
+    let left = "the identifiers count again, but old sets of them may be left: run the command again";
+    settle_sets(database, identifiers, region).await.context(left)
+}
+
+/// Deletes the sets of these identifiers that belong to nobody any more. They stayed while those were ignored.
+async fn settle_sets(database: &Database, identifiers: &[Identifier], region: Option<Region>) -> anyhow::Result<()> {
+    for set in database.sets_with(identifiers).await? {
+        let mut attempts = Attempts::default();
+        loop {
+            let attempt = async {
+                let mut transaction = database.begin().await?;
+                match transaction.repair_evidence(set, region).await? {
+                    EvidenceRepair::Kept => Ok(()),
+                    EvidenceRepair::Deleted | EvidenceRepair::Replaced => transaction.commit().await,
+                }
+            };
+            if let Some(done) = attempts.run(attempt).await {
+                done?;
+                break;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Prints what was done, also if it ends with this failure of the identifier with this number.

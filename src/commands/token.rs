@@ -45,14 +45,14 @@ const NOTES: &str = "\
 Example:
   identity token new checkout --scope identify --rate 500 --burst 1000 --tokens-file callers.toml
 
-All tokens of a caller have the same scopes, rate and burst. To change these, edit the file. docs/security.md says what \
-each scope permits. Every setting of `identity --help` may be given too; the others are of no use here.";
+All tokens of a caller have the same scopes, rate and burst. To change these, edit the file. docs/security.md says \
+what each scope permits. Every setting of `identity --help` may be given too; the others are of no use here.";
 
 /// The settings that `token new` uses.
 const SETTINGS: [&str; 2] = ["config", "tokens_file"];
 
-/// Gives `token new` a help text that has its own flags and the settings that it uses. Otherwise the text would have all
-/// settings, as those of other commands have.
+/// Gives `token new` a help text that has its own flags and the settings that it uses. Otherwise the text would have
+/// all settings, as those of other commands have.
 pub(super) fn with_own_help(command: clap::Command) -> clap::Command {
     let settings = command.get_arguments().filter(|arg| SETTINGS.contains(&arg.get_id().as_str()));
     let settings: Vec<clap::Arg> = settings.map(|arg| arg.clone().hide_env_values(true)).collect();

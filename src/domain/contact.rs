@@ -6,6 +6,11 @@ use super::identifier::Identifier;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ContactId(pub i64);
 
+impl ContactId {
+    /// The id of a contact that has no row: see [`preview`](super::preview()). The ids of rows are positive.
+    pub const UNKNOWN: Self = Self(0);
+}
+
 /// A time of the database's clock, in microseconds since the Unix epoch, UTC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(pub i64);

@@ -91,7 +91,9 @@ pub struct ComparedCopies {
 pub struct OwnerRow {
     /// The identifier.
     pub identifier: Identifier,
-    /// Whether the contact that it names is soft-deleted.
+    /// The contact that it names.
+    pub contact: ContactId,
+    /// Whether that contact is soft-deleted.
     pub is_deleted: bool,
     /// Whether that contact says that the identifier is ignored. Then it leads to nobody.
     pub is_ignored: bool,
@@ -114,7 +116,7 @@ impl Owners {
     /// are damaged. Then the contacts themselves have to be read, in the same statement.
     pub fn from_rows(rows: Vec<OwnerRow>) -> Option<Self> {
         let (mut roots, mut versions, mut ignored) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
-        for OwnerRow { identifier, is_deleted, is_ignored, root } in rows {
+        for OwnerRow { identifier, is_deleted, is_ignored, root, .. } in rows {
             if is_ignored {
                 ignored.insert(identifier);
                 continue;
@@ -237,7 +239,8 @@ mod tests {
     }
 
     fn owner_row(value: &str, root: RootRow) -> OwnerRow {
-        OwnerRow { identifier: email(value), is_deleted: false, is_ignored: false, root: Some(root) }
+        let (identifier, contact) = (email(value), root.id);
+        OwnerRow { identifier, contact, is_deleted: false, is_ignored: false, root: Some(root) }
     }
 
     #[test]

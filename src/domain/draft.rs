@@ -108,6 +108,11 @@ impl Draft {
         })
     }
 
+    /// Returns whether contacts that lead to this root belong to it.
+    pub(super) fn has_root(&self, root: ContactId) -> bool {
+        self.stored.iter().any(|(_, identity)| identity.has_root(root))
+    }
+
     /// Returns the roots of the stored identities that it consists of.
     pub(super) fn roots(&self) -> impl Iterator<Item = ContactId> {
         self.stored.iter().map(|(_, identity)| identity.root())

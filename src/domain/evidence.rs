@@ -31,7 +31,7 @@ pub fn may_be_full(contacts: usize) -> bool {
 
 /// Names a set of identifiers: the first 128 bits of a digest of the set.
 ///
-/// Nobody can make two sets with one key: that takes 2^64 digests.
+/// Nobody can make two sets with one key: that takes 2^64 digests. It would gain nothing: one of the two is stored.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SetKey([u8; 16]);
 
@@ -102,15 +102,30 @@ pub struct NewEvidence {
     pub contact: ContactRef,
     /// What brought it.
     pub origin: EvidenceOrigin,
+    /// Whether its key has a row that leads to another identity, or to none: it is deleted first.
+    pub replaces: bool,
 }
+
+/// The sets that have a row, each with the root that the contact of the row leads to. `None` if there is no such
+/// contact.
+///
+/// A set is stored only if that root is the identity's. Somebody may have deleted the contact by SQL.
+pub type StoredSets = BTreeMap<SetKey, Option<ContactId>>;
 
 /// What is known of the sets that are stored beside the contacts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StoredEvidence {
-    /// Sets that are stored.
-    pub sets: BTreeSet<SetKey>,
+    /// Those of the sets asked for that have a row.
+    pub sets: StoredSets,
     /// How many sets of an identity are stored, by its root. At most [`MAX_EVIDENCE`] are counted.
     pub counts: BTreeMap<ContactId, usize>,
+}
+
+impl StoredEvidence {
+    /// Returns the roots of the identities that have so many sets that a MATCHED stores no further one.
+    pub fn full(&self) -> BTreeSet<ContactId> {
+        self.counts.iter().filter(|(_, sets)| **sets >= MAX_EVIDENCE).map(|(root, _)| *root).collect()
+    }
 }
 
 #[cfg(test)]
@@ -118,7 +133,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::super::model::Tables;
-    use super::super::{IdentifierKind, Observation, Outcome};
+    use super::super::{IdentifierKind, Observation, Outcome, Timestamp};
     use super::*;
 
     #[test]
@@ -238,6 +253,22 @@ mod tests {
         assert_eq!(origins(&tables), [EvidenceOrigin::Merge]);
         tables.identify(&[observing(&[(0, 1), (1, 2), (2, 7)])], 3_000);
         assert_eq!((tables.merges.len(), origins(&tables).len()), (2, 1), "the new contact carries it");
+    }
+
+    /// Somebody has deleted its contact by SQL, or given the identifiers to another identity.
+    #[test]
+    fn a_row_that_does_not_lead_to_the_identity_is_replaced() {
+        for elsewhere in [ContactId(4), ContactId(1_000)] {
+            let mut tables = Tables::default();
+            let pair_of = |email, phone| observing(&[(0, email), (1, phone)]);
+            tables.identify(&[pair_of(0, 1), pair_of(1, 1), pair_of(1, 2), pair_of(7, 7)], 1_000);
+            tables.identify(&[pair_of(0, 2)], 2_000);
+            let row = tables.evidence.values_mut().next().unwrap();
+            let own = std::mem::replace(&mut row.contact, ContactRef::Stored(elsewhere));
+            tables.identify(&[pair_of(0, 2), pair_of(0, 2)], 3_000);
+            assert_eq!(tables.evidence.values().map(|row| row.contact).collect::<Vec<_>>(), [own]);
+            assert_eq!(tables.contacts[0].updated_at, Timestamp(3_000), "the root is written");
+        }
     }
 
     #[test]

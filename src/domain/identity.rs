@@ -90,6 +90,15 @@ impl Identity {
         self.index().contains_key(identifier)
     }
 
+    /// Returns how many contacts [`Self::carries_set`] compares at most.
+    pub fn carriers_to_compare(&self, set: &[Identifier]) -> usize {
+        if !self.is_indexed() {
+            return self.contacts.len();
+        }
+        let carriers = |identifier| self.index().get(identifier).map_or(0, |places| places.places().len());
+        set.iter().map(carriers).min().unwrap_or_default()
+    }
+
     /// Returns whether one contact carries exactly these identifiers. Each of them is given once.
     pub fn carries_set(&self, set: &[Identifier]) -> bool {
         let is_it = |contact: &Contact| contact.carries_set(set);
@@ -159,6 +168,11 @@ impl Identity {
     /// copy of the identity is still right: see `copies.rs`.
     pub fn version_of_live_root(&self) -> Option<(ContactId, Timestamp)> {
         (self.primary().link == Link::Primary).then(|| (self.primary().id, self.primary().updated_at))
+    }
+
+    /// Returns whether a contact that leads to this root belongs to the identity.
+    pub fn has_root(&self, root: ContactId) -> bool {
+        self.root() == root || self.missing_root() == Some(root)
     }
 
     /// Returns the row that the others are linked to, if the read did not find it. Either the row does not exist, or

@@ -1,6 +1,6 @@
 //! The sets of merges that a version without evidence recorded.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::contact::{Contact, ContactId, ContactRef};
@@ -27,10 +27,18 @@ pub fn sets_of_merges(known: &Snapshot, causes: &[Vec<Identifier>]) -> Vec<(Cont
         }
         let Some(contact) = cause.iter().find_map(|one| owner.carrier(one)) else { continue };
         let (key, contact) = (SetKey::of(cause), ContactRef::Stored(contact.id));
-        let new = NewEvidence { key, identifiers: cause.as_slice().into(), contact, origin: EvidenceOrigin::Merge };
+        let (identifiers, origin) = (cause.as_slice().into(), EvidenceOrigin::Merge);
+        let new = NewEvidence { key, identifiers, contact, origin, replaces: false };
         sets.insert(key, (owner.root(), new));
     }
     sets.into_values().collect()
+}
+
+/// Returns whether one request can have had the identifiers of this cause. Those of older versions had one of each kind
+/// at most. A repair by such a version recorded all identifiers that both identities had.
+pub fn is_of_one_request(cause: &[Identifier]) -> bool {
+    let kinds: BTreeSet<_> = cause.iter().map(Identifier::kind).collect();
+    kinds.len() == cause.len()
 }
 
 #[cfg(test)]
@@ -49,6 +57,13 @@ mod tests {
             Contact::new(ContactId(id), identifiers, Timestamp(id), link)
         };
         Identity::new((first..).zip(sets).map(contact).collect()).unwrap()
+    }
+
+    #[test]
+    fn a_request_has_one_identifier_of_each_kind() {
+        let phone = Identifier::from_stored(IdentifierKind::Phone, "1");
+        assert!(is_of_one_request(&[email("a"), phone.clone()]) && is_of_one_request(std::slice::from_ref(&phone)));
+        assert!(!is_of_one_request(&[email("a"), email("b")]) && !is_of_one_request(&[email("a"), phone, email("b")]));
     }
 
     #[test]

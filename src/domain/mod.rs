@@ -17,6 +17,8 @@
 //! | `evidence` | the sets of identifiers that were seen together, and which of them no contact carries |
 //! | `merge_evidence` | the sets of merges that older versions recorded |
 //! | `planner`, `draft`, `plan` | what observations do to identities, and the result |
+//! | `preview` | the answer that an observation would get |
+//! | `graph/` | what connects the identifiers of an identity, and what it was before |
 //! | `adoption/` | which rows of another system's table are one customer |
 //! | `identity_state` | an identity as an answer shows it |
 //! | `model`, `properties` | tests: the planner against a brute-force model |
@@ -30,6 +32,7 @@ mod draft;
 mod email;
 mod evidence;
 mod fold;
+pub mod graph;
 mod identifier;
 mod identity;
 mod identity_state;
@@ -39,6 +42,7 @@ mod observation;
 mod phone;
 mod plan;
 mod planner;
+mod preview;
 mod snapshot;
 
 #[cfg(any(test, fuzzing))]
@@ -50,16 +54,17 @@ pub use canonical::StoredForm;
 pub use contact::{Contact, ContactId, ContactRef, Link, Timestamp};
 pub use copies::{ComparedCopies, Copies, OwnerRow, Owners, RootRow};
 pub use email::{Email, InvalidEmail};
-pub use evidence::{EvidenceOrigin, MAX_EVIDENCE, NewEvidence, SetKey, StoredEvidence, may_be_full};
+pub use evidence::{EvidenceOrigin, MAX_EVIDENCE, NewEvidence, SetKey, StoredEvidence, StoredSets, may_be_full};
 pub use identifier::{Identifier, IdentifierKind};
 pub use identity::Identity;
 pub use identity_state::{IdentityState, StateKey};
 pub use look_up::LookUp;
-pub use merge_evidence::sets_of_merges;
+pub use merge_evidence::{is_of_one_request, sets_of_merges};
 pub use observation::{NoIdentifier, Observation};
 pub use phone::{InvalidPhoneNumber, PhoneNumber, Region, UnknownRegion};
 pub use plan::{Answer, IdentityTooLarge, Merge, Move, NewContact, Outcome, Plan, Refusal, Relink};
 pub use planner::plan;
+pub use preview::preview;
 pub use snapshot::Snapshot;
 
 /// The version of the canonicalisation rules of [`Email`] and [`PhoneNumber`].

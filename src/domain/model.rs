@@ -261,23 +261,28 @@ impl Tables {
         }
         for new in &plan.new_evidence {
             let stored = NewEvidence { contact: ContactRef::Stored(resolve(new.contact)), ..new.clone() };
-            assert_eq!(self.evidence.insert(new.key, stored), None, "stored twice");
+            let before = self.evidence.insert(new.key, stored);
+            assert_eq!(before.is_some(), new.replaces, "stored twice");
         }
         self.merges.extend(plan.merges.iter().map(|merge| (resolve(merge.survivor), resolve(merge.absorbed))));
         ids
     }
 
+    /// The root that the contact of a stored set leads to.
+    pub fn root_of_set(&self, one: &NewEvidence) -> Option<ContactId> {
+        let ContactRef::Stored(contact) = one.contact else { return None };
+        self.contacts.iter().any(|row| row.id == contact).then(|| self.root(contact))
+    }
+
     /// What the store says of these sets, and of the identities of these roots.
     fn stored_evidence(&self, sets: &[SetKey], roots: &BTreeSet<ContactId>) -> StoredEvidence {
         let of_root = |root: ContactId| {
-            let is_of_it =
-                |one: &&NewEvidence| matches!(one.contact, ContactRef::Stored(contact) if self.root(contact) == root);
-            let count = self.evidence.values().filter(is_of_it).count();
+            let count = self.evidence.values().filter(|one| self.root_of_set(one) == Some(root)).count();
             let is_full = self.max_evidence.is_some_and(|max| count >= max);
             (root, if is_full { MAX_EVIDENCE } else { count })
         };
         StoredEvidence {
-            sets: sets.iter().copied().filter(|set| self.evidence.contains_key(set)).collect(),
+            sets: sets.iter().filter_map(|set| Some((*set, self.root_of_set(self.evidence.get(set)?)))).collect(),
             counts: roots.iter().copied().map(of_root).collect(),
         }
     }

@@ -93,8 +93,10 @@ pub struct Merge {
     pub survivor: ContactRef,
     /// The primary of the identity that was absorbed.
     pub absorbed: ContactRef,
-    /// The identifiers of the observation that the two identities owned.
+    /// The identifiers of the observation that the two identities owned. Of a repair, those that both had.
     pub cause: Vec<Identifier>,
+    /// Whether a repair made it. Its cause was not seen in one observation.
+    pub is_repair: bool,
 }
 
 /// What to write for a list of observations, and the answer for each.

@@ -196,6 +196,7 @@ impl<'a> Planner<'a> {
             survivor: self.draft(survivor).primary().1,
             absorbed: other.primary().1,
             cause: cause.iter().map(|identifier| (*identifier).clone()).collect(),
+            is_repair: false,
         });
         self.draft_mut(survivor).absorb(other);
     }
@@ -209,11 +210,14 @@ impl<'a> Planner<'a> {
         }
         let key = SetKey::of(set);
         let is_full = origin == EvidenceOrigin::Match && draft.evidence() >= MAX_EVIDENCE;
-        if is_full || self.known.evidence().sets.contains(&key) || self.new_evidence.contains_key(&key) {
+        let row = self.known.evidence().sets.get(&key);
+        let is_stored = row.is_some_and(|root| root.is_some_and(|root| draft.has_root(root)));
+        if is_full || is_stored || self.new_evidence.contains_key(&key) {
             return;
         }
         let Some(contact) = draft.carrier(&set[0]) else { return }; // It owns the identifier, so there is one.
-        let new = NewEvidence { key, identifiers: observation.shared(), contact, origin };
+        let replaces = row.is_some();
+        let new = NewEvidence { key, identifiers: observation.shared(), contact, origin, replaces };
         self.new_evidence.insert(key, (new, index));
         self.draft_mut(index).add_evidence();
     }

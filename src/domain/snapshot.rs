@@ -2,7 +2,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
-use super::evidence::{SetKey, StoredEvidence};
+use super::evidence::StoredEvidence;
 use super::identifier::Identifier;
 use super::identity::Identity;
 use super::observation::Observation;
@@ -11,7 +11,7 @@ use super::observation::Observation;
 ///
 /// An identity owns the identifiers that its live contacts carry. To plan an observation, the snapshot must hold every
 /// identity that owns one of its identifiers. A snapshot of a [read by version](super::Copies) knows only the owners of
-/// the identifiers that were asked for: it answers observations, and none is planned with it.
+/// the identifiers that were asked for: it answers observations, and no plan that is written starts from it.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
     identities: Vec<Arc<Identity>>,
@@ -69,16 +69,13 @@ impl Snapshot {
         &self.evidence
     }
 
-    /// Returns the key of the set that the observation shows, unless it is no evidence or a contact of this identity
-    /// carries the set. `identity` is that of [`Self::matched`].
-    pub fn uncarried_set(&self, observation: &Observation, identity: &Identity) -> Option<SetKey> {
+    /// Returns the set that the observation shows: without the ignored identifiers, and if it is evidence.
+    pub fn evidence_set<'a>(&self, observation: &'a Observation) -> Option<Cow<'a, Observation>> {
         if observation.identifiers().len() < 2 {
             return None;
         }
         let (joining, _) = self.split(observation);
-        let joining = joining?;
-        let set = joining.identifiers();
-        (set.len() > 1 && !identity.carries_set(set)).then(|| SetKey::of(set))
+        joining.filter(|joining| joining.identifiers().len() > 1)
     }
 
     /// Returns whether the identifier is ignored. The snapshot knows it of those that were asked for.
@@ -141,6 +138,21 @@ impl Snapshot {
         owners.sort_unstable();
         owners.dedup();
         owners.into_iter().map(|owner| Arc::clone(&self.identities[owner])).collect()
+    }
+
+    /// Returns what the snapshot knows of the identifiers of an observation: the owners of these alone.
+    pub(super) fn about(&self, observation: &Observation) -> Self {
+        let (mut identities, mut places, mut owners) = (Vec::new(), HashMap::new(), HashMap::new());
+        for identifier in observation.identifiers() {
+            let Some(owner) = self.owners.get(identifier) else { continue };
+            let place = *places.entry(*owner).or_insert_with(|| {
+                identities.push(Arc::clone(&self.identities[*owner]));
+                identities.len() - 1
+            });
+            owners.insert(identifier.clone(), place);
+        }
+        let ignored = observation.identifiers().iter().filter(|identifier| self.ignores(identifier)).cloned().collect();
+        Self { ignored, ..Self::from_owners(identities, owners) }
     }
 
     /// Returns all identities.

@@ -48,6 +48,7 @@ use self::stack::request_stack;
 use self::unsent_memory::UnsentMemory;
 use crate::auth::{AccessControl, Authenticator, Callers};
 use crate::metrics::Metrics;
+use crate::proto::FILE_DESCRIPTOR_SET;
 use crate::resolver::{DatabaseState, ReadGraph};
 use crate::settings::Settings;
 use crate::tls::ServerTls;
@@ -73,7 +74,7 @@ pub struct Listeners {
     pub callers: Option<Arc<Callers>>,
     /// Where the spans of calls go.
     pub traces: Traces,
-    /// Services that the JSON API serves too, by the http rules of their descriptors.
+    /// Services that the JSON API serves besides its own, by the http rules of their descriptors.
     pub json: Vec<JsonService>,
 }
 
@@ -111,21 +112,17 @@ pub async fn serve<R: ReadGraph>(
     // Half of the queue at most: streams always have more to send, and must leave room for single calls.
     let stream_items = (queue.queue_limit / 2).max(1);
     let room = TextRoom::new(fixed.decompressed_bytes, batch_body_limit(limits.http_body_limit), metrics.work());
-    let grpc = grpc::routes(
-        resolver.clone(),
-        readiness.clone(),
-        GrpcSettings {
-            identify: *identify,
-            limits: *limits,
-            reflection: listen.reflection,
-            stream_items,
-            probe_streams: fixed.probe_streams,
-        },
-        room.clone(),
-        metrics.work(),
-    )?;
+    let grpc_settings = GrpcSettings {
+        identify: *identify,
+        limits: *limits,
+        reflection: listen.reflection,
+        stream_items,
+        probe_streams: fixed.probe_streams,
+    };
+    let grpc = grpc::routes(resolver.clone(), readiness.clone(), grpc_settings, room.clone(), metrics.work())?;
+    let graph = JsonService::new(grpc::graph_service(resolver.clone(), grpc_settings), FILE_DESCRIPTOR_SET)?;
     let http_settings = HttpSettings { identify: *identify, limits: *limits, body_timeout: fixed.body_timeout };
-    let json = listeners.json.clone();
+    let json = [vec![graph], listeners.json.clone()].concat();
     let http = http::routes(resolver.clone(), readiness.clone(), http_settings, room, listen.http_docs, json)?;
 
     let connections = connection_cap(limits.max_connections, raise_file_limit());

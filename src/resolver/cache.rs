@@ -38,7 +38,7 @@ pub(super) struct IdentityCache(Option<Arc<Shared>>);
 struct Shared {
     entries: Cache<Key, Entry, ByBytes, Hashing>,
     max_age: Duration,
-    /// Part of every hash, so that callers cannot know which identifiers have the same one.
+    /// Part of every hash, so that callers cannot know which identifiers, or sets of them, have the same one.
     secret: u64,
     /// The latest epoch of a copy that was kept.
     epoch: Mutex<Option<Epoch>>,
@@ -52,8 +52,10 @@ enum Key {
     /// The hash of an identifier. If two have the same, the copy shows which of them it owns.
     Identifier(u64),
     Root(ContactId),
-    /// A set of identifiers that no contact carries.
-    Set(SetKey),
+    /// A set of identifiers that no contact carries, with [`Shared::secret`].
+    Set(SetKey, u64),
+    /// All sets of the identity of this root.
+    AllSets(ContactId),
 }
 
 #[derive(Clone)]
@@ -61,7 +63,7 @@ enum Entry {
     /// Where the copy is that owned the identifier.
     Root(ContactId),
     Copy(CachedIdentity),
-    /// The set needs no write while its identity has this version: it is stored, or the identity has too many.
+    /// The set, or any, needs no write while its identity has this version: it is held, or the identity has too many.
     Settled {
         root: ContactId,
         version: Timestamp,
@@ -158,15 +160,23 @@ impl IdentityCache {
     /// Whatever deletes a stored set changes the version of its identity, so this cannot become wrong.
     pub(super) fn is_settled(&self, set: SetKey, identity: &Identity, epoch: Epoch) -> bool {
         let (Some(shared), Some(live_root)) = (&self.0, identity.version_of_live_root()) else { return false };
-        let Some(Entry::Settled { root, version, read }) = shared.entries.get(&Key::Set(set)) else { return false };
-        (root, version) == live_root && read.epoch == epoch && read.time.elapsed() < shared.max_age
+        [shared.set_key(set), Key::AllSets(live_root.0)].iter().any(|key| {
+            let Some(Entry::Settled { root, version, read }) = shared.entries.get(key) else { return false };
+            (root, version) == live_root && read.epoch == epoch && read.time.elapsed() < shared.max_age
+        })
     }
 
     /// Remembers that a set of this identity, as it is, needs no write.
     pub(super) fn settle(&self, set: SetKey, identity: &Identity, read: ReadAt) {
-        let (Some(shared), Some((root, version))) = (&self.0, identity.version_of_live_root()) else { return };
-        if shared.enter(read.epoch) {
-            shared.entries.insert(Key::Set(set), Entry::Settled { root, version, read });
+        if let Some(shared) = &self.0 {
+            shared.settle(shared.set_key(set), identity, read);
+        }
+    }
+
+    /// Remembers that no set of this identity, as it is, needs a write: it has the maximum of sets.
+    pub(super) fn settle_all(&self, identity: &Identity, read: ReadAt) {
+        if let Some(shared) = &self.0 {
+            shared.settle(Key::AllSets(identity.root()), identity, read);
         }
     }
 
@@ -181,6 +191,17 @@ impl IdentityCache {
 impl Shared {
     fn key(&self, identifier: &Identifier) -> Key {
         Key::Identifier(Hashing::default().hash_one((self.secret, identifier)))
+    }
+
+    fn set_key(&self, set: SetKey) -> Key {
+        Key::Set(set, self.secret)
+    }
+
+    fn settle(&self, key: Key, identity: &Identity, read: ReadAt) {
+        let Some((root, version)) = identity.version_of_live_root() else { return };
+        if self.enter(read.epoch) {
+            self.entries.insert(key, Entry::Settled { root, version, read });
+        }
     }
 
     /// Empties the cache if this is a later epoch than that of the copies. Returns false if it is an earlier one.
@@ -239,155 +260,4 @@ fn bytes_of(identity: &Identity) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use tokio::time::advance;
-
-    use super::*;
-    use crate::domain::{IdentifierKind, Link};
-
-    const MAX_AGE: Duration = Duration::from_secs(60);
-    const FIRST: Epoch = Epoch { generation: 0, connections: 1 };
-
-    fn cache(cache_size: usize) -> IdentityCache {
-        IdentityCache::new(&CacheSettings { cache_size, cache_max_age: MAX_AGE })
-    }
-
-    fn email(value: &str) -> Identifier {
-        Identifier::from_stored(IdentifierKind::Email, value)
-    }
-
-    fn identity(root: i64, version: i64, values: &[&str]) -> Arc<Identity> {
-        let identifiers: Vec<Identifier> = values.iter().map(|value| email(value)).collect();
-        let contact = Contact::new(ContactId(root), identifiers, Timestamp(version), Link::Primary);
-        Arc::new(Identity::new(vec![contact]).unwrap())
-    }
-
-    fn now(epoch: Epoch) -> ReadAt {
-        ReadAt { epoch, time: Instant::now() }
-    }
-
-    fn put(cache: &IdentityCache, identity: &Arc<Identity>, read: ReadAt) {
-        cache.put(identity, read, identity.contacts()[0].identifiers.iter());
-    }
-
-    fn version(cache: &IdentityCache, value: &str, epoch: Epoch) -> Option<i64> {
-        cache.find(&email(value), epoch).map(|copy| copy.identity.version().0)
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_copy_is_found_by_each_identifier_that_led_to_it() {
-        let cache = cache(1 << 20);
-        let one = identity(1, 10, &["a@x", "b@x"]);
-        cache.put(&one, now(FIRST), [&email("a@x")]);
-        assert_eq!((version(&cache, "a@x", FIRST), version(&cache, "b@x", FIRST)), (Some(10), None));
-        assert!(cache.find_version(ContactId(1), Timestamp(10), FIRST).is_some());
-        assert!(cache.find_version(ContactId(1), Timestamp(11), FIRST).is_none());
-        // The identifier belongs to another identity by now.
-        cache.put(&identity(1, 11, &["b@x"]), now(FIRST), []);
-        assert_eq!(version(&cache, "a@x", FIRST), None, "the copy does not own it");
-        cache.forget(ContactId(1));
-        assert!(cache.find_version(ContactId(1), Timestamp(11), FIRST).is_none());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_later_copy_is_not_replaced_by_an_earlier_one() {
-        let cache = cache(1 << 20);
-        let early = now(FIRST);
-        advance(MAX_AGE / 2).await;
-        put(&cache, &identity(1, 20, &["a@x"]), now(FIRST));
-        put(&cache, &identity(1, 10, &["a@x"]), now(FIRST));
-        put(&cache, &identity(1, 20, &["a@x"]), early);
-        advance(MAX_AGE / 2).await;
-        assert_eq!(version(&cache, "a@x", FIRST), Some(20), "of the later read");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_copy_has_an_end() {
-        let cache = cache(1 << 20);
-        put(&cache, &identity(1, 10, &["a@x"]), now(FIRST));
-        advance(MAX_AGE - Duration::from_millis(1)).await;
-        assert_eq!(version(&cache, "a@x", FIRST), Some(10));
-        advance(Duration::from_millis(1)).await;
-        assert_eq!(version(&cache, "a@x", FIRST), None);
-        assert!(cache.find_version(ContactId(1), Timestamp(10), FIRST).is_none());
-        put(&cache, &identity(1, 10, &["a@x"]), now(FIRST));
-        assert_eq!(version(&cache, "a@x", FIRST), Some(10), "read again");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_new_connection_ends_all_copies_and_earlier_ones_do_not_come_in() {
-        for next in [Epoch { connections: 2, ..FIRST }, Epoch { generation: 1, connections: 1 }] {
-            let cache = cache(1 << 20);
-            put(&cache, &identity(1, 10, &["a@x"]), now(FIRST));
-            put(&cache, &identity(2, 10, &["b@x"]), now(FIRST));
-            assert_eq!(version(&cache, "a@x", next), None, "nothing was put since");
-            put(&cache, &identity(1, 9, &["a@x"]), now(next));
-            assert_eq!((version(&cache, "a@x", next), version(&cache, "b@x", next)), (Some(9), None));
-            put(&cache, &identity(2, 10, &["b@x"]), now(FIRST));
-            assert_eq!((version(&cache, "b@x", next), version(&cache, "b@x", FIRST)), (None, None));
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn an_identity_without_a_live_root_is_not_kept() {
-        let cache = cache(1 << 20);
-        let link = Link::SecondaryOf(ContactId(1));
-        let live = Contact::new(ContactId(2), [email("a@x")], Timestamp(20), link);
-        let root = Contact::new(ContactId(1), [email("a@x")], Timestamp(10), Link::Primary);
-        let torn = Identity::new(vec![live]).unwrap();
-        for one in [torn.clone(), torn.with_deleted(vec![root])] {
-            put(&cache, &Arc::new(one), now(FIRST));
-            assert!(version(&cache, "a@x", FIRST).is_none());
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn the_bytes_of_a_copy_are_counted_once() {
-        let cache = cache(1 << 20);
-        let one = identity(1, 10, &["a@x", "b@x"]);
-        cache.put(&one, now(FIRST), [&email("a@x")]);
-        let shared = cache.0.as_ref().unwrap();
-        assert_eq!(shared.entries.weight(), ENTRY + ENTRY + bytes_of(&one), "the identifier, and the copy");
-        let counted = Entry::Copy(CachedIdentity { identity: one, read: now(FIRST), bytes: 7 });
-        assert_eq!(ByBytes.weight(&Key::Root(ContactId(1)), &counted), ENTRY + 7, "not counted again");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_set_is_settled_for_one_version_in_one_epoch_and_for_a_while() {
-        let cache = cache(1 << 20);
-        let (set, one) = (SetKey::of(&[email("a@x"), email("b@x")]), identity(1, 10, &["a@x", "b@x"]));
-        assert!(!cache.is_settled(set, &one, FIRST));
-        cache.settle(set, &one, now(FIRST));
-        assert!(cache.is_settled(set, &one, FIRST));
-        assert!(!cache.is_settled(SetKey::of(&[email("a@x")]), &one, FIRST));
-        for other in [identity(1, 11, &["a@x", "b@x"]), identity(2, 10, &["a@x", "b@x"])] {
-            assert!(!cache.is_settled(set, &other, FIRST));
-        }
-        assert!(!cache.is_settled(set, &one, Epoch { connections: 2, ..FIRST }));
-        advance(MAX_AGE).await;
-        assert!(!cache.is_settled(set, &one, FIRST));
-    }
-
-    #[test]
-    fn what_is_ignored_has_its_weight() {
-        let carried = identity(1, 10, &["a@x", "b@x"]);
-        let mut contact = carried.contacts()[0].clone();
-        contact.ignored = std::mem::replace(&mut contact.identifiers, [].into());
-        assert_eq!(bytes_of(&Identity::new(vec![contact]).unwrap()), bytes_of(&carried));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn it_takes_no_more_room_than_it_may() {
-        let room = 1 << 20;
-        let cache = cache(room);
-        for root in 0..20_000 {
-            put(&cache, &identity(root, 10, &[&format!("{root}@x")]), now(FIRST));
-        }
-        let shared = cache.0.as_ref().unwrap();
-        assert!(shared.entries.weight() <= room as u64, "{}", shared.entries.weight());
-        assert!(shared.entries.weight() >= room as u64 / 2, "{}", shared.entries.weight());
-        let off = self::cache(0);
-        put(&off, &identity(1, 10, &["a@x"]), now(FIRST));
-        assert!(!off.is_on() && off.find(&email("a@x"), FIRST).is_none());
-    }
-}
+mod tests;

@@ -1,5 +1,5 @@
 use crate::domain::{IdentityTooLarge, Refusal};
-use crate::store::StoreError;
+use crate::store::{MAX_HISTORY_CONTACTS, MAX_HISTORY_SETS, StoreError};
 
 /// Why an observation got no answer.
 ///
@@ -20,6 +20,12 @@ pub enum IdentifyError {
     /// same observation again will be refused again.
     #[error(transparent)]
     IdentityTooLarge(#[from] IdentityTooLarge),
+    /// The identity is too large for a read of its history. The same read will fail again.
+    #[error(
+        "the identity has more than {MAX_HISTORY_CONTACTS} contacts or {MAX_HISTORY_SETS} stored sets: its history is \
+         too large for one call"
+    )]
+    HistoryTooLarge,
     /// All identifiers of the observation are ignored. It changed nothing, and will be refused again.
     #[error("all identifiers of the request are ignored: they belong to no customer")]
     OnlyIgnored,
@@ -47,6 +53,7 @@ impl From<&StoreError> for IdentifyError {
             StoreError::Unavailable(_) | StoreError::TimedOut(_) | StoreError::CutShort(_) => Self::Unavailable,
             StoreError::TooSlow(_) => Self::DeadlineExceeded,
             StoreError::IdTaken(_) => Self::IdTaken,
+            StoreError::HistoryTooLarge => Self::HistoryTooLarge,
             StoreError::LostRace(_)
             | StoreError::DuplicateKey(_)
             | StoreError::OneIsLarge(_)

@@ -4,10 +4,11 @@ use super::admission::{Permit, Reservation};
 use super::caller::Caller;
 use super::deadline::deadline_after;
 use super::error::IdentifyError;
-use crate::domain::{Answer, Observation};
+use super::request::IdentifyRequest;
+use crate::domain::Answer;
 use crate::traces::RequestTrace;
 
-/// The result for each observation of a batch, in the order of the batch.
+/// The result for each request of a batch, in the order of the batch.
 pub type Answers = Vec<Result<Answer, IdentifyError>>;
 
 /// Room in the queue for a batch. It ends when the batch is identified, or when it is dropped.
@@ -53,11 +54,14 @@ pub trait Identify: Clone + Send + Sync + 'static {
 
     /// Finds or creates the identity that the observation belongs to, before the deadline.
     ///
+    /// A request with `validate_only` gets the answer that it would get, from one read that contains what was
+    /// acknowledged before. A contact that would be new has the id [`ContactId::UNKNOWN`](crate::domain::ContactId).
+    ///
     /// # Errors
     /// See [`IdentifyError`].
     fn identify(
         &self,
-        observation: Observation,
+        request: IdentifyRequest,
         deadline: Instant,
     ) -> impl Future<Output = Result<Answer, IdentifyError>> + Send;
 
@@ -68,58 +72,59 @@ pub trait Identify: Clone + Send + Sync + 'static {
     fn identify_reserved(
         &self,
         _reserved: Reserved,
-        observation: Observation,
+        request: IdentifyRequest,
         deadline: Instant,
     ) -> impl Future<Output = Result<Answer, IdentifyError>> + Send {
-        self.identify(observation, deadline)
+        self.identify(request, deadline)
     }
 
-    /// Takes room in the queue for a batch of so many observations. So a batch that is refused is not parsed.
+    /// Takes room in the queue for a batch of so many requests. So a batch that is refused is not parsed.
     /// `reserved` is the place that [`reserve`](Self::reserve) has taken for its call.
     ///
     /// # Errors
-    /// [`IdentifyError::Overloaded`] when the queue has no room for all observations.
+    /// [`IdentifyError::Overloaded`] when the queue has no room for all requests.
     fn admit(
         &self,
         _reserved: Reserved,
-        _observations: usize,
+        _requests: usize,
         _deadline: Instant,
     ) -> impl Future<Output = Result<Admitted, IdentifyError>> + Send {
         async { Ok(Admitted::default()) }
     }
 
-    /// Identifies a batch, for which [`admit`](Self::admit) has taken room. Returns one result for each observation, in
+    /// Identifies a batch, for which [`admit`](Self::admit) has taken room. Returns one result for each request, in
     /// order.
     ///
-    /// Observations that share an identifier or an identity are handled in the order of the batch.
+    /// Requests that share an identifier or an identity are handled in the order of the batch, those with
+    /// `validate_only` too.
     fn identify_admitted(
         &self,
         _admitted: Admitted,
-        observations: Vec<Observation>,
+        requests: Vec<IdentifyRequest>,
         deadline: Instant,
     ) -> impl Future<Output = Answers> + Send {
         async move {
-            let mut answers = Vec::with_capacity(observations.len());
-            for observation in observations {
-                answers.push(self.identify(observation, deadline).await);
+            let mut answers = Vec::with_capacity(requests.len());
+            for request in requests {
+                answers.push(self.identify(request, deadline).await);
             }
             answers
         }
     }
 
-    /// Identifies a batch. Returns one result for each observation, in order.
+    /// Identifies a batch. Returns one result for each request, in order.
     ///
     /// # Errors
     /// [`IdentifyError::Overloaded`] when there is no room, or when the batch would wait for too long. Then it starts
     /// none.
     fn identify_all(
         &self,
-        observations: Vec<Observation>,
+        requests: Vec<IdentifyRequest>,
         deadline: Instant,
     ) -> impl Future<Output = Result<Answers, IdentifyError>> + Send {
         async move {
-            let admitted = self.admit(Reserved::default(), observations.len(), deadline).await?;
-            Ok(self.identify_admitted(admitted, observations, deadline).await)
+            let admitted = self.admit(Reserved::default(), requests.len(), deadline).await?;
+            Ok(self.identify_admitted(admitted, requests, deadline).await)
         }
     }
 
@@ -128,12 +133,12 @@ pub trait Identify: Clone + Send + Sync + 'static {
     /// The wait has no limit. The time-out starts when the queue has room.
     fn identify_in_turn(
         &self,
-        observations: Vec<Observation>,
+        requests: Vec<IdentifyRequest>,
         timeout: Duration,
     ) -> impl Future<Output = Answers> + Send {
         async move {
-            let count = observations.len();
-            let answers = self.identify_all(observations, deadline_after(timeout)).await;
+            let count = requests.len();
+            let answers = self.identify_all(requests, deadline_after(timeout)).await;
             answers.unwrap_or_else(|error| vec![Err(error); count])
         }
     }

@@ -27,10 +27,13 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::cache::{IdentityCache, ReadAt};
-use super::job::Owner;
+use super::job::{Job, Owner};
 use super::panic_guard::catch_panic;
 use crate::domain::{ComparedCopies, ContactId, Copies, Identifier, Identity, Observation, Owners, SetKey, Snapshot};
 use crate::store::{Epoch, ExpectedSize, LookupResult, MAX_LOOKUP, Store, StoreError};
+
+/// So many contacts are compared with a set before the cache is asked for it.
+const FEW_CARRIERS: usize = 16;
 
 /// Reads from a store and its cache. Clones share both.
 #[derive(Clone)]
@@ -69,6 +72,8 @@ pub(super) enum Found<'a> {
     Matched(&'a Arc<Identity>),
     /// A refusal: all identifiers of the job are ignored.
     OnlyIgnored,
+    /// What a job with `validate_only` asks for: who owns its identifiers, and that nobody owns the others.
+    Owners,
     /// Nothing: it needs a write, or a further read.
     Nothing,
 }
@@ -86,6 +91,20 @@ impl ReadResult {
     /// Returns whether it says who owns the identifiers of the observation, or that nobody does.
     pub(super) fn covers(&self, observation: &Observation) -> bool {
         !self.is_partial || observation.identifiers().iter().all(|identifier| self.snapshot.owns(identifier))
+    }
+
+    /// Returns what answers the job, if the answer needs no write and no further read.
+    pub(super) fn found_for(&self, job: &Job) -> Found<'_> {
+        match job.validate_only {
+            false => self.found(&job.observation),
+            true if self.proves_owners(&job.observation) => Found::Owners,
+            true => Found::Nothing,
+        }
+    }
+
+    /// Returns whether it proves who owns the identifiers of the observation: see [`Self::owner`].
+    fn proves_owners(&self, observation: &Observation) -> bool {
+        self.is_latest && self.snapshot.owners_of(observation).iter().all(|owner| owner.missing_root().is_none())
     }
 
     /// Returns what answers the observation, if the answer needs no write and no further read.
@@ -108,6 +127,7 @@ impl ReadResult {
         match self.found(observation) {
             Found::Matched(identity) => Owner::Identity(Arc::clone(identity)),
             Found::OnlyIgnored => Owner::Nobody,
+            Found::Owners => Owner::Unproven, // It is no answer to a look-up.
             Found::Nothing if self.is_latest && self.snapshot.matched(observation).is_none() => Owner::Nobody,
             Found::Nothing => Owner::Unproven,
         }
@@ -128,14 +148,29 @@ impl<S: Store> IdentityReader<S> {
         observation: &Observation,
         identity: &Identity,
     ) -> Option<SetKey> {
-        let set = read.snapshot.uncarried_set(observation, identity)?;
-        let is_settled = read.epoch.is_some_and(|epoch| self.cache.is_settled(set, identity, epoch));
-        (!is_settled).then_some(set)
+        let joining = read.snapshot.evidence_set(observation)?;
+        let set = joining.identifiers();
+        // Nearly every set is carried, and a few comparisons take less time than the digest that is its key.
+        let are_few = identity.carriers_to_compare(set) <= FEW_CARRIERS;
+        if are_few && identity.carries_set(set) {
+            return None;
+        }
+        let key = SetKey::of(set);
+        if read.epoch.is_some_and(|epoch| self.cache.is_settled(key, identity, epoch)) {
+            return None;
+        }
+        if !are_few && identity.carries_set(set) {
+            if let Some(epoch) = read.epoch {
+                self.cache.settle(key, identity, ReadAt { epoch, time: read.begun });
+            }
+            return None;
+        }
+        Some(key)
     }
 
-    /// Returns those of these sets that are stored, by one statement for each [`MAX_LOOKUP`] of them, and remembers
-    /// them with their identities. The statement comes after the read of the identities: as long as one has the version
-    /// that was read, its sets are still stored.
+    /// Returns those of these sets that are stored for their identities, by one statement for each [`MAX_LOOKUP`] of
+    /// them, and remembers them with their identities. The statement comes after the read of the identities: as long as
+    /// one has the version that was read, its sets are still stored.
     ///
     /// If the statement fails, no set counts as stored, and a transaction decides under its locks.
     pub(super) async fn stored_sets(
@@ -147,7 +182,12 @@ impl<S: Store> IdentityReader<S> {
         let mut stored = BTreeSet::new();
         for some in keys.chunks(MAX_LOOKUP) {
             match catch_panic(self.store.stored_sets(some)).await {
-                Ok(found) if self.store.epoch() == read.epoch => stored.extend(found),
+                Ok(found) if self.store.epoch() == read.epoch => {
+                    let is_of_its_own =
+                        |set: &SetKey, root: Option<ContactId>| root.is_some_and(|root| sets[set].has_root(root));
+                    stored
+                        .extend(found.into_iter().filter(|(set, root)| is_of_its_own(set, *root)).map(|(set, _)| set));
+                }
                 Ok(_) | Err(_) => return BTreeSet::new(),
             }
         }

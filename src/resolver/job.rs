@@ -2,12 +2,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
 use super::admission::Permit;
 use super::deadline::has_passed;
 use super::error::IdentifyError;
 use super::large_identities::LargeRoot;
+use super::request::IdentifyRequest;
 use crate::domain::{Answer, Identifier, Identity, Observation, Outcome};
 use crate::store::{Epoch, StoreError};
 use crate::traces::RequestTrace;
@@ -16,6 +17,8 @@ use crate::traces::RequestTrace;
 #[derive(Debug)]
 pub(super) struct Job {
     pub(super) observation: Observation,
+    /// It is never written: see [`preview`](crate::domain::preview()).
+    pub(super) validate_only: bool,
     pub(super) deadline: Instant,
     reply: ReplyTo,
     /// The identities that owned some of its identifiers at the read.
@@ -30,6 +33,8 @@ pub(super) struct Job {
     pub(super) read_at: Option<tokio::time::Instant>,
     /// The batch that it belongs to.
     pub(super) batch: Option<BatchId>,
+    /// Jobs behind it in its batch wait until it is dropped.
+    pub(super) under_way: Option<UnderWay>,
     /// The large identity that the job is about, if it is known. Of the jobs about others, it shares a statement only
     /// with those of its batch.
     pub(super) large: Option<LargeRoot>,
@@ -54,6 +59,9 @@ impl BatchId {
     }
 }
 
+/// Kept by jobs that others wait for. Its receiver hears when the last one is dropped, and nothing else.
+pub(super) type UnderWay = mpsc::Sender<std::convert::Infallible>;
+
 /// Receives the reply to a job.
 pub(super) type ReplyReceiver<T = Answer> = oneshot::Receiver<Result<T, IdentifyError>>;
 
@@ -75,9 +83,11 @@ pub(super) enum Owner {
 
 impl Job {
     /// Returns a new job, and the receiver of its reply.
-    pub(super) fn new(observation: Observation, deadline: Instant, permit: Permit) -> (Self, ReplyReceiver) {
+    pub(super) fn new(request: IdentifyRequest, deadline: Instant, permit: Permit) -> (Self, ReplyReceiver) {
         let (reply, receiver) = oneshot::channel();
-        (Self::with_reply(observation, deadline, permit, ReplyTo::Identify(reply)), receiver)
+        let IdentifyRequest { observation, validate_only } = request;
+        let job = Self::with_reply(observation, deadline, permit, ReplyTo::Identify(reply));
+        (Self { validate_only, ..job }, receiver)
     }
 
     /// Returns a job that only asks who owns its one identifier, and the receiver of its reply. It never needs a write.
@@ -89,9 +99,11 @@ impl Job {
 
     fn with_reply(observation: Observation, deadline: Instant, permit: Permit, reply: ReplyTo) -> Self {
         let (owners, owned, ignored, batch, large, epoch, read_at, trace, is_wait_recorded) = Default::default();
+        let (validate_only, under_way) = Default::default();
         let queued = tokio::time::Instant::now();
         Self {
             observation,
+            validate_only,
             deadline,
             reply,
             owners,
@@ -100,6 +112,7 @@ impl Job {
             epoch,
             read_at,
             batch,
+            under_way,
             large,
             queued,
             trace,
@@ -127,6 +140,11 @@ impl Job {
         self.owned.append(&mut self.ignored);
     }
 
+    /// It waits in another queue from now on.
+    pub(super) fn set_queued(&mut self) {
+        (self.queued, self.is_wait_recorded) = (tokio::time::Instant::now(), false);
+    }
+
     pub(super) fn identifiers(&self) -> &[Identifier] {
         self.observation.identifiers()
     }
@@ -135,7 +153,8 @@ impl Job {
     pub(super) fn reply(mut self, result: Result<Answer, IdentifyError>) {
         // An outage is no work done.
         if !matches!(result, Err(IdentifyError::Unavailable)) {
-            self.permit.set_answered(result.as_ref().ok().map(|answer| answer.outcome));
+            let outcome = result.as_ref().ok().map(|answer| answer.outcome);
+            self.permit.set_answered(outcome.filter(|_| !self.validate_only));
         }
         // The caller may be gone.
         match self.reply {

@@ -6,7 +6,7 @@ use super::admission::Admission;
 use super::database_health::DatabaseHealth;
 use super::deadline::has_passed;
 use super::error::IdentifyError;
-use super::graph::{GraphQueue, GraphRead};
+use super::graph::{GraphQueue, GraphRead, LargeContacts};
 use super::job::{Job, ReplyReceiver};
 use super::large_identities::LargeIdentities;
 use crate::traces::RequestTrace;
@@ -21,9 +21,14 @@ pub(super) struct Lanes {
     pub(super) large_to_batch: mpsc::UnboundedSender<Vec<Job>>,
     /// For reads by id, and for look-ups under locks.
     pub(super) to_graph: GraphQueue,
+    /// For those of large identities.
+    pub(super) large_to_graph: GraphQueue,
     /// For pages of all identities.
     pub(super) to_list: GraphQueue,
+    /// For reads of the past.
+    pub(super) to_history: GraphQueue,
     pub(super) large: LargeIdentities,
+    pub(super) large_contacts: LargeContacts,
     pub(super) admission: Admission,
     pub(super) database: DatabaseHealth,
 }

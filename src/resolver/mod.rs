@@ -10,7 +10,7 @@
 //!
 //! | file | what it holds |
 //! | --- | --- |
-//! | `identify` | the trait that the APIs call |
+//! | `identify`, `request` | the trait that the APIs call, and what they ask for |
 //! | `admission` | which requests get into the service, by two rules: |
 //! | `queue_delay`, `fair_share` | how many, by how long they wait; and whose |
 //! | `reservation` | the places of calls whose bodies are still to be read |
@@ -19,7 +19,7 @@
 //! | `read_queue`, `read_lane` | groups of requests, and the look-up that answers known customers |
 //! | `identity_reader`, `cache` | reads by version, and the copies in memory that they compare |
 //! | `batch_lane` | the look-up of batches, whose order matters |
-//! | `graph/` | reads by id, and lists |
+//! | `graph/` | reads by id, lists, and reads of the past |
 //! | `write_queue`, `key_reservation` | which requests may run side by side |
 //! | `write_lane` | retries, splits and lock waits |
 //! | `write_transaction` | one transaction and the lock protocol |
@@ -33,12 +33,12 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{Mutex, Semaphore, mpsc, watch};
+use tokio::sync::{Mutex, Semaphore, mpsc, oneshot, watch};
 
-use crate::domain::{Answer, ContactId, Identifier, Identity, LookUp, Observation};
+use crate::domain::{Answer, ContactId, Identifier, Identity, LookUp, Observation, Timestamp};
 use crate::metrics::{LaneKind, Metrics};
 use crate::settings::{CacheSettings, QueueSettings};
-use crate::store::{Store, StoreError};
+use crate::store::{HistoryRead, Store, StoreError};
 use crate::traces::RequestTrace;
 
 mod admission;
@@ -60,10 +60,12 @@ mod key_reservation;
 mod lanes;
 mod large_identities;
 mod panic_guard;
+mod ping;
 mod queue_delay;
 mod read_lane;
 mod read_queue;
 mod recent_identifiers;
+mod request;
 mod reservation;
 mod write_lane;
 mod write_queue;
@@ -73,20 +75,21 @@ mod written_copies;
 pub use caller::Caller;
 pub use database_health::DatabaseState;
 pub use error::IdentifyError;
-pub use graph::{IdentityPage, ReadGraph};
+pub use graph::{IdentityPage, PastLookUp, ReadGraph};
 pub use identify::{Admitted, Answers, Identify, Reserved};
+pub use request::IdentifyRequest;
 
 use admission::{Admission, Permit};
 use batch_lane::{BatchLane, batch_jobs};
 use cache::IdentityCache;
 use database_health::DatabaseHealth;
 use deadline::deadline_after;
-use graph::{GraphJob, GraphLane, GraphRead, IdReader, PageQuery};
+use graph::{GraphJob, GraphLane, GraphQueue, GraphRead, HistoryQuery, IdReader, LargeContacts, PageQuery, PastQuery};
 use identity_reader::IdentityReader;
 use job::{Job, Owner};
 use lanes::Lanes;
 use large_identities::LargeIdentities;
-use panic_guard::catch_panic;
+use ping::ping_database;
 use read_lane::{MAX_SECOND_LOOKUPS, ReadLane};
 use read_queue::ReadQueue;
 use recent_identifiers::RecentIdentifiers;
@@ -98,18 +101,18 @@ use write_queue::WriteQueue;
 ///
 /// Each look-up and each transaction has a connection of its own. At once there are at most 8 look-ups of lanes (one
 /// lane of each kind is for large identities), [`MAX_SECOND_LOOKUPS`], 2 transactions of write lanes, 2 that wait for a
-/// lock ([`MAX_LOCK_WAITS`]), a ping, and 3 reads of [`GRAPH_LANES`] and of the lane for lists: 18. With fewer
-/// connections, some of them wait for one.
+/// lock ([`MAX_LOCK_WAITS`]), a ping, and 6 reads of [`GRAPH_LANES`], [`HISTORY_LANES`] and of the two lanes beside
+/// them: 21. With fewer connections, some of them wait for one.
 const READ_LANES: usize = 4;
 
-/// Lanes for reads by id. One more is for lists, so that no other read waits for a page.
+/// Lanes for reads by id. One more is for large identities, and one for lists: no other read waits for those.
 const GRAPH_LANES: usize = 2;
+
+/// Lanes for reads of the past. Each has a history in memory, and works with it on a thread of its own.
+const HISTORY_LANES: usize = 2;
 
 /// Lanes for batches, beside the read lanes. So a single request does not wait for a long batch.
 const BATCH_LANES: usize = 2;
-
-/// Time between two pings of the database.
-const PING_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The resolver over a store. Clones share its lanes, which end with the last clone.
 #[derive(Clone, Debug)]
@@ -144,21 +147,44 @@ impl Resolver {
         let large = LargeIdentities::default();
         let large_turn = Arc::default();
         let second_lookups = Arc::new(Semaphore::new(MAX_SECOND_LOOKUPS));
+        let large_contacts = LargeContacts::default();
+        let start_graph_lanes = |lanes: usize, to_large: Option<&GraphQueue>| {
+            let (to_lane, queue) = mpsc::unbounded_channel();
+            let queue = Arc::new(Mutex::new(queue));
+            for _ in 0..lanes {
+                panic_guard::spawn(GraphLane {
+                    reader: IdReader { store: store.clone(), cache: cache.clone() },
+                    queue: Arc::clone(&queue),
+                    to_large: to_large.cloned(),
+                    large: large_contacts.clone(),
+                    database: database.clone(),
+                    work: work.clone(),
+                });
+            }
+            to_lane
+        };
+        let large_to_graph = start_graph_lanes(1, None);
+        let to_graph = start_graph_lanes(GRAPH_LANES, Some(&large_to_graph));
+        let to_list = start_graph_lanes(1, Some(&large_to_graph));
+        let to_history = start_graph_lanes(HISTORY_LANES, None);
         let start_lanes = |read_lanes: usize, batch_lanes: usize, to_large: Option<&mpsc::UnboundedSender<Job>>| {
             let (to_read, read_queue) = mpsc::unbounded_channel();
             let (to_batch, batch_queue) = mpsc::unbounded_channel();
             let read_queue = Arc::new(Mutex::new(ReadQueue::new(read_queue)));
             let batch_queue = Arc::new(Mutex::new(batch_queue));
+            let to_batch_again = to_batch.downgrade();
             let read_lane = |kind: LaneKind, to_large: Option<&mpsc::UnboundedSender<Job>>| ReadLane {
                 reader: IdentityReader { store: store.clone(), cache: cache.clone() },
                 queue: Arc::clone(&read_queue),
                 to_write: to_write.clone(),
+                to_graph: to_graph.clone(),
                 to_large: to_large.cloned(),
                 database: database.clone(),
                 admission: admission.clone(),
                 large: large.clone(),
                 large_turn: Arc::clone(&large_turn),
                 second_lookups: Arc::clone(&second_lookups),
+                max_contacts: settings.max_contacts,
                 kind,
                 work: work.clone(),
             };
@@ -169,26 +195,13 @@ impl Resolver {
                 panic_guard::spawn(BatchLane {
                     reader: read_lane(LaneKind::Batch, None),
                     queue: Arc::clone(&batch_queue),
+                    to_queue: to_batch_again.clone(),
                 });
             }
             (to_read, to_batch)
         };
         let (large_to_read, large_to_batch) = start_lanes(1, 1, None);
         let (to_read, to_batch) = start_lanes(READ_LANES, BATCH_LANES, Some(&large_to_read));
-        let start_graph_lanes = |lanes: usize| {
-            let (to_lane, queue) = mpsc::unbounded_channel();
-            let queue = Arc::new(Mutex::new(queue));
-            for _ in 0..lanes {
-                panic_guard::spawn(GraphLane {
-                    reader: IdReader { store: store.clone(), cache: cache.clone() },
-                    queue: Arc::clone(&queue),
-                    database: database.clone(),
-                    work: work.clone(),
-                });
-            }
-            to_lane
-        };
-        let (to_graph, to_list) = (start_graph_lanes(GRAPH_LANES), start_graph_lanes(1));
         let write_lane = WriteLane {
             store: store.clone(),
             queue: Arc::new(Mutex::new(WriteQueue::new(write_queue, settings.transaction_size))),
@@ -204,8 +217,20 @@ impl Resolver {
             panic_guard::spawn(write_lane.clone());
         }
         tokio::spawn(ping_database(store, database.clone(), to_read.downgrade()));
-        let lanes =
-            Lanes { to_read, to_batch, large_to_read, large_to_batch, to_graph, to_list, large, admission, database };
+        let lanes = Lanes {
+            to_read,
+            to_batch,
+            large_to_read,
+            large_to_batch,
+            to_graph,
+            large_to_graph,
+            to_list,
+            to_history,
+            large,
+            large_contacts,
+            admission,
+            database,
+        };
         Self { lanes: Arc::new(lanes), caller: Caller::default(), trace: RequestTrace::default() }
     }
 
@@ -228,18 +253,18 @@ impl Identify for Resolver {
         Ok(Reserved(Some(self.lanes.admission.try_reserve(caller, deadline)?)))
     }
 
-    async fn identify(&self, observation: Observation, deadline: Instant) -> Result<Answer, IdentifyError> {
-        self.identify_reserved(Reserved::default(), observation, deadline).await
+    async fn identify(&self, request: IdentifyRequest, deadline: Instant) -> Result<Answer, IdentifyError> {
+        self.identify_reserved(Reserved::default(), request, deadline).await
     }
 
     async fn identify_reserved(
         &self,
         reserved: Reserved,
-        observation: Observation,
+        request: IdentifyRequest,
         deadline: Instant,
     ) -> Result<Answer, IdentifyError> {
         let permit = self.lanes.admission.try_admit(reserved.0, self.caller, 1, deadline)?;
-        let (mut job, reply) = Job::new(observation, deadline, permit);
+        let (mut job, reply) = Job::new(request, deadline, permit);
         job.trace = self.trace.clone();
         let changes = self.lanes.database.changes();
         if !self.lanes.send(job) {
@@ -248,30 +273,25 @@ impl Identify for Resolver {
         self.lanes.wait_for_reply(reply, deadline, changes).await
     }
 
-    async fn admit(
-        &self,
-        reserved: Reserved,
-        observations: usize,
-        deadline: Instant,
-    ) -> Result<Admitted, IdentifyError> {
-        Ok(Admitted(Some(self.lanes.admission.try_admit(reserved.0, self.caller, observations, deadline)?)))
+    async fn admit(&self, reserved: Reserved, requests: usize, deadline: Instant) -> Result<Admitted, IdentifyError> {
+        Ok(Admitted(Some(self.lanes.admission.try_admit(reserved.0, self.caller, requests, deadline)?)))
     }
 
     async fn identify_admitted(
         &self,
         admitted: Admitted,
-        observations: Vec<Observation>,
+        requests: Vec<IdentifyRequest>,
         deadline: Instant,
     ) -> Answers {
         match admitted {
-            Admitted(Some(permit)) => self.resolve(observations, deadline, permit).await,
-            Admitted(None) => vec![Err(IdentifyError::Internal); observations.len()], // Not from this resolver.
+            Admitted(Some(permit)) => self.resolve(requests, deadline, permit).await,
+            Admitted(None) => vec![Err(IdentifyError::Internal); requests.len()], // Not from this resolver.
         }
     }
 
-    async fn identify_in_turn(&self, observations: Vec<Observation>, timeout: Duration) -> Answers {
-        let permits = self.lanes.admission.admit(self.caller, observations.len()).await;
-        self.resolve(observations, deadline_after(timeout), permits).await
+    async fn identify_in_turn(&self, requests: Vec<IdentifyRequest>, timeout: Duration) -> Answers {
+        let permits = self.lanes.admission.admit(self.caller, requests.len()).await;
+        self.resolve(requests, deadline_after(timeout), permits).await
     }
 }
 
@@ -283,8 +303,10 @@ impl ReadGraph for Resolver {
         deadline: Instant,
     ) -> Result<Option<Arc<Identity>>, IdentifyError> {
         let permit = self.lanes.admission.try_admit(reserved.0, self.caller, 1, deadline)?;
-        let (job, reply) = GraphJob::new(contact, deadline, Some(permit), self.trace.clone());
-        self.lanes.read_graph(&self.lanes.to_graph, GraphRead::Identity(job), reply, deadline).await
+        let (job, reply) = GraphJob::new(contact, deadline, permit, self.trace.clone());
+        let is_large = self.lanes.large_contacts.has(contact);
+        let lane = if is_large { &self.lanes.large_to_graph } else { &self.lanes.to_graph };
+        self.lanes.read_graph(lane, GraphRead::Identity(job), reply, deadline).await
     }
 
     async fn look_up(
@@ -308,6 +330,39 @@ impl ReadGraph for Resolver {
         Ok(LookUp::new(identifiers.into_iter().zip(owners).collect()))
     }
 
+    async fn look_up_at(
+        &self,
+        reserved: Reserved,
+        identifiers: Vec<Identifier>,
+        at: Timestamp,
+        deadline: Instant,
+    ) -> Result<PastLookUp, IdentifyError> {
+        let permits = self.lanes.admission.try_admit(reserved.0, self.caller, identifiers.len(), deadline)?;
+        let query = PastQuery { identifiers, at, deadline };
+        let (job, reply) = GraphJob::new(query, deadline, Some(permits), self.trace.clone());
+        self.lanes.read_graph(&self.lanes.to_history, GraphRead::PastOwners(job), reply, deadline).await
+    }
+
+    async fn read_history<T, F>(
+        &self,
+        reserved: Reserved,
+        contact: ContactId,
+        deadline: Instant,
+        work: F,
+    ) -> Result<T, IdentifyError>
+    where
+        T: Send + 'static,
+        F: FnOnce(HistoryRead) -> T + Send + Sync + 'static,
+    {
+        let permit = self.lanes.admission.try_admit(reserved.0, self.caller, 1, deadline)?;
+        let (keep, mut kept) = oneshot::channel();
+        let work = Box::new(move |read| drop(keep.send(work(read)))); // The caller may be gone.
+        let query = HistoryQuery { contact, work: Some(work) };
+        let (job, reply) = GraphJob::new(query, deadline, Some(permit), self.trace.clone());
+        self.lanes.read_graph(&self.lanes.to_history, GraphRead::History(job), reply, deadline).await?;
+        kept.try_recv().map_err(|_| IdentifyError::Internal) // It was sent before the reply.
+    }
+
     async fn list_identities(
         &self,
         reserved: Reserved,
@@ -317,28 +372,22 @@ impl ReadGraph for Resolver {
     ) -> Result<IdentityPage, IdentifyError> {
         let permit = self.lanes.admission.try_admit(reserved.0, self.caller, 1, deadline)?;
         let query = PageQuery { after, limit };
-        let (job, reply) = GraphJob::new(query, deadline, Some(permit), self.trace.clone());
+        let (job, reply) = GraphJob::new(query, deadline, permit, self.trace.clone());
         self.lanes.read_graph(&self.lanes.to_list, GraphRead::Page(job), reply, deadline).await
     }
 }
 
 impl Resolver {
-    async fn resolve(&self, observations: Vec<Observation>, deadline: Instant, permits: Permit) -> Answers {
-        self.lanes.reply_to_all(batch_jobs(observations, deadline, permits, Job::new), deadline, &self.trace).await
+    async fn resolve(&self, requests: Vec<IdentifyRequest>, deadline: Instant, permits: Permit) -> Answers {
+        self.lanes.reply_to_all(batch_jobs(requests, deadline, permits, Job::new), deadline, &self.trace).await
     }
 
-    /// Looks up who owns these identifiers under locks: one server of several that take writes proves nothing.
+    /// Looks up who owns these identifiers under locks: one server of several that take writes proves nothing. The
+    /// look-up before has given its places back, so this one asks for places as any other request.
     async fn look_up_locked(&self, identifiers: Vec<Identifier>, deadline: Instant) -> Result<LookUp, IdentifyError> {
-        let (job, reply) = GraphJob::new(identifiers.clone(), deadline, None, self.trace.clone());
+        let permit = self.lanes.admission.try_admit(None, self.caller, identifiers.len(), deadline)?;
+        let (job, reply) = GraphJob::new(identifiers.clone(), deadline, permit, self.trace.clone());
         let read = self.lanes.read_graph(&self.lanes.to_graph, GraphRead::Owners(job), reply, deadline);
         Ok(LookUp::new(identifiers.into_iter().zip(read.await?).collect()))
-    }
-}
-
-/// Keeps [`DatabaseHealth`] current while there are no requests, until the resolver is gone.
-async fn ping_database<S: Store>(store: S, database: DatabaseHealth, resolver: mpsc::WeakUnboundedSender<Job>) {
-    while resolver.upgrade().is_some() {
-        database.record_ping(catch_panic(store.ping()).await);
-        tokio::time::sleep(PING_INTERVAL).await;
     }
 }

@@ -4,20 +4,20 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use tokio::sync::{Mutex, Semaphore, mpsc};
-use tokio::time::Instant;
 
 use super::admission::Admission;
 use super::attempts::Attempts;
 use super::batch_span::begin_batch;
 use super::database_health::DatabaseHealth;
 use super::error::IdentifyError;
+use super::graph::{GraphJob, GraphQueue, GraphRead};
 use super::identity_reader::{Found, IdentityReader, Moments, ReadResult};
 use super::job::{Job, queued, reply_error, sorted_identifiers};
 use super::large_identities::{LargeIdentities, LargeRoot, is_large};
 use super::panic_guard::{Worker, catch_panic};
 use super::queue_delay::Queue;
 use super::read_queue::{ReadQueue, ReadyLookup};
-use crate::domain::{Identifier, Identity, Snapshot};
+use crate::domain::{Identifier, Identity, Snapshot, preview};
 use crate::metrics::{LaneKind, RetryCause, WorkMetrics};
 use crate::store::{ExpectedSize, Store, StoreError};
 
@@ -32,6 +32,8 @@ pub(super) struct ReadLane<S> {
     pub(super) reader: IdentityReader<S>,
     pub(super) queue: Arc<Mutex<ReadQueue>>,
     pub(super) to_write: mpsc::UnboundedSender<Job>,
+    /// For jobs with `validate_only` where a read proves nothing.
+    pub(super) to_graph: GraphQueue,
     /// The lane that takes over single requests about a large identity. `None` in that lane, and for batches, whose
     /// order would be lost.
     pub(super) to_large: Option<mpsc::UnboundedSender<Job>>,
@@ -40,10 +42,23 @@ pub(super) struct ReadLane<S> {
     pub(super) large: LargeIdentities,
     /// Held while the contacts of a large identity are read: one at a time.
     pub(super) large_turn: Arc<Mutex<()>>,
+    /// Maximum contacts of an identity.
+    pub(super) max_contacts: usize,
     pub(super) kind: LaneKind,
     pub(super) work: WorkMetrics,
     /// Has [`MAX_SECOND_LOOKUPS`] permits.
     pub(super) second_lookups: Arc<Semaphore>,
+}
+
+/// What becomes of a job that was looked up, by the jobs ahead of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// It is answered by what was found, if that is enough.
+    Answer,
+    /// It goes on to a write lane, or to a read under locks.
+    GoOn,
+    /// It waits until the jobs ahead of it are done, and is looked up again.
+    Wait,
 }
 
 /// Jobs that share a look-up.
@@ -59,6 +74,12 @@ fn are_about_one_large(jobs: &[Job]) -> bool {
     first.is_some() && jobs.iter().all(|job| job.large == first)
 }
 
+/// Replies with the answer that the job would get.
+fn reply_preview(job: Job, known: &Snapshot, max_contacts: usize) {
+    let answer = preview(&job.observation, known, max_contacts);
+    job.reply(answer.map_err(Into::into));
+}
+
 impl<S: Store> Worker for ReadLane<S> {
     async fn run(&mut self) {
         while let Some(lookup) = self.next().await {
@@ -70,11 +91,11 @@ impl<S: Store> Worker for ReadLane<S> {
             let (known, mut others): (Vec<Job>, Vec<Job>) = lookup.group.jobs.into_iter().partition(is_known);
             if known.len() < WORTH_A_STATEMENT && !others.is_empty() {
                 others.extend(known);
-                self.read(others, Moments::Any, |_, _| true).await;
+                self.read(others, Moments::Any, |_, _, _| Turn::Answer).await;
             } else {
                 let has_both = !known.is_empty() && !others.is_empty();
                 let permit = if has_both { self.second_lookups.try_acquire().ok() } else { None };
-                let [known, others] = [known, others].map(|jobs| self.read(jobs, Moments::Any, |_, _| true));
+                let [known, others] = [known, others].map(|jobs| self.read(jobs, Moments::Any, |_, _, _| Turn::Answer));
                 if permit.is_some() {
                     tokio::join!(known, others);
                 } else {
@@ -94,10 +115,11 @@ impl<S: Store> ReadLane<S> {
 
     /// Looks up all identifiers of these jobs together, then answers each job or sends it to the write lanes.
     ///
-    /// It answers every look-up. It answers another job if one identity owns all of its identifiers, or if all are
-    /// ignored; if the read has the latest state; and if `may_answer` agrees. The other jobs go to the write lanes in
-    /// order. With [`Moments::One`] all answers are from one moment. Otherwise a job whose copy in memory is right does
-    /// not wait for one whose copy was changed.
+    /// It answers every look-up. It answers another job if one identity owns all of its identifiers, if all are
+    /// ignored, or if it has `validate_only`; if the read has the latest state; and if it is its `turn`. The other jobs
+    /// go to the write lanes in order, but for those whose turn is to wait: they are returned, in order. With
+    /// [`Moments::One`] all answers are from one moment. Otherwise a job whose copy in memory is right does not wait
+    /// for one whose copy was changed.
     ///
     /// When the database rejects the statement, the group is halved until the faulty job is alone, so that it does not
     /// fail its neighbours. So is a group of single requests with one about a large identity, which goes to the lane
@@ -107,8 +129,9 @@ impl<S: Store> ReadLane<S> {
         &self,
         jobs: Vec<Job>,
         moments: Moments,
-        mut may_answer: impl FnMut(&Job, Found<'_>) -> bool,
-    ) {
+        mut turn: impl FnMut(&Job, Found<'_>, &ReadResult) -> Turn,
+    ) -> Vec<Job> {
+        let mut waiting = Vec::new();
         let mut parts = if jobs.is_empty() { Vec::new() } else { vec![LookupPart { jobs, may_validate: true }] };
         let mut too_slow: Vec<(LargeRoot, StoreError)> = Vec::new();
         let mut is_one_large = false;
@@ -129,7 +152,7 @@ impl<S: Store> ReadLane<S> {
                         parts.push(LookupPart { jobs: changed, may_validate: false });
                     }
                     self.note_large(&jobs, &result.snapshot);
-                    self.answer(jobs, &result, moments, &mut may_answer).await;
+                    waiting.extend(self.answer(jobs, &result, moments, &mut turn).await);
                 }
                 Err(error) if error.is_unavailable() => reply_error(jobs, &error),
                 Err(error @ (StoreError::TooSlow(_) | StoreError::CutShort(_)))
@@ -161,9 +184,10 @@ impl<S: Store> ReadLane<S> {
                 }
             }
         }
+        waiting
     }
 
-    /// Answers each job by what was read, or sends it to the write lanes.
+    /// Answers each job by what was read, or sends it to the write lanes. Returns those that wait.
     ///
     /// A job whose set of identifiers no contact carries is answered if the set is stored, which may take a further
     /// look-up. With [`Moments::Any`] the other jobs do not wait for that.
@@ -172,53 +196,74 @@ impl<S: Store> ReadLane<S> {
         jobs: Vec<Job>,
         result: &ReadResult,
         moments: Moments,
-        may_answer: &mut impl FnMut(&Job, Found<'_>) -> bool,
-    ) {
-        let (mut waiting, mut sets) = (Vec::new(), BTreeMap::new());
+        turn: &mut impl FnMut(&Job, Found<'_>, &ReadResult) -> Turn,
+    ) -> Vec<Job> {
+        let (mut behind, mut sets, mut waiting) = (Vec::new(), BTreeMap::new(), Vec::new());
         for job in jobs {
             if job.is_look_up() {
                 let owner = result.owner(&job.observation);
                 job.reply_owner(owner);
                 continue;
             }
-            let found = result.found(&job.observation);
+            let found = result.found_for(&job);
             let set = match found {
                 Found::Matched(identity) => {
                     let set = self.reader.set_to_look_up(result, &job.observation, identity);
                     sets.extend(set.map(|set| (set, Arc::clone(identity))));
                     set
                 }
-                Found::OnlyIgnored | Found::Nothing => None,
+                Found::OnlyIgnored | Found::Owners | Found::Nothing => None,
             };
             if set.is_none() && moments == Moments::Any {
-                self.answer_one(job, found, result, may_answer);
+                waiting.extend(self.answer_one(job, found, result, turn));
             } else {
-                waiting.push((job, found, set));
+                behind.push((job, found, set));
             }
         }
         let stored = if sets.is_empty() { BTreeSet::new() } else { self.reader.stored_sets(result, &sets).await };
-        for (job, found, set) in waiting {
+        for (job, found, set) in behind {
             let has_new_set = set.is_some_and(|set| !stored.contains(&set));
-            self.answer_one(job, if has_new_set { Found::Nothing } else { found }, result, may_answer);
+            waiting.extend(self.answer_one(job, if has_new_set { Found::Nothing } else { found }, result, turn));
         }
+        waiting
     }
 
+    /// Returns the job if it waits.
     fn answer_one(
         &self,
         job: Job,
         found: Found<'_>,
         result: &ReadResult,
-        may_answer: &mut impl FnMut(&Job, Found<'_>) -> bool,
-    ) {
-        let may_answer = may_answer(&job, found);
-        match found {
-            Found::Matched(identity) if may_answer => {
+        turn: &mut impl FnMut(&Job, Found<'_>, &ReadResult) -> Turn,
+    ) -> Option<Job> {
+        match (turn(&job, found, result), found) {
+            (Turn::Wait, _) => return Some(job),
+            (Turn::Answer, Found::Matched(identity)) => {
                 let ignored = result.snapshot.ignored_of(&job.observation);
                 job.reply_matched(identity, ignored);
             }
-            Found::OnlyIgnored if may_answer => job.reply(Err(IdentifyError::OnlyIgnored)),
-            Found::Matched(_) | Found::OnlyIgnored | Found::Nothing => self.send_to_write(job, result),
+            (Turn::Answer, Found::OnlyIgnored) => job.reply(Err(IdentifyError::OnlyIgnored)),
+            (Turn::Answer, Found::Owners) => reply_preview(job, &result.snapshot, self.max_contacts),
+            (Turn::Answer, Found::Nothing) | (Turn::GoOn, _) if job.validate_only => self.read_locked(job),
+            (Turn::Answer, Found::Nothing) | (Turn::GoOn, _) => self.send_to_write(job, result),
         }
+        None
+    }
+
+    /// Reads under locks who owns the identifiers of a job with `validate_only`, and replies.
+    fn read_locked(&self, job: Job) {
+        let (read, known) = GraphJob::new(job.identifiers().to_vec(), job.deadline, None, job.trace.clone());
+        if self.to_graph.send(GraphRead::Known(read)).is_err() {
+            return job.reply(Err(IdentifyError::Internal));
+        }
+        let max_contacts = self.max_contacts;
+        tokio::spawn(async move {
+            match known.await {
+                Ok(Ok(known)) => reply_preview(job, &known, max_contacts),
+                Ok(Err(error)) => job.reply(Err(error)),
+                Err(_) => {} // The lane panicked, or the deadline has passed.
+            }
+        });
     }
 
     /// Sends the jobs that are known to be about a large identity to its lane, and returns the others.
@@ -304,7 +349,7 @@ impl<S: Store> ReadLane<S> {
         job.large = job.owners.iter().filter(|owner| is_large(owner)).map(|owner| owner.root()).min();
         job.epoch = read.epoch;
         job.read_at = job.owners.iter().map(|owner| read.time_of(owner)).min();
-        (job.queued, job.is_wait_recorded) = (Instant::now(), false);
+        job.set_queued();
         if let Err(mpsc::error::SendError(job)) = self.to_write.send(job) {
             job.reply(Err(IdentifyError::Internal));
         }

@@ -151,7 +151,7 @@ mod tests {
     fn job(phone: usize) -> Job {
         let phone = Identifier::from_stored(IdentifierKind::Phone, phone.to_string());
         let deadline = Instant::now() + Duration::from_secs(1);
-        Job::new(Observation::new([phone]).unwrap(), deadline.into_std(), Permit::for_test()).0
+        Job::new(Observation::new([phone]).unwrap().into(), deadline.into_std(), Permit::for_test()).0
     }
 
     #[tokio::test(start_paused = true)]
@@ -208,7 +208,7 @@ mod tests {
         (1..MAX_LOOKUP).for_each(|phone| send.send(job(phone)).unwrap());
         let two = ["a", "b"].map(|value| Identifier::from_stored(IdentifierKind::Email, value));
         let deadline = (Instant::now() + Duration::from_secs(1)).into_std();
-        send.send(Job::new(Observation::new(two).unwrap(), deadline, Permit::for_test()).0).unwrap();
+        send.send(Job::new(Observation::new(two).unwrap().into(), deadline, Permit::for_test()).0).unwrap();
         send.send(job(MAX_LOOKUP)).unwrap();
         let first = queue.next().await.unwrap();
         assert_eq!(first.group.jobs.len(), MAX_LOOKUP - 1);

@@ -173,7 +173,10 @@ impl<S: Store> Group<'_, S> {
                     }
                 }
                 Err(TransactionError::Store(
-                    error @ (StoreError::Rejected(_) | StoreError::IdTaken(_) | StoreError::OneIsLarge(_)),
+                    error @ (StoreError::Rejected(_)
+                    | StoreError::IdTaken(_)
+                    | StoreError::OneIsLarge(_)
+                    | StoreError::HistoryTooLarge),
                 )) => {
                     return self.resolve_halves(jobs, &error).await;
                 }

@@ -183,7 +183,7 @@ mod tests {
         let phone = Identifier::from_stored(IdentifierKind::Phone, phone.to_string());
         let observation = Observation::new([phone]).unwrap();
         let deadline = (Instant::now() + Duration::from_secs(1)).into_std();
-        let (mut job, _) = Job::new(observation, deadline, Permit::for_test());
+        let (mut job, _) = Job::new(observation.into(), deadline, Permit::for_test());
         job.owners = roots.iter().map(|id| Arc::new(customer(*id))).collect();
         job.batch = batch;
         job

@@ -81,6 +81,8 @@ pub(super) struct Committed {
     /// One for each job, in order.
     pub(super) answers: Vec<Result<Answer, Refusal>>,
     pub(super) new_identifiers: HashSet<Identifier>,
+    /// The roots of the identities that have the maximum of sets.
+    pub(super) full: BTreeSet<ContactId>,
     /// The epoch before the transaction began.
     pub(super) epoch: Option<Epoch>,
     /// From before the transaction began.
@@ -141,17 +143,19 @@ pub(super) async fn run_transaction<S: Store>(
     let observations: Vec<Observation> = jobs.iter().map(|job| job.observation.clone()).collect();
     let planned = plan(&observations, &known, now, input.max_contacts);
     let (sets, roots) = planned.evidence_to_look_up(input.is_after_duplicate);
-    let (known, mut plan) = if sets.is_empty() {
-        (known, planned)
+    let (known, mut plan, full) = if sets.is_empty() {
+        (known, planned, BTreeSet::new())
     } else {
         let is_counted = |root: &ContactId| {
             let mut identities = known.identities().iter();
             identities.any(|identity| identity.root() == *root && may_be_full(identity.contacts().len()))
         };
         let counted = roots.iter().copied().filter(is_counted).collect();
-        let known = known.with_evidence(transaction.stored_evidence(&sets, &counted).await?);
+        let stored = transaction.stored_evidence(&sets, &counted).await?;
+        let full = stored.full();
+        let known = known.with_evidence(stored);
         let plan = plan(&observations, &known, now, input.max_contacts);
-        (known, plan)
+        (known, plan, full)
     };
     if !plan.is_empty() && transaction.must_write_what_it_locks() {
         let written = plan.written();
@@ -180,7 +184,7 @@ pub(super) async fn run_transaction<S: Store>(
     })?;
     let answers = plan.answers(&ids);
     let new_identifiers = plan.new_identifiers.into_iter().map(|(identifier, _)| identifier).collect();
-    Ok(Committed { answers, new_identifiers, epoch, begun })
+    Ok(Committed { answers, new_identifiers, full, epoch, begun })
 }
 
 /// What a transaction knows under its locks.

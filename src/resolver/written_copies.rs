@@ -24,8 +24,12 @@ pub(super) fn keep_copies(
         let Ok(answer) = answer else { continue };
         let identity = answer.identity.list();
         let joining = job.identifiers().iter().filter(|identifier| !answer.ignored.contains(identifier));
+        let read = ReadAt { epoch, time: committed.begun };
         if let Some(set) = settled_set(job, answer) {
-            cache.settle(set, identity, ReadAt { epoch, time: committed.begun });
+            cache.settle(set, identity, read);
+        }
+        if committed.full.contains(&identity.root()) {
+            cache.settle_all(identity, read);
         }
         asked.entry(identity.root()).or_insert((identity, Vec::new())).1.extend(joining);
     }

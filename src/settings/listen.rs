@@ -54,7 +54,8 @@ pub(super) struct ListenArgs {
     #[arg(long, env, value_name = "NAMES", value_parser = value::from_str::<HostNames>())]
     http_host_names: Option<HostNames>,
 
-    /// Whether the JSON API has a page to try it, `GET /docs`, and everybody may read its description, /openapi.json
+    /// Whether the JSON API has pages for people, `GET /docs` and `GET /graph`, and everybody may read its description,
+    /// /openapi.json
     #[arg(long, env, value_name = "BOOL", default_value = "true", value_parser = value::boolean())]
     #[arg(action = clap::ArgAction::Set)]
     http_docs: bool,

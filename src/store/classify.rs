@@ -53,6 +53,21 @@ pub(super) fn is_answer_no(error: &DbErr) -> bool {
     error.is_some_and(|error| mysql::is_answer_no(error.number()))
 }
 
+/// Whether an error of an insert says that the primary key of a row is taken, and not another unique key.
+pub(super) fn is_of_primary_key(error: &DbErr) -> bool {
+    let (DbErr::Query(RuntimeErr::SqlxError(error)) | DbErr::Exec(RuntimeErr::SqlxError(error))) = error else {
+        return false;
+    };
+    let Some(error) = error.as_database_error() else { return false };
+    if error.try_downcast_ref::<MySqlDatabaseError>().is_some() {
+        mysql::is_of_primary_key(error.message())
+    } else if let Some(error) = error.try_downcast_ref::<PgDatabaseError>() {
+        error.constraint().is_some_and(|name| name.ends_with("_pkey"))
+    } else {
+        error.code().is_some_and(|code| sqlite::is_of_primary_key(&code))
+    }
+}
+
 /// What an error of a statement means.
 #[expect(clippy::wildcard_enum_match_arm, reason = "sqlx adds errors as it likes")]
 pub(super) fn store_error(error: &sqlx::Error) -> StoreError {
@@ -158,6 +173,18 @@ mod tests {
     fn duplicate_keys_have_a_variant_of_their_own() {
         for error in [mysql::store_error(1062), postgres("23505"), sqlite(1555), sqlite(2067)] {
             assert!(matches!(error, StoreError::DuplicateKey(_)), "{error}");
+        }
+    }
+
+    #[test]
+    fn mysql_names_the_key_that_is_taken_at_the_end() {
+        for (message, is_primary) in [
+            ("Duplicate entry '7' for key 'Evidence.PRIMARY'", true),
+            ("Duplicate entry '7' for key 'PRIMARY'", true),
+            ("Duplicate entry 'x' for key 'Evidence.Evidence_setKey'", false),
+            ("Duplicate entry ''PRIMARY'' for key 'Evidence_setKey'", false),
+        ] {
+            assert_eq!(mysql::is_of_primary_key(message), is_primary, "{message}");
         }
     }
 

@@ -13,9 +13,13 @@ use super::error::StoreError;
 use super::pool::{Lease, Pool};
 use super::sql::{Engine, sqlite};
 use super::store_connection::StoreConnection;
-use super::traits::{Epoch, ExpectedSize, FoundIdentities, LookupResult, MAX_LOOKUP, Store, Transaction};
-use super::{evidence, list, lock, lookup, versions, write};
-use crate::domain::{ContactId, Identifier, Identity, OwnerRow, Plan, RootRow, SetKey, StoredEvidence, Timestamp};
+use super::traits::{
+    Epoch, ExpectedSize, FoundIdentities, HistoryRead, LookupResult, MAX_LOOKUP, RootWindow, Store, Transaction,
+};
+use super::{evidence, history, list, lock, lookup, versions, write};
+use crate::domain::{
+    ContactId, Identifier, Identity, OwnerRow, Plan, RootRow, SetKey, StoredEvidence, StoredSets, Timestamp,
+};
 use crate::metrics::{DatabaseOperation, Metrics};
 use crate::settings::{self, TableNames};
 
@@ -197,7 +201,7 @@ impl Store for Database {
             .await
     }
 
-    async fn roots_after(&self, after: Option<ContactId>, limit: usize) -> Result<Vec<ContactId>, StoreError> {
+    async fn roots_after(&self, after: Option<ContactId>, limit: usize) -> Result<RootWindow, StoreError> {
         let _timer = self.pool.timer(DatabaseOperation::List);
         let lease = self.pool.lease().await?;
         lease
@@ -207,7 +211,18 @@ impl Store for Database {
             .await
     }
 
-    async fn stored_sets(&self, sets: &[SetKey]) -> Result<BTreeSet<SetKey>, StoreError> {
+    async fn history_of(&self, contact: ContactId) -> Result<HistoryRead, StoreError> {
+        let _timer = self.pool.timer(DatabaseOperation::LookUp);
+        let lease = self.pool.lease().await?;
+        lease
+            .bounded(async {
+                let connection = lease.connected().take().await?;
+                history::query_history(&connection, lease.engine(), contact, Some(history::LIMIT)).await
+            })
+            .await
+    }
+
+    async fn stored_sets(&self, sets: &[SetKey]) -> Result<StoredSets, StoreError> {
         let _timer = self.pool.timer(DatabaseOperation::LookUp);
         let lease = self.pool.lease().await?;
         lease
@@ -282,7 +297,7 @@ impl Transaction for DatabaseTransaction {
         let (transaction, engine) = (&self.transaction, self.lease.engine());
         let read = async {
             let stored = evidence::query_stored_sets(transaction, engine, sets).await?;
-            let counts = match stored.len() < sets.len() {
+            let counts = match stored.values().flatten().count() < sets.len() {
                 true => evidence::count_sets(transaction, engine, roots).await?,
                 false => BTreeMap::new(),
             };
@@ -304,7 +319,18 @@ impl Transaction for DatabaseTransaction {
         self.lease.bounded(lookup::query_identities_of(&self.transaction, self.lease.engine(), roots, size)).await
     }
 
-    async fn roots_after(&mut self, after: Option<ContactId>, limit: usize) -> Result<Vec<ContactId>, StoreError> {
+    async fn owner_rows(&mut self, identifiers: &[Identifier]) -> Result<Vec<OwnerRow>, StoreError> {
+        let _timer = self.lease.timer(DatabaseOperation::LookUpLocked);
+        self.lease.bounded(versions::query_owner_rows(&self.transaction, self.lease.engine(), identifiers)).await
+    }
+
+    async fn history_of(&mut self, contact: ContactId) -> Result<HistoryRead, StoreError> {
+        let _timer = self.lease.timer(DatabaseOperation::LookUpLocked);
+        let (transaction, engine) = (&self.transaction, self.lease.engine());
+        self.lease.bounded(history::query_history(transaction, engine, contact, Some(history::LIMIT))).await
+    }
+
+    async fn roots_after(&mut self, after: Option<ContactId>, limit: usize) -> Result<RootWindow, StoreError> {
         let _timer = self.lease.timer(DatabaseOperation::List);
         let (engine, is_one_of_several) = (self.lease.engine(), self.lease.is_one_of_several());
         if !is_one_of_several {

@@ -36,6 +36,9 @@ pub enum StoreError {
     /// met this one. Nothing is wrong: read it alone, and the others without it.
     #[error("one identity has far more contacts than the others")]
     OneIsLarge(ContactId),
+    /// The identity has more contacts or more stored sets than a read of its history returns. Nothing is wrong.
+    #[error("the history of the identity is too large")]
+    HistoryTooLarge,
     /// The database refuses the statement. Another attempt does not help.
     #[error("rejected: {0}")]
     Rejected(Cause),
@@ -163,6 +166,7 @@ impl StoreError {
             Self::TooSlow(_) => "too_slow",
             Self::CutShort(_) => "cut_short",
             Self::OneIsLarge(_) => "one_is_large",
+            Self::HistoryTooLarge => "history_too_large",
             Self::Rejected(_) => "rejected",
         }
     }
@@ -176,7 +180,7 @@ impl StoreError {
     pub fn outage(&self) -> Outage {
         match self {
             Self::TimedOut(_) => Outage::Unreachable,
-            Self::TooSlow(_) | Self::OneIsLarge(_) => Outage::Failing,
+            Self::TooSlow(_) | Self::OneIsLarge(_) | Self::HistoryTooLarge => Outage::Failing,
             Self::LostRace(cause)
             | Self::DuplicateKey(cause)
             | Self::IdTaken(cause)
@@ -220,7 +224,7 @@ impl StoreError {
     pub(super) fn connections(&self) -> ConnectionState {
         match self {
             Self::TimedOut(_) => ConnectionState::Suspect,
-            Self::TooSlow(_) | Self::OneIsLarge(_) => ConnectionState::Healthy,
+            Self::TooSlow(_) | Self::OneIsLarge(_) | Self::HistoryTooLarge => ConnectionState::Healthy,
             Self::LostRace(cause)
             | Self::DuplicateKey(cause)
             | Self::IdTaken(cause)

@@ -9,6 +9,7 @@ use sea_orm::ActiveValue::Set;
 use sea_orm::sea_query::{DeleteStatement, InsertStatement};
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryResult, QueryTrait, Statement, Value};
 
+use super::classify::is_of_primary_key;
 use super::entity::contact_merge::{CauseIdentifier, MergeCause};
 use super::entity::evidence::{self, Column};
 use super::error::{Cause, StoreError};
@@ -16,19 +17,26 @@ use super::pieces::pieces;
 use super::rows::{check_is_primary, to_naive};
 use super::sql::{Engine, padded_ids};
 use super::traits::MAX_LOOKUP;
-use crate::domain::{ContactId, ContactRef, Identifier, IdentifierKind, MAX_EVIDENCE, NewEvidence, Plan, SetKey};
+use crate::domain::{
+    ContactId, ContactRef, Identifier, IdentifierKind, MAX_EVIDENCE, NewEvidence, Plan, SetKey, StoredSets,
+};
 
-/// Returns those of these sets that are stored. A statement takes [`MAX_LOOKUP`] of them.
+/// Maximum sets that one statement inserts. 128 of them, as of other rows, are usually more than a TLS record has room
+/// for (docs/decisions/0009-nagles-algorithm.md).
+const SETS_OF_A_STATEMENT: usize = 64;
+
+/// Returns those of these sets that have a row. A statement takes [`MAX_LOOKUP`] of them.
 pub(super) async fn query_stored_sets(
     connection: &impl ConnectionTrait,
     engine: Engine,
     sets: &[SetKey],
-) -> Result<BTreeSet<SetKey>, StoreError> {
-    let mut stored = BTreeSet::new();
+) -> Result<StoredSets, StoreError> {
+    let mut stored = StoredSets::new();
     for some in sets.chunks(MAX_LOOKUP) {
         for row in &connection.query_all_raw(stored_sets(engine, some)).await? {
-            check_is_primary(engine, row, 1)?;
-            stored.insert(key_from_row(row, 0)?);
+            check_is_primary(engine, row, 2)?;
+            let root = row.try_get_by_index::<Option<i64>>(1)?.map(ContactId);
+            stored.insert(key_from_row(row, 0)?, root);
         }
     }
     Ok(stored)
@@ -45,9 +53,13 @@ pub(super) fn stored_sets(engine: Engine, sets: &[SetKey]) -> Statement {
     let last = sets.last().into_iter().cycle();
     let keys = sets.iter().chain(last).take(sets.len().next_power_of_two());
     let params: Vec<Value> = keys.map(|key| key.as_bytes().to_vec().into()).collect();
-    let read_only = engine.read_only_column().map(|column| format!(", {column}")).unwrap_or_default();
+    let columns = engine.with_read_only_column(r#"e."setKey", COALESCE(c."linkedId", c."id")"#);
     let (force, marks) = (engine.force_index("Evidence_setKey"), vec!["?"; params.len()].join(", "));
-    let sql = format!(r#"SELECT e."setKey"{read_only} FROM "Evidence" e {force} WHERE e."setKey" IN ({marks})"#);
+    let contacts = engine.contact_join()("c", "id", r#"e."contactId""#, None);
+    let sql = format!(
+        r#"SELECT {columns} FROM "Evidence" e {force}
+            {contacts} WHERE e."setKey" IN ({marks})"#
+    );
     engine.statement(sql, params)
 }
 
@@ -66,37 +78,60 @@ pub(super) async fn count_sets(
     Ok(counts)
 }
 
-/// The statement of [`count_sets`], for one root.
+/// The statement of [`count_sets`], for one root. Each half has the limit too, so that neither reads more.
 pub(super) fn sets_of_root(engine: Engine, root: ContactId) -> Statement {
-    let rows = rows_of_root(engine, r#"e."id""#);
-    let sql = format!(r#"SELECT COUNT(*) FROM (SELECT s."id" FROM ({rows}) s LIMIT {MAX_EVIDENCE}) n"#);
+    let half = |column, index| {
+        let rows = rows_linked_by(engine, r#"e."id""#, column, index);
+        format!(r#"SELECT h."id" FROM ({rows} LIMIT {MAX_EVIDENCE}) h"#)
+    };
+    let (own, linked) = (half("id", "PRIMARY"), half("linkedId", "Contact_linkedId"));
+    let sql =
+        format!(r#"SELECT COUNT(*) FROM (SELECT s."id" FROM ({own} UNION ALL {linked}) s LIMIT {MAX_EVIDENCE}) n"#);
     engine.statement(sql, vec![root.0.into(), root.0.into()])
 }
 
 /// These columns of the sets `e` of the identity of a root, which is the parameter, twice.
 fn rows_of_root(engine: Engine, columns: &str) -> String {
-    let half = |column: &str, index: &str| {
-        let (by, sets) = (engine.force_index(index), engine.force_index("Evidence_contactId"));
-        let join = engine.ordered_join();
-        format!(
-            r#"SELECT {columns} FROM "Contact" c {by} {join} "Evidence" e {sets} ON e."contactId" = c."id"
-        WHERE c."{column}" = ?"#
-        )
-    };
+    let half = |column, index| rows_linked_by(engine, columns, column, index);
     format!("{} UNION ALL {}", half("id", "PRIMARY"), half("linkedId", "Contact_linkedId"))
 }
 
-/// Stores the sets of a plan. They are sorted by key: all transactions insert them in this order.
+/// These columns of the sets `e` of the contacts that have a number in this column, which is the parameter.
+fn rows_linked_by(engine: Engine, columns: &str, column: &str, index: &str) -> String {
+    let (by, sets) = (engine.force_index(index), engine.force_index("Evidence_contactId"));
+    let join = engine.ordered_join();
+    format!(
+        r#"SELECT {columns} FROM "Contact" c {by} {join} "Evidence" e {sets} ON e."contactId" = c."id"
+        WHERE c."{column}" = ?"#
+    )
+}
+
+/// Stores the sets of a plan, after it has deleted the rows that they replace. They are sorted by key: all transactions
+/// insert them in this order.
 pub(super) async fn insert_evidence(
     connection: &impl ConnectionTrait,
     plan: &Plan,
     resolve: impl Fn(ContactRef) -> ContactId,
 ) -> Result<(), StoreError> {
     let created_at = to_naive(plan.updated_at)?;
-    for piece in pieces(&plan.new_evidence) {
-        connection.execute(&evidence_rows(piece, created_at, &resolve)).await?;
+    let replaced: Vec<SetKey> = plan.new_evidence.iter().filter(|new| new.replaces).map(|new| new.key).collect();
+    for piece in pieces(&replaced) {
+        connection.execute(&delete_sets(piece)).await?;
+    }
+    for piece in plan.new_evidence.chunks(SETS_OF_A_STATEMENT).flat_map(pieces) {
+        let inserted = connection.execute(&evidence_rows(piece, created_at, &resolve)).await;
+        inserted.map_err(|error| match is_of_primary_key(&error) {
+            true => StoreError::from(error).of_automatic_id(),
+            false => error.into(),
+        })?;
     }
     Ok(())
+}
+
+/// Deletes the rows of these sets.
+pub(super) fn delete_sets(sets: &[SetKey]) -> DeleteStatement {
+    let keys = sets.iter().map(|key| key.as_bytes().to_vec());
+    evidence::Entity::delete_many().filter(Column::SetKey.is_in(keys)).into_query()
 }
 
 /// Inserts sets.
@@ -175,4 +210,35 @@ pub(super) fn delete_rows(ids: &[i64]) -> DeleteStatement {
 pub(super) fn evidence_of_root(engine: Engine, root: i64) -> Statement {
     let columns = format!(r#"e."id", {}"#, engine.text_of(r#"e."identifiers""#));
     engine.statement(rows_of_root(engine, &columns), vec![root.into(), root.into()])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::EvidenceOrigin;
+
+    #[test]
+    fn the_sets_of_a_statement_fit_into_a_tls_record() {
+        let set = |number: usize| {
+            let email =
+                Identifier::from_stored(IdentifierKind::Email, format!("george.mcfly.{number:05}@hillvalley.example"));
+            let phone = Identifier::from_stored(IdentifierKind::Phone, format!("+4915112{number:06}"));
+            vec![email, phone]
+        };
+        let new = |number: usize| NewEvidence {
+            key: SetKey::of(&set(number)),
+            identifiers: set(number).into(),
+            contact: ContactRef::Stored(ContactId(1)),
+            origin: EvidenceOrigin::Match,
+            replaces: false,
+        };
+        // Key, contact, origin, moment, and the identifiers as text; and the text of the statement.
+        let row = |new: &NewEvidence| {
+            let identifiers = serde_json::to_string(&to_json(&new.identifiers)).unwrap();
+            17 + 8 + 1 + new.origin.name().len() + 12 + 3 + identifiers.len() + "(?, ?, ?, ?, ?), ".len()
+        };
+        let bytes = |sets: usize| (0..sets).map(|number| row(&new(number))).sum::<usize>() + 200;
+        assert!(bytes(SETS_OF_A_STATEMENT) < 16_384, "{}", bytes(SETS_OF_A_STATEMENT));
+        assert!(bytes(MAX_LOOKUP) > 16_384, "{}", bytes(MAX_LOOKUP));
+    }
 }

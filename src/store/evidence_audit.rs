@@ -9,6 +9,7 @@ use super::database::{Database, DatabaseTransaction};
 use super::entity::contact_merge::MergeCause;
 use super::error::{Cause, StoreError};
 use super::evidence;
+use super::evidence_copy::keep_unstored;
 use super::sql::Engine;
 use super::traits::{ExpectedSize, Transaction};
 use crate::domain::{
@@ -82,6 +83,30 @@ impl Database {
     }
 }
 
+/// Rows of one page of [`Database::sets_with`].
+const PAGE_SIZE: u64 = 1_000;
+
+impl Database {
+    /// Returns the ids of the rows of `Evidence` that have one of these identifiers. It reads the whole table.
+    ///
+    /// # Errors
+    /// As every read.
+    pub async fn sets_with(&self, identifiers: &[Identifier]) -> Result<Vec<i64>, StoreError> {
+        let (mut found, mut after) = (Vec::new(), i64::MIN);
+        loop {
+            let lease = self.pool.lease().await?;
+            let rows = Rows::After(after, PAGE_SIZE);
+            let page =
+                lease.bounded(async { query_rows(&lease.connected().take().await?, lease.engine(), rows).await });
+            let page = page.await?;
+            let Some(last) = page.last() else { return Ok(found) };
+            after = last.id;
+            let has_one = |row: &EvidenceRow| row.identifiers.iter().flatten().any(|one| identifiers.contains(one));
+            found.extend(page.iter().filter(|row| has_one(row)).map(|row| row.id));
+        }
+    }
+}
+
 impl DatabaseTransaction {
     /// Repairs a row of `Evidence`. A set that can be read and belongs to one identity is stored in its canonical form,
     /// unless it is held already. Any other row is deleted: it joins nobody.
@@ -115,10 +140,10 @@ impl DatabaseTransaction {
         }
         let at = self.now().after(newest);
         self.lease.bounded_with_lock(evidence::delete(&self.transaction, &[id])).await?;
-        let mut new: Vec<NewEvidence> = desired.into_iter().map(|(_, new)| new).collect();
-        let keys: Vec<SetKey> = new.iter().map(|new| new.key).collect();
-        let stored = self.stored_evidence(&keys, &BTreeSet::new()).await?.sets;
-        new.retain(|new| !stored.contains(&new.key));
+        let mut new: Vec<(ContactId, NewEvidence)> = desired.into_iter().collect();
+        let keys: Vec<SetKey> = new.iter().map(|(_, new)| new.key).collect();
+        keep_unstored(&mut new, &self.stored_evidence(&keys, &BTreeSet::new()).await?.sets);
+        let mut new: Vec<NewEvidence> = new.into_iter().map(|(_, new)| new).collect();
         let origin = EvidenceOrigin::ALL.into_iter().find(|origin| origin.name() == row.origin);
         new.iter_mut().for_each(|new| new.origin = origin.unwrap_or(new.origin));
         let done = if new.is_empty() { EvidenceRepair::Deleted } else { EvidenceRepair::Replaced };
@@ -146,9 +171,7 @@ async fn query_evidence(
     engine: Engine,
     rows: Rows,
 ) -> Result<Vec<EvidenceRow>, StoreError> {
-    let statement = engine.statement(evidence_sql(engine, rows), vec![rows.parameter()]);
-    let found = connection.query_all_raw(statement).await?;
-    let mut found: Vec<EvidenceRow> = found.iter().map(from_row).collect::<Result<_, _>>()?;
+    let mut found = query_rows(connection, engine, rows).await?;
     let identifiers: BTreeSet<Identifier> =
         found.iter().flat_map(|row| row.identifiers.iter().flatten()).cloned().collect();
     let identifiers: Vec<Identifier> = identifiers.into_iter().collect();
@@ -158,6 +181,16 @@ async fn query_evidence(
         row.owners = members.filter_map(|one| Some((one.clone(), owners.get(one)?.clone()))).collect();
     }
     Ok(found)
+}
+
+/// The same rows, without the owners of their identifiers.
+async fn query_rows(
+    connection: &impl ConnectionTrait,
+    engine: Engine,
+    rows: Rows,
+) -> Result<Vec<EvidenceRow>, StoreError> {
+    let statement = engine.statement(evidence_sql(engine, rows), vec![rows.parameter()]);
+    connection.query_all_raw(statement).await?.iter().map(from_row).collect()
 }
 
 fn from_row(row: &QueryResult) -> Result<EvidenceRow, StoreError> {

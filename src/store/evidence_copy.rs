@@ -8,15 +8,20 @@ use std::collections::BTreeSet;
 
 use sea_orm::ActiveValue::Set;
 use sea_orm::sea_query::Expr;
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+use sea_orm::{ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 
+use super::clock::Clock;
 use super::database::Database;
-use super::entity::{adoption, contact, contact_merge, evidence_state};
+use super::entity::{adoption, contact_merge, evidence_state};
 use super::error::{Cause, StoreError};
 use super::evidence::from_json;
 use super::rows::{from_naive, to_naive};
+use super::sql::Engine;
 use super::traits::{ExpectedSize, MAX_LOOKUP, Store, Transaction};
-use crate::domain::{ContactId, Identifier, NewEvidence, Plan, SetKey, Snapshot, Timestamp, sets_of_merges};
+use crate::domain::{
+    ContactId, Identifier, NewEvidence, Plan, SetKey, Snapshot, StoredSets, Timestamp, is_of_one_request,
+    sets_of_merges,
+};
 
 /// The id of the row of `EvidenceState`.
 const ID: i64 = 1;
@@ -39,9 +44,26 @@ pub struct EvidenceState {
     pub complete_since: Option<Timestamp>,
 }
 
+/// Makes the row of a database whose tables this process has just made: its evidence is complete from now on.
+///
+/// # Errors
+/// As every write.
+pub(super) async fn new_state(connection: &impl ConnectionTrait, engine: Engine) -> Result<(), DbErr> {
+    let now = match engine.clock_columns() {
+        Some(columns) => {
+            let sql = format!("SELECT {}", columns[0]);
+            let row = connection.query_one_raw(engine.statement(sql, Vec::new())).await?;
+            row.map(|row| row.try_get_by_index(0)).transpose()?
+        }
+        None => to_naive(Clock::of_this_process().now).ok(),
+    };
+    let row = evidence_state::ActiveModel { id: Set(ID), copied_merge_id: Set(0), complete_since: Set(now) };
+    evidence_state::Entity::insert(row).exec_without_returning(connection).await.map(drop)
+}
+
 impl Database {
-    /// Returns what is known about the evidence as a whole. Makes the row if there is none: without contacts, the
-    /// evidence is complete from now on.
+    /// Returns what is known about the evidence as a whole. Makes the row if there is none. Only
+    /// [`new_state`] makes it for a new database: an older version can have made the tables, and serve from them.
     ///
     /// # Errors
     /// As every write.
@@ -52,19 +74,9 @@ impl Database {
                 let complete_since = row.complete_since.map(from_naive);
                 return Ok(EvidenceState { copied_merge_id: row.copied_merge_id, complete_since });
             }
-            let any = contact::Entity::find().select_only().column(contact::Column::Id).limit(1);
-            let is_new = any.into_tuple::<i64>().one(&connection).await?.is_none();
-            let now = self.begin().await?.now();
-            let row = evidence_state::ActiveModel {
-                id: Set(ID),
-                copied_merge_id: Set(0),
-                complete_since: Set(if is_new { Some(to_naive(now)?) } else { None }),
-            };
-            match evidence_state::Entity::insert(row)
-                .exec_without_returning(&connection)
-                .await
-                .map_err(StoreError::from)
-            {
+            let row = evidence_state::ActiveModel { id: Set(ID), copied_merge_id: Set(0), complete_since: Set(None) };
+            let inserted = evidence_state::Entity::insert(row).exec_without_returning(&connection).await;
+            match inserted.map_err(StoreError::from) {
                 Ok(_) | Err(StoreError::DuplicateKey(_)) => {}
                 Err(error) => return Err(error),
             }
@@ -91,8 +103,16 @@ impl Database {
                 .limit(PAGE_SIZE);
             let page = page.all(&self.connection()).await?;
             let Some(last) = page.last().map(|merge| merge.id) else { return Ok(copied) };
-            let causes: Vec<Vec<Identifier>> = page.iter().filter_map(|merge| from_json(&merge.cause)).collect();
-            copied += self.copy_page(&causes).await?;
+            // What a repair or an adoption joined has a mark, so that it is no list of identifiers.
+            let causes = page.iter().filter_map(|merge| from_json(&merge.cause));
+            let causes: Vec<Vec<Identifier>> = causes.filter(|cause| is_of_one_request(cause)).collect();
+            let mut parts = Parts::of(&causes);
+            while let Some(part) = parts.next() {
+                match self.copy_page(part).await {
+                    Ok(count) => copied += count,
+                    Err(error) => parts.halve(part, error)?,
+                }
+            }
             after = last;
             is_settled &= page.iter().all(|merge| from_naive(merge.created_at).0 < settled_before);
             if is_settled {
@@ -155,8 +175,7 @@ impl Database {
             new.extend(sets_of_merges(&found, causes));
         }
         let keys: Vec<SetKey> = new.iter().map(|(_, new)| new.key).collect();
-        let stored = self.stored_sets(&keys).await?;
-        new.retain(|(_, new)| !stored.contains(&new.key));
+        keep_unstored(&mut new, &self.stored_sets(&keys).await?);
         if new.is_empty() {
             return Ok(0);
         }
@@ -170,8 +189,7 @@ impl Database {
             return Err(StoreError::LostRace(Cause::new("an identity was merged")));
         }
         let keys: Vec<SetKey> = new.iter().map(|(_, new)| new.key).collect();
-        let stored = transaction.stored_evidence(&keys, &BTreeSet::new()).await?.sets;
-        new.retain(|(_, new)| !stored.contains(&new.key));
+        keep_unstored(&mut new, &transaction.stored_evidence(&keys, &BTreeSet::new()).await?.sets);
         let touched: BTreeSet<ContactId> = new.iter().map(|(root, _)| *root).collect();
         let new: Vec<NewEvidence> = new.into_iter().map(|(_, new)| new).collect();
         let count = new.len();
@@ -189,6 +207,41 @@ impl Database {
     }
 }
 
+/// The parts of a page that are still to do. A part that takes too long is done in halves.
+struct Parts<'a, T>(Vec<&'a [T]>);
+
+impl<'a, T> Parts<'a, T> {
+    fn of(all: &'a [T]) -> Self {
+        Self(vec![all])
+    }
+
+    fn next(&mut self) -> Option<&'a [T]> {
+        self.0.pop()
+    }
+
+    /// Takes back the halves of a part that took too long.
+    ///
+    /// # Errors
+    /// The error of the part, if it is another one, or if the part cannot be halved.
+    fn halve(&mut self, part: &'a [T], error: StoreError) -> Result<(), StoreError> {
+        if !matches!(error, StoreError::TooSlow(_) | StoreError::CutShort(_)) || part.len() < 2 {
+            return Err(error);
+        }
+        let (first, second) = part.split_at(part.len() / 2);
+        self.0.extend([second, first]);
+        Ok(())
+    }
+}
+
+/// Leaves out the sets that are stored for the identities of these roots. A row that leads elsewhere is replaced.
+pub(super) fn keep_unstored(new: &mut Vec<(ContactId, NewEvidence)>, stored: &StoredSets) {
+    new.retain_mut(|(root, new)| {
+        let row = stored.get(&new.key);
+        new.replaces = row.is_some();
+        row != Some(&Some(*root))
+    });
+}
+
 /// Returns the latest `updatedAt` of these identities.
 fn newest_of(known: &Snapshot) -> Option<Timestamp> {
     known.identities().iter().flat_map(|identity| identity.rows().map(|row| row.updated_at).max()).max()
@@ -196,4 +249,27 @@ fn newest_of(known: &Snapshot) -> Option<Timestamp> {
 
 fn distinct<'a>(identifiers: impl Iterator<Item = &'a Identifier>) -> Vec<Identifier> {
     identifiers.cloned().collect::<BTreeSet<_>>().into_iter().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn what_is_too_slow_together_is_done_in_parts() {
+        let all: Vec<usize> = (0..13).collect();
+        let (mut parts, mut done) = (Parts::of(&all), Vec::new());
+        while let Some(part) = parts.next() {
+            match part.len() {
+                0..=3 => done.extend_from_slice(part),
+                _ => parts.halve(part, StoreError::TooSlow(Duration::ZERO)).unwrap(),
+            }
+        }
+        assert_eq!(done, all, "each once, in order");
+        let one = parts.halve(&all[..1], StoreError::CutShort(Cause::new("as planned")));
+        assert!(matches!(one, Err(StoreError::CutShort(_))), "one that is too slow alone");
+        assert!(parts.halve(&all, StoreError::Rejected(Cause::new("as planned"))).is_err());
+    }
 }

@@ -1,31 +1,55 @@
 //! Lists of all identities, and locks for reads where several servers take writes.
 
-use sea_orm::{ConnectionTrait, Statement};
+use sea_orm::{ConnectionTrait, QueryResult};
 
 use super::error::StoreError;
+use super::flags;
 use super::rows::check_is_primary;
-use super::sql::Engine;
-use super::traits::MAX_LOOKUP;
+use super::sql::{Engine, ROWS_OF_A_WINDOW};
+use super::traits::{MAX_LOOKUP, RootWindow};
 use crate::domain::{ContactId, Identifier};
 
-/// Returns the next roots after this id, at most so many, in the order of their ids. It is one statement.
+/// Returns the next roots after this id, at most so many, among the rows of a window. It is one statement.
 pub(super) async fn query_roots_after(
     connection: &impl ConnectionTrait,
     engine: Engine,
     after: Option<ContactId>,
     limit: usize,
-) -> Result<Vec<ContactId>, StoreError> {
-    query_roots(connection, engine, engine.roots_after(first(after), limit)).await
+) -> Result<RootWindow, StoreError> {
+    let rows = connection.query_all_raw(engine.rows_after(first(after))).await?;
+    let (mut roots, mut last) = (Vec::new(), None);
+    for row in &rows {
+        check_is_primary(engine, row, 3)?;
+        let id = ContactId(row.try_get_by_index(0)?);
+        if is_root(row)? {
+            if roots.len() == limit {
+                return Ok(RootWindow { roots, next: last });
+            }
+            roots.push(id);
+        }
+        last = Some(id);
+    }
+    Ok(RootWindow { roots, next: last.filter(|_| rows.len() == ROWS_OF_A_WINDOW) })
 }
 
-/// Does the same, and locks the rows in id order until the transaction ends.
+/// Does the same, and locks the roots in id order until the transaction ends.
+///
+/// Rows that this server lacks can follow the last one that it shows. So without a next window the locks have no end.
 pub(super) async fn lock_roots_after(
     connection: &impl ConnectionTrait,
     engine: Engine,
     after: Option<ContactId>,
     limit: usize,
-) -> Result<Vec<ContactId>, StoreError> {
-    query_roots(connection, engine, engine.lock_roots_after(first(after), limit)).await
+) -> Result<RootWindow, StoreError> {
+    let RootWindow { next, .. } = query_roots_after(connection, engine, after, limit).await?;
+    let up_to = next.map_or(i64::MAX, |next| next.0);
+    let mut roots = Vec::new();
+    for row in &connection.query_all_raw(engine.lock_roots_after(first(after), up_to, limit)).await? {
+        check_is_primary(engine, row, 1)?;
+        roots.push(ContactId(row.try_get_by_index(0)?));
+    }
+    let next = if roots.len() == limit { roots.last().copied() } else { next };
+    Ok(RootWindow { roots, next })
 }
 
 /// Locks the rows of these identifiers until the transaction ends.
@@ -47,15 +71,9 @@ fn first(after: Option<ContactId>) -> i64 {
     after.map_or(i64::MIN, |id| id.0)
 }
 
-async fn query_roots(
-    connection: &impl ConnectionTrait,
-    engine: Engine,
-    statement: Statement,
-) -> Result<Vec<ContactId>, StoreError> {
-    let mut roots = Vec::new();
-    for row in &connection.query_all_raw(statement).await? {
-        check_is_primary(engine, row, 1)?;
-        roots.push(ContactId(row.try_get_by_index(0)?));
-    }
-    Ok(roots)
+/// Whether a row of [`Engine::rows_after`] is a root. Holders of ignored identifiers are none.
+fn is_root(row: &QueryResult) -> Result<bool, StoreError> {
+    let linked_to: Option<i64> = row.try_get_by_index(1)?;
+    let marks = row.try_get_by_index::<Option<i16>>(2)?.unwrap_or_default();
+    Ok(linked_to.unwrap_or_default() == 0 && marks & flags::HOLDER == 0)
 }

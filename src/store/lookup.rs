@@ -13,7 +13,7 @@ use super::traits::{ExpectedSize, FoundIdentities, MAX_LOOKUP};
 use crate::domain::{ContactId, Identifier, Identity};
 
 /// After so many rows of one result, other tasks run: an identity can have any number of contacts.
-const ROWS_AT_ONCE: usize = 256;
+pub(super) const ROWS_AT_ONCE: usize = 256;
 
 /// Returns the identities that own any of these identifiers, and which are ignored. A statement takes [`MAX_LOOKUP`]
 /// of them.

@@ -9,6 +9,7 @@ use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr, TransactionTrait};
 use super::catalogue::Catalogue;
 use super::database::Database;
 use super::error::{Outage, StoreError};
+use super::evidence_copy;
 use super::schema::{self, CheckError, ForeignSchema};
 use super::sql::Engine;
 
@@ -109,7 +110,7 @@ impl Database {
         let lock = self.lock_migrations().await?;
         // On MySQL nothing undoes what a migration does, so the check comes first.
         let done = match check(&lock, self.engine(), &self.ignored_tables.0).await {
-            Ok(()) => apply(&lock, self.engine()).await.map_err(MigrateError::from),
+            Ok(()) => apply_all(&lock, self.engine()).await.map_err(MigrateError::from),
             Err(error) => Err(error),
         };
         self.unlock_migrations(lock, done).await
@@ -249,6 +250,13 @@ async fn refuse_loss(lock: &DatabaseTransaction, engine: Engine, steps: Option<u
     let undone: Vec<String> = applied.into_iter().rev().take(steps).collect();
     let lost = schema::tables_with_rows(lock, engine, &undone).await?;
     if lost.is_empty() { Ok(()) } else { Err(MigrateError::RowsWouldBeLost(lost)) }
+}
+
+/// Applies every missing migration. If the database had none, this is where its evidence begins.
+async fn apply_all(lock: &DatabaseTransaction, engine: Engine) -> Result<(), DbErr> {
+    let is_new = applied_migrations(lock, engine).await?.is_empty();
+    apply(lock, engine).await?;
+    if is_new { evidence_copy::new_state(lock, engine).await } else { Ok(()) }
 }
 
 /// Applies every missing migration.

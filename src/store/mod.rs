@@ -6,6 +6,7 @@
 //! | `database` | [`Database`]: both traits on MySQL, MariaDB, PostgreSQL and SQLite |
 //! | `lookup`, `versions`, `lock`, `write`, `rows` | the statements of the hot path and their rows |
 //! | `list` | lists of all identities |
+//! | `history` | all that the tables say about the past of an identity |
 //! | `sql/` | one file a database: SQL, error codes, session settings, server role, migration lock |
 //! | `pool`, `pool_generation` | connections, and when they are replaced |
 //! | `store_connection`, `held_connection` | what a statement or a transaction runs on |
@@ -33,6 +34,7 @@ pub mod audit;
 mod catalogue;
 mod classify;
 mod clock;
+mod complete_history;
 mod connect_error;
 mod connection_setup;
 mod connector;
@@ -49,6 +51,7 @@ mod export_records;
 mod flagged;
 pub mod flags;
 mod held_connection;
+mod history;
 mod holder;
 mod ignored;
 mod kept_connections;
@@ -84,4 +87,7 @@ pub use ignored::{Ignored, NoLongerIgnored};
 pub use migrate::{MigrateError, MigrationStatus};
 pub use repair_ops::Release;
 pub use schema::ForeignSchema;
-pub use traits::{Epoch, ExpectedSize, FoundIdentities, LookupResult, MAX_LOOKUP, Store, Transaction};
+pub use traits::{
+    Epoch, ExpectedSize, FoundIdentities, HistoryRead, HistoryRows, LookupResult, MAX_HISTORY_CONTACTS,
+    MAX_HISTORY_SETS, MAX_LOOKUP, RootWindow, Store, Transaction,
+};

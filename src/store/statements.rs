@@ -7,6 +7,7 @@ use super::database::Database;
 use super::error::StoreError;
 use super::evidence;
 use super::flagged;
+use super::history;
 use super::sql::Engine;
 use super::{lock, rows, write};
 use crate::domain::{ContactId, Identifier, SetKey, Timestamp};
@@ -46,7 +47,8 @@ fn hot_path(
         ("owner rows", engine.owner_rows(identifiers)),
         ("contacts of roots", engine.contacts_of(&ids, None)),
         ("contacts of small roots", engine.contacts_of(&ids, Some(512))),
-        ("roots after", engine.roots_after(ids[0], 128)),
+        ("roots after", engine.rows_after(ids[0])),
+        ("history", engine.history(root.0, Some(history::LIMIT))),
         ("lock", StatementBuilder::build(&lock::lock_rows(engine, &ids), &backend)),
         ("touch", StatementBuilder::build(&write::touch_rows(&ids, now), &backend)),
         ("stored sets", evidence::stored_sets(engine, &[SetKey::of(identifiers)])),
@@ -92,12 +94,14 @@ mod tests {
             survivor: ContactRef::Stored(ContactId(1)),
             absorbed: ContactRef::Stored(ContactId(2)),
             cause: vec![email.clone(), phone.clone()],
+            is_repair: false,
         };
         let set = NewEvidence {
             key: SetKey::of(&merge.cause),
             identifiers: merge.cause.clone().into(),
             contact: ContactRef::Stored(ContactId(1)),
             origin: EvidenceOrigin::Match,
+            replaces: false,
         };
         let resolve = |contact| match contact {
             ContactRef::Stored(id) => id,
@@ -107,8 +111,9 @@ mod tests {
         let built = |statement: &dyn StatementBuilderObject| statement.build_for(&backend);
         let mut all = hot_path(engine, &identifiers, &ids, NOW).unwrap();
         all.extend([
-            ("lock roots after", engine.lock_roots_after(1, 128)),
+            ("lock roots after", engine.lock_roots_after(1, 2_000, 128)),
             ("lock free rows", built(&lock::lock_free_rows(engine, &[1, 2, 3]))),
+            ("whole history", engine.history(1, None)),
             ("existing rows", built(&lock::existing_rows(&[1, 2, 3]))),
             ("insert contacts", write::contact_rows(engine, &[new_contact]).unwrap()),
             ("insert identifiers", write::identifier_rows(engine, &[(&email, ContactId(1)), (&phone, ContactId(1))])),
@@ -116,6 +121,7 @@ mod tests {
             ("insert evidence", built(&evidence::evidence_rows(&[set], moment, resolve))),
             ("sets of an identity", evidence::sets_of_root(engine, ContactId(1))),
             ("evidence of an identity", evidence::evidence_of_root(engine, 1)),
+            ("delete sets", built(&evidence::delete_sets(&[SetKey::of(&identifiers)]))),
             ("delete evidence", built(&evidence::delete_rows(&[1, 2, 3]))),
             ("audit evidence", plain(evidence_audit::evidence_sql(engine, Rows::After(0, 1_000)))),
             ("insert holders", holder::holder_rows(engine, std::slice::from_ref(&phone), NOW).unwrap()),

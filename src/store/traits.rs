@@ -4,8 +4,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::error::StoreError;
+use crate::domain::graph::{History, HistoryContact, LinkMerge, StoredSet};
 use crate::domain::{
-    ContactId, Identifier, Identity, OwnerRow, Plan, RootRow, SetKey, Snapshot, StoredEvidence, Timestamp,
+    ContactId, Identifier, Identity, MAX_EVIDENCE, OwnerRow, Plan, RootRow, SetKey, Snapshot, StoredEvidence,
+    StoredSets, Timestamp,
 };
 
 /// Maximum identifiers of one [`Store::find_identities`]: the longest list of keys that one statement has.
@@ -43,6 +45,16 @@ pub struct LookupResult {
     pub is_latest: bool,
 }
 
+/// Some of all roots: those among the rows that one read looked at.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RootWindow {
+    /// The roots, in the order of their ids.
+    pub roots: Vec<ContactId>,
+    /// The id after which the next read begins: that of the last root, or of a row after it. `None` if there are no
+    /// more rows.
+    pub next: Option<ContactId>,
+}
+
 /// What the caller knows of the identities that it reads. It says which statement reads them, not what is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExpectedSize {
@@ -53,6 +65,92 @@ pub enum ExpectedSize {
     NotLarge,
     /// One of them is known to have hundreds.
     Large,
+}
+
+/// Maximum contacts of an identity whose history is read, soft-deleted ones included. It bounds the memory and the time
+/// of one call.
+pub const MAX_HISTORY_CONTACTS: usize = 20_000;
+
+/// Maximum stored sets of such an identity: all that it has beside its contacts, with the sets of merges.
+pub const MAX_HISTORY_SETS: usize = 25_000;
+
+/// What the tables say about the past of an identity: one consistent read.
+#[derive(Debug)]
+pub struct HistoryRead {
+    /// The database's clock at the read.
+    pub now: Timestamp,
+    /// From when on every set that was seen is stored. `None` if no moment is known.
+    pub complete_since: Option<Timestamp>,
+    /// The rows of the identity. `None` if there is no such contact.
+    pub identity: Option<HistoryRows>,
+}
+
+impl HistoryRead {
+    /// Returns how many rows there are: a measure of the work with them.
+    pub fn len(&self) -> usize {
+        self.identity.as_ref().map_or(0, HistoryRows::len)
+    }
+
+    /// Returns whether there is no row.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// The rows of an identity.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HistoryRows {
+    /// The row that the contacts are linked to. It can be missing.
+    pub root: ContactId,
+    /// All contacts, also those that are soft-deleted, in the order of their ids.
+    pub contacts: Vec<HistoryContact>,
+    /// The sets that no contact carries.
+    pub stored: Vec<StoredSet>,
+    /// The merges that only a link of an adopted table proves.
+    pub links: Vec<LinkMerge>,
+}
+
+impl HistoryRows {
+    /// Returns whether it has this contact, and the contact is not deleted.
+    pub fn has_live(&self, contact: ContactId) -> bool {
+        self.row(contact).is_some_and(|row| row.deleted_at.is_none())
+    }
+
+    /// Returns whether it has the row of this contact.
+    pub fn has_row(&self, contact: ContactId) -> bool {
+        self.row(contact).is_some()
+    }
+
+    /// Returns whether a MATCHED stores no further set beside these.
+    pub fn is_full(&self) -> bool {
+        self.stored.len() >= MAX_EVIDENCE
+    }
+
+    /// Returns how many rows there are: a measure of the work with them.
+    pub fn len(&self) -> usize {
+        self.contacts.len() + self.stored.len() + self.links.len()
+    }
+
+    /// Returns whether there is no row.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Returns the history that these rows tell.
+    pub fn into_history(self) -> History {
+        History::new(self.root, self.contacts, self.stored, self.links)
+    }
+
+    fn row(&self, contact: ContactId) -> Option<&HistoryContact> {
+        let position = self.contacts.binary_search_by_key(&contact, |row| row.contact.id).ok()?;
+        Some(&self.contacts[position])
+    }
+}
+
+impl Default for HistoryRows {
+    fn default() -> Self {
+        Self { root: ContactId(0), contacts: Vec::new(), stored: Vec::new(), links: Vec::new() }
+    }
 }
 
 /// Which connections a store had, by number. It rises with every connection that the store makes to a server, before
@@ -108,18 +206,27 @@ pub trait Store: Clone + Send + Sync + 'static {
         size: ExpectedSize,
     ) -> impl Future<Output = Result<Vec<Identity>, StoreError>> + Send;
 
-    /// Returns the next roots after this id, at most so many, in the order of their ids. Fewer mean that there are no
-    /// more. It is one consistent read.
+    /// Returns the next roots after this id, at most so many, in the order of their ids. It is one consistent read, and
+    /// looks at a bounded number of rows: it can return fewer roots, also none, and there are more.
     ///
     /// A root is a row that is linked to no other. It can be soft-deleted, and then has perhaps no identity.
     fn roots_after(
         &self,
         after: Option<ContactId>,
         limit: usize,
-    ) -> impl Future<Output = Result<Vec<ContactId>, StoreError>> + Send;
+    ) -> impl Future<Output = Result<RootWindow, StoreError>> + Send;
 
-    /// Returns those of these sets (at most [`MAX_LOOKUP`]) that are stored beside the contacts.
-    fn stored_sets(&self, sets: &[SetKey]) -> impl Future<Output = Result<BTreeSet<SetKey>, StoreError>> + Send;
+    /// Returns what the tables say about the past of the identity of a contact. It is one consistent read, and sees
+    /// every commit that was acknowledged before the call, unless the server is one of several (see
+    /// [`LookupResult::is_latest`]).
+    ///
+    /// # Errors
+    /// [`StoreError::HistoryTooLarge`] if the identity has more than [`MAX_HISTORY_CONTACTS`] contacts, or more than
+    /// [`MAX_HISTORY_SETS`] stored sets.
+    fn history_of(&self, contact: ContactId) -> impl Future<Output = Result<HistoryRead, StoreError>> + Send;
+
+    /// Returns those of these sets (at most [`MAX_LOOKUP`]) that have a row beside the contacts.
+    fn stored_sets(&self, sets: &[SetKey]) -> impl Future<Output = Result<StoredSets, StoreError>> + Send;
 
     /// Begins a transaction. Each of its statements sees what was committed before that statement.
     fn begin(&self) -> impl Future<Output = Result<Self::Transaction, StoreError>> + Send;
@@ -170,8 +277,8 @@ pub trait Transaction: Send {
         size: ExpectedSize,
     ) -> impl Future<Output = Result<FoundIdentities, StoreError>> + Send;
 
-    /// Returns which of these sets are stored beside the contacts. If one of them is not, returns also how many sets
-    /// each identity of these roots has. The roots are locked.
+    /// Returns which of these sets have a row beside the contacts. If one of them has none, or one without a contact,
+    /// returns also how many sets each identity of these roots has. The roots are locked.
     fn stored_evidence(
         &mut self,
         sets: &[SetKey],
@@ -191,13 +298,22 @@ pub trait Transaction: Send {
         size: ExpectedSize,
     ) -> impl Future<Output = Result<Vec<Identity>, StoreError>> + Send;
 
+    /// Does what [`Store::owner_rows`] does.
+    fn owner_rows(
+        &mut self,
+        identifiers: &[Identifier],
+    ) -> impl Future<Output = Result<Vec<OwnerRow>, StoreError>> + Send;
+
+    /// Does what [`Store::history_of`] does. Under the lock of the root, nobody changes the identity meanwhile.
+    fn history_of(&mut self, contact: ContactId) -> impl Future<Output = Result<HistoryRead, StoreError>> + Send;
+
     /// Does what [`Store::roots_after`] does. Where several servers take writes, it locks these rows in id order, and
     /// waits for commits under way that concern them.
     fn roots_after(
         &mut self,
         after: Option<ContactId>,
         limit: usize,
-    ) -> impl Future<Output = Result<Vec<ContactId>, StoreError>> + Send;
+    ) -> impl Future<Output = Result<RootWindow, StoreError>> + Send;
 
     /// Deletes the `Identifier` rows of these identifiers whose contact does not hold them (any more): mostly deleted
     /// contacts. The row of an ignored identifier stays. The sets with one of them that are stored beside the contacts

@@ -56,7 +56,7 @@ fn owner_row(row: &QueryResult) -> Result<Option<OwnerRow>, StoreError> {
     let kind: String = row.try_get_by_index(OwnerRowColumn::Kind as usize)?;
     let value: Vec<u8> = row.try_get_by_index(OwnerRowColumn::Value as usize)?;
     let kind = IdentifierKind::ALL.into_iter().find(|known| known.name() == kind);
-    let (Some(_), Some(kind), Ok(value)) = (contact, kind, String::from_utf8(value)) else { return Ok(None) };
+    let (Some(contact), Some(kind), Ok(value)) = (contact, kind, String::from_utf8(value)) else { return Ok(None) };
     let flags = row.try_get_by_index::<Option<i16>>(OwnerRowColumn::Flags as usize)?.unwrap_or_default();
     let identifier = Identifier::from_stored(kind, value);
     let email = row.try_get_by_index(OwnerRowColumn::Email as usize)?;
@@ -64,6 +64,7 @@ fn owner_row(row: &QueryResult) -> Result<Option<OwnerRow>, StoreError> {
     let is_ignored = flags & flags::HOLDER != 0 && from_columns(email, phone).contains(&identifier);
     Ok(Some(OwnerRow {
         identifier,
+        contact: ContactId(contact),
         is_deleted: moment(row, OwnerRowColumn::DeletedAt as usize)?.is_some(),
         is_ignored,
         root: root_row(row, OwnerRowColumn::Root as usize)?,

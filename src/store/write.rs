@@ -10,6 +10,7 @@ use sea_orm::{
 };
 
 use super::entity::contact::{self, Column, LinkPrecedence};
+use super::entity::contact_merge::{CauseIdentifier, MergeCause};
 use super::entity::{contact_merge, identifier};
 use super::error::{Cause, StoreError};
 use super::evidence;
@@ -266,11 +267,18 @@ pub(super) fn merge_rows(
     let rows = merges.iter().map(|merge| contact_merge::ActiveModel {
         survivor_id: Set(resolve(merge.survivor).0),
         absorbed_id: Set(resolve(merge.absorbed).0),
-        cause: Set(evidence::to_json(&merge.cause)),
+        cause: Set(cause(merge)),
         created_at: Set(created_at),
         ..Default::default()
     });
     contact_merge::Entity::insert_many(rows).into_query()
+}
+
+/// The column `cause`.
+fn cause(merge: &Merge) -> MergeCause {
+    let MergeCause(mut cause) = evidence::to_json(&merge.cause);
+    cause.extend(merge.is_repair.then(CauseIdentifier::repair));
+    MergeCause(cause)
 }
 
 /// Sets `updatedAt` of these contacts.

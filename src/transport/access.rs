@@ -20,7 +20,7 @@ pub enum Access {
 }
 
 /// What each RPC needs, on both APIs. Health needs nothing, because it is a probe.
-const RPCS: [(&str, Access); 9] = [
+const RPCS: [(&str, Access); 12] = [
     ("identity.v1.IdentityService/Identify", Access::Scope(Scope::Identify)),
     ("identity.v1.IdentityService/BatchIdentify", Access::Scope(Scope::Identify)),
     ("identity.v1.IdentityService/StreamIdentify", Access::Scope(Scope::Identify)),
@@ -28,6 +28,9 @@ const RPCS: [(&str, Access); 9] = [
     ("identity.v1.GraphService/LookupIdentities", Access::Scope(Scope::Read)),
     ("identity.v1.GraphService/ListIdentities", Access::Scope(Scope::Read)),
     ("identity.v1.GraphService/ListContacts", Access::Scope(Scope::Read)),
+    ("identity.v1.GraphService/ListEvidence", Access::Scope(Scope::Read)),
+    ("identity.v1.GraphService/ListRevisions", Access::Scope(Scope::Read)),
+    ("identity.v1.GraphService/ExplainIdentity", Access::Scope(Scope::Read)),
     ("grpc.reflection.v1.ServerReflection/ServerReflectionInfo", Access::AnyCaller),
     ("grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", Access::AnyCaller),
 ];

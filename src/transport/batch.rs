@@ -54,12 +54,12 @@ impl StreamItemCounts {
     }
 }
 
-/// Handles a batch of `count` items. Items that are no observation keep their error; all others are identified, in
+/// Handles a batch of `count` items. Items that are no request keep their error; all others are identified, in
 /// order. The items are parsed one by one, in slices, once the resolver has room for all of them. `reserved` is the
 /// place that the call has already.
 ///
 /// # Errors
-/// [`BatchSize`], [`IdentifyError::Overloaded`], an error of `items`, or the error that every observation met. A batch
+/// [`BatchSize`], [`IdentifyError::Overloaded`], an error of `items`, or the error that every request met. A batch
 /// of which nothing could be done is one failed call, so that a caller's retry logic sees it.
 pub async fn identify_batch<R: Identify>(
     resolver: &R,
@@ -71,25 +71,22 @@ pub async fn identify_batch<R: Identify>(
     BatchSize::check(count)?;
     let admitted = resolver.admit(reserved, count, deadline).await?;
     let mut slices = Slices::until(deadline);
-    let (mut parsed, mut observations) = (Vec::with_capacity(count), Vec::with_capacity(count));
+    let (mut parsed, mut requests) = (Vec::with_capacity(count), Vec::with_capacity(count));
     for item in items {
         let item = item?;
-        parsed.push(item.map(|Parsed { observation, malformed }| {
-            observations.push(observation);
+        parsed.push(item.map(|Parsed { request, malformed }| {
+            requests.push(request);
             malformed
         }));
         slices.pause().await?;
     }
-    let answers = if observations.is_empty() {
-        Vec::new()
-    } else {
-        resolver.identify_admitted(admitted, observations, deadline).await
-    };
+    let answers =
+        if requests.is_empty() { Vec::new() } else { resolver.identify_admitted(admitted, requests, deadline).await };
     if let Some(error) = common_error(&answers) {
         return Err(error.into());
     }
     let mut answers = answers.into_iter();
-    // There is one for each observation. A missing one would be a bug.
+    // There is one for each request. A missing one would be a bug.
     let mut answered = |malformed| Answered::new(answers.next().unwrap_or(Err(IdentifyError::Internal)), malformed);
     Ok(parsed.into_iter().map(|item| item.and_then(&mut answered)).collect())
 }

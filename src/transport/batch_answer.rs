@@ -142,7 +142,12 @@ impl<F: BatchFormat> BatchAnswer<'_, F> {
             written = self.write(answered, reserved, encoded.len(), |bytes| bytes.extend_from_slice(&encoded));
         }
         let Some(range) = written else {
-            self.misfits.insert(primary, identity.contact_count());
+            // An identity that is not as stored says nothing about later ones. What would be new is its youngest
+            // contact.
+            let youngest = identity.list().contacts().last().map(|contact| contact.id);
+            if youngest != Some(ContactId::UNKNOWN) {
+                self.misfits.insert(primary, identity.contact_count());
+            }
             return Ok(false);
         };
         self.encoded.insert(key, range);

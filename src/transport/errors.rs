@@ -9,22 +9,20 @@ use tonic_types::{ErrorDetails, FieldViolation, StatusExt};
 
 use super::batch_size::{BatchSize, MAX_BATCH_ITEMS};
 use super::deadline::MalformedTimeout;
-use super::invalid_field::{FieldProblem, InvalidField, MAX_IDENTIFIERS};
+use super::invalid_field::{FieldPath, FieldProblem, InvalidField, MAX_IDENTIFIERS};
 use super::parse::{Field, FieldNames, Problem, Violation};
 use crate::auth::Scope;
 use crate::domain::IdentityTooLarge;
 use crate::resolver::IdentifyError;
-use crate::store::Outage;
+use crate::store::{MAX_HISTORY_CONTACTS, MAX_HISTORY_SETS, Outage};
 
 /// The `domain` of every `google.rpc.ErrorInfo` of this service.
 pub const DOMAIN: &str = "identity.v1";
 
 /// The retry delay when too many requests wait. The queue empties in a fraction of it.
 const OVERLOADED_RETRY: Duration = Duration::from_millis(500);
-
 /// The retry delay when the database cannot be reached. A failover takes seconds.
 const UNAVAILABLE_RETRY: Duration = Duration::from_secs(1);
-
 /// The shortest retry delay of a caller that calls too often. JSON has it in milliseconds.
 const SHORTEST_RETRY: Duration = Duration::from_millis(1);
 
@@ -43,6 +41,12 @@ pub enum ApiError {
     /// The identities that a look-up found do not fit into an answer.
     #[error("the identities do not fit into the {limit} bytes of an answer: ask for fewer identifiers")]
     LookUpTooLarge {
+        /// Maximum size of an answer, in bytes.
+        limit: usize,
+    },
+    /// The explanation of an identity does not fit into an answer.
+    #[error("the explanation does not fit into the {limit} bytes of an answer: list the evidence instead")]
+    ExplanationTooLarge {
         /// Maximum size of an answer, in bytes.
         limit: usize,
     },
@@ -105,8 +109,12 @@ pub enum ApiError {
     /// The service ends: another connection leads to another replica.
     #[error("the service is shutting down")]
     ShuttingDown,
-    /// The answer to an item of a batch did not fit into the answer to the batch. The item was carried out.
-    #[error("the item was carried out, but its answer does not fit into the {limit} bytes of a batch's answer")]
+    /// The answer to an item of a batch did not fit into the answer to the batch. The item was carried out, unless it
+    /// had `validate_only`.
+    #[error(
+        "the answer to the item does not fit into the {limit} bytes of a batch's answer; the item was carried out, \
+         unless it was to be validated only"
+    )]
     AnswerTooLarge {
         /// Maximum size of an answer, in bytes.
         limit: usize,
@@ -130,6 +138,11 @@ pub enum ApiError {
 pub struct ErrorReason(pub Cow<'static, str>);
 
 impl ApiError {
+    /// Returns the error of a request in which this field is wrong.
+    pub fn of_field(path: FieldPath, problem: FieldProblem) -> Self {
+        Self::InvalidFields(vec![InvalidField { path, problem }])
+    }
+
     /// Returns the status for the caller: the one place where errors become codes (AIP-193). The JSON API renders the
     /// same status.
     pub fn status(&self, names: FieldNames) -> Status {
@@ -196,10 +209,10 @@ impl ApiError {
             Self::DatabaseUnusable(_) => (Code::Unavailable, "NOT_READY", Some(UNAVAILABLE_RETRY)),
             Self::ShuttingDown => (Code::Unavailable, "SHUTTING_DOWN", Some(UNAVAILABLE_RETRY)),
             // Without a delay: the same batch again would not fit either.
-            Self::AnswerTooLarge { .. } | Self::LookUpTooLarge { .. } => {
+            Self::AnswerTooLarge { .. } | Self::LookUpTooLarge { .. } | Self::ExplanationTooLarge { .. } => {
                 (Code::ResourceExhausted, "ANSWER_TOO_LARGE", None)
             }
-            Self::Identify(IdentifyError::IdentityTooLarge(_)) => {
+            Self::Identify(IdentifyError::IdentityTooLarge(_) | IdentifyError::HistoryTooLarge) => {
                 (Code::FailedPrecondition, "IDENTITY_TOO_LARGE", None)
             }
             Self::Identify(IdentifyError::OnlyIgnored) => (Code::FailedPrecondition, "IDENTIFIERS_IGNORED", None),
@@ -228,17 +241,22 @@ impl ApiError {
             Self::BadField { field, .. } => HashMap::from([("fields".to_owned(), field.clone())]),
             Self::InvalidFields(fields) => {
                 let names: Vec<_> = fields.iter().map(|field| field.path.name()).collect();
-                let limit = (fields.iter().any(|field| field.problem == FieldProblem::TooManyIdentifiers))
+                let limit = (fields.iter().any(|field| field.problem.is_too_many()))
                     .then(|| ("limit_items".to_owned(), MAX_IDENTIFIERS.to_string()));
                 limit.into_iter().chain([("fields".to_owned(), names.join(","))]).collect()
             }
-            Self::TooLarge { limit } | Self::AnswerTooLarge { limit } | Self::LookUpTooLarge { limit } => {
-                HashMap::from([("limit_bytes".to_owned(), limit.to_string())])
-            }
+            Self::TooLarge { limit }
+            | Self::AnswerTooLarge { limit }
+            | Self::LookUpTooLarge { limit }
+            | Self::ExplanationTooLarge { limit } => HashMap::from([("limit_bytes".to_owned(), limit.to_string())]),
             Self::BatchSize(_) => HashMap::from([("limit_items".to_owned(), MAX_BATCH_ITEMS.to_string())]),
             Self::Identify(IdentifyError::IdentityTooLarge(IdentityTooLarge { limit })) => {
                 HashMap::from([("limit_contacts".to_owned(), limit.to_string())])
             }
+            Self::Identify(IdentifyError::HistoryTooLarge) => HashMap::from([
+                ("limit_contacts".to_owned(), MAX_HISTORY_CONTACTS.to_string()),
+                ("limit_sets".to_owned(), MAX_HISTORY_SETS.to_string()),
+            ]),
             Self::ScopeMissing(scope) => HashMap::from([("scope".to_owned(), scope.name().to_owned())]),
             Self::Malformed(_)
             | Self::TooSlow
@@ -302,15 +320,16 @@ pub fn is_of_service(code: Code) -> bool {
 mod tests {
     use super::*;
     use crate::domain::InvalidEmail;
-    use crate::transport::invalid_field::FieldPath;
+    use crate::transport::invalid_field::IdentifierList;
 
     fn every_error() -> Vec<ApiError> {
         vec![
             ApiError::Invalid(vec![Violation { field: Field::Email, problem: InvalidEmail::NotOneAt.into() }]),
             ApiError::Invalid(vec![Violation { field: Field::Email, problem: Problem::Missing }]),
-            ApiError::InvalidFields(vec![InvalidField { path: FieldPath::Kind(7), problem: FieldProblem::Kind }]),
+            ApiError::of_field(FieldPath::Kind(IdentifierList::Identifiers, 7), FieldProblem::Kind),
             ApiError::UnknownIdentity,
             ApiError::LookUpTooLarge { limit: 7 },
+            ApiError::ExplanationTooLarge { limit: 7 },
             ApiError::BatchSize(BatchSize::Empty),
             ApiError::BatchSize(BatchSize::TooLong),
             ApiError::Malformed("no JSON".into()),
@@ -331,6 +350,7 @@ mod tests {
             ApiError::ShuttingDown,
             ApiError::AnswerTooLarge { limit: 7 },
             ApiError::Identify(IdentityTooLarge { limit: 7 }.into()),
+            ApiError::Identify(IdentifyError::HistoryTooLarge),
             ApiError::ConnectionsFull,
             ApiError::StreamsFull,
             ApiError::ConnectionTooOld,
@@ -353,7 +373,7 @@ mod tests {
             assert!(info.reason.bytes().all(|b| b.is_ascii_uppercase() || b == b'_'), "{}", info.reason);
             assert!(!status.message().is_empty());
             let retryable = matches!(status.code(), Code::Unavailable | Code::ResourceExhausted)
-                && !matches!(error, ApiError::AnswerTooLarge { .. } | ApiError::LookUpTooLarge { .. });
+                && error.reason().0 != "ANSWER_TOO_LARGE";
             assert_eq!(details.retry_info().is_some(), retryable, "{error:?}");
             let names_fields = matches!(
                 error,

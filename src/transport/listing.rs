@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::slices::Slices;
-use crate::domain::{Contact, Identifier, IdentifierKind, IdentityState};
+use crate::domain::{Contact, ContactId, Identifier, IdentifierKind, IdentityState};
 use crate::resolver::IdentifyError;
 
 /// Bytes of an answer beside what it lists. It is more than enough for all other fields and the frame around them.
@@ -27,13 +27,13 @@ pub struct Sizes {
 /// What an answer lists: the oldest contacts of an identity, as many as fit, and each distinct value that they carry.
 #[derive(Debug)]
 pub struct Listing<'a> {
-    /// The id of the primary.
+    /// The id of the primary. 0 if it has none: see [`preview`](crate::domain::preview()).
     pub primary_contact_id: i64,
     /// E-mail addresses, the primary's first.
     pub emails: Vec<&'a str>,
     /// Phone numbers, the primary's first.
     pub phone_numbers: Vec<&'a str>,
-    /// The ids of all other contacts, the oldest first.
+    /// The ids of all other contacts that have one, the oldest first.
     pub secondary_contact_ids: Vec<i64>,
     /// How many contacts the identity has.
     pub contact_count: usize,
@@ -122,7 +122,7 @@ impl<'a, I: Iterator<Item = &'a Contact>> Lister<'a, I> {
                 }
             }
         }
-        if !is_primary {
+        if !is_primary && contact.id != ContactId::UNKNOWN {
             self.listing.secondary_contact_ids.push(contact.id.0);
         }
         true
@@ -145,7 +145,7 @@ impl<'a, I: Iterator<Item = &'a Contact>> Lister<'a, I> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{ContactId, Identity, Link, Timestamp};
+    use crate::domain::{Identity, Link, Timestamp};
 
     const SIZES: Sizes = Sizes { value: str::len, id: |_| 10 };
 
@@ -186,6 +186,25 @@ mod tests {
         assert_eq!((all.phone_numbers, all.is_truncated), (vec!["0000000000", "1111111111"], false));
         let some = Listing::new(&identity, SIZES, 45);
         assert_eq!((some.phone_numbers, some.is_truncated), (vec!["0000000000"], true));
+    }
+
+    /// The answer to a request that was not carried out has one.
+    #[test]
+    fn a_contact_without_an_id_is_counted_and_has_no_place_among_the_ids() {
+        let stored = identity(2);
+        let new = |link| {
+            let email = Identifier::from_stored(IdentifierKind::Email, "new@x.de");
+            Contact::new(ContactId::UNKNOWN, [email], Timestamp(i64::MAX), link)
+        };
+        let contacts = stored.contacts().cloned().chain([new(Link::SecondaryOf(ContactId(1)))]).collect();
+        let linked = Identity::new(contacts).unwrap().into();
+        let listing = Listing::new(&linked, SIZES, usize::MAX);
+        assert_eq!((listing.primary_contact_id, listing.secondary_contact_ids), (1, vec![2]));
+        assert_eq!((listing.contact_count, listing.emails[2], listing.is_truncated), (3, "new@x.de", false));
+        let created = Identity::new(vec![new(Link::Primary)]).unwrap().into();
+        let listing = Listing::new(&created, SIZES, usize::MAX);
+        assert_eq!((listing.primary_contact_id, listing.secondary_contact_ids), (0, vec![]));
+        assert_eq!((listing.contact_count, listing.emails), (1, vec!["new@x.de"]));
     }
 
     #[test]

@@ -5,15 +5,16 @@ use super::batch_size::batch_body_limit;
 /// The RPC whose messages may be large.
 const BATCH_IDENTIFY: &str = "/identity.v1.IdentityService/BatchIdentify";
 
-/// The RPC that takes many identifiers.
-const LOOKUP_IDENTITIES: &str = "/identity.v1.GraphService/LookupIdentities";
+/// The RPCs that take many identifiers.
+const OF_MANY_IDENTIFIERS: [&str; 2] =
+    ["/identity.v1.GraphService/LookupIdentities", "/identity.v1.GraphService/ExplainIdentity"];
 
 /// The RPC whose answers are many small messages.
 const STREAM_IDENTIFY: &str = "/identity.v1.IdentityService/StreamIdentify";
 
 /// Whether the gRPC method at `path` takes a batch, and so larger messages than others.
 pub(crate) fn takes_batch(path: &str) -> bool {
-    path == BATCH_IDENTIFY || path == LOOKUP_IDENTITIES
+    path == BATCH_IDENTIFY || OF_MANY_IDENTIFIERS.contains(&path)
 }
 
 /// Whether the gRPC method at `path` answers a stream of messages.
@@ -61,7 +62,9 @@ mod tests {
             let name = format!("identity.v1.GraphService/{}", method.name());
             assert!(needs_places(&name) && !identifies(&name) && !needs_places("grpc.health.v1.Health/Check"));
         }
-        assert!(graph.methods().any(|method| LOOKUP_IDENTITIES.ends_with(method.name())));
+        for path in OF_MANY_IDENTIFIERS {
+            assert!(graph.methods().any(|method| path.ends_with(method.name())));
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use crate::domain::{
     Email, Identifier, IdentifierKind, InvalidEmail, InvalidPhoneNumber, NoIdentifier, Observation, PhoneNumber,
 };
+use crate::resolver::IdentifyRequest;
 use crate::settings::{IdentifierSettings, InvalidIdentifiers};
 
 /// A field of a request, one for each kind of identifier.
@@ -91,13 +92,13 @@ pub type FieldText<'a> = Result<Option<&'a str>, Problem>;
 /// What a request says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Parsed {
-    /// Its well-formed identifiers.
-    pub observation: Observation,
+    /// Its well-formed identifiers, and what to do with them.
+    pub request: IdentifyRequest,
     /// The malformed ones beside them, which the service leaves out; see [`InvalidIdentifiers::Ignore`].
     pub malformed: Vec<Violation>,
 }
 
-/// Returns what a request says. Absent, empty and blank all mean "not given".
+/// Returns what a request says that is carried out. Absent, empty and blank all mean "not given".
 ///
 /// # Errors
 /// At most one [`Violation`] for each field, and at least one in all.
@@ -122,7 +123,7 @@ pub fn parse(
         return Err(violations);
     }
     match Observation::new(email.into_iter().chain(phone_number)) {
-        Ok(observation) => Ok(Parsed { observation, malformed: violations }),
+        Ok(observation) => Ok(Parsed { request: observation.into(), malformed: violations }),
         Err(NoIdentifier) if violations.is_empty() => {
             Err(Field::ALL.map(|field| Violation { field, problem: Problem::Missing }).into())
         }
@@ -152,7 +153,7 @@ mod tests {
         let number_of = |email, phone| {
             let parsed = parse(Ok(email), Ok(phone), &settings("refuse")).unwrap();
             assert_eq!(parsed.malformed, []);
-            parsed.observation.identifiers().len()
+            parsed.request.observation.identifiers().len()
         };
         for (email, phone) in
             [(Some("a@b.co"), None), (None, Some("1")), (Some("a@b.co"), Some(" ")), (Some(""), Some("1"))]
@@ -190,7 +191,7 @@ mod tests {
             (Ok(Some("nobody")), Ok(Some("1")), Field::Email),
         ] {
             let parsed = parse(email, phone, &ignore).unwrap();
-            assert_eq!(parsed.observation.identifiers().len(), 1);
+            assert_eq!(parsed.request.observation.identifiers().len(), 1);
             assert_eq!(fields(&parsed.malformed), [left_out]);
         }
         for (email, phone, wrong) in [

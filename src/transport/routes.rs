@@ -12,7 +12,7 @@ use crate::domain::Outcome;
 /// The handlers and paths of an API.
 #[derive(Debug, Default)]
 pub struct RouteTable {
-    /// The handlers. The log reads the extensions of a response: an [`Outcome`], the
+    /// The handlers. The log reads the extensions of a response: a [`CallOutcome`], the
     /// [`ItemCounts`](super::batch::ItemCounts) of a batch, the [`StreamItemCounts`](super::batch::StreamItemCounts) of
     /// a stream and, on the JSON API, a [`Code`] and an [`ErrorReason`](super::errors::ErrorReason).
     pub router: axum::Router,
@@ -59,6 +59,9 @@ pub struct Route {
     pub is_public: bool,
     /// Which side sends a stream of messages.
     pub rpc_type: RpcType,
+    /// Whether the gateway translates the path. Then the route is that of one HTTP method. Any other RPC is called by
+    /// POST alone.
+    pub is_translated: bool,
 }
 
 /// Which side of an RPC sends a stream of messages.
@@ -98,6 +101,30 @@ impl RpcType {
             Self::ClientStream => "client_stream",
             Self::ServerStream => "server_stream",
             Self::BidiStream => "bidi_stream",
+        }
+    }
+}
+
+/// What became of a request that had an answer, for the log and for traces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CallOutcome {
+    /// It was carried out.
+    CarriedOut(Outcome),
+    /// The caller only wanted to know the answer.
+    Validated,
+}
+
+impl CallOutcome {
+    /// The outcome of a request with this outcome in its answer.
+    pub fn new(outcome: Outcome, validate_only: bool) -> Self {
+        if validate_only { Self::Validated } else { Self::CarriedOut(outcome) }
+    }
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::CarriedOut(outcome) => outcome_name(outcome),
+            Self::Validated => "validated",
         }
     }
 }

@@ -141,6 +141,7 @@ impl ConnectedContacts {
                 survivor: ContactRef::Stored(primary),
                 absorbed: ContactRef::Stored(oldest.id),
                 cause: carried.into_iter().filter(shared).cloned().collect(),
+                is_repair: true,
             });
             repairs.push(Repair::Merged { survivor: primary.0, absorbed: oldest.id.0 });
         }

@@ -142,6 +142,12 @@ class Browser:
         self.evaluate(f"document.querySelector({json.dumps(selector)}).select()")
         self.send("Input.insertText", text=text)
 
+    def press_enter(self):
+        """Presses the key in the element that has the focus."""
+        key = {"key": "Enter", "code": "Enter", "windowsVirtualKeyCode": 13}
+        self.send("Input.dispatchKeyEvent", type="keyDown", text="\r", **key)
+        self.send("Input.dispatchKeyEvent", type="keyUp", **key)
+
     def requests(self):
         """Returns the addresses of all requests since the page was opened."""
         return [event["request"]["url"] for method, event in self.events if method == "Network.requestWillBeSent"]

@@ -2,9 +2,9 @@
 
 import json
 import sys
-import unittest
 from pathlib import Path
 
+from cases import PageCase
 from devtools import Browser
 from service import Service
 
@@ -60,20 +60,7 @@ def authorize(browser, token):
     browser.click(".auth-btn-wrapper .btn-done")
 
 
-class Page(unittest.TestCase):
-    def assert_clean(self, browser, origin, refused=()):
-        """The page made no mistake and asked nobody else. What is in its own text is no request.
-
-        The console has an error for each refused call: `refused` are their statuses, in their order.
-        """
-        expected = [f"the server responded with a status of {status} " for status in refused]
-        problems = browser.problems()
-        self.assertEqual(len(problems), len(expected), problems)
-        for problem, text in zip(problems, expected):
-            self.assertIn(text, problem.get("text", "") if isinstance(problem, dict) else "", problems)
-        others = [url for url in browser.requests() if not url.startswith((origin + "/", "data:"))]
-        self.assertEqual(others, [])
-
+class Page(PageCase):
     def test_it_lists_the_calls_and_loads_nothing_of_others(self):
         with Service() as service, Browser() as browser:
             for path in ["/docs", "/docs/"]:
@@ -141,4 +128,4 @@ def take_picture(to):
 
 
 if __name__ == "__main__":
-    take_picture(Path(sys.argv[1]))
+    take_picture(Path(sys.argv[1]) / "docs-page.png")

@@ -21,6 +21,13 @@ def served_port(log):
     return None
 
 
+def new_token(caller, scope, environment):
+    """Adds a caller to the file of callers, and returns its token."""
+    command = [BINARY, "token", "new", caller, "--scope", scope]
+    made = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=True)
+    return made.stdout.strip()
+
+
 class Service:
     """A process of `identity serve` until the end of a `with` block, with these settings and, if asked, with tokens."""
 
@@ -40,9 +47,8 @@ class Service:
         }
         if self.with_tokens:
             environment["TOKENS_FILE"] = str(folder / "callers.toml")
-            new = [BINARY, "token", "new", "browser", "--scope", "identify"]
-            made = subprocess.run(new, env=environment, capture_output=True, text=True, timeout=60, check=True)
-            self.token = made.stdout.strip()
+            self.token = new_token("browser", "identify", environment)
+            self.reader = new_token("reader", "read", environment)
         log = folder / "log"
         with log.open("w") as stderr:
             self.process = subprocess.Popen([BINARY, "serve"], env=environment | self.settings, stderr=stderr)
@@ -72,8 +78,20 @@ class Service:
 
     def get(self, path, headers=None):
         """Returns the status, the headers and the body of a GET."""
+        return self.call(Request(self.origin() + path, headers=headers or {}))
+
+    def post(self, path, body):
+        """Returns the JSON of the answer to a POST with JSON, which succeeds."""
+        headers = {"content-type": "application/json"}
+        if self.with_tokens:
+            headers["authorization"] = f"Bearer {self.token}"
+        status, _, answer = self.call(Request(self.origin() + path, json.dumps(body).encode(), headers))
+        assert status == 200, answer
+        return json.loads(answer)
+
+    def call(self, request):
         try:
-            with urlopen(Request(self.origin() + path, headers=headers or {}), timeout=30) as answer:
+            with urlopen(request, timeout=30) as answer:
                 return answer.status, answer.headers, answer.read()
         except HTTPError as error:
             return error.code, error.headers, error.read()

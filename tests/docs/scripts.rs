@@ -47,7 +47,7 @@ fn every_script_explains_itself_and_does_nothing_else() {
         "scripts/chaos",
         "scripts/servers",
         "scripts/test-clients",
-        "scripts/vendor-swagger-ui",
+        "scripts/vendor-npm",
     ] {
         let (status, said) = run_script(&root().join(script), "--no-such-thing");
         assert_eq!((status, said.as_str()), (Some(2), ""), "{script}");

@@ -19,7 +19,9 @@ pub fn register(suite: &mut Suite) {
         a_batch_and_a_merge_store_their_sets,
         causes_of_older_versions_are_copied,
         what_deleted_contacts_owned_takes_its_sets_along,
+        a_set_of_a_contact_that_is_gone_is_stored_anew,
         an_ignored_identifier_leaves_its_sets,
+        what_counts_again_for_nobody_takes_its_sets_along,
         broken_evidence_is_found_and_repaired,
         a_pair_is_stored_once_under_many_callers,
     );
@@ -29,7 +31,7 @@ fn event(email: &str, phone: &str) -> Event {
     Event { email: Some(email.to_owned()), phone: Some(phone.to_owned()) }
 }
 
-async fn identify(caller: &Caller, email: &str, phone: &str) -> &'static str {
+pub async fn identify(caller: &Caller, email: &str, phone: &str) -> &'static str {
     caller.identify(Api::Grpc, Some(email), Some(phone)).await.expect("an answer").outcome
 }
 
@@ -40,7 +42,7 @@ async fn dump(tables: &DatabaseConnection) -> String {
     format!("{contacts:?}{:?}{:?}", identifiers.expect("identifiers"), rows(tables).await)
 }
 
-async fn rows(tables: &DatabaseConnection) -> Vec<evidence::Model> {
+pub async fn rows(tables: &DatabaseConnection) -> Vec<evidence::Model> {
     evidence::Entity::find().order_by_asc(evidence::Column::Id).all(tables).await.expect("evidence")
 }
 
@@ -99,7 +101,7 @@ async fn a_batch_and_a_merge_store_their_sets(database: TestDatabase) {
     tables.close().await.expect("closed");
 }
 
-fn command(database: &TestDatabase, args: &[&str]) -> (Option<i32>, String) {
+pub fn command(database: &TestDatabase, args: &[&str]) -> (Option<i32>, String) {
     let mut command = binary();
     command.args(args).env("DATABASE_URL", &database.url).env("RUST_LOG", "off");
     let output = command.output().expect("the binary runs");
@@ -164,6 +166,37 @@ async fn what_deleted_contacts_owned_takes_its_sets_along(database: TestDatabase
     tables.close().await.expect("closed");
 }
 
+/// An operator deletes a contact by SQL, and its identifiers. The rows of its sets stay, and lead nowhere.
+async fn a_set_of_a_contact_that_is_gone_is_stored_anew(database: TestDatabase) {
+    let service = Service::start_with(&database.url, &["--cache-size=0"]).await;
+    let (caller, tables) = (service.caller(), database.raw().await);
+    for (email, phone) in [("a@x.de", "111111"), ("b@x.de", "111111"), ("a@x.de", "333333"), ("a@x.de", "444444")] {
+        identify(&caller, email, phone).await;
+    }
+    for phone in ["333333", "444444"] {
+        assert_eq!(identify(&caller, "b@x.de", phone).await, "matched");
+    }
+    let before = rows(&tables).await;
+    assert_eq!(before.iter().map(|row| row.contact_id).collect::<Vec<_>>(), [2, 2]);
+    for table in [r#""Contact" WHERE "id""#, r#""Identifier" WHERE "contactId""#] {
+        execute(&tables, &format!("DELETE FROM {table} = 2")).await;
+    }
+    assert_eq!(identify(&caller, "b@x.de", "999999").await, "created");
+    assert_eq!(identify(&caller, "b@x.de", "333333").await, "merged");
+    assert_eq!(identify(&caller, "b@x.de", "444444").await, "matched");
+    let stored = rows(&tables).await;
+    assert_eq!(stored.iter().map(|row| &row.origin[..]).collect::<Vec<_>>(), ["merge", "match"]);
+    assert!(stored.iter().all(|row| row.contact_id == 5), "they lead to a contact that is there: {stored:?}");
+    let (status, report) = verify(&database, &[]);
+    assert_eq!(status, Some(0), "{report}");
+    for phone in ["333333", "444444"] {
+        assert_eq!(identify(&caller, "b@x.de", phone).await, "matched");
+    }
+    assert_eq!(rows(&tables).await, stored, "the second time nothing is written");
+    service.stop().await;
+    tables.close().await.expect("closed");
+}
+
 async fn an_ignored_identifier_leaves_its_sets(database: TestDatabase) {
     let service = Service::start(&database).await;
     let (caller, tables) = (service.caller(), database.raw().await);
@@ -185,7 +218,30 @@ async fn an_ignored_identifier_leaves_its_sets(database: TestDatabase) {
     tables.close().await.expect("closed");
 }
 
-fn verify(database: &TestDatabase, args: &[&str]) -> (Option<i32>, Value) {
+/// The contact that showed it was deleted meanwhile.
+async fn what_counts_again_for_nobody_takes_its_sets_along(database: TestDatabase) {
+    let service = Service::start(&database).await;
+    let (caller, tables) = (service.caller(), database.raw().await);
+    for (email, phone) in [("a@x.de", "111111"), ("b@x.de", "111111"), ("b@x.de", "222222"), ("a@x.de", "222222")] {
+        identify(&caller, email, phone).await;
+    }
+    identify(&caller, "c@x.de", "111111").await;
+    identify(&caller, "c@x.de", "333333").await;
+    assert_eq!(identify(&caller, "a@x.de", "333333").await, "matched");
+    let before = rows(&tables).await;
+    assert_eq!(before.len(), 2);
+    assert_eq!(command(&database, &["ignore", "add", "phone", "222222"]).0, Some(0));
+    execute(&tables, r#"UPDATE "Contact" SET "deletedAt" = "createdAt" WHERE "id" = 3"#).await;
+    let (status, said) = command(&database, &["ignore", "remove", "phone", "222222"]);
+    assert_eq!(status, Some(0), "{said}");
+    assert_eq!(rows(&tables).await, before[1..], "only those with the number");
+    let (status, report) = verify(&database, &[]);
+    assert_eq!(status, Some(0), "{report}");
+    service.stop().await;
+    tables.close().await.expect("closed");
+}
+
+pub fn verify(database: &TestDatabase, args: &[&str]) -> (Option<i32>, Value) {
     let output = binary()
         .args(["verify", "--format", "json"])
         .args(args)

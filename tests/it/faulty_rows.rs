@@ -15,7 +15,7 @@ use crate::harness::{
 pub fn register(suite: &mut Suite) {
     register!(suite.on_own_server(&[Backend::Mysql, Backend::Mariadb]): automatic_ids_that_jump);
     register!(suite.on_all(): a_row_that_cannot_be_read);
-    register!(suite.on(&[Backend::Postgres, Backend::Mysql]): an_id_that_is_taken);
+    register!(suite.on(&[Backend::Postgres, Backend::Mysql]): an_id_that_is_taken, an_id_of_a_set_that_is_taken);
     register!(suite.on(&[Backend::Postgres]): a_locked_table_is_waited_for);
     register!(suite.on_all(): a_locked_row_is_no_lost_database);
     register!(suite.on(&Backend::SERVERS): a_locked_row_holds_up_nobody_else);
@@ -112,6 +112,32 @@ async fn an_id_that_is_taken(database: TestDatabase) {
         execute(&tables, r#"SELECT setval(pg_get_serial_sequence('"Contact"', 'id'), 100)"#).await;
         assert_eq!(caller.identify(Api::Grpc, Some("new@x.de"), None).await.unwrap().primary, 101);
     }
+    tables.close().await.unwrap();
+    service.stop().await;
+}
+
+/// The same of the ids of `Evidence`, which has another unique key.
+async fn an_id_of_a_set_that_is_taken(database: TestDatabase) {
+    let service = Service::start(&database).await;
+    let caller = service.caller();
+    let identify = async |email: &str, phone: &str| {
+        caller.identify_within(Duration::from_secs(9), Api::Grpc, Some(email), Some(phone)).await
+    };
+    for (email, phone) in [("a@x.de", "111111"), ("b@x.de", "111111"), ("b@x.de", "222222"), ("c@x.de", "222222")] {
+        identify(email, phone).await.unwrap();
+    }
+    assert_eq!(identify("a@x.de", "222222").await.unwrap().outcome, "matched");
+    let tables = database.raw().await;
+    if database.backend == Backend::Postgres {
+        execute(&tables, r#"SELECT setval(pg_get_serial_sequence('"Evidence"', 'id'), 1, FALSE)"#).await;
+    } else {
+        execute(&tables, r#"UPDATE "Evidence" SET "id" = 9223372036854775807"#).await;
+        execute(&tables, r#"ALTER TABLE "Evidence" AUTO_INCREMENT = 9223372036854775807"#).await;
+    }
+    let refusal = identify("c@x.de", "111111").await.unwrap_err();
+    assert_eq!((refusal.code, refusal.retry), (Code::Internal, false), "{refusal:?}");
+    assert!(refusal.message.contains("automatic ids"), "{refusal:?}");
+    assert_eq!(identify("a@x.de", "222222").await.unwrap().outcome, "matched", "its set is stored");
     tables.close().await.unwrap();
     service.stop().await;
 }

@@ -8,7 +8,7 @@ use identity::store::{ExpectedSize, Store};
 use sea_orm::{ConnectionTrait, DatabaseConnection};
 
 use crate::failover::connect;
-use crate::graph::{contacts, get, look_up, page};
+use crate::graph::{contacts, evidence, explain, get, get_at, look_up, look_up_at, page, question};
 use crate::harness::{Api, Caller, Cluster, ClusterKind, Event, Service, Suite, binary, query, register};
 
 pub fn register(suite: &mut Suite) {
@@ -127,7 +127,7 @@ async fn a_commit_that_others_see_first_is_in_each_read() {
     let here = Service::start_with(&cluster.url_of(&[0]), &[]).await;
     let there = Service::start_with(&cluster.url_of(&[1]), &[]).await;
     let admin = run_as_admin(&cluster.url_of(&[0]), "SET GLOBAL binlog_group_commit_sync_delay = 1000000").await;
-    for round in 0..4 {
+    for round in 0..8 {
         let email = format!("{round}@x.de");
         let creating = tokio::spawn({
             let (caller, email) = (here.caller(), email.clone());
@@ -135,18 +135,22 @@ async fn a_commit_that_others_see_first_is_in_each_read() {
         });
         let shown = loop {
             if let Some(identity) = look_up(&there, &[&email]).await.unwrap().0.first() {
-                break identity.primary_contact_id;
+                break identity.clone();
             }
         };
         assert!(!creating.is_finished(), "it is acknowledged: the other one was not first");
-        let name = format!("identities/{shown}");
+        let (name, created) = (shown.name, shown.create_time.unwrap());
         match round {
             0 => assert_eq!(look_up(&here, &[&email, "nobody@x.de"]).await.unwrap().0.len(), 1),
             1 => assert_eq!(get(&here, &name).await.unwrap().emails, [email]),
             2 => assert_eq!(contacts(&here, &name, 0, "").await.unwrap().contacts.len(), 1),
-            _ => assert_eq!(page(&here, 1_000, "").await.unwrap().identities.len(), 4),
+            3 => assert_eq!(page(&here, 1_000, "").await.unwrap().identities.len(), 4),
+            4 => assert!(evidence(&here, &name, 0, "").await.unwrap().evidence.is_empty(), "it is known"),
+            5 => assert_eq!(explain(&here, question(&name)).await.unwrap().parts.len(), 1),
+            6 => assert!(get_at(&here, &name, created).await.is_ok()),
+            _ => assert_eq!(look_up_at(&here, &[&email], created).await.unwrap().identities.len(), 1),
         }
-        assert_eq!(creating.await.unwrap(), shown);
+        assert_eq!(creating.await.unwrap(), shown.primary_contact_id);
     }
     admin.close().await.expect("close");
     here.stop().await;

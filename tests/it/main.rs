@@ -17,6 +17,8 @@ mod chaos;
 mod concurrency;
 mod connect;
 mod evidence;
+mod evidence_full;
+mod evidence_upgrade;
 mod explain;
 mod export;
 mod failover;
@@ -53,6 +55,7 @@ mod store_conformance;
 mod stored_values;
 mod stream;
 mod traces;
+mod validate_only;
 mod verify;
 mod worked_example;
 
@@ -62,6 +65,7 @@ fn main() {
     store_conformance::register(&mut suite);
     identifiers::register(&mut suite);
     graph::register(&mut suite);
+    validate_only::register(&mut suite);
     ignored::register(&mut suite);
     ignored_command::register(&mut suite);
     ignored_repairs::register(&mut suite);
@@ -85,6 +89,8 @@ fn main() {
     connect::register(&mut suite);
     migrations::register(&mut suite);
     evidence::register(&mut suite);
+    evidence_full::register(&mut suite);
+    evidence_upgrade::register(&mut suite);
     explain::register(&mut suite);
     process::register(&mut suite);
     log::register(&mut suite);

@@ -125,7 +125,10 @@ async fn who_does_not_read_costs_little(database: TestDatabase) {
         let address = process.grpc;
         let items = futures::stream::iter(0..1_000_000).map(move |n| StreamIdentifyRequest {
             correlation_id: "x".repeat(200),
-            request: Some(IdentifyRequest { email: Some(format!("s{stream}-{}@x.de", n % 5_000)), phone_number: None }),
+            request: Some(IdentifyRequest {
+                email: Some(format!("s{stream}-{}@x.de", n % 5_000)),
+                ..Default::default()
+            }),
         });
         let mut client = IdentityServiceClient::connect(format!("http://{address}")).await.expect("a connection");
         open.push(client.stream_identify(items).await.expect("a stream"));

@@ -124,7 +124,7 @@ async fn the_readme_shows_what_is_answered(database: TestDatabase) {
 /// Calls `Identify` over gRPC. Returns the answer as grpcurl spells it.
 async fn proto_json(service: &Service, body: &Value) -> String {
     let text = |name: &str| body[name].as_str().map(str::to_owned);
-    let request = IdentifyRequest { email: text("email"), phone_number: text("phone_number") };
+    let request = IdentifyRequest { email: text("email"), phone_number: text("phone_number"), ..Default::default() };
     let mut client = IdentityServiceClient::connect(format!("http://{}", service.grpc)).await.unwrap();
     let response = client.identify(request).await.unwrap().into_inner();
     let outcome = response.outcome().as_str_name();

@@ -3,11 +3,16 @@ use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use identity::domain::graph::HistoryContact;
 use identity::domain::{
     Contact, ContactId, Identifier, IdentifierKind, Identity, Link, Observation, OwnerRow, Plan, RootRow, SetKey,
-    StoredEvidence, Timestamp,
+    StoredEvidence, StoredSets, Timestamp,
 };
-use identity::store::{Cause, Epoch, ExpectedSize, FoundIdentities, LookupResult, Store, StoreError, Transaction};
+use identity::resolver::IdentifyRequest;
+use identity::store::{
+    Cause, Epoch, ExpectedSize, FoundIdentities, HistoryRead, HistoryRows, LookupResult, RootWindow, Store, StoreError,
+    Transaction,
+};
 use tokio::time::sleep;
 
 /// How long every statement takes, unless it is about a large identity.
@@ -17,7 +22,7 @@ const LATENCY: Duration = Duration::from_millis(1);
 pub(crate) const LARGE: i64 = 600;
 
 /// The id of the first contact of `large0@x`.
-const FIRST_LARGE: i64 = 900;
+pub(crate) const FIRST_LARGE: i64 = 900;
 
 /// A call of the resolver to the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -224,7 +229,8 @@ impl Store for FaultyStore {
             let identities = self.known(std::slice::from_ref(identifier), 0);
             let is_ignored = is_till(identifier) && self.ignores.0;
             let root = identities.first().map(|identity| root_row(identity.root()));
-            let row = OwnerRow { identifier: identifier.clone(), is_deleted: false, is_ignored, root };
+            let contact = root.map_or(ContactId(0), |root| root.id);
+            let row = OwnerRow { identifier: identifier.clone(), contact, is_deleted: false, is_ignored, root };
             (is_ignored || row.root.is_some()).then_some(row)
         };
         Ok(identifiers.iter().filter_map(row).collect())
@@ -241,15 +247,28 @@ impl Store for FaultyStore {
         Ok(self.known(&identifiers, 0))
     }
 
-    async fn stored_sets(&self, _sets: &[SetKey]) -> Result<BTreeSet<SetKey>, StoreError> {
-        Ok(BTreeSet::new())
+    /// It knows nothing of the past.
+    async fn history_of(&self, contact: ContactId) -> Result<HistoryRead, StoreError> {
+        self.step(Step::Read, &[identifier_of(contact)]).await?;
+        let known = self.known(&[identifier_of(contact)], 0);
+        let contacts = known.iter().flat_map(|one| one.contacts().to_vec());
+        let contacts: Vec<HistoryContact> =
+            contacts.map(|contact| HistoryContact { contact, deleted_at: None }).collect();
+        let rows = HistoryRows { root: contact, contacts, ..Default::default() };
+        let identity = Some(rows).filter(|rows| !rows.is_empty());
+        Ok(HistoryRead { now: Timestamp(1_000_000), complete_since: None, identity })
+    }
+
+    async fn stored_sets(&self, _sets: &[SetKey]) -> Result<StoredSets, StoreError> {
+        Ok(StoredSets::new())
     }
 
     /// It has the roots 1 to 9, and a large one.
-    async fn roots_after(&self, after: Option<ContactId>, limit: usize) -> Result<Vec<ContactId>, StoreError> {
+    async fn roots_after(&self, after: Option<ContactId>, limit: usize) -> Result<RootWindow, StoreError> {
         self.step(Step::Read, &[]).await?;
         let roots = (1..10).chain([FIRST_LARGE]).map(ContactId);
-        Ok(roots.filter(|root| Some(*root) > after).take(limit).collect())
+        let roots: Vec<ContactId> = roots.filter(|root| Some(*root) > after).take(limit).collect();
+        Ok(RootWindow { next: roots.last().copied().filter(|_| roots.len() == limit), roots })
     }
 
     async fn begin(&self) -> Result<FaultyTransaction, StoreError> {
@@ -322,8 +341,16 @@ impl Transaction for FaultyTransaction {
         self.0.identities_of(roots, size).await
     }
 
-    async fn roots_after(&mut self, after: Option<ContactId>, limit: usize) -> Result<Vec<ContactId>, StoreError> {
+    async fn roots_after(&mut self, after: Option<ContactId>, limit: usize) -> Result<RootWindow, StoreError> {
         self.0.roots_after(after, limit).await
+    }
+
+    async fn owner_rows(&mut self, identifiers: &[Identifier]) -> Result<Vec<OwnerRow>, StoreError> {
+        self.0.owner_rows(identifiers).await
+    }
+
+    async fn history_of(&mut self, contact: ContactId) -> Result<HistoryRead, StoreError> {
+        self.0.history_of(contact).await
     }
 
     async fn release_orphans(&mut self, _identifiers: &[Identifier], _at: Timestamp) -> Result<(), StoreError> {
@@ -382,6 +409,7 @@ fn large_identity(identifier: &Identifier) -> Option<Identity> {
     Identity::new(std::iter::once(primary).chain((1..LARGE).map(secondary)).collect())
 }
 
-pub(crate) fn observation(emails: &[&str]) -> Observation {
-    Observation::new(emails.iter().map(|email| Identifier::from_stored(IdentifierKind::Email, *email))).unwrap()
+pub(crate) fn observation(emails: &[&str]) -> IdentifyRequest {
+    let emails = emails.iter().map(|email| Identifier::from_stored(IdentifierKind::Email, *email));
+    Observation::new(emails).unwrap().into()
 }

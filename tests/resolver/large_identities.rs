@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use identity::domain::{Identifier, IdentifierKind, Observation, Outcome};
-use identity::resolver::{Identify, IdentifyError, Resolver};
+use identity::resolver::{Identify, IdentifyError, IdentifyRequest, Resolver};
 use identity::store::{ExpectedSize, MAX_LOOKUP};
 use tokio::time::{Instant, sleep};
 
@@ -132,7 +132,7 @@ async fn a_statement_that_takes_too_long_fails_alone() {
 }
 
 /// Returns a batch about the large identity and about known customers in turn, the large one first.
-fn large_and_known_in_turn(items: usize) -> Vec<Observation> {
+fn large_and_known_in_turn(items: usize) -> Vec<IdentifyRequest> {
     let email = |item| if item % 2 == 0 { "large1@x".to_owned() } else { format!("known{item}@x") };
     (0..items).map(|item| observation(&[&email(item)])).collect()
 }
@@ -178,7 +178,7 @@ fn too_slow_to_bring(is_slow: impl Fn(&str) -> bool + Send + Sync + 'static) -> 
 }
 
 /// A batch that adds to large identities and brings new customers, in turn.
-fn linked_and_new_in_turn(large: &[&str], items: usize) -> Vec<Observation> {
+fn linked_and_new_in_turn(large: &[&str], items: usize) -> Vec<IdentifyRequest> {
     let item = |item: usize| match large.get(item % (large.len() + 1)) {
         Some(large) => observation(&[large, &format!("{item}to{large}")]),
         None => observation(&[&format!("new{item}@x")]),
@@ -248,7 +248,7 @@ async fn callers_of_a_large_identity_still_share_a_statement_after_one_took_too_
     let identify = async || {
         let before = store.count(Step::Read);
         let calls = phones.iter().map(|phone| Observation::new([phone.clone()]).unwrap());
-        let answers = join_all(calls.map(|observation| resolver.identify(observation, deadline()))).await;
+        let answers = join_all(calls.map(|observation| resolver.identify(observation.into(), deadline()))).await;
         assert!(answers.iter().all(Result::is_err));
         store.count(Step::Read) - before
     };

@@ -6,4 +6,7 @@
 mod admission;
 mod faults;
 mod faulty_store;
+mod graph;
+mod histories;
 mod large_identities;
+mod validate_only;

@@ -11,10 +11,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use identity::domain::{
-    Answer, Contact, ContactId, Identifier, IdentifierKind, Identity, Link, Observation, Outcome, OwnerRow, RootRow,
-    SetKey, Snapshot, Timestamp, plan,
+    Answer, Contact, ContactId, ContactRef, EvidenceOrigin, Identifier, IdentifierKind, Identity, Link, NewEvidence,
+    Observation, Outcome, OwnerRow, Plan, RootRow, SetKey, Snapshot, Timestamp, plan,
 };
-use identity::store::{ExpectedSize, FoundIdentities, MAX_LOOKUP, Store, StoreError, Transaction};
+use identity::store::{
+    ExpectedSize, FoundIdentities, HistoryRows, MAX_LOOKUP, RootWindow, Store, StoreError, Transaction,
+};
 use tokio::time::timeout;
 
 /// Names every case to a macro: `for_each_case!(my_macro)`.
@@ -28,11 +30,15 @@ macro_rules! for_each_case {
             a_moved_row_is_written_and_no_other,
             every_change_of_an_identity_gives_its_root_a_later_version,
             rows_of_roots_are_what_is_stored,
+            a_stored_set_leads_to_a_root_or_to_none,
+            a_set_that_leads_elsewhere_is_stored_anew,
             rows_of_identifiers_lead_to_roots_and_versions,
             identities_of_roots_are_what_their_identifiers_find,
             a_secondary_leads_to_its_root,
             roots_come_in_order_and_each_once,
+            a_read_of_roots_looks_at_few_rows,
             a_transaction_reads_what_the_store_reads,
+            the_past_of_an_identity_is_all_that_is_stored_of_it,
             a_read_of_small_identities_ends_at_a_large_one,
             one_lookup_takes_many_identifiers,
             an_identity_of_many_contacts_is_found_completely,
@@ -222,13 +228,78 @@ pub(crate) async fn every_change_of_an_identity_gives_its_root_a_later_version<S
     assert!(survivor.updated_at > last && survivor.updated_at > absorbed.updated_at, "a merge");
     assert_eq!((survivor.linked_to, gone.linked_to), (None, Some(first)), "the absorbed root leads nowhere else");
     let pair = [email("a@x"), phone("3")];
-    let is_stored = async || !store.stored_sets(&[SetKey::of(&pair)]).await.expect("a read").is_empty();
+    let key = SetKey::of(&pair);
+    let is_stored = async || store.stored_sets(&[key]).await.expect("a read") == BTreeMap::from([(key, Some(first))]);
     assert!(!is_stored().await);
     identify(store, &[&pair]).await;
     let with_evidence = version(first).await;
     assert!(with_evidence.updated_at > survivor.updated_at && is_stored().await, "a new set");
     identify(store, &[&pair, &[email("a@x"), phone("1")], &[email("a@x")]]).await;
     assert_eq!(version(first).await, with_evidence, "a request that brings nothing new changes no version");
+}
+
+/// Writes this row of a set, and nothing else.
+async fn write_set<S: Store>(
+    store: &S,
+    set: &[Identifier],
+    contact: ContactId,
+    replaces: bool,
+) -> Result<(), StoreError> {
+    let mut transaction = store.begin().await.expect("a transaction");
+    let new = NewEvidence {
+        key: SetKey::of(set),
+        identifiers: set.into(),
+        contact: ContactRef::Stored(contact),
+        origin: EvidenceOrigin::Match,
+        replaces,
+    };
+    let at = transaction.now();
+    transaction.apply(&Plan::from_evidence(vec![new], [], at)).await?;
+    transaction.commit().await
+}
+
+pub(crate) async fn a_stored_set_leads_to_a_root_or_to_none<S: Store>(store: &S) {
+    identify(store, &[&[email("a@x"), phone("1")], &[email("b@x"), phone("1")], &[email("c@x"), phone("2")]]).await;
+    let [first, other] = [email("a@x"), email("c@x")].map(|one| async move { find(store, &[one]).await[0].clone() });
+    let (first, other) = (first.await, other.await);
+    let (root, secondary, nobody) = (first.root(), first.contacts()[1].id, ContactId(other.root().0 + 1_000));
+    let pair = [email("a@x"), phone("2")];
+    let key = SetKey::of(&pair);
+    let read = async || {
+        let outside = store.stored_sets(&[key]).await.expect("a read");
+        let mut transaction = store.begin().await.expect("a transaction");
+        let inside = transaction.stored_evidence(&[key], &BTreeSet::new()).await.expect("a read");
+        assert_eq!(inside.sets, outside);
+        outside.get(&key).copied()
+    };
+    assert_eq!(read().await, None);
+    write_set(store, &pair, nobody, false).await.expect("a write");
+    assert_eq!(read().await, Some(None), "somebody has deleted its contact");
+    let error = write_set(store, &pair, root, false).await.expect_err("it has a row");
+    assert!(matches!(error, StoreError::DuplicateKey(_)), "{error}");
+    for (contact, leads_to) in [(secondary, root), (other.root(), other.root()), (root, root)] {
+        write_set(store, &pair, contact, true).await.expect("a write");
+        assert_eq!(read().await, Some(Some(leads_to)));
+    }
+}
+
+/// What stands in the way of a set of an identity is replaced when the set is seen again.
+pub(crate) async fn a_set_that_leads_elsewhere_is_stored_anew<S: Store>(store: &S) {
+    let seen = [[email("a@x"), phone("1")], [email("b@x"), phone("1")], [email("b@x"), phone("2")]];
+    identify(store, &seen.each_ref().map(<[Identifier; 2]>::as_slice)).await;
+    let other = identify(store, &[&[email("z@x")]]).await[0].identity.primary().id;
+    let pair = [email("a@x"), phone("2")];
+    let root = find(store, &[email("a@x")]).await[0].root();
+    for contact in [ContactId(other.0 + 1_000), other] {
+        write_set(store, &pair, contact, true).await.expect("a write");
+        let version = root_rows(store, &[root]).await[0].updated_at;
+        for _ in 0..2 {
+            assert_eq!(identify(store, &[&pair]).await[0].outcome, Outcome::Matched);
+            let stored = store.stored_sets(&[SetKey::of(&pair)]).await.expect("a read");
+            assert_eq!(stored.into_values().collect::<Vec<_>>(), [Some(root)]);
+        }
+        assert!(root_rows(store, &[root]).await[0].updated_at > version, "the root is written");
+    }
 }
 
 pub(crate) async fn rows_of_roots_are_what_is_stored<S: Store>(store: &S) {
@@ -251,8 +322,9 @@ pub(crate) async fn rows_of_identifiers_lead_to_roots_and_versions<S: Store>(sto
     let mut expected = Vec::new();
     for identifier in &owned {
         let found = find(store, std::slice::from_ref(identifier)).await;
-        let root = Some(root_row(found[0].primary()));
-        expected.push(OwnerRow { identifier: identifier.clone(), is_deleted: false, is_ignored: false, root });
+        let (root, identifier) = (Some(root_row(found[0].primary())), identifier.clone());
+        let contact = found[0].carrier(&identifier).expect("one carries it").id;
+        expected.push(OwnerRow { identifier, contact, is_deleted: false, is_ignored: false, root });
     }
     let all = [&owned[..], &[email("nobody@x"), email("1"), phone("a@x"), email("A@x"), email("a@x ")]].concat();
     let mut rows = store.owner_rows(&all).await.expect("a read");
@@ -287,6 +359,62 @@ pub(crate) async fn identities_of_roots_are_what_their_identifiers_find<S: Store
     assert_eq!(identities_of(&roots).await.len(), MAX_LOOKUP);
 }
 
+/// The rows of an identity, from the store and from a transaction that has locked this contact.
+async fn history<S: Store>(store: &S, contact: ContactId) -> Option<HistoryRows> {
+    let mut read = store.history_of(contact).await.expect("a read");
+    let mut transaction = store.begin().await.expect("a transaction");
+    transaction.lock_contacts(&[contact].into()).await.expect("the lock");
+    let mut locked = transaction.history_of(contact).await.expect("a read");
+    transaction.commit().await.expect("a commit");
+    assert!(read.now <= locked.now, "the clock does not go back");
+    for rows in [&mut read.identity, &mut locked.identity].into_iter().flatten() {
+        rows.stored.sort_by_key(|set| set.id);
+    }
+    assert_eq!(read.identity, locked.identity);
+    read.identity
+}
+
+pub(crate) async fn the_past_of_an_identity_is_all_that_is_stored_of_it<S: Store>(store: &S) {
+    let pair = |one: &str, other: &str| [email(one), phone(other)];
+    for [email, phone] in [pair("a@x", "1"), pair("b@x", "1"), pair("b@x", "2"), pair("c@x", "3"), pair("d@x", "4")] {
+        identify(store, &[&[email, phone]]).await;
+    }
+    let (matched, merging) = (pair("a@x", "2"), pair("a@x", "3"));
+    assert_eq!(identify(store, &[&matched]).await[0].outcome, Outcome::Matched);
+    let before = store.begin().await.expect("a transaction").now();
+    assert_eq!(identify(store, &[&merging]).await[0].outcome, Outcome::Merged);
+    let identity = find(store, &[email("a@x")]).await.remove(0);
+    let mut expected: Vec<Contact> = identity.contacts().to_vec();
+    expected.sort_by_key(|contact| contact.id);
+    assert_eq!(expected.len(), 4);
+    for contact in &expected {
+        let rows = history(store, contact.id).await.expect("an identity");
+        let contacts: Vec<Contact> = rows.contacts.iter().map(|row| row.contact.clone()).collect();
+        assert_eq!((rows.root, &contacts), (identity.root(), &expected), "of contact {}", contact.id.0);
+        assert!(rows.contacts.iter().all(|row| row.deleted_at.is_none()) && rows.links.is_empty());
+        let [match_set, merge_set] = &rows.stored[..] else { panic!("{} sets", rows.stored.len()) };
+        assert_eq!((&match_set.identifiers[..], match_set.origin), (&matched[..], EvidenceOrigin::Match));
+        assert_eq!((&merge_set.identifiers[..], merge_set.origin), (&merging[..], EvidenceOrigin::Merge));
+        assert!(match_set.seen_at < merge_set.seen_at && before <= merge_set.seen_at && match_set.id != merge_set.id);
+        assert_eq!(merge_set.seen_at, identity.version(), "the moment of the change");
+    }
+    let other = find(store, &[email("d@x")]).await.remove(0);
+    assert_eq!(history(store, other.root()).await.expect("an identity").stored, []);
+    let missing = ContactId(other.root().0 + 1_000);
+    assert!(history(store, missing).await.is_none());
+    let asked = [email("a@x"), phone("3"), email("nobody@x")];
+    let mut transaction = store.begin().await.expect("a transaction");
+    let mut rows = transaction.owner_rows(&asked).await.expect("a read");
+    transaction.commit().await.expect("a commit");
+    let mut of_store = store.owner_rows(&asked).await.expect("a read");
+    for rows in [&mut rows, &mut of_store] {
+        rows.sort_by_key(|row| row.identifier.clone());
+        rows.dedup();
+    }
+    assert_eq!((rows.len(), &rows), (2, &of_store));
+    assert!(rows.iter().all(|row| expected.iter().any(|contact| contact.id == row.contact)));
+}
+
 pub(crate) async fn a_secondary_leads_to_its_root<S: Store>(store: &S) {
     identify(store, &[&[email("a@x"), phone("1")], &[email("b@x"), phone("1")]]).await;
     let identity = find(store, &[email("a@x")]).await.remove(0);
@@ -313,20 +441,45 @@ pub(crate) async fn roots_come_in_order_and_each_once<S: Store + IgnoresIdentifi
     roots.sort_unstable();
     roots.retain(|root| *root != absorbed);
     for size in [1, 7, 19, 20] {
-        let (mut listed, mut after) = (Vec::new(), None);
-        loop {
-            let page = store.roots_after(after, size).await.expect("a read");
-            let mut transaction = store.begin().await.expect("a transaction");
-            assert_eq!(transaction.roots_after(after, size).await.expect("a read"), page);
-            listed.extend(page.iter().copied());
-            after = listed.last().copied();
-            if page.len() < size {
-                break;
-            }
-        }
-        assert_eq!(listed, roots, "in pages of {size}");
+        let windows = all_roots(store, size).await;
+        assert!(windows.iter().all(|window| window.roots.len() <= size));
+        assert_eq!(windows.into_iter().flat_map(|window| window.roots).collect::<Vec<_>>(), roots, "{size} at a time");
     }
-    assert!(store.roots_after(Some(ContactId(i64::MAX)), 7).await.expect("a read").is_empty());
+    let none = store.roots_after(Some(ContactId(i64::MAX)), 7).await.expect("a read");
+    assert_eq!(none, RootWindow::default());
+}
+
+/// All roots, as so many reads return them. A transaction returns the same.
+async fn all_roots<S: Store>(store: &S, size: usize) -> Vec<RootWindow> {
+    let mut windows: Vec<RootWindow> = Vec::new();
+    loop {
+        let after = windows.last().and_then(|window| window.next);
+        let window = store.roots_after(after, size).await.expect("a read");
+        let mut transaction = store.begin().await.expect("a transaction");
+        assert_eq!(transaction.roots_after(after, size).await.expect("a read"), window);
+        assert!(
+            window.next.is_none_or(|next| window.roots.last().is_none_or(|last| *last <= next) && Some(next) > after)
+        );
+        let is_last = window.next.is_none();
+        windows.push(window);
+        if is_last {
+            return windows;
+        }
+    }
+}
+
+/// A million secondaries can stand between two roots.
+pub(crate) async fn a_read_of_roots_looks_at_few_rows<S: Store>(store: &S) {
+    const CONTACTS: usize = 2_500;
+    let many: Vec<[Identifier; 2]> = (0..CONTACTS).map(|number| [email(&format!("{number}@x")), phone("1")]).collect();
+    let mut observations: Vec<&[Identifier]> = many.iter().map(|one| &one[..]).collect();
+    let other = [email("other@x"), phone("2")];
+    observations.push(&other);
+    let answers = identify(store, &observations).await;
+    let roots = [0, CONTACTS].map(|number| answers[number].identity.primary().id);
+    let windows = all_roots(store, 128).await;
+    assert!(windows.iter().any(|window| window.roots.is_empty() && window.next.is_some()), "{windows:?}");
+    assert_eq!(windows.into_iter().flat_map(|window| window.roots).collect::<Vec<_>>(), roots);
 }
 
 pub(crate) async fn a_transaction_reads_what_the_store_reads<S: Store>(store: &S) {

@@ -7,6 +7,7 @@ use identity::resolver::IdentifyError;
 use crate::conditions::POISON;
 use crate::schedule::{Failure, Fate, Item, Run};
 use crate::tables::{EvidenceRow, Tables, root};
+use crate::validated::check_validated;
 
 /// Fails unless a schedule kept every promise.
 pub(crate) fn check(run: &Run) -> Result<()> {
@@ -19,12 +20,18 @@ pub(crate) fn check(run: &Run) -> Result<()> {
     check_evidence(run)?;
     run.items.iter().try_for_each(|item| check_failure(run, item).context(show(item)))?;
     check_answers(run)?;
+    check_validated(run)?;
     check_bringers(run)
+}
+
+/// The rows of a schedule.
+pub(crate) fn places(run: &Run) -> Places<'_> {
+    (0..).zip(run.tables.contacts.values()).map(|(place, row)| (row.id, (place, row))).collect()
 }
 
 /// Fails unless the answers of a schedule agree with each other.
 pub(crate) fn check_answers(run: &Run) -> Result<()> {
-    let places: Places = (0..).zip(run.tables.contacts.values()).map(|(place, row)| (row.id, (place, row))).collect();
+    let places = places(run);
     let answers = run.items.iter().filter_map(|item| Some(Known::of(item, &places)?.context(show(item))));
     let answers: Vec<Known> = answers.collect::<Result<_>>()?;
     let sent: Vec<Sent> = run.items.iter().filter(|item| may_be_written(item)).map(Sent::of).collect();
@@ -36,27 +43,32 @@ pub(crate) fn check_answers(run: &Run) -> Result<()> {
 /// A set of identifiers by their numbers, 0 to 127, or of contacts by their places in the table: there are no more of
 /// them, as each brought an identifier.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-struct Set(u128);
+pub(crate) struct Set(u128);
 
 impl Set {
     fn of<'a>(identifiers: impl IntoIterator<Item = &'a Identifier>) -> Self {
         Self(identifiers.into_iter().fold(0, |set, one| set | 1 << one.value().parse::<u32>().unwrap()))
     }
 
-    fn meets(self, other: Self) -> bool {
+    /// The set of one number.
+    pub(crate) fn one(number: u32) -> Self {
+        Self(1 << number)
+    }
+
+    pub(crate) fn meets(self, other: Self) -> bool {
         self.0 & other.0 != 0
     }
 
-    fn is_within(self, other: Self) -> bool {
+    pub(crate) fn is_within(self, other: Self) -> bool {
         self.0 & !other.0 == 0
     }
 
-    fn with(self, other: Self) -> Self {
+    pub(crate) fn with(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
 
     /// All that these observations connect with it.
-    fn flood(self, observations: &[Self]) -> Self {
+    pub(crate) fn flood(self, observations: &[Self]) -> Self {
         let step = |reached: Self, one: &Self| if one.meets(reached) { reached.with(*one) } else { reached };
         let reached = observations.iter().fold(self, step);
         if reached == self { reached } else { reached.flood(observations) }
@@ -76,49 +88,57 @@ impl From<&Contact> for Set {
 }
 
 /// The rows of contacts, and the number of each in a [`Set`].
-type Places<'a> = HashMap<ContactId, (u32, &'a Contact)>;
+pub(crate) type Places<'a> = HashMap<ContactId, (u32, &'a Contact)>;
 
 /// What somebody asked, as a set.
-struct Sent<'a> {
-    item: &'a Item,
-    observation: Set,
+pub(crate) struct Sent<'a> {
+    pub(crate) item: &'a Item,
+    pub(crate) observation: Set,
 }
 
 impl<'a> Sent<'a> {
-    fn of(item: &'a Item) -> Self {
+    pub(crate) fn of(item: &'a Item) -> Self {
         Self { item, observation: (&item.observation).into() }
     }
 }
 
 /// An answer, as sets.
-struct Known<'a> {
-    item: &'a Item,
+pub(crate) struct Known<'a> {
+    pub(crate) item: &'a Item,
     answer: &'a Answer,
-    observation: Set,
-    identifiers: Set,
-    contacts: Set,
+    pub(crate) observation: Set,
+    pub(crate) identifiers: Set,
+    pub(crate) contacts: Set,
+    /// The youngest contact.
+    newest: Set,
 }
 
 impl<'a> Known<'a> {
     /// The answer, if there was one. It must consist of rows that are there.
-    fn of(item: &'a Item, places: &Places) -> Option<Result<Self>> {
+    pub(crate) fn of(item: &'a Item, places: &Places) -> Option<Result<Self>> {
         let Fate::Answered(answer) = &item.fate else { return None };
         Some(Self::of_answer(item, answer, places))
     }
 
     fn of_answer(item: &'a Item, answer: &'a Answer, places: &Places) -> Result<Self> {
-        let (mut identifiers, mut contacts) = (Set::default(), Set::default());
+        let (mut identifiers, mut contacts, mut newest) = (Set::default(), Set::default(), Set::default());
         let mut roots = BTreeSet::new();
         for contact in answer.identity.contacts() {
             let (place, row) = places.get(&contact.id).with_context(|| format!("{contact:?} was not kept"))?;
             let is_same = row.identifiers == contact.identifiers && row.created_at == contact.created_at;
             ensure!(is_same, "{contact:?} was answered, {row:?} is kept");
             identifiers = identifiers.with((*row).into());
-            contacts = contacts.with(Set(1 << place));
+            newest = Set::one(*place);
+            contacts = contacts.with(newest);
             roots.insert(root(row));
         }
         ensure!(roots.len() == 1, "contacts of several identities: {roots:?}");
-        Ok(Self { item, answer, observation: (&item.observation).into(), identifiers, contacts })
+        Ok(Self { item, answer, observation: (&item.observation).into(), identifiers, contacts, newest })
+    }
+
+    /// The contact that its request brought, if the outcome says so.
+    pub(crate) fn own_contact(&self) -> Option<Set> {
+        matches!(self.answer.outcome, Outcome::Created | Outcome::Linked).then_some(self.newest)
     }
 
     fn is_within(&self, other: &Self) -> bool {
@@ -246,12 +266,12 @@ fn check_evidence_row(run: &Run, row: &EvidenceRow, identities: &BTreeMap<Contac
 }
 
 /// What was refused at once was not begun, and what would make an identity too large writes nothing.
-fn may_be_written(item: &Item) -> bool {
+pub(crate) fn may_be_written(item: &Item) -> bool {
     use IdentifyError::{IdentityTooLarge, Overloaded};
     !matches!(item.fate, Fate::Failed(Failure { error: Overloaded | IdentityTooLarge(_), .. }))
 }
 
-fn check_failure(run: &Run, item: &Item) -> Result<()> {
+pub(crate) fn check_failure(run: &Run, item: &Item) -> Result<()> {
     if item.began > run.well_from {
         ensure!(matches!(item.fate, Fate::Answered(_)), "not answered, though all was well by then");
     }
@@ -279,6 +299,7 @@ fn check_failure(run: &Run, item: &Item) -> Result<()> {
         }
         IdentifyError::OnlyIgnored => anyhow::bail!("not all of its identifiers are ignored"),
         IdentifyError::IdTaken => anyhow::bail!("no id was taken"),
+        IdentifyError::HistoryTooLarge => anyhow::bail!("nobody reads a history"),
     }
     Ok(())
 }
@@ -361,6 +382,6 @@ fn check_bringers(run: &Run) -> Result<()> {
     Ok(())
 }
 
-fn show(item: &Item) -> String {
+pub(crate) fn show(item: &Item) -> String {
     format!("item {} of call {}: {item:?}", item.place, item.call)
 }

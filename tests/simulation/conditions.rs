@@ -54,6 +54,8 @@ pub(crate) struct Conditions {
     pub(crate) cache_max_age: Duration,
     /// The numbers of the identifiers that are ignored from the start.
     pub(crate) ignored: Vec<usize>,
+    /// Whether callers send requests that are not to be carried out.
+    pub(crate) validates: bool,
 }
 
 impl Conditions {
@@ -90,6 +92,7 @@ impl Conditions {
             cache_max_age: Duration::from_millis(random.choice([20, 500, 60_000, 60_000]).unwrap_or(60_000)),
             // Drawn apart, so that everything else stays as it was drawn for each seed.
             ignored: Self::draw_ignored(random.clone()),
+            validates: false,
         }
     }
 
@@ -153,6 +156,8 @@ pub(crate) enum Bug {
     EvidenceUntouched,
     /// Nobody learns that a set is stored, and it has no unique key.
     EvidenceTwice,
+    /// A read outside a transaction says that a set is stored, though it is not.
+    EvidenceClaimed,
 }
 
 impl Bug {

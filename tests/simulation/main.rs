@@ -17,6 +17,7 @@ mod schedule;
 mod store;
 mod store_conformance;
 mod tables;
+mod validated;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZero;
@@ -190,6 +191,11 @@ fn a_set_that_is_written_without_its_root_is_found() {
 #[test]
 fn a_set_that_is_written_twice_is_found() {
     assert_found(Bug::EvidenceTwice);
+}
+
+#[test]
+fn a_set_that_is_said_to_be_stored_is_found() {
+    assert_found(Bug::EvidenceClaimed);
 }
 
 #[test]

@@ -46,7 +46,7 @@ impl Fleet {
 
     async fn answer(&self, replica: usize, values: &[&str]) -> Answer {
         let deadline = (Instant::now() + Duration::from_secs(10)).into_std();
-        self.replicas[replica].identify(observation(values), deadline).await.unwrap()
+        self.replicas[replica].identify(observation(values).into(), deadline).await.unwrap()
     }
 
     /// The statements since the last time.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use identity::domain::{Answer, Identifier, Observation};
-use identity::resolver::{Identify, IdentifyError, Resolver};
+use identity::resolver::{Identify, IdentifyError, IdentifyRequest, Resolver};
 use identity::settings::{CacheSettings, QueueSettings};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -36,6 +36,8 @@ pub(crate) struct Item {
     pub(crate) observation: Observation,
     /// Those.
     pub(crate) ignored: Vec<Identifier>,
+    /// Its caller only wanted to know the answer.
+    pub(crate) validate_only: bool,
     /// Counted in events: what began after another ended has the higher number.
     pub(crate) began: usize,
     pub(crate) ended: usize,
@@ -65,6 +67,8 @@ pub(crate) struct Failure {
 pub(crate) struct Run {
     pub(crate) conditions: Conditions,
     pub(crate) items: Vec<Item>,
+    /// Those that were not to be carried out.
+    pub(crate) validated: Vec<Item>,
     /// Those of which all identifiers are ignored.
     pub(crate) of_nobody: Vec<Item>,
     pub(crate) tables: Tables,
@@ -81,7 +85,9 @@ pub(crate) fn run(seed: u64, bug: Option<Bug>, is_traced: bool) -> Result<Run, S
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     runtime.block_on(async {
         let mut random = Rng::with_seed(seed);
-        let conditions = Conditions::draw(&mut random);
+        let mut conditions = Conditions::draw(&mut random);
+        // A read that lacks the only row of a customer finds nobody. Only the keys of a write tell it from the truth.
+        conditions.validates = seed.is_multiple_of(2) && conditions.torn_reads == 0;
         let database = Database::new(conditions.clone(), bug, random.u64(..), is_traced);
         let schedule = Schedule::start(&database, &conditions);
         let finished = timeout(HANGS, schedule.run(&mut random)).await.is_ok();
@@ -97,7 +103,8 @@ pub(crate) fn run(seed: u64, bug: Option<Bug>, is_traced: bool) -> Result<Run, S
         let mut history = schedule.history.lock().unwrap();
         let (items, well_from) = (std::mem::take(&mut history.items), history.well_from);
         let (items, of_nobody) = set_ignored_apart(items, &conditions.ignored());
-        Ok(Run { conditions, items, of_nobody, tables, faults, well_from, trace })
+        let (validated, items) = items.into_iter().partition(|item| item.validate_only);
+        Ok(Run { conditions, items, validated, of_nobody, tables, faults, well_from, trace })
     })
 }
 
@@ -151,6 +158,8 @@ impl History {
 /// A call as it is drawn.
 struct Call {
     observations: Vec<Observation>,
+    /// Which of these are not to be carried out.
+    validate_only: Vec<bool>,
     api: Api,
     deadline: Duration,
     /// When its caller leaves.
@@ -273,7 +282,10 @@ impl Schedule {
         let deadline = if hurries { Duration::from_millis(random.u64(0..100)) } else { self.patience() };
         let leaves = (random.u32(0..12) == 0).then(|| Duration::from_millis(random.u64(0..100)));
         let observations = (0..count).map(|_| observation(appeared, random)).collect();
-        Call { observations, api, deadline, leaves }
+        // By a generator of their own, so that a seed without them is the schedule that it was.
+        let mut fork = random.clone();
+        let validate_only = (0..count).map(|_| self.conditions.validates && fork.u32(0..4) == 0).collect();
+        Call { observations, validate_only, api, deadline, leaves }
     }
 
     /// Makes a call, and keeps what came of it.
@@ -285,7 +297,9 @@ impl Schedule {
             (history.calls, history.event())
         };
         let due = Instant::now() + call.deadline;
-        self.note(|| format!("call {number} begins: {:?} {}", call.api, show(&call.observations)));
+        self.note(|| {
+            format!("call {number} begins: {:?} {} {:?}", call.api, show(&call.observations), call.validate_only)
+        });
         let answers = replica.crashed.run_until_cancelled(self.send(&replica.resolver, &call, due)).await.flatten();
         self.note(|| format!("call {number} ends: {answers:?}"));
         let mut history = self.history.lock().unwrap();
@@ -302,6 +316,7 @@ impl Schedule {
             place,
             observation,
             ignored: Vec::new(),
+            validate_only: call.validate_only[place],
             began,
             ended,
             fate: fate(place),
@@ -311,16 +326,19 @@ impl Schedule {
     }
 
     async fn send(&self, resolver: &Resolver, call: &Call, due: Instant) -> Option<Vec<Result<Answer, IdentifyError>>> {
-        let observations = call.observations.clone();
+        let requests = call.observations.iter().zip(&call.validate_only).map(|(observation, validate_only)| {
+            IdentifyRequest { observation: observation.clone(), validate_only: *validate_only }
+        });
+        let requests: Vec<IdentifyRequest> = requests.collect();
         let answers = async {
             match call.api {
-                Api::Single => vec![resolver.identify(observations[0].clone(), due.into_std()).await],
+                Api::Single => vec![resolver.identify(requests[0].clone(), due.into_std()).await],
                 Api::List => {
-                    let count = observations.len();
-                    let answers = resolver.identify_all(observations, due.into_std()).await;
+                    let count = requests.len();
+                    let answers = resolver.identify_all(requests, due.into_std()).await;
                     answers.unwrap_or_else(|error| vec![Err(error); count])
                 }
-                Api::InTurn => resolver.identify_in_turn(observations, call.deadline).await,
+                Api::InTurn => resolver.identify_in_turn(requests, call.deadline).await,
             }
         };
         match call.leaves {
@@ -335,8 +353,8 @@ impl Schedule {
         for replica in 0..self.conditions.replicas {
             for identifier in &known {
                 let observations = vec![Observation::new([identifier.clone()]).unwrap()];
-                self.call(replica, Call { observations, api: Api::Single, deadline: self.patience(), leaves: None })
-                    .await;
+                let (api, deadline, validate_only) = (Api::Single, self.patience(), vec![false]);
+                self.call(replica, Call { observations, validate_only, api, deadline, leaves: None }).await;
             }
         }
     }

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use identity::domain::{
     Contact, ContactId, ContactRef, Identifier, Identity, Link, OwnerRow, Plan, RootRow, SetKey, StoredEvidence,
-    Timestamp,
+    StoredSets, Timestamp,
 };
 use identity::store::{
-    Cause, Epoch, ExpectedSize, FoundIdentities, LookupResult, MAX_LOOKUP, Store, StoreError, Transaction,
+    Cause, Epoch, ExpectedSize, FoundIdentities, HistoryRead, LookupResult, MAX_LOOKUP, RootWindow, Store, StoreError,
+    Transaction,
 };
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
@@ -236,7 +237,17 @@ impl Store for SimulatedStore {
         self.statement("contacts", None, read).await
     }
 
-    async fn stored_sets(&self, sets: &[SetKey]) -> Result<BTreeSet<SetKey>, StoreError> {
+    async fn history_of(&self, contact: ContactId) -> Result<HistoryRead, StoreError> {
+        let read = async {
+            self.catch_up().await;
+            let mut database = self.database.lock();
+            let identity = database.history_of(self.replica, contact);
+            Ok(HistoryRead { now: database.now(), complete_since: None, identity })
+        };
+        self.statement("history", None, read).await
+    }
+
+    async fn stored_sets(&self, sets: &[SetKey]) -> Result<StoredSets, StoreError> {
         assert!(sets.len() <= MAX_LOOKUP, "more than one statement is no consistent read");
         let read = async {
             self.catch_up().await;
@@ -245,7 +256,7 @@ impl Store for SimulatedStore {
         self.statement("sets", None, read).await
     }
 
-    async fn roots_after(&self, after: Option<ContactId>, limit: usize) -> Result<Vec<ContactId>, StoreError> {
+    async fn roots_after(&self, after: Option<ContactId>, limit: usize) -> Result<RootWindow, StoreError> {
         let read = async {
             self.catch_up().await;
             Ok(self.database.lock().roots_after(self.replica, after, limit))
@@ -373,7 +384,9 @@ impl SimulatedTransaction {
                 continue;
             }
             self.take(Lock::Set(new.key)).await?;
-            if self.store.database.lock().has_set(new.key) {
+            if new.replaces {
+                self.change(Change::NoEvidence(new.key))?;
+            } else if self.store.database.lock().has_set(new.key) {
                 return Err(StoreError::DuplicateKey(Cause::new("Evidence")));
             }
             self.change(Change::Evidence(EvidenceRow {
@@ -484,12 +497,26 @@ impl Transaction for SimulatedTransaction {
         self.statement("contacts", read).await
     }
 
-    async fn roots_after(&mut self, after: Option<ContactId>, limit: usize) -> Result<Vec<ContactId>, StoreError> {
+    async fn owner_rows(&mut self, identifiers: &[Identifier]) -> Result<Vec<OwnerRow>, StoreError> {
+        let replica = self.store.replica;
+        self.statement("owner rows", async { self.store.database.lock().owner_rows(replica, identifiers) }).await
+    }
+
+    async fn history_of(&mut self, contact: ContactId) -> Result<HistoryRead, StoreError> {
+        let read = async {
+            let mut database = self.store.database.lock();
+            let identity = database.history_of(self.store.replica, contact);
+            Ok(HistoryRead { now: database.now(), complete_since: None, identity })
+        };
+        self.statement("history", read).await
+    }
+
+    async fn roots_after(&mut self, after: Option<ContactId>, limit: usize) -> Result<RootWindow, StoreError> {
         let replica = self.store.replica;
         let read = async { Ok(self.store.database.lock().roots_after(replica, after, limit)) };
         let roots = self.statement("roots", read).await?;
         if self.must_write_what_it_locks() {
-            self.lock_contacts(&roots.iter().copied().collect()).await?;
+            self.lock_contacts(&roots.roots.iter().copied().collect()).await?;
         }
         Ok(roots)
     }

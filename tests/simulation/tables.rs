@@ -1,6 +1,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
-use identity::domain::{Contact, ContactId, EvidenceOrigin, Identifier, Identity, Link, SetKey, Timestamp};
+use identity::domain::{Contact, ContactId, EvidenceOrigin, Identifier, Identity, Link, SetKey, StoredSets, Timestamp};
 
 /// All rows: `Contact`, `Identifier`, `ContactMerge` and `Evidence`.
 #[derive(Clone, Debug, Default)]
@@ -38,6 +38,8 @@ pub(crate) enum Change {
     Touch(ContactId, Timestamp),
     Merge(MergeRow),
     Evidence(EvidenceRow),
+    /// The row of a set is deleted.
+    NoEvidence(SetKey),
 }
 
 impl Tables {
@@ -50,8 +52,15 @@ impl Tables {
                 Change::Touch(id, updated_at) => self.update(id, updated_at, |_| ()),
                 Change::Merge(merge) => self.merges.push(merge),
                 Change::Evidence(row) => self.evidence.push(row),
+                Change::NoEvidence(set) => self.evidence.retain(|row| row.key != set),
             }
         }
+    }
+
+    /// Those of these sets that have a row, and where it leads.
+    pub(crate) fn stored_sets(&self, sets: &[SetKey]) -> StoredSets {
+        let rows = self.evidence.iter().filter(|row| sets.contains(&row.key));
+        rows.map(|row| (row.key, self.contacts.get(&row.contact).map(root))).collect()
     }
 
     /// Those of these identifiers that are ignored.

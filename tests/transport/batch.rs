@@ -16,7 +16,7 @@ const OK: Script = Script::Answer(Outcome::Linked);
 
 fn item(email: &str, phone_number: &str) -> pb::IdentifyRequest {
     let given = |text: &str| (!text.is_empty()).then(|| text.to_owned());
-    pb::IdentifyRequest { email: given(email), phone_number: given(phone_number) }
+    pb::IdentifyRequest { email: given(email), phone_number: given(phone_number), ..Default::default() }
 }
 
 async fn send(server: &Server, requests: Vec<pb::IdentifyRequest>) -> Result<Vec<OfBatch>, Status> {

@@ -80,7 +80,7 @@ pub(crate) fn with_token<T>(message: T, token: Option<&str>) -> Request<T> {
 }
 
 pub(crate) fn observation() -> pb::IdentifyRequest {
-    pb::IdentifyRequest { email: Some("a@b.co".into()), phone_number: None }
+    pb::IdentifyRequest { email: Some("a@b.co".into()), ..Default::default() }
 }
 
 pub(crate) async fn identify(client: &mut IdentityServiceClient<Channel>, token: Option<&str>) -> Result<(), Status> {

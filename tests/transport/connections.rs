@@ -20,7 +20,7 @@ const BODY: &str = r#"{"email":"a@b.co"}"#;
 const CALL: &str = "POST /identify HTTP/1.1\r\nhost: x\r\ncontent-length: 18\r\n\r\n{\"email\":\"a@b.co\"}";
 
 fn request() -> pb::IdentifyRequest {
-    pb::IdentifyRequest { email: Some("a@b.co".into()), phone_number: None }
+    pb::IdentifyRequest { email: Some("a@b.co".into()), ..Default::default() }
 }
 
 fn reason(status: &Status) -> (Code, String) {

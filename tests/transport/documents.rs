@@ -1,4 +1,4 @@
-//! The description of the JSON API, and the page to try it. `tests/api` opens the page in a browser.
+//! The description of the JSON API, and the pages for people. `tests/api` opens them in a browser.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -18,13 +18,25 @@ use crate::raw::H2Client;
 
 const OK: Script = Script::Answer(Outcome::Matched);
 
-/// The paths of the page, with their content types.
-const PAGE: [(&str, &str); 5] = [
+/// The paths of the pages, with their content types.
+const PAGES: [(&str, &str); 17] = [
     ("/docs", "text/html; charset=utf-8"),
     ("/docs/start.js", "text/javascript; charset=utf-8"),
     ("/docs/swagger-ui-bundle.js", "text/javascript; charset=utf-8"),
     ("/docs/swagger-ui-bundle.js.LICENSE.txt", "text/plain; charset=utf-8"),
     ("/docs/swagger-ui.css", "text/css; charset=utf-8"),
+    ("/graph", "text/html; charset=utf-8"),
+    ("/graph/page.css", "text/css; charset=utf-8"),
+    ("/graph/page.js", "text/javascript; charset=utf-8"),
+    ("/graph/api.js", "text/javascript; charset=utf-8"),
+    ("/graph/dom.js", "text/javascript; charset=utf-8"),
+    ("/graph/inspector.js", "text/javascript; charset=utf-8"),
+    ("/graph/layout.js", "text/javascript; charset=utf-8"),
+    ("/graph/model.js", "text/javascript; charset=utf-8"),
+    ("/graph/explanation.js", "text/javascript; charset=utf-8"),
+    ("/graph/view.js", "text/javascript; charset=utf-8"),
+    ("/graph/cytoscape.esm.min.mjs", "text/javascript; charset=utf-8"),
+    ("/graph/cytoscape.LICENSE.txt", "text/plain; charset=utf-8"),
 ];
 
 /// Those of the description.
@@ -72,7 +84,7 @@ async fn each_path_of_the_description_takes_its_methods_and_no_other() {
     let document: Value = get(&server, "/openapi.json", &[]).await.json().await.unwrap();
     let paths = document["paths"].as_object().unwrap();
     assert!(paths.len() > 5, "{paths:?}");
-    let mut all: Vec<_> = PAGE.map(|(path, _)| (path, vec!["GET".to_owned()])).into();
+    let mut all: Vec<_> = PAGES.map(|(path, _)| (path, vec!["GET".to_owned()])).into();
     all.extend(paths.iter().map(|(path, item)| {
         (path.as_str(), item.as_object().unwrap().keys().map(|method| method.to_uppercase()).collect())
     }));
@@ -87,7 +99,7 @@ async fn each_path_of_the_description_takes_its_methods_and_no_other() {
 async fn documents_have_their_type_and_a_tag_and_take_head() {
     let server = Server::start(OK).await;
     let mut tags = Vec::new();
-    for (path, content_type) in PAGE.into_iter().chain(DESCRIPTION) {
+    for (path, content_type) in PAGES.into_iter().chain(DESCRIPTION) {
         for slash in ["", "/"] {
             let path = format!("{path}{slash}");
             let response = get(&server, &path, &[]).await;
@@ -126,14 +138,14 @@ async fn documents_have_their_type_and_a_tag_and_take_head() {
     }
     tags.sort();
     tags.dedup();
-    assert_eq!(tags.len(), PAGE.len() + DESCRIPTION.len());
+    assert_eq!(tags.len(), PAGES.len() + DESCRIPTION.len());
 }
 
 /// `content-length: 0` would say that the file is empty.
 #[tokio::test]
 async fn an_unchanged_document_says_no_length() {
     let server = Server::start(OK).await;
-    for (path, _) in PAGE.into_iter().chain(DESCRIPTION) {
+    for (path, _) in PAGES.into_iter().chain(DESCRIPTION) {
         let tag = header(&get(&server, path, &[]).await, "etag").to_owned();
         let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nif-none-match: {tag}\r\nconnection: close\r\n\r\n");
         let answer = String::from_utf8(talk(server.http, request.as_bytes()).await).unwrap().to_lowercase();
@@ -151,7 +163,14 @@ async fn an_unchanged_document_says_no_length() {
 /// The sums are those of the files in the package, so this finds any change of them, without asking npm.
 #[tokio::test]
 async fn the_files_of_others_are_unchanged() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("third_party/swagger-ui");
+    for (folder, page, served) in [("swagger-ui", "/docs", 3), ("cytoscape", "/graph", 1)] {
+        assert_eq!(check_files_of_others(folder, page).await, served, "{folder}");
+    }
+}
+
+/// Compares the files of a folder with their sums, and returns how many of them a page serves.
+async fn check_files_of_others(folder: &str, page: &str) -> usize {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("third_party").join(folder);
     let sums = fs::read_to_string(folder.join("SHA256SUMS")).unwrap();
     let sum = |content: &[u8]| digest(&SHA256, content).as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
     let server = Server::start(OK).await;
@@ -171,21 +190,21 @@ async fn the_files_of_others_are_unchanged() {
         };
         let found: String = sum(&content);
         assert_eq!(found, expected, "{name}");
-        let response = get(&server, &format!("/docs/{name}"), &[]).await;
+        let response = get(&server, &format!("{page}/{name}"), &[]).await;
         if response.status() == 200 {
             assert!(response.bytes().await.unwrap() == content, "{name}");
             served += 1;
         }
     }
-    assert_eq!(served, 3);
     let present = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
     assert_eq!(present.collect::<BTreeSet<_>>(), listed);
+    served
 }
 
 #[tokio::test]
 async fn documents_are_the_same_with_and_without_gzip() {
     let server = Server::start(OK).await;
-    for (path, _) in PAGE.into_iter().chain(DESCRIPTION) {
+    for (path, _) in PAGES.into_iter().chain(DESCRIPTION) {
         let plain = get(&server, path, &[]).await;
         assert!(!plain.headers().contains_key("content-encoding"));
         let plain = plain.bytes().await.unwrap();
@@ -206,9 +225,9 @@ async fn documents_are_the_same_with_and_without_gzip() {
 }
 
 #[tokio::test]
-async fn the_page_may_load_nothing_of_others_and_has_no_script_in_itself() {
+async fn the_pages_may_load_nothing_of_others_and_have_no_script_in_themselves() {
     let server = Server::start(OK).await;
-    for (path, _) in PAGE {
+    for (path, _) in PAGES {
         let response = get(&server, path, &[("origin", "https://evil.example")]).await;
         let policy: Vec<_> = header(&response, "content-security-policy").split("; ").collect();
         let rules = [
@@ -227,20 +246,36 @@ async fn the_page_may_load_nothing_of_others_and_has_no_script_in_itself() {
         assert_eq!(header(&response, "referrer-policy"), "no-referrer");
         assert!(!response.headers().contains_key("access-control-allow-origin"));
     }
-    let page = get(&server, "/docs", &[]).await.text().await.unwrap();
-    assert!(!page.contains("<script>") && !page.contains("style=") && !page.contains("://"), "{page}");
-    // All that it refers to is there.
-    let references = page.split('"').filter(|text| text.starts_with('/'));
-    for path in references.clone() {
-        assert_eq!(get(&server, path, &[]).await.status(), 200, "{path}");
+    for (path, count) in [("/docs", 4), ("/graph", 3)] {
+        let page = get(&server, path, &[]).await.text().await.unwrap();
+        assert!(!page.contains("<script>") && !page.contains("style=") && !page.contains("://"), "{page}");
+        // All that it refers to is there.
+        let references = page.split('"').filter(|text| text.starts_with('/'));
+        for path in references.clone() {
+            assert_eq!(get(&server, path, &[]).await.status(), 200, "{path}");
+        }
+        assert_eq!(references.count(), count, "{path}");
     }
-    assert_eq!(references.count(), 4);
 }
 
 #[tokio::test]
-async fn the_page_can_be_turned_off() {
+async fn each_module_of_the_graph_page_is_served_and_used() {
+    let server = Server::start(OK).await;
+    let is_module = |path: &&str| path.starts_with("/graph/") && path.ends_with("js");
+    let modules = PAGES.map(|(path, _)| path).into_iter().filter(is_module);
+    let mut imported = BTreeSet::from(["/graph/page.js".to_owned()]);
+    for path in modules.clone().filter(|path| !path.contains("cytoscape")) {
+        let text = get(&server, path, &[]).await.text().await.unwrap();
+        let names = text.split("from \"./").skip(1).map(|rest| rest.split('"').next().unwrap());
+        imported.extend(names.map(|name| format!("/graph/{name}")));
+    }
+    assert_eq!(imported, modules.map(str::to_owned).collect());
+}
+
+#[tokio::test]
+async fn the_pages_can_be_turned_off() {
     let server = Server::with(OK, |options| options.settings.listen.http_docs = false).await;
-    for (path, _) in PAGE {
+    for (path, _) in PAGES {
         assert_eq!(get(&server, path, &[]).await.status(), 404, "{path}");
     }
     for (path, _) in DESCRIPTION {

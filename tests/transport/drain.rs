@@ -13,7 +13,7 @@ use tonic_health::pb::health_client::HealthClient;
 use crate::harness::{Script, Server};
 
 fn request() -> IdentifyRequest {
-    IdentifyRequest { email: Some("a@b.co".into()), phone_number: None }
+    IdentifyRequest { email: Some("a@b.co".into()), ..Default::default() }
 }
 
 #[tokio::test]

@@ -13,7 +13,7 @@ use crate::raw::{BATCH, H2Client, IDENTIFY, framed};
 
 fn request(email: &str, phone_number: &str) -> pb::IdentifyRequest {
     let given = |text: &str| (!text.is_empty()).then(|| text.to_owned());
-    pb::IdentifyRequest { email: given(email), phone_number: given(phone_number) }
+    pb::IdentifyRequest { email: given(email), phone_number: given(phone_number), ..Default::default() }
 }
 
 async fn fail(server: &Server, request: pb::IdentifyRequest) -> (Status, ErrorDetails) {

@@ -119,7 +119,7 @@ async fn large_json_answers_are_compressed_for_those_that_ask() {
 async fn grpc_takes_and_sends_gzip() {
     let server = Server::start(OK).await;
     let mut client = gzip_client(&server).await;
-    let item = pb::IdentifyRequest { email: Some("doc@hillvalley.edu".into()), phone_number: None };
+    let item = pb::IdentifyRequest { email: Some("doc@hillvalley.edu".into()), ..Default::default() };
     let answer = client.identify(item.clone()).await.unwrap().into_inner();
     assert_eq!(answer.contact.unwrap().emails[0], "doc@hillvalley.edu");
     let requests = vec![item.clone(); 500];
@@ -166,13 +166,13 @@ async fn frames(server: &Server, method: &str, message: &impl prost::Message) ->
 #[tokio::test]
 async fn grpc_compresses_what_is_worth_it() {
     let server = Server::start(OK).await;
-    let item = pb::IdentifyRequest { email: Some("doc@hillvalley.edu".into()), phone_number: None };
+    let item = pb::IdentifyRequest { email: Some("doc@hillvalley.edu".into()), ..Default::default() };
     let [(is_compressed, _)] = frames(&server, "Identify", &item).await[..] else { panic!() };
     assert!(!is_compressed, "a small answer");
     let batch = pb::BatchIdentifyRequest { requests: vec![item.clone(); 500] };
     let [(is_compressed, size)] = frames(&server, "BatchIdentify", &batch).await[..] else { panic!() };
     assert!(is_compressed && size < 10_000, "{size}");
-    let long = pb::IdentifyRequest { email: Some(format!("{}@b.co", "x".repeat(249))), phone_number: None };
+    let long = pb::IdentifyRequest { email: Some(format!("{}@b.co", "x".repeat(249))), ..Default::default() };
     let batch = pb::BatchIdentifyRequest { requests: vec![long.clone(); 300] };
     let [(is_compressed, size)] = frames(&server, "BatchIdentify", &batch).await[..] else { panic!() };
     assert!(!is_compressed && size > 64 * 1024, "others would wait for {size} bytes");
@@ -185,7 +185,7 @@ async fn grpc_compresses_what_is_worth_it() {
 async fn grpc_refuses_bombs_and_unknown_encodings_in_our_shape() {
     let server = Server::start(OK).await;
     let mut client = gzip_client(&server).await;
-    let large = |size| pb::IdentifyRequest { email: Some("x".repeat(size)), phone_number: None };
+    let large = |size| pb::IdentifyRequest { email: Some("x".repeat(size)), ..Default::default() };
     let status = client.identify(large(70_000)).await.unwrap_err();
     let details = status.get_error_details();
     assert_eq!(
@@ -219,7 +219,7 @@ fn swollen_batch() -> String {
 
 /// The same for gRPC: its item is malformed.
 fn swollen_message() -> pb::BatchIdentifyRequest {
-    let item = |email: String| pb::IdentifyRequest { email: Some(email), phone_number: None };
+    let item = |email: String| pb::IdentifyRequest { email: Some(email), ..Default::default() };
     pb::BatchIdentifyRequest { requests: vec![item("doc@hillvalley.edu".to_owned()), item("x".repeat(900 << 10))] }
 }
 
@@ -274,7 +274,7 @@ async fn streams_whose_compressed_messages_are_decoded_need_no_room() {
     let client = gzip_client(&server).await;
     let item = pb::StreamIdentifyRequest {
         correlation_id: " ".repeat(60 << 10),
-        request: Some(pb::IdentifyRequest { email: Some("doc@hillvalley.edu".into()), phone_number: None }),
+        request: Some(pb::IdentifyRequest { email: Some("doc@hillvalley.edu".into()), ..Default::default() }),
     };
     let mut streams = Vec::new();
     for _ in 0..64 {
@@ -292,7 +292,7 @@ async fn streams_that_wait_for_their_answers_need_no_room() {
     let client = gzip_client(&server).await;
     let item = |correlation_id: String| pb::StreamIdentifyRequest {
         correlation_id,
-        request: Some(pb::IdentifyRequest { email: Some("doc@hillvalley.edu".into()), phone_number: None }),
+        request: Some(pb::IdentifyRequest { email: Some("doc@hillvalley.edu".into()), ..Default::default() }),
     };
     let small = (0..63).map(|number: u32| item(number.to_string()));
     let items: Vec<_> = small.chain([item(" ".repeat(60 << 10))]).collect();

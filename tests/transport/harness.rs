@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use identity::auth::{CallerFile, Callers};
+use identity::domain::graph::{HistoryContact, PastIdentity};
 use identity::domain::{
     Answer, Contact, ContactId, Identifier, IdentifierKind, Identity, IdentityState, Link, LookUp, Observation,
     Outcome, Timestamp,
@@ -11,8 +12,12 @@ use identity::domain::{
 use identity::listener::{FixedLimits, Listeners, serve};
 use identity::metrics::{Metrics, ScrapeFormat};
 use identity::proto::identity::v1::identity_service_client::IdentityServiceClient;
-use identity::resolver::{Admitted, Caller, DatabaseState, Identify, IdentifyError, IdentityPage, ReadGraph, Reserved};
+use identity::resolver::{
+    Admitted, Caller, DatabaseState, Identify, IdentifyError, IdentifyRequest, IdentityPage, PastLookUp, ReadGraph,
+    Reserved,
+};
 use identity::settings::Settings;
+use identity::store::{HistoryRead, HistoryRows};
 use identity::tls::TlsFiles;
 use identity::traces::Traces;
 use identity::transport::http::JsonService;
@@ -93,7 +98,8 @@ impl Identify for Scripted {
         Ok(Admitted::default())
     }
 
-    async fn identify(&self, observation: Observation, _deadline: Instant) -> Result<Answer, IdentifyError> {
+    async fn identify(&self, request: IdentifyRequest, _deadline: Instant) -> Result<Answer, IdentifyError> {
+        let observation = request.observation;
         self.begun.fetch_add(1, Ordering::SeqCst);
         match self.script {
             Script::Answer(outcome) => Ok(answer(outcome, &observation)),
@@ -131,7 +137,7 @@ impl ReadGraph for Scripted {
         deadline: Instant,
     ) -> Result<Option<Arc<Identity>>, IdentifyError> {
         let phone = Identifier::from_stored(IdentifierKind::Phone, "1");
-        let answer = self.identify(Observation::new([phone]).unwrap(), deadline).await?;
+        let answer = self.identify(Observation::new([phone]).unwrap().into(), deadline).await?;
         Ok(Some(Arc::clone(answer.identity.list())).filter(|_| contact == ContactId(1) || contact == ContactId(23)))
     }
 
@@ -142,6 +148,43 @@ impl ReadGraph for Scripted {
             owners.push((identifier.clone(), owner.filter(|_| identifier.value() != "0")));
         }
         Ok(LookUp::new(owners))
+    }
+
+    /// As in the past, so at present.
+    async fn look_up_at(
+        &self,
+        _: Reserved,
+        all: Vec<Identifier>,
+        _: Timestamp,
+        deadline: Instant,
+    ) -> Result<PastLookUp, IdentifyError> {
+        let LookUp { identities, unknown } = self.look_up(Reserved::default(), all, deadline).await?;
+        let past = |identity: &Arc<Identity>| {
+            let (contacts, updated_at) = (identity.contacts().to_vec(), identity.version());
+            Arc::new(PastIdentity { contacts, updated_at })
+        };
+        let identities = identities.iter().map(past).collect();
+        Ok(PastLookUp { now: NOW, complete_since: None, identities, unknown, is_too_large: false })
+    }
+
+    async fn read_history<T, F>(
+        &self,
+        _: Reserved,
+        contact: ContactId,
+        deadline: Instant,
+        work: F,
+    ) -> Result<T, IdentifyError>
+    where
+        T: Send + 'static,
+        F: FnOnce(HistoryRead) -> T + Send + Sync + 'static,
+    {
+        let identity = self.identity_of(Reserved::default(), contact, deadline).await?;
+        let rows = identity.map(|identity| {
+            let contacts = identity.contacts().iter().cloned();
+            let contacts = contacts.map(|contact| HistoryContact { contact, deleted_at: None }).collect();
+            HistoryRows { root: identity.root(), contacts, ..HistoryRows::default() }
+        });
+        Ok(work(HistoryRead { now: NOW, complete_since: None, identity: rows }))
     }
 
     async fn list_identities(
@@ -156,6 +199,9 @@ impl ReadGraph for Scripted {
         Ok(IdentityPage { identities, next: None })
     }
 }
+
+/// The clock of [`Scripted`].
+const NOW: Timestamp = Timestamp(1_000);
 
 /// Contact 1 with what was asked, and a secondary 23.
 fn answer(outcome: Outcome, observation: &Observation) -> Answer {

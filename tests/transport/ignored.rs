@@ -16,7 +16,7 @@ async fn lenient() -> Server {
 }
 
 fn request(email: &str, phone_number: &str) -> pb::IdentifyRequest {
-    pb::IdentifyRequest { email: Some(email.into()), phone_number: Some(phone_number.into()) }
+    pb::IdentifyRequest { email: Some(email.into()), phone_number: Some(phone_number.into()), ..Default::default() }
 }
 
 /// The kinds that were left out; and each is as it must be.

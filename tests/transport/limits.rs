@@ -47,7 +47,12 @@ async fn garbage_closes_the_connection_and_nothing_else() {
         }
     }
     assert_eq!(server.post(BODY).await.status(), 200);
-    server.client().await.identify(IdentifyRequest { email: Some("a@b.co".into()), phone_number: None }).await.unwrap();
+    server
+        .client()
+        .await
+        .identify(IdentifyRequest { email: Some("a@b.co".into()), ..Default::default() })
+        .await
+        .unwrap();
 }
 
 #[tokio::test]
@@ -153,7 +158,7 @@ async fn a_call_whose_body_never_comes_ends_at_its_deadline() {
 async fn every_request_names_the_address_of_its_caller() {
     let server = Server::start(OK).await;
     let mut client = server.client().await;
-    let request = IdentifyRequest { email: Some("a@b.co".into()), phone_number: None };
+    let request = IdentifyRequest { email: Some("a@b.co".into()), ..Default::default() };
     client.identify(request.clone()).await.unwrap();
     client.batch_identify(BatchIdentifyRequest { requests: vec![request.clone(); 2] }).await.unwrap();
     let item = StreamIdentifyRequest { request: Some(request), ..Default::default() };
@@ -181,7 +186,7 @@ async fn one_peer_cannot_take_the_places_of_all_calls() {
         let (answer, items) = client.call(STREAM).await;
         silent.push((answer.await.unwrap(), items));
     }
-    let request = IdentifyRequest { email: Some("a@b.co".into()), phone_number: None };
+    let request = IdentifyRequest { email: Some("a@b.co".into()), ..Default::default() };
     assert_eq!(one.identify(request.clone()).await.unwrap_err().code(), Code::ResourceExhausted);
     other.identify(request.clone()).await.unwrap();
     silent.pop();

@@ -70,7 +70,7 @@ fn a_flood_of_reset_calls_is_sampled_and_counted() {
             let mut calls = tokio::task::JoinSet::new();
             for _ in 0..RESETS {
                 let mut client = client.clone();
-                let call = IdentifyRequest { email: Some("a@b.co".into()), phone_number: None };
+                let call = IdentifyRequest { email: Some("a@b.co".into()), ..Default::default() };
                 calls.spawn(async move { client.identify(call).await });
             }
             server.until_begun(RESETS).await;
@@ -126,12 +126,16 @@ fn every_call_has_one_line_without_personal_data() {
     runtime.block_on(
         async {
             let server = Server::start(Script::Answer(Outcome::Linked)).await;
-            let call = IdentifyRequest { email: Some("doc@b.co".into()), phone_number: Some("555123".into()) };
+            let call = IdentifyRequest {
+                email: Some("doc@b.co".into()),
+                phone_number: Some("555123".into()),
+                ..Default::default()
+            };
             server.client().await.identify(call).await.unwrap();
             server.post(r#"{"email":"doc@b.co","phoneNumber":555123}"#).await;
             server.post(r#"{"email":"doc","phoneNumber":555123}"#).await;
             let [good, bad] =
-                ["doc@b.co", "doc"].map(|email| IdentifyRequest { email: Some(email.into()), phone_number: None });
+                ["doc@b.co", "doc"].map(|email| IdentifyRequest { email: Some(email.into()), ..Default::default() });
             let requests = vec![good.clone(), bad.clone(), good.clone()];
             server.client().await.batch_identify(BatchIdentifyRequest { requests }).await.unwrap();
             let items =
@@ -199,7 +203,7 @@ fn a_line_says_who_called_and_whose_failure_it_is() {
             for (script, ..) in scripts {
                 let server = Server::start(script).await;
                 let mut call =
-                    tonic::Request::new(IdentifyRequest { email: Some("a@b.co".into()), phone_number: None });
+                    tonic::Request::new(IdentifyRequest { email: Some("a@b.co".into()), ..Default::default() });
                 let parent = format!("00-{TRACE}-b7ad6b7169203331-00");
                 call.metadata_mut().insert("traceparent", parent.parse().unwrap());
                 server.client().await.identify(call).await.unwrap_err();
@@ -235,7 +239,7 @@ fn an_answer_that_its_caller_does_not_get_is_logged_as_cancelled() {
                 options.settings.limits.send_timeout = Duration::from_millis(400);
             })
             .await;
-            let call = IdentifyRequest { email: None, phone_number: Some("0".into()) };
+            let call = IdentifyRequest { phone_number: Some("0".into()), ..Default::default() };
             let logged = async |calls: usize| {
                 until(|| lines.with_message("call").len() >= calls).await;
                 let line = lines.with_message("call").pop().unwrap();

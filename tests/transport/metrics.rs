@@ -69,11 +69,11 @@ fn items(api: &str, result: &str) -> String {
 }
 
 fn good() -> IdentifyRequest {
-    IdentifyRequest { email: Some("a@b.co".into()), phone_number: None }
+    IdentifyRequest { email: Some("a@b.co".into()), ..Default::default() }
 }
 
 fn bad() -> IdentifyRequest {
-    IdentifyRequest { email: Some("a@@b.co".into()), phone_number: None }
+    IdentifyRequest { email: Some("a@@b.co".into()), ..Default::default() }
 }
 
 #[tokio::test]
@@ -218,7 +218,7 @@ async fn failures_of_the_service_and_callers_who_go_away_are_counted_apart() {
 async fn an_answer_that_is_not_taken_is_cancelled() {
     let server = Server::start(Script::Large(1_000)).await;
     let mut client = H2Client::connect(server.grpc, 100).await;
-    let large = IdentifyRequest { email: None, phone_number: Some("0".into()) };
+    let large = IdentifyRequest { phone_number: Some("0".into()), ..Default::default() };
     let answer = client.unary(IDENTIFY, &large).await;
     drop(answer);
     has(&server, &[(handled("unary", "Identify", "Canceled"), 1.0), (handled("unary", "Identify", "OK"), 0.0)]).await;

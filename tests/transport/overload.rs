@@ -28,7 +28,7 @@ const HEAD: &str = "POST /identify HTTP/1.1\r\nhost: x\r\ncontent-length: 18\r\n
 const BODY: &str = r#"{"email":"a@b.co"}"#;
 
 fn request() -> IdentifyRequest {
-    IdentifyRequest { email: Some("a@b.co".into()), phone_number: None }
+    IdentifyRequest { email: Some("a@b.co".into()), ..Default::default() }
 }
 
 /// For bodies that are not given up while a test runs.

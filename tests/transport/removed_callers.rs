@@ -220,7 +220,7 @@ async fn answers_that_a_removed_caller_has_not_taken_are_not_sent() {
     let mut idle = OpenStream::with_token(&guarded, &caller).await;
     for _ in 0..SENT {
         // Each answer has 50 KB.
-        let request = Some(pb::IdentifyRequest { email: None, phone_number: Some("0".into()) });
+        let request = Some(pb::IdentifyRequest { phone_number: Some("0".into()), ..Default::default() });
         slow.send.send(pb::StreamIdentifyRequest { correlation_id: String::new(), request }).await.unwrap();
     }
     guarded.server.until_begun(SENT).await;

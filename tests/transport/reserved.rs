@@ -39,7 +39,7 @@ async fn every_call_is_answered_in_the_place_that_it_took_by_its_head() {
         serve(listeners, resolver, &settings, FixedLimits::default(), database, &Metrics::default(), shutdown).await
     });
     let mut client = IdentityServiceClient::connect(format!("http://{grpc}")).await.unwrap();
-    let request = || IdentifyRequest { email: Some("known1@x.de".into()), phone_number: None };
+    let request = || IdentifyRequest { email: Some("known1@x.de".into()), ..Default::default() };
     let json = reqwest::Client::new();
     let post = async |path: &str, body: &'static str| {
         json.post(format!("http://{http}{path}")).body(body).send().await.unwrap().status()

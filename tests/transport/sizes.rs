@@ -18,7 +18,7 @@ const LIMIT: usize = 4 * 1024 * 1024;
 const TOO_MANY: i64 = 30_000;
 
 fn item(phone_number: &str) -> pb::IdentifyRequest {
-    pb::IdentifyRequest { email: None, phone_number: Some(phone_number.to_owned()) }
+    pb::IdentifyRequest { phone_number: Some(phone_number.to_owned()), ..Default::default() }
 }
 
 /// The code, the reason and the metadata of the error of an item.

@@ -19,7 +19,7 @@ use crate::harness::{Script, Server};
 const OK: Script = Script::Answer(Outcome::Linked);
 
 fn item(number: usize, email: &str) -> pb::StreamIdentifyRequest {
-    let request = pb::IdentifyRequest { email: Some(email.to_owned()), phone_number: None };
+    let request = pb::IdentifyRequest { email: Some(email.to_owned()), ..Default::default() };
     pb::StreamIdentifyRequest { correlation_id: format!("c{number}"), request: Some(request) }
 }
 
@@ -258,7 +258,7 @@ async fn a_caller_that_leaves_cancels_what_is_under_way() {
 async fn an_open_stream_is_a_call_under_way() {
     let server = Server::with(OK, |options| options.fixed.max_calls = 1).await;
     let talk = OpenStream::open(&server).await;
-    let request = pb::IdentifyRequest { email: Some("a@b.co".into()), phone_number: None };
+    let request = pb::IdentifyRequest { email: Some("a@b.co".into()), ..Default::default() };
     let status = server.client().await.identify(request.clone()).await.unwrap_err();
     assert_eq!(status.code(), Code::ResourceExhausted);
     drop(talk);

@@ -133,7 +133,7 @@ async fn connect(roots: &Authority, address: SocketAddr, offer: &Offer<'_>) -> s
 }
 
 fn request() -> pb::IdentifyRequest {
-    pb::IdentifyRequest { email: Some("a@b.co".into()), phone_number: None }
+    pb::IdentifyRequest { email: Some("a@b.co".into()), ..Default::default() }
 }
 
 #[tokio::test]

@@ -16,11 +16,11 @@ use crate::raw::{BATCH, H2Client, IDENTIFY, STREAM, end_of, framed};
 const OK: Script = Script::Answer(Outcome::Matched);
 
 fn request() -> pb::IdentifyRequest {
-    pb::IdentifyRequest { email: Some("a@b.co".into()), phone_number: None }
+    pb::IdentifyRequest { email: Some("a@b.co".into()), ..Default::default() }
 }
 
 fn item(number: usize) -> pb::StreamIdentifyRequest {
-    let request = pb::IdentifyRequest { email: Some(format!("e{number}@b.co")), phone_number: None };
+    let request = pb::IdentifyRequest { email: Some(format!("e{number}@b.co")), ..Default::default() };
     pb::StreamIdentifyRequest { correlation_id: format!("c{number}"), request: Some(request) }
 }
 
@@ -82,7 +82,7 @@ async fn streams_of_every_kind_are_reset() {
 #[tokio::test]
 async fn answers_that_take_too_much_memory_are_given_up_soon() {
     let server = Server::with(OK, |options| options.fixed.unsent_bytes = 1_000).await;
-    let long = pb::IdentifyRequest { email: Some(format!("{}@b.co", "x".repeat(249))), phone_number: None };
+    let long = pb::IdentifyRequest { email: Some(format!("{}@b.co", "x".repeat(249))), ..Default::default() };
     for window in [0, 1] {
         let mut other = server.client().await;
         let mut deaf = Vec::new();
@@ -145,7 +145,7 @@ async fn a_slow_reader_gets_everything_although_its_connection_is_old() {
 
 /// Takes an answer in small parts, for a few seconds, and expects all of it.
 async fn reads_slowly(server: &Server) {
-    let long = pb::IdentifyRequest { email: Some(format!("{}@b.co", "x".repeat(249))), phone_number: None };
+    let long = pb::IdentifyRequest { email: Some(format!("{}@b.co", "x".repeat(249))), ..Default::default() };
     let mut slow = H2Client::connect(server.grpc, 16 * 1024).await;
     let mut body = slow.unary(BATCH, &pb::BatchIdentifyRequest { requests: vec![long; 300] }).await;
     let (start, mut size, mut waiting) = (Instant::now(), 0, 0);

@@ -13,16 +13,16 @@ use crate::domain::identifier::IdentifierKind;
 impl OldIdentities {
     /// Decides about the marks, after all rows were added. Identifiers whose marks are not believed are carried.
     pub(super) fn settle_marks(&mut self) {
-        if self.marked.is_empty() {
+        if self.marks.marked.is_empty() {
             return;
         }
         self.evidence.sort_unstable();
         let is_carried =
             |one: &Evidence| self.evidence.binary_search_by_key(&one.fingerprint, |other| other.fingerprint);
-        let mut marked = std::mem::take(&mut self.marked);
+        let mut marked = std::mem::take(&mut self.marks.marked);
         marked.retain(|one| is_carried(one).is_err());
         for one in marked {
-            self.rejected_marks.insert(one.fingerprint);
+            self.marks.rejected.insert(one.fingerprint);
             if self.has(one.row, flag::LIVE) {
                 self.evidence.push(one);
             }
@@ -37,7 +37,7 @@ impl OldIdentities {
     pub(super) fn settled_values(&self, row: &OldContact) -> [(IdentifierKind, CleanValue); 2] {
         self.rules.clean_values(row).map(|(kind, value)| {
             let marked = self.rules.only_marked(&value);
-            let is_rejected = marked.is_some_and(|one| self.rejected_marks.contains(&self.fingerprints.of(one)));
+            let is_rejected = marked.is_some_and(|one| self.marks.rejected.contains(&self.fingerprints.of(one)));
             let change = if is_rejected { Some(ValueChange::Unmarked) } else { value.change };
             (kind, CleanValue { change, ..value })
         })

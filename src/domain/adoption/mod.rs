@@ -26,6 +26,7 @@ mod facts;
 mod fingerprint;
 mod hub;
 mod links;
+mod mark_list;
 mod marks;
 #[cfg(test)]
 mod model;

@@ -172,7 +172,8 @@ impl AdoptionRules {
         value.identifier.as_ref().filter(|identifier| value.is_ignored() && !self.ignored.contains(identifier))
     }
 
-    /// Returns the values that a row gets if its marks are believed: those of each kind, in the order of [`IdentifierKind::ALL`].
+    /// Returns the values that a row gets if its marks are believed: those of each kind, in the order of
+    /// [`IdentifierKind::ALL`].
     pub fn clean_values(&self, row: &OldContact) -> [(IdentifierKind, CleanValue); 2] {
         IdentifierKind::ALL.map(|kind| {
             let is_unreadable = row.unreadable.value(kind);

@@ -1,9 +1,9 @@
 //! What is kept in memory of each row of the old table.
 
-use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use super::fingerprint::{Evidence, Fingerprints};
+use super::mark_list::Marks;
 use super::old_contact::{AdoptionRules, OldContact, ValueChanges};
 use crate::domain::contact::Timestamp;
 use crate::domain::identifier::IdentifierKind;
@@ -62,10 +62,7 @@ pub struct OldIdentities {
     pub(super) links: Vec<i64>,
     pub(super) flags: Vec<u8>,
     pub(super) evidence: Vec<Evidence>,
-    /// The rows that mark an identifier as ignored that no list of ignored ones has. Empty once that is decided.
-    pub(super) marked: Vec<Evidence>,
-    /// The identifiers whose marks are not believed.
-    pub(super) rejected_marks: HashSet<[u8; 12]>,
+    pub(super) marks: Marks,
     /// Whether `evidence` stays after the identities are decided, sorted.
     pub(super) keeps_carriers: bool,
     /// How many values were changed.
@@ -92,8 +89,7 @@ impl OldIdentities {
             links: Vec::with_capacity(rows),
             flags: Vec::with_capacity(rows),
             evidence: Vec::with_capacity(rows.saturating_mul(2)),
-            marked: Vec::new(),
-            rejected_marks: HashSet::new(),
+            marks: Marks::default(),
             keeps_carriers: false,
             changes: ValueChanges::new(),
             undated: 0,
@@ -138,7 +134,7 @@ impl OldIdentities {
                 self.evidence.push(Evidence { fingerprint: self.fingerprints.of(identifier), row: index });
             }
             if let Some(identifier) = self.rules.only_marked(&value) {
-                self.marked.push(Evidence { fingerprint: self.fingerprints.of(identifier), row: index });
+                self.marks.add(Evidence { fingerprint: self.fingerprints.of(identifier), row: index });
             }
             if let Some(change) = value.change {
                 *self.changes.entry((kind, change)).or_default() += 1;

@@ -14,14 +14,13 @@ use tower::Service;
 
 use super::failure::{Failure, Severity};
 use super::failure_sample::FailureSample;
-use crate::domain::Outcome;
 use crate::listener::api::Api;
 use crate::listener::call::Call;
 use crate::listener::outgoing::Outgoing;
 use crate::traces::{CallEnd, CallProtocol};
 use crate::transport::batch::{ItemCounts, StreamItemCounts};
 use crate::transport::peer::PeerAddr;
-use crate::transport::routes::{code_name, outcome_name};
+use crate::transport::routes::{CallOutcome, code_name};
 
 /// Writes one line for each call: when HTTP has its answer, to the end, or when it is known that the caller does not
 /// get it, because it went away or did not take it in time. No personal data: neither fields nor unknown paths. A flood
@@ -116,7 +115,7 @@ macro_rules! event {
             error.reason = $reason,
             http.route = $log.call.route.as_ref().and_then(|route| route.http_route.as_deref()),
             http.response.status_code = $end.http_status,
-            outcome = $end.outcome.map(outcome_name),
+            outcome = $end.outcome.map(CallOutcome::name),
             items = $end.counts.map(|counts| counts.items),
             item_errors = $end.counts.map(|counts| counts.errors),
             duration_ms = $log.call.received.elapsed().as_micros() as f64 / 1e3,
@@ -134,7 +133,7 @@ struct End {
     code: Code,
     failure: Failure,
     http_status: Option<u16>,
-    outcome: Option<Outcome>,
+    outcome: Option<CallOutcome>,
     counts: Option<ItemCounts>,
 }
 
@@ -201,7 +200,7 @@ impl LogLine {
             protocol,
             code: self.end.code,
             code_name: code_name(self.end.code),
-            outcome: self.end.outcome.map(outcome_name),
+            outcome: self.end.outcome.map(CallOutcome::name),
             items: self.end.counts.map(|counts| (counts.items, counts.errors)),
             caller: self.caller(),
         });

@@ -10,6 +10,7 @@ use tower::Service;
 
 use super::admitted::{self, call_if_admitted};
 use crate::listener::call::Call;
+use crate::listener::endpoint::Endpoint;
 use crate::listener::outgoing::Outgoing;
 use crate::resolver::{Identify, IdentifyError};
 use crate::transport::call_place::CallPlace;
@@ -37,7 +38,8 @@ impl<S, R: Identify> QueuePlace<S, R> {
     fn admit<B>(&self, request: &mut Request<B>) -> Result<Option<Arc<Outgoing>>, ApiError> {
         let extensions = request.extensions();
         let route = extensions.get().and_then(|call: &Call| call.route.as_ref());
-        if request.method() != Method::POST || !route.is_some_and(|route| route.takes_place) {
+        let is_call = |route: &Endpoint| route.is_translated || request.method() == Method::POST;
+        if !route.is_some_and(|route| route.takes_place && is_call(route)) {
             return Ok(None);
         }
         let outgoing: Arc<Outgoing> = extensions.get().cloned().ok_or(IdentifyError::Internal)?;

@@ -1,15 +1,17 @@
+use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
 use tokio::sync::{mpsc, oneshot};
 
+use super::past_owners::{PastLookUp, PastQuery};
 use super::read_graph::IdentityPage;
-use crate::domain::{ContactId, Identifier, Identity};
+use crate::domain::{ContactId, Identifier, Identity, Snapshot};
 use crate::resolver::admission::Permit;
 use crate::resolver::deadline::has_passed;
 use crate::resolver::error::IdentifyError;
 use crate::resolver::job::ReplyReceiver;
-use crate::store::StoreError;
+use crate::store::{HistoryRead, StoreError};
 use crate::traces::RequestTrace;
 
 /// A read that waits for a lane.
@@ -19,8 +21,15 @@ pub(in crate::resolver) enum GraphRead {
     Identity(GraphJob<ContactId, Option<Arc<Identity>>>),
     /// The owner of each identifier, under locks.
     Owners(GraphJob<Vec<Identifier>, Vec<Option<Arc<Identity>>>>),
+    /// The identities that own any of these identifiers (at most [`MAX_LOOKUP`](crate::store::MAX_LOOKUP), sorted), at
+    /// one moment and under locks.
+    Known(GraphJob<Vec<Identifier>, Snapshot>),
     /// A page of all identities.
     Page(GraphJob<PageQuery, IdentityPage>),
+    /// The history of an identity, and work with it.
+    History(GraphJob<HistoryQuery, ()>),
+    /// Who owned identifiers at an earlier moment.
+    PastOwners(GraphJob<PastQuery, PastLookUp>),
 }
 
 /// The way to the lanes.
@@ -35,6 +44,22 @@ pub(in crate::resolver) struct PageQuery {
     pub(in crate::resolver) limit: usize,
 }
 
+/// Whose history, and what is done with it.
+pub(in crate::resolver) struct HistoryQuery {
+    pub(in crate::resolver) contact: ContactId,
+    /// Taken when it begins.
+    pub(in crate::resolver) work: Option<HistoryWork>,
+}
+
+/// The work with a history. It keeps its result.
+pub(in crate::resolver) type HistoryWork = Box<dyn FnOnce(HistoryRead) + Send + Sync>;
+
+impl fmt::Debug for HistoryQuery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HistoryQuery").field("contact", &self.contact).finish_non_exhaustive()
+    }
+}
+
 /// A read on its way through the lanes.
 #[derive(Debug)]
 pub(in crate::resolver) struct GraphJob<Q, T> {
@@ -45,7 +70,7 @@ pub(in crate::resolver) struct GraphJob<Q, T> {
     pub(super) queued: tokio::time::Instant,
     /// Its place in a trace.
     pub(super) trace: RequestTrace,
-    /// `None` if the call had its places for a look-up that proved nothing.
+    /// `None` if the request has its permit elsewhere.
     permit: Option<Permit>,
 }
 
@@ -54,12 +79,12 @@ impl<Q, T> GraphJob<Q, T> {
     pub(in crate::resolver) fn new(
         query: Q,
         deadline: Instant,
-        permit: Option<Permit>,
+        permit: impl Into<Option<Permit>>,
         trace: RequestTrace,
     ) -> (Self, ReplyReceiver<T>) {
         let (reply, receiver) = oneshot::channel();
         let queued = tokio::time::Instant::now();
-        (Self { query, deadline, reply, queued, trace, permit }, receiver)
+        (Self { query, deadline, reply, queued, trace, permit: permit.into() }, receiver)
     }
 
     /// Returns whether the caller still waits.
@@ -71,9 +96,7 @@ impl<Q, T> GraphJob<Q, T> {
     pub(super) fn reply(mut self, result: Result<T, &StoreError>) {
         let result = result.map_err(IdentifyError::from);
         // An outage is no work done.
-        if !matches!(result, Err(IdentifyError::Unavailable))
-            && let Some(permit) = &mut self.permit
-        {
+        if let Some(permit) = self.permit.as_mut().filter(|_| !matches!(result, Err(IdentifyError::Unavailable))) {
             permit.set_answered(None);
         }
         drop(self.reply.send(result)); // The caller may be gone.

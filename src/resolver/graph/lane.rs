@@ -3,15 +3,18 @@ use std::sync::Arc;
 use tokio::sync::{Mutex, mpsc};
 
 use super::by_id::IdReader;
-use super::job::{GraphJob, GraphRead, PageQuery};
+use super::job::{GraphJob, GraphQueue, GraphRead, HistoryQuery, PageQuery};
+use super::large_contacts::LargeContacts;
+use super::past_owners::{PastLookUp, PastQuery};
 use super::read_graph::IdentityPage;
-use super::{list, locked};
-use crate::domain::{ContactId, Identifier, Identity};
+use super::{aside, history, list, locked, past_owners};
+use crate::domain::{ContactId, Identifier, Identity, Snapshot};
 use crate::metrics::{LaneKind, RetryCause, WorkMetrics};
 use crate::resolver::attempts::Attempts;
 use crate::resolver::database_health::DatabaseHealth;
+use crate::resolver::large_identities::is_large;
 use crate::resolver::panic_guard::{Worker, catch_panic};
-use crate::store::{ExpectedSize, MAX_LOOKUP, Store, StoreError};
+use crate::store::{Cause, ExpectedSize, MAX_LOOKUP, Store, StoreError};
 use crate::traces::BatchSpan;
 
 /// One of the lanes that share a queue of reads. It carries one read out at a time. The reads of single identities that
@@ -19,6 +22,9 @@ use crate::traces::BatchSpan;
 pub(in crate::resolver) struct GraphLane<S> {
     pub(in crate::resolver) reader: IdReader<S>,
     pub(in crate::resolver) queue: Arc<Mutex<mpsc::UnboundedReceiver<GraphRead>>>,
+    /// The lane for reads of large identities. `None` in that lane.
+    pub(in crate::resolver) to_large: Option<GraphQueue>,
+    pub(in crate::resolver) large: LargeContacts,
     pub(in crate::resolver) database: DatabaseHealth,
     pub(in crate::resolver) work: WorkMetrics,
 }
@@ -34,7 +40,10 @@ impl<S: Store> Worker for GraphLane<S> {
             }
             match other {
                 Some(GraphRead::Owners(job)) => self.read_owners(job).await,
+                Some(GraphRead::Known(job)) => self.read_known(job).await,
                 Some(GraphRead::Page(job)) => self.read_page(job).await,
+                Some(GraphRead::History(job)) => self.read_history(job).await,
+                Some(GraphRead::PastOwners(job)) => self.read_past_owners(job).await,
                 Some(GraphRead::Identity(job)) => self.read_identities(vec![job]).await,
                 None => {}
             }
@@ -51,7 +60,11 @@ impl<S: Store> GraphLane<S> {
         loop {
             match read {
                 GraphRead::Identity(job) => identities.push(job),
-                GraphRead::Owners(_) | GraphRead::Page(_) => return Some((identities, Some(read))),
+                other @ (GraphRead::Owners(_)
+                | GraphRead::Known(_)
+                | GraphRead::Page(_)
+                | GraphRead::History(_)
+                | GraphRead::PastOwners(_)) => return Some((identities, Some(other))),
             }
             match queue.try_recv() {
                 Ok(next) if identities.len() < MAX_LOOKUP => read = next,
@@ -63,8 +76,10 @@ impl<S: Store> GraphLane<S> {
 
     /// Reads these identities together. If the database refuses the statement, or one of them is large, the group is
     /// halved, so that it neither fails nor delays the others. If the statement is too slow, each is read alone.
+    ///
+    /// A large one goes to the lane for large ones. That lane reads each alone, for all who wait for it.
     async fn read_identities(&self, jobs: Vec<IdentityJob>) {
-        let mut parts = vec![jobs];
+        let mut parts = if self.to_large.is_some() { vec![jobs] } else { by_contact(jobs) };
         while let Some(mut jobs) = parts.pop() {
             jobs.retain(IdentityJob::is_wanted);
             if jobs.is_empty() {
@@ -73,15 +88,21 @@ impl<S: Store> GraphLane<S> {
             let mut ids: Vec<ContactId> = jobs.iter().map(|job| job.query).collect();
             ids.sort_unstable();
             ids.dedup();
-            let size = if ids.len() == 1 { ExpectedSize::Large } else { ExpectedSize::NotLarge };
+            let size = if self.to_large.is_some() { ExpectedSize::NotLarge } else { ExpectedSize::Large };
             let is_wanted = || jobs.iter().any(IdentityJob::is_wanted);
             let read = || self.reader.identities_of(&ids, size);
             match self.attempt(&jobs, is_wanted, read).await {
                 Ok(found) => {
                     for job in jobs {
                         let position = ids.binary_search(&job.query).ok();
-                        job.reply(Ok(position.and_then(|position| found[position].clone())));
+                        let identity = position.and_then(|position| found[position].clone());
+                        self.large.note(job.query, identity.as_deref().is_some_and(is_large));
+                        job.reply(Ok(identity));
                     }
+                }
+                Err(StoreError::OneIsLarge(_)) if ids.len() == 1 => {
+                    self.large.note(ids[0], true);
+                    jobs.into_iter().for_each(|job| self.send_to_large(job));
                 }
                 Err(StoreError::TooSlow(_) | StoreError::CutShort(_)) if ids.len() > 1 => {
                     self.work.count_retry(RetryCause::Split);
@@ -98,6 +119,16 @@ impl<S: Store> GraphLane<S> {
         }
     }
 
+    fn send_to_large(&self, job: IdentityJob) {
+        let rest = match &self.to_large {
+            Some(to_large) => to_large.send(GraphRead::Identity(job)).map_err(|mpsc::error::SendError(read)| read),
+            None => Err(GraphRead::Identity(job)), // It reads large ones.
+        };
+        if let Err(GraphRead::Identity(job)) = rest {
+            job.reply(Err(&StoreError::Rejected(Cause::new("no lane for a large identity"))));
+        }
+    }
+
     async fn read_owners(&self, job: GraphJob<Vec<Identifier>, Vec<Option<Arc<Identity>>>>) {
         let jobs = [job];
         let read = || locked::owners(&self.reader.store, &jobs[0].query);
@@ -109,13 +140,52 @@ impl<S: Store> GraphLane<S> {
         }
     }
 
+    async fn read_known(&self, job: GraphJob<Vec<Identifier>, Snapshot>) {
+        let jobs = [job];
+        let read = || locked::known(&self.reader.store, &jobs[0].query);
+        let read = self.attempt(&jobs, || jobs[0].is_wanted(), read).await;
+        let [job] = jobs;
+        match read {
+            Ok(known) => job.reply(Ok(known)),
+            Err(error) => fail(vec![job], &error),
+        }
+    }
+
     async fn read_page(&self, job: GraphJob<PageQuery, IdentityPage>) {
         let jobs = [job];
-        let read = || list::page(&self.reader.store, jobs[0].query);
+        let read = || list::page(&self.reader.store, jobs[0].query, || jobs[0].is_wanted());
         let read = self.attempt(&jobs, || jobs[0].is_wanted(), read).await;
         let [job] = jobs;
         match read {
             Ok(page) => job.reply(Ok(page)),
+            Err(error) => fail(vec![job], &error),
+        }
+    }
+
+    async fn read_history(&self, job: GraphJob<HistoryQuery, ()>) {
+        let jobs = [job];
+        let read = || history::read(&self.reader.store, jobs[0].query.contact);
+        let read = self.attempt(&jobs, || jobs[0].is_wanted(), read).await;
+        let [mut job] = jobs;
+        let done = match (read, job.query.work.take()) {
+            (Ok(read), Some(work)) if job.is_wanted() => aside::run(read.len(), move || work(read)).await,
+            (Ok(_), _) => return, // Nobody waits for it.
+            (Err(error), _) => Err(error),
+        };
+        match done {
+            Ok(()) => job.reply(Ok(())),
+            Err(error) => fail(vec![job], &error),
+        }
+    }
+
+    async fn read_past_owners(&self, job: GraphJob<PastQuery, PastLookUp>) {
+        let jobs = [job];
+        let read = || past_owners::look_up(&self.reader.store, &jobs[0].query);
+        let read = self.attempt(&jobs, || jobs[0].is_wanted(), read).await;
+        let [job] = jobs;
+        match read {
+            Ok(Some(owners)) => job.reply(Ok(owners)),
+            Ok(None) => {} // Nobody waits for it.
             Err(error) => fail(vec![job], &error),
         }
     }
@@ -153,11 +223,24 @@ impl<S: Store> GraphLane<S> {
     }
 }
 
+/// Returns the jobs of each contact together, in the order of their first.
+fn by_contact(jobs: Vec<IdentityJob>) -> Vec<Vec<IdentityJob>> {
+    let mut parts: Vec<Vec<IdentityJob>> = Vec::new();
+    for job in jobs {
+        match parts.iter_mut().find(|part| part[0].query == job.query) {
+            Some(part) => part.push(job),
+            None => parts.push(vec![job]),
+        }
+    }
+    parts.reverse(); // The last is the next.
+    parts
+}
+
 /// Sends the same error to all jobs.
 fn fail<Q, T>(jobs: Vec<GraphJob<Q, T>>, error: &StoreError) {
     if matches!(error, StoreError::TooSlow(_) | StoreError::CutShort(_)) {
         tracing::warn!(error.message = %error, "a read took too long");
-    } else if !error.is_unavailable() {
+    } else if !error.is_unavailable() && !matches!(error, StoreError::HistoryTooLarge) {
         tracing::error!(error.message = %error, "a read failed");
     }
     jobs.into_iter().for_each(|job| job.reply(Err(error)));

@@ -6,8 +6,8 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crate::domain::{ContactId, Identifier, Identity, Snapshot};
-use crate::store::{Cause, ExpectedSize, MAX_LOOKUP, Store, StoreError, Transaction};
+use crate::domain::{ContactId, Identifier, Identity, OwnerRow, Snapshot};
+use crate::store::{Cause, ExpectedSize, HistoryRead, MAX_LOOKUP, Store, StoreError, Transaction};
 
 /// How often a read starts over because it found a root that it had not locked. Each time identities merge meanwhile.
 const MAX_STEPS: usize = 8;
@@ -49,13 +49,18 @@ pub(super) async fn owners<S: Store>(
     for some in identifiers.chunks(MAX_LOOKUP) {
         let mut sorted = some.to_vec();
         sorted.sort_unstable();
-        let snapshot = owners_of_some(store, &sorted).await?;
+        let snapshot = known(store, &sorted).await?;
         owners.extend(some.iter().map(|identifier| snapshot.owner_of(identifier).cloned()));
     }
     Ok(owners)
 }
 
-async fn owners_of_some<S: Store>(store: &S, identifiers: &[Identifier]) -> Result<Snapshot, StoreError> {
+/// Returns the identities that own any of these identifiers (at most [`MAX_LOOKUP`], sorted), and which of these are
+/// ignored. It is one consistent read.
+///
+/// # Errors
+/// As every transaction.
+pub(super) async fn known<S: Store>(store: &S, identifiers: &[Identifier]) -> Result<Snapshot, StoreError> {
     let mut locked = BTreeSet::new();
     for _ in 0..MAX_STEPS {
         let mut transaction = store.begin().await?;
@@ -76,6 +81,42 @@ async fn owners_of_some<S: Store>(store: &S, identifiers: &[Identifier]) -> Resu
         locked.extend(roots);
     }
     Err(moved())
+}
+
+/// Reads the history of the identity of a contact.
+///
+/// # Errors
+/// As every transaction. [`StoreError::HistoryTooLarge`] for an identity of too many rows.
+pub(super) async fn history_of<S: Store>(store: &S, contact: ContactId) -> Result<HistoryRead, StoreError> {
+    let mut locked = BTreeSet::from([contact]);
+    for _ in 0..MAX_STEPS {
+        let mut transaction = store.begin().await?;
+        let rows = transaction.lock_contacts(&locked).await?;
+        let read = transaction.history_of(contact).await?;
+        transaction.commit().await?;
+        match &read.identity {
+            Some(identity) if !locked.contains(&identity.root) => drop(locked.insert(identity.root)),
+            Some(identity) if rows.contains_key(&identity.root) && !identity.has_row(identity.root) => {
+                return Err(not_read());
+            }
+            Some(_) | None => return Ok(read),
+        }
+    }
+    Err(moved())
+}
+
+/// Returns the rows of these identifiers (at most [`MAX_LOOKUP`]).
+///
+/// # Errors
+/// As every transaction.
+pub(super) async fn owner_rows<S: Store>(store: &S, identifiers: &[Identifier]) -> Result<Vec<OwnerRow>, StoreError> {
+    let mut sorted = identifiers.to_vec();
+    sorted.sort_unstable();
+    let mut transaction = store.begin().await?;
+    transaction.lock_identifiers(&sorted).await?;
+    let rows = transaction.owner_rows(&sorted).await?;
+    transaction.commit().await?;
+    Ok(rows)
 }
 
 fn not_read() -> StoreError {

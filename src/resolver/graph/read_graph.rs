@@ -1,9 +1,11 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::domain::{ContactId, Identifier, Identity, LookUp};
+use super::past_owners::PastLookUp;
+use crate::domain::{ContactId, Identifier, Identity, LookUp, Timestamp};
 use crate::resolver::error::IdentifyError;
 use crate::resolver::identify::{Identify, Reserved};
+use crate::store::HistoryRead;
 
 /// A page of all identities.
 #[derive(Clone, Debug, Default)]
@@ -41,6 +43,35 @@ pub trait ReadGraph: Identify {
         identifiers: Vec<Identifier>,
         deadline: Instant,
     ) -> impl Future<Output = Result<LookUp, IdentifyError>> + Send;
+
+    /// Returns who owned these identifiers, of which there is at least one, at a moment. Each identity is one
+    /// consistent read.
+    ///
+    /// # Errors
+    /// See [`IdentifyError`].
+    fn look_up_at(
+        &self,
+        reserved: Reserved,
+        identifiers: Vec<Identifier>,
+        at: Timestamp,
+        deadline: Instant,
+    ) -> impl Future<Output = Result<PastLookUp, IdentifyError>> + Send;
+
+    /// Reads all that the tables say about the past of the identity of a contact, in one consistent read, and returns
+    /// what this work makes of it. The work can take long: it runs beside the async workers, for few calls at once.
+    ///
+    /// # Errors
+    /// See [`IdentifyError`]. [`IdentifyError::HistoryTooLarge`] for an identity of too many rows.
+    fn read_history<T, F>(
+        &self,
+        reserved: Reserved,
+        contact: ContactId,
+        deadline: Instant,
+        work: F,
+    ) -> impl Future<Output = Result<T, IdentifyError>> + Send
+    where
+        T: Send + 'static,
+        F: FnOnce(HistoryRead) -> T + Send + Sync + 'static;
 
     /// Returns the identities after this root: at most so many, and fewer if they have many contacts. Each identity is
     /// one consistent read.

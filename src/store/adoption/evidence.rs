@@ -82,7 +82,7 @@ impl Database {
         let keys = sets.iter().filter_map(|set| <[u8; 16]>::try_from(&set.0.set_key[..]).ok());
         let keys: Vec<SetKey> = keys.map(SetKey::from_stored).collect();
         let stored = query_stored_sets(&self.connection(), self.engine(), &keys).await?;
-        let mut stored: BTreeSet<Vec<u8>> = stored.iter().map(|key| key.as_bytes().to_vec()).collect();
+        let mut stored: BTreeSet<Vec<u8>> = stored.keys().map(|key| key.as_bytes().to_vec()).collect();
         // By other rules two sets of the file can be one.
         let new: Vec<StoredSet> = sets.iter().filter(|set| stored.insert(set.0.set_key.clone())).cloned().collect();
         let Some(last) = new.last() else { return Ok(()) };

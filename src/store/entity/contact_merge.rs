@@ -5,7 +5,7 @@ use sea_orm::FromJsonQueryResult;
 use sea_orm::entity::prelude::*;
 use serde::{Deserialize, Serialize};
 
-/// An identifier in a `cause`, or [`CauseIdentifier::link`].
+/// An identifier in a `cause`, [`CauseIdentifier::link`] or [`CauseIdentifier::repair`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CauseIdentifier {
     /// [`IdentifierKind::name`](crate::domain::IdentifierKind::name).
@@ -19,6 +19,11 @@ impl CauseIdentifier {
     /// What the cause of a join has that only a link of an adopted table proves: `{"kind":"link"}`.
     pub fn link() -> Self {
         Self { kind: "link".to_owned(), value: String::new() }
+    }
+
+    /// What the cause of a merge has that a repair made: `{"kind":"repair"}`. Its identifiers were not seen together.
+    pub fn repair() -> Self {
+        Self { kind: "repair".to_owned(), value: String::new() }
     }
 }
 

@@ -103,10 +103,10 @@ const fn index(name: &'static str, columns: &'static [&'static str]) -> Index {
     Index { name, columns, is_unique: false, added_by: None }
 }
 
-/// The migration that adds the flags of contacts.
 /// The column that [`FLAGS_MIGRATION`] adds to [`CONTACT`].
 pub(super) const FLAGS: &str = "flags";
 
+/// The migration that adds the flags of contacts.
 pub(super) const FLAGS_MIGRATION: &str = "m20261127_000004_contact_flags";
 
 /// The table of the customers, whose name other systems use too.

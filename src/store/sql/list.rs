@@ -1,5 +1,5 @@
-//! Lists of keys as parameters. Lists are filled up to a power of two with their last entry, so that a connection
-//! prepares few different statements.
+//! Lists of keys as parameters, and how long lists are. They are filled up to a power of two with their last entry, so
+//! that a connection prepares few different statements.
 
 use sea_orm::Value;
 
@@ -38,3 +38,7 @@ pub(crate) fn padded_ids(ids: &[i64]) -> Vec<i64> {
     let last = ids.last().copied().into_iter().cycle();
     ids.iter().copied().chain(last).take(ids.len().next_power_of_two()).collect()
 }
+
+/// How many rows a statement for roots looks at. Without a limit, it would read a million secondaries that stand between
+/// two roots.
+pub(crate) const ROWS_OF_A_WINDOW: usize = 1_024;

@@ -5,6 +5,8 @@
 //! database gets it.
 
 mod by_version;
+mod history;
+mod history_rows;
 mod list;
 mod lock_wait;
 mod look_up;
@@ -20,7 +22,8 @@ use chrono::NaiveDateTime;
 use sea_orm::{DbBackend, Statement, Value};
 
 pub(super) use self::by_version::{OwnerRowColumn, RootRowColumn};
-pub(super) use self::list::{KeyLookup, padded_ids};
+pub(super) use self::history_rows::{CONTACT, HistoryColumn, HistoryLimit, LINK, SET, STATE};
+pub(super) use self::list::{KeyLookup, ROWS_OF_A_WINDOW, padded_ids};
 pub(super) use self::lock_wait::LockWait;
 use crate::domain::{Identifier, IdentifierKind};
 
@@ -128,7 +131,7 @@ impl Engine {
 
     /// The function that joins the contacts with this value in this column, under this name, through an index (the
     /// primary key without one).
-    fn contact_join(self) -> fn(&str, &str, &str, Option<&str>) -> String {
+    pub(super) fn contact_join(self) -> fn(&str, &str, &str, Option<&str>) -> String {
         match self {
             Self::Mysql => mysql::contact_join,
             Self::Mariadb => mariadb::contact_join,
@@ -152,7 +155,7 @@ impl Engine {
     }
 
     /// These columns, and [`Self::read_only_column`] if there is one.
-    fn with_read_only_column(self, columns: &str) -> String {
+    pub(super) fn with_read_only_column(self, columns: &str) -> String {
         let read_only = self.read_only_column().map(|column| format!(", {column}"));
         columns.to_owned() + &read_only.unwrap_or_default()
     }

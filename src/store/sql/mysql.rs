@@ -109,6 +109,11 @@ pub(super) const TABLES: &str = "SELECT CAST(TABLE_NAME AS CHAR), 1, CAST(@@lowe
 pub(crate) const TABLES_OF_ALL_SCHEMAS: &str = "SELECT CAST(TABLE_SCHEMA AS CHAR), CAST(TABLE_NAME AS CHAR) \
      FROM information_schema.TABLES WHERE TABLE_TYPE IN ('BASE TABLE', 'SYSTEM VERSIONED') ORDER BY 1, 2";
 
+/// Whether the message of a duplicate key is about the primary key. It ends with the name of the key, after the value.
+pub(crate) fn is_of_primary_key(message: &str) -> bool {
+    message.ends_with("'PRIMARY'") || message.ends_with(".PRIMARY'")
+}
+
 /// See [`Engine::columns_sql`](super::Engine::columns_sql). MariaDB has the text `NULL` as the default of a column that
 /// can be null.
 pub(super) const COLUMNS: &str = "SELECT CAST(COLUMN_NAME AS CHAR), \

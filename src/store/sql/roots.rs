@@ -2,31 +2,34 @@
 
 use sea_orm::{Statement, Value};
 
-use super::{Engine, KeyLookup, mysql};
+use super::{Engine, KeyLookup, ROWS_OF_A_WINDOW, mysql};
 use crate::domain::Identifier;
 use crate::store::flags;
 
 impl Engine {
-    /// The next roots after an id, in the order of their ids: the id, and [`Engine::read_only_column`]. Holders of
-    /// ignored identifiers are none.
+    /// The next [`ROWS_OF_A_WINDOW`] rows after an id, in the order of their ids: `id`, `linkedId`, `flags` and
+    /// [`Engine::read_only_column`].
     ///
-    /// It reads along the primary key. The optimizer gets no other choice: an index has no rows for an expression.
-    pub(in crate::store) fn roots_after(self, after: i64, limit: usize) -> Statement {
-        let columns = self.with_read_only_column(r#"c."id""#);
+    /// It has no condition but the id, so it reads along the primary key and ends after these rows.
+    pub(in crate::store) fn rows_after(self, after: i64) -> Statement {
+        let columns = self.with_read_only_column(r#"c."id", c."linkedId", c."flags""#);
         let index = self.force_index("PRIMARY");
         let sql = format!(
-            r#"SELECT {columns} FROM "Contact" c {index} WHERE c."id" > ? AND COALESCE(c."linkedId", 0) = 0
-        AND c."flags" & {} = 0 ORDER BY c."id" LIMIT {limit}"#,
-            flags::HOLDER
+            r#"SELECT {columns} FROM "Contact" c {index} WHERE c."id" > ? ORDER BY c."id" LIMIT {ROWS_OF_A_WINDOW}"#
         );
         self.statement(sql, vec![Value::from(after)])
     }
 
-    /// The same, and locks these rows.
-    pub(in crate::store) fn lock_roots_after(self, after: i64, limit: usize) -> Statement {
-        let mut statement = self.roots_after(after, limit);
-        statement.sql += " FOR UPDATE";
-        statement
+    /// Locks the next roots after an id, up to another one, in the order of their ids: the id, and
+    /// [`Engine::read_only_column`]. An index has no rows for the expression, so the optimizer takes the primary key.
+    pub(in crate::store) fn lock_roots_after(self, after: i64, up_to: i64, limit: usize) -> Statement {
+        let columns = self.with_read_only_column(r#"c."id""#);
+        let (index, holder) = (self.force_index("PRIMARY"), flags::HOLDER);
+        let sql = format!(
+            r#"SELECT {columns} FROM "Contact" c {index} WHERE c."id" > ? AND c."id" <= ?
+        AND COALESCE(c."linkedId", 0) = 0 AND c."flags" & {holder} = 0 ORDER BY c."id" LIMIT {limit} FOR UPDATE"#
+        );
+        self.statement(sql, vec![Value::from(after), Value::from(up_to)])
     }
 
     /// Locks the rows of these identifiers. It waits for a commit under way that inserts one of them. `None` if this

@@ -113,6 +113,11 @@ pub(crate) fn connect_error(code: &str) -> ConnectError {
     }
 }
 
+/// Whether the result code of a duplicate key is about the primary key, or the row id.
+pub(crate) fn is_of_primary_key(code: &str) -> bool {
+    matches!(code, "1555" | "2579")
+}
+
 /// What an error means, by extended result code. The message is compared, not quoted: unknown tables and columns have
 /// no code of their own. <https://www.sqlite.org/rescode.html>
 pub(crate) fn store_error(code: u32, message: &str) -> StoreError {

@@ -8,18 +8,19 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use bytes::{Buf, BufMut, Bytes};
+use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use http::{Request, Response};
 use tonic::Status;
 use tonic::body::Body;
-use tonic::codec::{Codec, CompressionEncoding, DecodeBuf, Decoder, EnabledCompressionEncodings, EncodeBuf, Encoder};
+use tonic::codec::{CompressionEncoding, EnabledCompressionEncodings};
 use tonic::server::{Grpc, UnaryService};
 use tower::Service;
 
 use super::batch_request::{EncodedItems, decode};
 use super::batch_response::ProtoFormat;
+use super::bytes_codec::BytesCodec;
 use super::compression::{accepts_compression, compress_if_worthwhile};
 use super::identity_api::{IdentityApi, deadline, parsed};
 use super::inflate::MessageRoom;
@@ -108,44 +109,5 @@ impl<R: Identify> IdentityApi<R> {
         });
         let results = identify_batch(&resolver, place.take(), count, items, deadline).await?;
         batch_answer::encode(&ProtoFormat, &results, self.settings.limits.answer_limit, deadline).await
-    }
-}
-
-/// Passes messages on as bytes.
-#[derive(Clone, Copy, Debug)]
-struct BytesCodec;
-
-impl Codec for BytesCodec {
-    type Encode = Vec<u8>;
-    type Decode = Bytes;
-    type Encoder = Self;
-    type Decoder = Self;
-
-    fn encoder(&mut self) -> Self {
-        *self
-    }
-
-    fn decoder(&mut self) -> Self {
-        *self
-    }
-}
-
-impl Encoder for BytesCodec {
-    type Item = Vec<u8>;
-    type Error = Status;
-
-    fn encode(&mut self, message: Vec<u8>, to: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        to.reserve(message.len());
-        to.put_slice(&message);
-        Ok(())
-    }
-}
-
-impl Decoder for BytesCodec {
-    type Item = Bytes;
-    type Error = Status;
-
-    fn decode(&mut self, message: &mut DecodeBuf<'_>) -> Result<Option<Bytes>, Status> {
-        Ok(Some(message.copy_to_bytes(message.remaining())))
     }
 }

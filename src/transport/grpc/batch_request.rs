@@ -1,17 +1,16 @@
-//! The items of an encoded batch, which are decoded one by one.
+//! The items of an encoded batch, which are counted before they are decoded.
 
 use bytes::{Buf, Bytes};
 use prost::Message;
 use prost::encoding::{DecodeContext, WireType, check_wire_type, decode_key, decode_varint, skip_field};
 
-use crate::proto::identity::v1 as pb;
 use crate::transport::batch_size::MAX_BATCH_ITEMS;
 use crate::transport::errors::ApiError;
 
-/// The number of the field `requests` of `BatchIdentifyRequest`.
-const REQUESTS: u32 = 1;
+/// The number of the field `requests` of `BatchIdentifyRequest`, and of `identifiers` of `LookupIdentitiesRequest`.
+const ITEMS: u32 = 1;
 
-/// The encoded items of an encoded `BatchIdentifyRequest`. Nothing of it is copied.
+/// The encoded items of an encoded message that takes many. Nothing of it is copied.
 #[derive(Clone, Debug)]
 pub(super) struct EncodedItems(Bytes);
 
@@ -30,7 +29,7 @@ impl EncodedItems {
     fn read(&mut self) -> Result<Option<Bytes>, ApiError> {
         while self.0.has_remaining() {
             let (field, wire_type) = decode_key(&mut self.0).map_err(malformed)?;
-            if field != REQUESTS {
+            if field != ITEMS {
                 skip_field(wire_type, field, &mut self.0, DecodeContext::default()).map_err(malformed)?;
                 continue;
             }
@@ -51,9 +50,9 @@ impl Iterator for EncodedItems {
     }
 }
 
-/// Decodes an item.
-pub(super) fn decode(item: Bytes) -> Result<pb::IdentifyRequest, ApiError> {
-    pb::IdentifyRequest::decode(item).map_err(malformed)
+/// Decodes an item, or a whole message.
+pub(super) fn decode<M: Message + Default>(encoded: Bytes) -> Result<M, ApiError> {
+    M::decode(encoded).map_err(malformed)
 }
 
 /// The error of a message that cannot be decoded. The cause can quote the message, so it is left out.
@@ -64,6 +63,7 @@ fn malformed<E>(_cause: E) -> ApiError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::proto::identity::v1 as pb;
 
     fn items(message: impl Into<Bytes>) -> Result<Vec<pb::IdentifyRequest>, ApiError> {
         EncodedItems::new(message.into()).map(|item| decode(item?)).collect()
@@ -74,6 +74,7 @@ mod tests {
         let request = |email: Option<&str>, phone_number: Option<&str>| pb::IdentifyRequest {
             email: email.map(str::to_owned),
             phone_number: phone_number.map(str::to_owned),
+            ..Default::default()
         };
         let requests =
             vec![request(Some("doc@b.co"), Some("1")), request(None, None), request(Some(&"x".repeat(300)), None)];

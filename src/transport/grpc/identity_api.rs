@@ -27,7 +27,9 @@ pub(super) struct IdentityApi<R> {
 /// What a request says.
 pub(super) fn parsed(request: &pb::IdentifyRequest, settings: &GrpcSettings) -> Result<Parsed, ApiError> {
     let (email, phone_number) = (request.email.as_deref(), request.phone_number.as_deref());
-    parse(Ok(email), Ok(phone_number), &settings.identify).map_err(ApiError::Invalid)
+    let mut parsed = parse(Ok(email), Ok(phone_number), &settings.identify).map_err(ApiError::Invalid)?;
+    parsed.request.validate_only = request.validate_only;
+    Ok(parsed)
 }
 
 /// When a call must have its answer. The listener's stack gives every call its deadlines.

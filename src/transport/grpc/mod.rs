@@ -6,6 +6,7 @@ mod batch_request;
 mod batch_response;
 mod bounded_streams;
 mod by_method;
+mod bytes_codec;
 mod compression;
 mod convert;
 mod errors;
@@ -20,17 +21,21 @@ mod settings;
 mod stream;
 mod stream_driver;
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use tokio::sync::Semaphore;
+use tonic::body::Body;
 use tonic::codec::CompressionEncoding;
+use tonic::server::NamedService;
 use tonic_health::pb::health_server::HealthServer;
+use tower::Service;
 
 use self::batch::BatchService;
 use self::bounded_streams::{BoundedStreams, StreamBounds};
 use self::by_method::ByMethod;
 pub use self::errors::{error_response, replace_tonic_error};
-use self::graph::GraphApi;
+use self::graph::{GraphApi, LookUpService};
 use self::health::Health;
 use self::identity_api::IdentityApi;
 pub use self::services::DescriptorError;
@@ -49,6 +54,26 @@ use crate::transport::routes::RouteTable;
 /// The services whose health callers ask for.
 const SERVICES: [&str; 2] = [identity_service_server::SERVICE_NAME, graph_service_server::SERVICE_NAME];
 
+/// Returns the service that reads the graph. The JSON API calls it too.
+pub fn graph_service<R: ReadGraph>(
+    resolver: R,
+    settings: GrpcSettings,
+) -> impl Service<http::Request<Body>, Response = http::Response<Body>, Error = Infallible, Future: Send + 'static>
++ NamedService
++ Clone
++ Send
++ Sync
++ 'static {
+    let graph = Arc::new(GraphApi { resolver, settings });
+    let limit = settings.limits.http_body_limit;
+    ByMethod {
+        single: GraphServiceServer::from_arc(Arc::clone(&graph))
+            .max_decoding_message_size(limit)
+            .send_compressed(CompressionEncoding::Gzip),
+        batch: LookUpService::new(graph, batch_body_limit(limit)),
+    }
+}
+
 /// Returns the services of the API over a resolver.
 ///
 /// # Errors
@@ -61,7 +86,7 @@ pub fn routes<R: ReadGraph>(
     work: WorkMetrics,
 ) -> Result<RouteTable, DescriptorError> {
     let stream_places = Arc::new(Semaphore::new(settings.stream_items.clamp(1, Semaphore::MAX_PERMITS)));
-    let graph = Arc::new(GraphApi { resolver: resolver.clone(), settings });
+    let graph = graph_service(resolver.clone(), settings);
     let api = Arc::new(IdentityApi { resolver, settings, readiness: readiness.clone(), stream_places });
     let limit = settings.limits.http_body_limit;
     let identity = ByMethod {
@@ -70,12 +95,6 @@ pub fn routes<R: ReadGraph>(
             .send_compressed(CompressionEncoding::Gzip),
         batch: BatchService::new(api, batch_body_limit(limit)),
     };
-    let graph_of = |largest_message: usize| {
-        GraphServiceServer::from_arc(Arc::clone(&graph))
-            .max_decoding_message_size(largest_message)
-            .send_compressed(CompressionEncoding::Gzip)
-    };
-    let graph = ByMethod { single: graph_of(limit), batch: graph_of(batch_body_limit(limit)) };
     let bounds = StreamBounds::new(settings.probe_streams, work);
     let health = HealthServer::new(Health::new(readiness.clone(), &SERVICES));
     let health = BoundedStreams::new(health, bounds.clone());

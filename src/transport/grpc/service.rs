@@ -6,7 +6,6 @@ use super::compression::{accepts_compression, compress_if_worthwhile};
 use super::convert;
 use super::identity_api::{IdentityApi, deadline, parsed};
 use super::stream::{self, AnswerStream};
-use crate::domain::Outcome;
 use crate::proto::identity::v1 as pb;
 use crate::proto::identity::v1::identity_service_server::IdentityService;
 use crate::resolver::Identify;
@@ -17,6 +16,7 @@ use crate::transport::errors::ApiError;
 use crate::transport::listing::{ENVELOPE, Listing};
 use crate::transport::parse::{FieldNames, Parsed};
 use crate::transport::peer::resolver_for;
+use crate::transport::routes::CallOutcome;
 use crate::transport::slices::Slices;
 
 #[tonic::async_trait]
@@ -52,17 +52,21 @@ impl<R: Identify> IdentityService for IdentityApi<R> {
 }
 
 impl<R: Identify> IdentityApi<R> {
-    async fn answer(&self, request: Request<pb::IdentifyRequest>) -> Result<(pb::IdentifyResponse, Outcome), ApiError> {
+    async fn answer(
+        &self,
+        request: Request<pb::IdentifyRequest>,
+    ) -> Result<(pb::IdentifyResponse, CallOutcome), ApiError> {
         let deadline = deadline(&request)?;
         let resolver = resolver_for(&self.resolver, request.extensions());
         let place = CallPlace::of(request.extensions());
         // The request and its headers are dropped before the wait.
-        let Parsed { observation, malformed } = parsed(&request.into_inner(), &self.settings)?;
-        let answer = resolver.identify_reserved(place.take(), observation, deadline).await;
+        let Parsed { request, malformed } = parsed(&request.into_inner(), &self.settings)?;
+        let validate_only = request.validate_only;
+        let answer = resolver.identify_reserved(place.take(), request, deadline).await;
         let answered = Answered::new(answer, malformed)?;
         let room = self.settings.limits.answer_limit.saturating_sub(ENVELOPE);
         let slices = &mut Slices::of_answer(deadline);
         let listing = Listing::in_slices(&answered.answer.identity, convert::SIZES, room, slices).await?;
-        Ok((convert::response(&answered, &listing), answered.answer.outcome))
+        Ok((convert::response(&answered, &listing), CallOutcome::new(answered.answer.outcome, validate_only)))
     }
 }

@@ -59,12 +59,10 @@ mod tests {
     use tower::ServiceExt;
 
     use super::*;
-    use crate::domain::{
-        Answer, Contact, ContactId, Identifier, IdentifierKind, Identity, Link, Observation, Outcome, Timestamp,
-    };
+    use crate::domain::{Answer, Contact, ContactId, Identifier, IdentifierKind, Identity, Link, Outcome, Timestamp};
     use crate::metrics::WorkMetrics;
     use crate::proto::identity::v1::identity_service_server::IdentityServiceServer;
-    use crate::resolver::{Caller, DatabaseState, IdentifyError};
+    use crate::resolver::{Caller, DatabaseState, IdentifyError, IdentifyRequest};
     use crate::settings::Settings;
     use crate::transport::grpc::inflate::Inflate;
     use crate::transport::grpc::settings::GrpcSettings;
@@ -82,7 +80,7 @@ mod tests {
     struct Gated(Arc<Semaphore>);
 
     impl Identify for Gated {
-        async fn identify(&self, _: Observation, _: Instant) -> Result<Answer, IdentifyError> {
+        async fn identify(&self, _: IdentifyRequest, _: Instant) -> Result<Answer, IdentifyError> {
             let _open = self.0.acquire().await;
             let contact = |id: usize| {
                 let link = if id == 1 { Link::Primary } else { Link::SecondaryOf(ContactId(1)) };
@@ -155,7 +153,7 @@ mod tests {
     }
 
     fn item(correlation_id: String) -> Vec<u8> {
-        let request = Some(pb::IdentifyRequest { email: Some("a@b.co".to_owned()), phone_number: None });
+        let request = Some(pb::IdentifyRequest { email: Some("a@b.co".to_owned()), ..Default::default() });
         pb::StreamIdentifyRequest { correlation_id, request }.encode_to_vec()
     }
 

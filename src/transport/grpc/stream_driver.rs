@@ -16,9 +16,9 @@ use super::errors::error_from_tonic;
 use super::identity_api::{IdentityApi, parsed};
 use super::inflate::MessageRoom;
 use super::settings::GrpcSettings;
-use crate::domain::Identity;
+use crate::domain::{Identity, Observation};
 use crate::proto::identity::v1 as pb;
-use crate::resolver::{Answers, Identify, IdentifyError};
+use crate::resolver::{Answers, Identify, IdentifyError, IdentifyRequest};
 use crate::transport::access::permission_withdrawn;
 use crate::transport::answered::Answered;
 use crate::transport::batch::{ItemResult, StreamItemCounts};
@@ -42,6 +42,7 @@ const WAITING_CONTACTS: usize = 4_096;
 /// An item that is being resolved.
 struct Item {
     correlation_id: String,
+    validate_only: bool,
     /// What was left out of the item.
     malformed: Vec<Violation>,
 }
@@ -178,9 +179,9 @@ impl<R: Identify> StreamDriver<R> {
         let pb::StreamIdentifyRequest { correlation_id, request } = request;
         match parsed(&request.unwrap_or_default(), &self.settings) {
             Err(error) => self.answer(correlation_id, Err(error)),
-            Ok(Parsed { observation, malformed }) => {
+            Ok(Parsed { request: IdentifyRequest { observation, validate_only }, malformed }) => {
                 self.under_way += 1;
-                self.ready.extend(self.order.push(observation, Item { correlation_id, malformed }));
+                self.ready.extend(self.order.push(observation, Item { correlation_id, validate_only, malformed }));
             }
         }
     }
@@ -209,8 +210,11 @@ impl<R: Identify> StreamDriver<R> {
     fn resolve(&mut self, (group, places): Admitted) {
         let (resolver, timeout) = (self.resolver.clone(), self.settings.limits.request_timeout);
         self.groups.push(Box::pin(async move {
-            let observations = group.iter().map(|(observation, _)| observation.clone()).collect();
-            let answers = resolver.identify_in_turn(observations, timeout).await;
+            let request = |(observation, item): &(Observation, Item)| IdentifyRequest {
+                observation: observation.clone(),
+                validate_only: item.validate_only,
+            };
+            let answers = resolver.identify_in_turn(group.iter().map(request).collect(), timeout).await;
             drop(places);
             (group, answers)
         }));
@@ -219,7 +223,7 @@ impl<R: Identify> StreamDriver<R> {
     fn finish(&mut self, (group, answers): Done) {
         self.ready.extend(self.order.finish(group.iter().map(|(observation, _)| observation)));
         self.under_way -= group.len();
-        for ((_, Item { correlation_id, malformed }), answer) in group.into_iter().zip(answers) {
+        for ((_, Item { correlation_id, malformed, .. }), answer) in group.into_iter().zip(answers) {
             let result = Answered::new(answer, malformed);
             self.answer(correlation_id, result);
         }

@@ -70,6 +70,7 @@ fn http_status(error: &ApiError, status: &Status) -> StatusCode {
         | ApiError::InvalidFields(_)
         | ApiError::UnknownIdentity
         | ApiError::LookUpTooLarge { .. }
+        | ApiError::ExplanationTooLarge { .. }
         | ApiError::BatchSize(_)
         | ApiError::Malformed(_)
         | ApiError::BadField { .. }

@@ -16,7 +16,7 @@ use crate::transport::gunzip::TextRoom;
 use crate::transport::listing::{ENVELOPE, Listing};
 use crate::transport::parse::Parsed;
 use crate::transport::peer::resolver_for;
-use crate::transport::routes::outcome_name;
+use crate::transport::routes::{CallOutcome, outcome_name};
 use crate::transport::slices::Slices;
 
 /// The response header with the outcome.
@@ -47,9 +47,10 @@ impl<R: Identify> IdentifyHandler<R> {
         let place = CallPlace::of(request.extensions());
         let (limit, timeout_after) = (self.settings.limits.http_body_limit, self.settings.body_timeout);
         let text = body::read(request, limit, timeout_after, &self.room).await?;
-        let Parsed { observation, malformed } = IdentifyFields::read(&text.bytes)?.parse(&self.settings.identify)?;
+        let Parsed { request, malformed } = IdentifyFields::read(&text.bytes)?.parse(&self.settings.identify)?;
         drop(text); // It is not kept during the wait.
-        let answer = resolver.identify_reserved(place.take(), observation, deadline).await;
+        let validate_only = request.validate_only;
+        let answer = resolver.identify_reserved(place.take(), request, deadline).await;
         let answered = Answered::new(answer, malformed)?;
         let answer = &answered.answer;
 
@@ -67,7 +68,7 @@ impl<R: Identify> IdentifyHandler<R> {
         if listing.is_truncated {
             response.headers_mut().insert(TRUNCATED, HeaderValue::from(listing.contact_count));
         }
-        response.extensions_mut().insert(answer.outcome);
+        response.extensions_mut().insert(CallOutcome::new(answer.outcome, validate_only));
         Ok(response)
     }
 }

@@ -9,10 +9,12 @@ mod content;
 mod docs_page;
 mod errors;
 mod gateway;
+mod graph_page;
 mod gzip;
 mod identify;
 mod metrics;
 mod origin;
+mod page_files;
 mod probes;
 mod request;
 mod response;
@@ -39,8 +41,8 @@ use crate::transport::gunzip::TextRoom;
 use crate::transport::readiness::Readiness;
 use crate::transport::routes::RouteTable;
 
-/// Returns the paths of the API over a resolver, and over services of the gRPC API. With `docs`, they have the page to
-/// try it, and everybody may read the description of the API.
+/// Returns the paths of the API over a resolver, and over services of the gRPC API. With `docs`, they have the
+/// pages for people, and everybody may read the description of the API.
 ///
 /// # Errors
 /// [`GatewayError`] if the proto has a path that nothing here serves: a bug in the build.
@@ -68,6 +70,7 @@ pub fn routes<R: resolver::Identify>(
     about::add(&mut table, settings.identify.primary_id_field, docs);
     if docs {
         docs_page::add(&mut table);
+        graph_page::add(&mut table);
     }
     // Last, because the answer to a wrong method is for the existing paths.
     table.router = std::mem::take(&mut table.router)
@@ -89,37 +92,51 @@ mod tests {
     use tokio_util::sync::CancellationToken;
 
     use super::*;
-    use crate::domain::{Answer, Observation};
+    use crate::domain::Answer;
     use crate::metrics::WorkMetrics;
-    use crate::resolver::{DatabaseState, Identify, IdentifyError};
+    use crate::resolver::{DatabaseState, Identify, IdentifyError, IdentifyRequest};
     use crate::settings::{Settings, Spelling};
 
     #[derive(Clone)]
     struct NeverCalled;
 
     impl Identify for NeverCalled {
-        async fn identify(&self, _: Observation, _: Instant) -> Result<Answer, IdentifyError> {
+        async fn identify(&self, _: IdentifyRequest, _: Instant) -> Result<Answer, IdentifyError> {
             Err(IdentifyError::Internal)
         }
     }
 
+    /// The path in the description: each of its variables is one segment.
+    fn described_path(template: &str) -> String {
+        ["name", "parent"].iter().fold(template.to_owned(), |path, variable| {
+            path.replace(&format!("{{{variable}=identities/*}}"), "identities/{identity}")
+        })
+    }
+
     #[tokio::test]
-    async fn the_description_has_every_path_but_those_of_the_page() {
+    async fn the_description_has_every_path_but_those_of_the_pages() {
         let (_database, state) = watch::channel(DatabaseState::Usable);
         let readiness = Readiness::new(state, CancellationToken::new(), CancellationToken::new());
         let Settings { identify, limits, .. } = Settings::from_flags(<[&str; 0]>::default()).unwrap();
         let room = TextRoom::new(0, 0, WorkMetrics::default());
         let settings = HttpSettings { identify, limits, body_timeout: Duration::ZERO };
-        let table = routes(NeverCalled, readiness, settings, room, true, Vec::new()).unwrap();
-        let is_page = |path: &str| path == "/docs" || path.starts_with("/docs/");
+        let services = vec![gateway::never_called("identity.v1.GraphService")];
+        let table = routes(NeverCalled, readiness, settings, room, true, services).unwrap();
+        let is_page = |path: &str| {
+            ["/docs", "/graph"]
+                .iter()
+                .any(|page| path.strip_prefix(page).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
+        };
         let (page, served): (BTreeSet<_>, BTreeSet<_>) =
             table.routes.keys().map(String::as_str).partition(|path| is_page(path));
-        assert!(page.len() > 4, "{page:?}");
+        assert!(page.len() > 30, "{page:?}");
         // One spelling of each.
         let is_plain = |path: &&str| *path == "/" || !path.ends_with('/') && !path.contains('%');
-        let served: BTreeSet<_> = served.into_iter().filter(is_plain).collect();
+        let translated = table.templates.values().filter_map(|route| route.http_route.as_deref());
+        let translated: Vec<_> = translated.map(described_path).collect();
+        let served = served.into_iter().filter(is_plain).map(str::to_owned).chain(translated).collect::<BTreeSet<_>>();
         let document: Value = serde_json::from_str(openapi_json(Spelling::Correct)).unwrap();
-        let described: BTreeSet<_> = document["paths"].as_object().unwrap().keys().map(String::as_str).collect();
+        let described: BTreeSet<_> = document["paths"].as_object().unwrap().keys().cloned().collect();
         assert_eq!(served, described);
     }
 }

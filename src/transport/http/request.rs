@@ -16,6 +16,7 @@ use crate::transport::parse::{Parsed, Problem, parse};
 pub(super) struct IdentifyFields<'a> {
     email: Result<Option<Cow<'a, str>>, Problem>,
     phone_number: Result<Option<Cow<'a, str>>, Problem>,
+    validate_only: Result<bool, &'static str>,
 }
 
 /// Values are kept as they were written: a number can have more digits than any integer type.
@@ -27,6 +28,10 @@ struct IdentifyBody<'a> {
     phone_number: Option<&'a RawValue>,
     #[serde(borrow, default, rename = "phone_number")]
     phone_number_as_in_proto: Option<&'a RawValue>,
+    #[serde(borrow, default, rename = "validateOnly")]
+    validate_only: Option<&'a RawValue>,
+    #[serde(borrow, default, rename = "validate_only")]
+    validate_only_as_in_proto: Option<&'a RawValue>,
 }
 
 impl<'a> IdentifyFields<'a> {
@@ -51,11 +56,15 @@ impl<'a> IdentifyFields<'a> {
     /// Returns what the request says.
     ///
     /// # Errors
-    /// [`ApiError::Invalid`] names all malformed fields.
+    /// [`ApiError::Invalid`] names all malformed identifiers, [`ApiError::BadField`] another field. A request that may
+    /// have been meant to write nothing is refused.
     pub(super) fn parse(&self, settings: &IdentifierSettings) -> Result<Parsed, ApiError> {
         let email = self.email.as_ref().map(Option::as_deref).map_err(|problem| *problem);
         let phone_number = self.phone_number.as_ref().map(Option::as_deref).map_err(|problem| *problem);
-        parse(email, phone_number, settings).map_err(ApiError::Invalid)
+        let validate_only = self.validate_only.map_err(|problem| bad_field("validateOnly", problem))?;
+        let mut parsed = parse(email, phone_number, settings).map_err(ApiError::Invalid)?;
+        parsed.request.validate_only = validate_only;
+        Ok(parsed)
     }
 
     fn from_body(body: IdentifyBody<'a>) -> Self {
@@ -63,7 +72,11 @@ impl<'a> IdentifyFields<'a> {
             (Some(_), Some(_)) => Err(Problem::GivenTwice),
             (given, None) | (None, given) => given.map_or(Ok(None), |json| text_or_digits(json.get())),
         };
-        Self { email: body.email.map(|json| text(json.get())).transpose(), phone_number }
+        let validate_only = match (body.validate_only, body.validate_only_as_in_proto) {
+            (Some(_), Some(_)) => Err("must be given once, not as validate_only too"),
+            (given, None) | (None, given) => given.map_or(Ok(false), |json| boolean(json.get())),
+        };
+        Self { email: body.email.map(|json| text(json.get())).transpose(), phone_number, validate_only }
     }
 }
 
@@ -129,6 +142,20 @@ fn text_or_digits(json: &str) -> Result<Option<Cow<'_, str>>, Problem> {
     }
 }
 
+/// Parses a JSON boolean.
+fn boolean(json: &str) -> Result<bool, &'static str> {
+    match json {
+        "true" => Ok(true),
+        "false" => Ok(false),
+        _ => Err("must be true or false"),
+    }
+}
+
+/// The error of a field that is no identifier.
+fn bad_field(field: &str, problem: &str) -> ApiError {
+    ApiError::BadField { field: field.to_owned(), problem: problem.to_owned() }
+}
+
 /// An error that says only this.
 pub(super) fn malformed(message: &str) -> ApiError {
     ApiError::Malformed(message.to_owned())
@@ -148,6 +175,7 @@ pub(super) fn not_json(error: &serde_json::Error) -> ApiError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings::Settings;
 
     type Text = Result<Option<String>, Problem>;
 
@@ -177,6 +205,32 @@ mod tests {
         for body in [r#"{"phoneNumber":0}"#, r#"{"phone_number": 0 }"#] {
             assert_eq!(phone(body), None, "{body}");
         }
+    }
+
+    #[test]
+    fn what_may_be_meant_to_write_nothing_is_refused_or_writes_nothing() {
+        let settings = Settings::from_flags(["--invalid-identifiers=ignore"]).unwrap().identify;
+        let parse = |field: &str| {
+            let body = format!(r#"{{"email":"a@b.co"{field}}}"#);
+            let parsed = IdentifyFields::read(body.as_bytes())?.parse(&settings)?;
+            Ok::<bool, ApiError>(parsed.request.validate_only)
+        };
+        for (field, validate_only) in [
+            ("", false),
+            (r#","validateOnly":null"#, false),
+            (r#","validateOnly": false "#, false),
+            (r#","validateOnly":true"#, true),
+            (r#","validate_only":true"#, true),
+            (r#","validate_only":true,"validateOnly":null"#, true),
+        ] {
+            assert_eq!(parse(field), Ok(validate_only), "{field}");
+        }
+        for value in [r#""true""#, "1", "0", "[]", "{}", r#""secret""#] {
+            let error = bad_field("validateOnly", "must be true or false");
+            assert_eq!(parse(&format!(r#","validateOnly":{value}"#)), Err(error), "{value}");
+        }
+        let twice = bad_field("validateOnly", "must be given once, not as validate_only too");
+        assert_eq!(parse(r#","validateOnly":true,"validate_only":true"#), Err(twice));
     }
 
     #[test]

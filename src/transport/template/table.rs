@@ -72,6 +72,12 @@ impl<T> TemplateTable<T> {
         true
     }
 
+    /// Returns the values of all templates.
+    #[cfg(test)]
+    pub(crate) fn values(&self) -> impl Iterator<Item = &T> {
+        self.entries.iter().map(|entry| &entry.value)
+    }
+
     /// Returns the same templates with other values.
     pub(crate) fn map<U>(self, mut other: impl FnMut(T) -> U) -> TemplateTable<U> {
         let entry = |Entry { template, method, value }| Entry { template, method, value: other(value) };

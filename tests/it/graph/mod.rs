@@ -1,7 +1,12 @@
 //! `GraphService`: what is known, by id, by identifier and in pages. Nothing is ever written.
 
+mod explanations;
+mod histories;
+mod history_refusals;
+mod json;
 mod lists;
 mod look_ups;
+mod past;
 mod reads;
 mod refusals;
 mod replicas;
@@ -10,6 +15,7 @@ use std::collections::BTreeMap;
 
 use identity::proto::identity::v1 as pb;
 use identity::proto::identity::v1::graph_service_client::GraphServiceClient;
+use prost_reflect::prost_types;
 use sea_orm::QueryResult;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status};
@@ -18,9 +24,14 @@ use tonic_types::StatusExt;
 use crate::harness::{Api, Event, Reply, Service, Suite, TestDatabase, query};
 
 pub fn register(suite: &mut Suite) {
+    json::register(suite);
     reads::register(suite);
     look_ups::register(suite);
     lists::register(suite);
+    histories::register(suite);
+    explanations::register(suite);
+    past::register(suite);
+    history_refusals::register(suite);
     refusals::register(suite);
     replicas::register(suite);
 }
@@ -33,7 +44,7 @@ pub fn client(service: &Service) -> GraphServiceClient<Channel> {
 
 /// `GetIdentity`.
 pub async fn get(service: &Service, name: &str) -> Result<pb::Identity, Status> {
-    let request = pb::GetIdentityRequest { name: name.to_owned() };
+    let request = pb::GetIdentityRequest { name: name.to_owned(), read_time: None };
     Ok(client(service).get_identity(request).await?.into_inner().identity.unwrap())
 }
 
@@ -45,7 +56,8 @@ pub fn identifier(value: &str) -> pb::Identifier {
 
 /// `LookupIdentities`: the identities, and the values that nobody owns.
 pub async fn look_up(service: &Service, values: &[&str]) -> Result<(Vec<pb::Identity>, Vec<String>), Status> {
-    let request = pb::LookupIdentitiesRequest { identifiers: values.iter().map(|value| identifier(value)).collect() };
+    let identifiers = values.iter().map(|value| identifier(value)).collect();
+    let request = pb::LookupIdentitiesRequest { identifiers, read_time: None };
     let response = client(service).lookup_identities(request).await?.into_inner();
     Ok((response.identities, response.unknown.into_iter().map(|one| one.value).collect()))
 }
@@ -65,6 +77,86 @@ pub async fn contacts(
 ) -> Result<pb::ListContactsResponse, Status> {
     let request = pb::ListContactsRequest { parent: parent.to_owned(), page_size, page_token: page_token.to_owned() };
     Ok(client(service).list_contacts(request).await?.into_inner())
+}
+
+/// A page of `ListEvidence`.
+pub async fn evidence(
+    service: &Service,
+    parent: &str,
+    page_size: i32,
+    page_token: &str,
+) -> Result<pb::ListEvidenceResponse, Status> {
+    let request = pb::ListEvidenceRequest { parent: parent.to_owned(), page_size, page_token: page_token.to_owned() };
+    Ok(client(service).list_evidence(request).await?.into_inner())
+}
+
+/// A page of `ListRevisions`.
+pub async fn revisions(
+    service: &Service,
+    parent: &str,
+    page_size: i32,
+    page_token: &str,
+) -> Result<pb::ListRevisionsResponse, Status> {
+    let request = pb::ListRevisionsRequest { parent: parent.to_owned(), page_size, page_token: page_token.to_owned() };
+    Ok(client(service).list_revisions(request).await?.into_inner())
+}
+
+/// `ExplainIdentity`.
+pub async fn explain(
+    service: &Service,
+    request: pb::ExplainIdentityRequest,
+) -> Result<pb::ExplainIdentityResponse, Status> {
+    Ok(client(service).explain_identity(request).await?.into_inner())
+}
+
+/// What to explain: the whole identity.
+pub fn question(name: &str) -> pb::ExplainIdentityRequest {
+    pb::ExplainIdentityRequest { name: name.to_owned(), ..Default::default() }
+}
+
+/// `GetIdentity` at a moment: the response.
+pub async fn get_at(
+    service: &Service,
+    name: &str,
+    at: prost_types::Timestamp,
+) -> Result<pb::GetIdentityResponse, Status> {
+    let request = pb::GetIdentityRequest { name: name.to_owned(), read_time: Some(at) };
+    Ok(client(service).get_identity(request).await?.into_inner())
+}
+
+/// `LookupIdentities` at a moment.
+pub async fn look_up_at(
+    service: &Service,
+    values: &[&str],
+    at: prost_types::Timestamp,
+) -> Result<pb::LookupIdentitiesResponse, Status> {
+    let identifiers = values.iter().map(|value| identifier(value)).collect();
+    let request = pb::LookupIdentitiesRequest { identifiers, read_time: Some(at) };
+    Ok(client(service).lookup_identities(request).await?.into_inner())
+}
+
+/// All evidence of an identity, in pages of this size: names and values.
+pub async fn all_evidence(service: &Service, parent: &str, size: i32) -> Vec<pb::Evidence> {
+    let (mut listed, mut token) = (Vec::new(), String::new());
+    loop {
+        let page = evidence(service, parent, size, &token).await.unwrap();
+        assert!(page.evidence.len() <= usize::try_from(size).unwrap());
+        listed.extend(page.evidence);
+        token = page.next_page_token;
+        if token.is_empty() {
+            return listed;
+        }
+    }
+}
+
+/// The names of evidence.
+pub fn names(evidence: &[pb::Evidence]) -> Vec<&str> {
+    evidence.iter().map(|one| &one.name[..]).collect()
+}
+
+/// The values of identifiers.
+pub fn values(identifiers: &[pb::Identifier]) -> Vec<&str> {
+    identifiers.iter().map(|one| &one.value[..]).collect()
 }
 
 pub async fn identify(service: &Service, email: &str, phone: &str) -> Reply {
@@ -111,6 +203,8 @@ pub async fn tables(database: &TestDatabase) -> BTreeMap<&'static str, Vec<Strin
         ("Contact", &["id", "email", "phoneNumber", "linkedId", "createdAt", "updatedAt", "deletedAt", "flags"][..]),
         ("Identifier", &["kind", "value", "contactId"]),
         ("ContactMerge", &["id", "survivorId", "absorbedId", "createdAt"]),
+        ("Evidence", &["id", "setKey", "contactId", "origin", "createdAt", "retractedBy"]),
+        ("EvidenceState", &["id", "copiedMergeId", "completeSince"]),
     ] {
         let list = columns.iter().map(|column| format!(r#""{column}""#)).collect::<Vec<_>>().join(", ");
         let rows = query(&raw, &format!(r#"SELECT {list} FROM "{table}" ORDER BY {list}"#)).await;

@@ -153,7 +153,7 @@ async fn a_large_identity_is_truncated_and_does_not_hold_up_others(database: Tes
 async fn a_call_without_time_ends(database: TestDatabase) {
     let service = Service::start(&database).await;
     identify(&service, "a@x.de", "").await;
-    let mut request = Request::new(pb::GetIdentityRequest { name: "identities/1".to_owned() });
+    let mut request = Request::new(pb::GetIdentityRequest { name: "identities/1".to_owned(), read_time: None });
     request.set_timeout(Duration::from_nanos(1));
     let status = client(&service).get_identity(request).await.unwrap_err();
     assert!(matches!(status.code(), Code::DeadlineExceeded | Code::Cancelled | Code::ResourceExhausted), "{status:?}");

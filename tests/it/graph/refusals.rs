@@ -54,12 +54,12 @@ async fn names_sizes_tokens_and_identifiers(database: TestDatabase) {
         ("mail", "a@b.co", "IDENTIFIER_INVALID", "identifiers[0].kind"),
     ] {
         let identifiers = vec![pb::Identifier { kind: kind.into(), value: value.into() }];
-        let refused =
-            client(&service).lookup_identities(pb::LookupIdentitiesRequest { identifiers }).await.unwrap_err();
+        let request = pb::LookupIdentitiesRequest { identifiers, read_time: None };
+        let refused = client(&service).lookup_identities(request).await.unwrap_err();
         assert_eq!(assert_refused(&refused, Code::InvalidArgument, reason), [field]);
         assert!(!refused.message().contains("nobody") && !refused.message().contains("a@b.co"));
     }
-    let none = pb::LookupIdentitiesRequest { identifiers: Vec::new() };
+    let none = pb::LookupIdentitiesRequest::default();
     let refused = client(&service).lookup_identities(none).await.unwrap_err();
     assert_eq!(assert_refused(&refused, Code::InvalidArgument, "IDENTIFIER_MISSING"), ["identifiers"]);
     assert_eq!(tables(&database).await, before, "nothing was written");

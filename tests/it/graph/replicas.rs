@@ -1,6 +1,6 @@
 //! Two replicas: what one has acknowledged, the other one reads at once.
 
-use super::{contacts, get, identify, look_up, page};
+use super::{contacts, evidence, explain, get, get_at, identify, look_up, look_up_at, page, question, revisions};
 use crate::harness::{Service, Suite, TestDatabase, register};
 
 pub fn register(suite: &mut Suite) {
@@ -23,6 +23,17 @@ async fn what_one_replica_wrote_the_other_one_reads(database: TestDatabase) {
         assert_eq!(get(&reader, &format!("identities/{newest}")).await.unwrap(), read);
         let all = contacts(&reader, &name, 1_000, "").await.unwrap().contacts;
         assert_eq!((all.len(), all.last().unwrap().id), (2 * n + 2, newest));
+
+        let known = evidence(&reader, &name, 1_000, "").await.unwrap().evidence;
+        assert_eq!(known.last().unwrap().name, format!("evidence/c{newest}"));
+        let explained = explain(&reader, question(&name)).await.unwrap();
+        assert_eq!(explained.parts[0].contact_ids.last(), Some(&newest));
+        let last = revisions(&reader, &name, 1_000, "").await.unwrap().revisions.pop().unwrap();
+        assert_eq!(last.change.as_ref().unwrap().contact_ids, [newest]);
+        let written = last.change.unwrap().time.unwrap();
+        let then = get_at(&reader, &name, written).await.unwrap().identity.unwrap();
+        assert_eq!((&then.secondary_contact_ids, then.update_time), (&linked.secondaries, Some(written)));
+        assert_eq!(look_up_at(&reader, &[&email], written).await.unwrap().identities, [then]);
 
         let other = identify(&writer, &format!("other{n}@x.de"), "").await.primary;
         assert_eq!(page(&reader, 1_000, "").await.unwrap().identities.len(), 2);

@@ -87,27 +87,41 @@ impl Caller {
         email: Option<&str>,
         phone: Option<&str>,
     ) -> Result<Reply, Refusal> {
-        match api {
-            Api::Grpc => self.grpc(deadline, email, phone).await,
-            Api::Http => self.http(deadline, &json!({"email": email, "phoneNumber": phone})).await,
-        }
+        let (email, phone_number) = (email.map(str::to_owned), phone.map(str::to_owned));
+        self.send_within(deadline, api, &IdentifyRequest { email, phone_number, ..Default::default() }).await
     }
 
-    async fn grpc(&self, deadline: Duration, email: Option<&str>, phone: Option<&str>) -> Result<Reply, Refusal> {
-        let mut request = tonic::Request::new(IdentifyRequest {
-            email: email.map(str::to_owned),
-            phone_number: phone.map(str::to_owned),
-        });
-        request.set_timeout(deadline);
-        let response = self.grpc.clone().identify(request).await.map_err(|status| refused(&status))?;
-        Ok(reply(response.into_inner()))
+    /// Calls with any fields, and with a deadline far off.
+    pub async fn send(&self, api: Api, request: &IdentifyRequest) -> Result<Reply, Refusal> {
+        self.send_within(Duration::from_secs(60), api, request).await
+    }
+
+    async fn send_within(&self, deadline: Duration, api: Api, request: &IdentifyRequest) -> Result<Reply, Refusal> {
+        match api {
+            Api::Grpc => {
+                let mut call = tonic::Request::new(request.clone());
+                call.set_timeout(deadline);
+                let response = self.grpc.clone().identify(call).await.map_err(|status| refused(&status))?;
+                Ok(reply(response.into_inner()))
+            }
+            Api::Http => self.http(deadline, &in_json(request)).await,
+        }
     }
 
     /// Calls `BatchIdentify`.
     pub async fn batch(&self, api: Api, events: &[Event]) -> Result<Vec<Result<Reply, Refusal>>, Refusal> {
+        self.send_batch(api, events.iter().map(request).collect()).await
+    }
+
+    /// Calls `BatchIdentify` with any fields.
+    pub async fn send_batch(
+        &self,
+        api: Api,
+        requests: Vec<IdentifyRequest>,
+    ) -> Result<Vec<Result<Reply, Refusal>>, Refusal> {
         match api {
             Api::Grpc => {
-                let request = BatchIdentifyRequest { requests: events.iter().map(request).collect() };
+                let request = BatchIdentifyRequest { requests };
                 let answer = self.grpc.clone().batch_identify(request).await.map_err(|status| refused(&status))?;
                 let results = answer.into_inner().results.into_iter().map(|result| result.result.expect("a result"));
                 let read = |result| match result {
@@ -117,8 +131,7 @@ impl Caller {
                 Ok(results.map(read).collect())
             }
             Api::Http => {
-                let item = |event: &Event| json!({"email": event.email, "phoneNumber": event.phone});
-                let body = json!({"requests": events.iter().map(item).collect::<Vec<_>>()}).to_string();
+                let body = json!({"requests": requests.iter().map(in_json).collect::<Vec<_>>()}).to_string();
                 let response = self.http.post(format!("{}/identify:batch", self.url)).body(body).send().await;
                 let response = response.expect("an HTTP answer");
                 let ok = response.status().is_success();
@@ -137,11 +150,17 @@ impl Caller {
 
     /// Calls `StreamIdentify` and sends without waiting; the answers in the order of the events.
     pub async fn stream(&self, events: &[Event]) -> Vec<Result<Reply, Refusal>> {
-        let item = |(number, event): (usize, &Event)| StreamIdentifyRequest {
+        self.send_stream(events.iter().map(request).collect()).await
+    }
+
+    /// The same with any fields.
+    pub async fn send_stream(&self, requests: Vec<IdentifyRequest>) -> Vec<Result<Reply, Refusal>> {
+        let count = requests.len();
+        let item = |(number, request): (usize, IdentifyRequest)| StreamIdentifyRequest {
             correlation_id: number.to_string(),
-            request: Some(request(event)),
+            request: Some(request),
         };
-        let items: Vec<_> = events.iter().enumerate().map(item).collect();
+        let items: Vec<_> = requests.into_iter().enumerate().map(item).collect();
         let call = self.grpc.clone().stream_identify(futures::stream::iter(items)).await;
         let mut answers = call.expect("a stream").into_inner();
         let mut results = BTreeMap::new();
@@ -153,7 +172,7 @@ impl Caller {
             let number: usize = answer.correlation_id.parse().expect("the caller's own");
             assert!(results.insert(number, result).is_none(), "two answers to one item");
         }
-        assert_eq!(results.len(), events.len());
+        assert_eq!(results.len(), count);
         results.into_values().collect()
     }
 
@@ -183,7 +202,16 @@ fn millis(duration: Duration) -> String {
 
 /// An event as a request.
 fn request(event: &Event) -> IdentifyRequest {
-    IdentifyRequest { email: event.email.clone(), phone_number: event.phone.clone() }
+    IdentifyRequest { email: event.email.clone(), phone_number: event.phone.clone(), ..Default::default() }
+}
+
+/// A request as the JSON of its body.
+fn in_json(request: &IdentifyRequest) -> Value {
+    let mut body = json!({"email": request.email, "phoneNumber": request.phone_number});
+    if request.validate_only {
+        body["validateOnly"] = json!(true);
+    }
+    body
 }
 
 /// An answer of the gRPC api.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use identity::settings::{self, Settings};
 use identity::store::Database;
-use sea_orm::{ConnectionTrait, DatabaseConnection, DatabaseTransaction, QueryResult, Statement};
+use sea_orm::{ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, QueryResult, Statement};
 
 /// A kind of database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,6 +82,17 @@ impl TestDatabase {
         }
         let url = self.backend.server().expect("a server");
         let admin = sea_orm::Database::connect(url).await.expect("the server answers");
+        if self.backend.is_mysql() {
+            // A session that a test left behind, such as one behind a dead network, can have a transaction that locks
+            // a table. DROP DATABASE would wait for it without end. PostgreSQL has FORCE for that.
+            let sql = format!("SELECT CAST(ID AS CHAR) FROM information_schema.PROCESSLIST WHERE DB = '{}'", self.name);
+            let sessions = admin.query_all_raw(Statement::from_string(DbBackend::MySql, sql)).await.expect("sessions");
+            for session in sessions {
+                let id: String = session.try_get_by_index(0).expect("a session's id");
+                // One that has ended meanwhile is unknown.
+                let _ = admin.execute_unprepared(&format!("KILL {id}")).await;
+            }
+        }
         let force = if self.backend == Backend::Postgres { " WITH (FORCE)" } else { "" };
         admin.execute_unprepared(&format!("DROP DATABASE {}{force}", self.name)).await.expect("DROP DATABASE");
     }

@@ -196,14 +196,16 @@ fn forward(client: TcpStream, server: TcpStream, line: &Arc<Mutex<Line>>, now: &
         let (loses_next, is_answered) = (Arc::clone(&loses_next), Arc::clone(&is_answered));
         tokio::spawn(async move {
             tokio::select! {
+                // In this order: on a busy machine several are ready, and nothing may pass after `swallow`.
+                biased;
                 () = end.cancelled() => {}
-                () = copy(&mut from, &mut to, is_answer, &line, [&loses_next, &is_answered]) => {}
                 () = swallow.cancelled() => {
                     // What arrives is read, so that the sender notices nothing.
                     let mut nothing = [0; 4096];
                     while from.read(&mut nothing).await.is_ok_and(|length| length > 0) {}
                     std::future::pending::<()>().await;
                 }
+                () = copy(&mut from, &mut to, is_answer, &line, [&loses_next, &is_answered]) => {}
             }
             end.cancel();
         });

@@ -174,7 +174,8 @@ async fn a_target_with_a_row_in_any_table_is_refused(target: TestDatabase) {
         (
             "Evidence",
             format!(
-                r#"("setKey", "contactId", "origin", "identifiers", "createdAt") VALUES ({key}, 1, 'match', '[]', {at})"#
+                r#"("setKey", "contactId", "origin", "identifiers", "createdAt")
+                VALUES ({key}, 1, 'match', '[]', {at})"#
             ),
         ),
     ] {

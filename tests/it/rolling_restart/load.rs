@@ -67,7 +67,7 @@ impl Load {
             0 => (format!("{client}-{number}@new.example"), None),
             _ => (format!("{}@known.example", number % 50), Some(format!("5550{:03}", number % 50))),
         };
-        IdentifyRequest { email: Some(email), phone_number }
+        IdentifyRequest { email: Some(email), phone_number, ..Default::default() }
     }
 
     async fn channel(&self) -> Channel {
@@ -131,7 +131,7 @@ impl Load {
     pub async fn call_by_json(self: Arc<Self>, client: String) {
         let mut send = self.json_client().await;
         for number in 0.. {
-            let IdentifyRequest { email, phone_number } = Self::request(&client, number);
+            let IdentifyRequest { email, phone_number, .. } = Self::request(&client, number);
             let body = serde_json::json!({"email": email, "phoneNumber": phone_number}).to_string();
             let post = http::Request::post("/identify")
                 .header("host", NAME)

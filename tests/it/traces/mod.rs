@@ -56,7 +56,7 @@ async fn identify(service: &Service, api: Api, header: &str, email: &str) {
         Api::Grpc => {
             let mut client =
                 IdentityServiceClient::connect(format!("http://{}", service.grpc)).await.expect("connected");
-            let mut request = Request::new(IdentifyRequest { email: Some(email.to_owned()), phone_number: None });
+            let mut request = Request::new(IdentifyRequest { email: Some(email.to_owned()), ..Default::default() });
             request.metadata_mut().insert("traceparent", header.parse().expect("a value"));
             request.metadata_mut().insert("tracestate", "shop=1".parse().expect("a value"));
             client.identify(request).await.expect("an answer");
@@ -208,7 +208,7 @@ async fn a_stream_does_not_make_a_trace_without_end(database: TestDatabase) {
     let answers = client.stream_identify(UnboundedReceiverStream::new(items)).await.expect("a stream");
     let mut answers = answers.into_inner();
     for number in 0..100 {
-        let request = IdentifyRequest { email: Some("doc@hillvalley.edu".to_owned()), phone_number: None };
+        let request = IdentifyRequest { email: Some("doc@hillvalley.edu".to_owned()), ..Default::default() };
         send.send(StreamIdentifyRequest { correlation_id: number.to_string(), request: Some(request) }).expect("open");
         answers.message().await.expect("no error").expect("an answer");
     }

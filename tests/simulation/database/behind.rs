@@ -52,6 +52,7 @@ pub(super) fn locks_of(changes: &[Change]) -> BTreeSet<Lock> {
         Change::Own(identifier, _) => Some(Lock::Key(identifier.clone())),
         Change::Link(id, ..) | Change::Touch(id, _) => Some(Lock::Row(*id)),
         Change::Evidence(row) => Some(Lock::Set(row.key)),
+        Change::NoEvidence(set) => Some(Lock::Set(*set)),
         Change::Merge(_) => None,
     };
     changes.iter().filter_map(lock).collect()

@@ -3,10 +3,11 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
+use identity::domain::graph::{HistoryContact, StoredSet};
 use identity::domain::{
-    Contact, ContactId, EvidenceOrigin, Identifier, Link, OwnerRow, RootRow, SetKey, StoredEvidence,
+    Contact, ContactId, EvidenceOrigin, Identifier, Link, OwnerRow, RootRow, SetKey, StoredEvidence, StoredSets,
 };
-use identity::store::{Epoch, StoreError};
+use identity::store::{Epoch, HistoryRows, RootWindow, StoreError};
 
 use super::{State, TransactionId};
 use crate::conditions::{Bug, Poison};
@@ -14,6 +15,9 @@ use crate::tables::{Change, EvidenceRow, Tables, root};
 
 /// For [`Bug::StaleVersions`]: by how many commits a row is stale.
 const STALE_BY: usize = 3;
+
+/// How many rows a read of roots looks at. Far fewer than a database's.
+const ROWS_OF_A_WINDOW: usize = 5;
 
 impl State {
     /// What a replica sees of what is committed.
@@ -65,13 +69,23 @@ impl State {
         self.committed.stop_ignoring(identifier);
     }
 
-    /// Those of these sets that are stored.
-    pub(crate) fn stored_sets(&self, replica: usize, sets: &[SetKey]) -> BTreeSet<SetKey> {
-        if self.bug == Some(Bug::EvidenceTwice) {
-            return BTreeSet::new();
-        }
+    /// Those of these sets that have a row. With [`Bug::EvidenceClaimed`] also pairs that have none.
+    pub(crate) fn stored_sets(&self, replica: usize, sets: &[SetKey]) -> StoredSets {
         let tables = self.read_by(replica);
-        sets.iter().copied().filter(|set| tables.evidence.iter().any(|row| row.key == *set)).collect()
+        let mut stored = match self.bug {
+            Some(Bug::EvidenceTwice) => StoredSets::new(),
+            _ => tables.stored_sets(sets),
+        };
+        if self.bug == Some(Bug::EvidenceClaimed) {
+            let owned: Vec<(&Identifier, ContactId)> =
+                tables.identifiers.iter().map(|(one, owner)| (one, root(&tables.contacts[owner]))).collect();
+            for (place, (one, of_one)) in owned.iter().enumerate() {
+                let others = owned[place..].iter().filter(|(_, of_other)| of_other == of_one);
+                let keys = others.map(|(other, _)| SetKey::of(&[(*one).clone(), (*other).clone()]));
+                stored.extend(keys.filter(|key| sets.contains(key)).map(|key| (key, Some(*of_one))));
+            }
+        }
+        stored
     }
 
     /// The same in a transaction, and how many sets the identities of these roots have.
@@ -86,7 +100,11 @@ impl State {
         let is_of =
             |row: &EvidenceRow, id: ContactId| tables.contacts.get(&row.contact).is_some_and(|row| root(row) == id);
         let count = |id: &ContactId| (*id, tables.evidence.iter().filter(|row| is_of(row, *id)).count());
-        Ok(StoredEvidence { sets: self.stored_sets(replica, sets), counts: roots.iter().map(count).collect() })
+        let stored = match self.bug {
+            Some(Bug::EvidenceTwice) => StoredSets::new(),
+            _ => tables.stored_sets(sets),
+        };
+        Ok(StoredEvidence { sets: stored, counts: roots.iter().map(count).collect() })
     }
 
     /// Whether the set has a committed row.
@@ -115,10 +133,19 @@ impl State {
     }
 
     /// The next roots after this one.
-    pub(crate) fn roots_after(&self, replica: usize, after: Option<ContactId>, limit: usize) -> Vec<ContactId> {
+    pub(crate) fn roots_after(&self, replica: usize, after: Option<ContactId>, limit: usize) -> RootWindow {
         let tables = self.read_by(replica);
-        let roots = tables.contacts.values().filter(|row| row.link == Link::Primary).map(|row| row.id);
-        roots.filter(|id| Some(*id) > after).take(limit).collect()
+        let (mut window, mut rows) = (RootWindow::default(), 0);
+        for row in tables.contacts.values().filter(|row| Some(row.id) > after) {
+            if rows == ROWS_OF_A_WINDOW || row.link == Link::Primary && window.roots.len() == limit {
+                return window;
+            }
+            if row.link == Link::Primary {
+                window.roots.push(row.id);
+            }
+            (window.next, rows) = (Some(row.id), rows + 1);
+        }
+        RootWindow { next: None, ..window }
     }
 
     pub(crate) fn root_rows(&mut self, replica: usize, roots: &[ContactId]) -> Vec<RootRow> {
@@ -130,26 +157,56 @@ impl State {
         self.torn(rows).iter().map(root_row).collect()
     }
 
+    /// The rows of the identity of a contact.
+    pub(crate) fn history_of(&mut self, replica: usize, contact: ContactId) -> Option<HistoryRows> {
+        let tables = self.read_by(replica).into_owned();
+        let root_id = tables.contacts.get(&contact).map_or(contact, root);
+        let is_of = |row: &Contact| row.id == root_id || root(row) == root_id;
+        let contacts = self.torn(tables.contacts.values().filter(|row| is_of(row)).cloned().collect());
+        let sets =
+            tables.evidence.iter().zip(1..).filter(|(row, _)| tables.contacts.get(&row.contact).is_some_and(is_of));
+        let stored = sets.map(|(row, id)| StoredSet {
+            id,
+            identifiers: row.identifiers.clone().into(),
+            origin: row.origin,
+            seen_at: row.created_at,
+        });
+        let rows = HistoryRows {
+            root: root_id,
+            contacts: contacts.into_iter().map(|contact| HistoryContact { contact, deleted_at: None }).collect(),
+            stored: stored.collect(),
+            links: Vec::new(), // Nothing was adopted.
+        };
+        Some(rows).filter(|rows| !rows.contacts.is_empty())
+    }
+
     pub(crate) fn owner_rows(
         &mut self,
         replica: usize,
         identifiers: &[Identifier],
     ) -> Result<Vec<OwnerRow>, StoreError> {
         self.refuse(Poison::Read, identifiers)?;
-        let roots_in = |tables: &Tables| -> Vec<(Identifier, Contact)> {
+        let roots_in = |tables: &Tables| -> Vec<(Identifier, ContactId, Contact)> {
             let root_of = |identifier: &Identifier| {
                 let contact = tables.contacts.get(tables.identifiers.get(identifier)?)?;
-                Some((identifier.clone(), tables.contacts.get(&root(contact))?.clone()))
+                Some((identifier.clone(), contact.id, tables.contacts.get(&root(contact))?.clone()))
             };
             identifiers.iter().filter_map(root_of).collect()
         };
         let ignored = self.ignored_of(identifiers).into_iter();
         let rows = roots_in(&self.read_by(replica));
-        let rows = rows.into_iter().map(|(identifier, root)| {
+        let rows = rows.into_iter().map(|(identifier, contact, root)| {
             let root = self.torn(vec![root]).first().map(root_row);
-            OwnerRow { identifier, is_deleted: false, is_ignored: false, root }
+            OwnerRow { identifier, contact, is_deleted: false, is_ignored: false, root }
         });
-        let ignored = ignored.map(|identifier| OwnerRow { identifier, is_deleted: true, is_ignored: true, root: None });
+        let holder = ContactId(0);
+        let ignored = ignored.map(|identifier| OwnerRow {
+            identifier,
+            contact: holder,
+            is_deleted: true,
+            is_ignored: true,
+            root: None,
+        });
         Ok(rows.chain(ignored).collect())
     }
 

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use prost::Message;
 use prost::encoding::encoded_len_varint;
-use prost_reflect::prost_types;
 
+use super::moments::timestamp;
 use super::names::{contact_name, identity_name};
-use crate::domain::{Contact, ContactId, Identifier, Identity, IdentityState, Timestamp};
+use crate::domain::graph::PastIdentity;
+use crate::domain::{Contact, ContactId, Identifier, Identity, IdentityState};
 use crate::proto::identity::v1 as pb;
 use crate::resolver::IdentifyError;
 use crate::transport::grpc::convert;
@@ -38,6 +39,20 @@ pub(super) async fn identity_message(
     Ok(message)
 }
 
+/// Returns the message of an identity as it was at an earlier moment. It has no etag.
+///
+/// # Errors
+/// [`IdentifyError::DeadlineExceeded`]. [`IdentifyError::Internal`] if the identity has no contact: a bug.
+pub(super) async fn past_identity_message(
+    past: &PastIdentity,
+    room: usize,
+    slices: &mut Slices,
+) -> Result<pb::Identity, IdentifyError> {
+    let identity = Identity::new(past.contacts.clone()).ok_or(IdentifyError::Internal)?;
+    let message = identity_message(&Arc::new(identity), room, slices).await?;
+    Ok(pb::Identity { etag: String::new(), update_time: Some(timestamp(past.updated_at)), ..message })
+}
+
 /// Returns the message of a contact of the identity with this primary.
 pub(super) fn contact_message(contact: &Contact, primary: ContactId) -> pb::Contact {
     pb::Contact {
@@ -59,27 +74,4 @@ pub(super) fn identifier_message(identifier: &Identifier) -> pb::Identifier {
 pub(super) fn size_in_list(message: &impl Message) -> usize {
     let size = message.encoded_len();
     1 + encoded_len_varint(size as u64) + size
-}
-
-fn timestamp(moment: Timestamp) -> prost_types::Timestamp {
-    let nanos = moment.0.rem_euclid(1_000_000) * 1_000;
-    prost_types::Timestamp {
-        seconds: moment.0.div_euclid(1_000_000),
-        nanos: i32::try_from(nanos).unwrap_or_default(), // It is less than a second.
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn moments_have_microseconds_also_before_1970() {
-        let parts = |micros| {
-            let prost_types::Timestamp { seconds, nanos } = timestamp(Timestamp(micros));
-            (seconds, nanos)
-        };
-        assert_eq!(parts(1_700_000_000_123_456), (1_700_000_000, 123_456_000));
-        assert_eq!((parts(0), parts(-1)), ((0, 0), (-1, 999_999_000)));
-    }
 }

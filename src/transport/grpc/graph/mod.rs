@@ -1,32 +1,35 @@
 //! `identity.v1.GraphService`: a file for each RPC.
 
+mod api;
 mod call;
+mod evidence_message;
+mod explain_identity;
 mod get_identity;
+mod history_page;
+mod identifiers;
 mod identity_message;
 mod list_contacts;
+mod list_evidence;
 mod list_identities;
+mod list_revisions;
+mod look_up_service;
 mod lookup_identities;
+mod moments;
 mod names;
 mod page;
 mod page_token;
 
 use tonic::{Request, Response, Status};
 
+pub(super) use self::api::GraphApi;
 use self::call::Call;
+pub(super) use self::look_up_service::LookUpService;
 use super::compression::{accepts_compression, compress_if_worthwhile};
-use super::settings::GrpcSettings;
 use crate::proto::identity::v1 as pb;
 use crate::proto::identity::v1::graph_service_server::GraphService;
 use crate::resolver::ReadGraph;
 use crate::transport::errors::ApiError;
 use crate::transport::parse::FieldNames;
-
-/// What the methods share.
-#[derive(Debug)]
-pub(super) struct GraphApi<R> {
-    pub(super) resolver: R,
-    pub(super) settings: GrpcSettings,
-}
 
 #[tonic::async_trait]
 impl<R: ReadGraph> GraphService for GraphApi<R> {
@@ -39,13 +42,12 @@ impl<R: ReadGraph> GraphService for GraphApi<R> {
         Ok(respond(get_identity::answer(call, &message).await.map_err(status)?, accepts))
     }
 
+    /// [`LookUpService`] serves this method. It stands here because the trait has it.
     async fn lookup_identities(
         &self,
-        request: Request<pb::LookupIdentitiesRequest>,
+        _: Request<pb::LookupIdentitiesRequest>,
     ) -> Result<Response<pb::LookupIdentitiesResponse>, Status> {
-        let accepts = accepts_compression(request.metadata());
-        let (call, message) = Call::begin(&self.resolver, &self.settings, request).map_err(status)?;
-        Ok(respond(lookup_identities::answer(call, &message).await.map_err(status)?, accepts))
+        Err(status(ApiError::UnknownMethod))
     }
 
     async fn list_identities(
@@ -64,6 +66,33 @@ impl<R: ReadGraph> GraphService for GraphApi<R> {
         let accepts = accepts_compression(request.metadata());
         let (call, message) = Call::begin(&self.resolver, &self.settings, request).map_err(status)?;
         Ok(respond(list_contacts::answer(call, &message).await.map_err(status)?, accepts))
+    }
+
+    async fn list_evidence(
+        &self,
+        request: Request<pb::ListEvidenceRequest>,
+    ) -> Result<Response<pb::ListEvidenceResponse>, Status> {
+        let accepts = accepts_compression(request.metadata());
+        let (call, message) = Call::begin(&self.resolver, &self.settings, request).map_err(status)?;
+        Ok(respond(list_evidence::answer(call, &message).await.map_err(status)?, accepts))
+    }
+
+    async fn list_revisions(
+        &self,
+        request: Request<pb::ListRevisionsRequest>,
+    ) -> Result<Response<pb::ListRevisionsResponse>, Status> {
+        let accepts = accepts_compression(request.metadata());
+        let (call, message) = Call::begin(&self.resolver, &self.settings, request).map_err(status)?;
+        Ok(respond(list_revisions::answer(call, &message).await.map_err(status)?, accepts))
+    }
+
+    async fn explain_identity(
+        &self,
+        request: Request<pb::ExplainIdentityRequest>,
+    ) -> Result<Response<pb::ExplainIdentityResponse>, Status> {
+        let accepts = accepts_compression(request.metadata());
+        let (call, message) = Call::begin(&self.resolver, &self.settings, request).map_err(status)?;
+        Ok(respond(explain_identity::answer(call, &message).await.map_err(status)?, accepts))
     }
 }
 

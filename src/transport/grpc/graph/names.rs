@@ -1,10 +1,13 @@
-//! Names of resources: `identities/3`, `identities/3/contacts/7`.
+//! Names of resources: `identities/3`, `identities/3/contacts/7`, `evidence/e7`.
 
 use crate::domain::ContactId;
+use crate::domain::graph::SetName;
 use crate::transport::errors::ApiError;
 use crate::transport::invalid_field::{FieldPath, FieldProblem, InvalidField};
 
 const IDENTITIES: &str = "identities/";
+
+const EVIDENCE: &str = "evidence/";
 
 /// Returns the name of the identity with this primary.
 pub(super) fn identity_name(primary: ContactId) -> String {
@@ -21,18 +24,80 @@ pub(super) fn contact_name(primary: ContactId, contact: ContactId) -> String {
 /// # Errors
 /// [`FieldProblem::Name`] for anything else, also for an id that no row can have. A name has one spelling.
 pub(super) fn parse_identity_name(name: &str, path: FieldPath) -> Result<ContactId, ApiError> {
-    let id = name.strip_prefix(IDENTITIES).filter(|digits| !digits.starts_with('0') && is_number(digits));
-    let id = id.and_then(|digits| digits.parse().ok()).map(ContactId);
-    id.ok_or_else(|| ApiError::InvalidFields(vec![InvalidField { path, problem: FieldProblem::Name }]))
+    let id = name.strip_prefix(IDENTITIES).and_then(parse_number).map(ContactId);
+    id.ok_or_else(|| ApiError::of_field(path, FieldProblem::Name))
 }
 
-fn is_number(digits: &str) -> bool {
-    !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
+/// Returns the name of an evidence.
+pub(super) fn evidence_name(name: SetName) -> String {
+    let (letter, number) = match name {
+        SetName::Contact(contact) => ('c', contact.0),
+        SetName::Stored(id) => ('e', id),
+        SetName::Link(absorbed) => ('l', absorbed.0),
+    };
+    format!("{EVIDENCE}{letter}{number}")
+}
+
+/// Returns the evidence that a text names, at this position of a list.
+///
+/// # Errors
+/// [`FieldProblem::EvidenceName`] for anything else. A name has one spelling.
+pub(super) fn parse_evidence_name(name: &str, position: usize) -> Result<SetName, InvalidField> {
+    let parse = |name: &str| {
+        let letter_and_number = name.strip_prefix(EVIDENCE)?;
+        let number = parse_number(letter_and_number.get(1..)?)?;
+        match letter_and_number.as_bytes()[0] {
+            b'c' => Some(SetName::Contact(ContactId(number))),
+            b'e' => Some(SetName::Stored(number)),
+            b'l' => Some(SetName::Link(ContactId(number))),
+            _ => None,
+        }
+    };
+    let path = FieldPath::EvidenceName(position);
+    parse(name).ok_or(InvalidField { path, problem: FieldProblem::EvidenceName })
+}
+
+/// Returns a positive number of 64 bits. It has one spelling.
+fn parse_number(digits: &str) -> Option<i64> {
+    let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    digits.parse().ok().filter(|_| is_number && !digits.starts_with('0'))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_of_an_evidence_has_one_spelling() {
+        for (set, name) in [
+            (SetName::Contact(ContactId(3)), "evidence/c3"),
+            (SetName::Stored(i64::MAX), "evidence/e9223372036854775807"),
+            (SetName::Link(ContactId(10)), "evidence/l10"),
+        ] {
+            assert_eq!((&evidence_name(set)[..], parse_evidence_name(name, 0)), (name, Ok(set)));
+        }
+        for name in [
+            "",
+            "c3",
+            "evidence/",
+            "evidence/c",
+            "evidence/3",
+            "evidence/c0",
+            "evidence/c03",
+            "evidence/c-3",
+            "evidence/c3 ",
+            "evidence/C3",
+            "evidence/x3",
+            "evidence/é3",
+            "evidence/cé",
+            "evidence/c9223372036854775808",
+            "identities/3",
+            "evidence/a@b.co",
+        ] {
+            let error = parse_evidence_name(name, 7).unwrap_err();
+            assert_eq!((error.path.name(), error.problem), ("without_evidence[7]".into(), FieldProblem::EvidenceName));
+        }
+    }
 
     #[test]
     fn a_name_has_one_spelling() {

@@ -1,7 +1,7 @@
 //! The size of a page (AIP-158).
 
 use crate::transport::errors::ApiError;
-use crate::transport::invalid_field::{FieldPath, FieldProblem, InvalidField};
+use crate::transport::invalid_field::{FieldPath, FieldProblem};
 
 /// The size of a page if the request has none.
 const DEFAULT: usize = 100;
@@ -17,10 +17,7 @@ pub(super) fn page_size(size: i32) -> Result<usize, ApiError> {
     match usize::try_from(size) {
         Ok(0) => Ok(DEFAULT),
         Ok(size) => Ok(size.min(MAX)),
-        Err(_) => {
-            let field = InvalidField { path: FieldPath::PageSize, problem: FieldProblem::PageSize };
-            Err(ApiError::InvalidFields(vec![field]))
-        }
+        Err(_) => Err(ApiError::of_field(FieldPath::PageSize, FieldProblem::PageSize)),
     }
 }
 

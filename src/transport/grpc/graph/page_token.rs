@@ -7,9 +7,10 @@
 
 use ring::hmac::{HMAC_SHA256, Key, sign, verify};
 
+use crate::domain::graph::{Revision, RevisionKind, SetName};
 use crate::domain::{ContactId, Timestamp};
 use crate::transport::errors::ApiError;
-use crate::transport::invalid_field::{FieldPath, FieldProblem, InvalidField};
+use crate::transport::invalid_field::{FieldPath, FieldProblem};
 
 /// The form of the tokens. Another form needs another key.
 const KEY: &[u8] = b"identity.v1 page token, form 1";
@@ -26,6 +27,76 @@ pub(super) enum PageToken {
         /// The age of the last contact.
         after: (Timestamp, ContactId),
     },
+    /// Of the evidence of an identity.
+    Evidence {
+        /// The parent, as requests name it.
+        parent: ContactId,
+        /// The last one.
+        after: SetPlace,
+    },
+    /// Of the changes of an identity.
+    Revisions {
+        /// The parent, as requests name it.
+        parent: ContactId,
+        /// The last one.
+        after: RevisionPlace,
+    },
+}
+
+/// The place of an evidence in a list: by age.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct SetPlace {
+    /// When it was seen first.
+    pub(super) seen_at: Timestamp,
+    /// Its name.
+    pub(super) name: SetName,
+}
+
+/// The place of a change in a list: by age. Changes of one moment are of identities that had nothing to do with each
+/// other then, or of one request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct RevisionPlace {
+    at: Timestamp,
+    kind: i64,
+    primary: ContactId,
+    /// The first contact that came.
+    contact: ContactId,
+    set: Option<SetName>,
+}
+
+impl RevisionPlace {
+    /// Returns the place of a change.
+    pub(super) fn of(revision: &Revision) -> Self {
+        let kind = match revision.kind {
+            RevisionKind::Created => 0,
+            RevisionKind::Linked => 1,
+            RevisionKind::Merged => 2,
+            RevisionKind::Confirmed => 3,
+        };
+        let contact = revision.contacts.first().copied().unwrap_or(ContactId(0));
+        Self { at: revision.at, kind, primary: revision.primary, contact, set: revision.set }
+    }
+}
+
+/// A set in a token.
+fn set_fields(set: Option<SetName>) -> [i64; 2] {
+    match set {
+        None => [0, 0],
+        Some(SetName::Contact(contact)) => [1, contact.0],
+        Some(SetName::Stored(id)) => [2, id],
+        Some(SetName::Link(absorbed)) => [3, absorbed.0],
+    }
+}
+
+/// The set that a token has. The outer `None` is no set of a token.
+fn set_from_fields(kind: i64, number: i64) -> Option<Option<SetName>> {
+    match kind {
+        0 => Some(None),
+        1 => Some(Some(SetName::Contact(ContactId(number)))),
+        2 => Some(Some(SetName::Stored(number))),
+        3 => Some(Some(SetName::Link(ContactId(number)))),
+        _ => None,
+    }
 }
 
 impl PageToken {
@@ -34,6 +105,14 @@ impl PageToken {
         let fields = match self {
             Self::Identities(root) => vec![0, root.0],
             Self::Contacts { parent, after: (created_at, id) } => vec![1, parent.0, created_at.0, id.0],
+            Self::Evidence { parent, after: SetPlace { seen_at, name } } => {
+                let [kind, number] = set_fields(Some(name));
+                vec![2, parent.0, seen_at.0, kind, number]
+            }
+            Self::Revisions { parent, after: RevisionPlace { at, kind, primary, contact, set } } => {
+                let [set_kind, number] = set_fields(set);
+                vec![3, parent.0, at.0, kind, primary.0, contact.0, set_kind, number]
+            }
         };
         let mut bytes: Vec<u8> = fields.into_iter().flat_map(i64::to_be_bytes).collect();
         let hash = sign(&Key::new(HMAC_SHA256, KEY), &bytes);
@@ -60,6 +139,17 @@ impl PageToken {
             ([1, parent, created_at, id], []) => {
                 Some(Self::Contacts { parent: ContactId(*parent), after: (Timestamp(*created_at), ContactId(*id)) })
             }
+            ([2, parent, seen_at, kind, number], []) => {
+                let name = set_from_fields(*kind, *number)??;
+                let after = SetPlace { seen_at: Timestamp(*seen_at), name };
+                Some(Self::Evidence { parent: ContactId(*parent), after })
+            }
+            ([3, parent, at, kind, primary, contact, set_kind, number], []) => {
+                let (primary, contact) = (ContactId(*primary), ContactId(*contact));
+                let set = set_from_fields(*set_kind, *number)?;
+                let after = RevisionPlace { at: Timestamp(*at), kind: *kind, primary, contact, set };
+                Some(Self::Revisions { parent: ContactId(*parent), after })
+            }
             _ => None,
         }
     }
@@ -73,7 +163,7 @@ pub(super) fn after_root(text: &str) -> Result<Option<ContactId>, ApiError> {
     match PageToken::decode(text) {
         _ if text.is_empty() => Ok(None),
         Some(PageToken::Identities(root)) => Ok(Some(root)),
-        Some(PageToken::Contacts { .. }) | None => Err(refused()),
+        Some(_) | None => Err(refused()),
     }
 }
 
@@ -90,8 +180,32 @@ pub(super) fn after_contact(text: &str, parent: ContactId) -> Result<Option<(Tim
     }
 }
 
+/// Returns the place of the evidence after which the page of this parent begins. `None` for the first page.
+///
+/// # Errors
+/// [`FieldProblem::PageToken`].
+pub(super) fn after_set(text: &str, parent: ContactId) -> Result<Option<SetPlace>, ApiError> {
+    match PageToken::decode(text) {
+        _ if text.is_empty() => Ok(None),
+        Some(PageToken::Evidence { parent: same, after }) if same == parent => Ok(Some(after)),
+        Some(_) | None => Err(refused()),
+    }
+}
+
+/// Returns the place of the change after which the page of this parent begins. `None` for the first page.
+///
+/// # Errors
+/// [`FieldProblem::PageToken`].
+pub(super) fn after_revision(text: &str, parent: ContactId) -> Result<Option<RevisionPlace>, ApiError> {
+    match PageToken::decode(text) {
+        _ if text.is_empty() => Ok(None),
+        Some(PageToken::Revisions { parent: same, after }) if same == parent => Ok(Some(after)),
+        Some(_) | None => Err(refused()),
+    }
+}
+
 fn refused() -> ApiError {
-    ApiError::InvalidFields(vec![InvalidField { path: FieldPath::PageToken, problem: FieldProblem::PageToken }])
+    ApiError::of_field(FieldPath::PageToken, FieldProblem::PageToken)
 }
 
 #[cfg(test)]
@@ -115,6 +229,34 @@ mod tests {
         assert!(after_contact(&contacts(3), ContactId(4)).is_err(), "another parent");
         assert!(after_root(&contacts(3)).is_err(), "another list");
         assert_eq!((after_root(""), after_contact("", ContactId(3))), (Ok(None), Ok(None)));
+    }
+
+    #[test]
+    fn tokens_of_a_history_are_good_for_their_own_list() {
+        let sets = [SetName::Contact(ContactId(3)), SetName::Stored(3), SetName::Link(ContactId(3))];
+        let parent = ContactId(7);
+        for name in sets {
+            let after = SetPlace { seen_at: AFTER.0, name };
+            let token = PageToken::Evidence { parent, after }.encode();
+            assert_eq!(after_set(&token, parent), Ok(Some(after)));
+            assert!(after_set(&token, ContactId(8)).is_err() && after_revision(&token, parent).is_err());
+            assert!(after_root(&token).is_err() && after_contact(&token, parent).is_err());
+        }
+        for (kind, set) in [
+            (RevisionKind::Created, None),
+            (RevisionKind::Linked, Some(sets[0])),
+            (RevisionKind::Merged, Some(sets[2])),
+            (RevisionKind::Confirmed, Some(sets[1])),
+        ] {
+            let (contacts, absorbed) = (vec![ContactId(9), ContactId(4)], vec![ContactId(9)]);
+            let after =
+                RevisionPlace::of(&Revision { kind, primary: ContactId(1), contacts, absorbed, set, at: AFTER.0 });
+            let token = PageToken::Revisions { parent, after }.encode();
+            assert!(token.len() <= 256, "{}", token.len());
+            assert_eq!(after_revision(&token, parent), Ok(Some(after)));
+            assert!(after_revision(&token, ContactId(8)).is_err() && after_set(&token, parent).is_err());
+        }
+        assert_eq!((after_set("", parent), after_revision("", parent)), (Ok(None), Ok(None)));
     }
 
     /// Clients keep tokens over upgrades of the service.

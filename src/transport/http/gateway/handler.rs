@@ -27,6 +27,7 @@ use crate::transport::http::body::{self, RequestText};
 use crate::transport::http::errors::{JSON, error_response, status_response};
 use crate::transport::http::gzip;
 use crate::transport::http::settings::HttpSettings;
+use crate::transport::methods;
 use crate::transport::template::Capture;
 
 /// A service of the gRPC API, without the layers of the listener: the call of the JSON API has passed them.
@@ -106,7 +107,8 @@ impl RpcHandler {
         let mut of_body = Request::new(body);
         *of_body.headers_mut() = head.headers.clone();
         *of_body.extensions_mut() = head.extensions.clone();
-        let limit = self.settings.limits.http_body_limit;
+        let path = format!("/{}", bindings::name(&self.binding.rpc));
+        let limit = methods::message_limit(&path, self.settings.limits.http_body_limit);
         let RequestText { bytes, room } = body::read(of_body, limit, self.settings.body_timeout, &self.room).await?;
         let message = request::message(&self.binding, captures, query.as_deref(), &bytes);
         drop((bytes, room));

@@ -153,6 +153,7 @@ impl Gateway {
                 rpc_method: Some(rpc.clone()),
                 http_route: Some(path.clone()),
                 rpc_type: RpcType::new(false, binding.rpc.is_server_streaming()),
+                is_translated: !self.handlers.contains_key(&*rpc),
                 ..Route::default()
             };
             let is_added = if let Some(mount) = self.handlers.get(&*rpc) {
@@ -209,6 +210,14 @@ impl Translated {
     }
 }
 
+/// A service of the product that nobody calls.
+#[cfg(test)]
+pub(super) fn never_called(name: &str) -> JsonService {
+    let pool = DescriptorPool::decode(crate::proto::FILE_DESCRIPTOR_SET).unwrap();
+    let service = tower::service_fn(async |_| Ok(http::Response::default()));
+    JsonService { descriptor: pool.get_service_by_name(name).unwrap(), service: BoxCloneSyncService::new(service) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -221,8 +230,11 @@ mod tests {
             limits: settings.limits,
             body_timeout: std::time::Duration::ZERO,
         };
-        let mut gateway =
-            Gateway::new(Vec::new(), settings, TextRoom::new(0, 0, crate::metrics::WorkMetrics::default()));
+        let mut gateway = Gateway::new(
+            vec![never_called("identity.v1.GraphService")],
+            settings,
+            TextRoom::new(0, 0, crate::metrics::WorkMetrics::default()),
+        );
         for rpc in rpcs {
             gateway.handle(rpc, async |_| Response::default());
         }

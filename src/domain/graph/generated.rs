@@ -1,0 +1,153 @@
+//! A graph of 100,000 generated events: customers with several addresses and numbers, families that share a phone,
+//! typing errors that give one customer's address to another, and tills whose phone number many customers get.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+
+use super::*;
+use crate::domain::{Contact, ContactId, EvidenceOrigin, Identifier, IdentifierKind, Link, Timestamp};
+
+const EVENTS: usize = 100_000;
+const CUSTOMERS: u64 = 20_000;
+
+/// Pseudo-random numbers: the same in each run (xorshift).
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, limit: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % limit
+    }
+}
+
+fn pair(random: &mut Random) -> Vec<Identifier> {
+    let customer = random.below(CUSTOMERS);
+    let name = match random.below(1_000) {
+        0 => random.below(CUSTOMERS), // Somebody types the address of another.
+        _ => customer,
+    };
+    let email = format!("{name}.{}@x.de", random.below(3));
+    let phone = match random.below(60) {
+        0 => format!("1{}", random.below(3)),  // The phone of a till.
+        1..=6 => format!("2{}", customer / 3), // The phone of a family.
+        _ => format!("3{customer}{}", random.below(2)),
+    };
+    let mut pair = vec![
+        Identifier::from_stored(IdentifierKind::Email, email),
+        Identifier::from_stored(IdentifierKind::Phone, phone),
+    ];
+    match random.below(10) {
+        0 => drop(pair.pop()),
+        1 => drop(pair.swap_remove(0)),
+        _ => {}
+    }
+    pair
+}
+
+fn root(parents: &mut [usize], mut node: usize) -> usize {
+    while parents[node] != node {
+        parents[node] = parents[parents[node]];
+        node = parents[node];
+    }
+    node
+}
+
+/// What the service stores of these events, as the histories of the identities at the end.
+fn histories() -> Vec<History> {
+    let mut random = Random(0x9E37_79B9_7F4A_7C15);
+    let mut nodes: HashMap<Identifier, usize> = HashMap::new();
+    let mut parents: Vec<usize> = Vec::new();
+    let mut held: HashSet<Vec<Identifier>> = HashSet::new();
+    let (mut contacts, mut stored) = (Vec::new(), Vec::new());
+    for (id, at) in (1..).zip((1..).map(Timestamp)).take(EVENTS) {
+        let set = pair(&mut random);
+        let is_new = set.iter().any(|one| !nodes.contains_key(one));
+        let places: Vec<usize> = set
+            .iter()
+            .map(|one| {
+                *nodes.entry(one.clone()).or_insert_with(|| {
+                    parents.push(parents.len());
+                    parents.len() - 1
+                })
+            })
+            .collect();
+        let roots: Vec<usize> = places.iter().map(|node| root(&mut parents, *node)).collect();
+        let is_merge = roots.windows(2).any(|two| two[0] != two[1]);
+        roots.iter().for_each(|other| parents[*other] = roots[0]);
+        let is_unheld = set.len() > 1 && held.insert(set.clone());
+        let identifiers: Arc<[Identifier]> = set.into();
+        if is_new {
+            contacts.push((places[0], Contact::new(ContactId(id), identifiers, at, Link::Primary)));
+        } else if is_unheld {
+            let origin = if is_merge { EvidenceOrigin::Merge } else { EvidenceOrigin::Match };
+            stored.push((places[0], StoredSet { id, identifiers, origin, seen_at: at }));
+        }
+    }
+    let mut rows: BTreeMap<usize, (Vec<HistoryContact>, Vec<StoredSet>)> = BTreeMap::new();
+    for (node, contact) in contacts {
+        let rows = rows.entry(root(&mut parents, node)).or_default();
+        rows.0.push(HistoryContact { contact, deleted_at: None });
+    }
+    for (node, set) in stored {
+        rows.entry(root(&mut parents, node)).or_default().1.push(set);
+    }
+    let history = |(contacts, stored): (Vec<HistoryContact>, _)| {
+        let first = contacts[0].contact.id;
+        History::new(first, contacts, stored, Vec::new())
+    };
+    rows.into_values().map(history).collect()
+}
+
+/// How many groups these sets make of these identifiers.
+fn groups<'a>(nodes: &HashMap<&Identifier, usize>, sets: impl Iterator<Item = &'a SeenSet>) -> usize {
+    let mut parents: Vec<usize> = (0..nodes.len()).collect();
+    let mut count = nodes.len();
+    for set in sets {
+        let first = root(&mut parents, nodes[&set.identifiers[0]]);
+        for other in set.identifiers.iter() {
+            let other = root(&mut parents, nodes[other]);
+            if other != root(&mut parents, first) {
+                parents[other] = root(&mut parents, first);
+                count -= 1;
+            }
+        }
+    }
+    count
+}
+
+/// Of an identity with more than 100 sets, about so many are left out, one after another. Of the others, each one is.
+const OF_LARGE: usize = 20;
+
+#[test]
+fn each_counterfactual_is_as_brute_force_says() {
+    let histories = histories();
+    let largest = histories.iter().map(|history| history.contacts.len()).max();
+    assert!(largest > Some(1_000), "no large identity: {largest:?}");
+    let mut asked = 0;
+    for history in &histories {
+        let sets = history.sets(None);
+        let shown = history.contacts.iter().flat_map(|row| row.contact.identifiers.iter());
+        let shown: Vec<&Identifier> = shown.chain(sets.iter().flat_map(|set| set.identifiers.iter())).collect();
+        let distinct: HashSet<&Identifier> = shown.into_iter().collect();
+        let nodes: HashMap<&Identifier, usize> = distinct.into_iter().zip(0..).collect();
+        assert_eq!(groups(&nodes, sets.iter()), 1);
+        let bridges: HashSet<SetName> =
+            history.explain(&Question::default()).bridges.iter().map(|set| set.name).collect();
+        let step = if sets.len() > 100 { sets.len() / OF_LARGE } else { 1 };
+        for set in sets.iter().step_by(step) {
+            let left = groups(&nodes, sets.iter().filter(|other| other.name != set.name));
+            assert_eq!(bridges.contains(&set.name), left > 1);
+            let question = Question { without_sets: [set.name].into(), ..Question::default() };
+            assert_eq!(history.explain(&question).parts.len(), left);
+            asked += 1;
+        }
+        let matches: Vec<SetName> =
+            sets.iter().filter(|set| set.origin != SetOrigin::Contact).map(|set| set.name).collect();
+        let left = groups(&nodes, sets.iter().filter(|set| !matches.contains(&set.name)));
+        let question = Question { without_sets: matches.into_iter().collect(), ..Question::default() };
+        assert_eq!(history.explain(&question).parts.len(), left);
+    }
+    assert!(asked > 50_000, "{asked}");
+}
