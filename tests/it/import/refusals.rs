@@ -182,7 +182,9 @@ async fn a_target_with_a_row_in_any_table_is_refused(target: TestDatabase) {
         execute(&tables, &format!(r#"INSERT INTO "{table}" {row}"#)).await;
         for flags in [&[][..], &["--apply"]] {
             let (status, line) = refusal(&mut import(&target, &path, flags));
-            assert!(status == 3 && line.contains("rows that were not adopted"), "{table}: {status} {line}");
+            // Contacts without identifiers are refused by an earlier check.
+            let said = if table == "Contact" { "a database of its own" } else { "rows that were not adopted" };
+            assert!(status == 3 && line.contains(said), "{table}: {status} {line}");
         }
         assert_eq!(execute(&tables, &format!(r#"DELETE FROM "{table}""#)).await, 1, "the row of {table} stays");
     }
