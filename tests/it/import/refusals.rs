@@ -119,9 +119,10 @@ async fn a_file_that_changes_between_the_reads_is_refused(target: TestDatabase) 
     let path = file(folder.path(), "customers.csv", &text);
     let mut child = import(&target, &path, &["--apply"]);
     let child = child.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::piped()).spawn();
-    let child = child.expect("the binary runs");
+    let mut child = child.expect("the binary runs");
     // The first contacts are written, and the file is read for them.
     while !has_contacts(&target).await {
+        assert!(child.try_wait().expect("a state").is_none(), "it has ended");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     // The last row has still to be read.
