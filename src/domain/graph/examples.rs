@@ -134,6 +134,30 @@ fn an_identifier_that_is_ignored_by_now_joined_before() {
 }
 
 #[test]
+fn a_stored_set_with_an_identifier_that_no_contact_carries_connects_nothing() {
+    let mut rows = vec![row(1, &[email(1)]), row(2, &[email(2)]), row(3, &[email(2), phone(3)])];
+    for place in [0, 1] {
+        rows[place].contact.ignored = [phone(0)].into();
+    }
+    rows[2].deleted_at = Some(Timestamp(9));
+    let stored = |id, one: &Identifier, other: &Identifier| StoredSet {
+        id,
+        identifiers: [one.clone(), other.clone()].into(),
+        origin: EvidenceOrigin::Match,
+        seen_at: Timestamp(5),
+    };
+    // An ignored one, and one of a contact that is deleted later.
+    let stored =
+        vec![stored(1, &email(1), &phone(0)), stored(2, &email(2), &phone(0)), stored(3, &email(1), &phone(3))];
+    let history = History::new(ContactId(1), rows, stored, Vec::new());
+    let link = SetName::Link(ContactId(2));
+    assert_eq!(names(&history.sets(None)), [link]);
+    let explained = history.explain(&Question::default());
+    assert_eq!(parts(&explained), [[email(1), email(2)]]);
+    assert_eq!(names(&history.sets(Some(Timestamp(8)))), [SetName::Contact(ContactId(3)), SetName::Stored(3)]);
+}
+
+#[test]
 fn a_set_is_listed_once_and_parts_without_a_contact_come_last() {
     let rows = vec![row(1, &[email(1), phone(1)]), row(2, &[email(1), phone(1)])];
     let stored = StoredSet {

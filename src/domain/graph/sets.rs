@@ -1,26 +1,34 @@
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::history::History;
 use super::incidence::Incidence;
-use super::seen_set::{SeenSet, SetName, SetOrigin};
-use crate::domain::contact::Timestamp;
+use super::seen_set::{SeenSet, SetName, SetOrigin, StoredSet};
+use crate::domain::contact::{Contact, Timestamp};
 use crate::domain::identifier::Identifier;
 
 impl History {
     /// Returns the sets that connect the identity, or that connected its parts at a moment. The oldest comes first.
     ///
+    /// A stored set with an identifier that no contact carries connects nothing: the identifier is ignored, or was that
+    /// of deleted contacts.
+    ///
     /// Contacts that no set connects with their primary, and that belong to it all the same, are connected by a set of
     /// origin [`SetOrigin::Link`].
     pub fn sets(&self, at: Option<Timestamp>) -> Vec<SeenSet> {
-        let there = self.contacts.iter().filter(|row| row.is_there(at)).map(|row| &row.contact);
-        let carried = there.filter(|contact| contact.identifiers.len() > 1).map(|contact| SeenSet {
+        let there: Vec<&Contact> =
+            self.contacts.iter().filter(|row| row.is_there(at)).map(|row| &row.contact).collect();
+        let owned: HashSet<&Identifier> = there.iter().flat_map(|contact| contact.identifiers.iter()).collect();
+        let carried = there.iter().filter(|contact| contact.identifiers.len() > 1).map(|contact| SeenSet {
             name: SetName::Contact(contact.id),
             identifiers: Arc::clone(&contact.identifiers),
             origin: SetOrigin::Contact,
             seen_at: contact.created_at,
         });
-        let stored = self.stored.iter().filter(|set| at.is_none_or(|at| set.seen_at <= at)).map(|set| SeenSet {
+        let counts = |set: &&StoredSet| {
+            at.is_none_or(|at| set.seen_at <= at) && set.identifiers.iter().all(|one| owned.contains(one))
+        };
+        let stored = self.stored.iter().filter(counts).map(|set| SeenSet {
             name: SetName::Stored(set.id),
             identifiers: Arc::clone(&set.identifiers),
             origin: set.origin.into(),

@@ -168,8 +168,8 @@ impl<S: Store> GraphLane<S> {
         let read = self.attempt(&jobs, || jobs[0].is_wanted(), read).await;
         let [mut job] = jobs;
         let done = match (read, job.query.work.take()) {
-            (Ok(read), Some(work)) => aside::run(read.len(), move || work(read)).await,
-            (Ok(_), None) => Ok(()),
+            (Ok(read), Some(work)) if job.is_wanted() => aside::run(read.len(), move || work(read)).await,
+            (Ok(_), _) => return, // Nobody waits for it.
             (Err(error), _) => Err(error),
         };
         match done {
@@ -184,7 +184,8 @@ impl<S: Store> GraphLane<S> {
         let read = self.attempt(&jobs, || jobs[0].is_wanted(), read).await;
         let [job] = jobs;
         match read {
-            Ok(owners) => job.reply(Ok(owners)),
+            Ok(Some(owners)) => job.reply(Ok(owners)),
+            Ok(None) => {} // Nobody waits for it.
             Err(error) => fail(vec![job], &error),
         }
     }

@@ -48,9 +48,11 @@ pub struct PastLookUp {
 /// The histories are read one after the other. Of two that have a contact in common, because identities merge
 /// meanwhile, the later one says who owned the identifiers. So no two identities have a contact in common.
 ///
+/// `None` if the deadline has passed meanwhile: what was found by then is no answer.
+///
 /// # Errors
 /// As every read. [`StoreError::HistoryTooLarge`] for an identity of too many rows.
-pub(super) async fn look_up<S: Store>(store: &S, query: &PastQuery) -> Result<PastLookUp, StoreError> {
+pub(super) async fn look_up<S: Store>(store: &S, query: &PastQuery) -> Result<Option<PastLookUp>, StoreError> {
     let PastQuery { identifiers, at, deadline } = query;
     let named = named_contacts(store, identifiers).await?;
     let mut owners: Vec<Option<Arc<PastIdentity>>> = vec![None; identifiers.len()];
@@ -60,7 +62,7 @@ pub(super) async fn look_up<S: Store>(store: &S, query: &PastQuery) -> Result<Pa
         let Some(contact) = contact.filter(|_| !is_read[position]) else { continue };
         let read = history::read(store, contact).await?;
         moments.get_or_insert((read.now, read.complete_since));
-        if *at > read.now || has_passed(*deadline) {
+        if *at > read.now {
             break;
         }
         is_read[position] = true;
@@ -70,6 +72,7 @@ pub(super) async fn look_up<S: Store>(store: &S, query: &PastQuery) -> Result<Pa
         let of_rows: Vec<Identifier> = asked.iter().map(|position| identifiers[*position].clone()).collect();
         let (at, deadline) = (*at, *deadline);
         let found = aside::run(rows.len(), move || owners_in(rows, &of_rows, at, deadline)).await?;
+        let Some(found) = found else { return Ok(None) };
         for (position, owner) in asked.into_iter().zip(found) {
             (owners[position], is_read[position]) = (owner, true);
         }
@@ -87,7 +90,7 @@ pub(super) async fn look_up<S: Store>(store: &S, query: &PastQuery) -> Result<Pa
     let is_too_large = contact_count(&owners) > MAX_CONTACTS;
     let without = identifiers.iter().zip(&owners).filter(|(_, owner)| owner.is_none());
     let unknown = without.map(|(identifier, _)| identifier.clone()).collect();
-    Ok(PastLookUp { now, complete_since, identities: distinct(&owners), unknown, is_too_large })
+    Ok(Some(PastLookUp { now, complete_since, identities: distinct(&owners), unknown, is_too_large }))
 }
 
 /// Returns the contact that the row of each identifier names. An ignored identifier belongs to nobody.
@@ -111,31 +114,30 @@ async fn owner_rows<S: Store>(store: &S, identifiers: &[Identifier]) -> Result<V
     locked::owner_rows(store, identifiers).await
 }
 
-/// Returns who owned each of these identifiers, in order.
+/// Returns who owned each of these identifiers, in order. `None` if the deadline passes meanwhile.
 fn owners_in(
     rows: HistoryRows,
     identifiers: &[Identifier],
     at: Timestamp,
     deadline: Instant,
-) -> Vec<Option<Arc<PastIdentity>>> {
+) -> Option<Vec<Option<Arc<PastIdentity>>>> {
     let was_live = rows.contacts.iter().filter(|row| row.deleted_at.is_none_or(|deleted| deleted > at));
     let carried: HashSet<Identifier> = was_live.flat_map(|row| row.contact.identifiers.to_vec()).collect();
     let history = rows.into_history();
     let mut known: HashMap<Identifier, Arc<PastIdentity>> = HashMap::new();
-    let owner = |identifier: &Identifier| {
-        if let Some(owner) = known.get(identifier) {
-            return Some(Arc::clone(owner));
-        }
-        if !carried.contains(identifier) || has_passed(deadline) {
+    let mut owners = Vec::with_capacity(identifiers.len());
+    for identifier in identifiers {
+        if has_passed(deadline) {
             return None;
         }
-        let owner = Arc::new(history.owner_at(identifier, at)?);
-        for carried in owner.contacts.iter().flat_map(|contact| contact.identifiers.iter()) {
-            known.insert(carried.clone(), Arc::clone(&owner));
+        let is_new = !known.contains_key(identifier) && carried.contains(identifier);
+        if let Some(owner) = if is_new { history.owner_at(identifier, at).map(Arc::new) } else { None } {
+            let of_owner = owner.contacts.iter().flat_map(|contact| contact.identifiers.iter());
+            known.extend(of_owner.map(|identifier| (identifier.clone(), Arc::clone(&owner))));
         }
-        Some(owner)
-    };
-    identifiers.iter().map(owner).collect()
+        owners.push(known.get(identifier).cloned());
+    }
+    Some(owners)
 }
 
 fn contact_count(owners: &[Option<Arc<PastIdentity>>]) -> usize {

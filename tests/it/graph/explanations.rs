@@ -14,6 +14,7 @@ pub fn register(suite: &mut Suite) {
     register!(suite.on_all():
         a_ring_of_four_identifiers,
         an_identity_before_it_was_absorbed,
+        a_set_with_what_is_ignored_connects_nothing,
         what_is_ignored_or_deleted_is_no_evidence,
         an_identity_of_a_thousand_contacts,
         what_does_not_fit_fails,
@@ -109,6 +110,22 @@ async fn an_identity_before_it_was_absorbed(database: TestDatabase) {
     assert_eq!(assert_refused(&refused, Code::InvalidArgument, "IDENTIFIER_UNKNOWN"), ["between[1]"]);
     let bridges = explain(&service, question("identities/3")).await.unwrap().bridges;
     assert_eq!(names(&bridges), names(&evidence), "it is a chain now");
+    service.stop().await;
+}
+
+/// A stored set of it stays, and connects nothing.
+async fn a_set_with_what_is_ignored_connects_nothing(database: TestDatabase) {
+    let service = Service::start(&database).await;
+    make_ring(&service).await;
+    let whole = explain(&service, question("identities/1")).await.unwrap();
+    ignored::ignore(&database, &["add", "phone", "2000"]);
+    let evidence = all_evidence(&service, "identities/1", 10).await;
+    assert_eq!(names(&evidence), ["evidence/c1", "evidence/c2"]);
+    let explained = explain(&service, question("identities/1")).await.unwrap();
+    assert_eq!(parts(&explained), [(vec!["a@x.de", "1000", "b@x.de"], &[1, 2, 3][..])]);
+    assert_eq!(names(&explained.bridges), ["evidence/c1", "evidence/c2"]);
+    ignored::ignore(&database, &["remove", "phone", "2000"]);
+    assert_eq!(explain(&service, question("identities/1")).await.unwrap(), whole, "it counts again");
     service.stop().await;
 }
 
