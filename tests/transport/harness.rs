@@ -290,7 +290,7 @@ impl Server {
         let (database, reachable) = watch::channel(DatabaseState::Usable);
         let shutdown = CancellationToken::new();
         let (served, token, measured) = (resolver.clone(), shutdown.clone(), counted.clone());
-        let start_error = Arc::default();
+        let start_error: Arc<Mutex<Option<StartError>>> = Arc::default();
         let failed = Arc::clone(&start_error);
         let task = tokio::spawn(async move {
             let served = serve(listeners, served, &options.settings, options.fixed, reachable, &measured, token).await;
