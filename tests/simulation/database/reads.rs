@@ -1,7 +1,7 @@
 //! What reads outside a transaction find.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use identity::domain::graph::{HistoryContact, SetName, StoredSet};
 use identity::domain::{

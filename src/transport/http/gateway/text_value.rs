@@ -1,6 +1,6 @@
 //! The value of a field, from the text of a path or of a query parameter.
 
-use prost_reflect::{DeserializeOptions, DynamicMessage, FieldDescriptor, Kind, Value};
+use prost_reflect::{DeserializeOptions, DynamicMessage, FieldDescriptor, Value};
 
 use super::value_rules::{BOOL, ENUM, expected_of, takes_integer, takes_text_for_number};
 
