@@ -3,7 +3,7 @@
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, PaginatorTrait, QueryFilter, QuerySelect, Value};
 
 use super::contacts::no_holder;
-use super::state::{AdoptionPhase, AdoptionRun, AdoptionState};
+use super::state::{AdoptionPhase, AdoptionRun, AdoptionState, again_after_lost_race};
 use crate::store::database::Database;
 use crate::store::entity::{contact, contact_merge};
 use crate::store::error::StoreError;
@@ -94,12 +94,13 @@ impl Database {
         for table in NUMBERED {
             let next = self.last_id(table).await?;
             if let Some(sql) = engine.advance_counter(table, next) {
-                self.connection().execute_unprepared(&sql).await?;
+                again_after_lost_race(async || Ok(self.connection().execute_unprepared(&sql).await?)).await?;
             }
         }
         for sql in engine.analyze(&FILLED) {
+            let analyze = engine.statement(sql, Vec::<Value>::new());
             // MySQL answers with rows, and PostgreSQL with none.
-            self.connection().query_all_raw(engine.statement(sql, Vec::<Value>::new())).await?;
+            again_after_lost_race(async || Ok(self.connection().query_all_raw(analyze.clone()).await?)).await?;
         }
         Ok(())
     }
@@ -112,7 +113,7 @@ impl Database {
         let engine = self.engine();
         for sql in engine.empty_tables(&FILLED) {
             self.enter_adoption_phase(run, AdoptionPhase::Undoing).await?;
-            self.connection().execute_unprepared(&sql).await?;
+            again_after_lost_race(async || Ok(self.connection().execute_unprepared(&sql).await?)).await?;
         }
         Ok(())
     }

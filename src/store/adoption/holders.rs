@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use sea_orm::sea_query::{Expr, ExprTrait};
 use sea_orm::{ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter, QuerySelect};
 
-use super::state::{AdoptionPhase, AdoptionRun, ROWS_PER_STATEMENT, set_progress};
+use super::state::{AdoptionPhase, AdoptionRun, ROWS_PER_STATEMENT, again_after_lost_race, set_progress};
 use crate::domain::{Identifier, Timestamp};
 use crate::store::database::Database;
 use crate::store::entity::{contact, identifier};
@@ -24,11 +24,14 @@ impl Database {
             return Ok(());
         }
         let identifiers: Vec<Identifier> = ignored.iter().cloned().collect();
-        let mut transaction = self.begin().await?;
-        set_progress(&transaction.transaction, run, AdoptionPhase::Merges, 0).await?;
-        let now: Timestamp = transaction.now();
-        transaction.ignore_free(&identifiers, now).await?;
-        transaction.commit().await
+        again_after_lost_race(async || {
+            let mut transaction = self.begin().await?;
+            set_progress(&transaction.transaction, run, AdoptionPhase::Merges, 0).await?;
+            let now: Timestamp = transaction.now();
+            transaction.ignore_free(&identifiers, now).await?;
+            transaction.commit().await
+        })
+        .await
     }
 
     /// Deletes all holders and what they hold. The adoption is not done any more.

@@ -184,7 +184,9 @@ impl Database {
             run: Set(token.0.clone()),
             started_at: Set(to_naive(at)?),
         };
-        adoption::Entity::insert(row).exec_without_returning(&self.connection()).await?;
+        let insert =
+            async || Ok(adoption::Entity::insert(row.clone()).exec_without_returning(&self.connection()).await?);
+        again_after_lost_race(insert).await?;
         Ok(AdoptionRun { token, last_contact_id: 0, last_merge_id: 0, started_at: at })
     }
 
@@ -198,14 +200,13 @@ impl Database {
         phase: AdoptionPhase,
         token: RunToken,
     ) -> Result<AdoptionRun, StoreError> {
-        let taken = adoption::Entity::update_many()
+        let take = adoption::Entity::update_many()
             .col_expr(Column::Run, Expr::value(token.0.clone()))
             .col_expr(Column::Phase, Expr::value(phase.name()))
             .filter(Column::Id.eq(ID))
             .filter(Column::Run.eq(state.run.as_str()))
-            .filter(Column::Phase.eq(state.phase.name()))
-            .exec(&self.connection())
-            .await?;
+            .filter(Column::Phase.eq(state.phase.name()));
+        let taken = again_after_lost_race(async || Ok(take.clone().exec(&self.connection()).await?)).await?;
         if taken.rows_affected != 1 {
             return Err(taken_by_another());
         }
@@ -220,7 +221,7 @@ impl Database {
     /// # Errors
     /// As every write. Another run may have taken it.
     pub async fn enter_adoption_phase(&self, run: &AdoptionRun, phase: AdoptionPhase) -> Result<(), StoreError> {
-        set_progress(&self.connection(), run, phase, 0).await
+        again_after_lost_race(async || set_progress(&self.connection(), run, phase, 0).await).await
     }
 
     /// Records that everything that was read is written, and what there is now.
@@ -241,8 +242,8 @@ impl Database {
             .col_expr(Column::LastContactId, Expr::value(run.last_contact_id))
             .col_expr(Column::LastMergeId, Expr::value(run.last_merge_id))
             .col_expr(Column::Content, Expr::value(content));
-        let ended = update.filter(Column::Id.eq(ID)).filter(Column::Run.eq(run.token.0.as_str()));
-        let ended = ended.exec(&self.connection()).await?;
+        let end = update.filter(Column::Id.eq(ID)).filter(Column::Run.eq(run.token.0.as_str()));
+        let ended = again_after_lost_race(async || Ok(end.clone().exec(&self.connection()).await?)).await?;
         if ended.rows_affected == 1 { Ok(()) } else { Err(taken_by_another()) }
     }
 
@@ -251,8 +252,9 @@ impl Database {
     /// # Errors
     /// As every write. Another run may have taken it.
     pub async fn forget_adoption(&self, run: &AdoptionRun) -> Result<(), StoreError> {
-        let row = adoption::Entity::delete_many().filter(Column::Id.eq(ID));
-        let deleted = row.filter(Column::Run.eq(run.token.0.as_str())).exec(&self.connection()).await?;
+        let row =
+            adoption::Entity::delete_many().filter(Column::Id.eq(ID)).filter(Column::Run.eq(run.token.0.as_str()));
+        let deleted = again_after_lost_race(async || Ok(row.clone().exec(&self.connection()).await?)).await?;
         if deleted.rows_affected == 1 { Ok(()) } else { Err(taken_by_another()) }
     }
 
@@ -265,21 +267,30 @@ impl Database {
         progress: i64,
         work: impl AsyncFn(&DatabaseTransaction) -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
-        let mut attempt = 1;
-        loop {
+        again_after_lost_race(async || {
             let once = async {
                 let transaction = self.connection().begin_with_options(self.begin_options()).await?;
                 set_progress(&transaction, run, phase, progress).await?;
                 work(&transaction).await?;
                 Ok(transaction.commit().await?)
             };
-            match timeout(TRANSACTION_WITHIN, once).await.unwrap_or(Err(StoreError::TimedOut(TRANSACTION_WITHIN))) {
-                Err(StoreError::LostRace(_)) if attempt < ATTEMPTS => {
-                    sleep(Duration::from_millis(100 << attempt)).await;
-                    attempt += 1;
-                }
-                done => return done,
+            timeout(TRANSACTION_WITHIN, once).await.unwrap_or(Err(StoreError::TimedOut(TRANSACTION_WITHIN)))
+        })
+        .await
+    }
+}
+
+/// Does this again after a lost race, a few times. The server may still do what a killed run asked for last, and holds
+/// its locks until that is done.
+pub(super) async fn again_after_lost_race<T>(work: impl AsyncFn() -> Result<T, StoreError>) -> Result<T, StoreError> {
+    let mut attempt = 1;
+    loop {
+        match work().await {
+            Err(StoreError::LostRace(_)) if attempt < ATTEMPTS => {
+                sleep(Duration::from_millis(100 << attempt)).await;
+                attempt += 1;
             }
+            done => return done,
         }
     }
 }

@@ -6,8 +6,9 @@ mod refusals;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use sea_orm::TransactionTrait;
 use serde_json::{Value, json};
 
 use crate::adopt::{Tables, killed_after, refusal, run, undo};
@@ -23,6 +24,7 @@ pub fn register(suite: &mut Suite) {
         an_export_comes_back_as_it_was,
         a_file_of_a_spreadsheet_is_imported,
         an_import_that_is_killed_ends_as_one_that_is_not,
+        an_import_waits_for_what_a_killed_one_asked_for_last,
     );
 }
 
@@ -172,4 +174,25 @@ async fn an_import_that_is_killed_ends_as_one_that_is_not(target: TestDatabase) 
     let (status, line) = refusal(&mut undo(&target));
     assert!(status == 3 && line.contains("has written"), "{line}");
     fresh.drop().await;
+}
+
+/// Longer than a transaction waits for a lock.
+const STATEMENT_OF_THE_DEAD: Duration = Duration::from_secs(4);
+
+/// The server goes on with the last statement of a process that was killed, and keeps its locks until then.
+async fn an_import_waits_for_what_a_killed_one_asked_for_last(target: TestDatabase) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = file(folder.path(), "customers.csv", "id,email,phone\n1,ann@example.com,0171 1\n");
+    assert_eq!(run(&mut import(&target, &path, &["--apply"])).0, 0);
+    let tables = target.raw().await;
+    let dead = tables.begin().await.expect("a transaction");
+    execute(&dead, r#"UPDATE "Adoption" SET "phase" = "phase" WHERE "id" = 1"#).await;
+    let mut command = import(&target, &path, &["--apply"]);
+    let further = tokio::task::spawn_blocking(move || run(&mut command));
+    tokio::time::sleep(STATEMENT_OF_THE_DEAD).await;
+    assert!(!further.is_finished(), "it waits");
+    dead.rollback().await.expect("it ends");
+    let (status, done) = further.await.expect("it ends");
+    assert_eq!((status, &done["end"]), (0, &json!("done")), "{done}");
+    tables.close().await.expect("closed");
 }
