@@ -91,6 +91,25 @@ async fn every_scenario_has_its_outcomes_through_every_api() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn look_ups_and_explanations_are_measured() {
+    let service = Service::start().await;
+    let report = service.run(&["--scenario", "known", "--api", "look-up"]).await;
+    assert!((percent(&report, "matched") - 100.0).abs() < 0.01, "{report}");
+    let grpc = service.running.grpc.to_string();
+    let own = ["--grpc-addr", &grpc, "--http-addr", &grpc];
+    let flags = ["bench", "explain", "--contacts", "250", "--duration", "300ms", "--format", "json"];
+    let output = identity(&[&own[..], &flags].concat()).await;
+    assert!(output.status.success(), "{output:?}");
+    let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert!(report["answers"].as_u64().unwrap() > 0 && report["errors"] == serde_json::json!({}), "{report}");
+    let output = identity(&[&own[..], &["bench", "run", "--api", "look-up", "--scenario", "new"]].concat()).await;
+    let line = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(3));
+    assert!(line.starts_with("identity: --api look-up works only") && line.lines().count() == 1, "{line}");
+    service.running.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_api_for_single_requests_refuses_more_in_one_call() {
     let output = identity(&["bench", "run", "--api", "json", "--per-call", "2"]).await;
     let line = String::from_utf8(output.stderr).unwrap();

@@ -13,6 +13,8 @@ pub enum BenchCommand {
     Seed(SeedArgs),
     /// Send load to the service at the gRPC and HTTP addresses
     Run(RunArgs),
+    /// Make one customer of many contacts through the API, and measure how long its explanation takes
+    Explain(ExplainArgs),
     /// Measure how fast the disk makes a page of 4 KiB durable
     Fsync(FsyncArgs),
 }
@@ -81,6 +83,34 @@ pub struct RunArgs {
     #[arg(long, value_enum, default_value = "table")]
     pub format: ResultFormat,
 
+    /// How to reach the service.
+    #[command(flatten)]
+    pub connection: ConnectionArgs,
+}
+
+/// What explanation to ask for.
+#[derive(Clone, Debug, Args)]
+pub struct ExplainArgs {
+    /// Contacts of the customer: a chain, in which each shares one identifier with the contact before it
+    #[arg(long, value_name = "COUNT", default_value = "1000", value_parser = value::integer::<u32, 4, 10_000>())]
+    pub contacts: u32,
+
+    /// How long to measure
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = value::timeout())]
+    pub duration: Duration,
+
+    /// How the result is printed
+    #[arg(long, value_enum, default_value = "table")]
+    pub format: ResultFormat,
+
+    /// How to reach the service.
+    #[command(flatten)]
+    pub connection: ConnectionArgs,
+}
+
+/// How to reach the service.
+#[derive(Clone, Debug, Args)]
+pub struct ConnectionArgs {
     /// A file with the token of this caller
     #[arg(long, value_name = "FILE")]
     pub token_file: Option<PathBuf>,
@@ -132,6 +162,8 @@ pub enum ApiKind {
     Json,
     /// BatchIdentify, a unary call for --per-call requests
     Batch,
+    /// GraphService.LookupIdentities, a unary call for each request
+    LookUp,
     /// StreamIdentify, one stream for each connection; its callers share it
     Stream,
 }
@@ -140,7 +172,7 @@ impl ApiKind {
     /// Returns whether one call takes several requests.
     pub(super) fn takes_several(self) -> bool {
         match self {
-            Self::Grpc | Self::Json => false,
+            Self::Grpc | Self::Json | Self::LookUp => false,
             Self::Batch | Self::Stream => true,
         }
     }

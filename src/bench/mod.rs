@@ -9,6 +9,7 @@
 //! | `load` | threads and callers |
 //! | `measurement`, `report` | counts, latencies, and their output |
 //! | `seed` | customers for an empty database |
+//! | `explain` | how long the explanation of a large customer takes |
 //! | `fsync` | the speed of the disk |
 //!
 //! `docs/benchmarks.md` has the method and the figures. The module is part of the cargo feature `bench`.
@@ -16,6 +17,7 @@
 mod args;
 mod client;
 mod customer;
+mod explain;
 mod fsync;
 mod load;
 mod measurement;
@@ -33,11 +35,13 @@ use anyhow::{Context, anyhow, bail, ensure};
 use http::HeaderValue;
 use secrecy::{ExposeSecret, SecretString};
 
-pub use args::{ApiKind, BenchCommand, FsyncArgs, ResultFormat, RunArgs, ScenarioKind, SeedArgs};
+pub use args::{
+    ApiKind, BenchCommand, ConnectionArgs, ExplainArgs, FsyncArgs, ResultFormat, RunArgs, ScenarioKind, SeedArgs,
+};
 
 use crate::settings::Settings;
 use crate::tls::{ClientTls, WithoutAuthority};
-use client::{BatchClient, GrpcClient, HealthCheckClient, JsonClient, ServiceAddress, StreamClient};
+use client::{BatchClient, GrpcClient, HealthCheckClient, JsonClient, LookUpClient, ServiceAddress, StreamClient};
 use load::Load;
 use measurement::Measurement;
 use report::BenchReport;
@@ -51,6 +55,10 @@ pub fn run(command: &BenchCommand, settings: &Settings) -> anyhow::Result<()> {
     match command {
         BenchCommand::Seed(seed) => seed::run(seed, settings),
         BenchCommand::Run(run) => print(&measure(run, settings)?, run.format),
+        BenchCommand::Explain(explain) => {
+            let address = address(&explain.connection, settings, 1)?;
+            print(&explain::measure(explain, &address)?, explain.format)
+        }
         BenchCommand::Fsync(fsync) => print(&fsync::measure(fsync)?, fsync.format),
     }
 }
@@ -60,9 +68,7 @@ fn measure(run: &RunArgs, settings: &Settings) -> anyhow::Result<BenchReport> {
         run.per_call == 1 || run.api.takes_several(),
         "--per-call: a call of this API has one request; --api batch and --api stream take several"
     );
-    let tls = ClientTls::new(&run.tls, &settings.tls, WithoutAuthority::Own)?;
-    let authorization = run.token_file.as_deref().map(authorization).transpose()?;
-    let address = ServiceAddress::new(&settings.listen, run.connections, tls, authorization)?;
+    let address = address(&run.connection, settings, run.connections)?;
     let pool = Arc::new(CustomerPool::new(run.customers, run.seed));
     let load = Load::new(run);
     if run.scenario == ScenarioKind::Merge {
@@ -77,6 +83,13 @@ fn measure(run: &RunArgs, settings: &Settings) -> anyhow::Result<BenchReport> {
         bail!("the service sent no answer within {}", humantime::format_duration(run.duration));
     }
     Ok(BenchReport::new(run, &load, &measurement))
+}
+
+/// Returns the address of the service, with so many connections.
+fn address(flags: &ConnectionArgs, settings: &Settings, connections: u32) -> anyhow::Result<ServiceAddress> {
+    let tls = ClientTls::new(&flags.tls, &settings.tls, WithoutAuthority::Own)?;
+    let authorization = flags.token_file.as_deref().map(authorization).transpose()?;
+    ServiceAddress::new(&settings.listen, connections, tls, authorization)
 }
 
 /// Returns the value of `Authorization` for the token in a file.
@@ -99,6 +112,8 @@ fn run_load(
     match (scenario, api) {
         (ScenarioKind::Health, ApiKind::Grpc) => load.run::<HealthCheckClient>(address, scenario, pool),
         (ScenarioKind::Health, _) => bail!("--scenario health works only with --api grpc"),
+        (ScenarioKind::Known, ApiKind::LookUp) => load.run::<LookUpClient>(address, scenario, pool),
+        (_, ApiKind::LookUp) => bail!("--api look-up works only with --scenario known: it writes nothing"),
         (_, ApiKind::Grpc) => load.run::<GrpcClient>(address, scenario, pool),
         (_, ApiKind::Json) => load.run::<JsonClient>(address, scenario, pool),
         (_, ApiKind::Batch) => load.run::<BatchClient>(address, scenario, pool),

@@ -8,13 +8,16 @@ mod batch;
 mod grpc;
 mod health;
 mod json;
+mod look_up;
 mod service_address;
 mod stream;
 
 pub(super) use api_client::{ApiClient, CallResult};
+pub(super) use authorized_channel::AuthorizedChannel;
 pub(super) use batch::BatchClient;
 pub(super) use grpc::GrpcClient;
 pub(super) use health::HealthCheckClient;
 pub(super) use json::JsonClient;
+pub(super) use look_up::LookUpClient;
 pub(super) use service_address::ServiceAddress;
 pub(super) use stream::StreamClient;

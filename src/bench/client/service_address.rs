@@ -66,7 +66,7 @@ impl ServiceAddress {
     }
 
     /// Opens the gRPC connections that so many callers share.
-    pub(super) async fn connect_grpc(&self, callers: u32) -> anyhow::Result<Vec<AuthorizedChannel>> {
+    pub(in crate::bench) async fn connect_grpc(&self, callers: u32) -> anyhow::Result<Vec<AuthorizedChannel>> {
         let mut connections = Vec::new();
         for _ in 0..self.connections.min(callers) {
             let within = |endpoint: Endpoint| endpoint.connect_timeout(CONNECT_TIMEOUT);
