@@ -66,9 +66,9 @@ async fn make_customer(channel: AuthorizedChannel, first: u64, contacts: usize) 
         for result in answer.context("cannot make the customer")?.into_inner().results {
             match result.result {
                 Some(Found::Response(response)) => {
-                    primary = response.identity.map(|identity| identity.primary_contact_id);
+                    primary = response.contact.map(|contact| contact.primary_contact_id);
                 }
-                // Carried out, and too large to be told.
+                // Carried out, and too large for the answer.
                 Some(Found::Error(status)) if status.code == i32::from(tonic::Code::ResourceExhausted) => {}
                 _ => bail!("cannot make the customer"),
             }

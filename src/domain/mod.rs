@@ -62,7 +62,7 @@ pub use identity::Identity;
 pub use identity_state::{IdentityState, StateKey};
 pub use look_up::LookUp;
 pub use merge_evidence::{is_of_one_request, sets_of_merges};
-pub use note::{InvalidMoment, InvalidNote, MAX_EXTERNAL_REF, MAX_SOURCE, Note, SetNotes, note_text};
+pub use note::{InvalidMoment, InvalidNote, MAX_EXTERNAL_REF, MAX_SOURCE, Note, note_text};
 pub use observation::{NoIdentifier, Observation};
 pub use phone::{InvalidPhoneNumber, PhoneNumber, Region, UnknownRegion};
 pub use plan::{Answer, IdentityTooLarge, Merge, Move, NewContact, Outcome, Plan, Refusal, Relink};

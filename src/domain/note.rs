@@ -1,12 +1,7 @@
-use std::collections::BTreeMap;
 use std::fmt;
 
 use super::character::Class;
 use super::contact::Timestamp;
-use super::graph::SetName;
-
-/// The notes of some sets. Most sets have none.
-pub type SetNotes = BTreeMap<SetName, Note>;
 
 /// What a caller says about an observation. It is no evidence: it says where the evidence comes from. At least one part
 /// is given.

@@ -9,8 +9,7 @@ use super::error::IdentifyError;
 use super::graph::{GraphJob, GraphQueue, GraphRead, LargeContacts};
 use super::job::{Job, ReplyReceiver};
 use super::large_identities::LargeIdentities;
-use crate::domain::SetNotes;
-use crate::domain::graph::SetName;
+use crate::domain::graph::{SetName, SetNotes};
 use crate::traces::RequestTrace;
 
 /// The ways into the lanes.

@@ -35,8 +35,8 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{Mutex, Semaphore, mpsc, oneshot, watch};
 
-use crate::domain::graph::SetName;
-use crate::domain::{Answer, ContactId, Identifier, Identity, LookUp, Observation, SetNotes, Timestamp};
+use crate::domain::graph::{SetName, SetNotes};
+use crate::domain::{Answer, ContactId, Identifier, Identity, LookUp, Observation, Timestamp};
 use crate::metrics::{LaneKind, Metrics};
 use crate::settings::{CacheSettings, QueueSettings};
 use crate::store::{HistoryRead, Store, StoreError};

@@ -17,9 +17,9 @@ use super::traits::{
     Epoch, ExpectedSize, FoundIdentities, HistoryRead, LookupResult, MAX_LOOKUP, RootWindow, Store, Transaction,
 };
 use super::{evidence, history, list, lock, lookup, notes, versions, write};
-use crate::domain::graph::SetName;
+use crate::domain::graph::{SetName, SetNotes};
 use crate::domain::{
-    ContactId, Identifier, Identity, OwnerRow, Plan, RootRow, SetKey, SetNotes, StoredEvidence, StoredSets, Timestamp,
+    ContactId, Identifier, Identity, OwnerRow, Plan, RootRow, SetKey, StoredEvidence, StoredSets, Timestamp,
 };
 use crate::metrics::{DatabaseOperation, Metrics};
 use crate::settings::{self, TableNames};

@@ -17,8 +17,8 @@ use super::pieces::pieces;
 use super::rows::{check_is_primary, moment, to_naive};
 use super::sql::Engine;
 use super::traits::MAX_LOOKUP;
-use crate::domain::graph::SetName;
-use crate::domain::{ContactId, Note, Plan, SetKey, SetNotes};
+use crate::domain::graph::{SetName, SetNotes};
+use crate::domain::{ContactId, Note, Plan, SetKey};
 
 /// Notes of one statement: with the longest texts they fit into a TLS record (see [`pieces`]).
 const NOTES_AT_ONCE: usize = 48;

@@ -4,9 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::error::StoreError;
-use crate::domain::graph::{History, HistoryContact, LinkMerge, SetName, StoredSet};
+use crate::domain::graph::{History, HistoryContact, LinkMerge, SetName, SetNotes, StoredSet};
 use crate::domain::{
-    ContactId, Identifier, Identity, MAX_EVIDENCE, OwnerRow, Plan, RootRow, SetKey, SetNotes, Snapshot, StoredEvidence,
+    ContactId, Identifier, Identity, MAX_EVIDENCE, OwnerRow, Plan, RootRow, SetKey, Snapshot, StoredEvidence,
     StoredSets, Timestamp,
 };
 

@@ -3,10 +3,10 @@ use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use identity::domain::graph::{HistoryContact, SetName};
+use identity::domain::graph::{HistoryContact, SetName, SetNotes};
 use identity::domain::{
     Contact, ContactId, Identifier, IdentifierKind, Identity, Link, Observation, OwnerRow, Plan, RootRow, SetKey,
-    SetNotes, StoredEvidence, StoredSets, Timestamp,
+    StoredEvidence, StoredSets, Timestamp,
 };
 use identity::resolver::IdentifyRequest;
 use identity::store::{

@@ -2,10 +2,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use identity::domain::graph::SetName;
+use identity::domain::graph::{SetName, SetNotes};
 use identity::domain::{
-    Contact, ContactId, ContactRef, Identifier, Identity, Link, OwnerRow, Plan, RootRow, SetKey, SetNotes,
-    StoredEvidence, StoredSets, Timestamp,
+    Contact, ContactId, ContactRef, Identifier, Identity, Link, OwnerRow, Plan, RootRow, SetKey, StoredEvidence,
+    StoredSets, Timestamp,
 };
 use identity::store::{
     Cause, Epoch, ExpectedSize, FoundIdentities, HistoryRead, LookupResult, MAX_LOOKUP, RootWindow, Store, StoreError,

@@ -42,4 +42,4 @@ pub use explain::{Explanation, Part, Question};
 pub use history::{History, HistoryContact, LinkMerge};
 pub use past::PastIdentity;
 pub use revisions::{Revision, RevisionKind};
-pub use seen_set::{SeenSet, SetName, SetOrigin, StoredSet};
+pub use seen_set::{SeenSet, SetName, SetNotes, SetOrigin, StoredSet};

@@ -1,8 +1,13 @@
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::domain::contact::{ContactId, Timestamp};
 use crate::domain::evidence::EvidenceOrigin;
 use crate::domain::identifier::Identifier;
+use crate::domain::note::Note;
+
+/// The notes of some sets. Most sets have none.
+pub type SetNotes = BTreeMap<SetName, Note>;
 
 /// What names a set that connects identifiers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -6,8 +6,8 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::past_owners::{PastLookUp, PastQuery};
 use super::read_graph::IdentityPage;
-use crate::domain::graph::SetName;
-use crate::domain::{ContactId, Identifier, Identity, SetNotes, Snapshot};
+use crate::domain::graph::{SetName, SetNotes};
+use crate::domain::{ContactId, Identifier, Identity, Snapshot};
 use crate::resolver::admission::Permit;
 use crate::resolver::deadline::has_passed;
 use crate::resolver::error::IdentifyError;

@@ -2,8 +2,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::past_owners::PastLookUp;
-use crate::domain::graph::SetName;
-use crate::domain::{ContactId, Identifier, Identity, LookUp, SetNotes, Timestamp};
+use crate::domain::graph::{SetName, SetNotes};
+use crate::domain::{ContactId, Identifier, Identity, LookUp, Timestamp};
 use crate::resolver::error::IdentifyError;
 use crate::resolver::identify::{Identify, Reserved};
 use crate::store::HistoryRead;

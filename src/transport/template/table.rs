@@ -15,7 +15,7 @@ pub(crate) enum HttpMethod {
     Any,
 }
 
-/// The methods that a client of [`HttpMethod::Any`] is told of.
+/// The methods in `Allow` for [`HttpMethod::Any`].
 const ANY: [&Method; 4] = [&Method::POST, &Method::PUT, &Method::PATCH, &Method::DELETE];
 
 impl HttpMethod {

@@ -3,10 +3,9 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
-use identity::domain::graph::{HistoryContact, SetName, StoredSet};
+use identity::domain::graph::{HistoryContact, SetName, SetNotes, StoredSet};
 use identity::domain::{
-    Contact, ContactId, EvidenceOrigin, Identifier, Link, Note, OwnerRow, RootRow, SetKey, SetNotes, StoredEvidence,
-    StoredSets,
+    Contact, ContactId, EvidenceOrigin, Identifier, Link, Note, OwnerRow, RootRow, SetKey, StoredEvidence, StoredSets,
 };
 use identity::store::{Epoch, HistoryRows, RootWindow, StoreError};
 

@@ -50,7 +50,8 @@ async fn rest(response: Response) -> Vec<Value> {
 
 /// Code and reason of a line.
 fn error(line: &Value) -> (i64, &str) {
-    (line["error"]["code"].as_i64().unwrap(), line["error"]["details"][0]["reason"].as_str().unwrap())
+    let mut details = line["error"]["details"].as_array().unwrap().iter();
+    (line["error"]["code"].as_i64().unwrap(), details.find_map(|detail| detail["reason"].as_str()).unwrap())
 }
 
 #[tokio::test]

@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use super::identity_message::identifier_message;
 use super::moments::timestamp;
 use super::names::evidence_name;
-use crate::domain::graph::{Revision, RevisionKind, SeenSet, SetOrigin};
-use crate::domain::{ContactId, Note, SetNotes};
+use crate::domain::graph::{Revision, RevisionKind, SeenSet, SetNotes, SetOrigin};
+use crate::domain::{ContactId, Note};
 use crate::proto::identity::v1 as pb;
 
 /// Returns the message of an evidence.
