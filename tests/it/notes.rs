@@ -293,16 +293,16 @@ async fn notes_are_never_logged(database: TestDatabase) {
     for api in Api::BOTH {
         for (email, outcome) in [(format!("{api:?}@x.de"), "created"), (format!("{api:?}@x.de"), "matched")] {
             let request =
-                IdentifyRequest { source: "secret-shop".to_owned(), ..noted(&email, api_phone(api), "secret-4711") };
+                IdentifyRequest { source: "unlogged-shop".to_owned(), ..noted(&email, api_phone(api), "unlogged-4711") };
             assert_eq!(caller.send(api, &request).await.unwrap().outcome, outcome);
         }
-        let long = IdentifyRequest { external_ref: "secret".repeat(30), ..request("a@x.de", "") };
+        let long = IdentifyRequest { external_ref: "unlogged".repeat(30), ..request("a@x.de", "") };
         caller.send(api, &long).await.unwrap_err();
     }
     process.signal("-TERM");
     process.end().await;
     let log = process.log_at_its_end();
-    assert!(log.contains("NOTE_INVALID") && !log.contains("secret"), "{log}");
+    assert!(log.contains("NOTE_INVALID") && !log.contains("unlogged"), "{log}");
 }
 
 fn api_phone(api: Api) -> &'static str {
