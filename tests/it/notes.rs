@@ -292,8 +292,10 @@ async fn notes_are_never_logged(database: TestDatabase) {
     let caller = process.caller();
     for api in Api::BOTH {
         for (email, outcome) in [(format!("{api:?}@x.de"), "created"), (format!("{api:?}@x.de"), "matched")] {
-            let request =
-                IdentifyRequest { source: "unlogged-shop".to_owned(), ..noted(&email, api_phone(api), "unlogged-4711") };
+            let request = IdentifyRequest {
+                source: "unlogged-shop".to_owned(),
+                ..noted(&email, api_phone(api), "unlogged-4711")
+            };
             assert_eq!(caller.send(api, &request).await.unwrap().outcome, outcome);
         }
         let long = IdentifyRequest { external_ref: "unlogged".repeat(30), ..request("a@x.de", "") };
