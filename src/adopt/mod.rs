@@ -167,6 +167,7 @@ impl Adoption {
             true => (AdoptionPhase::Done, AdoptionEnd::Done),
             false => (AdoptionPhase::Behind, AdoptionEnd::Behind),
         };
+        target.begin_evidence(run).await?;
         target.end_adoption(run, phase, written.contacts, &content).await?;
         Ok(outcome(end, survey, written.changes))
     }

@@ -165,7 +165,7 @@ pub async fn serve<R: ReadGraph>(
     let page = http::metrics_routes(metrics.clone(), readiness, access.clone());
     let port = MetricsPort { limits: connection, settings: *limits, memory: Arc::clone(&memory) };
     let _metrics = listeners.metrics.map(|listener| port.open(listener, page));
-    let origins = Some(OriginRules::new(listen));
+    let origins = Some(OriginRules::new(listen, access.is_some()));
     tokio::join!(close, run(listeners.grpc, Api::Grpc, grpc, None), run(listeners.http, Api::Http, http, origins));
 
     tasks.close();

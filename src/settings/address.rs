@@ -45,7 +45,7 @@ impl ListenAddr {
     }
 
     /// Returns whether only this machine can reach it. A name other than `localhost` could stand for any address.
-    pub(super) fn is_loopback(&self) -> bool {
+    pub(crate) fn is_loopback(&self) -> bool {
         self.host.eq_ignore_ascii_case("localhost") || self.host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
     }
 

@@ -24,7 +24,7 @@ use crate::domain::{
 };
 
 /// The id of the row of `EvidenceState`.
-const ID: i64 = 1;
+pub(super) const ID: i64 = 1;
 
 /// Merges of one transaction.
 const PAGE_SIZE: u64 = MAX_LOOKUP as u64 / 2;

@@ -11,6 +11,7 @@ use tower::Service;
 
 use super::admitted::answer_at_once;
 use crate::listener::api::Api;
+use crate::listener::call::Call;
 use crate::transport::errors::ApiError;
 use crate::transport::http::{OriginRules, OriginVerdict, permit, share};
 
@@ -40,6 +41,12 @@ fn judge_grpc<B>(request: &Request<B>) -> OriginVerdict {
     if is_grpc || !headers.contains_key(ORIGIN) { OriginVerdict::Pass } else { OriginVerdict::Refuse }
 }
 
+/// Whether everybody may read the answer to a GET of this path. An RPC that is called by GET reads what is stored.
+fn is_public<B>(request: &Request<B>) -> bool {
+    let call: Option<&Call> = request.extensions().get();
+    !call.and_then(|call| call.route.as_ref()).is_some_and(|route| route.is_translated)
+}
+
 impl<S, B> Service<Request<B>> for OriginCheck<S>
 where
     S: Service<Request<B>, Response = Response<Body>>,
@@ -53,7 +60,8 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        match self.rules.as_ref().map_or_else(|| judge_grpc(&request), |rules| rules.judge(&request)) {
+        let judge = |rules: &OriginRules| rules.judge(&request, is_public(&request));
+        match self.rules.as_ref().map_or_else(|| judge_grpc(&request), judge) {
             OriginVerdict::Pass => ResponseFuture::Running { inner: self.inner.call(request), reader: None },
             OriginVerdict::Share(origin) => {
                 ResponseFuture::Running { inner: self.inner.call(request), reader: Some(origin) }

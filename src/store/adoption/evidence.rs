@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use sea_orm::ActiveValue::Set;
+use sea_orm::sea_query::Expr;
 use sea_orm::{ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 
 use super::digest::TableDigest;
@@ -10,9 +11,12 @@ use super::state::{AdoptionPhase, AdoptionRun, statements};
 use crate::domain::{EvidenceOrigin, Identifier, SetKey, Timestamp};
 use crate::store::database::Database;
 use crate::store::entity::evidence::{self, Column};
+use crate::store::entity::evidence_state;
 use crate::store::error::StoreError;
 use crate::store::evidence::{query_stored_sets, to_json};
+use crate::store::evidence_copy::ID;
 use crate::store::rows::to_naive;
+use crate::store::traits::{Store, Transaction};
 
 /// A set with its id and its contact.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,6 +69,23 @@ impl StoredSet {
 }
 
 impl Database {
+    /// Records that evidence is complete from now on, unless it is not known since when it is. The other system had
+    /// none, or it is not known since when.
+    ///
+    /// # Errors
+    /// As every write. Another run may have taken the adoption.
+    pub async fn begin_evidence(&self, run: &AdoptionRun) -> Result<(), StoreError> {
+        let now = to_naive(self.begin().await?.now())?;
+        let begin = async |transaction: &DatabaseTransaction| {
+            let since = evidence_state::Column::CompleteSince;
+            let update = evidence_state::Entity::update_many().col_expr(since, Expr::value(now));
+            // A moment that is not known stays unknown: a null is never less.
+            update.filter(evidence_state::Column::Id.eq(ID)).filter(since.lt(now)).exec(transaction).await?;
+            Ok(())
+        };
+        self.in_run(run, AdoptionPhase::Merges, 0, begin).await
+    }
+
     /// Returns the sets after this id, by id.
     ///
     /// # Errors

@@ -18,12 +18,19 @@ use crate::settings::{AllowedOrigins, HostNames, ListenSettings, Origin};
 /// A page is the service's own if its origin is the host of the request, and if this host is an IP address, `localhost`
 /// or a configured name. Any other name could be one that its owner gave the address of the service, to make a page
 /// look like the service's own (DNS rebinding).
+///
+/// A request that only reads what everybody may read is not judged. One that reads what is stored is judged as a write
+/// is. Browsers name no origin if a page reads from the address that it came from itself. So while nobody is asked who
+/// he is, and only this machine can call, the host of such a request must be known as well.
 #[derive(Clone, Debug)]
 pub struct OriginRules {
     allowed: AllowedOrigins,
     names: HostNames,
     /// The host of `HTTP_ADDR`, which may be a name.
     address: String,
+    /// Whether a page of this machine can read what is stored: the address is that of this machine, and callers need no
+    /// token and no certificate.
+    is_open_to_pages: bool,
 }
 
 /// What the service does with a request.
@@ -40,19 +47,24 @@ pub enum OriginVerdict {
 }
 
 impl OriginRules {
-    /// Takes the rules from the settings.
-    pub fn new(listen: &ListenSettings) -> Self {
+    /// Takes the rules from the settings. `knows_callers`: whether callers must say who they are.
+    pub fn new(listen: &ListenSettings, knows_callers: bool) -> Self {
         Self {
             allowed: listen.http_allowed_origins.clone(),
             names: listen.http_host_names.clone(),
             address: listen.http_addr.host().to_ascii_lowercase(),
+            is_open_to_pages: !knows_callers && listen.http_addr.is_loopback(),
         }
     }
 
-    /// Returns what the service does with a request.
-    pub fn judge<B>(&self, request: &Request<B>) -> OriginVerdict {
+    /// Returns what the service does with a request. `is_public`: whether everybody may read the answer to a GET.
+    pub fn judge<B>(&self, request: &Request<B>, is_public: bool) -> OriginVerdict {
         let headers = request.headers();
-        let Some(given) = headers.get(ORIGIN) else { return OriginVerdict::Pass };
+        let is_read = [Method::GET, Method::HEAD].contains(request.method());
+        let Some(given) = headers.get(ORIGIN) else {
+            let is_known = !is_read || is_public || !self.is_open_to_pages || self.has_known_host(request);
+            return if is_known { OriginVerdict::Pass } else { OriginVerdict::Refuse };
+        };
         let origin = given.to_str().ok().and_then(|text| text.parse::<Origin>().ok());
         let is_one = headers.get_all(ORIGIN).iter().count() == 1;
         match origin.filter(|_| is_one) {
@@ -66,21 +78,33 @@ impl OriginRules {
             }
             Some(origin) if self.is_own(&origin, request) => OriginVerdict::Pass,
             // A page cannot read the answer. So reading is harmless, as the probes are.
-            _ if [Method::GET, Method::HEAD].contains(request.method()) => OriginVerdict::Pass,
+            _ if is_read && is_public => OriginVerdict::Pass,
             _ => OriginVerdict::Refuse,
         }
     }
 
     fn is_own<B>(&self, origin: &Origin, request: &Request<B>) -> bool {
-        let host = || request.headers().get(HOST).and_then(|host| host.to_str().ok());
-        let Some(authority) = request.uri().authority().map(|authority| authority.as_str()).or_else(host) else {
-            return false;
-        };
-        let name = origin.host();
-        let is_known =
-            || origin.has_ip_address() || name == "localhost" || name == self.address || self.names.contains(name);
-        origin.is_at(authority) && is_known()
+        authority(request).is_some_and(|authority| origin.is_at(authority)) && self.is_known(origin)
     }
+
+    /// Whether nobody else can have the name of this host.
+    fn is_known(&self, host: &Origin) -> bool {
+        let name = host.host();
+        host.has_ip_address() || name == "localhost" || name == self.address || self.names.contains(name)
+    }
+
+    /// Whether the host of a request is known. Browsers always name it.
+    fn has_known_host<B>(&self, request: &Request<B>) -> bool {
+        authority(request).is_none_or(|authority| {
+            format!("http://{authority}").parse::<Origin>().is_ok_and(|host| self.is_known(&host))
+        })
+    }
+}
+
+/// Returns host and port that a request is for.
+fn authority<B>(request: &Request<B>) -> Option<&str> {
+    let host = || request.headers().get(HOST).and_then(|host| host.to_str().ok());
+    request.uri().authority().map(|authority| authority.as_str()).or_else(host)
 }
 
 /// Lets pages of this origin read a response, with the headers that are this service's own.
@@ -109,18 +133,22 @@ mod tests {
     use super::*;
     use crate::settings::Settings;
 
-    fn judge(method: Method, headers: &[(&str, &str)]) -> OriginVerdict {
+    fn judge_at(address: &str, (method, is_public): (Method, bool), headers: &[(&str, &str)]) -> OriginVerdict {
         let flags = [
             ["--http-allowed-origins", "https://shop.example"],
             ["--http-host-names", "identity.example"],
-            ["--http-addr", "identity-1:3000"],
+            ["--http-addr", address],
         ];
-        let rules = OriginRules::new(&Settings::from_flags(flags.concat()).unwrap().listen);
+        let rules = OriginRules::new(&Settings::from_flags(flags.concat()).unwrap().listen, false);
         let mut request = Request::builder().method(method).uri("/identify");
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        rules.judge(&request.body(()).unwrap())
+        rules.judge(&request.body(()).unwrap(), is_public)
+    }
+
+    fn judge(method: Method, headers: &[(&str, &str)]) -> OriginVerdict {
+        judge_at("identity-1:3000", (method, true), headers)
     }
 
     fn of_page(origin: &str, host: &str) -> OriginVerdict {
@@ -159,6 +187,30 @@ mod tests {
         let two = [("origin", "https://shop.example"), ("origin", "https://evil.example")];
         assert_eq!(judge(Method::POST, &two), OriginVerdict::Refuse);
         assert_eq!(judge(Method::POST, &[("origin", "http://127.0.0.1")]), OriginVerdict::Refuse, "no host");
+    }
+
+    #[test]
+    fn what_is_stored_is_read_by_known_pages_and_under_known_names_alone() {
+        let stored = |address: &str, headers: &[(&str, &str)]| judge_at(address, (Method::GET, false), headers);
+        let evil = [("origin", "https://evil.example"), ("host", "127.0.0.1:3000")];
+        for address in ["127.0.0.1:3000", "identity-1:3000"] {
+            assert_eq!(stored(address, &evil), OriginVerdict::Refuse, "{address}");
+        }
+        for (host, verdict) in [
+            ("rebind.evil.example:3000", OriginVerdict::Refuse),
+            ("rebind.evil.example", OriginVerdict::Refuse),
+            ("", OriginVerdict::Refuse),
+            ("127.0.0.1:3000", OriginVerdict::Pass),
+            ("[::1]:3000", OriginVerdict::Pass),
+            ("localhost:3000", OriginVerdict::Pass),
+            ("identity.example", OriginVerdict::Pass),
+        ] {
+            assert_eq!(stored("127.0.0.1:3000", &[("host", host)]), verdict, "{host}");
+            // Programs of a cluster use any name of the service.
+            assert_eq!(stored("identity-1:3000", &[("host", host)]), OriginVerdict::Pass, "{host}");
+            let public = judge_at("127.0.0.1:3000", (Method::GET, true), &[("host", host)]);
+            assert_eq!(public, OriginVerdict::Pass, "{host}");
+        }
     }
 
     #[test]

@@ -1,10 +1,12 @@
 //! Evidence of an export: what is left out, and that the service goes on with what came back.
 
+use chrono::Utc;
+use identity::domain::Timestamp;
 use serde_json::{Value, json};
 
 use super::{file, import};
 use crate::adopt::{Tables, run, undo};
-use crate::harness::{Api, Backend, Service, Suite, TestDatabase, register};
+use crate::harness::{Api, Backend, Service, Suite, TestDatabase, execute, register};
 use crate::verify;
 
 pub fn register(suite: &mut Suite) {
@@ -85,7 +87,17 @@ async fn sets_come_back_if_they_belong_to_one_identity(target: TestDatabase) {
     // Undone and done again, it is the same; the service then adds to it.
     assert!(undo(&target).output().expect("the binary runs").status.success());
     assert_eq!(Tables::of(&target).await.evidence.len(), 0);
+    let begun = Timestamp(Utc::now().timestamp_micros());
     assert_eq!(run(&mut import(&target, &path, &["--apply"])).0, 0);
+    let store = target.store().await;
+    let since = store.evidence_state().await.expect("a row").complete_since;
+    assert!(since.is_some_and(|since| since > begun), "an export does not say since when it is complete");
+    let tables = target.raw().await;
+    execute(&tables, r#"UPDATE "EvidenceState" SET "completeSince" = NULL"#).await;
+    tables.close().await.expect("closed");
+    assert_eq!(run(&mut import(&target, &path, &["--apply"])).0, 0);
+    let since = store.evidence_state().await.expect("a row").complete_since;
+    assert_eq!(since, None, "an older version may still write");
     assert_eq!(found(Tables::of(&target).await), expected);
     let service = Service::start(&target).await;
     let caller = service.caller();

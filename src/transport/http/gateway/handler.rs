@@ -6,7 +6,10 @@ use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use bytes::BytesMut;
 use futures::FutureExt;
-use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, TE, TRANSFER_ENCODING};
+use http::header::{
+    ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, TE, TRANSFER_ENCODING,
+    X_CONTENT_TYPE_OPTIONS,
+};
 use http::request::Parts;
 use http::{HeaderName, HeaderValue};
 use http_body_util::{BodyExt, Full};
@@ -65,7 +68,11 @@ impl RpcHandler {
         let is_gzip_accepted = gzip::is_accepted(request.headers()) && !self.binding.rpc.is_server_streaming();
         let answer = async {
             let answer = self.answer(request, captures).await;
-            answer.unwrap_or_else(|error| error_response(&error))
+            let mut response = answer.unwrap_or_else(|error| error_response(&error));
+            // Customers' data stay out of caches, and are what their content type says.
+            response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+            response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+            response
         };
         if self.binding.rpc.is_server_streaming() {
             answer.await
