@@ -27,8 +27,17 @@
 //! | `attempts`, `backoff` | when a read or a transaction is tried again |
 //! | `batch_span` | traces of look-ups and transactions |
 //!
-//! While a service runs, this module is the only one that writes contacts. `identity verify --repair` and `identity
-//! bench seed` write too, each from a process of its own.
+//! In the process of `serve`, no other module writes contacts. Some commands write them, each in a process of its own:
+//!
+//! | command | what keeps other writers out |
+//! | --- | --- |
+//! | `verify --repair` | the locks of the roots and of the other rows concerned, in id order |
+//! | `ignore add`, `ignore remove` | the lock of the root, and those of the rows that hold the identifier |
+//! | `adopt`, `import` | the row of `Adoption`, which each of their transactions changes first |
+//! | `bench seed` | nothing: it writes only into a database that has no contacts when it begins |
+//!
+//! Until the row of `Adoption` says that all is done, `serve`, `verify --repair` and `ignore` refuse to start, and a
+//! service that runs ends.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
