@@ -27,17 +27,8 @@
 //! | `attempts`, `backoff` | when a read or a transaction is tried again |
 //! | `batch_span` | traces of look-ups and transactions |
 //!
-//! In the process of `serve`, no other module writes contacts. Some commands write them, each in a process of its own:
-//!
-//! | command | what keeps other writers out |
-//! | --- | --- |
-//! | `verify --repair` | the locks of the roots and of the other rows concerned, in id order |
-//! | `ignore add`, `ignore remove` | the lock of the root, and those of the rows that hold the identifier |
-//! | `adopt`, `import` | the row of `Adoption`, which each of their transactions changes first |
-//! | `bench seed` | nothing: it writes only into a database that has no contacts when it begins |
-//!
-//! Until the row of `Adoption` says that all is done, `serve`, `verify --repair` and `ignore` refuse to start, and a
-//! service that runs ends.
+//! In the process of `serve`, no other module writes contacts. `verify --repair`, `ignore`, `adopt`, `import` and
+//! `bench seed` write them too, each in a process of its own: `docs/architecture.md` says what keeps them apart.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
