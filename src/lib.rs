@@ -6,7 +6,7 @@
 //! | module | what it holds |
 //! | --- | --- |
 //! | [`commands`] | the command line, one file for each subcommand; it connects settings, database and servers |
-//! | [`adopt`] | takes over the table in which another system keeps its contacts |
+//! | [`adopt`] | takes over the contacts of another system, from its table or from a file |
 //! | [`export`] | contacts, identifiers, merges and evidence as files |
 //! | [`inspect`] | one identity for people: shown, or explained |
 //! | [`verify`] | checks all tables, and reports or repairs each broken invariant |

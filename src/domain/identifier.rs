@@ -6,12 +6,9 @@ use super::phone::PhoneNumber;
 
 /// The kind of an identifier.
 ///
-/// More kinds will come. Outside this module, only these places list all kinds: `transport`, whose API has a field for
-/// each kind; `store`, whose table `Contact` has a column for each kind; and `bench`, which generates one value of
-/// each.
-///
-/// To add a kind: a file beside `email.rs` with its canonical form, a variant here, and a `From` for [`Identifier`].
-/// The compiler then names the places above. Further steps are in `CONTRIBUTING.md`.
+/// More kinds will come. To add a kind: a file beside `email.rs` with its canonical form, a variant here, and a `From`
+/// for [`Identifier`]. The compiler then names each `match` on the kind. The API has a field for each kind, and the
+/// table `Contact` a column: `CONTRIBUTING.md` lists the files that name them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum IdentifierKind {
     /// An e-mail address, see [`Email`].

@@ -27,8 +27,8 @@
 //! | `attempts`, `backoff` | when a read or a transaction is tried again |
 //! | `batch_span` | traces of look-ups and transactions |
 //!
-//! While a service runs, this module is the only one that writes contacts. `identity verify --repair` and `identity
-//! bench seed` write too, each from a process of its own.
+//! In the process of `serve`, no other module writes contacts. `verify --repair`, `ignore`, `adopt`, `import` and
+//! `bench seed` write them too, each in a process of its own: `docs/architecture.md` says what keeps them apart.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

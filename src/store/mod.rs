@@ -27,8 +27,8 @@
 //! | `old_table/` | the table of another system, whose contacts the service takes over |
 //! | `audit`, `repair_ops` | what `identity verify` reads and repairs |
 //!
-//! To add a database: a file in `sql/`, a variant of `Engine`, a way to connect in `connector`. The compiler then names
-//! every place that must decide.
+//! To add a database: a file in `sql/`, a variant of `Engine`, a way to connect in `connector`, and its error type in
+//! `classify`. The compiler names the places that must decide only where there is a `match` on `Engine`.
 
 pub mod adoption;
 pub mod audit;

@@ -1,5 +1,9 @@
-//! Every statement of this service, for the tests: `tests/it/explain.rs` asks each database for its plan, and the
-//! snapshots show in review what a change does to a statement.
+//! Statements of this service, for the tests: `tests/it/explain.rs` asks each database for its plan of those of the hot
+//! path, and the snapshots show in review what a change does to a statement.
+//!
+//! The snapshots have the statements of the hot path, and most of those of lists, ignoring, audits and exports; also
+//! the probe, the session and the migration lock. They have none of migrations, and none of `catalogue`, `adoption`,
+//! `old_table` and `evidence_copy`. Of `repair_ops` they have one.
 
 use sea_orm::{Statement, StatementBuilder};
 

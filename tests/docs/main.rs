@@ -9,11 +9,13 @@
 //! | `links` | links, and paths of files |
 //! | `commands` | commands of the service and of scripts, with their flags |
 //! | `scripts` | the help of scripts |
+//! | `error_table` | codes and HTTP statuses of error reasons |
 //! | `names` | error reasons, warnings, settings, metrics, alerts, components, dependencies, modules |
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod commands;
+mod error_table;
 mod links;
 mod names;
 mod scripts;

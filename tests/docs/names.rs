@@ -9,7 +9,7 @@ use identity::metrics::{MetricInfo, Metrics};
 use super::{code, current_documents, has_word, help, is_variable, read, root, texts_below};
 
 /// Returns the string literals of the source, without its tests, that have the form of an error reason.
-fn reasons(source: &str) -> BTreeSet<String> {
+pub(super) fn reasons(source: &str) -> BTreeSet<String> {
     let is_reason = |literal: &&str| {
         literal.len() > 1 && literal.chars().all(|c| c.is_ascii_uppercase() || c == '_') && !literal.starts_with('_')
     };

@@ -1,8 +1,8 @@
 //! The SQL of each database: one file a database, chosen by [`Engine`] in exhaustive matches.
 //!
 //! A statement that differs by database is a method of [`Engine`]. Statements are written with `"names"` and `?`;
-//! [`Engine::statement`] turns them into what the database wants. `src/store/snapshots/` shows every statement as each
-//! database gets it.
+//! [`Engine::statement`] turns them into what the database wants. `src/store/snapshots/` shows statements as each
+//! database gets them; `statements.rs` says which.
 
 mod by_version;
 mod history;
