@@ -97,11 +97,12 @@ fn long_files_long_lines_and_private_words_are_found() {
     let long = "a".repeat(MAX_COLUMNS + 1);
     let texts = BTreeMap::from([
         ("src/long.rs".to_owned(), "\n".repeat(MAX_FILE_LINES + 1)),
+        ("tests/long.rs".to_owned(), "\n".repeat(MAX_FILE_LINES + 2)),
         ("src/wide.rs".to_owned(), format!("{}\n{}", "ä".repeat(MAX_COLUMNS), long)),
         ("README.md".to_owned(), "The outdoor path.\nThe Door, and open_doors.".to_owned()),
         ("docs/wide.md".to_owned(), format!("{long}\n```\n{long}\n```\n|{long}\n{long}")),
     ]);
-    assert_eq!(long_files(&texts), ["src/long.rs: 401 lines"]);
+    assert_eq!(long_files(&texts), ["src/long.rs: 401 lines", "tests/long.rs: 402 lines"]);
     assert_eq!(
         long_lines(&texts),
         ["docs/wide.md:1: 121 columns", "docs/wide.md:6: 121 columns", "src/wide.rs:2: 121 columns"]

@@ -87,13 +87,9 @@ fn source_files_are_short() {
     assert_none("At most 400 lines in a file: split it by its jobs", &long_files(&texts(&["src"], &[".rs"])));
 }
 
-/// Files of tests that are still longer. It gets no new entry.
-const LONG_TESTS: [&str; 2] = ["tests/shared/store_conformance.rs", "tests/simulation/store.rs"];
-
 #[test]
 fn test_files_are_short() {
-    let mut texts = texts(&["tests"], &[".rs"]);
-    texts.retain(|path, _| !LONG_TESTS.contains(&path.as_str()));
+    let texts = texts(&["tests"], &[".rs"]);
     assert!(texts.len() > 100, "{}", texts.len());
     assert_none("At most 400 lines in a file: split it by its subjects", &long_files(&texts));
 }
