@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
-use rules::{circles, long_files, long_lines, private_words, upward_uses};
+use rules::{circles, long_files, long_lines, private_words, types_of_one_name, upward_uses};
 use source_tree::SourceTree;
 
 /// The documents that users read. The history keeps the words of its time.
@@ -80,6 +80,12 @@ fn every_source_file_is_part_of_the_tree() {
     let missing: Vec<_> =
         texts.keys().filter(|path| !files.contains(path) && !for_tests.contains(&path.as_str())).collect();
     assert!(missing.is_empty(), "the parser of tests/structure/source_tree.rs does not find {missing:?}");
+}
+
+#[test]
+fn a_folder_has_one_type_of_a_name() {
+    let texts = texts(&["src"], &[".rs"]);
+    assert_none("Give each type a name that says what it is", &types_of_one_name(&texts));
 }
 
 #[test]

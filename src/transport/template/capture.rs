@@ -21,8 +21,8 @@ pub(super) struct SplitPath<'a> {
 
 impl<'a> SplitPath<'a> {
     /// Splits a path, unless it has more segments than any template takes: it is not known yet who calls, so a path
-    /// that is refused must cost little. What follows the last `:` of its last segment is a verb if any template has it: in
-    /// the values of variables, clients encode the colon.
+    /// that is refused must cost little. What follows the last `:` of its last segment is a verb if any template has it:
+    /// in the values of variables, clients encode the colon.
     pub(super) fn new(path: &'a str, most_segments: usize, is_verb: impl Fn(&str) -> bool) -> Option<Self> {
         let mut all = path.strip_prefix('/')?.split('/');
         let mut segments: Vec<_> = all.by_ref().take(most_segments).collect();
