@@ -11,7 +11,7 @@ use crate::domain::Identifier;
 use crate::domain::adoption::{AdoptedIdentities, SetPlace};
 use crate::progress::Progress;
 use crate::store::Database;
-use crate::store::adoption::{AdoptionRun, StoredSet};
+use crate::store::adoption::{AdoptedSet, AdoptionRun};
 
 /// How many of the sets that are left out a report names.
 const FIRST_LEFT_OUT: usize = 10;
@@ -61,7 +61,7 @@ pub(super) async fn load_evidence(
     while let Some(page) = pages.recv().await.transpose()? {
         for set in page {
             if let (identifiers, SetPlace::With(contact)) = placed(identities, &set) {
-                sets.push(StoredSet::new((set.id, contact), set.origin, &identifiers, set.created_at)?);
+                sets.push(AdoptedSet::new((set.id, contact), set.origin, &identifiers, set.created_at)?);
             }
             if sets.len() == CHANGES_PER_TRANSACTION {
                 database.insert_adopted_sets(run, &sets).await?;

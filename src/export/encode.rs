@@ -248,7 +248,7 @@ fn cause(record: &MergeRecord) -> Result<Value, ExportError> {
     serde_json::from_str(&record.cause).map_err(|_| ExportError::Cause(record.id))
 }
 
-/// The same of a set.
+/// The identifiers of a set, spelled alike for every database.
 fn identifiers(record: &EvidenceRecord) -> Result<Value, ExportError> {
     serde_json::from_str(&record.identifiers).map_err(|_| ExportError::Evidence(record.id))
 }

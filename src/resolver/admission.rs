@@ -25,10 +25,10 @@ const BODY_PART: u32 = 10;
 
 /// Gives places in the service to requests, which limits all queues together. Clones share it.
 #[derive(Clone, Debug)]
-pub(super) struct Admission(Arc<Shared>);
+pub(super) struct Admission(Arc<AdmissionState>);
 
 #[derive(Debug)]
-struct Shared {
+struct AdmissionState {
     places: Mutex<Places>,
     /// Wakes the first of those that wait when a place is free.
     freed: Notify,
@@ -57,7 +57,8 @@ impl Admission {
             reservations: Reservations::default(),
             body_wait: settings.max_queue_wait / BODY_PART,
         });
-        let shared = Arc::new(Shared { places, freed: Notify::new(), first: tokio::sync::Mutex::default(), work });
+        let shared =
+            Arc::new(AdmissionState { places, freed: Notify::new(), first: tokio::sync::Mutex::default(), work });
         let weak = Arc::downgrade(&shared);
         shared.work.read_queue_depth(move || weak.upgrade().map_or(0, |shared| Self(shared).held()));
         Self(shared)

@@ -33,9 +33,9 @@ const ALLOCATION: u64 = 32;
 
 /// See the module. Without room it keeps nothing.
 #[derive(Clone)]
-pub(super) struct IdentityCache(Option<Arc<Shared>>);
+pub(super) struct IdentityCache(Option<Arc<CacheState>>);
 
-struct Shared {
+struct CacheState {
     entries: Cache<Key, Entry, ByBytes, Hashing>,
     max_age: Duration,
     /// Part of every hash, so that callers cannot know which identifiers, or sets of them, have the same one.
@@ -52,7 +52,7 @@ enum Key {
     /// The hash of an identifier. If two have the same, the copy shows which of them it owns.
     Identifier(u64),
     Root(ContactId),
-    /// A set of identifiers that no contact carries, with [`Shared::secret`].
+    /// A set of identifiers that no contact carries, with [`CacheState::secret`].
     Set(SetKey, u64),
     /// All sets of the identity of this root.
     AllSets(ContactId),
@@ -102,7 +102,7 @@ impl IdentityCache {
         let entries = options
             .map(|options| Cache::with_options(options, ByBytes, Hashing::default(), DefaultLifecycle::default()));
         let (max_age, secret) = (settings.cache_max_age, fastrand::u64(..));
-        let shared = |entries| Shared { entries, max_age, secret, epoch: Mutex::default() };
+        let shared = |entries| CacheState { entries, max_age, secret, epoch: Mutex::default() };
         Self(entries.ok().map(|entries| Arc::new(shared(entries))))
     }
 
@@ -188,7 +188,7 @@ impl IdentityCache {
     }
 }
 
-impl Shared {
+impl CacheState {
     fn key(&self, identifier: &Identifier) -> Key {
         Key::Identifier(Hashing::default().hash_one((self.secret, identifier)))
     }

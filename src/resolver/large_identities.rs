@@ -30,10 +30,10 @@ pub(super) fn is_large(identity: &Identity) -> bool {
 
 /// The identifiers of large identities, as last read. Clones share it.
 #[derive(Clone, Debug, Default)]
-pub(super) struct LargeIdentities(Arc<Shared>);
+pub(super) struct LargeIdentities(Arc<LargeIdentitiesState>);
 
 #[derive(Debug, Default)]
-struct Shared {
+struct LargeIdentitiesState {
     /// Whether there is any: nearly always there is none, and then a request pays no more than this.
     is_any: AtomicBool,
     hasher: RandomState,

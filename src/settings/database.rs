@@ -7,7 +7,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::error::InvalidSetting;
-use super::sources::{Origin, Sources};
+use super::sources::{SettingOrigin, Sources};
 use super::table_names::TableNames;
 use super::{address, database_url, secret_file, servers, value};
 
@@ -190,7 +190,7 @@ impl Place {
         // Of parts from one place the first is named.
         match given.rev().max_by_key(|id| sources.origin(id)).map(|id| (id, sources.origin(id))) {
             None => Ok(Self::Url),
-            Some(_) if url == Origin::Default => Ok(Self::Parts),
+            Some(_) if url == SettingOrigin::Default => Ok(Self::Parts),
             Some((_, part)) if part.is_environment() && url.is_environment() => {
                 Ok(if part > url { Self::Parts } else { Self::Url })
             }

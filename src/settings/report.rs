@@ -8,7 +8,7 @@ use super::database::Place;
 use super::database_url::without_secrets;
 use super::file::{TomlType, is_setting};
 use super::sections::Settings;
-use super::sources::{Origin, Sources};
+use super::sources::{SettingOrigin, Sources};
 
 /// Returns a settings file with every value in force and its origin, without secrets.
 ///
@@ -18,10 +18,11 @@ pub(super) fn report(settings: &Settings, sources: &Sources) -> String {
     for arg in sources.command.get_arguments().filter(|arg| is_setting(arg)) {
         let key = arg.get_id().as_str();
         let source = match sources.origin(key) {
-            Origin::Default => "default".to_owned(),
-            Origin::Flag | Origin::PrefixedEnvironment | Origin::Environment | Origin::File => {
-                sources.name_in_source(key)
-            }
+            SettingOrigin::Default => "default".to_owned(),
+            SettingOrigin::Flag
+            | SettingOrigin::PrefixedEnvironment
+            | SettingOrigin::Environment
+            | SettingOrigin::File => sources.name_in_source(key),
         };
         let raw = sources.matches.get_raw(key).and_then(|mut values| values.next_back());
         let instead = Place::instead_of(key, sources);

@@ -9,7 +9,7 @@ pub(super) const PREFIX: &str = "IDENTITY_";
 
 /// Where a setting's value came from. The later variant wins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Origin {
+pub(super) enum SettingOrigin {
     Default,
     File,
     Environment,
@@ -18,7 +18,7 @@ pub(super) enum Origin {
     Flag,
 }
 
-impl Origin {
+impl SettingOrigin {
     /// Returns whether the value came from a variable.
     pub(super) fn is_environment(self) -> bool {
         matches!(self, Self::Environment | Self::PrefixedEnvironment)
@@ -34,13 +34,13 @@ pub(super) struct Sources {
 
 impl Sources {
     /// Returns where the setting's value came from.
-    pub(super) fn origin(&self, id: &str) -> Origin {
+    pub(super) fn origin(&self, id: &str) -> SettingOrigin {
         match self.matches.value_source(id) {
-            Some(ValueSource::CommandLine) => Origin::Flag,
-            Some(ValueSource::EnvVariable) if self.has_prefix(id) => Origin::PrefixedEnvironment,
-            Some(ValueSource::EnvVariable) => Origin::Environment,
-            _ if self.file.as_ref().is_some_and(|file| file.has(id)) => Origin::File,
-            _ => Origin::Default,
+            Some(ValueSource::CommandLine) => SettingOrigin::Flag,
+            Some(ValueSource::EnvVariable) if self.has_prefix(id) => SettingOrigin::PrefixedEnvironment,
+            Some(ValueSource::EnvVariable) => SettingOrigin::Environment,
+            _ if self.file.as_ref().is_some_and(|file| file.has(id)) => SettingOrigin::File,
+            _ => SettingOrigin::Default,
         }
     }
 
@@ -51,13 +51,13 @@ impl Sources {
 
     /// Returns whether the value is not the default.
     pub(super) fn is_given(&self, id: &str) -> bool {
-        self.origin(id) > Origin::Default
+        self.origin(id) > SettingOrigin::Default
     }
 
     /// Returns the setting's name the way its source spells it.
     pub(super) fn name_in_source(&self, id: &str) -> String {
         match (&self.file, self.origin(id)) {
-            (Some(file), Origin::File) => file.name_of(id),
+            (Some(file), SettingOrigin::File) => file.name_of(id),
             _ => {
                 let arg = self.command.get_arguments().find(|arg| arg.get_id() == id);
                 arg.map_or_else(|| id.to_owned(), |arg| value::name_in_source(arg, self.matches.value_source(id)))

@@ -47,7 +47,7 @@ impl Catalogue {
     /// Reads the names of the tables.
     pub(super) async fn read(connection: &impl ConnectionTrait, engine: Engine) -> Result<Self, DbErr> {
         let sql = engine.tables_sql();
-        let (mut tables, mut folds_case) = (Vec::new(), engine == Engine::Sqlite);
+        let (mut tables, mut folds_case) = (Vec::new(), engine.folds_table_names());
         for row in connection.query_all_raw(engine.statement(sql.to_owned(), Vec::new())).await? {
             tables.push((row.try_get_by_index(0)?, flag(&row, 1)?));
             folds_case = flag(&row, 2)?;

@@ -63,8 +63,10 @@ pub(super) fn is_of_primary_key(error: &DbErr) -> bool {
         mysql::is_of_primary_key(error.message())
     } else if let Some(error) = error.try_downcast_ref::<PgDatabaseError>() {
         error.constraint().is_some_and(|name| name.ends_with("_pkey"))
-    } else {
+    } else if error.try_downcast_ref::<SqliteError>().is_some() {
         error.code().is_some_and(|code| sqlite::is_of_primary_key(&code))
+    } else {
+        false // An unknown database: the insert is rejected.
     }
 }
 
@@ -110,10 +112,12 @@ pub(super) fn connect_error(error: &sqlx::Error) -> ConnectError {
             let code = error.code().unwrap_or_default();
             if let Some(error) = error.try_downcast_ref::<MySqlDatabaseError>() {
                 mysql::connect_error(error.number())
+            } else if error.try_downcast_ref::<PgDatabaseError>().is_some() {
+                postgres::connect_error(&code, error.message())
             } else if error.try_downcast_ref::<SqliteError>().is_some() {
                 sqlite::connect_error(&code)
             } else {
-                postgres::connect_error(&code, error.message())
+                ConnectError::Refused("unknown database")
             }
         }
         _ => ConnectError::Unreachable,

@@ -126,8 +126,10 @@ impl Connector {
         let check = async {
             if url.starts_with("mysql:") {
                 check_mysql(url, self.lock_wait).await
-            } else {
+            } else if url.starts_with("postgres:") || url.starts_with("postgresql:") {
                 check_postgres(url, self.lock_wait, &self.is_direct).await
+            } else {
+                Err(ConnectError::Refused("unknown database"))
             }
         };
         let checked = timeout(self.statement_timeout, Box::pin(check)).await;

@@ -33,7 +33,7 @@ pub struct Database {
 }
 
 /// How long [`Database::close`] may take.
-const CLOSE_WITHIN: Duration = Duration::from_secs(2);
+const WRITE_BACK_WITHIN: Duration = Duration::from_secs(2);
 
 /// How long [`Database::wait_and_connect`] waits between two attempts.
 const CONNECT_EVERY: Duration = Duration::from_millis(500);
@@ -98,7 +98,7 @@ impl Database {
     /// uses them. Without that, the next start does it.
     pub async fn close(&self) {
         let lease = self.pool.current();
-        if lease.engine() != Engine::Sqlite {
+        if !lease.engine().is_one_file() {
             return;
         }
         let close = async {
@@ -107,7 +107,7 @@ impl Database {
             lease.connection().close_by_ref().await?;
             Ok::<(), StoreError>(())
         };
-        let reason = match timeout(CLOSE_WITHIN, close).await {
+        let reason = match timeout(WRITE_BACK_WITHIN, close).await {
             Ok(Ok(())) => return,
             Ok(Err(error)) => error.to_string(),
             Err(_) => "it takes too long".to_owned(),

@@ -132,7 +132,7 @@ impl Database {
     /// Closes the connections of a command that has only read. On SQLite, the files beside the database go with the
     /// last connection, unless another process uses them.
     pub async fn close_after_reading(&self) {
-        if self.engine() == Engine::Sqlite {
+        if self.engine().is_one_file() {
             // Nothing was written, so nothing is lost.
             let _ = timeout(Duration::from_secs(2), self.connection().close_by_ref()).await;
         }

@@ -47,10 +47,10 @@ pub(super) type Timer = (OperationTimer, StatementSpan);
 
 /// Hands out connections. Clones share them.
 #[derive(Clone, Debug)]
-pub(super) struct Pool(Arc<Shared>);
+pub(super) struct Pool(Arc<PoolState>);
 
 #[derive(Debug)]
-struct Shared {
+struct PoolState {
     servers: Servers,
     statement_timeout: Duration,
     current: watch::Sender<Arc<PoolGeneration>>,
@@ -76,7 +76,7 @@ impl Pool {
     ) -> Result<Self, ConnectError> {
         let servers = Servers::new(settings, missing_file);
         let (server, connected) = servers.connect(0).await?;
-        Ok(Self(Arc::new(Shared {
+        Ok(Self(Arc::new(PoolState {
             servers,
             statement_timeout: settings.timeout,
             current: watch::Sender::new(PoolGeneration::new(connected)),
@@ -142,7 +142,7 @@ impl Pool {
     }
 }
 
-impl Shared {
+impl PoolState {
     fn timer(&self, operation: DatabaseOperation) -> Timer {
         let measured = self.metrics.get().map(|metrics| metrics.timer(operation)).unwrap_or_default();
         let system = || self.current.borrow().connected.engine.system_name();
@@ -153,7 +153,7 @@ impl Shared {
 /// The connections that a statement or a transaction uses to its end, even if newer ones replace them meanwhile.
 #[derive(Debug)]
 pub(super) struct Lease {
-    shared: Arc<Shared>,
+    shared: Arc<PoolState>,
     generation: Arc<PoolGeneration>,
 }
 
@@ -342,7 +342,7 @@ impl Lease {
 
     /// Replaces these connections, unless that was done or tried a moment ago.
     async fn replace(&self, reason: ConnectionState) -> Result<(), ConnectError> {
-        let Shared { servers, current, replacement, lost, metrics, .. } = &*self.shared;
+        let PoolState { servers, current, replacement, lost, metrics, .. } = &*self.shared;
         if !servers.are_remote() {
             return Ok(());
         }
@@ -375,7 +375,7 @@ impl Lease {
 }
 
 /// Looks for a server that takes writes until there is one, or until the last one answers again.
-async fn keep_looking(shared: Weak<Shared>) {
+async fn keep_looking(shared: Weak<PoolState>) {
     loop {
         sleep(REPLACE_EVERY).await;
         let Some(shared) = shared.upgrade().filter(|shared| shared.lost.borrow().is_some()) else { return };

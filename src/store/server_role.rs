@@ -26,8 +26,8 @@ impl ServerRole {
         Self::from_answers(is_yes(0), is_yes(1))
     }
 
-    /// The role of a MySQL or MariaDB server, or why it must not be used. It asks the same of both, because the server
-    /// behind an address can change.
+    /// The role of a MySQL or MariaDB server, or why it must not be used. It asks both the same question, because
+    /// the server behind an address can change.
     pub(super) async fn query_mysql(connection: &mut MySqlConnection) -> Result<Self, ConnectError> {
         let role = Self::usable(query_yes_or_no(connection, mysql::ROLE).await?)?;
         let [is_outside_group] = query_yes_or_no(connection, mysql::IS_OUTSIDE_GROUP).await?;

@@ -191,6 +191,13 @@ mod tests {
             ("probe", probe::writes(engine)),
             ("try the migration lock", engine.try_migration_lock().unwrap_or("none".to_owned())),
             ("release the migration lock", engine.release_migration_lock().unwrap_or("none".to_owned())),
+            ("advance the counter of ids", engine.advance_counter("Contact", 7).unwrap_or("none".to_owned())),
+            (
+                "advance the counter of ids of no rows",
+                engine.advance_counter("Contact", 0).unwrap_or("none".to_owned()),
+            ),
+            ("refresh statistics", engine.analyze(&["Identifier", "Contact"]).join(";\n")),
+            ("empty tables", engine.empty_tables(&["Identifier", "Contact"]).join(";\n")),
         ]);
         let mut text = String::new();
         for (name, statement) in all {

@@ -116,8 +116,9 @@ pub(super) fn insert_contact_rows(engine: Engine, rows: Vec<contact::ActiveModel
     let mut insert = contact::Entity::insert_many(rows).into_query();
     insert.returning_col(Column::Id); // Left out for MySQL's syntax.
     let mut statement = StatementBuilder::build(&insert, &engine.backend());
-    if engine == Engine::Mariadb {
-        statement.sql.push_str(mariadb::INSERTED_IDS);
+    match engine {
+        Engine::Mariadb => statement.sql.push_str(mariadb::INSERTED_IDS),
+        Engine::Mysql | Engine::Postgres | Engine::Sqlite => {}
     }
     statement
 }
@@ -144,8 +145,11 @@ pub(super) async fn insert_identifiers(
 
 /// Inserts identifiers with their owners. One statement takes at most [`MAX_LOOKUP`] on PostgreSQL.
 pub(super) fn identifier_rows(engine: Engine, owned: &[(&Identifier, ContactId)]) -> Statement {
-    if engine == Engine::Postgres {
-        return postgres::identifier_rows(owned.iter().map(|(identifier, owner)| (*identifier, owner.0)));
+    match engine {
+        Engine::Postgres => {
+            return postgres::identifier_rows(owned.iter().map(|(identifier, owner)| (*identifier, owner.0)));
+        }
+        Engine::Mysql | Engine::Mariadb | Engine::Sqlite => {}
     }
     let rows = owned.iter().map(|(identifier, owner)| identifier::ActiveModel {
         kind: Set(identifier.kind().name().to_owned()),

@@ -116,7 +116,7 @@ async fn an_id_that_is_taken(database: TestDatabase) {
     service.stop().await;
 }
 
-/// The same of the ids of `Evidence`, which has another unique key.
+/// The same with an id of `Evidence`, which has another unique key.
 async fn an_id_of_a_set_that_is_taken(database: TestDatabase) {
     let service = Service::start(&database).await;
     let caller = service.caller();

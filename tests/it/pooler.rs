@@ -10,14 +10,15 @@ use tempfile::TempDir;
 use url::Url;
 
 use crate::failover::connect;
-use crate::harness::{Api, Backend, Service, Suite, TestDatabase, execute, test_name};
+use crate::harness::{Api, Backend, Service, Suite, TestDatabase, execute, register};
 
 pub fn register(suite: &mut Suite) {
-    let name = |function| test_name(module_path!(), function);
     let postgres = &[Backend::Postgres];
-    suite.on_with(is_installed(), postgres, &name("session_mode"), session_mode);
-    suite.on_with(is_installed(), postgres, &name("transaction_mode_is_explained"), transaction_mode_is_explained);
-    suite.on_with(is_installed(), postgres, &name("old_table_leaves_no_setting"), old_table_leaves_no_setting);
+    register!(suite.on_with(is_installed(), postgres):
+        session_mode,
+        transaction_mode_is_explained,
+        old_table_leaves_no_setting,
+    );
 }
 
 fn is_installed() -> Result<(), String> {

@@ -1,28 +1,31 @@
-use std::collections::{BTreeMap, BTreeSet};
+//! A store that fails as planned.
+
+#[path = "faulty_store/identities.rs"]
+mod identities;
+#[path = "faulty_store/transaction.rs"]
+mod transaction;
+
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use identity::domain::graph::{HistoryContact, SetName, SetNotes};
 use identity::domain::{
-    Contact, ContactId, Identifier, IdentifierKind, Identity, Link, Observation, OwnerRow, Plan, RootRow, SetKey,
-    StoredEvidence, StoredSets, Timestamp,
+    Contact, ContactId, Identifier, Identity, Link, OwnerRow, RootRow, SetKey, StoredSets, Timestamp,
 };
-use identity::resolver::IdentifyRequest;
 use identity::store::{
     Cause, Epoch, ExpectedSize, FoundIdentities, HistoryRead, HistoryRows, LookupResult, RootWindow, Store, StoreError,
-    Transaction,
 };
 use tokio::time::sleep;
 
+use identities::{DELETED, identifier_of, ignored, is_till, large_identity, root_row};
+#[allow(unused_imports, reason = "the tests of the transport layer use none of them")]
+pub(crate) use identities::{FIRST_LARGE, LARGE, observation};
+use transaction::FaultyTransaction;
+
 /// How long every statement takes, unless it is about a large identity.
 const LATENCY: Duration = Duration::from_millis(1);
-
-/// The contacts of an identity `largeN@x`.
-pub(crate) const LARGE: i64 = 600;
-
-/// The id of the first contact of `large0@x`.
-pub(crate) const FIRST_LARGE: i64 = 900;
 
 /// A call of the resolver to the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,11 +77,8 @@ pub(crate) struct FaultyStore {
     epoch: Option<Arc<AtomicU64>>,
     /// Whether `till@x` is ignored: in reads, and in transactions.
     ignores: (bool, bool),
-    sizes: Arc<Mutex<Vec<(Step, ExpectedSize)>>>,
+    pub(crate) sizes: Arc<Mutex<Vec<(Step, ExpectedSize)>>>,
 }
-
-/// Added to the id of a contact, it gives the id of the deleted contact that it is linked to.
-const DELETED: i64 = 1_000;
 
 impl FaultyStore {
     pub(crate) fn new(faults: impl Fn(Step, &[Identifier], usize) -> Option<Fault> + Send + Sync + 'static) -> Self {
@@ -291,129 +291,4 @@ impl Store for FaultyStore {
     async fn ping(&self) -> Result<(), StoreError> {
         self.step(Step::Ping, &[]).await
     }
-}
-
-pub(crate) struct FaultyTransaction(FaultyStore);
-
-impl Transaction for FaultyTransaction {
-    fn is_exclusive(&self) -> bool {
-        false
-    }
-
-    fn must_write_what_it_locks(&self) -> bool {
-        false
-    }
-
-    /// Returns the `updatedAt` of [`FaultyStore::known`], or a later one in a restless store; `None` for deleted
-    /// contacts.
-    async fn lock_contacts(
-        &mut self,
-        contacts: &BTreeSet<ContactId>,
-    ) -> Result<BTreeMap<ContactId, Option<Timestamp>>, StoreError> {
-        let written = |id: &ContactId| match self.0.is_restless {
-            true => Some(Timestamp(i64::MAX)),
-            false => (id.0 < DELETED).then_some(Timestamp(id.0)),
-        };
-        Ok(contacts.iter().map(|id| (*id, written(id))).collect())
-    }
-
-    async fn find_identities(
-        &mut self,
-        identifiers: &[Identifier],
-        size: ExpectedSize,
-    ) -> Result<FoundIdentities, StoreError> {
-        self.0.sizes.lock().unwrap().push((Step::Find, size));
-        self.0.step(Step::Find, identifiers).await?;
-        let offset = if self.0.is_restless { i64::try_from(self.0.count(Step::Find)).unwrap() } else { 0 };
-        let ignored = ignored(identifiers, self.0.ignores.1);
-        Ok(FoundIdentities { identities: self.0.known(identifiers, offset), ignored })
-    }
-
-    async fn stored_evidence(
-        &mut self,
-        _sets: &[SetKey],
-        _roots: &BTreeSet<ContactId>,
-    ) -> Result<StoredEvidence, StoreError> {
-        Ok(StoredEvidence::default())
-    }
-
-    async fn lock_identifiers(&mut self, _identifiers: &[Identifier]) -> Result<(), StoreError> {
-        Ok(())
-    }
-
-    async fn identities_of(&mut self, roots: &[ContactId], size: ExpectedSize) -> Result<Vec<Identity>, StoreError> {
-        self.0.identities_of(roots, size).await
-    }
-
-    async fn roots_after(&mut self, after: Option<ContactId>, limit: usize) -> Result<RootWindow, StoreError> {
-        self.0.roots_after(after, limit).await
-    }
-
-    async fn owner_rows(&mut self, identifiers: &[Identifier]) -> Result<Vec<OwnerRow>, StoreError> {
-        self.0.owner_rows(identifiers).await
-    }
-
-    async fn history_of(&mut self, contact: ContactId) -> Result<HistoryRead, StoreError> {
-        self.0.history_of(contact).await
-    }
-
-    async fn release_orphans(&mut self, _identifiers: &[Identifier], _at: Timestamp) -> Result<(), StoreError> {
-        Ok(())
-    }
-
-    fn now(&self) -> Timestamp {
-        Timestamp(1_000_000)
-    }
-
-    async fn apply(&mut self, plan: &Plan) -> Result<Vec<ContactId>, StoreError> {
-        let brought: Vec<Identifier> = plan.new_identifiers.iter().map(|(identifier, _)| identifier.clone()).collect();
-        self.0.step(Step::Apply, &brought).await?;
-        let ids = plan.new_contacts.iter().map(|_| ContactId(self.0.last_id.fetch_add(1, Ordering::Relaxed)));
-        Ok(ids.collect())
-    }
-
-    async fn commit(self) -> Result<(), StoreError> {
-        Ok(())
-    }
-}
-
-fn is_till(identifier: &Identifier) -> bool {
-    identifier.value() == "till@x"
-}
-
-/// Those of these identifiers that are ignored.
-fn ignored(identifiers: &[Identifier], ignores: bool) -> BTreeSet<Identifier> {
-    identifiers.iter().filter(|identifier| ignores && is_till(identifier)).cloned().collect()
-}
-
-/// The identifier that leads to this root.
-fn identifier_of(root: ContactId) -> Identifier {
-    let value = match root.0 - FIRST_LARGE {
-        large @ 0.. => format!("large{large}@x"),
-        _ => format!("known{}@x", root.0),
-    };
-    Identifier::from_stored(IdentifierKind::Email, value)
-}
-
-/// The version of a root is its id.
-fn root_row(root: ContactId) -> RootRow {
-    RootRow { id: root, updated_at: Timestamp(root.0), is_deleted: false, linked_to: None }
-}
-
-/// The large identity that owns an identifier.
-fn large_identity(identifier: &Identifier) -> Option<Identity> {
-    let number: i64 = identifier.value().strip_prefix("large")?.strip_suffix("@x")?.parse().unwrap();
-    let root = ContactId(FIRST_LARGE + number);
-    let primary = Contact::new(root, [identifier.clone()], Timestamp(root.0), Link::Primary);
-    let secondary = |n: i64| {
-        let id = ContactId(root.0 * 10_000 + n);
-        let other = Identifier::from_stored(IdentifierKind::Phone, id.0.to_string());
-        Contact::new(id, [identifier.clone(), other], Timestamp(id.0), Link::SecondaryOf(root))
-    };
-    Identity::new(std::iter::once(primary).chain((1..LARGE).map(secondary)).collect())
-}
-
-pub(crate) fn observation(emails: &[&str]) -> IdentifyRequest {
-    let emails = emails.iter().map(|email| Identifier::from_stored(IdentifierKind::Email, *email));
-    Observation::new(emails).unwrap().into()
 }

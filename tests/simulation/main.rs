@@ -11,13 +11,17 @@
 
 mod check;
 mod conditions;
+mod connection;
 mod database;
 mod noted;
+mod plan_writes;
 mod reads_by_version;
 mod schedule;
+mod small_reads;
 mod store;
 mod store_conformance;
 mod tables;
+mod transaction;
 mod validated;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,10 +32,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
 use conditions::{Bug, Conditions};
+use connection::SimulatedStore;
 use database::Database;
 use identity::domain::ContactId;
 use identity::store::{Store, Transaction};
-use store::SimulatedStore;
 
 /// How many schedules are tried, unless a variable says another number.
 const SEEDS: u64 = 300;

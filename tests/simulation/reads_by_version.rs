@@ -9,8 +9,8 @@ use identity::settings::{CacheSettings, QueueSettings};
 use tokio::time::{Instant, sleep};
 
 use crate::conditions::Conditions;
+use crate::connection::SimulatedStore;
 use crate::database::Database;
-use crate::store::SimulatedStore;
 use crate::store_conformance::calm;
 
 const MAX_AGE: Duration = Duration::from_secs(60);

@@ -10,9 +10,9 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::conditions::{Bug, Conditions, identifier};
+use crate::connection::SimulatedStore;
 use crate::database::Database;
 use crate::noted::note_of;
-use crate::store::SimulatedStore;
 use crate::tables::Tables;
 
 /// A caller that waits so long, in virtual time, waits without end.

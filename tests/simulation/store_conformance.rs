@@ -8,8 +8,8 @@ use std::time::Duration;
 use identity::domain::Identifier;
 
 use crate::conditions::Conditions;
+use crate::connection::SimulatedStore;
 use crate::database::Database;
-use crate::store::SimulatedStore;
 
 /// Conditions under which nothing fails.
 pub(crate) fn calm(is_exclusive: bool) -> Conditions {

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::rules::{MAX_COLUMNS, MAX_FILE_LINES, circles, long_files, long_lines, private_words, upward_uses};
+use super::rules::{
+    MAX_COLUMNS, MAX_FILE_LINES, circles, long_files, long_lines, private_words, types_of_one_name, upward_uses,
+};
 use super::source_tree::{SourceTree, Uses};
 
 fn uses(files: &[(&str, &str)]) -> Uses {
@@ -97,14 +99,31 @@ fn long_files_long_lines_and_private_words_are_found() {
     let long = "a".repeat(MAX_COLUMNS + 1);
     let texts = BTreeMap::from([
         ("src/long.rs".to_owned(), "\n".repeat(MAX_FILE_LINES + 1)),
+        ("tests/long.rs".to_owned(), "\n".repeat(MAX_FILE_LINES + 2)),
         ("src/wide.rs".to_owned(), format!("{}\n{}", "ä".repeat(MAX_COLUMNS), long)),
-        ("README.md".to_owned(), "The outdoor path.\nThe Door, and open_doors.".to_owned()),
+        ("README.md".to_owned(), "An outdoor path; the same, of it.\nThe Door, open_doors.\nAs  far as.".to_owned()),
         ("docs/wide.md".to_owned(), format!("{long}\n```\n{long}\n```\n|{long}\n{long}")),
     ]);
-    assert_eq!(long_files(&texts), ["src/long.rs: 401 lines"]);
+    assert_eq!(long_files(&texts), ["src/long.rs: 401 lines", "tests/long.rs: 402 lines"]);
     assert_eq!(
         long_lines(&texts),
         ["docs/wide.md:1: 121 columns", "docs/wide.md:6: 121 columns", "src/wide.rs:2: 121 columns"]
     );
-    assert_eq!(private_words(&texts), ["README.md:2: Door"]);
+    assert_eq!(private_words(&texts), ["README.md:2: door", "README.md:3: as far as"]);
+}
+
+#[test]
+fn two_visible_types_of_one_name_in_a_folder_are_found() {
+    let texts = [
+        ("src/store/a.rs", "pub struct Row; pub(super) enum Kind {} struct Private; pub fn f() {} pub use x::Used;"),
+        ("src/store/deep/b.rs", "pub(in crate::store) type Row = u8; struct Private; // pub enum Kind {}"),
+        ("src/store/deep/c.rs", "pub(crate) trait Kind {} pub struct Used; pub struct Model; "),
+        ("src/store/d.rs", "pub struct Model;"),
+        ("src/domain.rs", "pub struct Row;"),
+    ];
+    let texts = texts.map(|(path, text)| (path.to_owned(), text.to_owned())).into();
+    assert_eq!(
+        types_of_one_name(&texts),
+        ["Kind: src/store/a.rs, src/store/deep/c.rs", "Row: src/store/a.rs, src/store/deep/b.rs"]
+    );
 }

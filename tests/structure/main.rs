@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
-use rules::{circles, long_files, long_lines, private_words, upward_uses};
+use rules::{circles, long_files, long_lines, private_words, types_of_one_name, upward_uses};
 use source_tree::SourceTree;
 
 /// The documents that users read. The history keeps the words of its time.
@@ -83,17 +83,19 @@ fn every_source_file_is_part_of_the_tree() {
 }
 
 #[test]
+fn a_folder_has_one_type_of_a_name() {
+    let texts = texts(&["src"], &[".rs"]);
+    assert_none("Give each type a name that says what it is", &types_of_one_name(&texts));
+}
+
+#[test]
 fn source_files_are_short() {
     assert_none("At most 400 lines in a file: split it by its jobs", &long_files(&texts(&["src"], &[".rs"])));
 }
 
-/// Files of tests that are still longer. It gets no new entry.
-const LONG_TESTS: [&str; 2] = ["tests/shared/store_conformance.rs", "tests/simulation/store.rs"];
-
 #[test]
 fn test_files_are_short() {
-    let mut texts = texts(&["tests"], &[".rs"]);
-    texts.retain(|path, _| !LONG_TESTS.contains(&path.as_str()));
+    let texts = texts(&["tests"], &[".rs"]);
     assert!(texts.len() > 100, "{}", texts.len());
     assert_none("At most 400 lines in a file: split it by its subjects", &long_files(&texts));
 }

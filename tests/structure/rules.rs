@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::source_tree::Uses;
-use super::tokens::joined;
+use super::tokens::{joined, tokens};
 
 /// The modules under `src/`, from the top down. A file uses only modules below its own.
 pub const LAYERS: [&[&str]; 18] = [
@@ -30,8 +30,9 @@ pub const LAYERS: [&[&str]; 18] = [
 pub const MAX_FILE_LINES: usize = 400;
 pub const MAX_COLUMNS: usize = 120;
 
-/// Words that only this project gave a meaning. The trade's words for them: API, stack, routes, queue, repair.
-const PRIVATE_WORDS: [&str; 14] = [
+/// Words that only this project gave a meaning, and phrases that are not plain. The trade's words for them: API, stack,
+/// routes, queue, repair.
+const PRIVATE_WORDS: [&str; 18] = [
     "door",
     "doors",
     "intake",
@@ -46,6 +47,10 @@ const PRIVATE_WORDS: [&str; 14] = [
     "told",
     "whoever",
     "likewise",
+    "the same of",
+    "as far as",
+    "for good",
+    "had better",
 ];
 
 /// Returns one line for each circle: the files, and the names that they use.
@@ -106,7 +111,7 @@ pub fn upward_uses(uses: &Uses) -> Vec<String> {
 
 pub fn long_files(texts: &BTreeMap<String, String>) -> Vec<String> {
     let lines = texts.iter().map(|(path, text)| (path, text.lines().count()));
-    let long = lines.filter(|(path, lines)| path.starts_with("src/") && *lines > MAX_FILE_LINES);
+    let long = lines.filter(|(_, lines)| *lines > MAX_FILE_LINES);
     long.map(|(path, lines)| format!("{path}: {lines} lines")).collect()
 }
 
@@ -129,12 +134,52 @@ pub fn long_lines(texts: &BTreeMap<String, String>) -> Vec<String> {
 
 pub fn private_words(texts: &BTreeMap<String, String>) -> Vec<String> {
     let found = |line: &str| {
-        let mut words = line.split(|c: char| !c.is_alphanumeric());
-        words.find(|word| PRIVATE_WORDS.contains(&word.to_lowercase().as_str())).map(str::to_owned)
+        // A phrase does not go on behind a comma.
+        let apart: String = line.to_lowercase().replace(|c: char| !c.is_alphanumeric() && !c.is_whitespace(), " . ");
+        let words = format!(" {} ", apart.split_whitespace().collect::<Vec<_>>().join(" "));
+        PRIVATE_WORDS.into_iter().find(|private| words.contains(&format!(" {private} ")))
     };
     let in_file = |(path, text): (&String, &String)| -> Vec<String> {
         let words = (1..).zip(text.lines()).filter_map(|(number, line)| Some((number, found(line)?)));
         words.map(|(number, word)| format!("{path}:{number}: {word}")).collect()
     };
     texts.iter().flat_map(in_file).collect()
+}
+
+/// Names that several types of one folder have. It gets no new entry.
+const SHARED_TYPE_NAMES: [(&str, &str); 2] = [
+    ("listener", "ResponseFuture"), // Each layer has its own, as tower's layers do.
+    ("store", "Model"),             // SeaORM demands the name.
+];
+
+/// Returns one line for each name that several visible types in one folder of `src/` have.
+pub fn types_of_one_name(texts: &BTreeMap<String, String>) -> Vec<String> {
+    let mut files: BTreeMap<(String, String), Vec<&str>> = BTreeMap::new();
+    for (path, text) in texts {
+        let folder = path.trim_start_matches("src/").split(['/', '.']).next().unwrap_or_default();
+        for name in visible_types(&tokens(text)) {
+            files.entry((folder.to_owned(), name)).or_default().push(path);
+        }
+    }
+    let is_new = |folder: &str, name: &str| !SHARED_TYPE_NAMES.contains(&(folder, name));
+    let several = files.into_iter().filter(|((folder, name), files)| files.len() > 1 && is_new(folder, name));
+    several.map(|((_, name), files)| format!("{name}: {}", files.join(", "))).collect()
+}
+
+/// Returns the names of the types that are `pub`, also within a part of the crate.
+fn visible_types(tokens: &[String]) -> Vec<String> {
+    let mut names = Vec::new();
+    for (start, _) in tokens.iter().enumerate().filter(|(_, token)| *token == "pub") {
+        let mut rest = &tokens[start + 1..];
+        if rest.first().is_some_and(|token| token == "(") {
+            let end = rest.iter().position(|token| token == ")").map_or(rest.len(), |end| end + 1);
+            rest = &rest[end..];
+        }
+        if let [kind, name, ..] = rest
+            && ["struct", "enum", "union", "trait", "type"].contains(&kind.as_str())
+        {
+            names.push(name.clone());
+        }
+    }
+    names
 }

@@ -20,9 +20,9 @@ use crate::store::traits::{Store, Transaction};
 
 /// A set with its id and its contact.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StoredSet(evidence::Model);
+pub struct AdoptedSet(evidence::Model);
 
-impl StoredSet {
+impl AdoptedSet {
     /// Returns the row of a set: its own id, and that of a contact of its identity.
     ///
     /// # Errors
@@ -90,25 +90,25 @@ impl Database {
     ///
     /// # Errors
     /// As every read.
-    pub async fn adopted_sets(&self, after: i64, limit: u64) -> Result<Vec<StoredSet>, StoreError> {
+    pub async fn adopted_sets(&self, after: i64, limit: u64) -> Result<Vec<AdoptedSet>, StoreError> {
         let find = evidence::Entity::find().filter(Column::Id.gt(after)).order_by_asc(Column::Id).limit(limit);
-        Ok(find.all(&self.connection()).await?.into_iter().map(StoredSet).collect())
+        Ok(find.all(&self.connection()).await?.into_iter().map(AdoptedSet).collect())
     }
 
     /// Inserts those of these sets that are not stored yet, in one transaction.
     ///
     /// # Errors
     /// As every write. Then nothing was written. Another run may have taken the adoption.
-    pub async fn insert_adopted_sets(&self, run: &AdoptionRun, sets: &[StoredSet]) -> Result<(), StoreError> {
+    pub async fn insert_adopted_sets(&self, run: &AdoptionRun, sets: &[AdoptedSet]) -> Result<(), StoreError> {
         let keys = sets.iter().filter_map(|set| <[u8; 16]>::try_from(&set.0.set_key[..]).ok());
         let keys: Vec<SetKey> = keys.map(SetKey::from_stored).collect();
         let stored = query_stored_sets(&self.connection(), self.engine(), &keys).await?;
         let mut stored: BTreeSet<Vec<u8>> = stored.keys().map(|key| key.as_bytes().to_vec()).collect();
         // By other rules two sets of the file can be one.
-        let new: Vec<StoredSet> = sets.iter().filter(|set| stored.insert(set.0.set_key.clone())).cloned().collect();
+        let new: Vec<AdoptedSet> = sets.iter().filter(|set| stored.insert(set.0.set_key.clone())).cloned().collect();
         let Some(last) = new.last() else { return Ok(()) };
         let insert = async |transaction: &DatabaseTransaction| {
-            for rows in statements(&new, StoredSet::bytes) {
+            for rows in statements(&new, AdoptedSet::bytes) {
                 let rows = rows.iter().map(|set| evidence::ActiveModel {
                     id: Set(set.0.id),
                     set_key: Set(set.0.set_key.clone()),

@@ -8,7 +8,6 @@ use crate::store::database::Database;
 use crate::store::entity::{contact, contact_merge};
 use crate::store::error::StoreError;
 use crate::store::schema;
-use crate::store::sql::Engine;
 
 /// The tables that an adoption fills, and those of evidence and its notes: they name contacts.
 const FILLED: [&str; 6] = ["EvidenceNote", "Evidence", "Identifier", "ContactMerge", "AdoptedContact", "Contact"];
@@ -116,42 +115,5 @@ impl Database {
             again_after_lost_race(async || Ok(self.connection().execute_unprepared(&sql).await?)).await?;
         }
         Ok(())
-    }
-}
-
-impl Engine {
-    /// Sets the counter of automatic ids, where an INSERT that gives an id does not.
-    fn advance_counter(self, table: &str, last: i64) -> Option<String> {
-        match self {
-            Self::Mysql | Self::Mariadb | Self::Sqlite => None,
-            // Without rows the next id is 1.
-            Self::Postgres => Some(format!(
-                r#"SELECT setval(pg_get_serial_sequence('"{table}"', 'id'), {}, {})"#,
-                last.max(1),
-                last > 0
-            )),
-        }
-    }
-
-    fn analyze(self, tables: &[&str]) -> Vec<String> {
-        let each = |command: &str| tables.iter().map(|table| format!(r#"{command} "{table}""#)).collect();
-        match self {
-            Self::Mysql | Self::Mariadb => each("ANALYZE TABLE"),
-            Self::Postgres | Self::Sqlite => each("ANALYZE"),
-        }
-    }
-
-    fn empty_tables(self, tables: &[&str]) -> Vec<String> {
-        match self {
-            Self::Mysql | Self::Mariadb => tables.iter().map(|table| format!("TRUNCATE TABLE `{table}`")).collect(),
-            Self::Postgres => {
-                tables.iter().map(|table| format!(r#"TRUNCATE TABLE "{table}" RESTART IDENTITY"#)).collect()
-            }
-            Self::Sqlite => {
-                let delete = tables.iter().map(|table| format!(r#"DELETE FROM "{table}""#));
-                let names = tables.iter().map(|table| format!("'{table}'")).collect::<Vec<_>>().join(", ");
-                delete.chain([format!("DELETE FROM sqlite_sequence WHERE name IN ({names})")]).collect()
-            }
-        }
     }
 }

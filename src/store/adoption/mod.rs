@@ -24,7 +24,7 @@ mod merges;
 mod state;
 
 pub use contacts::{ContactChanges, Original, StoredRow};
-pub use evidence::StoredSet;
+pub use evidence::AdoptedSet;
 pub use finish::ServiceWrote;
 pub use identifiers::{IdentifierChange, OwnedIdentifier};
 pub use merges::StoredMerge;

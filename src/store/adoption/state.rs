@@ -104,7 +104,7 @@ pub struct AdoptionRun {
     /// The greatest id of a contact that the adoption has written. What is above was written by somebody else, or is a
     /// holder.
     pub last_contact_id: i64,
-    /// The same of merges.
+    /// The greatest id of a merge that the adoption has written.
     pub last_merge_id: i64,
     /// When the adoption began.
     pub started_at: Timestamp,

@@ -141,7 +141,7 @@ pub struct Merged {
 /// the e-mail address of a contact.
 pub(super) const EMAIL_OWNER: (&str, &str) = ("e", "eo");
 
-/// The same of the phone number of a contact.
+/// The same columns of the phone number of a contact.
 pub(super) const PHONE_OWNER: (&str, &str) = ("f", "fo");
 
 /// The columns of a [`FoundOwner`].

@@ -80,7 +80,12 @@ pub(super) fn decide(
     if let Some(zone) = given {
         return Some(DateZone { zone: zone.clone(), reason: ZoneReason::Given });
     }
-    let form = if engine == Engine::Sqlite { DateForm::Any } else { DateForm::Clock };
+    // The frameworks that keep clock times, each on the databases where it does so without a zone.
+    let (form, is_of_javascript, is_of_sequelize) = match engine {
+        Engine::Mysql | Engine::Mariadb => (DateForm::Clock, false, true),
+        Engine::Postgres => (DateForm::Clock, false, false),
+        Engine::Sqlite => (DateForm::Any, true, true),
+    };
     if without.iter().any(|column| column.form != form) {
         return None;
     }
@@ -96,9 +101,9 @@ pub(super) fn decide(
         in_utc(ZoneReason::Prisma)
     } else if has("ar_internal_metadata") && is_in_snake_case && has_no_default {
         in_utc(ZoneReason::Rails)
-    } else if engine == Engine::Sqlite && is_in_camel_case {
+    } else if is_of_javascript && is_in_camel_case {
         in_utc(ZoneReason::JavaScript)
-    } else if has("SequelizeMeta") && engine != Engine::Postgres && is_in_camel_case && has_no_default {
+    } else if has("SequelizeMeta") && is_of_sequelize && is_in_camel_case && has_no_default {
         in_utc(ZoneReason::Sequelize)
     } else {
         None

@@ -68,13 +68,12 @@ impl OldTable {
         if let Some((before, behind)) = table.and_then(|table| table.split_once('.'))
             && !has_table(&connection, table.unwrap_or_default()).await?
         {
-            if connection.engine == Engine::Sqlite && !before.eq_ignore_ascii_case("main") {
-                return Err(OldFormError::NoSuchTable(table.unwrap_or_default().to_owned()).into());
-            }
-            if connection.engine != Engine::Sqlite {
+            if !connection.engine.is_one_file() {
                 connection.close().await;
                 connection = OldConnection::open(&url, Some(before)).await?;
                 schema = Some(before.to_owned());
+            } else if !before.eq_ignore_ascii_case("main") {
+                return Err(OldFormError::NoSuchTable(table.unwrap_or_default().to_owned()).into());
             }
             table = Some(behind);
         }
@@ -273,8 +272,7 @@ async fn detect(
     if !catalogue.is_readable(name) {
         return Err(OldTableError::Rights(name.to_owned()));
     }
-    if matches!(engine, Engine::Mysql | Engine::Mariadb) {
-        // A column that the user may not read is not in the catalogue, as if the table had none.
+    if engine.hides_unreadable_columns() {
         let sql = format!("SELECT * FROM {} WHERE 1 = 0", engine.quoted(name));
         let read = connection.query_all_raw(Statement::from_string(engine.backend(), sql)).await;
         read.map_err(|error| OldTableError::from_statement(error.into(), name))?;

@@ -107,7 +107,7 @@ pub struct Unreadable {
     pub linked_id: bool,
     /// `createdAt` is not a date, or is outside the years 1000 to 9999.
     pub created_at: bool,
-    /// The same of `updatedAt`.
+    /// `updatedAt` is not a date, or is outside the years 1000 to 9999.
     pub updated_at: bool,
 }
 

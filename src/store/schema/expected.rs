@@ -58,10 +58,15 @@ impl ColumnKind {
                 ("enum('primary','secondary') utf8mb4", "link_precedence (primary, secondary)", "enum_text")
             }
             Self::Moment => ("datetime(6)", "timestamp(6) without time zone", "datetime_text"),
-            // MariaDB has no type for it.
-            Self::Json if engine == Engine::Mariadb => ("longtext utf8mb4", "", ""),
             Self::LongText => ("text utf8mb4", "text", "text"),
-            Self::Json => ("json", "json", "json_text"),
+            Self::Json => {
+                return match engine {
+                    Engine::Mysql | Engine::Postgres => "json",
+                    Engine::Mariadb => "longtext utf8mb4", // It has no type for it.
+                    Engine::Sqlite => "json_text",
+                }
+                .to_owned();
+            }
             Self::Text(size) => {
                 return match engine {
                     Engine::Mysql | Engine::Mariadb => format!("varchar({size}) utf8mb4"),

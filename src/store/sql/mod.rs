@@ -4,7 +4,9 @@
 //! [`Engine::statement`] turns them into what the database wants. `src/store/snapshots/` shows statements as each
 //! database gets them; `statements.rs` says which.
 
+mod adoption;
 mod by_version;
+mod features;
 mod history;
 mod history_rows;
 mod list;
@@ -108,14 +110,6 @@ impl Engine {
             Self::Mariadb => "mariadb",
             Self::Postgres => "postgresql",
             Self::Sqlite => "sqlite",
-        }
-    }
-
-    /// Whether one transaction at a time writes, so that no row needs a lock.
-    pub(super) fn has_one_writer(self) -> bool {
-        match self {
-            Self::Sqlite => true,
-            Self::Mysql | Self::Mariadb | Self::Postgres => false,
         }
     }
 

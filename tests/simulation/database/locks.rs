@@ -16,7 +16,7 @@ pub(crate) enum Lock {
     Row(ContactId),
     /// The right to insert that identifier: the second one waits until the first has ended.
     Key(Identifier),
-    /// The same of a set of identifiers.
+    /// The right to insert that set of identifiers.
     Set(SetKey),
 }
 

@@ -65,13 +65,13 @@ impl<R: ReadGraph> Service<Request<Body>> for LookUpService<R> {
         if !methods::is_look_up(request.uri().path()) {
             return self.others.call(request);
         }
-        call_encoded(LookUp(Arc::clone(&self.api)), self.limit, request)
+        call_encoded(EncodedLookUp(Arc::clone(&self.api)), self.limit, request)
     }
 }
 
-struct LookUp<R>(Arc<GraphApi<R>>);
+struct EncodedLookUp<R>(Arc<GraphApi<R>>);
 
-impl<R: ReadGraph> UnaryService<Bytes> for LookUp<R> {
+impl<R: ReadGraph> UnaryService<Bytes> for EncodedLookUp<R> {
     type Response = Vec<u8>;
     type Future = BoxFuture<'static, Result<tonic::Response<Vec<u8>>, Status>>;
 

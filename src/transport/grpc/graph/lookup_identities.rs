@@ -40,7 +40,7 @@ pub(super) async fn answer<R: ReadGraph>(
     }
     let found = call.resolver.look_up(call.place(), identifiers, call.deadline).await?;
     let slices = &mut Slices::of_answer(call.deadline);
-    let mut answer = Answer::new(&call, &found.unknown, found.identities.len())?;
+    let mut answer = ResponseBuilder::new(&call, &found.unknown, found.identities.len())?;
     for identity in &found.identities {
         answer.add(identity_message(identity, answer.room, slices).await?)?;
     }
@@ -59,7 +59,7 @@ async fn answer_about<R: ReadGraph>(
         return Err(ApiError::LookUpTooLarge { limit: call.answer_limit });
     }
     let slices = &mut Slices::of_answer(call.deadline);
-    let mut answer = Answer::new(&call, &found.unknown, found.identities.len())?;
+    let mut answer = ResponseBuilder::new(&call, &found.unknown, found.identities.len())?;
     for identity in &found.identities {
         answer.add(past_identity_message(identity, answer.room, slices).await?)?;
     }
@@ -68,7 +68,7 @@ async fn answer_about<R: ReadGraph>(
 }
 
 /// An answer in the making.
-struct Answer {
+struct ResponseBuilder {
     response: pb::LookupIdentitiesResponse,
     /// How many bytes are left.
     room: usize,
@@ -77,7 +77,7 @@ struct Answer {
     is_of_one: bool,
 }
 
-impl Answer {
+impl ResponseBuilder {
     /// Begins an answer of so many identities.
     fn new<R: ReadGraph>(call: &Call<R>, unknown: &[Identifier], identities: usize) -> Result<Self, ApiError> {
         let limit = call.answer_limit;

@@ -6,7 +6,7 @@ use prost_reflect::{
     ServiceDescriptor, Value,
 };
 
-use super::field_path::{FieldPath, field};
+use super::field_path::{ResolvedField, field};
 use crate::transport::template::{HttpMethod, Template};
 
 /// An HTTP method and path that the proto gives an RPC.
@@ -16,7 +16,7 @@ pub(super) struct Binding {
     pub(super) method: HttpMethod,
     pub(super) template: Template,
     /// The fields that the path gives, in the order of the template.
-    pub(super) path_fields: Vec<FieldPath>,
+    pub(super) path_fields: Vec<ResolvedField>,
     pub(super) body: BodyRule,
     /// The field of the response that is the answer. `None`: all of the response.
     pub(super) response_body: Option<FieldDescriptor>,
@@ -135,8 +135,8 @@ fn pattern(rule: &DynamicMessage) -> Option<(HttpMethod, String)> {
 }
 
 /// The field that a variable of the path names.
-fn path_field(rpc: &MethodDescriptor, name: &str) -> Option<FieldPath> {
-    let path = FieldPath::resolve(&rpc.input(), name)?;
+fn path_field(rpc: &MethodDescriptor, name: &str) -> Option<ResolvedField> {
+    let path = ResolvedField::resolve(&rpc.input(), name)?;
     let has_one_value = !path.leaf.is_list() && !matches!(path.leaf.kind(), Kind::Message(_));
     has_one_value.then_some(path)
 }

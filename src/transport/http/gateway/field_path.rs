@@ -10,13 +10,13 @@ const MAX_PARTS: usize = 32;
 
 /// A field of a message, or of the messages within it: `policy.name`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct FieldPath {
+pub(super) struct ResolvedField {
     /// The fields that lead to it.
     messages: Vec<FieldDescriptor>,
     pub(super) leaf: FieldDescriptor,
 }
 
-impl FieldPath {
+impl ResolvedField {
     /// Returns the field of this name. Each part is spelled as in the proto or as in JSON.
     pub(super) fn resolve(message: &MessageDescriptor, name: &str) -> Option<Self> {
         let (mut parts, mut messages) = (name.split('.'), Vec::new());

@@ -62,7 +62,7 @@ fn decode(message: &MessageDescriptor, json: Value) -> Result<DynamicMessage, Ap
         .map_err(|_: serde_json::Error| wrong_field(Name::of_message(message), &track.path()))
 }
 
-/// The name of a value.
+/// The known part of the name of a value.
 struct Name {
     text: String,
     problem: String,

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use prost_reflect::{DynamicMessage, ReflectMessage, Value};
 
 use super::bindings::{Binding, BodyRule};
-use super::field_path::FieldPath;
+use super::field_path::ResolvedField;
 use super::text_value;
 use crate::transport::errors::ApiError;
 use crate::transport::template::decode;
@@ -18,12 +18,12 @@ const LONGEST_NAME: usize = 64;
 /// # Errors
 /// [`ApiError::BadField`] names the first wrong parameter.
 pub(super) fn apply(message: &mut DynamicMessage, query: &str, binding: &Binding) -> Result<(), ApiError> {
-    let mut given: Vec<(FieldPath, Vec<Value>)> = Vec::new();
+    let mut given: Vec<(ResolvedField, Vec<Value>)> = Vec::new();
     let mut places = HashMap::new();
     for parameter in query.split('&').filter(|parameter| !parameter.is_empty()) {
         let (name, text) = parameter.split_once('=').unwrap_or((parameter, ""));
         let name = plain(name).unwrap_or_default();
-        let path = FieldPath::resolve(&message.descriptor(), &name).ok_or_else(|| unknown(&name))?;
+        let path = ResolvedField::resolve(&message.descriptor(), &name).ok_or_else(|| unknown(&name))?;
         let wrong = |problem: &str| ApiError::BadField { field: path.json_name(), problem: problem.to_owned() };
         check(&path, binding).map_err(wrong)?;
         let text = plain(text).ok_or_else(|| wrong("must be UTF-8, with correct percent-encoding"))?;
@@ -46,7 +46,7 @@ pub(super) fn apply(message: &mut DynamicMessage, query: &str, binding: &Binding
 }
 
 /// Whether a query parameter may give the field.
-fn check(path: &FieldPath, binding: &Binding) -> Result<(), &'static str> {
+fn check(path: &ResolvedField, binding: &Binding) -> Result<(), &'static str> {
     if binding.path_fields.iter().any(|other| other.overlaps(path)) {
         return Err("is given by the path, and must be no query parameter");
     }
