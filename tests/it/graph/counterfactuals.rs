@@ -16,7 +16,7 @@ const EVENTS: usize = 2_000;
 const CUSTOMERS: u64 = 500;
 
 /// So many identities are asked about: those with the most evidence.
-const IDENTITIES: usize = 40;
+const IDENTITIES: usize = 80;
 
 /// Of an identity with more evidence, so many are left out, one after another. Of the others, each one is.
 const OF_LARGE: usize = 40;
@@ -134,7 +134,7 @@ async fn each_counterfactual_is_as_brute_force_says(database: TestDatabase) {
             fell_apart += usize::from(parts.len() > 1);
         }
     }
-    assert!(asked > 300 && fell_apart > 50 && fell_apart < asked, "{fell_apart} of {asked}");
+    assert!(asked > 250 && fell_apart > 50 && asked - fell_apart > 20, "{fell_apart} of {asked}");
     assert_eq!(tables(&database).await, before, "nothing was written");
     service.stop().await;
 }
