@@ -133,8 +133,10 @@ fn assert_parts(history: &History, nodes: &HashMap<&Identifier, usize>, groups: 
     assert_eq!((parts.len(), seen.len(), contacts.len()), (count(groups), nodes.len(), 0));
 }
 
-/// Of an identity with more than 100 sets, about so many are left out, one after another. Of the others, each one is.
-const OF_LARGE: usize = 150;
+/// One identity is large: it has 4,779 sets. Each question about it takes up to 0.35 s in a debug build, all of them
+/// 10 to 30 minutes. So about so many of its sets are left out, one after another, spread over its time. Of every other
+/// identity, each set is.
+const OF_LARGE: usize = 60;
 
 #[test]
 fn each_counterfactual_is_as_brute_force_says() {
@@ -152,15 +154,11 @@ fn each_counterfactual_is_as_brute_force_says() {
         let bridges: HashSet<SetName> =
             history.explain(&Question::default()).bridges.iter().map(|set| set.name).collect();
         let step = if sets.len() > 100 { sets.len() / OF_LARGE } else { 1 };
-        let begun = std::time::Instant::now();
         for set in sets.iter().step_by(step) {
             let left = groups(&nodes, sets.iter().filter(|other| other.name != set.name));
             assert_eq!(bridges.contains(&set.name), count(&left) > 1);
             assert_parts(history, &nodes, &left, [set.name].into());
             asked += 1;
-        }
-        if step > 1 {
-            eprintln!("took {:?} step {step}", begun.elapsed());
         }
         let matches: BTreeSet<SetName> =
             sets.iter().filter(|set| set.origin != SetOrigin::Contact).map(|set| set.name).collect();
@@ -168,6 +166,4 @@ fn each_counterfactual_is_as_brute_force_says() {
         assert_parts(history, &nodes, &left, matches);
     }
     assert!(asked > 50_000, "{asked}");
-    let sizes: Vec<usize> = histories.iter().map(|history| history.sets(None).len()).filter(|n| *n > 100).collect();
-    eprintln!("asked {asked}, large {sizes:?}");
 }
