@@ -11,6 +11,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::failover::{connect, eventually};
+use crate::graph::{evidence, explain, get, look_up, question};
 use crate::group_replication::{a_server_that_hung, hold, run_as_admin};
 use crate::harness::{
     Api, Caller, Cluster, ClusterKind, Event, Process, Service, Suite, no_port_is_given_twice, query, register,
@@ -88,6 +89,7 @@ async fn what_another_server_has_acknowledged(cluster: &Cluster) {
         });
     }
     customers.join_all().await;
+    what_another_server_wrote_is_in_each_read(&services).await;
 
     // One connection to a server that applies nothing for now, whatever its settings of sessions are.
     let stale = "SET GLOBAL wsrep_sync_wait = 0, GLOBAL wsrep_dirty_reads = ON";
@@ -108,6 +110,21 @@ async fn what_another_server_has_acknowledged(cluster: &Cluster) {
     assert_eq!(phones().await.expect("an answer"), 2);
     for service in services {
         service.stop().await;
+    }
+}
+
+/// Each read is the first after a write elsewhere, in turn.
+async fn what_another_server_wrote_is_in_each_read([here, there]: &[Service; 2]) {
+    for number in 0..24 {
+        let (email, phone) = (format!("read{number}@x.de"), format!("+4940123{number:03}"));
+        let primary = here.caller().identify(Api::Grpc, Some(&email), Some(&phone)).await.unwrap().primary;
+        let name = format!("identities/{primary}");
+        match number % 4 {
+            0 => assert_eq!(get(there, &name).await.unwrap().phone_numbers, [phone]),
+            1 => assert_eq!(look_up(there, &[&email, &phone]).await.unwrap().0[0].primary_contact_id, primary),
+            2 => assert_eq!(evidence(there, &name, 0, "").await.unwrap().evidence.len(), 1),
+            _ => assert_eq!(explain(there, question(&name)).await.unwrap().bridges.len(), 1),
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use identity::store::{ExpectedSize, Store};
 use sea_orm::{ConnectionTrait, DatabaseConnection};
 
 use crate::failover::connect;
-use crate::graph::{contacts, evidence, explain, get, get_at, look_up, look_up_at, page, question};
+use crate::graph::{contacts, evidence, explain, get, get_at, look_up, look_up_at, page, question, revisions};
 use crate::harness::{Api, Caller, Cluster, ClusterKind, Event, Service, Suite, binary, query, register};
 
 pub fn register(suite: &mut Suite) {
@@ -128,7 +128,7 @@ async fn a_commit_that_others_see_first_is_in_each_read() {
     let here = Service::start_with(&cluster.url_of(&[0]), &[]).await;
     let there = Service::start_with(&cluster.url_of(&[1]), &[]).await;
     let admin = run_as_admin(&cluster.url_of(&[0]), "SET GLOBAL binlog_group_commit_sync_delay = 1000000").await;
-    for round in 0..9 {
+    for round in 0..10 {
         let email = format!("{round}@x.de");
         let creating = tokio::spawn({
             let (caller, email) = (here.caller(), email.clone());
@@ -150,6 +150,7 @@ async fn a_commit_that_others_see_first_is_in_each_read() {
             5 => assert_eq!(explain(&here, question(&name)).await.unwrap().parts.len(), 1),
             6 => assert!(get_at(&here, &name, created).await.is_ok()),
             7 => assert_eq!(look_up_at(&here, &[&email], created).await.unwrap().identities.len(), 1),
+            8 => assert_eq!(revisions(&here, &name, 0, "").await.unwrap().revisions.len(), 1),
             _ => {
                 let email = Some(email.clone());
                 let never = IdentifyRequest { email, validate_only: true, ..Default::default() };
@@ -159,9 +160,30 @@ async fn a_commit_that_others_see_first_is_in_each_read() {
         }
         assert_eq!(creating.await.unwrap(), shown.primary_contact_id);
     }
+    evidence_that_others_see_first(&here, &there).await;
     admin.close().await.expect("close");
     here.stop().await;
     there.stop().await;
+}
+
+/// A pair that is MATCHED makes no contact, and is in what is known of it.
+async fn evidence_that_others_see_first(here: &Service, there: &Service) {
+    let phones = ["+4930123456", "+4930123457"];
+    let mut primary = 0;
+    for (email, phone) in [("one@x.de", phones[0]), ("two@x.de", phones[0]), ("two@x.de", phones[1])] {
+        primary = here.caller().identify(Api::Grpc, Some(email), Some(phone)).await.unwrap().primary;
+    }
+    let name = format!("identities/{primary}");
+    let matching = tokio::spawn({
+        let caller = here.caller();
+        async move { caller.identify(Api::Grpc, Some("one@x.de"), Some(phones[1])).await.unwrap().outcome }
+    });
+    while evidence(there, &name, 0, "").await.unwrap().evidence.len() < 4 {}
+    assert!(!matching.is_finished(), "it is acknowledged: the other one was not first");
+    let known = evidence(here, &name, 0, "").await.unwrap().evidence;
+    assert_eq!(known.last().map(|one| one.identifiers.len()), Some(2));
+    assert_eq!(known.len(), 4, "what the other one has shown is missing here");
+    assert_eq!(matching.await.unwrap(), "matched");
 }
 
 /// The same where it was the only primary when the service connected to it.

@@ -3,11 +3,12 @@
 use identity::proto::identity::v1 as pb;
 use tonic::Code;
 
+use super::json::{as_json, ok};
 use super::{
-    SMALL_ANSWERS, all_evidence, assert_refused, explain, identifier, identify, make_large, names, question, tables,
-    values,
+    SMALL_ANSWERS, all_evidence, assert_refused, explain, identifier, identify, identify_by, make_large, names,
+    question, tables, values,
 };
-use crate::harness::{Service, Suite, TestDatabase, execute, register};
+use crate::harness::{Api, Service, Suite, TestDatabase, execute, register};
 use crate::ignored;
 
 pub fn register(suite: &mut Suite) {
@@ -22,16 +23,26 @@ pub fn register(suite: &mut Suite) {
     );
 }
 
-/// `(a,1)`, `(b,1)`, `(b,2)`, and then `(a,2)`.
+/// `(a,1)`, `(b,1)`, `(b,2)`, and then `(a,2)`. Each API sends every other one.
 async fn make_ring(service: &Service) {
-    for (email, phone, outcome) in [
-        ("a@x.de", "1000", "created"),
-        ("b@x.de", "1000", "linked"),
-        ("b@x.de", "2000", "linked"),
-        ("a@x.de", "2000", "matched"),
+    for (api, email, phone, outcome) in [
+        (Api::Grpc, "a@x.de", "1000", "created"),
+        (Api::Http, "b@x.de", "1000", "linked"),
+        (Api::Grpc, "b@x.de", "2000", "linked"),
+        (Api::Http, "a@x.de", "2000", "matched"),
     ] {
-        assert_eq!(identify(service, email, phone).await.outcome, outcome);
+        assert_eq!(identify_by(api, service, email, phone).await.outcome, outcome);
     }
+}
+
+/// `ExplainIdentity` through both APIs, which must say the same.
+async fn explain_by_both(service: &Service, request: pb::ExplainIdentityRequest) -> pb::ExplainIdentityResponse {
+    let explained = explain(service, request.clone()).await.unwrap();
+    let mut body = as_json("ExplainIdentityRequest", &request);
+    body.as_object_mut().unwrap().remove("name").expect("it is in the path");
+    let answer = ok(service, &format!("/v1/{}:explain", request.name), Some(body)).await;
+    assert_eq!(answer, as_json("ExplainIdentityResponse", &explained));
+    explained
 }
 
 /// The identifiers and the contacts of each part.
@@ -46,24 +57,26 @@ async fn a_ring_of_four_identifiers(database: TestDatabase) {
     make_ring(&service).await;
     let before = tables(&database).await;
     assert_eq!(before["Evidence"].len(), 1);
-    assert_eq!(identify(&service, "a@x.de", "2000").await.outcome, "matched");
-    assert_eq!(tables(&database).await, before, "the second time nothing is written");
+    for api in Api::BOTH {
+        assert_eq!(identify_by(api, &service, "a@x.de", "2000").await.outcome, "matched");
+        assert_eq!(tables(&database).await, before, "the second time nothing is written");
+    }
 
     let without = |names: &[&str]| pb::ExplainIdentityRequest {
         without_evidence: names.iter().map(|name| (*name).to_owned()).collect(),
         ..question("identities/2")
     };
     let all = ["a@x.de", "1000", "b@x.de", "2000"];
-    let whole = explain(&service, without(&[])).await.unwrap();
+    let whole = explain_by_both(&service, without(&[])).await;
     assert_eq!(parts(&whole), [(all.to_vec(), &[1, 2, 3][..])]);
     assert!(whole.path.is_empty() && whole.weakest_cut.is_empty() && whole.bridges.is_empty() && !whole.truncated);
     assert!(whole.complete_since.is_some(), "the database is new");
-    assert_eq!(explain(&service, without(&["evidence/c2"])).await.unwrap().parts.len(), 1);
-    let two = explain(&service, without(&["evidence/c2", "evidence/e1"])).await.unwrap();
+    assert_eq!(explain_by_both(&service, without(&["evidence/c2"])).await.parts.len(), 1);
+    let two = explain_by_both(&service, without(&["evidence/c2", "evidence/e1"])).await;
     assert_eq!(parts(&two), [(vec!["a@x.de", "1000"], &[1][..]), (vec!["b@x.de", "2000"], &[2, 3][..])]);
 
     let between = [identifier("A@x.de"), identifier("20-00")].to_vec();
-    let between = explain(&service, pb::ExplainIdentityRequest { between, ..question("identities/1") }).await.unwrap();
+    let between = explain_by_both(&service, pb::ExplainIdentityRequest { between, ..question("identities/1") }).await;
     assert_eq!((names(&between.path), between.weakest_cut.len()), (vec!["evidence/e1"], 2));
     let path = &between.path[0];
     assert_eq!((path.origin(), values(&path.identifiers)), (pb::EvidenceOrigin::Match, vec!["a@x.de", "2000"]));
@@ -71,13 +84,13 @@ async fn a_ring_of_four_identifiers(database: TestDatabase) {
 
     let without_identifiers = [identifier("1000"), identifier("2000")].to_vec();
     let request = pb::ExplainIdentityRequest { without_identifiers, ..question("identities/1") };
-    let apart = explain(&service, request).await.unwrap();
+    let apart = explain_by_both(&service, request).await;
     assert_eq!(parts(&apart), [(vec!["a@x.de"], &[1][..]), (vec!["b@x.de"], &[2, 3][..])]);
 
     // Before the third and the fourth request.
     let second = all_evidence(&service, "identities/1", 10).await[1].clone();
     let request = pb::ExplainIdentityRequest { read_time: second.create_time, ..question("identities/2") };
-    let then = explain(&service, request).await.unwrap();
+    let then = explain_by_both(&service, request).await;
     assert_eq!(parts(&then), [(all[..3].to_vec(), &[1, 2][..])]);
     assert_eq!(names(&then.bridges), ["evidence/c1", "evidence/c2"]);
     assert_eq!(tables(&database).await, before, "nothing was written");

@@ -229,6 +229,7 @@ async fn what_is_deleted_or_ignored(database: TestDatabase) {
     }
     let raw = database.raw().await;
     execute(&raw, r#"UPDATE "Contact" SET "deletedAt" = "updatedAt" WHERE "id" = 4"#).await;
+    let before = tables(&database).await;
     assert_eq!(names(&all_evidence(&service, "identities/1", 10).await), ["evidence/c1", "evidence/c2", "evidence/c3"]);
     assert_eq!(all_revisions(&service, "identities/1", 10).await.len(), 4, "it was there");
     for refused in [
@@ -238,13 +239,16 @@ async fn what_is_deleted_or_ignored(database: TestDatabase) {
     ] {
         assert_refused(&refused, Code::NotFound, "IDENTITY_UNKNOWN");
     }
+    assert_eq!(tables(&database).await, before, "nothing was written");
     ignored::ignore(&database, &["add", "phone", "2000"]);
+    let before = tables(&database).await;
     let known = all_evidence(&service, "identities/1", 10).await;
     assert_eq!(names(&known), ["evidence/c1", "evidence/c2"], "one identifier alone is no evidence");
     // A holder of an ignored identifier is no customer.
     let holder = contact::Entity::find().filter(contact::Column::Flags.eq(4)).one(&raw).await.unwrap().unwrap().id;
     let refused = evidence(&service, &format!("identities/{holder}"), 0, "").await.unwrap_err();
     assert_refused(&refused, Code::NotFound, "IDENTITY_UNKNOWN");
+    assert_eq!(tables(&database).await, before, "nothing was written");
     // Without the row about the evidence nothing is promised, and everything is read.
     evidence_state::Entity::delete_many().exec(&raw).await.unwrap();
     assert_eq!(all_evidence(&service, "identities/1", 10).await, known);

@@ -2,10 +2,12 @@
 
 use std::io::Read;
 
+use chrono::{DateTime, SecondsFormat, TimeDelta};
 use flate2::read::GzDecoder;
 use identity::proto::FILE_DESCRIPTOR_SET;
 use identity::proto::identity::v1 as pb;
 use prost::Message;
+use prost_reflect::prost_types::Timestamp;
 use prost_reflect::{DescriptorPool, DynamicMessage, SerializeOptions};
 use serde_json::{Value, json};
 
@@ -22,7 +24,7 @@ pub fn register(suite: &mut Suite) {
 }
 
 /// A message of gRPC, as proto3 JSON with all fields.
-fn as_json(name: &str, message: &impl Message) -> Value {
+pub(super) fn as_json(name: &str, message: &impl Message) -> Value {
     let pool = DescriptorPool::decode(FILE_DESCRIPTOR_SET).unwrap();
     let descriptor = pool.get_message_by_name(&format!("identity.v1.{name}")).unwrap();
     let message = DynamicMessage::decode(descriptor, &message.encode_to_vec()[..]).unwrap();
@@ -31,7 +33,7 @@ fn as_json(name: &str, message: &impl Message) -> Value {
 }
 
 /// The status and the body of a call. With `body` it is a POST.
-async fn call(service: &Service, path: &str, body: Option<Value>) -> (u16, Value) {
+pub(super) async fn call(service: &Service, path: &str, body: Option<Value>) -> (u16, Value) {
     let client = reqwest::Client::new();
     let url = format!("http://{}{path}", service.http);
     let request = match body {
@@ -42,7 +44,8 @@ async fn call(service: &Service, path: &str, body: Option<Value>) -> (u16, Value
     (response.status().as_u16(), response.json().await.unwrap())
 }
 
-async fn ok(service: &Service, path: &str, body: Option<Value>) -> Value {
+/// The answer of a call that succeeds.
+pub(super) async fn ok(service: &Service, path: &str, body: Option<Value>) -> Value {
     let (status, answer) = call(service, path, body).await;
     assert_eq!(status, 200, "{answer}");
     answer
@@ -129,6 +132,21 @@ async fn both_apis_tell_the_same_history(database: TestDatabase) {
     let found = ok(&service, "/v1/identities:lookup", Some(asked)).await;
     assert_eq!(found["unknown"], json!([{"kind": "phone", "value": "717171"}]));
 
+    // The absorbed identity, a microsecond before the merge: it was alone.
+    let merged =
+        changes["revisions"].as_array().unwrap().iter().find(|one| one["change"]["kind"] == "CHANGE_KIND_MERGED");
+    let merged = merged.unwrap()["change"]["time"].as_str().unwrap();
+    let last = DateTime::parse_from_rfc3339(merged).unwrap() - TimeDelta::microseconds(1);
+    let at = |moment: &DateTime<_>| moment.to_utc().to_rfc3339_opts(SecondsFormat::Micros, true);
+    let alone = ok(&service, &format!("/v1/identities/2?readTime={}", at(&last)), None).await;
+    let identity = &alone["identity"];
+    assert_eq!((&identity["name"], &identity["contactCount"]), (&json!("identities/2"), &json!(1)));
+    assert_eq!(identity["emails"], json!(["biffsucks@hillvalley.edu"]));
+    let asked = Timestamp { seconds: last.timestamp(), nanos: i32::try_from(last.timestamp_subsec_nanos()).unwrap() };
+    assert_eq!(alone, as_json("GetIdentityResponse", &get_at(&service, name, asked).await.unwrap()));
+    let joined = ok(&service, &format!("/v1/identities/2?readTime={merged}"), None).await;
+    assert_eq!((&joined["identity"]["name"], &joined["identity"]["contactCount"]), (&json!("identities/1"), &json!(2)));
+
     let call = reqwest::Client::new().get(format!("http://{}/v1/identities/2", service.http));
     let response = call.header("accept-encoding", "gzip").send().await.unwrap();
     assert_eq!(response.headers()["content-encoding"], "gzip");
@@ -154,6 +172,7 @@ async fn ids_beyond_the_numbers_of_json_are_texts(database: TestDatabase) {
     for (email, phone) in [("big@x.de", "2000"), ("bigger@x.de", "2000")] {
         identify(&service, email, phone).await;
     }
+    let before = tables(&database).await;
     let name = "identities/9007199254740994";
     let answer = ok(&service, &format!("/v1/{name}"), None).await;
     assert_eq!(answer["identity"]["primaryContactId"], "9007199254740993");
@@ -165,6 +184,8 @@ async fn ids_beyond_the_numbers_of_json_are_texts(database: TestDatabase) {
     let token = listed["nextPageToken"].as_str().unwrap();
     let listed = ok(&service, &format!("/v1/identities?pageToken={token}"), None).await;
     assert_eq!(listed["identities"][0]["name"], "identities/9007199254740993");
+    assert_eq!(get(&service, name).await.unwrap().primary_contact_id, 9_007_199_254_740_993);
+    assert_eq!(tables(&database).await, before, "nothing is written");
     service.stop().await;
 }
 

@@ -1,7 +1,9 @@
 //! `LookupIdentities`.
 
+use serde_json::json;
 use tonic::Code;
 
+use super::json::call;
 use super::{SMALL_ANSWERS, as_reply, assert_refused, identify, look_up, make_large, tables};
 use crate::harness::{Api, Event, Service, Suite, TestDatabase, register};
 use crate::ignored;
@@ -56,6 +58,7 @@ async fn a_thousand_identifiers_have_one_answer(database: TestDatabase) {
     let asked: Vec<String> =
         (0..600).map(|n| format!("{n}@x.de")).chain((0..400).map(|n| format!("{}", 1_000 + n))).collect();
     let asked: Vec<&str> = asked.iter().map(String::as_str).collect();
+    let before = tables(&database).await;
     let (found, unknown) = look_up(&service, &asked).await.unwrap();
     assert_eq!((found.len(), unknown.len()), (100, 600));
     let ids: Vec<i64> = found.iter().map(|identity| identity.primary_contact_id).collect();
@@ -64,6 +67,17 @@ async fn a_thousand_identifiers_have_one_answer(database: TestDatabase) {
     more.push("1");
     let refused = look_up(&service, &more).await.unwrap_err();
     assert_eq!(assert_refused(&refused, Code::InvalidArgument, "IDENTIFIERS_TOO_MANY"), ["identifiers"]);
+
+    // Ten times as many, by both APIs.
+    let many: Vec<String> = (0..10_000).map(|n| format!("{n}@x.de")).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    let refused = look_up(&service, &many).await.unwrap_err();
+    assert_eq!(assert_refused(&refused, Code::InvalidArgument, "IDENTIFIERS_TOO_MANY"), ["identifiers"]);
+    let many: Vec<_> = many.iter().map(|value| json!({"kind": "email", "value": value})).collect();
+    let (status, answer) = call(&service, "/v1/identities:lookup", Some(json!({"identifiers": many}))).await;
+    assert_eq!((status, &answer["details"][0]["reason"]), (400, &json!("IDENTIFIERS_TOO_MANY")), "{answer}");
+    assert!(!answer.to_string().contains("x.de"), "{answer}");
+    assert_eq!(tables(&database).await, before, "nothing was written");
     service.stop().await;
 }
 

@@ -1,5 +1,6 @@
 //! `GraphService`: what is known, by id, by identifier and in pages. Nothing is ever written.
 
+mod counterfactuals;
 mod explanations;
 mod histories;
 mod history_refusals;
@@ -21,7 +22,7 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
-use crate::harness::{Api, Event, Reply, Service, Suite, TestDatabase, query};
+use crate::harness::{Api, Backend, Event, Reply, Service, Suite, TestDatabase, query};
 
 pub fn register(suite: &mut Suite) {
     json::register(suite);
@@ -30,6 +31,7 @@ pub fn register(suite: &mut Suite) {
     lists::register(suite);
     histories::register(suite);
     explanations::register(suite);
+    counterfactuals::register(suite);
     past::register(suite);
     history_refusals::register(suite);
     refusals::register(suite);
@@ -160,8 +162,12 @@ pub fn values(identifiers: &[pb::Identifier]) -> Vec<&str> {
 }
 
 pub async fn identify(service: &Service, email: &str, phone: &str) -> Reply {
+    identify_by(Api::Grpc, service, email, phone).await
+}
+
+pub async fn identify_by(api: Api, service: &Service, email: &str, phone: &str) -> Reply {
     let [email, phone] = [email, phone].map(|value| Some(value).filter(|value| !value.is_empty()));
-    service.caller().identify(Api::Grpc, email, phone).await.unwrap()
+    service.caller().identify(api, email, phone).await.unwrap()
 }
 
 /// The least that an answer may have, in bytes.
@@ -195,39 +201,57 @@ pub fn assert_refused(status: &Status, code: Code, reason: &str) -> Vec<String> 
     violations.into_iter().map(|violation| violation.field).collect()
 }
 
-/// All rows of all tables of the service, as text.
-pub async fn tables(database: &TestDatabase) -> BTreeMap<&'static str, Vec<String>> {
+/// All rows of all tables of the database, with all columns, as text.
+pub async fn tables(database: &TestDatabase) -> BTreeMap<String, Vec<String>> {
     let raw = database.raw().await;
+    let mut columns: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for row in query(&raw, columns_of(database.backend)).await {
+        let [table, column, kind] = [0, 1, 2].map(|place| row.try_get_by_index::<String>(place).unwrap());
+        columns.entry(table).or_default().push(as_text(database.backend, &column, &kind));
+    }
+    assert!(columns["Contact"].len() == 9 && columns.contains_key("Evidence"), "{columns:?}");
     let mut tables = BTreeMap::new();
-    for (table, columns) in [
-        ("Contact", &["id", "email", "phoneNumber", "linkedId", "createdAt", "updatedAt", "deletedAt", "flags"][..]),
-        ("Identifier", &["kind", "value", "contactId"]),
-        ("ContactMerge", &["id", "survivorId", "absorbedId", "createdAt"]),
-        ("EvidenceNote", &["evidence", "source", "externalRef", "occurredAt", "createdAt"]),
-        ("Evidence", &["id", "setKey", "contactId", "origin", "createdAt", "retractedBy"]),
-        ("EvidenceState", &["id", "copiedMergeId", "completeSince"]),
-    ] {
-        let list = columns.iter().map(|column| format!(r#""{column}""#)).collect::<Vec<_>>().join(", ");
-        let rows = query(&raw, &format!(r#"SELECT {list} FROM "{table}" ORDER BY {list}"#)).await;
-        let show = |row: &QueryResult| (0..columns.len()).map(|column| cell(row, column)).collect::<Vec<_>>().join("|");
-        tables.insert(table, rows.iter().map(show).collect());
+    for (table, columns) in columns {
+        let rows = query(&raw, &format!(r#"SELECT {} FROM "{table}""#, columns.join(", "))).await;
+        let cell = |row: &QueryResult, column| row.try_get_by_index::<Option<String>>(column).unwrap();
+        let show =
+            |row: &QueryResult| format!("{:?}", (0..columns.len()).map(|one| cell(row, one)).collect::<Vec<_>>());
+        let mut rows: Vec<String> = rows.iter().map(show).collect();
+        rows.sort();
+        tables.insert(table, rows);
     }
     raw.close().await.unwrap();
     tables
 }
 
-fn cell(row: &QueryResult, column: usize) -> String {
-    if let Ok(number) = row.try_get_by_index::<Option<i64>>(column) {
-        return format!("{number:?}");
+/// Selects the table, the name and the type of each column of the database.
+fn columns_of(backend: Backend) -> &'static str {
+    match backend {
+        Backend::Sqlite => {
+            "SELECT t.name, c.name, c.type FROM sqlite_master t JOIN pragma_table_info(t.name) c
+                WHERE t.type = 'table' ORDER BY t.name, c.cid"
+        }
+        Backend::Postgres => {
+            "SELECT CAST(table_name AS text), CAST(column_name AS text), CAST(data_type AS text)
+                FROM information_schema.columns WHERE table_schema = current_schema()
+                ORDER BY table_name, ordinal_position"
+        }
+        Backend::Mariadb | Backend::Mysql => {
+            "SELECT CAST(table_name AS CHAR), CAST(column_name AS CHAR), CAST(data_type AS CHAR)
+                FROM information_schema.columns WHERE table_schema = database()
+                ORDER BY table_name, ordinal_position"
+        }
     }
-    if let Ok(number) = row.try_get_by_index::<Option<i16>>(column) {
-        return format!("{number:?}");
+}
+
+/// An expression that is the whole value of a column as text.
+fn as_text(backend: Backend, column: &str, kind: &str) -> String {
+    match backend {
+        Backend::Sqlite => format!(r#"quote("{column}")"#),
+        Backend::Postgres => format!(r#"CAST("{column}" AS text)"#),
+        Backend::Mariadb | Backend::Mysql if kind.contains("binary") || kind.contains("blob") => {
+            format!(r#"HEX("{column}")"#)
+        }
+        Backend::Mariadb | Backend::Mysql => format!(r#"CAST("{column}" AS CHAR)"#),
     }
-    if let Ok(moment) = row.try_get_by_index::<Option<chrono::NaiveDateTime>>(column) {
-        return format!("{moment:?}");
-    }
-    if let Ok(text) = row.try_get_by_index::<Option<String>>(column) {
-        return format!("{text:?}");
-    }
-    format!("{:?}", row.try_get_by_index::<Vec<u8>>(column).unwrap())
 }

@@ -131,6 +131,7 @@ async fn what_was_deleted_since_was_there(database: TestDatabase) {
         .exec(&raw)
         .await
         .unwrap();
+    let tables_before = tables(&database).await;
     let refused = get(&service, "identities/2").await.unwrap_err();
     assert_refused(&refused, Code::NotFound, "IDENTITY_UNKNOWN");
     for id in [1, 2] {
@@ -148,6 +149,7 @@ async fn what_was_deleted_since_was_there(database: TestDatabase) {
     let found = look_up_at(&service, &["3000", "c@x.de"], three).await.unwrap();
     assert_eq!(values(&found.unknown), ["3000"]);
     assert_eq!(found.identities[0].phone_numbers, ["3000"]);
+    assert_eq!(tables(&database).await, tables_before, "nothing was written");
     raw.close().await.unwrap();
     service.stop().await;
 }
@@ -176,6 +178,7 @@ async fn moments_that_are_refused(database: TestDatabase) {
     identify(&service, "a@x.de", "1000").await;
     let now = get(&service, "identities/1").await.unwrap().update_time.unwrap();
     let later = Timestamp { seconds: now.seconds + 3_600, nanos: 0 };
+    let tables_before = tables(&database).await;
     let malformed = [
         Timestamp { seconds: now.seconds, nanos: -1 },
         Timestamp { seconds: now.seconds, nanos: 1_000_000_000 },
@@ -197,6 +200,7 @@ async fn moments_that_are_refused(database: TestDatabase) {
     let first = Timestamp { seconds: -62_135_596_800, nanos: 0 };
     assert_refused(&get_at(&service, "identities/1", first).await.unwrap_err(), Code::NotFound, "IDENTITY_UNKNOWN");
     assert_eq!(look_up_at(&service, &["a@x.de"], first).await.unwrap().unknown.len(), 1);
+    assert_eq!(tables(&database).await, tables_before, "nothing was written");
     service.stop().await;
 }
 

@@ -66,15 +66,24 @@ async fn an_identity_changes_its_etag_and_nothing_else_does(database: TestDataba
     identify(&service, "a@x.de", "1000").await;
     identify(&service, "z@x.de", "").await;
     let mut seen = Vec::new();
-    for (email, phone) in [("b@x.de", "1000"), ("c@x.de", "1000"), ("z@x.de", "1000")] {
+    // Two contacts, a merge, a contact, and a MATCHED whose set nothing has yet.
+    for (email, phone, outcome) in [
+        ("b@x.de", "1000", "linked"),
+        ("c@x.de", "1000", "linked"),
+        ("z@x.de", "1000", "merged"),
+        ("c@x.de", "2000", "linked"),
+        ("a@x.de", "2000", "matched"),
+    ] {
         let before = get(&service, "identities/1").await.unwrap();
         assert_eq!(get(&service, "identities/1").await.unwrap(), before);
         identify(&service, "a@x.de", "1000").await;
         assert_eq!(get(&service, "identities/1").await.unwrap().etag, before.etag, "nothing new");
-        identify(&service, email, phone).await;
+        assert_eq!(identify(&service, email, phone).await.outcome, outcome);
         let after = get(&service, "identities/1").await.unwrap();
         assert!(after.etag != before.etag && after.create_time == before.create_time);
         assert_ne!(after.update_time, before.update_time);
+        assert_eq!(identify(&service, email, phone).await.outcome, "matched");
+        assert_eq!(get(&service, "identities/1").await.unwrap(), after, "a replay");
         seen.push(before.etag);
     }
     seen.push(get(&service, "identities/1").await.unwrap().etag);
@@ -100,15 +109,21 @@ async fn what_is_deleted_leads_nowhere(database: TestDatabase) {
         assert_refused(&refused, Code::NotFound, "IDENTITY_UNKNOWN");
     };
     delete(2).await;
+    let before = tables(&database).await;
     unknown(2).await;
     assert_eq!(get(&service, "identities/3").await.unwrap().secondary_contact_ids, [3]);
+    assert_eq!(tables(&database).await, before, "nothing was written");
     delete(1).await; // The root.
+    let before = tables(&database).await;
     unknown(1).await;
     let left = get(&service, "identities/3").await.unwrap();
     assert_eq!((&left.name[..], left.primary_contact_id, left.contact_count), ("identities/3", 3, 1));
     assert_eq!(left.emails, ["c@x.de"]);
+    assert_eq!(tables(&database).await, before, "nothing was written");
     delete(4).await;
+    let before = tables(&database).await;
     unknown(4).await;
+    assert_eq!(tables(&database).await, before, "nothing was written");
     raw.close().await.unwrap();
     service.stop().await;
 }

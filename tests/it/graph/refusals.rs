@@ -4,10 +4,10 @@ use identity::proto::identity::v1 as pb;
 use tonic::Code;
 
 use super::{assert_refused, client, contacts, get, identify, page, tables};
-use crate::harness::{Backend, Service, Suite, TestDatabase, register};
+use crate::harness::{Service, Suite, TestDatabase, register};
 
 pub fn register(suite: &mut Suite) {
-    register!(suite.on(&[Backend::Sqlite]): names_sizes_tokens_and_identifiers);
+    register!(suite.on_all(): names_sizes_tokens_and_identifiers);
 }
 
 async fn names_sizes_tokens_and_identifiers(database: TestDatabase) {

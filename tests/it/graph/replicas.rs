@@ -54,12 +54,21 @@ async fn a_token_is_good_on_every_replica_and_later(database: TestDatabase) {
     }
     let identities = page(&one, 3, "").await.unwrap().next_page_token;
     let of_contacts = contacts(&one, "identities/2", 3, "").await.unwrap().next_page_token;
-    let expected =
-        (page(&one, 3, &identities).await.unwrap(), contacts(&one, "identities/2", 3, &of_contacts).await.unwrap());
+    let of_evidence = evidence(&one, "identities/2", 3, "").await.unwrap().next_page_token;
+    let of_revisions = revisions(&one, "identities/2", 3, "").await.unwrap().next_page_token;
+    let read = async |service: &Service| {
+        (
+            page(service, 3, &identities).await.unwrap(),
+            contacts(service, "identities/2", 3, &of_contacts).await.unwrap(),
+            evidence(service, "identities/2", 3, &of_evidence).await.unwrap(),
+            revisions(service, "identities/2", 3, &of_revisions).await.unwrap(),
+        )
+    };
+    let expected = read(&one).await;
+    assert_eq!((expected.2.evidence.len(), expected.3.revisions.len()), (3, 3));
     let other = Service::start(&database).await;
+    assert_eq!(read(&other).await, expected, "beside it");
     one.stop().await;
-    let again =
-        (page(&other, 3, &identities).await.unwrap(), contacts(&other, "identities/2", 3, &of_contacts).await.unwrap());
-    assert_eq!(again, expected);
+    assert_eq!(read(&other).await, expected, "after it");
     other.stop().await;
 }
