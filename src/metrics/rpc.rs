@@ -33,8 +33,8 @@ static METHODS: [Method; 9] = [
 ];
 
 /// HTTP statuses that answers have. Any other counts as the last one, 599, which none has.
-const STATUSES: [u16; 20] =
-    [200, 204, 400, 401, 403, 404, 405, 406, 408, 409, 413, 415, 429, 499, 500, 501, 503, 504, 431, 599];
+const STATUSES: [u16; 21] =
+    [200, 204, 304, 400, 401, 403, 404, 405, 406, 408, 409, 413, 415, 429, 499, 500, 501, 503, 504, 431, 599];
 
 /// The families of calls.
 #[derive(Debug)]

@@ -5,7 +5,11 @@ use std::io::{BufRead, BufReader, PipeReader};
 use std::process::Stdio;
 use std::time::Duration;
 
+use identity::proto::identity::v1::IdentifyRequest;
+use identity::proto::identity::v1::identity_service_client::IdentityServiceClient;
 use serde_json::Value;
+use tonic::Code;
+use tonic::transport::Endpoint;
 
 use crate::harness::{Api, Backend, Process, Suite, TestDatabase, binary, register};
 
@@ -16,6 +20,7 @@ pub fn register(suite: &mut Suite) {
         a_stalled_reader_holds_up_neither_calls_nor_the_end,
         a_slow_reader_learns_how_many_lines_were_lost,
         a_fatal_error_is_json_if_the_log_is,
+        tokens_are_never_logged,
     );
     register!(suite.on(&Backend::SERVERS): a_wrong_password_is_said_once);
 }
@@ -108,6 +113,40 @@ async fn a_slow_reader_learns_how_many_lines_were_lost() {
     }
     assert_eq!(last["message"], "lines of the log were lost", "{last}");
     assert!(last["lost_lines_total"].as_u64().is_some_and(|total| total >= lost), "{last}");
+}
+
+/// At the level that shows most, on both APIs: tokens that are known, and others.
+async fn tokens_are_never_logged() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (file, database) = (folder.path().join("tokens.toml"), folder.path().join("identity.db"));
+    let mut new = binary();
+    new.args(["token", "new", "shop", "--scope", "identify", "--tokens-file"]).arg(&file);
+    let made = new.output().expect("the binary runs");
+    assert!(made.status.success(), "{made:?}");
+    let known = String::from_utf8(made.stdout).expect("text").trim().to_owned();
+    let unknown = known.chars().rev().collect::<String>();
+    let (url, file) = (format!("sqlite://{}", database.display()), file.to_str().expect("text"));
+    let variables = [("DATABASE_URL", url.as_str()), ("TOKENS_FILE", file), ("RUST_LOG", "trace")];
+    let mut process = Process::start(&variables).await;
+    let channel = Endpoint::from_shared(format!("http://{}", process.grpc)).expect("an address").connect_lazy();
+    let mut client = IdentityServiceClient::new(channel);
+    for (token, code, status) in [(&known, None, 200), (&unknown, Some(Code::Unauthenticated), 401)] {
+        let bearer = format!("Bearer {token}");
+        let request = IdentifyRequest { email: Some("a@x.de".to_owned()), ..Default::default() };
+        let mut request = tonic::Request::new(request);
+        request.metadata_mut().insert("authorization", bearer.parse().expect("a header"));
+        let refusal = client.identify(request).await.err();
+        assert_eq!(refusal.as_ref().map(tonic::Status::code), code);
+        assert!(refusal.is_none_or(|refusal| !format!("{refusal:?}").contains(token.as_str())));
+        let post = reqwest::Client::new().post(format!("http://{}/identify", process.http)).bearer_auth(token);
+        let answer = post.body(r#"{"email":"a@x.de"}"#).send().await.expect("an answer");
+        assert_eq!(answer.status(), status);
+        assert!(!answer.text().await.expect("text").contains(token.as_str()));
+    }
+    process.signal("-TERM");
+    process.end().await;
+    let log = process.log_at_its_end();
+    assert!(log.contains("UNAUTHENTICATED") && !log.contains(&known) && !log.contains(&unknown), "{log}");
 }
 
 fn fatal(variables: &[(&str, &str)]) -> (Option<i32>, String) {

@@ -140,6 +140,9 @@ async fn each_json_request_is_counted_by_method_route_and_status() {
         client.get(server.url(path)).send().await.unwrap().bytes().await.unwrap();
     }
     client.request("BREW".parse().unwrap(), server.url("/identify")).send().await.unwrap();
+    let page = client.get(server.url("/docs")).send().await.unwrap();
+    let again = client.get(server.url("/docs")).header("if-none-match", &page.headers()["etag"]).send().await.unwrap();
+    assert_eq!(again.status(), 304);
     has(
         &server,
         &[
@@ -151,7 +154,8 @@ async fn each_json_request_is_counted_by_method_route_and_status() {
             (http("GET", "/identify", 405), 1.0),
             (http("_OTHER", "/identify", 405), 1.0),
             (http("GET", "/healthz", 200), 1.0),
-            (http("GET", "/docs", 200), 3.0),
+            (http("GET", "/docs", 200), 4.0),
+            (http("GET", "/docs", 304), 1.0),
             (http("GET", "unknown", 404), 1.0),
             ("http_server_active_requests".to_owned(), 0.0),
             (items("http", "ok"), 3.0),

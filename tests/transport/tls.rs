@@ -1,6 +1,7 @@
 //! TLS: versions, protocols, client certificates, deadlines, and files that change.
 
 use std::net::SocketAddr;
+use std::os::unix::fs::symlink;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -312,6 +313,30 @@ async fn half_written_files_change_nothing_and_are_counted() {
     secured.files.write("server.key", &next.key);
     until(|| secured.server.reloads("certificate")[0] == 1).await;
     assert_eq!(served(&secured).await, der(&next));
+}
+
+/// As the kubelet has it: the files are links through the link of a folder, and that one is swapped.
+#[tokio::test]
+async fn files_behind_a_link_that_is_swapped_are_read_again() {
+    let secured = Secured::start(|_, _| {}).await;
+    let next = secured.authority.issue_local();
+    let path = |name: &str| secured.files.path(name);
+    let link = |target: &str, name: &str| {
+        symlink(target, path("new-link")).unwrap();
+        std::fs::rename(path("new-link"), path(name)).unwrap();
+    };
+    std::fs::create_dir(path("..1")).unwrap();
+    std::fs::create_dir(path("..2")).unwrap();
+    link("..1", "..data");
+    for name in ["server.pem", "server.key"] {
+        std::fs::copy(path(name), path("..1").join(name)).unwrap();
+        link(&format!("..data/{name}"), name);
+    }
+    std::fs::write(path("..2").join("server.pem"), &next.pem).unwrap();
+    std::fs::write(path("..2").join("server.key"), &next.key).unwrap();
+    link("..2", "..data");
+    until(|| secured.server.reloads("certificate")[0] == 1).await;
+    assert_eq!((served(&secured).await, secured.server.reloads("certificate")[1]), (der(&next), 0));
 }
 
 #[tokio::test]
