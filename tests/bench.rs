@@ -41,7 +41,14 @@ impl Service {
         let (grpc, http) = (self.running.grpc.to_string(), self.running.http.to_string());
         let common = ["--grpc-addr", &grpc, "--http-addr", &http, "bench", "run", "--customers", CUSTOMERS];
         let time = ["--duration", "1s", "--warmup", "200ms", "--callers", "8", "--format", "json"];
-        let output = identity(&[&common[..], &time, arguments].concat()).await;
+        let mut output = identity(&[&common[..], &time, arguments].concat()).await;
+        // A disk that writes for others can take a second for one commit.
+        for _ in 0..5 {
+            if output.status.success() || !String::from_utf8_lossy(&output.stderr).contains("sent no answer") {
+                break;
+            }
+            output = identity(&[&common[..], &time, arguments].concat()).await;
+        }
         assert!(output.status.success(), "{arguments:?}: {output:?}");
         let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
         assert_eq!((&report["errors"], &report["unsent"]), (&serde_json::json!({}), &0.into()), "{report}");
