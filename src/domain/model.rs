@@ -193,16 +193,25 @@ impl Tables {
         }
     }
 
-    /// Gives the identifier back to the oldest live contact that shows it, and its identity carries it again.
+    /// Gives the identifier back to the oldest live contact that shows it, and its identity carries it again. Its sets go
+    /// that do not belong to one identity by then, as `identity ignore remove` deletes them.
     pub fn stop_ignoring(&mut self, identifier: &Identifier) {
         let shows = |row: &&Contact| row.ignored.contains(identifier) && !self.deleted.contains(&row.id);
         let oldest = self.contacts.iter().filter(shows).min_by_key(|row| row.age()).map(|row| row.id);
-        if self.ignored.remove(identifier)
-            && let Some(oldest) = oldest
-        {
+        if !self.ignored.remove(identifier) {
+            return;
+        }
+        if let Some(oldest) = oldest {
             self.identifiers.insert(identifier.clone(), oldest);
             self.mark(self.root(oldest), identifier, false);
         }
+        let root_of = |one: &Identifier| self.identifiers.get(one).map(|owner| self.root(*owner));
+        let is_left = |one: &NewEvidence| {
+            let root = self.root_of_set(one);
+            one.identifiers.contains(identifier) && one.identifiers.iter().any(|member| root_of(member) != root)
+        };
+        let left: Vec<SetKey> = self.evidence.iter().filter(|(_, one)| is_left(one)).map(|(key, _)| *key).collect();
+        self.evidence.retain(|key, _| !left.contains(key));
     }
 
     fn mark(&mut self, root: ContactId, identifier: &Identifier, is_ignored: bool) {
