@@ -44,6 +44,14 @@ pub enum AdoptionPhase {
 }
 
 impl AdoptionPhase {
+    /// The phases in which a run goes on: which one it is changes while another run works.
+    const UNDER_WAY: [Self; 3] = [Self::Contacts, Self::Identifiers, Self::Merges];
+
+    /// Returns the phases that are the same to a run that takes the adoption.
+    fn alike(&self) -> &[Self] {
+        if Self::UNDER_WAY.contains(self) { &Self::UNDER_WAY } else { std::slice::from_ref(self) }
+    }
+
     /// All phases.
     const ALL: [Self; 7] =
         [Self::Contacts, Self::Identifiers, Self::Merges, Self::Behind, Self::Checking, Self::Done, Self::Undoing];
@@ -205,7 +213,7 @@ impl Database {
             .col_expr(Column::Phase, Expr::value(phase.name()))
             .filter(Column::Id.eq(ID))
             .filter(Column::Run.eq(state.run.as_str()))
-            .filter(Column::Phase.eq(state.phase.name()));
+            .filter(Column::Phase.is_in(state.phase.alike().iter().map(|phase| phase.name())));
         let taken = again_after_lost_race(async || Ok(take.clone().exec(&self.connection()).await?)).await?;
         if taken.rows_affected != 1 {
             return Err(taken_by_another());
