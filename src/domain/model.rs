@@ -193,8 +193,8 @@ impl Tables {
         }
     }
 
-    /// Gives the identifier back to the oldest live contact that shows it, and its identity carries it again. Its sets go
-    /// that do not belong to one identity by then, as `identity ignore remove` deletes them.
+    /// Gives the identifier back to the oldest live contact that shows it, and its identity carries it again. Sets that
+    /// do not belong to one identity by then are deleted, as by `identity ignore remove`.
     pub fn stop_ignoring(&mut self, identifier: &Identifier) {
         let shows = |row: &&Contact| row.ignored.contains(identifier) && !self.deleted.contains(&row.id);
         let oldest = self.contacts.iter().filter(shows).min_by_key(|row| row.age()).map(|row| row.id);
