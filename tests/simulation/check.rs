@@ -4,7 +4,8 @@ use anyhow::{Context, Result, ensure};
 use identity::domain::{Answer, Contact, ContactId, Identifier, Link, Observation, Outcome, SetKey};
 use identity::resolver::IdentifyError;
 
-use crate::conditions::POISON;
+use crate::failures::check_failure;
+use crate::graph_reads_check::check_reads;
 use crate::noted::check_notes;
 use crate::schedule::{Failure, Fate, Item, Run};
 use crate::tables::{EvidenceRow, Tables, root};
@@ -23,6 +24,7 @@ pub(crate) fn check(run: &Run) -> Result<()> {
     check_answers(run)?;
     check_validated(run)?;
     check_notes(run)?;
+    check_reads(run)?;
     check_bringers(run)
 }
 
@@ -55,6 +57,11 @@ impl Set {
     /// The set of one number.
     pub(crate) fn one(number: u32) -> Self {
         Self(1 << number)
+    }
+
+    /// The set of its lowest number alone.
+    pub(crate) fn lowest(self) -> Self {
+        Self(self.0 & self.0.wrapping_neg())
     }
 
     pub(crate) fn meets(self, other: Self) -> bool {
@@ -234,7 +241,7 @@ fn check_evidence(run: &Run) -> Result<()> {
         evidence.push(set);
     }
     for identity in identities.values() {
-        let seed = Set(1 << identity.0.trailing_zeros());
+        let seed = identity.lowest();
         ensure!(seed.flood(&evidence) == *identity, "{identity:?} is not what contacts and evidence join");
     }
     let sent: BTreeSet<Set> =
@@ -271,39 +278,6 @@ fn check_evidence_row(run: &Run, row: &EvidenceRow, identities: &BTreeMap<Contac
 pub(crate) fn may_be_written(item: &Item) -> bool {
     use IdentifyError::{IdentityTooLarge, Overloaded};
     !matches!(item.fate, Fate::Failed(Failure { error: Overloaded | IdentityTooLarge(_), .. }))
-}
-
-pub(crate) fn check_failure(run: &Run, item: &Item) -> Result<()> {
-    if item.began > run.well_from {
-        ensure!(matches!(item.fate, Fate::Answered(_)), "not answered, though all was well by then");
-    }
-    let Fate::Failed(failure) = item.fate else { return Ok(()) };
-    let is_poison = |one: &Identifier| one.value() == POISON.to_string();
-    match failure.error {
-        IdentifyError::Unavailable => ensure!(run.faults > 0, "the database was never out of reach"),
-        IdentifyError::DeadlineExceeded => {
-            ensure!(failure.is_in_turn || failure.is_overdue, "the deadline had not passed");
-            // To tell the poisoned from the others takes as long as there are many of them.
-            ensure!(failure.had_hurry || run.conditions.poison.is_some(), "patience did not help");
-        }
-        IdentifyError::Overloaded => ensure!(!failure.is_in_turn, "refused, instead of waiting its turn"),
-        IdentifyError::Internal => {
-            ensure!(run.conditions.poison.is_some(), "no fault of the store gives cause for it");
-            ensure!(item.observation.identifiers().iter().any(is_poison), "another request's fault");
-        }
-        IdentifyError::IdentityTooLarge(_) => {
-            // Identities only grow, so in the end they are no smaller than when the item was refused.
-            let owner = |one| Some(root(&run.tables.contacts[run.tables.identifiers.get(one)?]));
-            let owners: Vec<Option<ContactId>> = item.observation.identifiers().iter().map(owner).collect();
-            let joined = run.tables.contacts.values().filter(|row| owners.contains(&Some(root(row)))).count();
-            let contacts = joined + usize::from(owners.contains(&None));
-            ensure!(contacts > run.conditions.max_contacts, "too large, with {contacts} contacts");
-        }
-        IdentifyError::OnlyIgnored => anyhow::bail!("not all of its identifiers are ignored"),
-        IdentifyError::IdTaken => anyhow::bail!("no id was taken"),
-        IdentifyError::HistoryTooLarge => anyhow::bail!("nobody reads a history"),
-    }
-    Ok(())
 }
 
 /// The answer has what was asked for, and nothing that could not have been known.

@@ -58,6 +58,8 @@ pub(crate) struct Conditions {
     pub(crate) validates: bool,
     /// Whether each request has a note.
     pub(crate) notes: bool,
+    /// Whether there is a caller who only reads.
+    pub(crate) reads: bool,
 }
 
 impl Conditions {
@@ -96,6 +98,7 @@ impl Conditions {
             ignored: Self::draw_ignored(random.clone()),
             validates: false,
             notes: false,
+            reads: false,
         }
     }
 
@@ -161,6 +164,8 @@ pub(crate) enum Bug {
     EvidenceTwice,
     /// A read outside a transaction says that a set is stored, though it is not.
     EvidenceClaimed,
+    /// The history of an identity lacks the last set that no contact carries.
+    HistoryLacksSet,
 }
 
 impl Bug {

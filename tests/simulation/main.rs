@@ -13,6 +13,8 @@ mod check;
 mod conditions;
 mod connection;
 mod database;
+mod failures;
+mod graph_reads_check;
 mod noted;
 mod plan_writes;
 mod reads_by_version;
@@ -34,6 +36,7 @@ use std::thread;
 use conditions::{Bug, Conditions};
 use connection::SimulatedStore;
 use database::Database;
+use graph_reads_check::check_reads;
 use identity::domain::ContactId;
 use identity::store::{Store, Transaction};
 
@@ -201,6 +204,20 @@ fn a_set_that_is_written_twice_is_found() {
 #[test]
 fn a_set_that_is_said_to_be_stored_is_found() {
     assert_found(Bug::EvidenceClaimed);
+}
+
+#[test]
+fn a_history_that_lacks_a_set_is_found() {
+    assert_found(Bug::HistoryLacksSet);
+}
+
+/// What a read lacks or should not have is found in the reads alone.
+#[test]
+fn the_check_of_reads_finds_what_is_wrong_with_them() {
+    for bug in [Bug::DirtyRead, Bug::ShownLate, Bug::StaleVersions, Bug::HistoryLacksSet] {
+        let is_found = |seed: u64| schedule::run(seed, Some(bug), false).is_ok_and(|run| check_reads(&run).is_err());
+        assert!((0..4 * SEEDS_FOR_A_BUG).any(is_found), "{bug:?} is not found");
+    }
 }
 
 #[test]

@@ -1,4 +1,6 @@
-use std::collections::BTreeSet;
+mod graph_reads;
+mod ignored_apart;
+
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -8,6 +10,9 @@ use identity::resolver::{Identify, IdentifyError, IdentifyRequest, Resolver};
 use identity::settings::{CacheSettings, QueueSettings};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
+
+pub(crate) use self::graph_reads::{Found, Question, Read, contacts_of};
+use self::ignored_apart::set_ignored_apart;
 
 use crate::conditions::{Bug, Conditions, identifier};
 use crate::connection::SimulatedStore;
@@ -72,6 +77,8 @@ pub(crate) struct Run {
     pub(crate) validated: Vec<Item>,
     /// Those of which all identifiers are ignored.
     pub(crate) of_nobody: Vec<Item>,
+    /// The reads that write nothing.
+    pub(crate) reads: Vec<Read>,
     pub(crate) tables: Tables,
     /// All faults: where there were none, the database could always be reached.
     pub(crate) faults: usize,
@@ -90,6 +97,7 @@ pub(crate) fn run(seed: u64, bug: Option<Bug>, is_traced: bool) -> Result<Run, S
         // A read that lacks the only row of a customer finds nobody. Only the keys of a write tell it from the truth.
         conditions.validates = seed.is_multiple_of(2) && conditions.torn_reads == 0;
         conditions.notes = seed.is_multiple_of(3);
+        conditions.reads = seed % 4 == 2 && conditions.torn_reads == 0;
         let database = Database::new(conditions.clone(), bug, random.u64(..), is_traced);
         let schedule = Schedule::start(&database, &conditions);
         let finished = timeout(HANGS, schedule.run(&mut random)).await.is_ok();
@@ -103,26 +111,11 @@ pub(crate) fn run(seed: u64, bug: Option<Bug>, is_traced: bool) -> Result<Run, S
         let tables = database.lock().tables();
         let faults = database.lock().faults();
         let mut history = schedule.history.lock().unwrap();
-        let (items, well_from) = (std::mem::take(&mut history.items), history.well_from);
+        let History { items, reads, well_from, .. } = std::mem::take(&mut *history);
         let (items, of_nobody) = set_ignored_apart(items, &conditions.ignored());
         let (validated, items) = items.into_iter().partition(|item| item.validate_only);
-        Ok(Run { conditions, items, validated, of_nobody, tables, faults, well_from, trace })
+        Ok(Run { conditions, items, validated, of_nobody, reads, tables, faults, well_from, trace })
     })
-}
-
-/// Takes the ignored identifiers from the observations. The second are the items that had no other.
-fn set_ignored_apart(items: Vec<Item>, ignored: &BTreeSet<Identifier>) -> (Vec<Item>, Vec<Item>) {
-    let (mut of_somebody, mut of_nobody) = (Vec::new(), Vec::new());
-    for mut item in items {
-        let all = item.observation.identifiers().to_vec();
-        let (left_out, joining): (Vec<_>, Vec<_>) = all.into_iter().partition(|one| ignored.contains(one));
-        item.ignored = left_out;
-        match Observation::new(joining) {
-            Ok(observation) => of_somebody.push(Item { observation, ..item }),
-            Err(_) => of_nobody.push(item),
-        }
-    }
-    (of_somebody, of_nobody)
 }
 
 /// What all tasks of a schedule share.
@@ -147,6 +140,7 @@ struct History {
     events: usize,
     calls: usize,
     items: Vec<Item>,
+    reads: Vec<Read>,
     well_from: usize,
 }
 
@@ -209,7 +203,7 @@ impl Schedule {
     async fn run(&self, random: &mut Rng) {
         let callers = random.usize(2..=10);
         let calls = random.usize(20..=120) / callers + 1;
-        let tasks: Vec<_> = (0..callers)
+        let mut tasks: Vec<_> = (0..callers)
             .map(|_| {
                 let (schedule, random) = (self.clone(), random.fork());
                 tokio::spawn(async move { schedule.caller(calls, random).await })
@@ -217,6 +211,10 @@ impl Schedule {
             .collect();
         let (schedule, fork) = (self.clone(), random.fork());
         let mishaps = tokio::spawn(async move { schedule.mishaps(fork).await });
+        if self.conditions.reads {
+            let (schedule, fork) = (self.clone(), random.fork());
+            tasks.push(tokio::spawn(async move { schedule.reader(calls, fork).await }));
+        }
         for task in tasks {
             task.await.unwrap();
         }
@@ -228,6 +226,9 @@ impl Schedule {
             history.well_from = history.event();
         }
         self.query_all().await;
+        if self.conditions.reads {
+            self.read_all().await;
+        }
         self.replicas.lock().unwrap().clear();
         sleep(SETTLED).await;
     }

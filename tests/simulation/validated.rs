@@ -4,7 +4,8 @@
 use anyhow::{Context, Result, ensure};
 use identity::domain::{Answer, Contact, ContactId, Outcome};
 
-use crate::check::{Known, Places, Sent, Set, check_failure, may_be_written, places, show};
+use crate::check::{Known, Places, Sent, Set, may_be_written, places, show};
+use crate::failures::check_failure;
 use crate::schedule::{Fate, Item, Run};
 
 /// An answer, as sets. What would be new is in none of the contacts.

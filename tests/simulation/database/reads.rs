@@ -174,8 +174,12 @@ impl State {
         let root_id = tables.contacts.get(&contact).map_or(contact, root);
         let is_of = |row: &Contact| row.id == root_id || root(row) == root_id;
         let contacts = self.torn(tables.contacts.values().filter(|row| is_of(row)).cloned().collect());
-        let sets =
-            tables.evidence.iter().zip(1..).filter(|(row, _)| tables.contacts.get(&row.contact).is_some_and(is_of));
+        let lacks = usize::from(self.bug == Some(Bug::HistoryLacksSet));
+        let kept = tables.evidence.len().saturating_sub(lacks);
+        let sets = tables.evidence[..kept]
+            .iter()
+            .zip(1..)
+            .filter(|(row, _)| tables.contacts.get(&row.contact).is_some_and(is_of));
         let stored = sets.map(|(row, id)| StoredSet {
             id,
             identifiers: row.identifiers.clone().into(),
