@@ -215,6 +215,22 @@ class Graph(PageCase):
             find(browser, "identities/4")
             shown(browser, 3)
 
+    def test_it_shows_the_notes_of_evidence(self):
+        with Service() as service, Browser() as browser:
+            note = {"source": "shop", "externalRef": "order-17", "occurredTime": "2026-11-01T10:00:00Z"}
+            service.post("/identify", {"email": GEORGE, "phoneNumber": "919191", **note})
+            service.post("/identify", {"email": GEORGE, "phoneNumber": "717171"})
+            open_page(browser, service.origin())
+            find(browser, GEORGE)
+            shown(browser, 1)
+            of_rows = text_of(browser, "#evidence tbody").splitlines()
+            self.assertEqual(sum("contact 1, shop order-17 of 2026-11-01" in row for row in of_rows), 1)
+            self.assertTrue(any("contact 2" in row and "shop" not in row for row in of_rows))
+            pick(browser, "919191")
+            path_text(browser)
+            self.assertIn("contact 1, shop order-17", text_of(browser, "#path-text"))
+            self.assert_clean(browser, service.origin())
+
     def test_the_slider_goes_through_the_history(self):
         with Service() as service, Browser() as browser:
             identify(service, *EXAMPLE)

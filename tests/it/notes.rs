@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use tonic::Code;
 
-use crate::graph::{evidence as evidence_of, tables};
+use crate::graph::{evidence as evidence_of, explain, question, tables};
 use crate::harness::{Api, Process, Service, Suite, TestDatabase, execute, register};
 use crate::ignored::{TILL, ignore};
 use crate::verify::clean;
@@ -24,6 +24,7 @@ pub fn register(suite: &mut Suite) {
         of_many_callers_the_note_is_that_of_the_one_who_brought_the_set,
         a_note_goes_with_its_set,
         lists_of_evidence_have_the_notes,
+        an_explanation_has_the_notes_of_its_path,
         notes_are_never_logged,
     );
 }
@@ -283,6 +284,31 @@ async fn lists_of_evidence_have_the_notes(database: TestDatabase) {
     let first = &body["evidence"][0];
     assert_eq!((&first["source"], &first["externalRef"]), (&json!("shop-de"), &json!("first")));
     assert_eq!(first["occurredTime"], "2023-11-14T22:13:20.123456Z");
+    service.stop().await;
+}
+
+/// Why two identifiers are of one customer: also by which orders.
+async fn an_explanation_has_the_notes_of_its_path(database: TestDatabase) {
+    let service = Service::start(&database).await;
+    let caller = service.caller();
+    caller.send(Api::Grpc, &noted("a@x.de", "1000", "first")).await.unwrap();
+    caller.send(Api::Grpc, &request("b@x.de", "2000")).await.unwrap();
+    caller.send(Api::Grpc, &noted("a@x.de", "2000", "merged")).await.unwrap();
+    let [phone, email] = [("phone", "1000"), ("email", "b@x.de")]
+        .map(|(kind, value)| pb::Identifier { kind: kind.to_owned(), value: value.to_owned() });
+    let between = pb::ExplainIdentityRequest { between: vec![phone, email], ..question("identities/1") };
+    let explained = explain(&service, between).await.unwrap();
+    let moment = Some(Timestamp { seconds: 1_700_000_000, nanos: 123_456_000 });
+    let shown = |one: &pb::Evidence| (one.source.clone(), one.external_ref.clone(), one.occurred_time);
+    let [first, merged] = ["first", "merged"].map(|text| ("shop-de".to_owned(), text.to_owned(), moment));
+    let without = (String::new(), String::new(), None);
+    assert_eq!(explained.path.iter().map(shown).collect::<Vec<_>>(), [first.clone(), merged.clone(), without.clone()]);
+    assert!(!explained.weakest_cut.is_empty());
+    for cut in explained.weakest_cut.iter().map(shown) {
+        assert!([&first, &merged, &without].contains(&&cut));
+    }
+    let of_path = explained.path.iter().find(|one| one.name == explained.weakest_cut[0].name);
+    assert_eq!(of_path, explained.weakest_cut.first(), "a set is the same in both lists");
     service.stop().await;
 }
 

@@ -1,12 +1,10 @@
 //! Evidence and changes as messages.
 
-use std::collections::HashMap;
-
 use super::identity_message::identifier_message;
 use super::moments::timestamp;
 use super::names::evidence_name;
-use crate::domain::graph::{Revision, RevisionKind, SeenSet, SetNotes, SetOrigin};
-use crate::domain::{ContactId, Note};
+use crate::domain::ContactId;
+use crate::domain::graph::{Revision, RevisionKind, SeenSet, SetOrigin};
 use crate::proto::identity::v1 as pb;
 
 /// Returns the message of an evidence.
@@ -23,17 +21,6 @@ pub(super) fn evidence_message(set: &SeenSet) -> pb::Evidence {
         origin: origin.into(),
         create_time: Some(timestamp(set.seen_at)),
         ..pb::Evidence::default()
-    }
-}
-
-/// Adds the notes to the messages of their evidence.
-pub(super) fn add_notes(evidence: &mut [pb::Evidence], notes: &SetNotes) {
-    let notes: HashMap<String, &Note> = notes.iter().map(|(set, note)| (evidence_name(*set), note)).collect();
-    for one in evidence {
-        let Some(note) = notes.get(&one.name) else { continue };
-        one.occurred_time = note.occurred_at().map(timestamp);
-        one.source = note.source().unwrap_or_default().to_owned();
-        one.external_ref = note.external_ref().unwrap_or_default().to_owned();
     }
 }
 

@@ -8,6 +8,7 @@ use super::identifiers::{named, parse_all};
 use super::identity_message::identifier_message;
 use super::moments::{check_read_time, parse_read_time, timestamp};
 use super::names::{parse_evidence_name, parse_identity_name};
+use super::notes::read_notes;
 use crate::domain::graph::{Explanation, History, Part, PastIdentity, Question, SeenSet, SetName};
 use crate::domain::{ContactId, Identifier, Timestamp};
 use crate::proto::identity::v1 as pb;
@@ -31,11 +32,15 @@ pub(super) async fn answer<R: ReadGraph>(
     let asked = Asked::parse(request, &call.identify)?;
     let contact = asked.contact;
     let limit = call.answer_limit;
-    let explain = move |read| {
-        let response = explain(read, asked)?;
-        if response.encoded_len() > limit { Err(ApiError::ExplanationTooLarge { limit }) } else { Ok(response) }
-    };
-    call.resolver.read_history(call.place(), contact, call.deadline, explain).await?
+    let explain = move |read| within(limit, explain(read, asked)?);
+    let mut response = call.resolver.read_history(call.place(), contact, call.deadline, explain).await??;
+    read_notes(&call, [&mut response.path, &mut response.weakest_cut]).await?;
+    within(limit, response)
+}
+
+/// Returns the response if it is at most so many bytes.
+fn within(limit: usize, response: pb::ExplainIdentityResponse) -> Result<pb::ExplainIdentityResponse, ApiError> {
+    if response.encoded_len() > limit { Err(ApiError::ExplanationTooLarge { limit }) } else { Ok(response) }
 }
 
 /// What a request asks, before it is compared with the identity.

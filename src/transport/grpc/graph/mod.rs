@@ -16,6 +16,7 @@ mod look_up_service;
 mod lookup_identities;
 mod moments;
 mod names;
+mod notes;
 mod page;
 mod page_token;
 

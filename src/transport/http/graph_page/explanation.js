@@ -1,7 +1,7 @@
 // What the page says in words: why two identifiers belong together, and what falls apart.
 
 import { make } from "./dom.js";
-import { count, keyOf, momentText, originText } from "./model.js";
+import { count, keyOf, momentText, noteText, originText } from "./model.js";
 import { colourOf } from "./view.js";
 
 const MOST = 20; // entries of a list; a sentence says how many more there are
@@ -28,7 +28,7 @@ function setTold(set, button) {
   const keys = (set.identifiers ?? []).map(keyOf);
   const identifiers = keys.flatMap((key, index) => [index ? " with " : "", button(key)]);
   if (!keys.length) identifiers.push(`contact ${set.name.replace(/^evidence\/l/, "")}`);
-  const from = ` from ${originText(set)}, ${momentText(set.createTime)} (${set.name})`;
+  const from = ` from ${originText(set)}${noteText(set)}, ${momentText(set.createTime)} (${set.name})`;
   return make("li", {}, ...identifiers, make("span", { className: "hint", textContent: from }));
 }
 

@@ -2,7 +2,7 @@
 
 import { CallError, explain } from "./api.js";
 import { byId, make, reveal, Rows } from "./dom.js";
-import { count, keyOf, momentKey, momentText, originText } from "./model.js";
+import { count, keyOf, momentKey, momentText, noteText, originText } from "./model.js";
 import { pathText, partsText } from "./explanation.js";
 import { colourOf, View } from "./view.js";
 
@@ -259,7 +259,7 @@ export class Inspector {
       make("td", {}, box),
       make("td", { className: "name", textContent: name }),
       make("td", {}, ...this.#evidenceTold(set)),
-      make("td", { className: "name", textContent: originText(set) }),
+      make("td", { className: "name", textContent: originText(set) + noteText(set) }),
       make("td", { className: "when", textContent: momentText(createTime) }),
       make("td", { textContent: isBridge ? "yes" : "" }),
     );

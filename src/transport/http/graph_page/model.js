@@ -200,3 +200,11 @@ export function originText({ name, origin }) {
       return "unknown";
   }
 }
+
+/** Returns what the caller who brought evidence said about it, after a comma. */
+export function noteText({ source, externalRef, occurredTime }) {
+  const of = [source, externalRef].filter(Boolean).join(" ");
+  const when = occurredTime ? `of ${momentText(occurredTime)}` : "";
+  const note = [of, when].filter(Boolean).join(" ");
+  return note && `, ${note}`;
+}
