@@ -63,7 +63,8 @@ impl Load {
             callers.spawn(async move {
                 while !load.stop.is_cancelled() {
                     let request = load.next(&mut random);
-                    let is_answered = load.send(request, &mut random).await;
+                    let is_look_up = request.len() == 1 && random.bool();
+                    let is_answered = load.send(request, is_look_up, &mut random).await;
                     let pause = if is_answered { random.u64(0..30) } else { random.u64(10..60) };
                     tokio::time::sleep(Duration::from_millis(pause)).await;
                 }
@@ -87,16 +88,25 @@ impl Load {
     }
 
     /// Sends a request to any replica and notes the result. Returns whether it was an answer.
-    pub async fn send(&self, request: Vec<Key>, random: &mut Rng) -> bool {
+    pub async fn send(&self, request: Vec<Key>, is_look_up: bool, random: &mut Rng) -> bool {
         let replica = random.usize(0..self.shared.fleet.len());
         let caller = self.shared.fleet.caller(replica);
         let start = self.now();
         let value = |kind| request.iter().find(|key| key.0 == kind).map(|key| key.1.as_str());
-        let answer = caller.identify_within(DEADLINE, Api::Grpc, value('e'), value('p'));
+        let answer = async {
+            if is_look_up {
+                return caller.look_up_within(DEADLINE, value('e'), value('p')).await;
+            }
+            caller.identify_within(DEADLINE, Api::Grpc, value('e'), value('p')).await.map(Some)
+        };
         let answer = tokio::time::timeout(DEADLINE * 2, answer).await.expect("a call outlived its deadline by far");
         let until = self.now();
         let (end, refusal) = match answer {
-            Ok(reply) => {
+            Ok(None) => {
+                let seen = Seen { outcome: "unknown", contacts: Vec::new(), emails: Vec::new(), phones: Vec::new() };
+                (Some((until, seen)), None)
+            }
+            Ok(Some(reply)) => {
                 let contacts = std::iter::once(reply.primary).chain(reply.secondaries).collect();
                 let seen = Seen { outcome: reply.outcome, contacts, emails: reply.emails, phones: reply.phones };
                 (Some((until, seen)), None)
@@ -104,7 +114,7 @@ impl Load {
             Err(refusal) => (None, Some(refusal)),
         };
         let is_answered = end.is_some();
-        let ended = Ended { call: Call { request, start, end }, replica, until, refusal };
+        let ended = Ended { call: Call { request, is_look_up, start, end }, replica, until, refusal };
         self.shared.ended.lock().expect("the calls").push(ended);
         is_answered
     }
@@ -136,7 +146,10 @@ impl Load {
             readers.spawn(async move {
                 loop {
                     let Some(key) = keys.lock().expect("the keys").pop() else { return };
-                    assert!(load.send(vec![key], &mut random).await, "all is well, and a call fails");
+                    for is_look_up in [false, true] {
+                        let is_answered = load.send(vec![key.clone()], is_look_up, &mut random).await;
+                        assert!(is_answered, "all is well, and a call fails");
+                    }
                 }
             });
         }

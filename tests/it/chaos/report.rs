@@ -97,9 +97,10 @@ impl Campaign {
 fn keep(ended: &[Ended], name: &str) -> PathBuf {
     let file = std::env::temp_dir().join(name);
     let line = |one: &&Ended| {
-        let Call { request, start, end } = &one.call;
+        let Call { request, is_look_up, start, end } = &one.call;
+        let verb = if *is_look_up { "look up" } else { "identify" };
         let outcome = end.as_ref().map_or_else(|| format!("{:?}", one.refusal), |(_, seen)| format!("{seen:?}"));
-        format!("{start} to {}, replica {}: {request:?} {outcome}", one.until, one.replica)
+        format!("{start} to {}, replica {}: {verb} {request:?} {outcome}", one.until, one.replica)
     };
     let mut sorted: Vec<&Ended> = ended.iter().collect();
     sorted.sort_by_key(|one| one.call.start);

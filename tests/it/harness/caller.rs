@@ -6,10 +6,12 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use identity::proto::identity::v1::batch_identify_result::Result as OfBatch;
+use identity::proto::identity::v1::graph_service_client::GraphServiceClient;
 use identity::proto::identity::v1::identity_service_client::IdentityServiceClient;
 use identity::proto::identity::v1::stream_identify_response::Result as OfStream;
 use identity::proto::identity::v1::{
-    BatchIdentifyRequest, IdentifyRequest, IdentifyResponse, Outcome, StreamIdentifyRequest,
+    BatchIdentifyRequest, Identifier, IdentifyRequest, IdentifyResponse, Identity, LookupIdentitiesRequest, Outcome,
+    StreamIdentifyRequest,
 };
 use prost::Message;
 use serde_json::{Value, json};
@@ -65,6 +67,7 @@ impl Refusal {
 #[derive(Clone)]
 pub struct Caller {
     grpc: IdentityServiceClient<Channel>,
+    graph: GraphServiceClient<Channel>,
     http: reqwest::Client,
     url: String,
 }
@@ -72,7 +75,8 @@ pub struct Caller {
 impl Caller {
     pub fn new(grpc: SocketAddr, http: SocketAddr) -> Self {
         let channel = Endpoint::from_shared(format!("http://{grpc}")).expect("an address").connect_lazy();
-        Self { grpc: IdentityServiceClient::new(channel), http: reqwest::Client::new(), url: format!("http://{http}") }
+        let (grpc, graph) = (IdentityServiceClient::new(channel.clone()), GraphServiceClient::new(channel));
+        Self { grpc, graph, http: reqwest::Client::new(), url: format!("http://{http}") }
     }
 
     /// Calls with a deadline far off.
@@ -106,6 +110,23 @@ impl Caller {
             }
             Api::Http => self.http(deadline, &in_json(request)).await,
         }
+    }
+
+    /// Asks who owns an identifier, by `LookupIdentities`. The outcome of somebody who is found is `found`.
+    pub async fn look_up_within(
+        &self,
+        deadline: Duration,
+        email: Option<&str>,
+        phone: Option<&str>,
+    ) -> Result<Option<Reply>, Refusal> {
+        let given = [("email", email), ("phone", phone)].into_iter().filter_map(|(kind, value)| Some((kind, value?)));
+        let identifiers =
+            given.map(|(kind, value)| Identifier { kind: kind.to_owned(), value: value.to_owned() }).collect();
+        let mut call = tonic::Request::new(LookupIdentitiesRequest { identifiers, read_time: None });
+        call.set_timeout(deadline);
+        let found = self.graph.clone().lookup_identities(call).await.map_err(|status| refused(&status))?.into_inner();
+        assert_eq!(found.identities.len() + found.unknown.len(), 1, "the owner of one identifier");
+        Ok(found.identities.into_iter().next().map(|identity| shown("found", identity)))
     }
 
     /// Calls `BatchIdentify`.
@@ -231,7 +252,10 @@ fn reply(response: IdentifyResponse) -> Reply {
         Outcome::Merged => "merged",
         Outcome::Unspecified => panic!("an answer without an outcome"),
     };
-    let identity = response.contact.expect("an identity");
+    shown(outcome, response.contact.expect("an identity"))
+}
+
+fn shown(outcome: &'static str, identity: Identity) -> Reply {
     Reply {
         outcome,
         primary: identity.primary_contact_id,

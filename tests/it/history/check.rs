@@ -37,8 +37,12 @@ fn by_itself(history: &[Call], refused: &mut Vec<String>) {
     for (call, _, seen) in answers(history) {
         let elements = elements(seen);
         let distinct: HashSet<&Element> = elements.iter().collect();
-        let has_all = call.request.iter().all(|key| distinct.contains(&Element::Key(key.clone())));
+        let has_all =
+            seen.outcome == "unknown" || call.request.iter().all(|key| distinct.contains(&Element::Key(key.clone())));
         let fits = match seen.outcome {
+            "found" => call.is_look_up,
+            "unknown" => call.is_look_up && elements.is_empty(),
+            _ if call.is_look_up => false,
             "created" => seen.contacts.len() == 1 && seen.keys().count() == call.request.len(),
             "linked" => seen.contacts.len() > 1 && call.request.len() > 1,
             "merged" => seen.contacts.len() > 1 && call.request.len() > 1,
@@ -69,8 +73,10 @@ fn in_time(history: &[Call], refused: &mut Vec<String>) {
                 if let Some(seen) = seen {
                     must(&said, call, seen, refused);
                 }
-                sent.join(&call.request);
-                call.request.iter().for_each(|key| *senders.entry(key.clone()).or_default() += 1);
+                if !call.is_look_up {
+                    sent.join(&call.request);
+                    call.request.iter().for_each(|key| *senders.entry(key.clone()).or_default() += 1);
+                }
             }
             (true, Some(seen)) => {
                 may(&sent, &senders, call, seen, refused);
@@ -93,6 +99,9 @@ fn must(said: &Groups<Element>, call: &Call, seen: &Seen, refused: &mut Vec<Stri
     }
     let keys: Vec<Element> = call.request.iter().cloned().map(Element::Key).collect();
     let known = keys.iter().filter(|key| said.knows(key)).count();
+    if seen.outcome == "unknown" && known > 0 {
+        refused.push(format!("it was acknowledged before, and is not found: {call:?}"));
+    }
     let is_joined = known == keys.len() && said.groups(&keys).len() == 1;
     let fits = match seen.outcome {
         "created" => known == 0,
@@ -115,6 +124,9 @@ fn may(sent: &Groups<Key>, senders: &HashMap<Key, usize>, call: &Call, seen: &Se
     if let Some(stranger) = seen.keys().find(|key| sent.group(key) != own) {
         refused.push(format!("{stranger:?} was joined with it by no request: {call:?}"));
     }
+    if seen.outcome == "found" && !call.request.iter().all(|key| senders.contains_key(key)) {
+        refused.push(format!("nobody had sent what was found: {call:?}"));
+    }
     let is_alone = |key: &Key| senders.get(key).copied().unwrap_or_default() < 2;
     let alone = call.request.iter().filter(|key| is_alone(key)).count();
     let fits = match seen.outcome {
@@ -130,6 +142,7 @@ fn may(sent: &Groups<Key>, senders: &HashMap<Key, usize>, call: &Call, seen: &Se
 /// Two answers of one identity are nested, whenever they came, and agree on the order of what both have.
 fn by_growth(history: &[Call], refused: &mut Vec<String>) {
     let mut all: Vec<(&Call, &Seen)> = answers(history).map(|(call, _, seen)| (call, seen)).collect();
+    all.retain(|(_, seen)| seen.outcome != "unknown");
     all.sort_by_key(|(_, seen)| seen.contacts.len() + seen.emails.len() + seen.phones.len());
     let mut grown = Groups::<Element>::new();
     let mut orders: HashMap<usize, [Vec<Element>; 3]> = HashMap::new();
@@ -172,14 +185,15 @@ fn contacts_are_brought_once(history: &[Call], refused: &mut Vec<String>) {
         }
     }
     let mut joined = Groups::<Key>::new();
-    history.iter().for_each(|call| joined.join(&call.request));
+    let carried_out = || history.iter().filter(|call| !call.is_look_up);
+    carried_out().for_each(|call| joined.join(&call.request));
     let mut unexplained: HashMap<usize, HashSet<i64>> = HashMap::new();
     for (call, _, seen) in answers(history) {
         let Some(group) = call.request.first().and_then(|key| joined.group(key)) else { continue };
         let without = seen.contacts.iter().filter(|contact| !brought.contains_key(contact));
         unexplained.entry(group).or_default().extend(without);
     }
-    for call in history.iter().filter(|call| call.end.is_none()) {
+    for call in carried_out().filter(|call| call.end.is_none()) {
         let group = call.request.first().and_then(|key| joined.group(key));
         if let Some(contacts) = group.and_then(|group| unexplained.get_mut(&group)) {
             let any = contacts.iter().next().copied();

@@ -24,6 +24,8 @@ pub type Key = (char, String);
 pub struct Call {
     /// Which identifiers it gave.
     pub request: Vec<Key>,
+    /// Whether it only asked who owns them. Then its outcome is `found` or `unknown`.
+    pub is_look_up: bool,
     /// When it was sent, in nanoseconds of one clock for all calls.
     pub start: u64,
     /// When its answer came, and what it was. `None`: nobody knows whether it was carried out, or will be.
@@ -34,7 +36,7 @@ pub struct Call {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Seen {
     pub outcome: &'static str,
-    /// The primary, then the secondaries by age.
+    /// Nothing of what follows if nobody was found. The primary, then the secondaries by age.
     pub contacts: Vec<i64>,
     pub emails: Vec<String>,
     pub phones: Vec<String>,

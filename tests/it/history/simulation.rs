@@ -12,6 +12,7 @@ use crate::harness::register;
 pub fn register(suite: &mut Suite) {
     register!(suite.plain(): a_right_service_is_never_refused);
     suite.plain("history::stale_reads_are_refused", || async { always_refused(Fault::Stale) });
+    suite.plain("history::stale_look_ups_are_refused", || async { always_refused(Fault::StaleLookUp) });
     suite.plain("history::a_lost_write_is_refused", || async { always_refused(Fault::Lost) });
     suite.plain("history::two_primaries_are_refused", || async { always_refused(Fault::TwoPrimaries) });
     suite.plain("history::joined_strangers_are_refused", || async { always_refused(Fault::Strangers) });
@@ -26,6 +27,8 @@ enum Fault {
     None,
     /// Known customers are answered from what was there some requests ago.
     Stale,
+    /// The same of look-ups alone.
+    StaleLookUp,
     /// A write is acknowledged and dropped.
     Lost,
     /// What is known is created once more.
@@ -61,6 +64,13 @@ impl Model {
             }
         }
         seen
+    }
+
+    fn look_up(&self, key: &Key) -> Seen {
+        match self.owner(key) {
+            Some(identity) => self.seen("found", identity),
+            None => Seen { outcome: "unknown", contacts: Vec::new(), emails: Vec::new(), phones: Vec::new() },
+        }
     }
 
     fn insert(&mut self, keys: &[Key], identity: usize) {
@@ -120,17 +130,18 @@ fn history(seed: u64, fault: Fault) -> Vec<Call> {
             let number = |random: &mut Rng| (random.u32(0..12) + round / 10 * 8).to_string();
             let email = ('e', number(&mut random));
             let phone = ('p', number(&mut random));
-            let request = match random.u32(0..4) {
-                0 => vec![email],
-                1 => vec![phone],
-                _ => vec![email, phone],
+            let (request, is_look_up) = match random.u32(0..5) {
+                0 => (vec![email], false),
+                1 => (vec![phone], false),
+                2 => (vec![if random.bool() { email } else { phone }], true),
+                _ => (vec![email, phone], false),
             };
-            planned.push((point, start, end, request));
+            planned.push((point, start, end, request, is_look_up));
         }
     }
     planned.sort_by_key(|(point, ..)| *point);
     let (mut model, mut past, mut calls) = (Model::default(), VecDeque::new(), Vec::new());
-    for (_, start, end, request) in planned {
+    for (_, start, end, request, is_look_up) in planned {
         let now = if random.u32(0..8) == 0 || matches!(fault, Fault::HalfMerge | Fault::YoungerPrimary) {
             fault
         } else {
@@ -144,13 +155,15 @@ fn history(seed: u64, fault: Fault) -> Vec<Call> {
         let old_owner = request.first().and_then(|key| old.owner(key));
         let is_old = now == Fault::Stale && request.iter().all(|key| old.owner(key) == old_owner);
         let seen = match old_owner {
+            _ if is_look_up && now == Fault::StaleLookUp => old.look_up(&request[0]),
+            _ if is_look_up => model.look_up(&request[0]),
             Some(owner) if is_old => old.seen("matched", owner),
             _ if now == Fault::Lost => model.clone().identify(&request, Fault::None),
             _ => model.identify(&request, now),
         };
         // Some callers leave; what they asked for is done all the same.
         let is_answered = random.u32(0..30) != 0;
-        calls.push(Call { request, start, end: is_answered.then_some((end, seen)) });
+        calls.push(Call { request, is_look_up, start, end: is_answered.then_some((end, seen)) });
     }
     calls
 }
@@ -166,7 +179,7 @@ async fn a_right_service_is_never_refused() {
             *outcomes.entry(seen.outcome).or_default() += 1;
         }
     }
-    assert!(outcomes.len() == 4 && outcomes.values().all(|count| *count > 200), "all cases: {outcomes:?}");
+    assert!(outcomes.len() == 6 && outcomes.values().all(|count| *count > 200), "all cases: {outcomes:?}");
 }
 
 fn always_refused(fault: Fault) {
@@ -183,7 +196,8 @@ fn call(start: u64, end: u64, request: &[&str], outcome: &'static str, contacts:
     let (emails, phones): (Vec<Key>, Vec<Key>) = has.iter().map(|text| key(text)).partition(|key| key.0 == 'e');
     let values = |keys: Vec<Key>| keys.into_iter().map(|key| key.1).collect();
     let seen = Seen { outcome, contacts: contacts.to_vec(), emails: values(emails), phones: values(phones) };
-    Call { request: request.iter().map(|text| key(text)).collect(), start, end: Some((end, seen)) }
+    let is_look_up = matches!(outcome, "found" | "unknown");
+    Call { request: request.iter().map(|text| key(text)).collect(), is_look_up, start, end: Some((end, seen)) }
 }
 
 /// The smallest history of each kind, and the rule that refuses it.
@@ -205,5 +219,12 @@ async fn what_is_wrong_is_named() {
     refused(call(40, 50, &["a"], "matched", &[2, 1], &["a", "b", "1"]), "another order");
     refused(call(40, 50, &["a"], "matched", &[1, 2, 7], &["a", "b", "1"]), "no call brought");
     refused(call(40, 50, &["c", "9"], "created", &[2], &["c", "9"]), "two calls brought");
+    refused(call(40, 50, &["a"], "unknown", &[], &[]), "is not found");
+    refused(call(40, 50, &["a"], "found", &[1], &["a", "1"]), "acknowledged before");
+    refused(call(40, 50, &["c"], "found", &[3], &["c"]), "nobody had sent");
+    refused(call(40, 50, &["a"], "unknown", &[1, 2], &["a", "b", "1"]), "cannot be");
+    let looked_up =
+        [call(15, 25, &["b"], "unknown", &[], &[]), call(40, 50, &["b"], "found", &[1, 2], &["a", "b", "1"])];
+    assert_eq!(check(&[&[created.clone(), linked.clone()][..], &looked_up].concat()), Vec::<String>::new());
     refused(call(40, 50, &["a"], "matched", &[1, 2], &["b", "1"]), "cannot be");
 }
