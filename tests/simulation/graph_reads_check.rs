@@ -1,4 +1,5 @@
-//! The check of reads: each contains what was acknowledged before it began, and nothing that nobody had sent by its end.
+//! The check of reads: each contains what was acknowledged before it began, and nothing that nobody had sent by its
+//! end.
 
 use std::collections::BTreeSet;
 
