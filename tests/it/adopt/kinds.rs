@@ -21,13 +21,18 @@ pub fn register(suite: &mut Suite) {
 async fn damaged_tables_are_adopted_as_by_brute_force(target: TestDatabase) {
     for (seed, kind) in (1..).zip(OldKind::on(target.backend)) {
         let own = TestDatabase::create(target.backend).await;
-        let old = Old::make(target.backend, kind, &damaged_rows(seed, 200)).await;
+        let old = Old::make(target.backend, kind, &damaged_rows(seed, row_count())).await;
         let before = old.content().await;
         adopt_and_check(&old, &own).await;
-        assert_eq!(old.content().await, before, "{kind:?}: the old table changed");
+        assert!(old.content().await == before, "{kind:?}: the old table changed");
         old.drop().await;
         own.drop().await;
     }
+}
+
+/// How many rows the tables have.
+fn row_count() -> usize {
+    std::env::var("ADOPT_ROWS").map_or(200, |text| text.parse().expect("a number"))
 }
 
 async fn adopt_and_check(old: &Old, target: &TestDatabase) {
@@ -104,18 +109,21 @@ pub fn check_tables(kind: OldKind, rows: &[MadeRow], tables: &Tables, ignores_ti
     for row in rows.iter().filter(alone) {
         *of_primary.entry(model.primary[&row.id]).or_default() += 1;
     }
+    let mut merges_into: BTreeMap<i64, usize> = BTreeMap::new();
+    tables.merges.iter().for_each(|merge| *merges_into.entry(merge.survivor_id).or_default() += 1);
     for (primary, count) in of_primary {
-        let merges = tables.merges.iter().filter(|merge| merge.survivor_id == primary).count();
+        let merges = merges_into.get(&primary).copied().unwrap_or_default();
         assert!(merges + 1 >= count, "{kind:?}: {count} old customers of {primary}, and {merges} merges");
     }
+    let mut members: BTreeMap<i64, Vec<i64>> = BTreeMap::new();
+    model.primary.iter().for_each(|(id, primary)| members.entry(*primary).or_default().push(*id));
     for merge in &tables.merges {
         let [survivor, absorbed] = [merge.survivor_id, merge.absorbed_id];
         assert_eq!(model.primary[&absorbed], survivor, "{kind:?}: merge {}", merge.id);
         assert!(!merge.cause.0.is_empty(), "{kind:?}: merge {} has no cause", merge.id);
         for cause in merge.cause.0.iter().filter(|cause| cause.kind != "link") {
-            let carriers = model.primary.keys().filter(|id| {
-                model.primary[id] == survivor
-                    && model.carried(**id).iter().any(|(kind, value)| (*kind, value) == (&cause.kind, &cause.value))
+            let carriers = members[&survivor].iter().filter(|id| {
+                model.carried(**id).iter().any(|(kind, value)| (*kind, value) == (&cause.kind, &cause.value))
             });
             assert!(carriers.count() > 1, "{kind:?}: merge {}: {} is shared", merge.id, cause.kind);
         }
@@ -128,8 +136,8 @@ async fn next_identify_answers_with_the_old_primary(old: &Old, target: &TestData
     let caller = service.caller();
     let model = Model::new(&old.rows, true);
     let last = old.rows.last().expect("rows").id;
-    let mut asked = 0;
-    for contact in tables.contacts.iter().filter(|contact| contact.deleted_at.is_none()).step_by(7) {
+    let (mut asked, step) = (0, (tables.contacts.len() / 30).max(1));
+    for contact in tables.contacts.iter().filter(|contact| contact.deleted_at.is_none()).step_by(step) {
         let Some(email) = contact.email.as_deref() else { continue };
         let reply = caller.identify(Api::Grpc, Some(email), None).await.expect("an answer");
         let expected = model.primary[&contact.id];

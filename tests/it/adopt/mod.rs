@@ -1,6 +1,7 @@
 //! `identity adopt`: the tables of other systems, taken over, and compared with a brute force that reads them alone.
 //!
-//! `ADOPT_KILLS` is the number of kills of the test that kills the command (default 6).
+//! `ADOPT_KILLS` is the number of kills of the test that kills the command (default 6). `ADOPT_ROWS` is the number of
+//! rows of the damaged tables (default 200). With many of them `TEST_TIME_LIMIT` must be longer.
 
 mod cutover;
 mod kills;
