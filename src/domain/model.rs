@@ -205,13 +205,21 @@ impl Tables {
             self.identifiers.insert(identifier.clone(), oldest);
             self.mark(self.root(oldest), identifier, false);
         }
-        let root_of = |one: &Identifier| self.identifiers.get(one).map(|owner| self.root(*owner));
-        let is_left = |one: &NewEvidence| {
-            let root = self.root_of_set(one);
-            one.identifiers.contains(identifier) && one.identifiers.iter().any(|member| root_of(member) != root)
-        };
-        let left: Vec<SetKey> = self.evidence.iter().filter(|(_, one)| is_left(one)).map(|(key, _)| *key).collect();
-        self.evidence.retain(|key, _| !left.contains(key));
+        let with_it: Vec<NewEvidence> =
+            self.evidence.values().filter(|one| one.identifiers.contains(identifier)).cloned().collect();
+        for one in with_it {
+            self.repair_evidence(&one);
+        }
+    }
+
+    /// As `DatabaseTransaction::repair_evidence`.
+    fn repair_evidence(&mut self, one: &NewEvidence) {
+        let observation = Observation::new(one.identifiers.iter().cloned()).expect("a set has identifiers");
+        match sets_of_merges(&self.snapshot(&[observation]), &[one.identifiers.to_vec()]).pop() {
+            Some((root, _)) if self.root_of_set(one) == Some(root) => {}
+            Some((_, new)) => drop(self.evidence.insert(one.key, NewEvidence { origin: one.origin, ..new })),
+            None => drop(self.evidence.remove(&one.key)),
+        }
     }
 
     fn mark(&mut self, root: ContactId, identifier: &Identifier, is_ignored: bool) {

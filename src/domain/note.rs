@@ -71,7 +71,7 @@ pub fn note_text(text: &str, limit: usize) -> Result<Option<String>, InvalidNote
     if text.len() > limit {
         return Err(InvalidNote::TooLong(limit));
     }
-    let is_visible = |c: char| c == ' ' || (c.is_ascii_graphic()) || (!c.is_ascii() && !Class::of(c).is_forbidden());
+    let is_visible = |c: char| c == ' ' || c.is_ascii_graphic() || (!c.is_ascii() && !Class::of(c).is_forbidden());
     if !text.chars().all(is_visible) {
         return Err(InvalidNote::Invisible);
     }

@@ -117,10 +117,8 @@ pub(super) async fn insert_evidence(
 ) -> Result<(), StoreError> {
     let created_at = to_naive(plan.updated_at)?;
     let replaced: Vec<SetKey> = plan.new_evidence.iter().filter(|new| new.replaces).map(|new| new.key).collect();
-    for piece in pieces(&replaced) {
-        notes::delete_of_sets(connection, piece).await?;
-        connection.execute(&delete_sets(piece)).await?;
-    }
+    let replaced = notes::query_ids(connection, &replaced).await?;
+    delete(connection, &replaced.into_iter().map(|(_, id)| id).collect::<Vec<_>>()).await?;
     for piece in plan.new_evidence.chunks(SETS_OF_A_STATEMENT).flat_map(pieces) {
         let inserted = connection.execute(&evidence_rows(piece, created_at, &resolve)).await;
         inserted.map_err(|error| match is_of_primary_key(&error) {
@@ -129,12 +127,6 @@ pub(super) async fn insert_evidence(
         })?;
     }
     Ok(())
-}
-
-/// Deletes the rows of these sets.
-pub(super) fn delete_sets(sets: &[SetKey]) -> DeleteStatement {
-    let keys = sets.iter().map(|key| key.as_bytes().to_vec());
-    evidence::Entity::delete_many().filter(Column::SetKey.is_in(keys)).into_query()
 }
 
 /// Inserts sets.

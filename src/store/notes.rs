@@ -98,18 +98,11 @@ pub(super) fn note_rows(
     Ok(evidence_note::Entity::insert_many(rows).into_query())
 }
 
-/// Deletes the notes of these rows of `Evidence`.
-pub(super) async fn delete_of_sets(connection: &impl ConnectionTrait, sets: &[SetKey]) -> Result<(), StoreError> {
-    let ids = query_ids(connection, sets).await?;
-    let notes: Vec<SetName> = ids.into_iter().map(|(_, id)| SetName::Stored(id)).collect();
-    if !notes.is_empty() {
-        connection.execute(&delete_rows(&notes)).await?;
-    }
-    Ok(())
-}
-
 /// Returns the ids of those of these rows of `Evidence` that there are.
-async fn query_ids(connection: &impl ConnectionTrait, sets: &[SetKey]) -> Result<Vec<(SetKey, i64)>, StoreError> {
+pub(super) async fn query_ids(
+    connection: &impl ConnectionTrait,
+    sets: &[SetKey],
+) -> Result<Vec<(SetKey, i64)>, StoreError> {
     let mut ids = Vec::with_capacity(sets.len());
     for some in sets.chunks(MAX_LOOKUP) {
         for row in connection.query_all(&ids_of_sets(some)).await? {

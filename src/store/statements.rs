@@ -134,7 +134,6 @@ mod tests {
             ("insert evidence", built(&evidence::evidence_rows(&[set], moment, resolve))),
             ("sets of an identity", evidence::sets_of_root(engine, ContactId(1))),
             ("evidence of an identity", evidence::evidence_of_root(engine, 1)),
-            ("delete sets", built(&evidence::delete_sets(&[SetKey::of(&identifiers)]))),
             ("delete evidence", built(&evidence::delete_rows(&[1, 2, 3]))),
             ("audit evidence", plain(evidence_audit::evidence_sql(engine, Rows::After(0, 1_000)))),
             ("insert notes", built(&notes::note_rows(&notes, moment).unwrap())),

@@ -12,15 +12,11 @@ use super::errors::ApiError;
 use super::readiness::Readiness;
 use crate::resolver::IdentifyError;
 
-/// Resolves when a stream of answers with these request extensions must end, with the reason: the time limit that its
-/// caller gave, a permission that was withdrawn, a shutdown, or the age of its connection.
-pub(crate) fn must_end(
-    extensions: &Extensions,
-    readiness: Readiness,
-) -> impl Future<Output = ApiError> + Send + 'static {
+/// Resolves when a stream with these request extensions must end at once, with the reason: the time limit that its
+/// caller gave, or a permission that was withdrawn.
+pub(crate) fn cut(extensions: &Extensions) -> impl Future<Output = ApiError> + Send + 'static {
     let requested = extensions.get().and_then(|deadlines: &Deadlines| deadlines.requested);
     let withdrawn = permission_withdrawn(extensions);
-    let old = ConnectionStreams::ended(extensions.get().cloned());
     async move {
         let expired = async {
             match requested {
@@ -31,7 +27,26 @@ pub(crate) fn must_end(
         tokio::select! {
             () = expired => IdentifyError::DeadlineExceeded.into(),
             error = withdrawn => error,
-            () = readiness.closing() => ApiError::ShuttingDown,
+        }
+    }
+}
+
+/// Resolves when a stream with these request extensions must take no more requests, with the reason: a shutdown, or the
+/// age of its connection. Without `readiness`, the stream ends by itself at a shutdown.
+pub(crate) fn closing(
+    extensions: &Extensions,
+    readiness: Option<Readiness>,
+) -> impl Future<Output = ApiError> + Send + 'static {
+    let old = ConnectionStreams::ended(extensions.get().cloned());
+    async move {
+        let shutdown = async {
+            match readiness {
+                Some(readiness) => readiness.closing().await,
+                None => pending().await,
+            }
+        };
+        tokio::select! {
+            () = shutdown => ApiError::ShuttingDown,
             () = old => ApiError::ConnectionTooOld,
         }
     }

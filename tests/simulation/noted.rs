@@ -6,7 +6,7 @@ use identity::domain::{Note, Outcome};
 use crate::check::{Set, may_be_written, show};
 use crate::schedule::{Fate, Item, Run};
 
-/// The note of a request, by which it can be told from all others.
+/// The note of a request. No other request has the same.
 pub(crate) fn note_of(call: usize, place: usize) -> Option<Note> {
     Note::new(Some(format!("{call}.{place}")), None, None)
 }

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use identity::auth::{CallerFile, Callers};
-use identity::domain::graph::{HistoryContact, PastIdentity};
+use identity::domain::graph::{HistoryContact, PastIdentity, SetName, SetNotes};
 use identity::domain::{
     Answer, Contact, ContactId, Identifier, IdentifierKind, Identity, IdentityState, Link, LookUp, Observation,
     Outcome, Timestamp,
@@ -185,6 +185,10 @@ impl ReadGraph for Scripted {
             HistoryRows { root: identity.root(), contacts, ..HistoryRows::default() }
         });
         Ok(work(HistoryRead { now: NOW, complete_since: None, identity: rows }))
+    }
+
+    async fn notes_of(&self, _: Vec<SetName>, _: Instant) -> Result<SetNotes, IdentifyError> {
+        Ok(SetNotes::new())
     }
 
     async fn list_identities(

@@ -132,7 +132,7 @@ fn a_call_that_writes_nothing_has_an_outcome_of_its_own() {
             let call = IdentifyRequest { email: Some("a@b.co".into()), validate_only: true, ..Default::default() };
             server.client().await.identify(call).await.unwrap();
             let answer = server.post(r#"{"email":"a@b.co","validateOnly":true}"#).await;
-            assert_eq!(answer.headers()["identity-outcome"], "created", "the caller is told what would be");
+            assert_eq!(answer.headers()["identity-outcome"], "created", "the answer says what would be");
             until(|| lines.with_message("call").len() == 2).await;
         }
         .with_current_subscriber(),

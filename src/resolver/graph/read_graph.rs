@@ -80,11 +80,9 @@ pub trait ReadGraph: Identify {
     /// See [`IdentifyError`].
     fn notes_of(
         &self,
-        _sets: Vec<SetName>,
-        _deadline: Instant,
-    ) -> impl Future<Output = Result<SetNotes, IdentifyError>> + Send {
-        async { Ok(SetNotes::new()) }
-    }
+        sets: Vec<SetName>,
+        deadline: Instant,
+    ) -> impl Future<Output = Result<SetNotes, IdentifyError>> + Send;
 
     /// Returns the identities after this root: at most so many, and fewer if they have many contacts. Each identity is
     /// one consistent read.

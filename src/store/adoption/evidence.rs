@@ -16,7 +16,7 @@ use crate::store::error::StoreError;
 use crate::store::evidence::{query_stored_sets, to_json};
 use crate::store::evidence_copy::ID;
 use crate::store::rows::to_naive;
-use crate::store::traits::{Store, Transaction};
+use crate::store::traits::Transaction;
 
 /// A set with its id and its contact.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,15 +75,15 @@ impl Database {
     /// # Errors
     /// As every write. Another run may have taken the adoption.
     pub async fn begin_evidence(&self, run: &AdoptionRun) -> Result<(), StoreError> {
-        let now = to_naive(self.begin().await?.now())?;
-        let begin = async |transaction: &DatabaseTransaction| {
-            let since = evidence_state::Column::CompleteSince;
+        self.in_timed_run(run, async |transaction| {
+            let (now, since) = (to_naive(transaction.now())?, evidence_state::Column::CompleteSince);
             let update = evidence_state::Entity::update_many().col_expr(since, Expr::value(now));
             // A moment that is not known stays unknown: a null is never less.
-            update.filter(evidence_state::Column::Id.eq(ID)).filter(since.lt(now)).exec(transaction).await?;
+            let update = update.filter(evidence_state::Column::Id.eq(ID)).filter(since.lt(now));
+            update.exec(&transaction.transaction).await?;
             Ok(())
-        };
-        self.in_run(run, AdoptionPhase::Merges, 0, begin).await
+        })
+        .await
     }
 
     /// Returns the sets after this id, by id.

@@ -6,13 +6,13 @@ use std::collections::BTreeSet;
 use sea_orm::sea_query::{Expr, ExprTrait};
 use sea_orm::{ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter, QuerySelect};
 
-use super::state::{AdoptionPhase, AdoptionRun, ROWS_PER_STATEMENT, again_after_lost_race, set_progress};
-use crate::domain::{Identifier, Timestamp};
+use super::state::{AdoptionPhase, AdoptionRun, ROWS_PER_STATEMENT};
+use crate::domain::Identifier;
 use crate::store::database::Database;
 use crate::store::entity::{contact, identifier};
 use crate::store::error::StoreError;
 use crate::store::flags;
-use crate::store::traits::{Store, Transaction};
+use crate::store::traits::Transaction;
 
 impl Database {
     /// Gives these identifiers to holders, unless there are holders.
@@ -24,12 +24,9 @@ impl Database {
             return Ok(());
         }
         let identifiers: Vec<Identifier> = ignored.iter().cloned().collect();
-        again_after_lost_race(async || {
-            let mut transaction = self.begin().await?;
-            set_progress(&transaction.transaction, run, AdoptionPhase::Merges, 0).await?;
-            let now: Timestamp = transaction.now();
-            transaction.ignore_free(&identifiers, now).await?;
-            transaction.commit().await
+        self.in_timed_run(run, async |transaction| {
+            let now = transaction.now();
+            transaction.ignore_free(&identifiers, now).await
         })
         .await
     }

@@ -12,11 +12,12 @@ use serde_json::Value;
 use tokio::time::{sleep, timeout};
 
 use crate::domain::Timestamp;
-use crate::store::database::Database;
+use crate::store::database::{self, Database};
 use crate::store::entity::adoption::{self, Column};
 use crate::store::error::{Cause, StoreError};
 use crate::store::rows::{from_naive, to_naive};
 use crate::store::schema;
+use crate::store::traits::{Store, Transaction};
 
 /// Rows in one statement. SQLite takes 32,766 values in one statement, and a contact has nine.
 pub(super) const ROWS_PER_STATEMENT: usize = 1_000;
@@ -283,6 +284,21 @@ impl Database {
                 Ok(transaction.commit().await?)
             };
             timeout(TRANSACTION_WITHIN, once).await.unwrap_or(Err(StoreError::TimedOut(TRANSACTION_WITHIN)))
+        })
+        .await
+    }
+
+    /// The same with a transaction as the service has them, which knows the time. The phase is that of merges.
+    pub(super) async fn in_timed_run(
+        &self,
+        run: &AdoptionRun,
+        work: impl AsyncFn(&mut database::DatabaseTransaction) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        again_after_lost_race(async || {
+            let mut transaction = self.begin().await?;
+            set_progress(&transaction.transaction, run, AdoptionPhase::Merges, 0).await?;
+            work(&mut transaction).await?;
+            transaction.commit().await
         })
         .await
     }

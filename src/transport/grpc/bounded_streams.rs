@@ -21,6 +21,7 @@ use crate::transport::connection::ConnectionStreams;
 use crate::transport::errors::ApiError;
 use crate::transport::parse::FieldNames;
 use crate::transport::readiness::Readiness;
+use crate::transport::stream_end::closing;
 
 /// When a stream must end, and why. Its requests and its answers share it: the service can notice the end of the
 /// requests, and end the answers with OK, before the answers are polled.
@@ -58,23 +59,13 @@ impl StreamBounds {
     }
 
     /// Resolves when the stream with these request extensions must end, with the reason.
-    fn end(&self, connection: &ConnectionStreams, extensions: &Extensions) -> End {
-        let withdrawn = permission_withdrawn(extensions);
-        let (readiness, old) = (self.readiness.clone(), ConnectionStreams::ended(Some(connection.clone())));
-        let shutdown = async {
-            match readiness {
-                Some(readiness) => readiness.closing().await,
-                None => std::future::pending().await,
-            }
-        };
-        let end = async {
-            tokio::select! {
-                () = shutdown => ApiError::ShuttingDown,
-                () = old => ApiError::ConnectionTooOld,
-                error = withdrawn => error,
-            }
-        };
-        end.boxed().shared()
+    fn end(&self, extensions: &Extensions) -> End {
+        let (closing, withdrawn) = (closing(extensions, self.readiness.clone()), permission_withdrawn(extensions));
+        async {
+            tokio::select! { error = closing => error, error = withdrawn => error }
+        }
+        .boxed()
+        .shared()
     }
 }
 
@@ -121,7 +112,7 @@ where
                 return std::future::ready(Ok(refusal)).boxed();
             }
         };
-        let end = self.bounds.end(&connection, request.extensions());
+        let end = self.bounds.end(request.extensions());
         let end_of_requests = Some(end.clone());
         // The requests end too: a service that waits for more of them would keep the stream and its connection open.
         let request = request.map(|body| Body::new(Ending { body, end: end_of_requests, places: None }));

@@ -8,7 +8,6 @@ use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::sleep_until;
 use tonic::{Request, Status, Streaming};
 
 use super::answer_buffer::AnswerSender;
@@ -18,16 +17,14 @@ use super::inflate::MessageRoom;
 use super::settings::GrpcSettings;
 use crate::domain::{Identity, Observation};
 use crate::proto::identity::v1 as pb;
-use crate::resolver::{Answers, Identify, IdentifyError, IdentifyRequest};
-use crate::transport::access::permission_withdrawn;
+use crate::resolver::{Answers, Identify, IdentifyRequest};
 use crate::transport::answered::Answered;
 use crate::transport::batch::{ItemResult, StreamItemCounts};
-use crate::transport::connection::ConnectionStreams;
-use crate::transport::deadline::Deadlines;
 use crate::transport::errors::ApiError;
 use crate::transport::ordering::{IdentifierOrder, OrderedGroup};
 use crate::transport::parse::{FieldNames, Parsed, Violation};
 use crate::transport::peer::resolver_for;
+use crate::transport::stream_end::{closing, cut};
 
 /// Maximum items of one stream that are under way or whose answers wait: enough to fill a few transactions.
 const WINDOW: usize = 1_024;
@@ -87,28 +84,8 @@ impl<R: Identify> StreamDriver<R> {
         answers: AnswerSender,
         counts: StreamItemCounts,
     ) -> Self {
-        let deadline = request.extensions().get().and_then(|deadlines: &Deadlines| deadlines.requested);
-        let expired = async move {
-            match deadline {
-                Some(at) => sleep_until(at.into()).await,
-                None => pending().await,
-            }
-        };
-        let withdrawn = permission_withdrawn(request.extensions());
-        let cut = async {
-            tokio::select! {
-                () = expired => IdentifyError::DeadlineExceeded.into(),
-                error = withdrawn => error,
-            }
-        };
-        let old = ConnectionStreams::ended(request.extensions().get().cloned());
-        let shutdown = api.readiness.clone().closing();
-        let shutdown = async {
-            tokio::select! {
-                () = shutdown => ApiError::ShuttingDown,
-                () = old => ApiError::ConnectionTooOld,
-            }
-        };
+        let cut = cut(request.extensions());
+        let shutdown = closing(request.extensions(), Some(api.readiness.clone()));
         Self {
             resolver: resolver_for(&api.resolver, request.extensions()),
             settings: api.settings,

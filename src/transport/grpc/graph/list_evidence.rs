@@ -4,6 +4,7 @@ use super::history_page::{HistoryPage, live_history};
 use super::names::{parse_evidence_name, parse_identity_name};
 use super::page::page_size;
 use super::page_token::{PageToken, SetPlace, after_set};
+use crate::domain::graph::SetName;
 use crate::domain::{MAX_EXTERNAL_REF, MAX_SOURCE};
 use crate::proto::identity::v1 as pb;
 use crate::resolver::ReadGraph;
@@ -36,7 +37,11 @@ pub(super) async fn answer<R: ReadGraph>(
         Ok::<_, ApiError>(pb::ListEvidenceResponse { evidence, next_page_token: next.unwrap_or_default() })
     };
     let mut response = call.resolver.read_history(call.place(), parent, call.deadline, list).await??;
-    let names = response.evidence.iter().filter_map(|one| parse_evidence_name(&one.name, 0).ok()).collect();
+    let names = response.evidence.iter().filter_map(|one| parse_evidence_name(&one.name, 0).ok());
+    let names: Vec<SetName> = names.collect();
+    if names.is_empty() {
+        return Ok(response);
+    }
     add_notes(&mut response.evidence, &call.resolver.notes_of(names, call.deadline).await?);
     Ok(response)
 }

@@ -34,7 +34,7 @@ use crate::transport::http::settings::HttpSettings;
 use crate::transport::methods;
 use crate::transport::parse::FieldNames;
 use crate::transport::readiness::Readiness;
-use crate::transport::stream_end::must_end;
+use crate::transport::stream_end::{closing, cut};
 use crate::transport::template::Capture;
 
 /// A service of the gRPC API, without the layers of the listener: the call of the JSON API has passed them.
@@ -89,7 +89,13 @@ impl RpcHandler {
             return Err(ApiError::TooLarge { limit });
         }
         let is_stream = self.binding.rpc.is_server_streaming();
-        let ended = is_stream.then(|| must_end(&head.extensions, self.readiness.clone()).boxed());
+        let ended = is_stream.then(|| {
+            let (cut, closing) = (cut(&head.extensions), closing(&head.extensions, Some(self.readiness.clone())));
+            async {
+                tokio::select! { error = cut => error, error = closing => error }
+            }
+            .boxed()
+        });
         let service = self.service.clone();
         let request = rpc_request(&self.binding, head, &message);
         // It can take much more memory than the text, and is not needed while the RPC runs.

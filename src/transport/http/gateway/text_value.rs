@@ -2,28 +2,12 @@
 
 use prost_reflect::{DeserializeOptions, DynamicMessage, FieldDescriptor, Value};
 
-use super::value_rules::{BOOL, ENUM, expected_of, takes_integer, takes_text_for_number};
-
-/// The messages that JSON writes as one string or number.
-const TEXT_MESSAGES: [&str; 12] = [
-    "google.protobuf.BoolValue",
-    "google.protobuf.BytesValue",
-    "google.protobuf.DoubleValue",
-    "google.protobuf.Duration",
-    "google.protobuf.FieldMask",
-    "google.protobuf.FloatValue",
-    "google.protobuf.Int32Value",
-    "google.protobuf.Int64Value",
-    "google.protobuf.StringValue",
-    "google.protobuf.Timestamp",
-    "google.protobuf.UInt32Value",
-    "google.protobuf.UInt64Value",
-];
+use super::value_rules::{BOOL, ENUM, expected_of, has_text_form, takes_integer, takes_text_for_number};
 
 /// Whether a text can be a value of the field, or one of several values: not of a map, nor of most messages.
 pub(super) fn takes_text(field: &FieldDescriptor) -> bool {
     let kind = field.kind();
-    kind.as_message().is_none_or(|message| !field.is_map() && TEXT_MESSAGES.contains(&message.full_name()))
+    kind.as_message().is_none_or(|message| !field.is_map() && has_text_form(message))
 }
 
 /// Returns a value of the field: the one that proto3 JSON has for this string, number or boolean. Of a repeated field

@@ -8,9 +8,8 @@ use prost_reflect::{Kind, MessageDescriptor};
 pub(super) const BOOL: &str = "true or false";
 pub(super) const ENUM: &str = "a name or number of its enum";
 
-/// The messages whose JSON is not an object with their fields. That of an empty message is.
-const OWN_FORM: [&str; 16] = [
-    "google.protobuf.Any",
+/// The messages that JSON writes as one string, number or boolean.
+const TEXT_FORM: [&str; 12] = [
     "google.protobuf.BoolValue",
     "google.protobuf.BytesValue",
     "google.protobuf.DoubleValue",
@@ -19,18 +18,24 @@ const OWN_FORM: [&str; 16] = [
     "google.protobuf.FloatValue",
     "google.protobuf.Int32Value",
     "google.protobuf.Int64Value",
-    "google.protobuf.ListValue",
     "google.protobuf.StringValue",
-    "google.protobuf.Struct",
     "google.protobuf.Timestamp",
     "google.protobuf.UInt32Value",
     "google.protobuf.UInt64Value",
-    "google.protobuf.Value",
 ];
+
+/// The other messages whose JSON is not an object with their fields. That of an empty message is.
+const OTHER_FORM: [&str; 4] =
+    ["google.protobuf.Any", "google.protobuf.ListValue", "google.protobuf.Struct", "google.protobuf.Value"];
+
+/// Whether JSON writes a message as one string, number or boolean.
+pub(super) fn has_text_form(message: &MessageDescriptor) -> bool {
+    TEXT_FORM.contains(&message.full_name())
+}
 
 /// Whether the JSON of a message has a form of its own.
 pub(super) fn has_own_form(message: &MessageDescriptor) -> bool {
-    OWN_FORM.contains(&message.full_name())
+    has_text_form(message) || OTHER_FORM.contains(&message.full_name())
 }
 
 /// What a value of this type must be.
