@@ -1,7 +1,7 @@
 //! `Contact`: one row an observation that brought something new.
 
 use sea_orm_migration::prelude::*;
-use sea_orm_migration::sea_query::extension::postgres::Type;
+use sea_orm_migration::sea_query::extension::postgres::{Type, TypeCreateStatement};
 
 use crate::dialect::Dialect;
 
@@ -16,39 +16,12 @@ impl MigrationTrait for Migration {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         let dialect = Dialect::of(manager)?;
         if dialect == Dialect::Postgres && !has_precedence_type(manager).await? {
-            let create = Type::create().as_enum(Contact::LinkPrecedenceType).values(PRECEDENCES).to_owned();
-            manager.create_type(create).await?;
+            manager.create_type(precedence_type()).await?;
         }
-        let mut table = dialect.create_table(Contact::Table);
-        table
-            .col(ColumnDef::new(Contact::Id).big_integer().not_null().auto_increment().primary_key())
-            .col(ColumnDef::new(Contact::PhoneNumber).string_len(255))
-            .col(ColumnDef::new(Contact::Email).string_len(255))
-            .col(ColumnDef::new(Contact::LinkedId).big_integer())
-            .col(
-                ColumnDef::new(Contact::LinkPrecedence)
-                    .enumeration(Contact::LinkPrecedenceType, PRECEDENCES)
-                    .not_null(),
-            )
-            .col(dialect.moment(Contact::CreatedAt).not_null())
-            .col(dialect.moment(Contact::UpdatedAt).not_null())
-            .col(dialect.moment(Contact::DeletedAt));
+        manager.create_table(table(dialect)).await?;
         match dialect {
-            Dialect::Mysql => {
-                // In the table's own statement, so that both are there or neither.
-                table.index(Index::create().name(LINKED_ID_INDEX).col(Contact::LinkedId));
-                manager.create_table(table).await
-            }
-            Dialect::Postgres => {
-                manager.create_table(table).await?;
-                manager.create_index(linked_id_index()).await
-            }
-            Dialect::Sqlite => {
-                // Its enums are text, and it takes any.
-                table.check(Expr::col(Contact::LinkPrecedence).is_in(PRECEDENCES));
-                manager.create_table(table).await?;
-                manager.create_index(linked_id_index()).await
-            }
+            Dialect::Mysql => Ok(()),
+            Dialect::Postgres | Dialect::Sqlite => manager.create_index(linked_id_index()).await,
         }
     }
 
@@ -63,17 +36,52 @@ impl MigrationTrait for Migration {
     }
 }
 
-fn linked_id_index() -> IndexCreateStatement {
+/// The table. That of MySQL has the index in its own statement, so that both are there or neither.
+pub(crate) fn table(dialect: Dialect) -> TableCreateStatement {
+    let mut table = dialect.create_table(Contact::Table);
+    table
+        .col(ColumnDef::new(Contact::Id).big_integer().not_null().auto_increment().primary_key())
+        .col(ColumnDef::new(Contact::PhoneNumber).string_len(255))
+        .col(ColumnDef::new(Contact::Email).string_len(255))
+        .col(ColumnDef::new(Contact::LinkedId).big_integer())
+        .col(ColumnDef::new(Contact::LinkPrecedence).enumeration(Contact::LinkPrecedenceType, PRECEDENCES).not_null())
+        .col(dialect.moment(Contact::CreatedAt).not_null())
+        .col(dialect.moment(Contact::UpdatedAt).not_null())
+        .col(dialect.moment(Contact::DeletedAt));
+    match dialect {
+        Dialect::Mysql => {
+            table.index(Index::create().name(LINKED_ID_INDEX).col(Contact::LinkedId));
+        }
+        Dialect::Postgres => {}
+        Dialect::Sqlite => {
+            // Its enums are text, and it takes any.
+            table.check(Expr::col(Contact::LinkPrecedence).is_in(PRECEDENCES));
+        }
+    }
+    table
+}
+
+/// The type of `linkPrecedence` on PostgreSQL.
+pub(crate) fn precedence_type() -> TypeCreateStatement {
+    Type::create().as_enum(Contact::LinkPrecedenceType).values(PRECEDENCES).to_owned()
+}
+
+pub(crate) fn linked_id_index() -> IndexCreateStatement {
     Index::create().name(LINKED_ID_INDEX).table(Contact::Table).col(Contact::LinkedId).if_not_exists().take()
 }
 
 /// PostgreSQL has no `CREATE TYPE IF NOT EXISTS`.
 async fn has_precedence_type(manager: &SchemaManager<'_>) -> Result<bool, DbErr> {
+    Ok(manager.get_connection().query_one(&find_precedence_type()).await?.is_some())
+}
+
+/// A row if PostgreSQL has the type.
+pub(crate) fn find_precedence_type() -> SelectStatement {
     let name = Contact::LinkPrecedenceType.to_string();
     let mut find = Query::select();
     find.expr(Expr::val(1)).from("pg_type").and_where(Expr::col("typname").eq(name));
     find.and_where(Expr::cust("typnamespace = current_schema()::regnamespace"));
-    Ok(manager.get_connection().query_one(&find).await?.is_some())
+    find
 }
 
 #[derive(DeriveIden)]

@@ -10,20 +10,24 @@ pub(crate) struct Migration;
 #[async_trait::async_trait]
 impl MigrationTrait for Migration {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        let dialect = Dialect::of(manager)?;
-        let mut table = dialect.create_table(ContactMerge::Table);
-        table
-            .col(ColumnDef::new(ContactMerge::Id).big_integer().not_null().auto_increment().primary_key())
-            .col(ColumnDef::new(ContactMerge::SurvivorId).big_integer().not_null())
-            .col(ColumnDef::new(ContactMerge::AbsorbedId).big_integer().not_null())
-            .col(ColumnDef::new(ContactMerge::Cause).json().not_null())
-            .col(dialect.moment(ContactMerge::CreatedAt).not_null());
-        manager.create_table(table).await
+        manager.create_table(table(Dialect::of(manager)?)).await
     }
 
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         manager.drop_table(Table::drop().table(ContactMerge::Table).if_exists().take()).await
     }
+}
+
+/// The table.
+pub(crate) fn table(dialect: Dialect) -> TableCreateStatement {
+    let mut table = dialect.create_table(ContactMerge::Table);
+    table
+        .col(ColumnDef::new(ContactMerge::Id).big_integer().not_null().auto_increment().primary_key())
+        .col(ColumnDef::new(ContactMerge::SurvivorId).big_integer().not_null())
+        .col(ColumnDef::new(ContactMerge::AbsorbedId).big_integer().not_null())
+        .col(ColumnDef::new(ContactMerge::Cause).json().not_null())
+        .col(dialect.moment(ContactMerge::CreatedAt).not_null());
+    table
 }
 
 #[derive(DeriveIden)]

@@ -15,9 +15,7 @@ impl MigrationTrait for Migration {
         if manager.has_column(TABLE, COLUMN).await? {
             return Ok(()); // A run that was ended before it was recorded.
         }
-        let mut flags = ColumnDef::new(Contact::Flags);
-        flags.small_integer().not_null().default(0);
-        let added = manager.alter_table(Table::alter().table(Contact::Table).add_column(flags).take()).await;
+        let added = manager.alter_table(add_column()).await;
         // In a Galera cluster each server has a lock of its own: a replica at another server may have been faster.
         let is_mysql = manager.get_database_backend() == DbBackend::MySql;
         match added {
@@ -32,6 +30,13 @@ impl MigrationTrait for Migration {
         }
         manager.alter_table(Table::alter().table(Contact::Table).drop_column(Contact::Flags).take()).await
     }
+}
+
+/// Adds the column.
+pub(crate) fn add_column() -> TableAlterStatement {
+    let mut flags = ColumnDef::new(Contact::Flags);
+    flags.small_integer().not_null().default(0);
+    Table::alter().table(Contact::Table).add_column(flags).take()
 }
 
 const TABLE: &str = "Contact";

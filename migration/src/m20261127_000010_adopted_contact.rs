@@ -10,20 +10,25 @@ pub(crate) struct Migration;
 #[async_trait::async_trait]
 impl MigrationTrait for Migration {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        let mut table = Dialect::of(manager)?.create_table(AdoptedContact::Table);
-        table
-            .col(ColumnDef::new(AdoptedContact::Id).big_integer().not_null().primary_key())
-            .col(ColumnDef::new(AdoptedContact::Email).text())
-            .col(ColumnDef::new(AdoptedContact::PhoneNumber).text())
-            .col(ColumnDef::new(AdoptedContact::LinkedId).big_integer())
-            .col(ColumnDef::new(AdoptedContact::LinkPrecedence).string_len(64))
-            .col(ColumnDef::new(AdoptedContact::Reason).string_len(255).not_null());
-        manager.create_table(table).await
+        manager.create_table(table(Dialect::of(manager)?)).await
     }
 
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         manager.drop_table(Table::drop().table(AdoptedContact::Table).if_exists().take()).await
     }
+}
+
+/// The table.
+pub(crate) fn table(dialect: Dialect) -> TableCreateStatement {
+    let mut table = dialect.create_table(AdoptedContact::Table);
+    table
+        .col(ColumnDef::new(AdoptedContact::Id).big_integer().not_null().primary_key())
+        .col(ColumnDef::new(AdoptedContact::Email).text())
+        .col(ColumnDef::new(AdoptedContact::PhoneNumber).text())
+        .col(ColumnDef::new(AdoptedContact::LinkedId).big_integer())
+        .col(ColumnDef::new(AdoptedContact::LinkPrecedence).string_len(64))
+        .col(ColumnDef::new(AdoptedContact::Reason).string_len(255).not_null());
+    table
 }
 
 #[derive(DeriveIden)]

@@ -10,25 +10,29 @@ pub(crate) struct Migration;
 #[async_trait::async_trait]
 impl MigrationTrait for Migration {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        let dialect = Dialect::of(manager)?;
-        let mut table = dialect.create_table(Adoption::Table);
-        table
-            .col(ColumnDef::new(Adoption::Id).big_integer().not_null().primary_key())
-            .col(ColumnDef::new(Adoption::Options).json().not_null())
-            .col(ColumnDef::new(Adoption::Phase).string_len(32).not_null())
-            .col(ColumnDef::new(Adoption::Progress).big_integer().not_null())
-            .col(ColumnDef::new(Adoption::Contacts).big_integer().not_null())
-            .col(ColumnDef::new(Adoption::LastContactId).big_integer().not_null())
-            .col(ColumnDef::new(Adoption::LastMergeId).big_integer().not_null())
-            .col(ColumnDef::new(Adoption::Content).string_len(64).not_null())
-            .col(ColumnDef::new(Adoption::Run).string_len(32).not_null())
-            .col(dialect.moment(Adoption::StartedAt).not_null());
-        manager.create_table(table).await
+        manager.create_table(table(Dialect::of(manager)?)).await
     }
 
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         manager.drop_table(Table::drop().table(Adoption::Table).if_exists().take()).await
     }
+}
+
+/// The table.
+pub(crate) fn table(dialect: Dialect) -> TableCreateStatement {
+    let mut table = dialect.create_table(Adoption::Table);
+    table
+        .col(ColumnDef::new(Adoption::Id).big_integer().not_null().primary_key())
+        .col(ColumnDef::new(Adoption::Options).json().not_null())
+        .col(ColumnDef::new(Adoption::Phase).string_len(32).not_null())
+        .col(ColumnDef::new(Adoption::Progress).big_integer().not_null())
+        .col(ColumnDef::new(Adoption::Contacts).big_integer().not_null())
+        .col(ColumnDef::new(Adoption::LastContactId).big_integer().not_null())
+        .col(ColumnDef::new(Adoption::LastMergeId).big_integer().not_null())
+        .col(ColumnDef::new(Adoption::Content).string_len(64).not_null())
+        .col(ColumnDef::new(Adoption::Run).string_len(32).not_null())
+        .col(dialect.moment(Adoption::StartedAt).not_null());
+    table
 }
 
 #[derive(DeriveIden)]

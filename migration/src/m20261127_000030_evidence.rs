@@ -16,28 +16,12 @@ pub(crate) struct Migration;
 impl MigrationTrait for Migration {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         let dialect = Dialect::of(manager)?;
-        let mut table = dialect.create_table(Evidence::Table);
-        table
-            .col(ColumnDef::new(Evidence::Id).big_integer().not_null().auto_increment().primary_key())
-            .col(ColumnDef::new(Evidence::SetKey).var_binary(16).not_null())
-            .col(ColumnDef::new(Evidence::ContactId).big_integer().not_null())
-            .col(ColumnDef::new(Evidence::Origin).string_len(16).not_null())
-            .col(ColumnDef::new(Evidence::Identifiers).json().not_null())
-            .col(dialect.moment(Evidence::CreatedAt).not_null())
-            .col(ColumnDef::new(Evidence::RetractedBy).big_integer());
+        manager.create_table(table(dialect)).await?;
         match dialect {
-            Dialect::Mysql => {
-                // In the table's own statement, so that all are there or none.
-                table.index(Index::create().name(SET_KEY_INDEX).col(Evidence::SetKey).unique());
-                table.index(Index::create().name(CONTACT_INDEX).col(Evidence::ContactId));
-                manager.create_table(table).await
-            }
+            Dialect::Mysql => Ok(()),
             Dialect::Postgres | Dialect::Sqlite => {
-                manager.create_table(table).await?;
-                let mut unique = Index::create().name(SET_KEY_INDEX).table(Evidence::Table).if_not_exists().take();
-                manager.create_index(unique.col(Evidence::SetKey).unique().take()).await?;
-                let mut index = Index::create().name(CONTACT_INDEX).table(Evidence::Table).if_not_exists().take();
-                manager.create_index(index.col(Evidence::ContactId).take()).await
+                manager.create_index(set_key_index()).await?;
+                manager.create_index(contact_index()).await
             }
         }
     }
@@ -45,6 +29,37 @@ impl MigrationTrait for Migration {
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         manager.drop_table(Table::drop().table(Evidence::Table).if_exists().take()).await
     }
+}
+
+/// The table. That of MySQL has the indexes in its own statement, so that all are there or none.
+pub(crate) fn table(dialect: Dialect) -> TableCreateStatement {
+    let mut table = dialect.create_table(Evidence::Table);
+    table
+        .col(ColumnDef::new(Evidence::Id).big_integer().not_null().auto_increment().primary_key())
+        .col(ColumnDef::new(Evidence::SetKey).var_binary(16).not_null())
+        .col(ColumnDef::new(Evidence::ContactId).big_integer().not_null())
+        .col(ColumnDef::new(Evidence::Origin).string_len(16).not_null())
+        .col(ColumnDef::new(Evidence::Identifiers).json().not_null())
+        .col(dialect.moment(Evidence::CreatedAt).not_null())
+        .col(ColumnDef::new(Evidence::RetractedBy).big_integer());
+    match dialect {
+        Dialect::Mysql => {
+            table.index(Index::create().name(SET_KEY_INDEX).col(Evidence::SetKey).unique());
+            table.index(Index::create().name(CONTACT_INDEX).col(Evidence::ContactId));
+        }
+        Dialect::Postgres | Dialect::Sqlite => {}
+    }
+    table
+}
+
+pub(crate) fn set_key_index() -> IndexCreateStatement {
+    let mut index = Index::create().name(SET_KEY_INDEX).table(Evidence::Table).if_not_exists().take();
+    index.col(Evidence::SetKey).unique().take()
+}
+
+pub(crate) fn contact_index() -> IndexCreateStatement {
+    let mut index = Index::create().name(CONTACT_INDEX).table(Evidence::Table).if_not_exists().take();
+    index.col(Evidence::ContactId).take()
 }
 
 #[derive(DeriveIden)]

@@ -15,8 +15,7 @@ impl MigrationTrait for Migration {
         if manager.has_index(TABLE, INDEX).await? {
             return Ok(()); // A run that was ended before it was recorded.
         }
-        let create = Index::create().name(INDEX).table(ContactMerge::Table).col(ContactMerge::AbsorbedId).take();
-        let created = manager.create_index(create).await;
+        let created = manager.create_index(index()).await;
         // In a Galera cluster each server has a lock of its own: a replica at another server may have been faster.
         let is_mysql = manager.get_database_backend() == DbBackend::MySql;
         match created {
@@ -31,6 +30,10 @@ impl MigrationTrait for Migration {
         }
         manager.drop_index(Index::drop().name(INDEX).table(ContactMerge::Table).to_owned()).await
     }
+}
+
+pub(crate) fn index() -> IndexCreateStatement {
+    Index::create().name(INDEX).table(ContactMerge::Table).col(ContactMerge::AbsorbedId).take()
 }
 
 #[derive(DeriveIden)]

@@ -10,18 +10,22 @@ pub(crate) struct Migration;
 #[async_trait::async_trait]
 impl MigrationTrait for Migration {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        let dialect = Dialect::of(manager)?;
-        let mut table = dialect.create_table(EvidenceState::Table);
-        table
-            .col(ColumnDef::new(EvidenceState::Id).big_integer().not_null().primary_key())
-            .col(ColumnDef::new(EvidenceState::CopiedMergeId).big_integer().not_null())
-            .col(dialect.moment(EvidenceState::CompleteSince));
-        manager.create_table(table).await
+        manager.create_table(table(Dialect::of(manager)?)).await
     }
 
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         manager.drop_table(Table::drop().table(EvidenceState::Table).if_exists().take()).await
     }
+}
+
+/// The table.
+pub(crate) fn table(dialect: Dialect) -> TableCreateStatement {
+    let mut table = dialect.create_table(EvidenceState::Table);
+    table
+        .col(ColumnDef::new(EvidenceState::Id).big_integer().not_null().primary_key())
+        .col(ColumnDef::new(EvidenceState::CopiedMergeId).big_integer().not_null())
+        .col(dialect.moment(EvidenceState::CompleteSince));
+    table
 }
 
 #[derive(DeriveIden)]

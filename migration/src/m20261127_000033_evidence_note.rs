@@ -12,20 +12,24 @@ pub(crate) struct Migration;
 #[async_trait::async_trait]
 impl MigrationTrait for Migration {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        let dialect = Dialect::of(manager)?;
-        let mut table = dialect.create_table(EvidenceNote::Table);
-        table
-            .col(ColumnDef::new(EvidenceNote::Evidence).string_len(24).not_null().primary_key())
-            .col(ColumnDef::new(EvidenceNote::Source).string_len(64))
-            .col(ColumnDef::new(EvidenceNote::ExternalRef).string_len(128))
-            .col(dialect.moment(EvidenceNote::OccurredAt))
-            .col(dialect.moment(EvidenceNote::CreatedAt).not_null());
-        manager.create_table(table).await
+        manager.create_table(table(Dialect::of(manager)?)).await
     }
 
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         manager.drop_table(Table::drop().table(EvidenceNote::Table).if_exists().take()).await
     }
+}
+
+/// The table.
+pub(crate) fn table(dialect: Dialect) -> TableCreateStatement {
+    let mut table = dialect.create_table(EvidenceNote::Table);
+    table
+        .col(ColumnDef::new(EvidenceNote::Evidence).string_len(24).not_null().primary_key())
+        .col(ColumnDef::new(EvidenceNote::Source).string_len(64))
+        .col(ColumnDef::new(EvidenceNote::ExternalRef).string_len(128))
+        .col(dialect.moment(EvidenceNote::OccurredAt))
+        .col(dialect.moment(EvidenceNote::CreatedAt).not_null());
+    table
 }
 
 #[derive(DeriveIden)]

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use secrecy::{ExposeSecret, SecretString};
 
-use super::adoption_run::{AdoptionFlags, run};
+use super::adoption_run::{AdoptionFlags, run_adoption};
 use crate::adopt::{ReportFormat, SourceOptions, without_secrets};
 use crate::settings::{InvalidSetting, OldDatabaseUrl, Settings, value};
 use crate::store::old_table::OldTableOptions;
@@ -53,7 +53,7 @@ pub async fn adopt(settings: &Settings, args: AdoptArgs) -> anyhow::Result<bool>
         let options = OldTableOptions { table: args.table.clone(), map, time_zone };
         Ok((SourceOptions::Table(from, options), name))
     };
-    run(settings, flags, source, format).await
+    run_adoption(settings, flags, source, format).await
 }
 
 impl AdoptArgs {

@@ -69,7 +69,7 @@ pub(super) struct AdoptionFlags {
 ///
 /// # Errors
 /// One line for the operator.
-pub(super) async fn run(
+pub(super) async fn run_adoption(
     settings: &Settings,
     flags: AdoptionFlags,
     source: impl FnOnce(&AdoptionFlags) -> Result<(SourceOptions, String), InvalidSetting>,

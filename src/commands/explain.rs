@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::inspect_args::{InspectArgs, find, print};
+use super::inspect_args::{InspectArgs, find_inspected, print};
 use super::who::parse_member;
 use crate::inspect::{self, Member};
 use crate::settings::{InvalidSetting, Settings};
@@ -40,7 +40,7 @@ pub async fn explain(settings: &Settings, args: ExplainArgs) -> anyhow::Result<(
     let without = members("--without", &without)?;
     let flag = if between.is_some() { "--between" } else { "--without" };
 
-    let identity = find(settings, &args).await?;
+    let identity = find_inspected(settings, &args).await?;
     let asked = identity.asked(between, without);
     let asked = asked.map_err(|(place, problem)| invalid(flag, place, &problem.to_string()))?;
     print(|out| inspect::explain(out, &identity, &asked, args.format))

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::adoption_run::{AdoptionFlags, run};
+use super::adoption_run::{AdoptionFlags, run_adoption};
 use crate::adopt::{ContactFileOptions, ReportFormat, SourceOptions};
 use crate::export::FileFormat;
 use crate::settings::{InvalidSetting, Settings};
@@ -40,5 +40,5 @@ pub async fn import(settings: &Settings, args: ImportArgs) -> anyhow::Result<boo
         let (map, time_zone) = (flags.map.clone(), flags.time_zone.clone());
         Ok((SourceOptions::File(ContactFileOptions { path, format, map, time_zone }), "a file".to_owned()))
     };
-    run(settings, flags, source, report).await
+    run_adoption(settings, flags, source, report).await
 }

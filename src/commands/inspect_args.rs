@@ -36,7 +36,7 @@ pub struct InspectArgs {
 ///
 /// # Errors
 /// One line for the operator.
-pub(super) async fn find(settings: &Settings, args: &InspectArgs) -> anyhow::Result<Inspected> {
+pub(super) async fn find_inspected(settings: &Settings, args: &InspectArgs) -> anyhow::Result<Inspected> {
     if settings.database.is_in_memory() {
         Err(InvalidSetting::new("DATABASE_URL", "must not be in memory: that has no contacts"))?;
     }
@@ -46,7 +46,7 @@ pub(super) async fn find(settings: &Settings, args: &InspectArgs) -> anyhow::Res
     ensure!(database.is_migrated().await?, "the database lacks migrations: run `identity migrate up`");
     database.check_tables().await?;
     let lookup = Lookup { who, at: args.read_time, shows_values: args.show_values };
-    let found = inspect::find(&database, lookup).await;
+    let found = inspect::find_identity(&database, lookup).await;
     database.close_after_reading().await;
     Ok(found?)
 }

@@ -1,6 +1,6 @@
 //! `identity show`: one identity, now or at an earlier moment. See [`crate::inspect`].
 
-use super::inspect_args::{InspectArgs, find, print};
+use super::inspect_args::{InspectArgs, find_inspected, print};
 use crate::inspect;
 use crate::settings::Settings;
 
@@ -9,6 +9,6 @@ use crate::settings::Settings;
 /// # Errors
 /// One line for the operator.
 pub async fn show(settings: &Settings, args: InspectArgs) -> anyhow::Result<()> {
-    let identity = find(settings, &args).await?;
+    let identity = find_inspected(settings, &args).await?;
     print(|out| inspect::show(out, &identity, args.format))
 }

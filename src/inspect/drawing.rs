@@ -46,7 +46,7 @@ pub(super) enum Mark {
 
 impl Drawing {
     /// Returns an identity as it is.
-    pub(super) fn of(identity: &Inspected) -> Self {
+    pub(super) fn from_identity(identity: &Inspected) -> Self {
         Self::marked(identity, |_| Mark::Plain, |_| Mark::Plain)
     }
 

@@ -59,7 +59,7 @@ impl InspectError {
 ///
 /// # Errors
 /// [`InspectError`].
-pub async fn find(database: &Database, lookup: Lookup) -> Result<Inspected, InspectError> {
+pub async fn find_identity(database: &Database, lookup: Lookup) -> Result<Inspected, InspectError> {
     let Lookup { who, at, shows_values } = lookup;
     let contact = match &who {
         Who::Contact(id) => *id,

@@ -32,7 +32,7 @@ use std::io::{self, Write};
 use clap::ValueEnum;
 
 use drawing::Drawing;
-pub use find::{InspectError, Lookup, Who, find};
+pub use find::{InspectError, Lookup, Who, find_identity};
 pub use inspected::{Asked, Inspected, Member, NotThere};
 pub use moment::{moment_text, parse_moment};
 pub use names::masked;
@@ -58,8 +58,8 @@ pub fn show(out: &mut impl Write, identity: &Inspected, format: Format) -> io::R
     match format {
         Format::Text => tree::write(out, identity),
         Format::Json => json::write(out, &json::Shown::new(identity)),
-        Format::Dot => graphviz::write(out, &Drawing::of(identity)),
-        Format::Mermaid => mermaid::write(out, &Drawing::of(identity)),
+        Format::Dot => graphviz::write(out, &Drawing::from_identity(identity)),
+        Format::Mermaid => mermaid::write(out, &Drawing::from_identity(identity)),
     }
 }
 

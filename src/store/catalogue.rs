@@ -1,6 +1,6 @@
 //! The tables as the database describes them.
 
-use sea_orm::{ConnectionTrait, DbErr, QueryResult, Value};
+use sea_orm::{ConnectionTrait, DbErr, QueryResult, Statement, Value};
 
 use super::sql::Engine;
 
@@ -12,6 +12,42 @@ pub(super) struct Catalogue {
     tables: Vec<(String, bool)>,
     /// Whether names that differ only by upper and lower case are one.
     folds_case: bool,
+}
+
+/// The columns of [`Engine::tables_sql`], in order.
+#[derive(Clone, Copy)]
+enum TableColumn {
+    Name,
+    IsReadable,
+    FoldsCase,
+}
+
+/// The columns of [`Engine::tables_of_all_schemas_sql`], in order.
+#[derive(Clone, Copy)]
+enum SchemaTableColumn {
+    Schema,
+    Name,
+}
+
+/// The columns of [`Engine::columns_sql`], in order: they describe a column of a table.
+#[derive(Clone, Copy)]
+enum DescribedColumn {
+    Name,
+    SqlType,
+    IsNullable,
+    HasDefault,
+    IsAutomatic,
+}
+
+/// The columns of [`Engine::indexes_sql`], in order: they describe a column of an index.
+#[derive(Clone, Copy)]
+enum IndexColumn {
+    IndexName,
+    IsUnique,
+    IsPrimaryKey,
+    /// Null for an expression.
+    ColumnName,
+    IsPartial,
 }
 
 /// A table.
@@ -49,8 +85,9 @@ impl Catalogue {
         let sql = engine.tables_sql();
         let (mut tables, mut folds_case) = (Vec::new(), engine.folds_table_names());
         for row in connection.query_all_raw(engine.statement(sql.to_owned(), Vec::new())).await? {
-            tables.push((row.try_get_by_index(0)?, flag(&row, 1)?));
-            folds_case = flag(&row, 2)?;
+            let name = row.try_get_by_index(TableColumn::Name as usize)?;
+            tables.push((name, flag(&row, TableColumn::IsReadable as usize)?));
+            folds_case = flag(&row, TableColumn::FoldsCase as usize)?;
         }
         Ok(Self { engine, tables, folds_case })
     }
@@ -81,7 +118,10 @@ impl Catalogue {
     ) -> Result<Vec<(String, String)>, DbErr> {
         let Some(sql) = engine.tables_of_all_schemas_sql() else { return Ok(Vec::new()) };
         let rows = connection.query_all_raw(engine.statement(sql.to_owned(), Vec::new())).await?;
-        rows.iter().map(|row| Ok((row.try_get_by_index(0)?, row.try_get_by_index(1)?))).collect()
+        let text = |row: &QueryResult, column: SchemaTableColumn| row.try_get_by_index(column as usize);
+        rows.iter()
+            .map(|row| Ok((text(row, SchemaTableColumn::Schema)?, text(row, SchemaTableColumn::Name)?)))
+            .collect()
     }
 
     /// Whether the rows of a table, one of these names, may be read: at least one column of them.
@@ -96,23 +136,21 @@ impl Catalogue {
 
     /// Whether a table, one of these names, has rows.
     pub(super) async fn has_rows(&self, connection: &impl ConnectionTrait, table: &str) -> Result<bool, DbErr> {
-        let sql = format!(r#"SELECT 1 FROM "{}" LIMIT 1"#, self.table_named(table).unwrap_or(table));
+        let sql = first_row_sql(self.table_named(table).unwrap_or(table));
         Ok(connection.query_one_raw(self.engine.statement(sql, Vec::new())).await?.is_some())
     }
 
     /// Whether a live contact carries something while no identifier has an owner. One statement, so one consistent
     /// read: a service may be writing its first customer.
     pub(super) async fn lacks_identifiers(&self, connection: &impl ConnectionTrait) -> Result<bool, DbErr> {
-        let sql = r#"SELECT 1 FROM "Contact" WHERE "deletedAt" IS NULL
-            AND ("email" IS NOT NULL OR "phoneNumber" IS NOT NULL)
-            AND NOT EXISTS (SELECT 1 FROM "Identifier") LIMIT 1"#;
-        Ok(connection.query_one_raw(self.engine.statement(sql.to_owned(), Vec::new())).await?.is_some())
+        let statement = self.engine.statement(LACKS_IDENTIFIERS.to_owned(), Vec::new());
+        Ok(connection.query_one_raw(statement).await?.is_some())
     }
 
     /// Whether the table of another system is being taken over, and not all of it is here yet.
     pub(super) async fn has_unfinished_adoption(&self, connection: &impl ConnectionTrait) -> Result<bool, DbErr> {
-        let sql = r#"SELECT 1 FROM "Adoption" WHERE "phase" <> 'done'"#;
-        Ok(connection.query_one_raw(self.engine.statement(sql.to_owned(), Vec::new())).await?.is_some())
+        let statement = self.engine.statement(UNFINISHED_ADOPTION.to_owned(), Vec::new());
+        Ok(connection.query_one_raw(statement).await?.is_some())
     }
 
     /// Whether a row of `Contact` has flags: it holds an ignored identifier, or shows one that joins nobody. False if
@@ -122,42 +160,62 @@ impl Catalogue {
         if self.describe(connection, contact).await?.columns.iter().all(|column| column.name != "flags") {
             return Ok(false);
         }
-        let sql = format!(r#"SELECT 1 FROM "{contact}" WHERE "flags" <> 0 LIMIT 1"#);
-        Ok(connection.query_one_raw(self.engine.statement(sql, Vec::new())).await?.is_some())
+        let statement = self.engine.statement(first_flagged_sql(contact), Vec::new());
+        Ok(connection.query_one_raw(statement).await?.is_some())
     }
 
     /// Reads the form of a table.
     pub(super) async fn describe(&self, connection: &impl ConnectionTrait, table: &str) -> Result<FoundTable, DbErr> {
-        let statement = |sql: &str| {
-            let params = vec![Value::from(table); sql.matches('?').count()];
-            self.engine.statement(sql.to_owned(), params)
-        };
         let mut columns = Vec::new();
-        for row in connection.query_all_raw(statement(self.engine.columns_sql())).await? {
+        for row in connection.query_all_raw(about_table(self.engine, self.engine.columns_sql(), table)).await? {
             columns.push(FoundColumn {
-                name: row.try_get_by_index(0)?,
-                sql_type: normalised(&row.try_get_by_index::<String>(1)?),
-                is_nullable: flag(&row, 2)?,
-                has_default: flag(&row, 3)?,
-                is_automatic: flag(&row, 4)?,
+                name: row.try_get_by_index(DescribedColumn::Name as usize)?,
+                sql_type: normalised(&row.try_get_by_index::<String>(DescribedColumn::SqlType as usize)?),
+                is_nullable: flag(&row, DescribedColumn::IsNullable as usize)?,
+                has_default: flag(&row, DescribedColumn::HasDefault as usize)?,
+                is_automatic: flag(&row, DescribedColumn::IsAutomatic as usize)?,
             });
         }
         let (mut primary_key, mut indexes) = (Vec::new(), Vec::<FoundIndex>::new());
-        for row in connection.query_all_raw(statement(self.engine.indexes_sql())).await? {
-            let name: String = row.try_get_by_index(0)?;
-            // An expression has no name.
-            let column = row.try_get_by_index::<Option<String>>(3)?.unwrap_or_default();
-            if flag(&row, 2)? {
+        for row in connection.query_all_raw(about_table(self.engine, self.engine.indexes_sql(), table)).await? {
+            let name: String = row.try_get_by_index(IndexColumn::IndexName as usize)?;
+            let column: Option<String> = row.try_get_by_index(IndexColumn::ColumnName as usize)?;
+            let column = column.unwrap_or_default();
+            if flag(&row, IndexColumn::IsPrimaryKey as usize)? {
                 primary_key.push(column);
             } else if let Some(index) = indexes.last_mut().filter(|index| index.name == name) {
                 index.columns.push(column);
             } else {
-                let (is_unique, is_partial) = (flag(&row, 1)?, flag(&row, 4)?);
+                let is_unique = flag(&row, IndexColumn::IsUnique as usize)?;
+                let is_partial = flag(&row, IndexColumn::IsPartial as usize)?;
                 indexes.push(FoundIndex { name, is_unique, is_partial, columns: vec![column] });
             }
         }
         Ok(FoundTable { columns, primary_key, indexes })
     }
+}
+
+/// One row if a live contact carries something while no identifier has an owner.
+pub(super) const LACKS_IDENTIFIERS: &str = r#"SELECT 1 FROM "Contact" WHERE "deletedAt" IS NULL
+            AND ("email" IS NOT NULL OR "phoneNumber" IS NOT NULL)
+            AND NOT EXISTS (SELECT 1 FROM "Identifier") LIMIT 1"#;
+
+/// One row if the table of another system is being taken over, and not all of it is here yet.
+pub(super) const UNFINISHED_ADOPTION: &str = r#"SELECT 1 FROM "Adoption" WHERE "phase" <> 'done'"#;
+
+/// One row if the table has rows.
+pub(super) fn first_row_sql(table: &str) -> String {
+    format!(r#"SELECT 1 FROM "{table}" LIMIT 1"#)
+}
+
+/// One row if a row of this table, which is that of contacts, has flags.
+pub(super) fn first_flagged_sql(contact: &str) -> String {
+    format!(r#"SELECT 1 FROM "{contact}" WHERE "flags" <> 0 LIMIT 1"#)
+}
+
+/// A statement whose parameters are all the name of a table.
+pub(super) fn about_table(engine: Engine, sql: &str, table: &str) -> Statement {
+    engine.statement(sql.to_owned(), vec![Value::from(table); sql.matches('?').count()])
 }
 
 /// A number that stands for yes or no.

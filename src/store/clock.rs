@@ -16,20 +16,36 @@ pub(super) struct Clock {
     pub(super) id_step: i64,
 }
 
+/// The columns of [`Engine::clock_columns`] of MySQL, in order.
+#[derive(Clone, Copy)]
+enum MysqlClockColumn {
+    Now,
+    IdStep,
+    ReadOnly,
+}
+
+/// The columns of [`Engine::clock_columns`] of MariaDB, in order.
+#[derive(Clone, Copy)]
+enum MariadbClockColumn {
+    Now,
+    ReadOnly,
+}
+
 impl Clock {
     /// The clock in a row that has [`Engine::clock_columns`] from this position on. Fails if the server is no primary.
     pub(super) fn from_row(engine: Engine, row: &QueryResult, first: usize) -> Result<Self, StoreError> {
-        let now = || moment(row, first)?.ok_or_else(|| StoreError::Rejected(Cause::new("no clock")));
+        let now_at = |position| moment(row, position)?.ok_or_else(|| StoreError::Rejected(Cause::new("no clock")));
         match engine {
             Engine::Sqlite => Ok(Self::of_this_process()),
-            Engine::Postgres => Ok(Self { now: now()?, id_step: 1 }),
+            Engine::Postgres => Ok(Self { now: now_at(first)?, id_step: 1 }),
             Engine::Mariadb => {
-                check_is_primary(engine, row, first + 1)?;
-                Ok(Self { now: now()?, id_step: 1 })
+                check_is_primary(engine, row, first + MariadbClockColumn::ReadOnly as usize)?;
+                Ok(Self { now: now_at(first + MariadbClockColumn::Now as usize)?, id_step: 1 })
             }
             Engine::Mysql => {
-                check_is_primary(engine, row, first + 2)?;
-                Ok(Self { now: now()?, id_step: row.try_get_by_index::<u64>(first + 1)?.cast_signed() })
+                check_is_primary(engine, row, first + MysqlClockColumn::ReadOnly as usize)?;
+                let id_step: u64 = row.try_get_by_index(first + MysqlClockColumn::IdStep as usize)?;
+                Ok(Self { now: now_at(first + MysqlClockColumn::Now as usize)?, id_step: id_step.cast_signed() })
             }
         }
     }

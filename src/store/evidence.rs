@@ -36,21 +36,32 @@ pub(super) async fn query_stored_sets(
     let mut stored = StoredSets::new();
     for some in sets.chunks(MAX_LOOKUP) {
         for row in &connection.query_all_raw(stored_sets(engine, some)).await? {
-            check_is_primary(engine, row, 2)?;
-            let root = row.try_get_by_index::<Option<i64>>(1)?.map(ContactId);
-            stored.insert(key_from_row(row, 0)?, root);
+            check_is_primary(engine, row, StoredSetColumn::ReadOnly as usize)?;
+            let root: Option<i64> = row.try_get_by_index(StoredSetColumn::Root as usize)?;
+            stored.insert(key_from_row(row)?, root.map(ContactId));
         }
     }
     Ok(stored)
 }
 
-fn key_from_row(row: &QueryResult, index: usize) -> Result<SetKey, StoreError> {
-    let bytes: Vec<u8> = row.try_get_by_index(index)?;
+fn key_from_row(row: &QueryResult) -> Result<SetKey, StoreError> {
+    let bytes: Vec<u8> = row.try_get_by_index(StoredSetColumn::SetKey as usize)?;
     let bytes = <[u8; 16]>::try_from(bytes).map_err(|_| StoreError::Rejected(Cause::new("a setKey")))?;
     Ok(SetKey::from_stored(bytes))
 }
 
-/// The statement of [`query_stored_sets`]. The keys are parameters, of few different numbers.
+/// The columns of [`stored_sets`], in order.
+#[derive(Clone, Copy)]
+enum StoredSetColumn {
+    SetKey,
+    /// The id by which the identity of the contact is found, if the contact exists.
+    Root,
+    /// Only where [`Engine::read_only_column`] has one.
+    ReadOnly,
+}
+
+/// The statement of [`query_stored_sets`]. The keys are parameters, of few different numbers. The columns are those of
+/// [`StoredSetColumn`].
 pub(super) fn stored_sets(engine: Engine, sets: &[SetKey]) -> Statement {
     let last = sets.last().into_iter().cycle();
     let keys = sets.iter().chain(last).take(sets.len().next_power_of_two());
@@ -178,10 +189,10 @@ pub(super) async fn delete_sets_with(
     let mut deleted = Vec::new();
     for root in roots {
         for row in &connection.query_all_raw(evidence_of_root(engine, *root)).await? {
-            let text: String = row.try_get_by_index(1)?;
+            let text: String = row.try_get_by_index(SetColumn::Identifiers as usize)?;
             let set: MergeCause = serde_json::from_str(&text).unwrap_or(MergeCause(Vec::new()));
             if set.0.iter().any(|one| is_freed(&one.kind, &one.value)) {
-                deleted.push(row.try_get_by_index::<i64>(0)?);
+                deleted.push(row.try_get_by_index::<i64>(SetColumn::Id as usize)?);
             }
         }
     }
@@ -203,7 +214,15 @@ pub(super) fn delete_rows(ids: &[i64]) -> DeleteStatement {
     evidence::Entity::delete_many().filter(Column::Id.is_in(padded_ids(ids))).into_query()
 }
 
-/// The sets of the identity of a root: id and identifiers as text.
+/// The columns of [`evidence_of_root`], in order.
+#[derive(Clone, Copy)]
+enum SetColumn {
+    Id,
+    /// A text of JSON.
+    Identifiers,
+}
+
+/// The sets of the identity of a root. The columns are those of [`SetColumn`].
 pub(super) fn evidence_of_root(engine: Engine, root: i64) -> Statement {
     let columns = format!(r#"e."id", {}"#, engine.text_of(r#"e."identifiers""#));
     engine.statement(rows_of_root(engine, &columns), vec![root.into(), root.into()])

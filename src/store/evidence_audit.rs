@@ -194,21 +194,35 @@ async fn query_rows(
 }
 
 fn from_row(row: &QueryResult) -> Result<EvidenceRow, StoreError> {
-    let key: Vec<u8> = row.try_get_by_index(1)?;
-    let text: String = row.try_get_by_index(3)?;
+    let key: Vec<u8> = row.try_get_by_index(EvidenceColumn::SetKey as usize)?;
+    let text: String = row.try_get_by_index(EvidenceColumn::Identifiers as usize)?;
+    let root: Option<i64> = row.try_get_by_index(EvidenceColumn::Root as usize)?;
     let identifiers = serde_json::from_str::<MergeCause>(&text).ok().and_then(|set| evidence::from_json(&set));
     Ok(EvidenceRow {
-        id: row.try_get_by_index(0)?,
-        contact: ContactId(row.try_get_by_index(2)?),
-        root: row.try_get_by_index::<Option<i64>>(4)?.map(ContactId),
+        id: row.try_get_by_index(EvidenceColumn::Id as usize)?,
+        contact: ContactId(row.try_get_by_index(EvidenceColumn::ContactId as usize)?),
+        root: root.map(ContactId),
         has_its_key: identifiers.as_ref().is_some_and(|set| SetKey::of(set).as_bytes()[..] == key[..]),
         identifiers,
         owners: BTreeMap::new(),
-        origin: row.try_get_by_index(5)?,
+        origin: row.try_get_by_index(EvidenceColumn::Origin as usize)?,
     })
 }
 
-/// The statement of [`Database::audit_evidence`].
+/// The columns of [`evidence_sql`], in order.
+#[derive(Clone, Copy)]
+enum EvidenceColumn {
+    Id,
+    SetKey,
+    ContactId,
+    /// A text of JSON.
+    Identifiers,
+    /// The id by which the identity of the contact is found, if the contact exists.
+    Root,
+    Origin,
+}
+
+/// The statement of [`Database::audit_evidence`]. The columns are those of [`EvidenceColumn`].
 pub(super) fn evidence_sql(engine: Engine, rows: Rows) -> String {
     let (identifiers, rows) = (engine.text_of(r#"e."identifiers""#), rows.as_from_clause("Evidence"));
     format!(

@@ -6,9 +6,12 @@
 
 use std::collections::BTreeSet;
 
+use chrono::NaiveDateTime;
 use sea_orm::ActiveValue::Set;
 use sea_orm::sea_query::Expr;
-use sea_orm::{ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+use sea_orm::{
+    ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select, UpdateMany,
+};
 
 use super::clock::Clock;
 use super::database::Database;
@@ -101,11 +104,7 @@ impl Database {
         let settled_before = self.begin().await?.now().0 - SETTLED_AFTER;
         let mut is_settled = true;
         loop {
-            let page = contact_merge::Entity::find()
-                .filter(contact_merge::Column::Id.gt(after))
-                .order_by_asc(contact_merge::Column::Id)
-                .limit(PAGE_SIZE);
-            let page = page.all(&self.connection()).await?;
+            let page = page_of_merges(after).all(&self.connection()).await?;
             let Some(last) = page.last().map(|merge| merge.id) else { return Ok(copied) };
             // What a repair or an adoption joined has a mark, so that it is no list of identifiers.
             let causes = page.iter().filter_map(|merge| from_json(&merge.cause));
@@ -120,12 +119,7 @@ impl Database {
             after = last;
             is_settled &= page.iter().all(|merge| from_naive(merge.created_at).0 < settled_before);
             if is_settled {
-                evidence_state::Entity::update_many()
-                    .col_expr(evidence_state::Column::CopiedMergeId, Expr::value(last))
-                    .filter(evidence_state::Column::Id.eq(ID))
-                    .filter(evidence_state::Column::CopiedMergeId.lt(last))
-                    .exec(&self.connection())
-                    .await?;
+                copied_up_to(last).exec(&self.connection()).await?;
             }
         }
     }
@@ -142,12 +136,7 @@ impl Database {
         }
         let now = self.begin().await?.now();
         self.copy_evidence_of_merges().await?;
-        evidence_state::Entity::update_many()
-            .col_expr(evidence_state::Column::CompleteSince, Expr::value(to_naive(now)?))
-            .filter(evidence_state::Column::Id.eq(ID))
-            .filter(evidence_state::Column::CompleteSince.is_null())
-            .exec(&self.connection())
-            .await?;
+        complete_since(to_naive(now)?).exec(&self.connection()).await?;
         Ok(self.evidence_state().await?.complete_since.unwrap_or(now))
     }
 
@@ -209,6 +198,30 @@ impl Database {
         transaction.commit().await?;
         Ok(count)
     }
+}
+
+/// The next merges above an id, by id.
+pub(super) fn page_of_merges(after: i64) -> Select<contact_merge::Entity> {
+    contact_merge::Entity::find()
+        .filter(contact_merge::Column::Id.gt(after))
+        .order_by_asc(contact_merge::Column::Id)
+        .limit(PAGE_SIZE)
+}
+
+/// Says that the merges up to this id were copied.
+pub(super) fn copied_up_to(merge: i64) -> UpdateMany<evidence_state::Entity> {
+    evidence_state::Entity::update_many()
+        .col_expr(evidence_state::Column::CopiedMergeId, Expr::value(merge))
+        .filter(evidence_state::Column::Id.eq(ID))
+        .filter(evidence_state::Column::CopiedMergeId.lt(merge))
+}
+
+/// Says that evidence is complete since this moment, unless it is known since when.
+pub(super) fn complete_since(moment: NaiveDateTime) -> UpdateMany<evidence_state::Entity> {
+    evidence_state::Entity::update_many()
+        .col_expr(evidence_state::Column::CompleteSince, Expr::value(moment))
+        .filter(evidence_state::Column::Id.eq(ID))
+        .filter(evidence_state::Column::CompleteSince.is_null())
 }
 
 /// The parts of a page that are still to do. A part that takes too long is done in halves.

@@ -12,6 +12,8 @@ use sea_orm::{
 };
 use tokio::time::timeout;
 
+use super::audit::NEXT_KIND;
+use super::catalogue::UNFINISHED_ADOPTION;
 use super::database::Database;
 use super::error::StoreError;
 use super::rows::moment;
@@ -145,8 +147,7 @@ impl TableSnapshot {
     /// # Errors
     /// As every read.
     pub async fn has_unfinished_adoption(&self) -> Result<bool, StoreError> {
-        let sql = r#"SELECT "id" FROM "Adoption" WHERE "phase" <> 'done'"#;
-        Ok(!self.query(sql.to_owned(), Vec::new(), |_| Ok(())).await?.is_empty())
+        Ok(!self.query(UNFINISHED_ADOPTION.to_owned(), Vec::new(), |_| Ok(())).await?.is_empty())
     }
 
     /// Returns the state of a table. It looks at each row.
@@ -159,12 +160,12 @@ impl TableSnapshot {
             return Ok(TableState::EMPTY);
         };
         let newest = match table {
-            ExportedTable::Identifiers => row.try_get_by_index(1)?,
+            ExportedTable::Identifiers => row.try_get_by_index(StateColumn::Newest as usize)?,
             ExportedTable::Contacts | ExportedTable::Merges | ExportedTable::Evidence => {
-                moment(&row, 1)?.map(|moment| moment.0)
+                moment(&row, StateColumn::Newest as usize)?.map(|moment| moment.0)
             }
         };
-        let rows = row.try_get_by_index::<i64>(0)?.unsigned_abs();
+        let rows = row.try_get_by_index::<i64>(StateColumn::Rows as usize)?.unsigned_abs();
         Ok(TableState { rows, newest: newest.unwrap_or(TableState::EMPTY.newest) })
     }
 
@@ -181,8 +182,7 @@ impl TableSnapshot {
     /// # Errors
     /// As every read.
     pub async fn kind_after(&self, kind: &str) -> Result<Option<String>, StoreError> {
-        let sql = r#"SELECT "kind" FROM "Identifier" WHERE "kind" > ? ORDER BY "kind" LIMIT 1"#.to_owned();
-        let kinds = self.query(sql, vec![kind.into()], |row| Ok(row.try_get_by_index(0)?)).await?;
+        let kinds = self.query(NEXT_KIND.to_owned(), vec![kind.into()], |row| Ok(row.try_get_by_index(0)?)).await?;
         Ok(kinds.into_iter().next())
     }
 
@@ -254,7 +254,14 @@ async fn within<T>(
     timeout(limit, work).await.map_err(|_| StoreError::TimedOut(limit))?.map_err(Into::into)
 }
 
-/// The statement of [`TableSnapshot::state`].
+/// The columns of [`state_sql`], in order.
+#[derive(Clone, Copy)]
+enum StateColumn {
+    Rows,
+    Newest,
+}
+
+/// The statement of [`TableSnapshot::state`]. The columns are those of [`StateColumn`].
 pub(super) fn state_sql(table: ExportedTable) -> String {
     format!(r#"SELECT COUNT(*), MAX("{}") FROM "{}""#, table.newest_column(), table.sql_name())
 }

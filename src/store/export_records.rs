@@ -75,24 +75,68 @@ pub struct EvidenceRecord {
     pub created_at: Timestamp,
 }
 
+/// The columns of the statement of [`ContactRecord`], in order.
+#[derive(Clone, Copy)]
+enum ContactColumn {
+    Id,
+    Email,
+    PhoneNumber,
+    LinkedId,
+    LinkPrecedence,
+    CreatedAt,
+    UpdatedAt,
+    DeletedAt,
+    Flags,
+}
+
+/// The columns of the statement of [`IdentifierRecord`], in order.
+#[derive(Clone, Copy)]
+enum IdentifierColumn {
+    Kind,
+    Value,
+    ContactId,
+    /// `flags` of the contact, if the contact exists.
+    OwnerFlags,
+}
+
+/// The columns of the statement of [`MergeRecord`], in order.
+#[derive(Clone, Copy)]
+enum MergeColumn {
+    Id,
+    SurvivorId,
+    AbsorbedId,
+    Cause,
+    CreatedAt,
+}
+
+/// The columns of the statement of [`EvidenceRecord`], in order.
+#[derive(Clone, Copy)]
+enum EvidenceColumn {
+    Id,
+    ContactId,
+    Origin,
+    Identifiers,
+    CreatedAt,
+}
+
 /// A moment that is never missing.
-fn required(row: &QueryResult, index: usize) -> Result<Timestamp, StoreError> {
+fn required_moment(row: &QueryResult, index: usize) -> Result<Timestamp, StoreError> {
     moment(row, index)?.ok_or_else(|| StoreError::Rejected(Cause::new("a row without a date")))
 }
 
 impl ContactRecord {
     pub(super) fn from_row(row: &QueryResult) -> Result<Self, StoreError> {
-        let flags: i16 = row.try_get_by_index(8)?;
+        let flags: i16 = row.try_get_by_index(ContactColumn::Flags as usize)?;
         let ignored = IdentifierKind::ALL.into_iter().filter(|kind| flags & flags::ignored(*kind) != 0);
         Ok(Self {
-            id: row.try_get_by_index(0)?,
-            email: row.try_get_by_index(1)?,
-            phone_number: row.try_get_by_index(2)?,
-            linked_id: row.try_get_by_index(3)?,
-            link_precedence: row.try_get_by_index(4)?,
-            created_at: required(row, 5)?,
-            updated_at: required(row, 6)?,
-            deleted_at: moment(row, 7)?,
+            id: row.try_get_by_index(ContactColumn::Id as usize)?,
+            email: row.try_get_by_index(ContactColumn::Email as usize)?,
+            phone_number: row.try_get_by_index(ContactColumn::PhoneNumber as usize)?,
+            linked_id: row.try_get_by_index(ContactColumn::LinkedId as usize)?,
+            link_precedence: row.try_get_by_index(ContactColumn::LinkPrecedence as usize)?,
+            created_at: required_moment(row, ContactColumn::CreatedAt as usize)?,
+            updated_at: required_moment(row, ContactColumn::UpdatedAt as usize)?,
+            deleted_at: moment(row, ContactColumn::DeletedAt as usize)?,
             ignored: ignored.collect(),
             is_holder: flags & flags::HOLDER != 0,
         })
@@ -101,11 +145,11 @@ impl ContactRecord {
 
 impl IdentifierRecord {
     pub(super) fn from_row(row: &QueryResult) -> Result<Self, StoreError> {
-        let flags: Option<i16> = row.try_get_by_index(3)?;
+        let flags: Option<i16> = row.try_get_by_index(IdentifierColumn::OwnerFlags as usize)?;
         Ok(Self {
-            kind: row.try_get_by_index(0)?,
-            value: row.try_get_by_index(1)?,
-            contact_id: row.try_get_by_index(2)?,
+            kind: row.try_get_by_index(IdentifierColumn::Kind as usize)?,
+            value: row.try_get_by_index(IdentifierColumn::Value as usize)?,
+            contact_id: row.try_get_by_index(IdentifierColumn::ContactId as usize)?,
             is_ignored: flags.is_some_and(|flags| flags & flags::HOLDER != 0),
         })
     }
@@ -114,11 +158,11 @@ impl IdentifierRecord {
 impl MergeRecord {
     pub(super) fn from_row(row: &QueryResult) -> Result<Self, StoreError> {
         Ok(Self {
-            id: row.try_get_by_index(0)?,
-            survivor_id: row.try_get_by_index(1)?,
-            absorbed_id: row.try_get_by_index(2)?,
-            cause: row.try_get_by_index(3)?,
-            created_at: required(row, 4)?,
+            id: row.try_get_by_index(MergeColumn::Id as usize)?,
+            survivor_id: row.try_get_by_index(MergeColumn::SurvivorId as usize)?,
+            absorbed_id: row.try_get_by_index(MergeColumn::AbsorbedId as usize)?,
+            cause: row.try_get_by_index(MergeColumn::Cause as usize)?,
+            created_at: required_moment(row, MergeColumn::CreatedAt as usize)?,
         })
     }
 }
@@ -126,11 +170,11 @@ impl MergeRecord {
 impl EvidenceRecord {
     pub(super) fn from_row(row: &QueryResult) -> Result<Self, StoreError> {
         Ok(Self {
-            id: row.try_get_by_index(0)?,
-            contact_id: row.try_get_by_index(1)?,
-            origin: row.try_get_by_index(2)?,
-            identifiers: row.try_get_by_index(3)?,
-            created_at: required(row, 4)?,
+            id: row.try_get_by_index(EvidenceColumn::Id as usize)?,
+            contact_id: row.try_get_by_index(EvidenceColumn::ContactId as usize)?,
+            origin: row.try_get_by_index(EvidenceColumn::Origin as usize)?,
+            identifiers: row.try_get_by_index(EvidenceColumn::Identifiers as usize)?,
+            created_at: required_moment(row, EvidenceColumn::CreatedAt as usize)?,
         })
     }
 }

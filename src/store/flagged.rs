@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use sea_orm::sea_query::{Alias, Query, UpdateStatement};
-use sea_orm::{ColumnTrait, ConnectionTrait, Statement, Value};
+use sea_orm::{ColumnTrait, ConnectionTrait, QueryResult, Statement, Value};
 
 use super::audit;
 use super::database::Database;
@@ -116,12 +116,10 @@ impl Database {
             let lease = self.pool.lease().await?;
             let statement = lease.engine().statement(sql.clone(), vec![after.into(), end.into()]);
             for row in &lease.bounded(lease.connection().query_all_raw(statement)).await? {
-                let id = ContactId(row.try_get_by_index(0)?);
-                let created_at = moment(row, 1)?.ok_or_else(|| StoreError::Rejected(Cause::new("no createdAt")))?;
-                let is_live = moment(row, 4)?.is_none();
-                let flags: i16 = row.try_get_by_index(5)?;
-                let columns = from_columns(row.try_get_by_index(2)?, row.try_get_by_index(3)?);
-                for identifier in &columns {
+                let (id, created_at) = (id_from_row(row)?, created_at_from_row(row)?);
+                let is_live = moment(row, FlaggedColumn::DeletedAt as usize)?.is_none();
+                let flags: i16 = row.try_get_by_index(FlaggedColumn::Flags as usize)?;
+                for identifier in &identifiers_from_row(row)? {
                     let Some((oldest, holders)) = found.get_mut(identifier) else { continue };
                     if flags & flags::HOLDER != 0 {
                         holders.push(id);
@@ -146,15 +144,12 @@ impl Database {
     /// As every read.
     pub async fn ignored_identifiers(&self, after: i64) -> Result<Option<(Vec<IgnoredIdentifier>, i64)>, StoreError> {
         let Some(end) = self.end_of_page(after).await? else { return Ok(None) };
-        let filter = format!(r#"c."flags" & {} <> 0"#, flags::HOLDER);
-        let sql = page_sql(r#"c."id", c."createdAt", c."email", c."phoneNumber""#, &filter);
         let lease = self.pool.lease().await?;
-        let statement = lease.engine().statement(sql, vec![after.into(), end.into()]);
+        let statement = lease.engine().statement(holders_sql(), vec![after.into(), end.into()]);
         let mut found = Vec::new();
         for row in &lease.bounded(lease.connection().query_all_raw(statement)).await? {
-            let holder = ContactId(row.try_get_by_index(0)?);
-            let since = moment(row, 1)?.ok_or_else(|| StoreError::Rejected(Cause::new("no createdAt")))?;
-            for identifier in from_columns(row.try_get_by_index(2)?, row.try_get_by_index(3)?) {
+            let (holder, since) = (id_from_row(row)?, created_at_from_row(row)?);
+            for identifier in identifiers_from_row(row)? {
                 found.push(IgnoredIdentifier { identifier, holder, since, is_in_force: false });
             }
         }
@@ -172,14 +167,47 @@ impl Database {
 
     /// Returns the last id of the next page of contacts after this id.
     async fn end_of_page(&self, after: i64) -> Result<Option<i64>, StoreError> {
-        let sql = format!(
-            r#"SELECT MAX(c."id") FROM (SELECT "id" FROM "Contact" WHERE "id" > ? ORDER BY "id" LIMIT {PAGE_SIZE}) c"#
-        );
         let lease = self.pool.lease().await?;
-        let statement = lease.engine().statement(sql, vec![after.into()]);
+        let statement = lease.engine().statement(end_of_page_sql(), vec![after.into()]);
         let row = lease.bounded(lease.connection().query_one_raw(statement)).await?;
         row.map_or(Ok(None), |row| Ok(row.try_get_by_index(0)?))
     }
+}
+
+/// The columns of [`flagged_sql`], in order. [`holders_sql`] has the first four.
+#[derive(Clone, Copy)]
+enum FlaggedColumn {
+    Id,
+    CreatedAt,
+    Email,
+    PhoneNumber,
+    DeletedAt,
+    Flags,
+}
+
+fn id_from_row(row: &QueryResult) -> Result<ContactId, StoreError> {
+    Ok(ContactId(row.try_get_by_index(FlaggedColumn::Id as usize)?))
+}
+
+fn created_at_from_row(row: &QueryResult) -> Result<Timestamp, StoreError> {
+    let created_at = moment(row, FlaggedColumn::CreatedAt as usize)?;
+    created_at.ok_or_else(|| StoreError::Rejected(Cause::new("no createdAt")))
+}
+
+fn identifiers_from_row(row: &QueryResult) -> Result<Vec<Identifier>, StoreError> {
+    let email = row.try_get_by_index(FlaggedColumn::Email as usize)?;
+    Ok(from_columns(email, row.try_get_by_index(FlaggedColumn::PhoneNumber as usize)?))
+}
+
+/// The last id of the next page of contacts after an id.
+pub(super) fn end_of_page_sql() -> String {
+    format!(r#"SELECT MAX(c."id") FROM (SELECT "id" FROM "Contact" WHERE "id" > ? ORDER BY "id" LIMIT {PAGE_SIZE}) c"#)
+}
+
+/// The holders between two ids.
+pub(super) fn holders_sql() -> String {
+    let filter = format!(r#"c."flags" & {} <> 0"#, flags::HOLDER);
+    page_sql(r#"c."id", c."createdAt", c."email", c."phoneNumber""#, &filter)
 }
 
 /// The contacts between two ids that show an identifier only, or hold one.

@@ -98,7 +98,7 @@ fn contact_from_row(row: &QueryResult) -> Result<Option<HistoryContact>, StoreEr
 fn set_from_row(row: &QueryResult) -> Result<Option<StoredSet>, StoreError> {
     let name: String = row.try_get_by_index(HistoryColumn::Origin as usize)?;
     let origin = EvidenceOrigin::ALL.into_iter().find(|origin| origin.name() == name);
-    let Some(identifiers) = json(row)?.as_ref().and_then(from_json) else { return Ok(None) };
+    let Some(identifiers) = identifiers_from_row(row)?.as_ref().and_then(from_json) else { return Ok(None) };
     Ok(Some(StoredSet {
         id: row.try_get_by_index(HistoryColumn::Id as usize)?,
         identifiers: identifiers.into(),
@@ -109,7 +109,7 @@ fn set_from_row(row: &QueryResult) -> Result<Option<StoredSet>, StoreError> {
 
 /// `None` for a merge that identifiers confirm: evidence has those.
 fn link_from_row(row: &QueryResult) -> Result<Option<LinkMerge>, StoreError> {
-    if json(row)?.is_none_or(|MergeCause(cause)| cause != [CauseIdentifier::link()]) {
+    if identifiers_from_row(row)?.is_none_or(|MergeCause(cause)| cause != [CauseIdentifier::link()]) {
         return Ok(None);
     }
     Ok(Some(LinkMerge {
@@ -119,7 +119,7 @@ fn link_from_row(row: &QueryResult) -> Result<Option<LinkMerge>, StoreError> {
     }))
 }
 
-fn json(row: &QueryResult) -> Result<Option<MergeCause>, StoreError> {
+fn identifiers_from_row(row: &QueryResult) -> Result<Option<MergeCause>, StoreError> {
     let text: String = row.try_get_by_index(HistoryColumn::Identifiers as usize)?;
     Ok(serde_json::from_str(&text).ok())
 }

@@ -5,14 +5,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use sea_orm::{ConnectionTrait, EntityTrait, QueryFilter, QueryTrait};
+use sea_orm::ConnectionTrait;
 
 use super::audit::{self, Owner, StoredContact};
 use super::database::DatabaseTransaction;
-use super::entity::identifier::{self, Column};
 use super::error::{Cause, StoreError};
 use super::flagged::{self, Showing};
 use super::holder;
+use super::repair_ops::reassign_row;
 use super::rows::moment;
 use super::traits::{MAX_LOOKUP, Transaction};
 use super::write;
@@ -303,10 +303,7 @@ impl DatabaseTransaction {
 
     /// Gives the row of an identifier to another contact. Returns whether `from` had it.
     async fn give(&mut self, identifier: &Identifier, from: ContactId, to: ContactId) -> Result<bool, StoreError> {
-        let update = identifier::Entity::update_many()
-            .col_expr(Column::ContactId, to.0.into())
-            .filter(write::owned_by(identifier.kind().name(), identifier.value().as_bytes(), from.0))
-            .into_query();
+        let update = reassign_row(identifier, from, to);
         Ok(self.bounded_write(self.transaction.execute(&update)).await?.rows_affected() == 1)
     }
 

@@ -5,7 +5,7 @@ use sea_orm::{ConnectionTrait, QueryResult};
 use super::error::StoreError;
 use super::flags;
 use super::rows::check_is_primary;
-use super::sql::{Engine, ROWS_OF_A_WINDOW};
+use super::sql::{Engine, LockedRootColumn, ROWS_OF_A_WINDOW, WindowColumn};
 use super::traits::{MAX_LOOKUP, RootWindow};
 use crate::domain::{ContactId, Identifier};
 
@@ -19,8 +19,8 @@ pub(super) async fn query_roots_after(
     let rows = connection.query_all_raw(engine.rows_after(first(after))).await?;
     let (mut roots, mut last) = (Vec::new(), None);
     for row in &rows {
-        check_is_primary(engine, row, 3)?;
-        let id = ContactId(row.try_get_by_index(0)?);
+        check_is_primary(engine, row, WindowColumn::ReadOnly as usize)?;
+        let id = ContactId(row.try_get_by_index(WindowColumn::Id as usize)?);
         if is_root(row)? {
             if roots.len() == limit {
                 return Ok(RootWindow { roots, next: last });
@@ -45,8 +45,8 @@ pub(super) async fn lock_roots_after(
     let up_to = next.map_or(i64::MAX, |next| next.0);
     let mut roots = Vec::new();
     for row in &connection.query_all_raw(engine.lock_roots_after(first(after), up_to, limit)).await? {
-        check_is_primary(engine, row, 1)?;
-        roots.push(ContactId(row.try_get_by_index(0)?));
+        check_is_primary(engine, row, LockedRootColumn::ReadOnly as usize)?;
+        roots.push(ContactId(row.try_get_by_index(LockedRootColumn::Id as usize)?));
     }
     let next = if roots.len() == limit { roots.last().copied() } else { next };
     Ok(RootWindow { roots, next })
@@ -73,7 +73,7 @@ fn first(after: Option<ContactId>) -> i64 {
 
 /// Whether a row of [`Engine::rows_after`] is a root. Holders of ignored identifiers are none.
 fn is_root(row: &QueryResult) -> Result<bool, StoreError> {
-    let linked_to: Option<i64> = row.try_get_by_index(1)?;
-    let marks = row.try_get_by_index::<Option<i16>>(2)?.unwrap_or_default();
-    Ok(linked_to.unwrap_or_default() == 0 && marks & flags::HOLDER == 0)
+    let linked_to: Option<i64> = row.try_get_by_index(WindowColumn::LinkedId as usize)?;
+    let flags = row.try_get_by_index::<Option<i16>>(WindowColumn::Flags as usize)?.unwrap_or_default();
+    Ok(linked_to.unwrap_or_default() == 0 && flags & flags::HOLDER == 0)
 }

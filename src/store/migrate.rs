@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use migration::{Migrator, MigratorTrait};
+use sea_orm::sea_query::{Query, SelectStatement};
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr, TransactionTrait};
 
 use super::catalogue::Catalogue;
@@ -238,10 +239,13 @@ async fn applied_migrations(connection: &impl ConnectionTrait, engine: Engine) -
     if Catalogue::read(connection, engine).await?.table_named(MIGRATIONS_TABLE).is_none() {
         return Ok(BTreeSet::new());
     }
-    let mut select = sea_orm::sea_query::Query::select();
-    select.column("version").from(MIGRATIONS_TABLE);
-    let rows = connection.query_all(&select).await?;
+    let rows = connection.query_all(&applied_versions()).await?;
     rows.iter().map(|row| row.try_get_by_index(0)).collect()
+}
+
+/// The statement of [`applied_migrations`].
+pub(super) fn applied_versions() -> SelectStatement {
+    Query::select().column("version").from(MIGRATIONS_TABLE).take()
 }
 
 async fn check(

@@ -33,16 +33,30 @@ pub(super) async fn query_notes(
     let mut notes = SetNotes::new();
     for some in keys.keys().cloned().collect::<Vec<_>>().chunks(MAX_LOOKUP) {
         for row in &connection.query_all_raw(rows_of(engine, some)).await? {
-            check_is_primary(engine, row, 4)?;
-            let key: String = row.try_get_by_index(0)?;
-            let note = Note::new(row.try_get_by_index(1)?, row.try_get_by_index(2)?, moment(row, 3)?);
+            check_is_primary(engine, row, NoteColumn::ReadOnly as usize)?;
+            let key: String = row.try_get_by_index(NoteColumn::Evidence as usize)?;
+            let source = row.try_get_by_index(NoteColumn::Source as usize)?;
+            let external_ref = row.try_get_by_index(NoteColumn::ExternalRef as usize)?;
+            let note = Note::new(source, external_ref, moment(row, NoteColumn::OccurredAt as usize)?);
             notes.extend(keys.get(&key).copied().zip(note));
         }
     }
     Ok(notes)
 }
 
-/// The statement of [`query_notes`]. The keys are parameters, of few different numbers.
+/// The columns of [`rows_of`], in order.
+#[derive(Clone, Copy)]
+enum NoteColumn {
+    Evidence,
+    Source,
+    ExternalRef,
+    OccurredAt,
+    /// Only where [`Engine::read_only_column`] has one.
+    ReadOnly,
+}
+
+/// The statement of [`query_notes`]. The keys are parameters, of few different numbers. The columns are those of
+/// [`NoteColumn`].
 pub(super) fn rows_of(engine: Engine, keys: &[String]) -> Statement {
     let last = keys.last().into_iter().cycle();
     let params: Vec<Value> =
@@ -106,15 +120,22 @@ pub(super) async fn query_ids(
     let mut ids = Vec::with_capacity(sets.len());
     for some in sets.chunks(MAX_LOOKUP) {
         for row in connection.query_all(&ids_of_sets(some)).await? {
-            let key: Vec<u8> = row.try_get_by_index(1)?;
+            let key: Vec<u8> = row.try_get_by_index(SetIdColumn::SetKey as usize)?;
             let key = <[u8; 16]>::try_from(key).map_err(|_| StoreError::Rejected(Cause::new("a setKey")))?;
-            ids.push((SetKey::from_stored(key), row.try_get_by_index(0)?));
+            ids.push((SetKey::from_stored(key), row.try_get_by_index(SetIdColumn::Id as usize)?));
         }
     }
     Ok(ids)
 }
 
-/// The statement of [`query_ids`].
+/// The columns of [`ids_of_sets`], in order.
+#[derive(Clone, Copy)]
+enum SetIdColumn {
+    Id,
+    SetKey,
+}
+
+/// The statement of [`query_ids`]. The columns are those of [`SetIdColumn`].
 pub(super) fn ids_of_sets(sets: &[SetKey]) -> SelectStatement {
     use evidence::Column;
     let keys = sets.iter().map(|set| set.as_bytes().to_vec());

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use sea_orm::sea_query::{Alias, Query, UpdateStatement};
-use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryTrait};
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryTrait, Select};
 
 use super::audit::{self, Owner, StoredContact};
 use super::database::{Database, DatabaseTransaction};
@@ -56,10 +56,7 @@ impl DatabaseTransaction {
         from: ContactId,
         to: ContactId,
     ) -> Result<(), StoreError> {
-        let update = identifier::Entity::update_many()
-            .col_expr(Column::ContactId, to.0.into())
-            .filter(write::owned_by(identifier.kind().name(), identifier.value().as_bytes(), from.0))
-            .into_query();
+        let update = reassign_row(identifier, from, to);
         self.lease.bounded(self.transaction.execute(&update)).await.map(drop)
     }
 
@@ -100,11 +97,8 @@ impl DatabaseTransaction {
                 write::touch(&self.transaction, &[root], at).await?;
                 return Ok::<_, StoreError>(Release::Done);
             }
-            let row = identifier::Entity::find()
-                .filter(Column::Kind.eq(kind))
-                .filter(Column::Value.eq(value.to_vec()))
-                .one(&self.transaction);
-            Ok(if row.await?.is_none() { Release::Absent } else { Release::Kept })
+            let row = identifier_row(kind, value).one(&self.transaction).await?;
+            Ok(if row.is_none() { Release::Absent } else { Release::Kept })
         };
         self.lease.bounded_with_lock(release).await
     }
@@ -123,6 +117,19 @@ impl DatabaseTransaction {
         let update = rewrite_row(contact, kind, value, updated_at)?;
         self.lease.bounded(self.transaction.execute(&update)).await.map(drop)
     }
+}
+
+/// The statement of [`DatabaseTransaction::reassign`].
+pub(super) fn reassign_row(identifier: &Identifier, from: ContactId, to: ContactId) -> UpdateStatement {
+    identifier::Entity::update_many()
+        .col_expr(Column::ContactId, to.0.into())
+        .filter(write::owned_by(identifier.kind().name(), identifier.value().as_bytes(), from.0))
+        .into_query()
+}
+
+/// The row of an identifier.
+pub(super) fn identifier_row(kind: &str, value: &[u8]) -> Select<identifier::Entity> {
+    identifier::Entity::find().filter(Column::Kind.eq(kind)).filter(Column::Value.eq(value.to_vec()))
 }
 
 /// The statement of [`DatabaseTransaction::rewrite`].

@@ -203,15 +203,16 @@ mod tests {
     #[tokio::test]
     async fn a_read_only_server_is_known_by_number_and_by_word() {
         let database = sea_orm::Database::connect("sqlite::memory:").await.unwrap();
+        let read_only = 1;
         for (said, is_primary) in
             [("0", true), ("'OFF'", true), ("1", false), ("'ON'", false), ("'NO_LOCK_NO_ADMIN'", false)]
         {
             let select = Statement::from_string(DbBackend::Sqlite, format!("SELECT 7, {said}"));
             let row = database.query_one_raw(select).await.unwrap().unwrap();
             for engine in [Engine::Mysql, Engine::Mariadb] {
-                assert_eq!(check_is_primary(engine, &row, 1).is_ok(), is_primary, "{said}");
+                assert_eq!(check_is_primary(engine, &row, read_only).is_ok(), is_primary, "{said}");
             }
-            assert!(check_is_primary(Engine::Sqlite, &row, 1).is_ok());
+            assert!(check_is_primary(Engine::Sqlite, &row, read_only).is_ok());
         }
     }
 }

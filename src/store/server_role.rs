@@ -19,11 +19,18 @@ pub(super) enum ServerRole {
     OneOfSeveral,
 }
 
+/// The columns of [`Engine::role_question`](super::sql::Engine::role_question), in order. Others can follow.
+#[derive(Clone, Copy)]
+enum RoleColumn {
+    IsReadOnly,
+    IsOneOfSeveral,
+}
+
 impl ServerRole {
     /// The role in the answer to [`Engine::role_question`](super::sql::Engine::role_question).
     pub(super) fn from_row(row: &QueryResult) -> Self {
-        let is_yes = |position| row.try_get_by_index::<i64>(position).is_ok_and(|number| number == 1);
-        Self::from_answers(is_yes(0), is_yes(1))
+        let is_yes = |column: RoleColumn| row.try_get_by_index::<i64>(column as usize).is_ok_and(|number| number == 1);
+        Self::from_answers(is_yes(RoleColumn::IsReadOnly), is_yes(RoleColumn::IsOneOfSeveral))
     }
 
     /// The role of a MySQL or MariaDB server, or why it must not be used. It asks both the same question, because
@@ -56,7 +63,7 @@ impl ServerRole {
 
     /// The role of a PostgreSQL server.
     pub(super) async fn query_postgres(connection: &mut PgConnection) -> Result<Self, sqlx::Error> {
-        let is_read_only: i64 = connection.fetch_one(postgres::ROLE).await?.try_get(0)?;
+        let is_read_only: i64 = connection.fetch_one(postgres::ROLE).await?.try_get(RoleColumn::IsReadOnly as usize)?;
         Ok(Self::from_answers(is_read_only == 1, false))
     }
 

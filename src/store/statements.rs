@@ -1,9 +1,16 @@
 //! Statements of this service, for the tests: `tests/it/explain.rs` asks each database for its plan of those of the hot
 //! path, and the snapshots show in review what a change does to a statement.
 //!
-//! The snapshots have the statements of the hot path, and most of those of lists, ignoring, audits and exports; also
-//! the probe, the session and the migration lock. They have none of migrations, and none of `catalogue`, `adoption`,
-//! `old_table` and `evidence_copy`. Of `repair_ops` they have one.
+//! The snapshots of this file have the statements of the hot path, and most of those of lists, ignoring, audits and
+//! exports; also the probe, the session and the migration lock. `commands` has those of the catalogue, of repairs and
+//! of the copying of evidence. `adoption/statements.rs`, `old_table/statements.rs` and `statements.rs` of the crate
+//! `migration` have snapshots of their own. Only inserts and deletes of an adoption have none, and what SeaORM makes of
+//! an entity and an id.
+
+#[cfg(test)]
+mod commands;
+#[cfg(test)]
+pub(super) mod snapshot;
 
 use sea_orm::{Statement, StatementBuilder};
 
@@ -222,15 +229,11 @@ mod tests {
 
     #[test]
     fn every_statement_is_as_the_snapshots_show() {
-        for (name, engine) in [
-            ("mysql", Engine::Mysql),
-            ("mariadb", Engine::Mariadb),
-            ("postgres", Engine::Postgres),
-            ("sqlite", Engine::Sqlite),
-        ] {
+        for (name, engine) in snapshot::ENGINES {
             insta::assert_snapshot!(name, statements(engine));
         }
     }
+
     /// A statement for each id, or for each length of a list, would make room for others in a connection's cache.
     #[test]
     fn an_audit_prepares_few_statements() {

@@ -40,7 +40,8 @@ impl Answered {
     /// Returns the fields that were left out, and why: those that are malformed first.
     pub fn left_out(&self) -> impl Iterator<Item = (Field, LeftOut)> {
         let malformed = self.malformed.iter().map(|violation| (violation.field, LeftOut::Malformed));
-        let blocked = self.answer.ignored.iter().map(|identifier| (Field::of(identifier.kind()), LeftOut::Blocked));
+        let blocked =
+            self.answer.ignored.iter().map(|identifier| (Field::from_kind(identifier.kind()), LeftOut::Blocked));
         malformed.chain(blocked)
     }
 

@@ -44,7 +44,7 @@ impl Field {
     }
 
     /// The field that carries identifiers of this kind.
-    pub fn of(kind: IdentifierKind) -> Self {
+    pub fn from_kind(kind: IdentifierKind) -> Self {
         match kind {
             IdentifierKind::Email => Self::Email,
             IdentifierKind::Phone => Self::PhoneNumber,

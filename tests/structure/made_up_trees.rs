@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::rules::{
-    MAX_COLUMNS, MAX_FILE_LINES, circles, long_files, long_lines, private_words, types_of_one_name, upward_uses,
+    MAX_COLUMNS, MAX_FILE_LINES, circles, columns_by_number, long_files, long_lines, private_words, types_of_one_name,
+    upward_uses,
 };
 use super::source_tree::{SourceTree, Uses};
 
@@ -126,4 +127,21 @@ fn two_visible_types_of_one_name_in_a_folder_are_found() {
         types_of_one_name(&texts),
         ["Kind: src/store/a.rs, src/store/deep/c.rs", "Row: src/store/a.rs, src/store/deep/b.rs"]
     );
+}
+
+#[test]
+fn a_column_that_is_read_by_a_number_is_found() {
+    let found = |text: &str| columns_by_number(&[("src/store/a.rs".to_owned(), text.to_owned())].into());
+    assert_eq!(found("fn f() { row.try_get_by_index(1)? }"), ["src/store/a.rs: try_get_by_index of column 1"]);
+    assert_eq!(found("fn f() { row.try_get_by_index::<Option<(i64, u8)>>(12)? }").len(), 1);
+    assert_eq!(found("fn f() { moment(&row, first + 2)? }").len(), 1);
+    assert_eq!(found("fn f() { check_is_primary(engine, row, 3)?; row.try_get(2) }").len(), 2);
+    for text in [
+        "fn f() { row.try_get_by_index(0)? }",
+        "fn f() { row.try_get_by_index::<i64>(Column::Id as usize)? == 1 }",
+        "fn f() { moment(row, first + Column::Now as usize)?; other(7) }",
+        "use rows::moment; fn moment(text: &str) -> u8 { 7 }",
+    ] {
+        assert!(found(text).is_empty(), "{text}");
+    }
 }

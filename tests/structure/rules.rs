@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::source_tree::Uses;
-use super::tokens::{joined, tokens};
+use super::tokens::{block_end, joined, tokens};
 
 /// The modules under `src/`, from the top down. A file uses only modules below its own.
 pub const LAYERS: [&[&str]; 18] = [
@@ -144,6 +144,39 @@ pub fn private_words(texts: &BTreeMap<String, String>) -> Vec<String> {
         words.map(|(number, word)| format!("{path}:{number}: {word}")).collect()
     };
     texts.iter().flat_map(in_file).collect()
+}
+
+/// The functions that read a column of a row by its position.
+const READS_OF_COLUMNS: [&str; 6] =
+    ["try_get_by_index", "try_get", "try_get_unchecked", "moment", "required_moment", "check_is_primary"];
+
+/// Returns one line for each column that is read by a number and not by the name of its position. A number of 0 is
+/// left alone: it is the only column of its row.
+pub fn columns_by_number(texts: &BTreeMap<String, String>) -> Vec<String> {
+    let in_file = |(path, text): (&String, &String)| -> Vec<String> {
+        let tokens = tokens(text);
+        let calls = (0..tokens.len()).filter(|&start| READS_OF_COLUMNS.contains(&tokens[start].as_str()));
+        let numbers = calls.filter_map(|start| Some((&tokens[start], number_in_call(&tokens, start)?)));
+        numbers.map(|(name, number)| format!("{path}: {name} of column {number}")).collect()
+    };
+    texts.iter().flat_map(in_file).collect()
+}
+
+/// Returns a number other than 0 among the arguments of the call of the function at `start`.
+fn number_in_call(tokens: &[String], start: usize) -> Option<&String> {
+    tokens.get(start + 1).filter(|next| ["(", "::"].contains(&next.as_str()))?;
+    let (mut depth, mut open) = (0, start + 1);
+    while open < tokens.len() {
+        match tokens[open].as_str() {
+            "<" => depth += 1,
+            ">" => depth -= 1,
+            "(" if depth == 0 => break,
+            _ => {}
+        }
+        open += 1;
+    }
+    let is_number = |token: &&String| token.starts_with(|c: char| c.is_ascii_digit()) && *token != "0";
+    tokens[open..block_end(tokens, open)].iter().find(is_number)
 }
 
 /// Names that several types of one folder have. It gets no new entry.

@@ -27,7 +27,7 @@ struct WrittenIdentifier {
 }
 
 /// Returns the set of a line of an export, whose id is above this one.
-pub(super) fn set(record: &Record, after: i64) -> Result<FileSet, FileError> {
+pub(super) fn set_from_record(record: &Record, after: i64) -> Result<FileSet, FileError> {
     let wrong = || FileError::Evidence(record.line);
     let object = record.object().ok_or_else(wrong)?;
     let number = |name: &str| object.get(name).and_then(Value::as_i64).ok_or_else(wrong);

@@ -20,7 +20,7 @@ mod rows;
 use std::path::{Path, PathBuf};
 
 use self::columns::Columns;
-use self::export_lines::{merge, set};
+use self::export_lines::{merge, set_from_record};
 use self::records::{Record, RecordKind, Records, digest_of};
 use self::rows::{FileRow, RowReader};
 use crate::domain::IdentifierKind;
@@ -145,7 +145,7 @@ impl ContactFile {
             return Ok(());
         }
         self.read_records(RecordKind::Evidence, |record, _| {
-            let set = set(record, last)?;
+            let set = set_from_record(record, last)?;
             last = set.id;
             Ok(take(set))
         })

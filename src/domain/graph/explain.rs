@@ -54,7 +54,7 @@ impl History {
     /// Answers a question. Names and identifiers that the identity does not have change nothing.
     pub fn explain(&self, question: &Question) -> Explanation {
         let sets = self.sets(question.at);
-        let graph = Incidence::of(self, &sets, question.at);
+        let graph = Incidence::from_history(self, &sets, question.at);
         let pick = |places: Vec<usize>| places.into_iter().map(|place| sets[place].clone()).collect::<Vec<_>>();
         let between = question.between.as_ref().map(|pair| pair.each_ref().map(|one| graph.index(one)));
         let ends = match between {

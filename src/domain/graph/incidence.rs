@@ -18,7 +18,7 @@ pub(super) struct Incidence {
 
 impl Incidence {
     /// Returns the graph of these sets, and of the identifiers of the contacts that were there.
-    pub(super) fn of(history: &History, sets: &[SeenSet], at: Option<Timestamp>) -> Self {
+    pub(super) fn from_history(history: &History, sets: &[SeenSet], at: Option<Timestamp>) -> Self {
         let mut graph =
             Self { identifiers: Vec::new(), members: Vec::new(), sets: Vec::new(), indexes: HashMap::new() };
         let there = history.contacts.iter().filter(|row| row.is_there(at));

@@ -51,7 +51,7 @@ impl History {
     /// Returns the sets that are needed besides these, so that all that belongs together is connected.
     fn links(&self, sets: &[SeenSet], at: Option<Timestamp>) -> Vec<SeenSet> {
         let latest = at.unwrap_or(Timestamp(i64::MAX));
-        let graph = Incidence::of(self, sets, at);
+        let graph = Incidence::from_history(self, sets, at);
         let groups = graph.components(|_| false, |_| false);
         // The oldest contact of each component, by the node that stands for its identity at that moment.
         let mut oldest: BTreeMap<usize, Vec<(usize, usize)>> = BTreeMap::new();

@@ -15,7 +15,7 @@ const FEW: usize = 64;
 /// # Errors
 /// [`StoreError::Rejected`] after a panic, as
 /// [`catch_panic`](crate::resolver::panic_guard::catch_panic).
-pub(super) async fn run<T: Send + 'static>(
+pub(super) async fn run_aside<T: Send + 'static>(
     rows: usize,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, StoreError> {
@@ -37,9 +37,9 @@ mod tests {
     async fn much_work_is_done_by_another_thread_and_a_panic_ends_it_alone() {
         let here = thread::current().id();
         for (rows, is_here) in [(FEW, true), (FEW + 1, false)] {
-            let there = run(rows, || thread::current().id()).await.unwrap();
+            let there = run_aside(rows, || thread::current().id()).await.unwrap();
             assert_eq!(there == here, is_here, "{rows}");
-            let panicked = run(rows, || -> () { panic!("a fault") }).await;
+            let panicked = run_aside(rows, || -> () { panic!("a fault") }).await;
             assert!(matches!(panicked, Err(StoreError::Rejected(_))));
         }
     }

@@ -182,7 +182,7 @@ impl<S: Store> GraphLane<S> {
         let read = self.attempt(&jobs, || jobs[0].is_wanted(), read).await;
         let [mut job] = jobs;
         let done = match (read, job.query.work.take()) {
-            (Ok(read), Some(work)) if job.is_wanted() => aside::run(read.len(), move || work(read)).await,
+            (Ok(read), Some(work)) if job.is_wanted() => aside::run_aside(read.len(), move || work(read)).await,
             (Ok(_), _) => return, // Nobody waits for it.
             (Err(error), _) => Err(error),
         };

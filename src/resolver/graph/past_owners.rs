@@ -71,7 +71,7 @@ pub(super) async fn look_up<S: Store>(store: &S, query: &PastQuery) -> Result<Op
         let asked: Vec<usize> = (0..named.len()).filter(|position| is_of(&named[*position])).collect();
         let of_rows: Vec<Identifier> = asked.iter().map(|position| identifiers[*position].clone()).collect();
         let (at, deadline) = (*at, *deadline);
-        let found = aside::run(rows.len(), move || owners_in(rows, &of_rows, at, deadline)).await?;
+        let found = aside::run_aside(rows.len(), move || owners_in(rows, &of_rows, at, deadline)).await?;
         let Some(found) = found else { return Ok(None) };
         for (position, owner) in asked.into_iter().zip(found) {
             (owners[position], is_read[position]) = (owner, true);

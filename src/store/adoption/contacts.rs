@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use sea_orm::ActiveValue::Set;
 use sea_orm::sea_query::{Expr, ExprTrait, SimpleExpr};
-use sea_orm::{ColumnTrait, Condition, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+use sea_orm::{ColumnTrait, Condition, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select};
 
 use super::digest::TableDigest;
-use super::state::{AdoptionPhase, AdoptionRun, ROWS_PER_STATEMENT, statements};
+use super::row_chunks::{ROWS_PER_STATEMENT, statements};
+use super::state::{AdoptionPhase, AdoptionRun};
 use crate::domain::Identifier;
 use crate::domain::adoption::AdoptedRow;
 use crate::store::database::Database;
@@ -138,16 +139,9 @@ impl Database {
     /// As every read.
     pub async fn adopted_page(&self, after: i64, limit: u64, with_holders: bool) -> Result<Vec<StoredRow>, StoreError> {
         let connection = self.connection();
-        let contacts = contact::Entity::find()
-            .filter(contact::Column::Id.gt(after))
-            .order_by_asc(contact::Column::Id)
-            .limit(limit);
-        let contacts = if with_holders { contacts } else { contacts.filter(no_holder()) };
-        let contacts = contacts.all(&connection).await?;
+        let contacts = page_of_contacts(after, limit, with_holders).all(&connection).await?;
         let Some(last) = contacts.last() else { return Ok(Vec::new()) };
-        let originals = adopted_contact::Entity::find()
-            .filter(adopted_contact::Column::Id.gt(after))
-            .filter(adopted_contact::Column::Id.lte(last.id));
+        let originals = originals_between(after, last.id);
         let mut originals: BTreeMap<i64, adopted_contact::Model> =
             originals.all(&connection).await?.into_iter().map(|row| (row.id, row)).collect();
         let stored = |contact: contact::Model| StoredRow { original: originals.remove(&contact.id), contact };
@@ -187,6 +181,20 @@ impl Database {
         run.last_contact_id = Ord::max(run.last_contact_id, last);
         self.in_run(run, AdoptionPhase::Contacts, until, write).await
     }
+}
+
+/// The next contacts above an id, by id.
+pub(super) fn page_of_contacts(after: i64, limit: u64, with_holders: bool) -> Select<contact::Entity> {
+    let contacts =
+        contact::Entity::find().filter(contact::Column::Id.gt(after)).order_by_asc(contact::Column::Id).limit(limit);
+    if with_holders { contacts } else { contacts.filter(no_holder()) }
+}
+
+/// What the rows above an id, up to another one, had in the old table.
+pub(super) fn originals_between(after: i64, last: i64) -> Select<adopted_contact::Entity> {
+    adopted_contact::Entity::find()
+        .filter(adopted_contact::Column::Id.gt(after))
+        .filter(adopted_contact::Column::Id.lte(last))
 }
 
 /// Rows that are contacts: a row with that flag holds an ignored identifier.

@@ -2,12 +2,16 @@
 
 use std::collections::BTreeSet;
 
+use chrono::NaiveDateTime;
 use sea_orm::ActiveValue::Set;
 use sea_orm::sea_query::Expr;
-use sea_orm::{ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+use sea_orm::{
+    ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select, UpdateMany,
+};
 
 use super::digest::TableDigest;
-use super::state::{AdoptionPhase, AdoptionRun, statements};
+use super::row_chunks::statements;
+use super::state::{AdoptionPhase, AdoptionRun};
 use crate::domain::{EvidenceOrigin, Identifier, SetKey, Timestamp};
 use crate::store::database::Database;
 use crate::store::entity::evidence::{self, Column};
@@ -68,6 +72,18 @@ impl AdoptedSet {
     }
 }
 
+/// The next sets above an id, by id.
+pub(super) fn page_of_sets(after: i64, limit: u64) -> Select<evidence::Entity> {
+    evidence::Entity::find().filter(Column::Id.gt(after)).order_by_asc(Column::Id).limit(limit)
+}
+
+/// Says that evidence is complete from this moment on. A moment that is not known stays unknown: a null is never less.
+pub(super) fn complete_from(now: NaiveDateTime) -> UpdateMany<evidence_state::Entity> {
+    let since = evidence_state::Column::CompleteSince;
+    let update = evidence_state::Entity::update_many().col_expr(since, Expr::value(now));
+    update.filter(evidence_state::Column::Id.eq(ID)).filter(since.lt(now))
+}
+
 impl Database {
     /// Records that evidence is complete from now on, unless it is not known since when it is. The other system had
     /// none, or it is not known since when.
@@ -76,10 +92,7 @@ impl Database {
     /// As every write. Another run may have taken the adoption.
     pub async fn begin_evidence(&self, run: &AdoptionRun) -> Result<(), StoreError> {
         self.in_timed_run(run, async |transaction| {
-            let (now, since) = (to_naive(transaction.now())?, evidence_state::Column::CompleteSince);
-            let update = evidence_state::Entity::update_many().col_expr(since, Expr::value(now));
-            // A moment that is not known stays unknown: a null is never less.
-            let update = update.filter(evidence_state::Column::Id.eq(ID)).filter(since.lt(now));
+            let update = complete_from(to_naive(transaction.now())?);
             update.exec(&transaction.transaction).await?;
             Ok(())
         })
@@ -91,8 +104,7 @@ impl Database {
     /// # Errors
     /// As every read.
     pub async fn adopted_sets(&self, after: i64, limit: u64) -> Result<Vec<AdoptedSet>, StoreError> {
-        let find = evidence::Entity::find().filter(Column::Id.gt(after)).order_by_asc(Column::Id).limit(limit);
-        Ok(find.all(&self.connection()).await?.into_iter().map(AdoptedSet).collect())
+        Ok(page_of_sets(after, limit).all(&self.connection()).await?.into_iter().map(AdoptedSet).collect())
     }
 
     /// Inserts those of these sets that are not stored yet, in one transaction.

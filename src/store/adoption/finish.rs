@@ -1,6 +1,6 @@
 //! The end of an adoption: counters of ids, statistics, and emptying the tables.
 
-use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, PaginatorTrait, QueryFilter, QuerySelect, Value};
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, PaginatorTrait, QueryFilter, QuerySelect, Select, Value};
 
 use super::contacts::no_holder;
 use super::state::{AdoptionPhase, AdoptionRun, AdoptionState, again_after_lost_race};
@@ -46,19 +46,8 @@ impl Database {
     /// As every read.
     pub async fn has_rows_above(&self, contact: i64, merge: i64) -> Result<bool, StoreError> {
         let connection = self.connection();
-        let contact = contact::Entity::find()
-            .select_only()
-            .column(contact::Column::Id)
-            .filter(contact::Column::Id.gt(contact))
-            .filter(no_holder())
-            .limit(1);
-        let merge = contact_merge::Entity::find()
-            .select_only()
-            .column(contact_merge::Column::Id)
-            .filter(contact_merge::Column::Id.gt(merge))
-            .limit(1);
-        Ok(contact.into_tuple::<i64>().one(&connection).await?.is_some()
-            || merge.into_tuple::<i64>().one(&connection).await?.is_some())
+        Ok(contact_above(contact).into_tuple::<i64>().one(&connection).await?.is_some()
+            || merge_above(merge).into_tuple::<i64>().one(&connection).await?.is_some())
     }
 
     /// Returns whether a table that an adoption fills has rows. The tables need not be there.
@@ -78,7 +67,7 @@ impl Database {
     }
 
     async fn last_id(&self, table: &str) -> Result<i64, StoreError> {
-        let sql = format!(r#"SELECT COALESCE(MAX("id"), 0) FROM "{table}""#);
+        let sql = last_id_sql(table);
         let row = self.connection().query_one_raw(self.engine().statement(sql, Vec::new())).await?;
         Ok(row.map(|row| row.try_get_by_index(0)).transpose()?.unwrap_or(0))
     }
@@ -116,4 +105,28 @@ impl Database {
         }
         Ok(())
     }
+}
+
+/// The greatest id of a table; 0 without rows.
+pub(super) fn last_id_sql(table: &str) -> String {
+    format!(r#"SELECT COALESCE(MAX("id"), 0) FROM "{table}""#)
+}
+
+/// The id of a contact above this one that is no holder.
+pub(super) fn contact_above(id: i64) -> Select<contact::Entity> {
+    contact::Entity::find()
+        .select_only()
+        .column(contact::Column::Id)
+        .filter(contact::Column::Id.gt(id))
+        .filter(no_holder())
+        .limit(1)
+}
+
+/// The id of a merge above this one.
+pub(super) fn merge_above(id: i64) -> Select<contact_merge::Entity> {
+    contact_merge::Entity::find()
+        .select_only()
+        .column(contact_merge::Column::Id)
+        .filter(contact_merge::Column::Id.gt(id))
+        .limit(1)
 }

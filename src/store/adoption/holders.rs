@@ -4,9 +4,10 @@
 use std::collections::BTreeSet;
 
 use sea_orm::sea_query::{Expr, ExprTrait};
-use sea_orm::{ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter, QuerySelect};
+use sea_orm::{ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter, QuerySelect, Select};
 
-use super::state::{AdoptionPhase, AdoptionRun, ROWS_PER_STATEMENT};
+use super::row_chunks::ROWS_PER_STATEMENT;
+use super::state::{AdoptionPhase, AdoptionRun};
 use crate::domain::Identifier;
 use crate::store::database::Database;
 use crate::store::entity::{contact, identifier};
@@ -53,8 +54,12 @@ impl Database {
     }
 
     async fn holders(&self) -> Result<Vec<i64>, StoreError> {
-        let is_holder = Expr::col(contact::Column::Flags).bit_and(flags::HOLDER).ne(0);
-        let find = contact::Entity::find().select_only().column(contact::Column::Id).filter(is_holder);
-        Ok(find.into_tuple().all(&self.connection()).await?)
+        Ok(all_holders().into_tuple().all(&self.connection()).await?)
     }
+}
+
+/// The ids of all holders.
+pub(super) fn all_holders() -> Select<contact::Entity> {
+    let is_holder = Expr::col(contact::Column::Flags).bit_and(flags::HOLDER).ne(0);
+    contact::Entity::find().select_only().column(contact::Column::Id).filter(is_holder)
 }

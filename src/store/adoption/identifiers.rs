@@ -2,16 +2,19 @@
 
 use futures::TryStreamExt;
 use sea_orm::ActiveValue::Set;
-use sea_orm::{ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder, QuerySelect, StreamTrait};
+use sea_orm::{
+    ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select, StreamTrait,
+};
 use tokio::sync::mpsc::Sender;
 
-use super::state::{AdoptionPhase, AdoptionRun, ROWS_PER_STATEMENT};
+use super::row_chunks::ROWS_PER_STATEMENT;
+use super::state::{AdoptionPhase, AdoptionRun};
 use crate::domain::IdentifierKind;
 use crate::store::database::Database;
 use crate::store::entity::identifier::{self, Column};
 use crate::store::error::StoreError;
 use crate::store::flags;
-use crate::store::sql::contact_column;
+use crate::store::sql::{Engine, contact_column};
 
 /// An identifier and its owner.
 #[derive(Clone, PartialEq, Eq)]
@@ -31,6 +34,40 @@ pub enum IdentifierChange {
     Delete(Vec<u8>),
 }
 
+/// The value and the owner of the next identifiers of a kind above this value, by value.
+pub(super) fn page_of_identifiers(
+    kind: IdentifierKind,
+    after: Option<&[u8]>,
+    limit: u64,
+) -> Select<identifier::Entity> {
+    let mut find = identifier::Entity::find()
+        .select_only()
+        .column(Column::Value)
+        .column(Column::ContactId)
+        .filter(Column::Kind.eq(kind.name()));
+    if let Some(after) = after {
+        find = find.filter(Column::Value.gt(after.to_vec()));
+    }
+    find.order_by_asc(Column::Kind).order_by_asc(Column::Value).limit(limit)
+}
+
+/// The columns of [`carried_sql`], in order.
+#[derive(Clone, Copy)]
+enum CarriedColumn {
+    Value,
+    ContactId,
+}
+
+/// The statement of [`Database::send_carried_identifiers`]. The columns are those of [`CarriedColumn`].
+pub(super) fn carried_sql(engine: Engine, kind: IdentifierKind) -> String {
+    let column = format!(r#""{}""#, contact_column(kind));
+    let (value, shown) = (engine.bytes_of(&column), flags::ignored(kind));
+    format!(
+        r#"SELECT {value} AS v, "id" FROM "Contact" WHERE "deletedAt" IS NULL AND {column} IS NOT NULL
+            AND "flags" & {shown} = 0 ORDER BY {value}, "createdAt", "id""#
+    )
+}
+
 impl Database {
     /// Sends the value of this kind of each live contact, by value and age: the first of those with one value is to own
     /// it. The database sorts them, so that they are inserted in the order of the key.
@@ -43,17 +80,13 @@ impl Database {
         receiver: Sender<Vec<OwnedIdentifier>>,
     ) -> Result<(), StoreError> {
         let engine = self.engine();
-        let column = format!(r#""{}""#, contact_column(kind));
-        let (value, shown) = (engine.bytes_of(&column), flags::ignored(kind));
-        let sql = format!(
-            r#"SELECT {value} AS v, "id" FROM "Contact" WHERE "deletedAt" IS NULL AND {column} IS NOT NULL
-            AND "flags" & {shown} = 0 ORDER BY {value}, "createdAt", "id""#
-        );
         let connection = self.connection();
-        let mut rows = connection.stream_raw(engine.statement(sql, Vec::new())).await?;
+        let mut rows = connection.stream_raw(engine.statement(carried_sql(engine, kind), Vec::new())).await?;
         let mut batch = Vec::with_capacity(ROWS_PER_STATEMENT);
         while let Some(row) = rows.try_next().await? {
-            batch.push(OwnedIdentifier { value: row.try_get_by_index(0)?, contact: row.try_get_by_index(1)? });
+            let value = row.try_get_by_index(CarriedColumn::Value as usize)?;
+            let contact = row.try_get_by_index(CarriedColumn::ContactId as usize)?;
+            batch.push(OwnedIdentifier { value, contact });
             if batch.len() == ROWS_PER_STATEMENT && receiver.send(std::mem::take(&mut batch)).await.is_err() {
                 return Ok(()); // The receiver has failed, and says why.
             }
@@ -72,15 +105,7 @@ impl Database {
         after: Option<&[u8]>,
         limit: u64,
     ) -> Result<Vec<OwnedIdentifier>, StoreError> {
-        let mut find = identifier::Entity::find()
-            .select_only()
-            .column(Column::Value)
-            .column(Column::ContactId)
-            .filter(Column::Kind.eq(kind.name()));
-        if let Some(after) = after {
-            find = find.filter(Column::Value.gt(after.to_vec()));
-        }
-        let find = find.order_by_asc(Column::Kind).order_by_asc(Column::Value).limit(limit);
+        let find = page_of_identifiers(kind, after, limit);
         let rows: Vec<(Vec<u8>, i64)> = find.into_tuple().all(&self.connection()).await?;
         Ok(rows.into_iter().map(|(value, contact)| OwnedIdentifier { value, contact }).collect())
     }

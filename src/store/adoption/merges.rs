@@ -1,12 +1,13 @@
 //! The joins that the other system did not have, as rows of `ContactMerge`.
 
 use sea_orm::ActiveValue::Set;
-use sea_orm::{ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+use sea_orm::{ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select};
 
 use serde::Deserialize;
 
 use super::digest::TableDigest;
-use super::state::{AdoptionPhase, AdoptionRun, ROWS_PER_STATEMENT, statements};
+use super::row_chunks::{ROWS_PER_STATEMENT, statements};
+use super::state::{AdoptionPhase, AdoptionRun};
 use crate::domain::Timestamp;
 use crate::domain::adoption::AdoptedMerge;
 use crate::store::database::Database;
@@ -67,14 +68,19 @@ impl StoredMerge {
     }
 }
 
+/// The next merges above an id, by id.
+pub(super) fn page_of_merges(after: i64, limit: u64) -> Select<contact_merge::Entity> {
+    contact_merge::Entity::find().filter(Column::Id.gt(after)).order_by_asc(Column::Id).limit(limit)
+}
+
 impl Database {
     /// Returns the merges after this id, by id.
     ///
     /// # Errors
     /// As every read.
     pub async fn adopted_merges(&self, after: i64, limit: u64) -> Result<Vec<StoredMerge>, StoreError> {
-        let find = contact_merge::Entity::find().filter(Column::Id.gt(after)).order_by_asc(Column::Id).limit(limit);
-        Ok(find.all(&self.connection()).await?.into_iter().map(StoredMerge).collect())
+        let merges = page_of_merges(after, limit).all(&self.connection()).await?;
+        Ok(merges.into_iter().map(StoredMerge).collect())
     }
 
     /// Deletes the merges from this id on up to the last that the adoption has written, in parts.

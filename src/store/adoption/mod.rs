@@ -5,6 +5,7 @@
 //!
 //! | file | what it holds |
 //! | --- | --- |
+//! | `row_chunks` | how many rows one statement takes |
 //! | `state` | the row of table `Adoption`, and which run may write |
 //! | `contacts` | rows of `Contact` and `AdoptedContact`, by id |
 //! | `identifiers` | who is to own which identifier, and who does |
@@ -21,7 +22,10 @@ mod finish;
 mod holders;
 mod identifiers;
 mod merges;
+mod row_chunks;
 mod state;
+#[cfg(test)]
+mod statements;
 
 pub use contacts::{ContactChanges, Original, StoredRow};
 pub use evidence::AdoptedSet;

@@ -7,20 +7,21 @@ use std::time::Duration;
 
 use sea_orm::ActiveValue::Set;
 use sea_orm::sea_query::Expr;
-use sea_orm::{ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, QueryFilter, TransactionTrait};
+use sea_orm::{
+    ColumnTrait, ConnectionTrait, DatabaseTransaction, DeleteMany, EntityTrait, QueryFilter, TransactionTrait,
+    UpdateMany,
+};
 use serde_json::Value;
 use tokio::time::{sleep, timeout};
 
 use crate::domain::Timestamp;
+use crate::store::catalogue::UNFINISHED_ADOPTION;
 use crate::store::database::{self, Database};
 use crate::store::entity::adoption::{self, Column};
 use crate::store::error::{Cause, StoreError};
 use crate::store::rows::{from_naive, to_naive};
 use crate::store::schema;
 use crate::store::traits::{Store, Transaction};
-
-/// Rows in one statement. SQLite takes 32,766 values in one statement, and a contact has nine.
-pub(super) const ROWS_PER_STATEMENT: usize = 1_000;
 
 /// The id of the row.
 const ID: i64 = 1;
@@ -109,7 +110,7 @@ impl RunToken {
 /// A run that has taken the adoption. It writes as long as no other run takes it.
 #[derive(Clone, Debug)]
 pub struct AdoptionRun {
-    token: RunToken,
+    pub(super) token: RunToken,
     /// The greatest id of a contact that the adoption has written. What is above was written by somebody else, or is a
     /// holder.
     pub last_contact_id: i64,
@@ -156,8 +157,8 @@ impl Database {
     /// # Errors
     /// As every read.
     pub async fn has_unfinished_adoption(&self) -> Result<bool, StoreError> {
-        let sql = r#"SELECT 1 FROM "Adoption" WHERE "phase" <> 'done'"#.to_owned();
-        let (connection, statement) = (self.connection(), self.engine().statement(sql, Vec::new()));
+        let statement = self.engine().statement(UNFINISHED_ADOPTION.to_owned(), Vec::new());
+        let connection = self.connection();
         // Not by a lease: the probe watches the connections, and this is not to have a say.
         let found = timeout(QUESTION_WITHIN, connection.query_one_raw(statement)).await;
         Ok(found.map_err(|_| StoreError::TimedOut(QUESTION_WITHIN))??.is_some())
@@ -209,12 +210,7 @@ impl Database {
         phase: AdoptionPhase,
         token: RunToken,
     ) -> Result<AdoptionRun, StoreError> {
-        let take = adoption::Entity::update_many()
-            .col_expr(Column::Run, Expr::value(token.0.clone()))
-            .col_expr(Column::Phase, Expr::value(phase.name()))
-            .filter(Column::Id.eq(ID))
-            .filter(Column::Run.eq(state.run.as_str()))
-            .filter(Column::Phase.is_in(state.phase.alike().iter().map(|phase| phase.name())));
+        let take = take_row((&state.run, state.phase), phase, &token);
         let taken = again_after_lost_race(async || Ok(take.clone().exec(&self.connection()).await?)).await?;
         if taken.rows_affected != 1 {
             return Err(taken_by_another());
@@ -244,14 +240,7 @@ impl Database {
         contacts: u64,
         content: &str,
     ) -> Result<(), StoreError> {
-        let update = adoption::Entity::update_many()
-            .col_expr(Column::Phase, Expr::value(phase.name()))
-            .col_expr(Column::Progress, Expr::value(0_i64))
-            .col_expr(Column::Contacts, Expr::value(i64::try_from(contacts).unwrap_or(i64::MAX)))
-            .col_expr(Column::LastContactId, Expr::value(run.last_contact_id))
-            .col_expr(Column::LastMergeId, Expr::value(run.last_merge_id))
-            .col_expr(Column::Content, Expr::value(content));
-        let end = update.filter(Column::Id.eq(ID)).filter(Column::Run.eq(run.token.0.as_str()));
+        let end = end_row(run, phase, contacts, content);
         let ended = again_after_lost_race(async || Ok(end.clone().exec(&self.connection()).await?)).await?;
         if ended.rows_affected == 1 { Ok(()) } else { Err(taken_by_another()) }
     }
@@ -261,8 +250,7 @@ impl Database {
     /// # Errors
     /// As every write. Another run may have taken it.
     pub async fn forget_adoption(&self, run: &AdoptionRun) -> Result<(), StoreError> {
-        let row =
-            adoption::Entity::delete_many().filter(Column::Id.eq(ID)).filter(Column::Run.eq(run.token.0.as_str()));
+        let row = delete_row(run);
         let deleted = again_after_lost_race(async || Ok(row.clone().exec(&self.connection()).await?)).await?;
         if deleted.rows_affected == 1 { Ok(()) } else { Err(taken_by_another()) }
     }
@@ -326,51 +314,57 @@ pub(super) async fn set_progress(
     phase: AdoptionPhase,
     progress: i64,
 ) -> Result<(), StoreError> {
-    let set = adoption::Entity::update_many()
+    let set = progress_row(run, phase, progress).exec(connection).await?;
+    if set.rows_affected == 1 { Ok(()) } else { Err(taken_by_another()) }
+}
+
+/// Takes the adoption from a run that has it in this phase, or in one that is the same to the run that takes it.
+pub(super) fn take_row(
+    (run, of_phase): (&str, AdoptionPhase),
+    phase: AdoptionPhase,
+    token: &RunToken,
+) -> UpdateMany<adoption::Entity> {
+    adoption::Entity::update_many()
+        .col_expr(Column::Run, Expr::value(token.0.clone()))
+        .col_expr(Column::Phase, Expr::value(phase.name()))
+        .filter(Column::Id.eq(ID))
+        .filter(Column::Run.eq(run))
+        .filter(Column::Phase.is_in(of_phase.alike().iter().map(|phase| phase.name())))
+}
+
+/// The statement of [`set_progress`].
+pub(super) fn progress_row(run: &AdoptionRun, phase: AdoptionPhase, progress: i64) -> UpdateMany<adoption::Entity> {
+    adoption::Entity::update_many()
         .col_expr(Column::Phase, Expr::value(phase.name()))
         .col_expr(Column::Progress, Expr::value(progress))
         .col_expr(Column::LastContactId, Expr::value(run.last_contact_id))
         .col_expr(Column::LastMergeId, Expr::value(run.last_merge_id))
         .filter(Column::Id.eq(ID))
         .filter(Column::Run.eq(run.token.0.as_str()))
-        .exec(connection)
-        .await?;
-    if set.rows_affected == 1 { Ok(()) } else { Err(taken_by_another()) }
+}
+
+/// The statement of [`Database::end_adoption`].
+pub(super) fn end_row(
+    run: &AdoptionRun,
+    phase: AdoptionPhase,
+    contacts: u64,
+    content: &str,
+) -> UpdateMany<adoption::Entity> {
+    let update = adoption::Entity::update_many()
+        .col_expr(Column::Phase, Expr::value(phase.name()))
+        .col_expr(Column::Progress, Expr::value(0_i64))
+        .col_expr(Column::Contacts, Expr::value(i64::try_from(contacts).unwrap_or(i64::MAX)))
+        .col_expr(Column::LastContactId, Expr::value(run.last_contact_id))
+        .col_expr(Column::LastMergeId, Expr::value(run.last_merge_id))
+        .col_expr(Column::Content, Expr::value(content));
+    update.filter(Column::Id.eq(ID)).filter(Column::Run.eq(run.token.0.as_str()))
+}
+
+/// The statement of [`Database::forget_adoption`].
+pub(super) fn delete_row(run: &AdoptionRun) -> DeleteMany<adoption::Entity> {
+    adoption::Entity::delete_many().filter(Column::Id.eq(ID)).filter(Column::Run.eq(run.token.0.as_str()))
 }
 
 fn taken_by_another() -> StoreError {
     StoreError::Rejected(Cause::new("another run of `identity adopt` has taken over, so this one ends"))
-}
-
-/// The bytes of one statement, about: MariaDB takes 16 MiB by default, and escapes.
-const BYTES_PER_STATEMENT: usize = 1 << 20;
-
-/// Splits rows into statements of a bounded length.
-pub(super) fn statements<T>(rows: &[T], bytes: impl Fn(&T) -> usize) -> impl Iterator<Item = &[T]> {
-    let mut rest = rows;
-    std::iter::from_fn(move || {
-        let mut sum = 0;
-        let fits = |row: &&T| {
-            sum += bytes(row);
-            sum <= BYTES_PER_STATEMENT
-        };
-        let length = rest.iter().take(ROWS_PER_STATEMENT).take_while(fits).count().max(1).min(rest.len());
-        let (now, later) = rest.split_at(length);
-        rest = later;
-        (!now.is_empty()).then_some(now)
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn statements_are_bounded_by_rows_and_by_bytes() {
-        let lengths = |rows: &[usize]| statements(rows, |bytes| *bytes).map(<[usize]>::len).collect::<Vec<_>>();
-        assert_eq!(lengths(&[]), [0; 0]);
-        assert_eq!(lengths(&[1; 2_500]), [1_000, 1_000, 500]);
-        assert_eq!(lengths(&[400_000; 5]), [2, 2, 1]);
-        assert_eq!(lengths(&[5_000_000, 1, 5_000_000]), [1, 1, 1], "a row has a statement, however long");
-    }
 }

@@ -61,8 +61,8 @@ impl Database {
     /// # Errors
     /// As every read.
     pub async fn last_contact(&self) -> Result<i64, StoreError> {
-        let sql = r#"SELECT COALESCE(MAX("id"), 0) FROM "Contact""#.to_owned();
-        let last: Vec<i64> = self.query_rows(sql, vec![], |row| Ok(row.try_get_by_index(0)?)).await?;
+        let last: Vec<i64> =
+            self.query_rows(LAST_CONTACT.to_owned(), vec![], |row| Ok(row.try_get_by_index(0)?)).await?;
         Ok(last.first().copied().unwrap_or_default())
     }
 
@@ -80,9 +80,8 @@ impl Database {
     /// # Errors
     /// As every read.
     pub async fn next_kind(&self, kind: &str) -> Result<Option<String>, StoreError> {
-        let sql = r#"SELECT "kind" FROM "Identifier" WHERE "kind" > ? ORDER BY "kind" LIMIT 1"#.to_owned();
-        let kinds: Vec<String> = self.query_rows(sql, vec![kind.into()], |row| Ok(row.try_get_by_index(0)?)).await?;
-        Ok(kinds.into_iter().next())
+        let rows = self.query_rows(NEXT_KIND.to_owned(), vec![kind.into()], |row| Ok(row.try_get_by_index(0)?));
+        Ok(rows.await?.into_iter().next())
     }
 
     /// Returns identifiers of a kind, by value, after the given one.
@@ -95,12 +94,11 @@ impl Database {
         after: Option<&[u8]>,
         limit: u64,
     ) -> Result<Vec<IdentifierRow>, StoreError> {
-        let (behind, params) = match after {
-            Some(value) => (r#"AND "value" > ?"#, vec![kind.into(), value.to_vec().into()]),
-            None => ("", vec![kind.into()]),
+        let params = match after {
+            Some(value) => vec![kind.into(), value.to_vec().into()],
+            None => vec![kind.into()],
         };
-        let rows =
-            format!(r#"(SELECT * FROM "Identifier" WHERE "kind" = ? {behind} ORDER BY "kind", "value" LIMIT {limit})"#);
+        let rows = page_of_identifiers(after.is_some(), limit);
         self.query_rows(identifiers_sql(&rows), params, IdentifierRow::from_row).await
     }
 
@@ -109,9 +107,8 @@ impl Database {
     /// # Errors
     /// As every read.
     pub async fn audit_identifier(&self, kind: &str, value: &[u8]) -> Result<Option<IdentifierRow>, StoreError> {
-        let rows = r#"(SELECT * FROM "Identifier" WHERE "kind" = ? AND "value" = ?)"#;
         let params = vec![kind.into(), value.to_vec().into()];
-        let found = self.query_rows(identifiers_sql(rows), params, IdentifierRow::from_row).await?;
+        let found = self.query_rows(identifiers_sql(ONE_IDENTIFIER), params, IdentifierRow::from_row).await?;
         Ok(found.into_iter().next())
     }
 
@@ -136,6 +133,21 @@ impl Database {
         let rows = lease.bounded(query).await?;
         rows.iter().map(read).collect()
     }
+}
+
+/// The greatest id of a contact; 0 without any.
+pub(super) const LAST_CONTACT: &str = r#"SELECT COALESCE(MAX("id"), 0) FROM "Contact""#;
+
+/// The first kind of identifier after another one.
+pub(super) const NEXT_KIND: &str = r#"SELECT "kind" FROM "Identifier" WHERE "kind" > ? ORDER BY "kind" LIMIT 1"#;
+
+/// The row of an identifier, for a FROM clause.
+pub(super) const ONE_IDENTIFIER: &str = r#"(SELECT * FROM "Identifier" WHERE "kind" = ? AND "value" = ?)"#;
+
+/// Identifiers of a kind, by value, for a FROM clause: the first page, or a later one.
+pub(super) fn page_of_identifiers(is_later: bool, limit: u64) -> String {
+    let behind = if is_later { r#"AND "value" > ?"# } else { "" };
+    format!(r#"(SELECT * FROM "Identifier" WHERE "kind" = ? {behind} ORDER BY "kind", "value" LIMIT {limit})"#)
 }
 
 /// Returns the contacts that have one of these ids or link to one.

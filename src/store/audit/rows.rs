@@ -154,34 +154,34 @@ pub(super) fn aliased(table: &str, columns: &[&str]) -> String {
 }
 
 /// Reads a column that [`aliased`] has named.
-fn get<T: TryGetable>(row: &QueryResult, table: &str, column: &str) -> Result<T, StoreError> {
+fn read_column<T: TryGetable>(row: &QueryResult, table: &str, column: &str) -> Result<T, StoreError> {
     Ok(row.try_get(&format!("{table}_"), column)?)
 }
 
 /// The identifiers in the columns of a contact.
-fn held(row: &QueryResult, table: &str) -> Result<Vec<Identifier>, StoreError> {
-    Ok(from_columns(get(row, table, "email")?, get(row, table, "phoneNumber")?))
+fn identifiers_from_row(row: &QueryResult, table: &str) -> Result<Vec<Identifier>, StoreError> {
+    Ok(from_columns(read_column(row, table, "email")?, read_column(row, table, "phoneNumber")?))
 }
 
 fn is_deleted(row: &QueryResult, table: &str) -> Result<bool, StoreError> {
-    Ok(get::<Option<NaiveDateTime>>(row, table, "deletedAt")?.is_some())
+    Ok(read_column::<Option<NaiveDateTime>>(row, table, "deletedAt")?.is_some())
 }
 
 impl StoredContact {
     pub(super) fn from_row(row: &QueryResult) -> Result<Self, StoreError> {
-        let linked_to: Option<i64> = get(row, "c", "linkedId")?;
-        let precedence: String = get(row, "c", "linkPrecedence")?;
-        let flags: i16 = get(row, "c", "flags")?;
-        let (identifiers, shown) = flags::split(held(row, "c")?, flags);
+        let linked_to: Option<i64> = read_column(row, "c", "linkedId")?;
+        let precedence: String = read_column(row, "c", "linkPrecedence")?;
+        let flags: i16 = read_column(row, "c", "flags")?;
+        let (identifiers, shown) = flags::split(identifiers_from_row(row, "c")?, flags);
         Ok(Self {
-            id: ContactId(get(row, "c", "id")?),
+            id: ContactId(read_column(row, "c", "id")?),
             identifiers,
             shown,
             is_holder: flags & flags::HOLDER != 0,
             linked_to: linked_to.map(ContactId),
             says_primary: precedence == "primary",
-            created_at: from_naive(get(row, "c", "createdAt")?),
-            updated_at: from_naive(get(row, "c", "updatedAt")?),
+            created_at: from_naive(read_column(row, "c", "createdAt")?),
+            updated_at: from_naive(read_column(row, "c", "updatedAt")?),
             is_deleted: is_deleted(row, "c")?,
         })
     }
@@ -190,15 +190,15 @@ impl StoredContact {
 impl ContactRow {
     pub(super) fn from_row(row: &QueryResult) -> Result<Self, StoreError> {
         let contact = StoredContact::from_row(row)?;
-        let target = match get::<Option<i64>>(row, "p", "id")? {
+        let target = match read_column::<Option<i64>>(row, "p", "id")? {
             Some(_) => Some(Target {
-                linked_to: get::<Option<i64>>(row, "p", "linkedId")?.map(ContactId),
-                created_at: from_naive(get(row, "p", "createdAt")?),
+                linked_to: read_column::<Option<i64>>(row, "p", "linkedId")?.map(ContactId),
+                created_at: from_naive(read_column(row, "p", "createdAt")?),
                 is_deleted: is_deleted(row, "p")?,
             }),
             None => None,
         };
-        let reason: Option<String> = get(row, "x", "reason")?;
+        let reason: Option<String> = read_column(row, "x", "reason")?;
         let was_adopted_empty = reason.is_some_and(|reason| reason.contains(NO_IDENTIFIER));
         let mut owners = Vec::with_capacity(contact.identifiers.len());
         for identifier in &contact.identifiers {
@@ -206,10 +206,10 @@ impl ContactRow {
                 IdentifierKind::Email => EMAIL_OWNER,
                 IdentifierKind::Phone => PHONE_OWNER,
             };
-            let owner = match get::<Option<i64>>(row, table, "contactId")? {
+            let owner = match read_column::<Option<i64>>(row, table, "contactId")? {
                 Some(id) => {
-                    let held: Option<String> = get(row, owner_table, contact_column(identifier.kind()))?;
-                    let flags = get::<Option<i16>>(row, owner_table, "flags")?.unwrap_or_default();
+                    let held: Option<String> = read_column(row, owner_table, contact_column(identifier.kind()))?;
+                    let flags = read_column::<Option<i16>>(row, owner_table, "flags")?.unwrap_or_default();
                     let is_shown = flags & flags::ignored(identifier.kind()) != 0;
                     let carries = held.as_deref() == Some(identifier.value()) && !is_shown;
                     Some(Owner::from_row(row, ContactId(id), owner_table, carries)?)
@@ -225,10 +225,10 @@ impl ContactRow {
 impl Owner {
     /// The owner with this id, whose row, if there is one, stands in the columns of this table.
     fn from_row(row: &QueryResult, id: ContactId, table: &str, carries: bool) -> Result<Self, StoreError> {
-        let found: Option<i64> = get(row, table, "id")?;
-        let linked: Option<i64> = get(row, table, "linkedId")?;
+        let found: Option<i64> = read_column(row, table, "id")?;
+        let linked: Option<i64> = read_column(row, table, "linkedId")?;
         let is_deleted = is_deleted(row, table)?;
-        let is_holder = get::<Option<i16>>(row, table, "flags")?.unwrap_or_default() & flags::HOLDER != 0;
+        let is_holder = read_column::<Option<i16>>(row, table, "flags")?.unwrap_or_default() & flags::HOLDER != 0;
         let found =
             found.map(|id| FoundOwner { root: ContactId(linked.unwrap_or(id)), is_deleted, carries, is_holder });
         Ok(Self { id, found })
@@ -237,11 +237,11 @@ impl Owner {
 
 impl IdentifierRow {
     pub(super) fn from_row(row: &QueryResult) -> Result<Self, StoreError> {
-        let (kind, value): (String, Vec<u8>) = (get(row, "i", "kind")?, get(row, "i", "value")?);
-        let flags = get::<Option<i16>>(row, "o", "flags")?.unwrap_or_default();
-        let (carried, _) = flags::split(held(row, "o")?, flags);
+        let (kind, value): (String, Vec<u8>) = (read_column(row, "i", "kind")?, read_column(row, "i", "value")?);
+        let flags = read_column::<Option<i16>>(row, "o", "flags")?.unwrap_or_default();
+        let (carried, _) = flags::split(identifiers_from_row(row, "o")?, flags);
         let carries = carried.iter().any(|one| one.kind().name() == kind && one.value().as_bytes() == value);
-        let owner = Owner::from_row(row, ContactId(get(row, "i", "contactId")?), "o", carries)?;
+        let owner = Owner::from_row(row, ContactId(read_column(row, "i", "contactId")?), "o", carries)?;
         Ok(Self { kind, value, owner })
     }
 }
@@ -249,7 +249,7 @@ impl IdentifierRow {
 impl MergeRow {
     pub(super) fn from_row(row: &QueryResult) -> Result<Self, StoreError> {
         Ok(Self {
-            id: get(row, "m", "id")?,
+            id: read_column(row, "m", "id")?,
             survivor: Merged::from_row(row, "survivorId", "s")?,
             absorbed: Merged::from_row(row, "absorbedId", "a")?,
         })
@@ -258,7 +258,7 @@ impl MergeRow {
 
 impl Merged {
     fn from_row(row: &QueryResult, column: &str, table: &str) -> Result<Self, StoreError> {
-        let owner = Owner::from_row(row, ContactId(get(row, "m", column)?), table, true)?;
+        let owner = Owner::from_row(row, ContactId(read_column(row, "m", column)?), table, true)?;
         Ok(Self { id: owner.id, exists: owner.found.is_some(), live_root: owner.rightful_root() })
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, DbErr, RuntimeErr, Statement};
 use secrecy::{ExposeSecret, SecretString};
-use sqlx::postgres::PgConnectOptions;
+use sqlx::postgres::{PgConnectOptions, PgRow};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor, MySqlConnection, Row};
 use tokio::time::timeout;
@@ -183,6 +183,9 @@ async fn connect_sqlite(url: &str, is_unused: bool) -> Result<DatabaseConnection
     Ok(connection)
 }
 
+/// The question whether a server of MySQL is a replica.
+pub(super) const IS_REPLICA_OF_MYSQL: &str = "SELECT @@GLOBAL.read_only";
+
 /// A connection of its own first: a pool tries again and again, does not say why, and logs each attempt.
 async fn probe_mysql(url: &str, session: &str) -> Result<Probed, ConnectError> {
     let connect_error = |error: sqlx::Error| classify::connect_error(&error);
@@ -194,7 +197,7 @@ async fn probe_mysql(url: &str, session: &str) -> Result<Probed, ConnectError> {
         Ok(_) => query_yes_or_no(&mut connection, mysql::IS_MARIADB).await,
         Err(error) => Err(session_error(&error)),
     };
-    let is_replica = query_yes_or_no(&mut connection, "SELECT @@GLOBAL.read_only").await;
+    let is_replica = query_yes_or_no(&mut connection, IS_REPLICA_OF_MYSQL).await;
     let _ = connection.close().await;
     let ([is_mariadb], [is_replica]) = (answers?, is_replica?);
     Ok(Probed { engine: if is_mariadb { Engine::Mariadb } else { Engine::Mysql }, is_replica })
@@ -216,6 +219,18 @@ fn session_error(error: &sqlx::Error) -> ConnectError {
     }
 }
 
+/// The question whether a session of PostgreSQL has the settings of [`postgres_options`], and whether the server is a
+/// replica.
+pub(super) const PROBE_OF_POSTGRES: &str = "SELECT current_setting('default_transaction_read_only') = 'on' \
+     AND current_setting('row_security') = 'off', pg_is_in_recovery()";
+
+/// The columns of [`PROBE_OF_POSTGRES`], in order.
+#[derive(Clone, Copy)]
+enum ProbeColumn {
+    HasSettings,
+    IsReplica,
+}
+
 /// The same for PostgreSQL.
 async fn probe_postgres(url: &str, schema: Option<&str>) -> Result<Probed, ConnectError> {
     let connect_error = |error: sqlx::Error| {
@@ -226,13 +241,10 @@ async fn probe_postgres(url: &str, schema: Option<&str>) -> Result<Probed, Conne
     let options: PgConnectOptions = url.parse().map_err(connect_error)?;
     let mut connection =
         postgres_options(options, schema).disable_statement_logging().connect().await.map_err(connect_error)?;
-    let row = connection
-        .fetch_one(
-            "SELECT current_setting('default_transaction_read_only') = 'on' \
-             AND current_setting('row_security') = 'off', pg_is_in_recovery()",
-        )
-        .await;
-    let answers = row.and_then(|row| Ok((row.try_get::<bool, _>(0)?, row.try_get::<bool, _>(1)?)));
+    let row = connection.fetch_one(PROBE_OF_POSTGRES).await;
+    let is_yes = |row: &PgRow, column: ProbeColumn| row.try_get::<bool, _>(column as usize);
+    let answers =
+        row.and_then(|row| Ok((is_yes(&row, ProbeColumn::HasSettings)?, is_yes(&row, ProbeColumn::IsReplica)?)));
     let _ = connection.close().await;
     let (has_settings, is_replica) = answers.map_err(connect_error)?;
     if has_settings { Ok(Probed { engine: Engine::Postgres, is_replica }) } else { Err(POOLER) }
@@ -240,7 +252,7 @@ async fn probe_postgres(url: &str, schema: Option<&str>) -> Result<Probed, Conne
 
 /// The settings of a session of MySQL or MariaDB. `TIMESTAMP` columns are read in UTC. READ COMMITTED returns no row
 /// that is rolled back later. No limit of the server ends a read of a large table.
-fn session_of_mysql(database: Option<&str>) -> String {
+pub(super) fn session_of_mysql(database: Option<&str>) -> String {
     let use_database = database.map(|name| format!("USE {}; ", Engine::Mysql.quoted(name))).unwrap_or_default();
     format!(
         "{use_database}SET SESSION sql_mode = '', time_zone = '+00:00', autocommit = 1, sql_auto_is_null = 0, \

@@ -31,6 +31,8 @@ mod names;
 mod reader;
 mod row;
 mod select;
+#[cfg(test)]
+mod statements;
 mod time_zone;
 mod unused_file;
 

@@ -11,6 +11,7 @@ use super::look_alike::{candidates, could_hold_contacts};
 use super::mapping::{Mapping, TableForm};
 use super::names::is_contact_table;
 use super::row::OldRow;
+use super::select::all_columns_sql;
 use super::time_zone::OldTimeZone;
 use crate::settings::OldDatabaseUrl;
 use crate::store::catalogue::Catalogue;
@@ -273,7 +274,7 @@ async fn detect(
         return Err(OldTableError::Rights(name.to_owned()));
     }
     if engine.hides_unreadable_columns() {
-        let sql = format!("SELECT * FROM {} WHERE 1 = 0", engine.quoted(name));
+        let sql = all_columns_sql(engine, name);
         let read = connection.query_all_raw(Statement::from_string(engine.backend(), sql)).await;
         read.map_err(|error| OldTableError::from_statement(error.into(), name))?;
     }

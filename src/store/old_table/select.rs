@@ -5,6 +5,11 @@ use super::mapping::{MappedColumn, Mapping};
 use super::names::Field;
 use crate::store::sql::Engine;
 
+/// No row of a table, with all its columns: it fails if the user may not read one of them.
+pub(super) fn all_columns_sql(engine: Engine, table: &str) -> String {
+    format!("SELECT * FROM {} WHERE 1 = 0", engine.quoted(table))
+}
+
 impl Mapping {
     /// `FROM` with the table, as `t`.
     fn source(&self) -> String {

@@ -170,11 +170,16 @@ async fn require_rights(
     table: &Table,
     name: &str,
 ) -> Result<(), CheckError> {
-    let columns: Vec<String> = table.columns.iter().map(|column| format!(r#""{}""#, column.name)).collect();
-    let sql = format!(r#"SELECT {} FROM "{name}" WHERE 1 = 0"#, columns.join(", "));
-    let read = connection.query_one_raw(engine.statement(sql, Vec::new())).await;
+    let columns: Vec<&str> = table.columns.iter().map(|column| column.name).collect();
+    let read = connection.query_one_raw(engine.statement(no_row_sql(name, &columns), Vec::new())).await;
     let lacks_right = read.is_err_and(|error| StoreError::from(error).outage() == Outage::Rights);
     if lacks_right { Err(CheckError::Rights) } else { Ok(()) }
+}
+
+/// These columns of no row of a table: it fails if the user may not read one of them.
+pub(super) fn no_row_sql(table: &str, columns: &[&str]) -> String {
+    let columns: Vec<String> = columns.iter().map(|column| format!(r#""{column}""#)).collect();
+    format!(r#"SELECT {} FROM "{table}" WHERE 1 = 0"#, columns.join(", "))
 }
 
 /// Returns the tables of these migrations that have rows, and what else would be lost with them.

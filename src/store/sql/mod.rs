@@ -1,8 +1,8 @@
 //! The SQL of each database: one file a database, chosen by [`Engine`] in exhaustive matches.
 //!
 //! A statement that differs by database is a method of [`Engine`]. Statements are written with `"names"` and `?`;
-//! [`Engine::statement`] turns them into what the database wants. `src/store/snapshots/` shows statements as each
-//! database gets them; `statements.rs` says which.
+//! [`Engine::statement`] turns them into what the database wants. The snapshots below `src/store/` show statements
+//! as each database gets them; `statements.rs` says which stands where.
 
 mod adoption;
 mod by_version;
@@ -25,7 +25,7 @@ use sea_orm::{DbBackend, Statement, Value};
 
 pub(super) use self::by_version::{OwnerRowColumn, RootRowColumn};
 pub(super) use self::history_rows::{CONTACT, HistoryColumn, HistoryLimit, LINK, SET, STATE};
-pub(super) use self::list::{KeyLookup, ROWS_OF_A_WINDOW, padded_ids};
+pub(super) use self::list::{KeyLookup, LockedRootColumn, ROWS_OF_A_WINDOW, WindowColumn, padded_ids};
 pub(super) use self::lock_wait::LockWait;
 use crate::domain::{Identifier, IdentifierKind};
 

@@ -7,8 +7,8 @@ use crate::domain::Identifier;
 use crate::store::flags;
 
 impl Engine {
-    /// The next [`ROWS_OF_A_WINDOW`] rows after an id, in the order of their ids: `id`, `linkedId`, `flags` and
-    /// [`Engine::read_only_column`].
+    /// The next [`ROWS_OF_A_WINDOW`] rows after an id, in the order of their ids. The columns are those of
+    /// [`WindowColumn`](super::WindowColumn).
     ///
     /// It has no condition but the id, so it reads along the primary key and ends after these rows.
     pub(in crate::store) fn rows_after(self, after: i64) -> Statement {
@@ -20,8 +20,9 @@ impl Engine {
         self.statement(sql, vec![Value::from(after)])
     }
 
-    /// Locks the next roots after an id, up to another one, in the order of their ids: the id, and
-    /// [`Engine::read_only_column`]. An index has no rows for the expression, so the optimizer takes the primary key.
+    /// Locks the next roots after an id, up to another one, in the order of their ids. The columns are those of
+    /// [`LockedRootColumn`](super::LockedRootColumn). An index has no rows for the expression, so the optimizer takes
+    /// the primary key.
     pub(in crate::store) fn lock_roots_after(self, after: i64, up_to: i64, limit: usize) -> Statement {
         let columns = self.with_read_only_column(r#"c."id""#);
         let (index, holder) = (self.force_index("PRIMARY"), flags::HOLDER);

@@ -57,7 +57,7 @@ impl<R: Identify> IdentifyHandler<R> {
         let room = self.settings.limits.answer_limit.saturating_sub(ENVELOPE);
         let slices = &mut Slices::of_answer(deadline);
         let listing = Listing::in_slices(&answer.identity, response::SIZES, room, slices).await?;
-        let body = response::json(&listing, self.settings.identify.primary_id_field);
+        let body = response::listing_to_json(&listing, self.settings.identify.primary_id_field);
         let outcome = (OUTCOME, HeaderValue::from_static(outcome_name(answer.outcome)));
         let mut response = ([JSON, outcome], body).into_response();
         let fields = answered.left_out_in_json();

@@ -73,7 +73,7 @@ pub fn routes<R: resolver::Identify>(
         docs_page::add(&mut table);
         graph_page::add(&mut table);
     }
-    gateway::check(&table)?;
+    gateway::check_nothing_is_hidden(&table)?;
     // Last, because the answer to a wrong method is for the existing paths.
     table.router = std::mem::take(&mut table.router)
         .fallback(move |request: Request| {

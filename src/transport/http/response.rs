@@ -56,7 +56,7 @@ impl<'a> ContactBody<'a> {
 }
 
 /// The identity as JSON.
-pub(super) fn json(listing: &Listing<'_>, spelling: Spelling) -> Vec<u8> {
+pub(super) fn listing_to_json(listing: &Listing<'_>, spelling: Spelling) -> Vec<u8> {
     let mut body = Vec::with_capacity(256);
     write(&Body { contact: ContactBody::new(listing, spelling) }, &mut body);
     body
@@ -124,7 +124,7 @@ mod tests {
             contact(9_007_199_254_740_993, Link::SecondaryOf(ContactId(1)), IdentifierKind::Email, "\"@b.co"),
         ];
         let identity = IdentityState::from(Identity::new(contacts).unwrap());
-        String::from_utf8(json(&Listing::new(&identity, SIZES, usize::MAX), spelling)).unwrap()
+        String::from_utf8(listing_to_json(&Listing::new(&identity, SIZES, usize::MAX), spelling)).unwrap()
     }
 
     #[test]

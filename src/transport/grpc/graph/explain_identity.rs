@@ -25,7 +25,7 @@ const PRESENT: Timestamp = Timestamp(i64::MAX);
 ///
 /// # Errors
 /// As the proto says.
-pub(super) async fn answer<R: ReadGraph>(
+pub(super) async fn explain_identity<R: ReadGraph>(
     call: Call<R>,
     request: &pb::ExplainIdentityRequest,
 ) -> Result<pb::ExplainIdentityResponse, ApiError> {
@@ -124,7 +124,7 @@ struct Members {
 }
 
 impl Members {
-    fn of(identity: &PastIdentity) -> Self {
+    fn from_identity(identity: &PastIdentity) -> Self {
         Self {
             contacts: identity.contacts.iter().map(|contact| contact.id).collect(),
             identifiers: identity.contacts.iter().flat_map(|contact| contact.identifiers.to_vec()).collect(),
@@ -152,7 +152,7 @@ fn explain(read: HistoryRead, asked: Asked) -> Result<pb::ExplainIdentityRespons
     let truncated = rows.is_full();
     let history = rows.into_history();
     let identity = history.identity_at(contact, at.unwrap_or(PRESENT)).ok_or(ApiError::UnknownIdentity)?;
-    let members = Members::of(&identity);
+    let members = Members::from_identity(&identity);
     let question = asked.about(&members, &names_of(&history, at, &members))?;
     let Explanation { path, weakest_cut, bridges, parts } = history.explain(&question);
     let evidence = |sets: Vec<SeenSet>| {

@@ -15,7 +15,7 @@ use crate::transport::slices::Slices;
 ///
 /// # Errors
 /// As the proto says.
-pub(super) async fn answer<R: ReadGraph>(
+pub(super) async fn get_identity<R: ReadGraph>(
     call: Call<R>,
     request: &pb::GetIdentityRequest,
 ) -> Result<pb::GetIdentityResponse, ApiError> {

@@ -29,7 +29,7 @@ pub(super) struct HistoryPage {
 impl HistoryPage {
     /// Returns the entries after this key, as messages, in the order of their keys. If there are more, returns also the
     /// key of the last one.
-    pub(super) fn of<K: Copy + Ord, T, M: Message>(
+    pub(super) fn messages_after<K: Copy + Ord, T, M: Message>(
         self,
         mut entries: Vec<(K, &T)>,
         after: Option<K>,
@@ -64,7 +64,7 @@ mod tests {
         loop {
             let entries = all.iter().map(|number| (*number, number)).collect();
             let message = |number: &i64| pb::Part { primary_contact_id: *number, ..Default::default() };
-            let (page, next) = HistoryPage { limit, room }.of(entries, after, message);
+            let (page, next) = HistoryPage { limit, room }.messages_after(entries, after, message);
             pages.push(page.into_iter().map(|one| one.primary_contact_id).collect());
             after = next;
             if after.is_none() {

@@ -15,7 +15,7 @@ use crate::transport::invalid_field::FieldPath;
 ///
 /// # Errors
 /// As the proto says.
-pub(super) async fn answer<R: ReadGraph>(
+pub(super) async fn list_contacts<R: ReadGraph>(
     call: Call<R>,
     request: &pb::ListContactsRequest,
 ) -> Result<pb::ListContactsResponse, ApiError> {

@@ -21,7 +21,7 @@ const NOTE: usize = MAX_SOURCE + MAX_EXTERNAL_REF + 32;
 ///
 /// # Errors
 /// As the proto says.
-pub(super) async fn answer<R: ReadGraph>(
+pub(super) async fn list_evidence<R: ReadGraph>(
     call: Call<R>,
     request: &pb::ListEvidenceRequest,
 ) -> Result<pb::ListEvidenceResponse, ApiError> {
@@ -32,7 +32,7 @@ pub(super) async fn answer<R: ReadGraph>(
     let list = move |read| {
         let sets = live_history(read, parent)?.sets(None);
         let sets = sets.iter().map(|set| (SetPlace { seen_at: set.seen_at, name: set.name }, set)).collect();
-        let (evidence, next) = page.of(sets, after, evidence_message);
+        let (evidence, next) = page.messages_after(sets, after, evidence_message);
         let next = next.map(|after| PageToken::Evidence { parent, after }.encode());
         Ok::<_, ApiError>(pb::ListEvidenceResponse { evidence, next_page_token: next.unwrap_or_default() })
     };

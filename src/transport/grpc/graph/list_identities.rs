@@ -13,7 +13,7 @@ use crate::transport::slices::Slices;
 ///
 /// # Errors
 /// As the proto says.
-pub(super) async fn answer<R: ReadGraph>(
+pub(super) async fn list_identities<R: ReadGraph>(
     call: Call<R>,
     request: &pb::ListIdentitiesRequest,
 ) -> Result<pb::ListIdentitiesResponse, ApiError> {

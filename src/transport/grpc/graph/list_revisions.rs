@@ -13,7 +13,7 @@ use crate::transport::invalid_field::FieldPath;
 ///
 /// # Errors
 /// As the proto says.
-pub(super) async fn answer<R: ReadGraph>(
+pub(super) async fn list_revisions<R: ReadGraph>(
     call: Call<R>,
     request: &pb::ListRevisionsRequest,
 ) -> Result<pb::ListRevisionsResponse, ApiError> {
@@ -22,8 +22,8 @@ pub(super) async fn answer<R: ReadGraph>(
     let after = after_revision(&request.page_token, parent)?;
     let list = move |read| {
         let revisions = live_history(read, parent)?.revisions();
-        let revisions = revisions.iter().map(|revision| (RevisionPlace::of(revision), revision)).collect();
-        let (revisions, next) = page.of(revisions, after, revision_message);
+        let revisions = revisions.iter().map(|revision| (RevisionPlace::from_revision(revision), revision)).collect();
+        let (revisions, next) = page.messages_after(revisions, after, revision_message);
         let next = next.map(|after| PageToken::Revisions { parent, after }.encode());
         Ok(pb::ListRevisionsResponse { revisions, next_page_token: next.unwrap_or_default() })
     };

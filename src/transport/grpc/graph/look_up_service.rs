@@ -96,6 +96,6 @@ impl<R: ReadGraph> GraphApi<R> {
         let (call, message) = Call::begin(&self.resolver, &self.settings, request)?;
         let message = lookup_identities::decode(message)?;
         drop(room); // Of the compressed text.
-        Ok(lookup_identities::answer(call, &message).await?.encode_to_vec())
+        Ok(lookup_identities::lookup_identities(call, &message).await?.encode_to_vec())
     }
 }

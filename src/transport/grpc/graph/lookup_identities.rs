@@ -30,7 +30,7 @@ pub(super) fn decode(message: Bytes) -> Result<pb::LookupIdentitiesRequest, ApiE
 ///
 /// # Errors
 /// As the proto says.
-pub(super) async fn answer<R: ReadGraph>(
+pub(super) async fn lookup_identities<R: ReadGraph>(
     call: Call<R>,
     request: &pb::LookupIdentitiesRequest,
 ) -> Result<pb::LookupIdentitiesResponse, ApiError> {

@@ -38,7 +38,7 @@ impl<R: ReadGraph> GraphService for GraphApi<R> {
         &self,
         request: Request<pb::GetIdentityRequest>,
     ) -> Result<Response<pb::GetIdentityResponse>, Status> {
-        self.carry_out(request, |call, message| async move { get_identity::answer(call, &message).await }).await
+        self.carry_out(request, |call, message| async move { get_identity::get_identity(call, &message).await }).await
     }
 
     /// [`LookUpService`] serves this method. It stands here because the trait has it.
@@ -53,35 +53,38 @@ impl<R: ReadGraph> GraphService for GraphApi<R> {
         &self,
         request: Request<pb::ListIdentitiesRequest>,
     ) -> Result<Response<pb::ListIdentitiesResponse>, Status> {
-        self.carry_out(request, |call, message| async move { list_identities::answer(call, &message).await }).await
+        self.carry_out(request, |call, message| async move { list_identities::list_identities(call, &message).await })
+            .await
     }
 
     async fn list_contacts(
         &self,
         request: Request<pb::ListContactsRequest>,
     ) -> Result<Response<pb::ListContactsResponse>, Status> {
-        self.carry_out(request, |call, message| async move { list_contacts::answer(call, &message).await }).await
+        self.carry_out(request, |call, message| async move { list_contacts::list_contacts(call, &message).await }).await
     }
 
     async fn list_evidence(
         &self,
         request: Request<pb::ListEvidenceRequest>,
     ) -> Result<Response<pb::ListEvidenceResponse>, Status> {
-        self.carry_out(request, |call, message| async move { list_evidence::answer(call, &message).await }).await
+        self.carry_out(request, |call, message| async move { list_evidence::list_evidence(call, &message).await }).await
     }
 
     async fn list_revisions(
         &self,
         request: Request<pb::ListRevisionsRequest>,
     ) -> Result<Response<pb::ListRevisionsResponse>, Status> {
-        self.carry_out(request, |call, message| async move { list_revisions::answer(call, &message).await }).await
+        self.carry_out(request, |call, message| async move { list_revisions::list_revisions(call, &message).await })
+            .await
     }
 
     async fn explain_identity(
         &self,
         request: Request<pb::ExplainIdentityRequest>,
     ) -> Result<Response<pb::ExplainIdentityResponse>, Status> {
-        self.carry_out(request, |call, message| async move { explain_identity::answer(call, &message).await }).await
+        self.carry_out(request, |call, message| async move { explain_identity::explain_identity(call, &message).await })
+            .await
     }
 }
 

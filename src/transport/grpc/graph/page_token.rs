@@ -66,7 +66,7 @@ pub(super) struct RevisionPlace {
 
 impl RevisionPlace {
     /// Returns the place of a change.
-    pub(super) fn of(revision: &Revision) -> Self {
+    pub(super) fn from_revision(revision: &Revision) -> Self {
         let kind = match revision.kind {
             RevisionKind::Created => 0,
             RevisionKind::Linked => 1,
@@ -249,8 +249,14 @@ mod tests {
             (RevisionKind::Confirmed, Some(sets[1])),
         ] {
             let (contacts, absorbed) = (vec![ContactId(9), ContactId(4)], vec![ContactId(9)]);
-            let after =
-                RevisionPlace::of(&Revision { kind, primary: ContactId(1), contacts, absorbed, set, at: AFTER.0 });
+            let after = RevisionPlace::from_revision(&Revision {
+                kind,
+                primary: ContactId(1),
+                contacts,
+                absorbed,
+                set,
+                at: AFTER.0,
+            });
             let token = PageToken::Revisions { parent, after }.encode();
             assert!(token.len() <= 256, "{}", token.len());
             assert_eq!(after_revision(&token, parent), Ok(Some(after)));

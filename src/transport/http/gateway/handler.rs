@@ -153,7 +153,7 @@ impl RpcHandler {
         let mut received = BytesMut::from(collected.to_bytes());
         let message = frame::decode(&mut received, &self.binding.rpc.output());
         let message = message.ok().flatten().filter(|_| received.is_empty()).ok_or_else(internal)?;
-        let json = response::json(&message, self.binding.response_body.as_ref()).map_err(|_| internal())?;
+        let json = response::message_to_json(&message, self.binding.response_body.as_ref()).map_err(|_| internal())?;
         Ok(([JSON], json).into_response())
     }
 

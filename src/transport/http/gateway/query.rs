@@ -25,7 +25,7 @@ pub(super) fn apply(message: &mut DynamicMessage, query: &str, binding: &Binding
         let name = plain(name).unwrap_or_default();
         let path = ResolvedField::resolve(&message.descriptor(), &name).ok_or_else(|| unknown(&name))?;
         let wrong = |problem: &str| ApiError::BadField { field: path.json_name(), problem: problem.to_owned() };
-        check(&path, binding).map_err(wrong)?;
+        check_query_field(&path, binding).map_err(wrong)?;
         let text = plain(text).ok_or_else(|| wrong("must be UTF-8, with correct percent-encoding"))?;
         let value = text_value::parse(&path.leaf, &text).map_err(|problem| wrong(&problem))?;
         let place = *places.entry(path.json_name()).or_insert(given.len());
@@ -46,7 +46,7 @@ pub(super) fn apply(message: &mut DynamicMessage, query: &str, binding: &Binding
 }
 
 /// Whether a query parameter may give the field.
-fn check(path: &ResolvedField, binding: &Binding) -> Result<(), &'static str> {
+fn check_query_field(path: &ResolvedField, binding: &Binding) -> Result<(), &'static str> {
     if binding.path_fields.iter().any(|other| other.overlaps(path)) {
         return Err("is given by the path, and must be no query parameter");
     }

@@ -13,7 +13,10 @@ const OPTIONS: SerializeOptions = SerializeOptions::new().skip_default_fields(fa
 ///
 /// # Errors
 /// If proto3 JSON cannot express the message, such as a time out of its range.
-pub(super) fn json(message: &DynamicMessage, field: Option<&FieldDescriptor>) -> serde_json::Result<Vec<u8>> {
+pub(super) fn message_to_json(
+    message: &DynamicMessage,
+    field: Option<&FieldDescriptor>,
+) -> serde_json::Result<Vec<u8>> {
     let Some(field) = field else { return write(message) };
     let value = message.get_field(field);
     if let Some(message) = value.as_message().filter(|_| message.has_field(field)) {

@@ -65,7 +65,7 @@ impl Lines {
                 Ok(None) => return Ok(lines),
                 Err(status) => return Err((lines, status)),
             };
-            let Ok(json) = response::json(&message, self.response_body.as_ref()) else {
+            let Ok(json) = response::message_to_json(&message, self.response_body.as_ref()) else {
                 return Err((lines, Status::internal("the answer cannot be written as JSON")));
             };
             lines.extend_from_slice(br#"{"result":"#);
