@@ -253,7 +253,7 @@ fn a_line_says_who_called_and_whose_failure_it_is() {
     assert!(!log.contains("127.0.0.1"), "{log}");
 }
 
-/// The service missed the deadline, whoever set it. A stream is open for as long as its caller wanted.
+/// The service missed the deadline: its own, or that of the caller. A stream is open for as long as its caller wanted.
 #[test]
 fn a_deadline_that_the_service_missed_is_a_warning() {
     let (lines, _guard) = collect();
