@@ -13,7 +13,7 @@ use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
 use tracing::instrument::WithSubscriber;
 use tracing_subscriber::fmt::MakeWriter;
 
-use crate::harness::{Script, Server, until};
+use crate::harness::{Script, Server, talk, until};
 use crate::raw::{H2Client, IDENTIFY, end_of};
 
 #[derive(Clone, Default)]
@@ -86,6 +86,7 @@ fn a_flood_of_reset_calls_is_sampled_and_counted() {
             };
             until(|| written() + usize::try_from(left_out()).unwrap() == RESETS).await;
             assert!(written() >= 100 && left_out() > 0, "{} written, {} left out", written(), left_out());
+            assert!(lines.with_message("call").iter().all(|line| line["level"] == "INFO"), "its caller left");
             let report = &lines.with_message("failed calls left out of the log")[0]["fields"];
             assert_eq!((&report["api"], &report["rpc.response.status_code"]), (&json!("grpc"), &json!("CANCELLED")));
         }
@@ -218,6 +219,7 @@ fn a_line_says_who_called_and_whose_failure_it_is() {
     let scripts = [
         (Script::Fail(IdentifyError::Internal), "INTERNAL", "ERROR"),
         (Script::Fail(IdentifyError::Unavailable), "DATABASE_UNAVAILABLE", "WARN"),
+        (Script::Fail(IdentifyError::DeadlineExceeded), "DEADLINE_EXCEEDED", "WARN"),
         (Script::Fail(IdentifyError::Overloaded), "OVERLOADED", "INFO"),
         (Script::Panic, "INTERNAL", "ERROR"),
     ];
@@ -249,6 +251,48 @@ fn a_line_says_who_called_and_whose_failure_it_is() {
     }
     let log = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
     assert!(!log.contains("127.0.0.1"), "{log}");
+}
+
+/// The service missed the deadline: its own, or that of the caller. A stream is open for as long as its caller wanted.
+#[test]
+fn a_deadline_that_the_service_missed_is_a_warning() {
+    let (lines, _guard) = collect();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(
+        async {
+            let server = Server::with(Script::Slow(Duration::from_secs(3_600)), |options| {
+                options.settings.limits.request_timeout = Duration::from_millis(300);
+                options.fixed.body_timeout = Duration::from_millis(100);
+            })
+            .await;
+            let call = IdentifyRequest { email: Some("a@b.co".into()), ..Default::default() };
+            let logged = async |calls: usize| {
+                until(|| lines.with_message("call").len() >= calls).await;
+                let line = lines.with_message("call").pop().unwrap();
+                let fields = ["rpc.response.status_code", "error.reason"].map(|name| &line["fields"][name]);
+                [fields[0], fields[1], &line["level"]].map(|value| value.as_str().unwrap().to_owned())
+            };
+            server.client().await.identify(call.clone()).await.unwrap_err();
+            assert_eq!(logged(1).await, ["DEADLINE_EXCEEDED", "DEADLINE_EXCEEDED", "WARN"], "REQUEST_TIMEOUT");
+
+            let short = reqwest::Client::new().post(server.url("/identify")).header("grpc-timeout", "50m");
+            assert_eq!(short.body(r#"{"email":"a@b.co"}"#).send().await.unwrap().status(), 504);
+            assert_eq!(logged(2).await, ["DEADLINE_EXCEEDED", "DEADLINE_EXCEEDED", "WARN"], "the caller's");
+
+            let item = StreamIdentifyRequest { correlation_id: "c".into(), request: Some(call) };
+            let items = futures::stream::iter([item]).chain(futures::stream::pending());
+            let mut stream = tonic::Request::new(items);
+            stream.set_timeout(Duration::from_secs(1));
+            let mut answers = server.client().await.stream_identify(stream).await.unwrap().into_inner();
+            assert_eq!(answers.message().await.unwrap_err().code(), tonic::Code::DeadlineExceeded);
+            assert_eq!(logged(3).await, ["DEADLINE_EXCEEDED", "DEADLINE_EXCEEDED", "INFO"], "an open stream");
+
+            let half = "POST /identify HTTP/1.1\r\nhost: x\r\ncontent-length: 19\r\n\r\n{";
+            assert!(talk(server.http, half.as_bytes()).await.starts_with(b"HTTP/1.1 408"));
+            assert_eq!(logged(4).await, ["DEADLINE_EXCEEDED", "REQUEST_TOO_SLOW", "INFO"], "its body is late");
+        }
+        .with_current_subscriber(),
+    );
 }
 
 /// The work is done, so its outcome stands there too.

@@ -19,6 +19,7 @@ mod graph;
 mod graph_json;
 mod grpc;
 mod gzip;
+mod handshakes;
 mod harness;
 mod health;
 mod ignored;

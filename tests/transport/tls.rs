@@ -1,4 +1,4 @@
-//! TLS: versions, protocols, client certificates, deadlines, and files that change.
+//! TLS: versions, protocols, client certificates, and files that change.
 
 use std::net::SocketAddr;
 use std::os::unix::fs::symlink;
@@ -16,9 +16,9 @@ use identity::settings::ClientAuth;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tonic::transport::{Certificate as PemCertificate, Channel, ClientTlsConfig, Identity};
@@ -30,14 +30,14 @@ const OK: Script = Script::Answer(Outcome::Matched);
 const BODY: &str = r#"{"email":"a@b.co"}"#;
 
 /// A server with TLS, and the authority of its certificate.
-struct Secured {
-    server: Server,
+pub(crate) struct Secured {
+    pub(crate) server: Server,
     authority: Authority,
     files: Files,
 }
 
 impl Secured {
-    async fn start(change: impl FnOnce(&mut ServerSettings, &Files)) -> Self {
+    pub(crate) async fn start(change: impl FnOnce(&mut ServerSettings, &Files)) -> Self {
         let (authority, files) = (Authority::new(), Files::new());
         let [cert, key] = files.write_certificate("server", &authority.issue_local());
         let server = Server::with(OK, |options| {
@@ -71,12 +71,16 @@ impl Secured {
         Ok(IdentityServiceClient::new(endpoint.connect().await?))
     }
 
-    async fn identify(&self, client: Option<&Certificate>) -> Result<(), Box<dyn std::error::Error>> {
+    pub(crate) async fn identify(&self, client: Option<&Certificate>) -> Result<(), Box<dyn std::error::Error>> {
         self.grpc(client).await?.identify(request()).await?;
         Ok(())
     }
 
-    async fn connect(&self, address: SocketAddr, offer: &Offer<'_>) -> std::io::Result<TlsStream<TcpStream>> {
+    pub(crate) async fn connect(
+        &self,
+        address: SocketAddr,
+        offer: &Offer<'_>,
+    ) -> std::io::Result<TlsStream<TcpStream>> {
         connect(&self.authority, address, offer).await
     }
 
@@ -106,14 +110,14 @@ impl Secured {
 }
 
 /// What a client offers in the handshake.
-struct Offer<'a> {
+pub(crate) struct Offer<'a> {
     alpn: &'a [&'a [u8]],
     version: &'static SupportedProtocolVersion,
     client: Option<&'a Certificate>,
 }
 
-const HTTP1: Offer<'_> = Offer { alpn: &[b"http/1.1"], version: &rustls::version::TLS13, client: None };
-const HTTP2: Offer<'_> = Offer { alpn: &[b"h2"], ..HTTP1 };
+pub(crate) const HTTP1: Offer<'_> = Offer { alpn: &[b"http/1.1"], version: &rustls::version::TLS13, client: None };
+pub(crate) const HTTP2: Offer<'_> = Offer { alpn: &[b"h2"], ..HTTP1 };
 
 async fn connect(roots: &Authority, address: SocketAddr, offer: &Offer<'_>) -> std::io::Result<TlsStream<TcpStream>> {
     let mut store = RootCertStore::empty();
@@ -199,7 +203,7 @@ async fn a_web_page_cannot_call_the_grpc_port() {
 }
 
 /// The first message of a client that knows no version above this one: 0x0302 is TLS 1.1.
-fn client_hello(version: [u8; 2]) -> Vec<u8> {
+pub(crate) fn client_hello(version: [u8; 2]) -> Vec<u8> {
     // The last one is one of TLS 1.2.
     let ciphers = [0xc0, 0x13, 0xc0, 0x14, 0xc0, 0x09, 0xc0, 0x0a, 0x00, 0x2f, 0x00, 0x35, 0xc0, 0x2b];
     // supported_groups: x25519, secp256r1; ec_point_formats: uncompressed; signature_algorithms: ECDSA with SHA-256.
@@ -245,48 +249,6 @@ async fn a_client_certificate_is_required_or_at_least_checked() {
             assert_eq!(post.is_ok_and(|status| status == 200), is_served, "{client_auth:?}");
         }
     }
-}
-
-#[tokio::test]
-async fn a_handshake_and_a_header_have_a_deadline_each() {
-    let secured = Secured::start(|options, _| {
-        options.fixed.connection.handshake = Duration::from_millis(300);
-        options.fixed.connection.head = Duration::from_millis(300);
-    })
-    .await;
-    for address in [secured.server.grpc, secured.server.http] {
-        for bytes in [&b""[..], &client_hello([3, 3])[..20]] {
-            let mut stream = TcpStream::connect(address).await.unwrap();
-            stream.write_all(bytes).await.unwrap();
-            rest(&mut stream).await;
-        }
-    }
-    let mut idle = secured.connect(secured.server.http, &HTTP1).await.unwrap();
-    let mut half = secured.connect(secured.server.http, &HTTP1).await.unwrap();
-    half.write_all(b"POST /identify HTTP/1.1\r\nhost: x\r\n").await.unwrap();
-    let mut silent = secured.connect(secured.server.grpc, &HTTP2).await.unwrap();
-    for late in [&mut half, &mut silent] {
-        let mut answer = Vec::new();
-        let _ = timeout(Duration::from_secs(5), late.read_to_end(&mut answer)).await.expect("it is cut");
-    }
-    // A connection that was opened in advance.
-    sleep(Duration::from_millis(600)).await;
-    idle.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
-    let mut answer = [0; 12];
-    timeout(Duration::from_secs(5), idle.read_exact(&mut answer)).await.unwrap().unwrap();
-    assert_eq!(&answer, b"HTTP/1.1 200");
-}
-
-#[tokio::test]
-async fn a_shutdown_does_not_wait_for_a_handshake() {
-    let secured = Secured::start(|_, _| {}).await;
-    let mut silent = Vec::new();
-    for address in [secured.server.grpc, secured.server.http] {
-        silent.push(TcpStream::connect(address).await.unwrap());
-    }
-    sleep(Duration::from_millis(50)).await;
-    secured.server.shutdown.cancel();
-    timeout(Duration::from_secs(5), secured.server.task).await.expect("it ends").unwrap();
 }
 
 /// The server's certificate as a new connection sees it.

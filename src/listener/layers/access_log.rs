@@ -178,7 +178,7 @@ impl LogLine {
         } else if self.failures.is_logged(self.end.code) {
             let reason = self.end.failure.reason(self.end.code);
             let reason = reason.as_deref();
-            match Severity::new(self.end.code, reason) {
+            match Severity::new(self.end.code, reason, self.counts.is_some()) {
                 Severity::Info => event!(tracing::Level::INFO, self, self.end, reason),
                 Severity::Warn => event!(tracing::Level::WARN, self, self.end, reason),
                 Severity::Error => event!(tracing::Level::ERROR, self, self.end, reason),

@@ -29,7 +29,7 @@ pub(super) enum Failure {
 pub(super) enum Severity {
     /// The call succeeded, or it is for the caller to change something.
     Info,
-    /// The service cannot do its work now: the database cannot be used.
+    /// The service could not do its work in time, or cannot do it now: the database cannot be used.
     Warn,
     /// A fault of the service, or of its database.
     Error,
@@ -64,11 +64,14 @@ impl Failure {
 }
 
 impl Severity {
-    /// Returns how much it matters that a call ended like this.
-    pub(super) fn new(code: Code, reason: Option<&str>) -> Self {
+    /// Returns how much it matters that a call ended like this. `is_open_stream`: it ended after its stream of answers
+    /// was open. Then a deadline is the time for which its caller wanted the stream.
+    pub(super) fn new(code: Code, reason: Option<&str>, is_open_stream: bool) -> Self {
         match code {
             Code::Unknown | Code::Internal | Code::DataLoss => Self::Error,
             Code::Unavailable if matches!(reason, Some("DATABASE_UNAVAILABLE" | "NOT_READY")) => Self::Warn,
+            // The caller was too slow with REQUEST_TOO_SLOW.
+            Code::DeadlineExceeded if !is_open_stream && reason != Some("REQUEST_TOO_SLOW") => Self::Warn,
             Code::Ok
             | Code::Unavailable
             | Code::DeadlineExceeded
@@ -104,6 +107,8 @@ mod tests {
             (IdentifyError::Unavailable.into(), "DATABASE_UNAVAILABLE", Severity::Warn),
             (ApiError::DatabaseUnusable(Outage::Schema), "NOT_READY", Severity::Warn),
             (ApiError::ShuttingDown, "SHUTTING_DOWN", Severity::Info),
+            (IdentifyError::DeadlineExceeded.into(), "DEADLINE_EXCEEDED", Severity::Warn),
+            (ApiError::TooSlow, "REQUEST_TOO_SLOW", Severity::Info),
             (IdentifyError::Overloaded.into(), "OVERLOADED", Severity::Info),
             (ApiError::Unauthenticated, "UNAUTHENTICATED", Severity::Info),
         ] {
@@ -111,11 +116,24 @@ mod tests {
             for api in [Api::Grpc, Api::Http] {
                 let found = Failure::of_response(&api.error_response(&error)).reason(code);
                 assert_eq!(found.as_deref(), Some(reason), "{api:?}");
-                assert_eq!(Severity::new(code, found.as_deref()), severity, "{reason}");
+                assert_eq!(Severity::new(code, found.as_deref(), false), severity, "{reason}");
             }
         }
         assert_eq!(Failure::of_response(&Response::new(())).reason(Code::Unknown), None);
-        assert_eq!(Severity::new(Code::Unknown, None), Severity::Error);
-        assert_eq!(Severity::new(Code::Ok, None), Severity::Info);
+        for (code, severity) in [
+            (Code::Unknown, Severity::Error),
+            (Code::DeadlineExceeded, Severity::Warn),
+            (Code::Cancelled, Severity::Info),
+            (Code::Ok, Severity::Info),
+        ] {
+            assert_eq!(Severity::new(code, None, false), severity, "{code:?}");
+        }
+    }
+
+    #[test]
+    fn the_time_limit_of_an_open_stream_is_that_of_its_caller() {
+        let expired = Some("DEADLINE_EXCEEDED");
+        assert_eq!(Severity::new(Code::DeadlineExceeded, expired, true), Severity::Info);
+        assert_eq!(Severity::new(Code::Internal, Some("INTERNAL"), true), Severity::Error);
     }
 }

@@ -79,8 +79,9 @@ impl FailureSample {
     fn report(&self, code: Code) {
         let calls = self.samplers[code as usize].take_left_out();
         if calls > 0 {
-            // The most that one of them may matter. The reason of UNAVAILABLE is not known here.
-            match Severity::new(code, Some("DATABASE_UNAVAILABLE")) {
+            // The most that one of them may matter. The reason is not known here: it counts for UNAVAILABLE and
+            // DEADLINE_EXCEEDED.
+            match Severity::new(code, Some("DATABASE_UNAVAILABLE"), false) {
                 Severity::Info => report!(tracing::Level::INFO, self.api, code, calls),
                 Severity::Warn => report!(tracing::Level::WARN, self.api, code, calls),
                 Severity::Error => report!(tracing::Level::ERROR, self.api, code, calls),

@@ -14,7 +14,12 @@ use identity::proto::identity::v1::{
     StreamIdentifyRequest,
 };
 use prost::Message;
+use reqwest::header::{AUTHORIZATION, HeaderMap};
+use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
+use tonic::metadata::{Ascii, MetadataValue};
+use tonic::service::Interceptor;
+use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
@@ -64,19 +69,54 @@ impl Refusal {
     }
 }
 
+/// Adds the token of a caller to its calls, if it has one.
+#[derive(Clone)]
+pub struct Bearer(Option<MetadataValue<Ascii>>);
+
+impl Interceptor for Bearer {
+    fn call(&mut self, mut request: tonic::Request<()>) -> Result<tonic::Request<()>, Status> {
+        if let Some(token) = &self.0 {
+            request.metadata_mut().insert("authorization", token.clone());
+        }
+        Ok(request)
+    }
+}
+
+/// The connection of a caller to the gRPC API. Any client can use it.
+pub type Connection = InterceptedService<Channel, Bearer>;
+
+/// A client of both APIs.
 #[derive(Clone)]
 pub struct Caller {
-    grpc: IdentityServiceClient<Channel>,
-    graph: GraphServiceClient<Channel>,
+    grpc: IdentityServiceClient<Connection>,
+    connection: Connection,
     http: reqwest::Client,
     url: String,
 }
 
 impl Caller {
     pub fn new(grpc: SocketAddr, http: SocketAddr) -> Self {
+        Self::with_token(grpc, http, None)
+    }
+
+    pub fn with_token(grpc: SocketAddr, http: SocketAddr, token: Option<&str>) -> Self {
+        let bearer = token.map(|token| format!("Bearer {token}"));
+        let headers = bearer.iter().map(|value| (AUTHORIZATION, value.parse().expect("a header")));
+        let headers: HeaderMap = headers.collect();
+        let bearer = Bearer(bearer.map(|value| value.parse().expect("metadata")));
         let channel = Endpoint::from_shared(format!("http://{grpc}")).expect("an address").connect_lazy();
-        let (grpc, graph) = (IdentityServiceClient::new(channel.clone()), GraphServiceClient::new(channel));
-        Self { grpc, graph, http: reqwest::Client::new(), url: format!("http://{http}") }
+        let connection = InterceptedService::new(channel, bearer);
+        Self {
+            grpc: IdentityServiceClient::new(connection.clone()),
+            connection,
+            http: reqwest::Client::builder().default_headers(headers).build().expect("a client"),
+            url: format!("http://{http}"),
+        }
+    }
+
+    /// Its connection to the gRPC API.
+    pub fn connection(&self) -> Connection {
+        self.connection.clone()
     }
 
     /// Calls with a deadline far off.
@@ -124,7 +164,8 @@ impl Caller {
             given.map(|(kind, value)| Identifier { kind: kind.to_owned(), value: value.to_owned() }).collect();
         let mut call = tonic::Request::new(LookupIdentitiesRequest { identifiers, read_time: None });
         call.set_timeout(deadline);
-        let found = self.graph.clone().lookup_identities(call).await.map_err(|status| refused(&status))?.into_inner();
+        let found = GraphServiceClient::new(self.connection()).lookup_identities(call).await;
+        let found = found.map_err(|status| refused(&status))?.into_inner();
         assert_eq!(found.identities.len() + found.unknown.len(), 1, "the owner of one identifier");
         Ok(found.identities.into_iter().next().map(|identity| shown("found", identity)))
     }
@@ -147,7 +188,7 @@ impl Caller {
                 let results = answer.into_inner().results.into_iter().map(|result| result.result.expect("a result"));
                 let read = |result| match result {
                     OfBatch::Response(response) => Ok(reply(response)),
-                    OfBatch::Error(error) => Err(refused(&status(&error))),
+                    OfBatch::Error(error) => Err(refused(&item_status(&error))),
                 };
                 Ok(results.map(read).collect())
             }
@@ -188,7 +229,7 @@ impl Caller {
         while let Some(answer) = answers.message().await.expect("no error ends the stream") {
             let result = match answer.result.expect("a result") {
                 OfStream::Response(response) => Ok(reply(response)),
-                OfStream::Error(error) => Err(refused(&status(&error))),
+                OfStream::Error(error) => Err(refused(&item_status(&error))),
             };
             let number: usize = answer.correlation_id.parse().expect("the caller's own");
             assert!(results.insert(number, result).is_none(), "two answers to one item");
@@ -211,10 +252,23 @@ impl Caller {
         Ok(contact(&body["contact"], &json!(outcome.to_str().expect("text"))))
     }
 
-    /// Gets a path; the status.
-    pub async fn get(&self, path: &str) -> u16 {
-        self.http.get(format!("{}{path}", self.url)).send().await.expect("an HTTP answer").status().as_u16()
+    /// Begins any request to the JSON API.
+    pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.http.request(method, format!("{}{path}", self.url))
     }
+
+    /// Gets a path; the status. The answer is read to its end, so that the call succeeds.
+    pub async fn get(&self, path: &str) -> u16 {
+        status(self.request(Method::GET, path)).await
+    }
+}
+
+/// Sends a request and reads all of its answer; the status.
+pub async fn status(request: RequestBuilder) -> u16 {
+    let answer = request.send().await.expect("an HTTP answer");
+    let status = answer.status().as_u16();
+    answer.bytes().await.expect("a whole body");
+    status
 }
 
 fn millis(duration: Duration) -> String {
@@ -286,7 +340,7 @@ fn contact(contact: &Value, outcome: &Value) -> Reply {
 }
 
 /// An error of an item, as the status that a call would end with.
-fn status(error: &tonic_types::pb::Status) -> Status {
+fn item_status(error: &tonic_types::pb::Status) -> Status {
     Status::with_details(Code::from_i32(error.code), &error.message, error.encode_to_vec().into())
 }
 

@@ -32,6 +32,11 @@ impl Service {
         Caller::new(self.grpc, self.http)
     }
 
+    /// A caller with a token.
+    pub fn caller_with(&self, token: &str) -> Caller {
+        Caller::with_token(self.grpc, self.http, Some(token))
+    }
+
     /// Drains it and waits until it has ended.
     pub async fn stop(self) {
         self.running.stop().await.expect("a clean end");

@@ -13,7 +13,11 @@ pub fn register(suite: &mut Suite) {
         a_dead_collector_costs_spans_and_nothing_else,
         a_dead_connection_to_the_collector_is_replaced,
     );
-    register!(suite.plain(): the_standard_variables_count, a_wrong_endpoint_stops_the_start);
+    register!(suite.plain():
+        a_silent_collector_delays_the_end_by_a_second_at_most,
+        the_standard_variables_count,
+        a_wrong_endpoint_stops_the_start,
+    );
 }
 
 async fn a_dead_collector_costs_spans_and_nothing_else(database: TestDatabase) {
@@ -48,6 +52,47 @@ async fn a_dead_collector_costs_spans_and_nothing_else(database: TestDatabase) {
         service.stop().await;
         assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
     }
+}
+
+/// Calls a process whose spans go to this collector. Returns how long the process then takes to end, and its log.
+async fn end_of_process(collector: Option<&str>) -> (Duration, String) {
+    let mut variables = vec![("DATABASE_URL", "sqlite::memory:"), ("TRACE_SAMPLE_RATIO", "1")];
+    variables.extend(collector.map(|url| ("OTLP_ENDPOINT", url)));
+    let mut process = Process::start(&variables).await;
+    for api in Api::BOTH {
+        process.caller().identify(api, Some("doc@hillvalley.edu"), None).await.expect("an answer");
+    }
+    let begun = Instant::now();
+    process.signal("-TERM");
+    assert!(process.end().await.success(), "{}", process.log());
+    (begun.elapsed(), process.log_at_its_end())
+}
+
+async fn a_silent_collector_delays_the_end_by_a_second_at_most() {
+    /// For `kill`, for the pause between two looks at the process, and for other work of the machine. The fastest of
+    /// several runs counts, so a run that the machine held up proves nothing.
+    const NOISE: Duration = Duration::from_millis(500);
+    const LOST: &str = "the last spans could not be exported in time";
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let url = format!("http://{}", silent.local_addr().expect("bound"));
+    let taken = tokio::spawn(async move {
+        let mut connections = Vec::new();
+        loop {
+            connections.push(silent.accept().await.expect("a connection"));
+        }
+    });
+    let (mut without, mut with) = (Vec::new(), Vec::new());
+    for _ in 0..3 {
+        let (took, log) = end_of_process(None).await;
+        assert!(!log.contains(LOST), "{log}");
+        without.push(took);
+        let (took, log) = end_of_process(Some(&url)).await;
+        assert!(log.contains(LOST), "its end had no spans to wait for: {log}");
+        with.push(took);
+    }
+    taken.abort();
+    let fastest = |runs: &[Duration]| *runs.iter().min().expect("a run");
+    assert!(fastest(&with) <= fastest(&without) + Duration::from_secs(1) + NOISE, "{with:?} {without:?}");
 }
 
 /// Nobody closes it, and nothing arrives: a machine that lost its power, a firewall that forgot it.

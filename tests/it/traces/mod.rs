@@ -1,6 +1,7 @@
 //! Traces of the real service, as a collector gets them.
 
 mod collector;
+mod graph;
 
 use std::collections::BTreeSet;
 
@@ -26,6 +27,7 @@ pub fn register(suite: &mut Suite) {
         no_identifier_is_in_a_span,
     );
     collector::register(suite);
+    graph::register(suite);
 }
 
 const IDENTIFY: &str = "identity.v1.IdentityService/Identify";

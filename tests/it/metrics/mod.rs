@@ -1,5 +1,8 @@
 //! The metrics of a real service, and what is made of them: `deploy/prometheus`, `deploy/grafana`.
 
+mod calls;
+mod counted;
+
 use std::collections::BTreeSet;
 use std::io::Write;
 use std::net::SocketAddr;
@@ -8,10 +11,10 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use identity::metrics::Metrics;
-use identity::proto::identity::v1::IdentifyRequest;
 use serde_json::Value;
 
-use crate::harness::{Api, Backend, Event, Process, Service, Suite, TestDatabase, register};
+use self::calls::UsedService;
+use crate::harness::{Api, Backend, Process, Suite, TestDatabase, register};
 
 pub fn register(suite: &mut Suite) {
     register!(suite.on_all(): every_kind_of_call_is_in_a_scrape);
@@ -25,8 +28,13 @@ fn has_promtool() -> Result<(), String> {
     runs.map(drop).map_err(|_| "promtool is not installed: `scripts/servers install prometheus`".to_owned())
 }
 
-async fn scrape(metrics: SocketAddr) -> String {
-    let answer = reqwest::get(format!("http://{metrics}/metrics")).await.expect("a scrape");
+/// Scrapes, with a token if there is one.
+async fn scrape(metrics: SocketAddr, token: Option<&str>) -> String {
+    let mut call = reqwest::Client::new().get(format!("http://{metrics}/metrics"));
+    if let Some(token) = token {
+        call = call.bearer_auth(token);
+    }
+    let answer = call.send().await.expect("a scrape");
     assert_eq!(answer.status(), 200);
     answer.text().await.expect("text")
 }
@@ -36,11 +44,11 @@ fn value(page: &str, series: &str) -> f64 {
     found.unwrap_or_else(|| panic!("no {series} in {page}"))
 }
 
-/// Scrapes until a series has at least this value: a call is counted when HTTP drops its answer.
+/// Scrapes until a series has at least this value.
 async fn reaches(metrics: SocketAddr, series: &str, least: f64) {
     let begun = Instant::now();
     loop {
-        let page = scrape(metrics).await;
+        let page = scrape(metrics, None).await;
         if value(&page, series) >= least {
             return;
         }
@@ -49,50 +57,20 @@ async fn reaches(metrics: SocketAddr, series: &str, least: f64) {
     }
 }
 
-/// A service with metrics, after every kind of call, and its scrape.
-async fn used_service(database: &TestDatabase) -> (Service, String) {
-    let service = Service::start_with(&database.url, &["--metrics-addr", "127.0.0.1:0"]).await;
-    let (caller, metrics) = (service.caller(), service.metrics.expect("asked for"));
-    let outcome = async |email, phone| {
-        caller.identify(Api::Grpc, email, phone).await.map_or_else(|refusal| panic!("{refusal:?}"), |one| one.outcome)
-    };
-    assert_eq!(outcome(Some("a@x.de"), Some("1")).await, "created");
-    assert_eq!(outcome(Some("a@x.de"), Some("1")).await, "matched");
-    assert_eq!(outcome(Some("b@x.de"), Some("1")).await, "linked");
-    assert_eq!(outcome(Some("c@x.de"), Some("3")).await, "created");
-    assert_eq!(outcome(Some("c@x.de"), Some("1")).await, "merged");
-    caller.identify(Api::Http, Some("a@x.de"), None).await.expect("an answer");
-    let events: Vec<_> = (0..10).map(|n| Event { email: Some(format!("{n}@batch.de")), phone: None }).collect();
-    for api in Api::BOTH {
-        assert!(caller.batch(api, &events).await.expect("answers").iter().all(Result::is_ok));
-        caller.identify(api, Some("@"), None).await.expect_err("no address");
-    }
-    assert!(caller.stream(&events).await.iter().all(Result::is_ok));
-    for path in ["/healthz", "/readyz", "/nothing"] {
-        caller.get(path).await;
-    }
-    let email = Some("never@x.de".to_owned());
-    let never = IdentifyRequest { email, validate_only: true, ..Default::default() };
-    caller.send(Api::Grpc, &never).await.expect("an answer, which is no outcome");
-    reaches(metrics, r#"identity_items_total{api="grpc",result="ok"}"#, 26.0).await;
-    reaches(metrics, r#"identity_items_total{api="http",result="invalid"}"#, 1.0).await;
-    let page = scrape(metrics).await;
-    (service, page)
-}
-
 async fn every_kind_of_call_is_in_a_scrape(database: TestDatabase) {
-    let (service, page) = used_service(&database).await;
-    let outcome = |outcome: &str| value(&page, &format!(r#"identity_outcomes_total{{outcome="{outcome}"}}"#));
+    let used = UsedService::start(&database).await;
+    let page = &used.page;
+    let outcome = |outcome: &str| value(page, &format!(r#"identity_outcomes_total{{outcome="{outcome}"}}"#));
     assert_eq!(["created", "linked", "merged"].map(outcome), [2.0 + 10.0, 1.0, 1.0]);
     assert_eq!(outcome("matched"), 1.0 + 1.0 + 10.0 + 10.0);
-    let committed = value(&page, r#"identity_transactions_total{result="committed"}"#);
+    let committed = value(page, r#"identity_transactions_total{result="committed"}"#);
     assert!((5.0..=14.0).contains(&committed), "{committed}");
-    assert_eq!(value(&page, r#"identity_batch_size_sum{lane="write"}"#), 14.0, "the merge, the link and 12 new");
-    assert_eq!(value(&page, r#"identity_batch_size_count{lane="write"}"#), committed);
-    assert!(value(&page, r#"identity_batch_size_sum{lane="batch"}"#) >= 10.0);
-    assert!(value(&page, r#"identity_queue_wait_seconds_count{lane="read"}"#) >= 6.0);
-    assert_eq!(value(&page, "identity_database_up"), 1.0);
-    assert_eq!(value(&page, "identity_queue_depth"), 0.0);
+    assert_eq!(value(page, r#"identity_batch_size_sum{lane="write"}"#), 14.0, "the merge, the link and 12 new");
+    assert_eq!(value(page, r#"identity_batch_size_count{lane="write"}"#), committed);
+    assert!(value(page, r#"identity_batch_size_sum{lane="batch"}"#) >= 10.0);
+    assert!(value(page, r#"identity_queue_wait_seconds_count{lane="read"}"#) >= 6.0);
+    assert_eq!(value(page, "identity_database_up"), 1.0);
+    assert_eq!(value(page, "identity_queue_depth"), 0.0);
 
     let system = match database.backend {
         Backend::Postgres => "postgresql",
@@ -100,7 +78,7 @@ async fn every_kind_of_call_is_in_a_scrape(database: TestDatabase) {
     };
     let count = |operation: &str| {
         let labels = format!(r#"db_system_name="{system}",db_operation_name="{operation}""#);
-        value(&page, &format!("db_client_operation_duration_seconds_count{{{labels}}}"))
+        value(page, &format!("db_client_operation_duration_seconds_count{{{labels}}}"))
     };
     assert!(
         count("look_up") + count("compare_versions") >= 6.0 && count("write") >= 5.0 && count("ping") >= 1.0,
@@ -108,18 +86,16 @@ async fn every_kind_of_call_is_in_a_scrape(database: TestDatabase) {
     );
     assert_eq!((count("commit"), count("begin") >= committed), (committed, true));
     let connections =
-        ["used", "idle"].map(|state| value(&page, &format!(r#"db_client_connections{{state="{state}"}}"#)));
+        ["used", "idle"].map(|state| value(page, &format!(r#"db_client_connections{{state="{state}"}}"#)));
     assert!((1.0..=16.0).contains(&connections.iter().sum()), "{connections:?}");
 
     for info in Metrics::on().catalogue() {
-        // There are no callers without a tokens file.
-        let is_there = page.contains(&format!("# TYPE {} {}\n", info.name, info.kind));
-        assert_eq!(is_there, info.name != "identity_caller_requests_total", "{info:?}");
+        assert!(page.contains(&format!("# TYPE {} {}\n", info.name, info.kind)), "{info:?}");
     }
-    for personal in ["x.de", "batch.de", "nothing"] {
-        assert!(!page.contains(personal), "{personal} in {page}");
+    for private in &used.private {
+        assert!(!page.contains(private), "{private} in {page}");
     }
-    service.stop().await;
+    used.service.stop().await;
 }
 
 async fn lost_lines_and_the_process_are_measured() {
@@ -133,7 +109,7 @@ async fn lost_lines_and_the_process_are_measured() {
     let process = Process::start_with_log_to(full, &variables).await;
     process.caller().identify(Api::Http, Some("a@x.de"), None).await.expect("an answer");
     reaches(metrics, "identity_log_lines_dropped_total", 1.0).await;
-    let page = scrape(metrics).await;
+    let page = scrape(metrics, None).await;
     assert_eq!(value(&page, "identity_panics_total"), 0.0);
     assert!(value(&page, "process_open_fds") > 5.0 && value(&page, "process_resident_memory_bytes") > 1e6, "{page}");
     assert_eq!(value(&page, &format!(r#"identity_build_info{{version="{}"}}"#, env!("CARGO_PKG_VERSION"))), 1.0);
@@ -176,7 +152,7 @@ async fn rules_and_dashboards_name_metrics_of_a_scrape(database: TestDatabase) {
     dashboard_expressions(&serde_json::from_str(&dashboard).expect("JSON"), &mut panels);
     assert!(panels.len() > 10, "{panels:#?}");
 
-    let (service, page) = used_service(&database).await;
+    let UsedService { service, page, .. } = UsedService::start(&database).await;
     service.stop().await;
     let series: BTreeSet<&str> =
         page.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.split(['{', ' ']).next()).collect();
@@ -212,7 +188,7 @@ fn promtool(arguments: &[&str], input: &str) {
 
 async fn promtool_accepts_a_scrape() {
     let database = TestDatabase::create(Backend::Sqlite).await;
-    let (service, page) = used_service(&database).await;
+    let UsedService { service, page, .. } = UsedService::start(&database).await;
     promtool(&["check", "metrics"], &page);
     service.stop().await;
     database.drop().await;
