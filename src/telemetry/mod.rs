@@ -2,8 +2,10 @@
 //! microseconds.
 //!
 //! The log never harms the service: threads that log put their lines into a queue with a limit (`queue`), and a thread
-//! of its own writes them (`writer`). If the reader of the log is slow or gone, lines are lost and counted.
+//! of its own writes them (`writer`). If the reader of the log is slow or gone, lines are lost and counted. Of a flood
+//! of warnings or errors, the first lines of each second are written (`flood_limit`).
 
+mod flood_limit;
 mod line;
 mod queue;
 mod sampler;
@@ -16,9 +18,11 @@ use std::time::Duration;
 
 use tracing::Level;
 use tracing_subscriber::filter::{LevelFilter, ParseError};
+use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 use tracing_subscriber::{EnvFilter, fmt};
 
+use self::flood_limit::FloodLimit;
 use self::line::{Field, LineStyle};
 use self::queue::LineQueue;
 pub use self::sampler::{Sampled, Sampler};
@@ -77,14 +81,15 @@ pub fn init(logging: &LogSettings) -> Result<(), TelemetryError> {
     let queue = Arc::new(LineQueue::new(QUEUE_BYTES));
     let filter = filter(&logging.filter)?;
     let shows_panics = filter.max_level_hint() != Some(LevelFilter::OFF);
+    let limit = FloodLimit::new(Arc::clone(&queue), style);
     // Its own errors would go to stderr by a macro that panics when stderr is gone.
     let lines = fmt().with_writer(Arc::clone(&queue)).log_internal_errors(false).with_env_filter(filter);
     match format {
         LogFormat::Text => {
             let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-            lines.with_ansi(terminal && !plain).finish().try_init()?;
+            lines.with_ansi(terminal && !plain).finish().with(limit).try_init()?;
         }
-        LogFormat::Json => lines.json().flatten_event(true).with_span_list(false).finish().try_init()?,
+        LogFormat::Json => lines.json().flatten_event(true).with_span_list(false).finish().with(limit).try_init()?,
     }
     writer::start(Arc::clone(&queue), style)?;
     let log = LOG.get_or_init(|| Log { queue, style });

@@ -9,12 +9,14 @@ use tokio::task::JoinSet;
 use tonic::Code;
 
 use crate::harness::{
-    Api, Backend, Caller, Refusal, Reply, Server, Service, Suite, TestDatabase, execute, lock_row, query, register,
+    Api, Backend, Caller, Event, Process, Refusal, Reply, Server, Service, Suite, TestDatabase, execute, lock_row,
+    query, register,
 };
 
 pub fn register(suite: &mut Suite) {
     register!(suite.on_own_server(&[Backend::Mysql, Backend::Mariadb]): automatic_ids_that_jump);
     register!(suite.on_all(): a_row_that_cannot_be_read);
+    register!(suite.on(&[Backend::Sqlite]): a_fault_of_the_tables_floods_no_log);
     register!(suite.on(&[Backend::Postgres, Backend::Mysql]): an_id_that_is_taken, an_id_of_a_set_that_is_taken);
     register!(suite.on(&[Backend::Postgres]): a_locked_table_is_waited_for);
     register!(suite.on_all(): a_locked_row_is_no_lost_database);
@@ -54,6 +56,23 @@ async fn beside_each_other(caller: &Caller, phone: bool) -> Answers {
         });
     }
     calls.join_all().await
+}
+
+/// Each item of a batch is refused by the database: a trigger, or a column that somebody has added.
+async fn a_fault_of_the_tables_floods_no_log(database: TestDatabase) {
+    let process = Process::start(&[("DATABASE_URL", &database.url)]).await;
+    let tables = database.raw().await;
+    let trigger = r#"CREATE TRIGGER t BEFORE INSERT ON "Contact" BEGIN SELECT RAISE(ABORT, 'no'); END"#;
+    tables.execute_unprepared(trigger).await.unwrap();
+    let events: Vec<Event> = (0..1_000).map(|number| Event::of(&format!("{number}@x.de"), "")).collect();
+    let answers = process.caller().batch(Api::Grpc, &events).await.unwrap();
+    assert_eq!(answers.len(), 1_000);
+    assert!(answers.iter().all(|one| one.as_ref().is_err_and(|refusal| refusal.code == Code::Internal)));
+    assert_eq!(process.caller().get("/readyz").await, 200);
+    let log = process.log();
+    let lines = log.lines().filter(|line| line.contains("the database rejected a transaction")).count();
+    assert!((1..500).contains(&lines), "{lines} lines");
+    tables.close().await.unwrap();
 }
 
 async fn a_row_that_cannot_be_read(database: TestDatabase) {
