@@ -2,7 +2,8 @@
 
 use crate::domain::{Email, Identifier, IdentifierKind, PhoneNumber, Region};
 
-/// Returns the identifiers of a list, each once, in its canonical form. Empty lines and `#` comments say nothing.
+/// Returns the identifiers of a list, each once, in its canonical form. Empty lines and comments say nothing. A comment
+/// begins with `#` at the start of a line or after a space.
 ///
 /// # Errors
 /// The number of the first line that is wrong, and why. Never its value: it is personal data.
@@ -10,8 +11,8 @@ pub fn parse_identifiers(text: &str, region: Option<Region>) -> Result<Vec<Ident
     let mut identifiers = Vec::new();
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     for (number, line) in (1..).zip(text.lines()) {
-        let line = line.trim();
-        if line.is_empty() || line.starts_with('#') {
+        let line = without_comment(line).trim();
+        if line.is_empty() {
             continue;
         }
         let (kind, value) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
@@ -21,6 +22,19 @@ pub fn parse_identifiers(text: &str, region: Option<Region>) -> Result<Vec<Ident
     identifiers.sort();
     identifiers.dedup();
     Ok(identifiers)
+}
+
+/// Within quotes, as in the e-mail address `"a #b"@example.com`, no comment begins.
+fn without_comment(line: &str) -> &str {
+    let (mut is_after_space, mut is_quoted) = (true, false);
+    for (at, c) in line.char_indices() {
+        if c == '#' && is_after_space && !is_quoted {
+            return &line[..at];
+        }
+        is_quoted ^= c == '"';
+        is_after_space = c.is_whitespace();
+    }
+    line
 }
 
 /// Returns an identifier of which an operator gave the kind and any spelling of the value.
@@ -52,6 +66,19 @@ mod tests {
         assert_eq!(found, [("email", "till@shop.example".to_owned()), ("phone", "0000000000".to_owned())]);
         let german = parse_identifiers("phone 030 123456", "DE".parse().ok()).unwrap();
         assert_eq!(german[0].value(), "+4930123456");
+    }
+
+    #[test]
+    fn a_comment_begins_at_the_start_of_a_line_or_after_a_space() {
+        for (line, expected) in [
+            ("phone 0000000000 # till", "phone 0000000000 "),
+            ("  # all of it", "  "),
+            ("email a#b@example.com", "email a#b@example.com"),
+            ("email \"a #b\"@example.com # quoted", "email \"a #b\"@example.com "),
+        ] {
+            assert_eq!(without_comment(line), expected);
+        }
+        assert_eq!(parse_identifiers("phone 0000000000 # till", None).unwrap().len(), 1);
     }
 
     #[test]
