@@ -1,4 +1,4 @@
-//! Snapshots of the statements of the migrations, so that a change of one is seen in review.
+//! Snapshots of the statements of `up` of the migrations, so that a change of one is seen in review.
 
 use sea_orm_migration::sea_orm::{DbBackend, StatementBuilder};
 
@@ -44,7 +44,7 @@ fn sql(backend: DbBackend, statement: &impl StatementBuilder) -> String {
 }
 
 #[test]
-fn every_statement_of_a_migration_is_as_the_snapshots_show() {
+fn the_statements_of_up_are_as_the_snapshots_show() {
     for (name, dialect, backend) in [
         ("mysql", Dialect::Mysql, DbBackend::MySql),
         ("postgres", Dialect::Postgres, DbBackend::Postgres),

@@ -128,7 +128,7 @@ pub(super) async fn insert_evidence(
 ) -> Result<(), StoreError> {
     let created_at = to_naive(plan.updated_at)?;
     let replaced: Vec<SetKey> = plan.new_evidence.iter().filter(|new| new.replaces).map(|new| new.key).collect();
-    let replaced = notes::query_ids(connection, &replaced).await?;
+    let replaced = notes::query_ids_of_sets(connection, &replaced).await?;
     delete(connection, &replaced.into_iter().map(|(_, id)| id).collect::<Vec<_>>()).await?;
     for piece in plan.new_evidence.chunks(SETS_OF_A_STATEMENT).flat_map(pieces) {
         let inserted = connection.execute(&evidence_rows(piece, created_at, &resolve)).await;

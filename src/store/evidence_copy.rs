@@ -104,7 +104,7 @@ impl Database {
         let settled_before = self.begin().await?.now().0 - SETTLED_AFTER;
         let mut is_settled = true;
         loop {
-            let page = page_of_merges(after).all(&self.connection()).await?;
+            let page = page_of_merges(after, PAGE_SIZE).all(&self.connection()).await?;
             let Some(last) = page.last().map(|merge| merge.id) else { return Ok(copied) };
             // What a repair or an adoption joined has a mark, so that it is no list of identifiers.
             let causes = page.iter().filter_map(|merge| from_json(&merge.cause));
@@ -136,7 +136,7 @@ impl Database {
         }
         let now = self.begin().await?.now();
         self.copy_evidence_of_merges().await?;
-        complete_since(to_naive(now)?).exec(&self.connection()).await?;
+        set_complete_since_if_unknown(to_naive(now)?).exec(&self.connection()).await?;
         Ok(self.evidence_state().await?.complete_since.unwrap_or(now))
     }
 
@@ -201,11 +201,9 @@ impl Database {
 }
 
 /// The next merges above an id, by id.
-pub(super) fn page_of_merges(after: i64) -> Select<contact_merge::Entity> {
-    contact_merge::Entity::find()
-        .filter(contact_merge::Column::Id.gt(after))
-        .order_by_asc(contact_merge::Column::Id)
-        .limit(PAGE_SIZE)
+pub(super) fn page_of_merges(after: i64, limit: u64) -> Select<contact_merge::Entity> {
+    use contact_merge::Column;
+    contact_merge::Entity::find().filter(Column::Id.gt(after)).order_by_asc(Column::Id).limit(limit)
 }
 
 /// Says that the merges up to this id were copied.
@@ -217,7 +215,7 @@ pub(super) fn copied_up_to(merge: i64) -> UpdateMany<evidence_state::Entity> {
 }
 
 /// Says that evidence is complete since this moment, unless it is known since when.
-pub(super) fn complete_since(moment: NaiveDateTime) -> UpdateMany<evidence_state::Entity> {
+pub(super) fn set_complete_since_if_unknown(moment: NaiveDateTime) -> UpdateMany<evidence_state::Entity> {
     evidence_state::Entity::update_many()
         .col_expr(evidence_state::Column::CompleteSince, Expr::value(moment))
         .filter(evidence_state::Column::Id.eq(ID))

@@ -83,7 +83,7 @@ pub(super) async fn insert_notes(
     let of_sets = plan.new_evidence.iter().filter_map(|new| Some((new.key, new.note.as_ref()?)));
     let of_sets: BTreeMap<SetKey, &Arc<Note>> = of_sets.collect();
     // The database gave the ids of these rows in any order.
-    for (key, id) in query_ids(connection, &of_sets.keys().copied().collect::<Vec<_>>()).await? {
+    for (key, id) in query_ids_of_sets(connection, &of_sets.keys().copied().collect::<Vec<_>>()).await? {
         notes.extend(of_sets.get(&key).map(|note| (SetName::Stored(id), *note)));
     }
     let created_at = to_naive(plan.updated_at)?;
@@ -113,7 +113,7 @@ pub(super) fn note_rows(
 }
 
 /// Returns the ids of those of these rows of `Evidence` that there are.
-pub(super) async fn query_ids(
+pub(super) async fn query_ids_of_sets(
     connection: &impl ConnectionTrait,
     sets: &[SetKey],
 ) -> Result<Vec<(SetKey, i64)>, StoreError> {
@@ -135,7 +135,7 @@ enum SetIdColumn {
     SetKey,
 }
 
-/// The statement of [`query_ids`]. The columns are those of [`SetIdColumn`].
+/// The statement of [`query_ids_of_sets`]. The columns are those of [`SetIdColumn`].
 pub(super) fn ids_of_sets(sets: &[SetKey]) -> SelectStatement {
     use evidence::Column;
     let keys = sets.iter().map(|set| set.as_bytes().to_vec());

@@ -4,8 +4,8 @@
 //! The snapshots of this file have the statements of the hot path, and most of those of lists, ignoring, audits and
 //! exports; also the probe, the session and the migration lock. `commands` has those of the catalogue, of repairs and
 //! of the copying of evidence. `adoption/statements.rs`, `old_table/statements.rs` and `statements.rs` of the crate
-//! `migration` have snapshots of their own. Only inserts and deletes of an adoption have none, and what SeaORM makes of
-//! an entity and an id.
+//! `migration` have snapshots of their own. Without snapshots are the inserts and deletes of an adoption, counts,
+//! `down` of the migrations, and what SeaORM makes of an entity and an id.
 
 #[cfg(test)]
 mod commands;
@@ -73,10 +73,10 @@ fn hot_path(
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
-    use std::fmt::Write;
     use std::sync::Arc;
     use std::time::Duration;
 
+    use super::snapshot::StatementList;
     use super::*;
     use crate::domain::graph::SetName;
     use crate::domain::{ContactRef, EvidenceOrigin, IdentifierKind, Link, Merge, NewContact, NewEvidence, Note};
@@ -98,7 +98,6 @@ mod tests {
         let identifiers = [email.clone(), phone.clone(), Identifier::from_stored(IdentifierKind::Phone, "7")];
         let ids = [ContactId(1), ContactId(2), ContactId(3)];
         let moment = rows::to_naive(NOW).unwrap();
-        let backend = engine.backend();
         let new_contact = NewContact {
             identifiers: vec![email.clone(), phone.clone()].into(),
             created_at: NOW,
@@ -128,46 +127,51 @@ mod tests {
             ContactRef::Planned(_) => unreachable!("only stored contacts are given"),
         };
         let plain = |sql: String| engine.statement(sql, Vec::new());
-        let built = |statement: &dyn StatementBuilderObject| statement.build_for(&backend);
-        let mut all = hot_path(engine, &identifiers, &ids, NOW).unwrap();
-        all.extend([
-            ("lock roots after", engine.lock_roots_after(1, 2_000, 128)),
-            ("lock free rows", built(&lock::lock_free_rows(engine, &[1, 2, 3]))),
-            ("whole history", engine.history(1, None)),
-            ("existing rows", built(&lock::existing_rows(&[1, 2, 3]))),
-            ("insert contacts", write::contact_rows(engine, &[new_contact]).unwrap()),
-            ("insert identifiers", write::identifier_rows(engine, &[(&email, ContactId(1)), (&phone, ContactId(1))])),
-            ("insert merges", built(&write::merge_rows(&[merge], moment, resolve))),
-            ("insert evidence", built(&evidence::evidence_rows(&[set], moment, resolve))),
-            ("sets of an identity", evidence::sets_of_root(engine, ContactId(1))),
-            ("evidence of an identity", evidence::evidence_of_root(engine, 1)),
-            ("delete evidence", built(&evidence::delete_rows(&[1, 2, 3]))),
-            ("audit evidence", plain(evidence_audit::evidence_sql(engine, Rows::After(0, 1_000)))),
-            ("insert notes", built(&notes::note_rows(&notes, moment).unwrap())),
-            ("ids of sets", built(&notes::ids_of_sets(&[key]))),
-            ("delete notes", built(&notes::delete_rows(&[SetName::Stored(1), SetName::Stored(2)]))),
-            ("insert holders", holder::holder_rows(engine, std::slice::from_ref(&phone), NOW).unwrap()),
-            ("mark", flagged::mark_rows(engine, IdentifierKind::Phone, &ids, true, NOW).unwrap()),
-            ("unmark", flagged::mark_rows(engine, IdentifierKind::Email, &ids, false, NOW).unwrap()),
-            ("empty holder", built(&flagged::empty_row(ContactId(1), NOW).unwrap())),
-            ("contacts that show", plain(flagged::flagged_sql())),
-            ("newest of an identity", flagged::newest_of(engine, ContactId(1))),
-            ("link", built(&write::link_rows(&[(2, 1)]))),
-            ("promote", built(&write::promote_rows(&[1], moment))),
-            ("delete identifier", built(&write::delete_owned("email", b"a@b.co", 1))),
-            ("audit contacts", plain(audit::contacts_sql(engine, Rows::After(0, 1_000)))),
-            ("audit identifiers", plain(audit::identifiers_sql(r#"(SELECT * FROM "Identifier")"#))),
-            ("audit merges", plain(audit::merges_sql(Rows::Only(1)))),
-            ("audit linked", audit::linked_rows(engine, &[1, 2, 3], "linkedId", "Contact_linkedId")),
-            ("rewrite", built(&repair_ops::rewrite_row(ContactId(1), IdentifierKind::Phone, None, NOW).unwrap())),
-            ("export contacts", plain(export::contacts_sql(engine))),
-            ("export identifiers", plain(export::identifiers_sql(true))),
-            ("export merges", plain(export::merges_sql(engine))),
-            ("export evidence", plain(export::evidence_sql(engine))),
-            ("state of contacts", plain(export::state_sql(export::ExportedTable::Contacts))),
-            ("audit owners", engine.owned_rows_with(&audit::identifier_columns(), &identifiers)),
-        ]);
-        all.extend(engine.lock_identifiers(&identifiers).map(|statement| ("lock identifiers", statement)));
+        let mut list = StatementList::new(engine);
+        for (name, statement) in hot_path(engine, &identifiers, &ids, NOW).unwrap() {
+            list.add(name, &statement);
+        }
+        list.add("lock roots after", &engine.lock_roots_after(1, 2_000, 128));
+        list.add_built("lock free rows", &lock::lock_free_rows(engine, &[1, 2, 3]));
+        list.add("whole history", &engine.history(1, None));
+        list.add_built("existing rows", &lock::existing_rows(&[1, 2, 3]));
+        list.add("insert contacts", &write::contact_rows(engine, &[new_contact]).unwrap());
+        list.add(
+            "insert identifiers",
+            &write::identifier_rows(engine, &[(&email, ContactId(1)), (&phone, ContactId(1))]),
+        );
+        list.add_built("insert merges", &write::merge_rows(&[merge], moment, resolve));
+        list.add_built("insert evidence", &evidence::evidence_rows(&[set], moment, resolve));
+        list.add("sets of an identity", &evidence::sets_of_root(engine, ContactId(1)));
+        list.add("evidence of an identity", &evidence::evidence_of_root(engine, 1));
+        list.add_built("delete evidence", &evidence::delete_rows(&[1, 2, 3]));
+        list.add("audit evidence", &plain(evidence_audit::evidence_sql(engine, Rows::After(0, 1_000))));
+        list.add_built("insert notes", &notes::note_rows(&notes, moment).unwrap());
+        list.add_built("ids of sets", &notes::ids_of_sets(&[key]));
+        list.add_built("delete notes", &notes::delete_rows(&[SetName::Stored(1), SetName::Stored(2)]));
+        list.add("insert holders", &holder::holder_rows(engine, std::slice::from_ref(&phone), NOW).unwrap());
+        list.add("mark", &flagged::mark_rows(engine, IdentifierKind::Phone, &ids, true, NOW).unwrap());
+        list.add("unmark", &flagged::mark_rows(engine, IdentifierKind::Email, &ids, false, NOW).unwrap());
+        list.add_built("empty holder", &flagged::empty_row(ContactId(1), NOW).unwrap());
+        list.add("contacts that show", &plain(flagged::flagged_sql()));
+        list.add("newest of an identity", &flagged::newest_of(engine, ContactId(1)));
+        list.add_built("link", &write::link_rows(&[(2, 1)]));
+        list.add_built("promote", &write::promote_rows(&[1], moment));
+        list.add_built("delete identifier", &write::delete_owned("email", b"a@b.co", 1));
+        list.add("audit contacts", &plain(audit::contacts_sql(engine, Rows::After(0, 1_000))));
+        list.add("audit identifiers", &plain(audit::identifiers_sql(r#"(SELECT * FROM "Identifier")"#)));
+        list.add("audit merges", &plain(audit::merges_sql(Rows::Only(1))));
+        list.add("audit linked", &audit::linked_rows(engine, &[1, 2, 3], "linkedId", "Contact_linkedId"));
+        list.add_built("rewrite", &repair_ops::rewrite_row(ContactId(1), IdentifierKind::Phone, None, NOW).unwrap());
+        list.add("export contacts", &plain(export::contacts_sql(engine)));
+        list.add("export identifiers", &plain(export::identifiers_sql(true)));
+        list.add("export merges", &plain(export::merges_sql(engine)));
+        list.add("export evidence", &plain(export::evidence_sql(engine)));
+        list.add("state of contacts", &plain(export::state_sql(export::ExportedTable::Contacts)));
+        list.add("audit owners", &engine.owned_rows_with(&audit::identifier_columns(), &identifiers));
+        if let Some(statement) = engine.lock_identifiers(&identifiers) {
+            list.add("lock identifiers", &statement);
+        }
         let lock_wait = LockWait::within(Duration::from_secs(3));
         let session = match engine {
             Engine::Mysql => vec![
@@ -205,26 +209,10 @@ mod tests {
             ("refresh statistics", engine.analyze(&["Identifier", "Contact"]).join(";\n")),
             ("empty tables", engine.empty_tables(&["Identifier", "Contact"]).join(";\n")),
         ]);
-        let mut text = String::new();
-        for (name, statement) in all {
-            let count = statement.values.map_or(0, |values| values.0.len());
-            writeln!(text, "-- {name} ({count} parameters)\n{}\n", statement.sql).unwrap();
-        }
         for (name, sql) in texts {
-            writeln!(text, "-- {name}\n{sql}\n").unwrap();
+            list.add_text(name, &sql);
         }
-        text
-    }
-
-    /// A statement of SeaQuery, of any type.
-    trait StatementBuilderObject {
-        fn build_for(&self, backend: &sea_orm::DbBackend) -> Statement;
-    }
-
-    impl<S: StatementBuilder> StatementBuilderObject for S {
-        fn build_for(&self, backend: &sea_orm::DbBackend) -> Statement {
-            StatementBuilder::build(self, backend)
-        }
+        list.into_text()
     }
 
     #[test]

@@ -14,7 +14,7 @@ use crate::resolver::IdentifyError;
 
 /// Resolves when a stream with these request extensions must end at once, with the reason: the time limit that its
 /// caller gave, or a permission that was withdrawn.
-pub(crate) fn cut(extensions: &Extensions) -> impl Future<Output = ApiError> + Send + 'static {
+pub(crate) fn time_or_permission_ended(extensions: &Extensions) -> impl Future<Output = ApiError> + Send + 'static {
     let requested = extensions.get().and_then(|deadlines: &Deadlines| deadlines.requested);
     let withdrawn = permission_withdrawn(extensions);
     async move {
@@ -31,9 +31,9 @@ pub(crate) fn cut(extensions: &Extensions) -> impl Future<Output = ApiError> + S
     }
 }
 
-/// Resolves when a stream with these request extensions must take no more requests, with the reason: a shutdown, or the
-/// age of its connection. Without `readiness`, the stream ends by itself at a shutdown.
-pub(crate) fn closing(
+/// Resolves at a shutdown, or when the connection of these request extensions is too old, with the reason. The caller
+/// decides how its stream ends. Without `readiness`, the stream ends by itself at a shutdown.
+pub(crate) fn shutdown_or_age(
     extensions: &Extensions,
     readiness: Option<Readiness>,
 ) -> impl Future<Output = ApiError> + Send + 'static {

@@ -164,7 +164,7 @@ pub(crate) enum Bug {
     EvidenceTwice,
     /// A read outside a transaction says that a set is stored, though it is not.
     EvidenceClaimed,
-    /// The history of an identity lacks the last set that no contact carries.
+    /// No history has the newest row of `Evidence`.
     HistoryLacksSet,
 }
 

@@ -101,7 +101,7 @@ impl Shown {
     }
 }
 
-/// It found whoever had been shown before it began.
+/// It found each customer that had been shown before it began.
 fn check_complete(run: &Run, read: &Read, acknowledged: &[&Shown], places: &Places) -> Result<()> {
     let Some(Ok(found)) = &read.result else { return Ok(()) };
     match (&read.question, found) {

@@ -1,5 +1,5 @@
 mod graph_reads;
-mod ignored_apart;
+mod split_off_ignored;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::graph_reads::{Found, Question, Read, contacts_of};
-use self::ignored_apart::set_ignored_apart;
+use self::split_off_ignored::split_off_ignored;
 
 use crate::conditions::{Bug, Conditions, identifier};
 use crate::connection::SimulatedStore;
@@ -97,7 +97,7 @@ pub(crate) fn run(seed: u64, bug: Option<Bug>, is_traced: bool) -> Result<Run, S
         // A read that lacks the only row of a customer finds nobody. Only the keys of a write tell it from the truth.
         conditions.validates = seed.is_multiple_of(2) && conditions.torn_reads == 0;
         conditions.notes = seed.is_multiple_of(3);
-        conditions.reads = seed % 4 == 2 && conditions.torn_reads == 0;
+        conditions.reads = seed % 5 == 2 && conditions.torn_reads == 0;
         let database = Database::new(conditions.clone(), bug, random.u64(..), is_traced);
         let schedule = Schedule::start(&database, &conditions);
         let finished = timeout(HANGS, schedule.run(&mut random)).await.is_ok();
@@ -112,7 +112,7 @@ pub(crate) fn run(seed: u64, bug: Option<Bug>, is_traced: bool) -> Result<Run, S
         let faults = database.lock().faults();
         let mut history = schedule.history.lock().unwrap();
         let History { items, reads, well_from, .. } = std::mem::take(&mut *history);
-        let (items, of_nobody) = set_ignored_apart(items, &conditions.ignored());
+        let (items, of_nobody) = split_off_ignored(items, &conditions.ignored());
         let (validated, items) = items.into_iter().partition(|item| item.validate_only);
         Ok(Run { conditions, items, validated, of_nobody, reads, tables, faults, well_from, trace })
     })

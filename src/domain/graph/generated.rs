@@ -124,8 +124,8 @@ fn assert_parts(history: &History, nodes: &HashMap<&Identifier, usize>, groups: 
 }
 
 /// One identity is large: it has 4,785 sets. Each question about it takes up to 0.35 s in a debug build, all of them
-/// 10 to 30 minutes. So about so many of its sets are left out, one after another, spread over its time. Of every other
-/// identity, each set is. With the variable `EVERY_COUNTERFACTUAL`, each set of every identity is:
+/// 10 to 30 minutes. So about so many of its sets are left out, one after another, spread over its time. Of each other
+/// identity, every set is left out. The variable `EVERY_COUNTERFACTUAL` leaves out every set of the large one too:
 ///
 /// `EVERY_COUNTERFACTUAL=1 cargo test --release --lib -- generated`
 const OF_LARGE: usize = 60;

@@ -70,7 +70,7 @@ impl Severity {
         match code {
             Code::Unknown | Code::Internal | Code::DataLoss => Self::Error,
             Code::Unavailable if matches!(reason, Some("DATABASE_UNAVAILABLE" | "NOT_READY")) => Self::Warn,
-            // The caller was too slow with REQUEST_TOO_SLOW.
+            // REQUEST_TOO_SLOW means that the caller was too slow.
             Code::DeadlineExceeded if !is_open_stream && reason != Some("REQUEST_TOO_SLOW") => Self::Warn,
             Code::Ok
             | Code::Unavailable

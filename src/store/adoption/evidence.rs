@@ -78,7 +78,7 @@ pub(super) fn page_of_sets(after: i64, limit: u64) -> Select<evidence::Entity> {
 }
 
 /// Says that evidence is complete from this moment on. A moment that is not known stays unknown: a null is never less.
-pub(super) fn complete_from(now: NaiveDateTime) -> UpdateMany<evidence_state::Entity> {
+pub(super) fn move_complete_since_forward(now: NaiveDateTime) -> UpdateMany<evidence_state::Entity> {
     let since = evidence_state::Column::CompleteSince;
     let update = evidence_state::Entity::update_many().col_expr(since, Expr::value(now));
     update.filter(evidence_state::Column::Id.eq(ID)).filter(since.lt(now))
@@ -91,8 +91,8 @@ impl Database {
     /// # Errors
     /// As every write. Another run may have taken the adoption.
     pub async fn begin_evidence(&self, run: &AdoptionRun) -> Result<(), StoreError> {
-        self.in_timed_run(run, async |transaction| {
-            let update = complete_from(to_naive(transaction.now())?);
+        self.in_run_with_clock(run, async |transaction| {
+            let update = move_complete_since_forward(to_naive(transaction.now())?);
             update.exec(&transaction.transaction).await?;
             Ok(())
         })

@@ -4,6 +4,7 @@ use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, PaginatorTrait, QueryFi
 
 use super::contacts::no_holder;
 use super::state::{AdoptionPhase, AdoptionRun, AdoptionState, again_after_lost_race};
+use crate::store::audit::last_id_sql;
 use crate::store::database::Database;
 use crate::store::entity::{contact, contact_merge};
 use crate::store::error::StoreError;
@@ -105,11 +106,6 @@ impl Database {
         }
         Ok(())
     }
-}
-
-/// The greatest id of a table; 0 without rows.
-pub(super) fn last_id_sql(table: &str) -> String {
-    format!(r#"SELECT COALESCE(MAX("id"), 0) FROM "{table}""#)
 }
 
 /// The id of a contact above this one that is no holder.

@@ -25,7 +25,7 @@ impl Database {
             return Ok(());
         }
         let identifiers: Vec<Identifier> = ignored.iter().cloned().collect();
-        self.in_timed_run(run, async |transaction| {
+        self.in_run_with_clock(run, async |transaction| {
             let now = transaction.now();
             transaction.ignore_free(&identifiers, now).await
         })

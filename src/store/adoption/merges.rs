@@ -1,7 +1,7 @@
 //! The joins that the other system did not have, as rows of `ContactMerge`.
 
 use sea_orm::ActiveValue::Set;
-use sea_orm::{ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select};
+use sea_orm::{ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter};
 
 use serde::Deserialize;
 
@@ -13,6 +13,7 @@ use crate::domain::adoption::AdoptedMerge;
 use crate::store::database::Database;
 use crate::store::entity::contact_merge::{self, CauseIdentifier, Column, MergeCause};
 use crate::store::error::StoreError;
+use crate::store::evidence_copy::page_of_merges;
 use crate::store::rows::to_naive;
 
 /// A merge with its id.
@@ -66,11 +67,6 @@ impl StoredMerge {
             digest.text(Some(&identifier.value));
         }
     }
-}
-
-/// The next merges above an id, by id.
-pub(super) fn page_of_merges(after: i64, limit: u64) -> Select<contact_merge::Entity> {
-    contact_merge::Entity::find().filter(Column::Id.gt(after)).order_by_asc(Column::Id).limit(limit)
 }
 
 impl Database {

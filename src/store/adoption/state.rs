@@ -210,7 +210,7 @@ impl Database {
         phase: AdoptionPhase,
         token: RunToken,
     ) -> Result<AdoptionRun, StoreError> {
-        let take = take_row((&state.run, state.phase), phase, &token);
+        let take = take_statement(state, phase, &token);
         let taken = again_after_lost_race(async || Ok(take.clone().exec(&self.connection()).await?)).await?;
         if taken.rows_affected != 1 {
             return Err(taken_by_another());
@@ -240,7 +240,7 @@ impl Database {
         contacts: u64,
         content: &str,
     ) -> Result<(), StoreError> {
-        let end = end_row(run, phase, contacts, content);
+        let end = end_statement(run, phase, contacts, content);
         let ended = again_after_lost_race(async || Ok(end.clone().exec(&self.connection()).await?)).await?;
         if ended.rows_affected == 1 { Ok(()) } else { Err(taken_by_another()) }
     }
@@ -250,7 +250,7 @@ impl Database {
     /// # Errors
     /// As every write. Another run may have taken it.
     pub async fn forget_adoption(&self, run: &AdoptionRun) -> Result<(), StoreError> {
-        let row = delete_row(run);
+        let row = delete_statement(run);
         let deleted = again_after_lost_race(async || Ok(row.clone().exec(&self.connection()).await?)).await?;
         if deleted.rows_affected == 1 { Ok(()) } else { Err(taken_by_another()) }
     }
@@ -276,17 +276,21 @@ impl Database {
         .await
     }
 
-    /// The same with a transaction as the service has them, which knows the time. The phase is that of merges.
-    pub(super) async fn in_timed_run(
+    /// Does what [`in_run`](Self::in_run) does, with a transaction that knows the database's time. The phase is that of
+    /// merges.
+    pub(super) async fn in_run_with_clock(
         &self,
         run: &AdoptionRun,
         work: impl AsyncFn(&mut database::DatabaseTransaction) -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
         again_after_lost_race(async || {
-            let mut transaction = self.begin().await?;
-            set_progress(&transaction.transaction, run, AdoptionPhase::Merges, 0).await?;
-            work(&mut transaction).await?;
-            transaction.commit().await
+            let once = async {
+                let mut transaction = self.begin().await?;
+                set_progress(&transaction.transaction, run, AdoptionPhase::Merges, 0).await?;
+                work(&mut transaction).await?;
+                transaction.commit().await
+            };
+            timeout(TRANSACTION_WITHIN, once).await.unwrap_or(Err(StoreError::TimedOut(TRANSACTION_WITHIN)))
         })
         .await
     }
@@ -314,13 +318,14 @@ pub(super) async fn set_progress(
     phase: AdoptionPhase,
     progress: i64,
 ) -> Result<(), StoreError> {
-    let set = progress_row(run, phase, progress).exec(connection).await?;
+    let set = progress_statement(run, phase, progress).exec(connection).await?;
     if set.rows_affected == 1 { Ok(()) } else { Err(taken_by_another()) }
 }
 
-/// Takes the adoption from a run that has it in this phase, or in one that is the same to the run that takes it.
-pub(super) fn take_row(
-    (run, of_phase): (&str, AdoptionPhase),
+/// Takes the adoption from the run of this state, if that has it in this phase, or in one that is the same to the run
+/// that takes it.
+pub(super) fn take_statement(
+    from: &AdoptionState,
     phase: AdoptionPhase,
     token: &RunToken,
 ) -> UpdateMany<adoption::Entity> {
@@ -328,12 +333,16 @@ pub(super) fn take_row(
         .col_expr(Column::Run, Expr::value(token.0.clone()))
         .col_expr(Column::Phase, Expr::value(phase.name()))
         .filter(Column::Id.eq(ID))
-        .filter(Column::Run.eq(run))
-        .filter(Column::Phase.is_in(of_phase.alike().iter().map(|phase| phase.name())))
+        .filter(Column::Run.eq(from.run.as_str()))
+        .filter(Column::Phase.is_in(from.phase.alike().iter().map(|phase| phase.name())))
 }
 
 /// The statement of [`set_progress`].
-pub(super) fn progress_row(run: &AdoptionRun, phase: AdoptionPhase, progress: i64) -> UpdateMany<adoption::Entity> {
+pub(super) fn progress_statement(
+    run: &AdoptionRun,
+    phase: AdoptionPhase,
+    progress: i64,
+) -> UpdateMany<adoption::Entity> {
     adoption::Entity::update_many()
         .col_expr(Column::Phase, Expr::value(phase.name()))
         .col_expr(Column::Progress, Expr::value(progress))
@@ -344,7 +353,7 @@ pub(super) fn progress_row(run: &AdoptionRun, phase: AdoptionPhase, progress: i6
 }
 
 /// The statement of [`Database::end_adoption`].
-pub(super) fn end_row(
+pub(super) fn end_statement(
     run: &AdoptionRun,
     phase: AdoptionPhase,
     contacts: u64,
@@ -361,7 +370,7 @@ pub(super) fn end_row(
 }
 
 /// The statement of [`Database::forget_adoption`].
-pub(super) fn delete_row(run: &AdoptionRun) -> DeleteMany<adoption::Entity> {
+pub(super) fn delete_statement(run: &AdoptionRun) -> DeleteMany<adoption::Entity> {
     adoption::Entity::delete_many().filter(Column::Id.eq(ID)).filter(Column::Run.eq(run.token.0.as_str()))
 }
 

@@ -1,9 +1,10 @@
-//! Snapshots of the statements of an adoption. Those at its end are in `src/store/statements.rs`.
+//! Snapshots of the statements of an adoption. Counters of ids, statistics and the emptying of tables are in
+//! `src/store/statements.rs`.
 
 use sea_orm::QueryTrait;
 
-use super::state::{AdoptionPhase, AdoptionRun, RunToken};
-use super::{contacts, evidence, finish, holders, identifiers, merges, state};
+use super::state::{AdoptionPhase, AdoptionRun, AdoptionState, RunToken};
+use super::{contacts, evidence, finish, holders, identifiers, state};
 use crate::domain::{IdentifierKind, Timestamp};
 use crate::store::rows;
 use crate::store::sql::Engine;
@@ -15,17 +16,25 @@ fn statements(engine: Engine) -> String {
     let token = RunToken::new([7; 16]);
     let run = AdoptionRun { token: token.clone(), last_contact_id: 5, last_merge_id: 6, started_at: NOW };
     let mut list = StatementList::new(engine);
-    let take = state::take_row(("another", AdoptionPhase::Contacts), AdoptionPhase::Contacts, &token);
+    let before = AdoptionState {
+        options: serde_json::Value::Null,
+        phase: AdoptionPhase::Contacts,
+        last_contact_id: 0,
+        last_merge_id: 0,
+        content: String::new(),
+        started_at: NOW,
+        run: "another".to_owned(),
+    };
+    let take = state::take_statement(&before, AdoptionPhase::Contacts, &token);
     list.add_built("take the adoption", &take.into_query());
-    list.add_built("progress", &state::progress_row(&run, AdoptionPhase::Merges, 7).into_query());
-    list.add_built("end", &state::end_row(&run, AdoptionPhase::Done, 5, "digest").into_query());
-    list.add_built("forget", &state::delete_row(&run).into_query());
+    list.add_built("progress", &state::progress_statement(&run, AdoptionPhase::Merges, 7).into_query());
+    list.add_built("end", &state::end_statement(&run, AdoptionPhase::Done, 5, "digest").into_query());
+    list.add_built("forget", &state::delete_statement(&run).into_query());
     list.add_built("contacts", &contacts::page_of_contacts(7, 1_000, false).into_query());
     list.add_built("contacts and holders", &contacts::page_of_contacts(7, 1_000, true).into_query());
     list.add_built("originals", &contacts::originals_between(7, 1_007).into_query());
     list.add_built("contact above", &finish::contact_above(7).into_query());
     list.add_built("merge above", &finish::merge_above(7).into_query());
-    list.add_sql("last id", &finish::last_id_sql("Evidence"));
     for kind in IdentifierKind::ALL {
         list.add_sql(&format!("carried, {}", kind.name()), &identifiers::carried_sql(engine, kind));
     }
@@ -33,9 +42,11 @@ fn statements(engine: Engine) -> String {
     list.add_built("first identifiers", &page(None));
     list.add_built("next identifiers", &page(Some(b"a@b.co")));
     list.add_built("holders", &holders::all_holders().into_query());
-    list.add_built("merges", &merges::page_of_merges(7, 1_000).into_query());
     list.add_built("sets", &evidence::page_of_sets(7, 1_000).into_query());
-    list.add_built("complete evidence", &evidence::complete_from(rows::to_naive(NOW).unwrap()).into_query());
+    list.add_built(
+        "move completeSince forward",
+        &evidence::move_complete_since_forward(rows::to_naive(NOW).unwrap()).into_query(),
+    );
     list.into_text()
 }
 

@@ -62,7 +62,7 @@ impl Database {
     /// As every read.
     pub async fn last_contact(&self) -> Result<i64, StoreError> {
         let last: Vec<i64> =
-            self.query_rows(LAST_CONTACT.to_owned(), vec![], |row| Ok(row.try_get_by_index(0)?)).await?;
+            self.query_rows(last_id_sql("Contact"), vec![], |row| Ok(row.try_get_by_index(0)?)).await?;
         Ok(last.first().copied().unwrap_or_default())
     }
 
@@ -135,8 +135,10 @@ impl Database {
     }
 }
 
-/// The greatest id of a contact; 0 without any.
-pub(super) const LAST_CONTACT: &str = r#"SELECT COALESCE(MAX("id"), 0) FROM "Contact""#;
+/// The greatest id of a table; 0 without rows.
+pub(super) fn last_id_sql(table: &str) -> String {
+    format!(r#"SELECT COALESCE(MAX("id"), 0) FROM "{table}""#)
+}
 
 /// The first kind of identifier after another one.
 pub(super) const NEXT_KIND: &str = r#"SELECT "kind" FROM "Identifier" WHERE "kind" > ? ORDER BY "kind" LIMIT 1"#;

@@ -1,5 +1,5 @@
-//! Lists of keys as parameters, how long lists are, and the columns of lists of roots. Lists of keys
-//! are filled up to a power of two with their last entry, so that a connection prepares few different statements.
+//! Lists of keys as parameters. They are filled up to a power of two with their last entry, so that a connection
+//! prepares few different statements.
 
 use sea_orm::Value;
 
@@ -37,26 +37,4 @@ pub(super) fn padded<'a>(
 pub(crate) fn padded_ids(ids: &[i64]) -> Vec<i64> {
     let last = ids.last().copied().into_iter().cycle();
     ids.iter().copied().chain(last).take(ids.len().next_power_of_two()).collect()
-}
-
-/// How many rows a statement for roots looks at. Without a limit, it would read a million secondaries that stand
-/// between two roots.
-pub(crate) const ROWS_OF_A_WINDOW: usize = 1_024;
-
-/// The columns of [`Engine::rows_after`](super::Engine), in order.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum WindowColumn {
-    Id,
-    LinkedId,
-    Flags,
-    /// Only where [`Engine::read_only_column`](super::Engine) has one.
-    ReadOnly,
-}
-
-/// The columns of [`Engine::lock_roots_after`](super::Engine), in order.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum LockedRootColumn {
-    Id,
-    /// Only where [`Engine::read_only_column`](super::Engine) has one.
-    ReadOnly,
 }

@@ -15,6 +15,7 @@ mod look_up;
 pub(super) mod mariadb;
 pub(super) mod mysql;
 pub(super) mod postgres;
+mod root_columns;
 mod roots;
 pub(super) mod sqlite;
 
@@ -25,8 +26,9 @@ use sea_orm::{DbBackend, Statement, Value};
 
 pub(super) use self::by_version::{OwnerRowColumn, RootRowColumn};
 pub(super) use self::history_rows::{CONTACT, HistoryColumn, HistoryLimit, LINK, SET, STATE};
-pub(super) use self::list::{KeyLookup, LockedRootColumn, ROWS_OF_A_WINDOW, WindowColumn, padded_ids};
+pub(super) use self::list::{KeyLookup, padded_ids};
 pub(super) use self::lock_wait::LockWait;
+pub(super) use self::root_columns::{LockedRootColumn, ROWS_OF_A_WINDOW, WindowColumn};
 use crate::domain::{Identifier, IdentifierKind};
 
 /// A kind of database.

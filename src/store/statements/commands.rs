@@ -14,7 +14,6 @@ use crate::store::repair_ops;
 use crate::store::rows;
 use crate::store::schema;
 use crate::store::sql::Engine;
-use crate::store::write;
 
 const NOW: Timestamp = Timestamp(1_700_000_000_000_000);
 
@@ -34,20 +33,22 @@ fn statements(engine: Engine) -> String {
     list.add_sql("rights on a table", &schema::no_row_sql("Identifier", &["kind", "value", "contactId"]));
     list.add_text("table of migrations", engine.create_migrations_table().unwrap_or("SeaORM's own"));
     list.add_built("applied migrations", &migrate::applied_versions());
-    list.add_sql("last contact", audit::LAST_CONTACT);
+    list.add_sql("last contact", &audit::last_id_sql("Contact"));
     list.add_sql("next kind", audit::NEXT_KIND);
     list.add_sql("first identifiers", &audit::identifiers_sql(&audit::page_of_identifiers(false, 1_000)));
     list.add_sql("next identifiers", &audit::identifiers_sql(&audit::page_of_identifiers(true, 1_000)));
     list.add_sql("one identifier", &audit::identifiers_sql(audit::ONE_IDENTIFIER));
     list.add_built("reassign", &repair_ops::reassign_row(&phone, first, second));
     list.add_built("row of an identifier", &repair_ops::identifier_row("phone", b"123456").into_query());
-    list.add_built("release", &write::delete_owned("phone", b"123456", 1));
     list.add_built("rewrite", &repair_ops::rewrite_row(first, phone.kind(), Some(&phone), NOW).unwrap());
     list.add_sql("end of a page of flags", &flagged::end_of_page_sql());
     list.add_sql("holders", &flagged::holders_sql());
-    list.add_built("merges to copy", &evidence_copy::page_of_merges(7).into_query());
+    list.add_built("merges to copy", &evidence_copy::page_of_merges(7, 500).into_query());
     list.add_built("merges that were copied", &evidence_copy::copied_up_to(7).into_query());
-    list.add_built("complete evidence", &evidence_copy::complete_since(moment).into_query());
+    list.add_built(
+        "set completeSince if it is unknown",
+        &evidence_copy::set_complete_since_if_unknown(moment).into_query(),
+    );
     list.into_text()
 }
 

@@ -21,7 +21,7 @@ use crate::transport::connection::ConnectionStreams;
 use crate::transport::errors::ApiError;
 use crate::transport::parse::FieldNames;
 use crate::transport::readiness::Readiness;
-use crate::transport::stream_end::closing;
+use crate::transport::stream_end::shutdown_or_age;
 
 /// When a stream must end, and why. Its requests and its answers share it: the service can notice the end of the
 /// requests, and end the answers with OK, before the answers are polled.
@@ -60,9 +60,10 @@ impl StreamBounds {
 
     /// Resolves when the stream with these request extensions must end, with the reason.
     fn end(&self, extensions: &Extensions) -> End {
-        let (closing, withdrawn) = (closing(extensions, self.readiness.clone()), permission_withdrawn(extensions));
+        let ended = shutdown_or_age(extensions, self.readiness.clone());
+        let withdrawn = permission_withdrawn(extensions);
         async {
-            tokio::select! { error = closing => error, error = withdrawn => error }
+            tokio::select! { error = ended => error, error = withdrawn => error }
         }
         .boxed()
         .shared()

@@ -24,7 +24,7 @@ use crate::transport::errors::ApiError;
 use crate::transport::ordering::{IdentifierOrder, OrderedGroup};
 use crate::transport::parse::{FieldNames, Parsed, Violation};
 use crate::transport::peer::resolver_for;
-use crate::transport::stream_end::{closing, cut};
+use crate::transport::stream_end::{shutdown_or_age, time_or_permission_ended};
 
 /// Maximum items of one stream that are under way or whose answers wait: enough to fill a few transactions.
 const WINDOW: usize = 1_024;
@@ -84,8 +84,8 @@ impl<R: Identify> StreamDriver<R> {
         answers: AnswerSender,
         counts: StreamItemCounts,
     ) -> Self {
-        let cut = cut(request.extensions());
-        let shutdown = closing(request.extensions(), Some(api.readiness.clone()));
+        let cut = time_or_permission_ended(request.extensions());
+        let shutdown = shutdown_or_age(request.extensions(), Some(api.readiness.clone()));
         Self {
             resolver: resolver_for(&api.resolver, request.extensions()),
             settings: api.settings,

@@ -95,17 +95,16 @@ impl Load {
         let value = |kind| request.iter().find(|key| key.0 == kind).map(|key| key.1.as_str());
         let answer = async {
             if is_look_up {
-                return caller.look_up_within(DEADLINE, value('e'), value('p')).await;
+                let (kind, value) = &request[0];
+                let kind = if *kind == 'e' { "email" } else { "phone" };
+                return caller.look_up_within(DEADLINE, kind, value).await;
             }
             caller.identify_within(DEADLINE, Api::Grpc, value('e'), value('p')).await.map(Some)
         };
         let answer = tokio::time::timeout(DEADLINE * 2, answer).await.expect("a call outlived its deadline by far");
         let until = self.now();
         let (end, refusal) = match answer {
-            Ok(None) => {
-                let seen = Seen { outcome: "unknown", contacts: Vec::new(), emails: Vec::new(), phones: Vec::new() };
-                (Some((until, seen)), None)
-            }
+            Ok(None) => (Some((until, Seen::unknown())), None),
             Ok(Some(reply)) => {
                 let contacts = std::iter::once(reply.primary).chain(reply.secondaries).collect();
                 let seen = Seen { outcome: reply.outcome, contacts, emails: reply.emails, phones: reply.phones };
@@ -129,13 +128,14 @@ impl Load {
         self.shared.ended.lock().expect("the calls").len()
     }
 
-    /// Lets the callers finish, asks for everything once more, and gives out what was seen.
+    /// Lets the callers finish, asks for all that they brought once more, and gives out what was seen.
     pub async fn finish(self) -> Vec<Ended> {
         self.stop.cancel();
         while self.callers.lock().await.join_next().await.transpose().expect("no caller panics").is_some() {}
         let mut keys: Vec<Key> = {
             let ended = self.shared.ended.lock().expect("the calls");
-            ended.iter().flat_map(|ended| ended.call.request.iter().cloned()).collect()
+            let sent = ended.iter().filter(|ended| !ended.call.is_look_up);
+            sent.flat_map(|ended| ended.call.request.iter().cloned()).collect()
         };
         keys.sort();
         keys.dedup();

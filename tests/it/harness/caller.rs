@@ -153,15 +153,8 @@ impl Caller {
     }
 
     /// Asks who owns an identifier, by `LookupIdentities`. The outcome of somebody who is found is `found`.
-    pub async fn look_up_within(
-        &self,
-        deadline: Duration,
-        email: Option<&str>,
-        phone: Option<&str>,
-    ) -> Result<Option<Reply>, Refusal> {
-        let given = [("email", email), ("phone", phone)].into_iter().filter_map(|(kind, value)| Some((kind, value?)));
-        let identifiers =
-            given.map(|(kind, value)| Identifier { kind: kind.to_owned(), value: value.to_owned() }).collect();
+    pub async fn look_up_within(&self, deadline: Duration, kind: &str, value: &str) -> Result<Option<Reply>, Refusal> {
+        let identifiers = vec![Identifier { kind: kind.to_owned(), value: value.to_owned() }];
         let mut call = tonic::Request::new(LookupIdentitiesRequest { identifiers, read_time: None });
         call.set_timeout(deadline);
         let found = GraphServiceClient::new(self.connection()).lookup_identities(call).await;
@@ -259,12 +252,12 @@ impl Caller {
 
     /// Gets a path; the status. The answer is read to its end, so that the call succeeds.
     pub async fn get(&self, path: &str) -> u16 {
-        status(self.request(Method::GET, path)).await
+        send_for_status(self.request(Method::GET, path)).await
     }
 }
 
-/// Sends a request and reads all of its answer; the status.
-pub async fn status(request: RequestBuilder) -> u16 {
+/// Sends a request and reads all of its answer. Returns the status.
+pub async fn send_for_status(request: RequestBuilder) -> u16 {
     let answer = request.send().await.expect("an HTTP answer");
     let status = answer.status().as_u16();
     answer.bytes().await.expect("a whole body");

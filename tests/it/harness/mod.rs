@@ -13,7 +13,7 @@ mod server;
 mod service;
 mod suite;
 
-pub use caller::{Api, Caller, Refusal, Reply, status};
+pub use caller::{Api, Caller, Refusal, Reply, send_for_status};
 pub use checkout::{Checkouts, Event, check_variety};
 pub use cluster::{Cluster, ClusterKind};
 pub use collector::{Collector, Span};

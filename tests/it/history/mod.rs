@@ -32,17 +32,22 @@ pub struct Call {
     pub end: Option<(u64, Seen)>,
 }
 
-/// An answer.
+/// An answer. All lists are empty if nobody was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Seen {
     pub outcome: &'static str,
-    /// Nothing of what follows if nobody was found. The primary, then the secondaries by age.
+    /// The primary, then the secondaries by age.
     pub contacts: Vec<i64>,
     pub emails: Vec<String>,
     pub phones: Vec<String>,
 }
 
 impl Seen {
+    /// Nobody was found.
+    pub fn unknown() -> Self {
+        Self { outcome: "unknown", contacts: Vec::new(), emails: Vec::new(), phones: Vec::new() }
+    }
+
     pub fn keys(&self) -> impl Iterator<Item = Key> + '_ {
         let emails = self.emails.iter().map(|email| ('e', email.clone()));
         emails.chain(self.phones.iter().map(|phone| ('p', phone.clone())))

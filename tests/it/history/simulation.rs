@@ -27,7 +27,7 @@ enum Fault {
     None,
     /// Known customers are answered from what was there some requests ago.
     Stale,
-    /// The same of look-ups alone.
+    /// Look-ups alone are answered so.
     StaleLookUp,
     /// A write is acknowledged and dropped.
     Lost,
@@ -69,7 +69,7 @@ impl Model {
     fn look_up(&self, key: &Key) -> Seen {
         match self.owner(key) {
             Some(identity) => self.seen("found", identity),
-            None => Seen { outcome: "unknown", contacts: Vec::new(), emails: Vec::new(), phones: Vec::new() },
+            None => Seen::unknown(),
         }
     }
 

@@ -19,7 +19,7 @@ use tonic_reflection::pb::v1alpha::server_reflection_client::ServerReflectionCli
 use super::counted::until_all_are_counted;
 use crate::certificates::Files;
 use crate::graph::{identifier, question};
-use crate::harness::{Api, Caller, Event, Service, TestDatabase, status};
+use crate::harness::{Api, Caller, Event, Service, TestDatabase, send_for_status};
 
 /// A service that got every kind of call, and its metrics after them.
 pub(super) struct UsedService {
@@ -165,7 +165,7 @@ async fn ask_about_the_service(caller: &Caller) {
         let first = caller.request(Method::GET, path).send().await.expect("an answer");
         let tag = first.headers()[ETAG].clone();
         assert_eq!((first.status().as_u16(), first.bytes().await.expect("a body").is_empty()), (200, false), "{path}");
-        assert_eq!(status(caller.request(Method::GET, path).header(IF_NONE_MATCH, tag)).await, 304, "{path}");
+        assert_eq!(send_for_status(caller.request(Method::GET, path).header(IF_NONE_MATCH, tag)).await, 304, "{path}");
     }
 }
 
@@ -183,7 +183,7 @@ async fn ask_for_what_is_refused(callers: &Callers) {
             assert_eq!(post(checkout, path, content_type, body).await, refused, "{path}");
         }
     }
-    assert_eq!(status(checkout.request(Method::DELETE, "/identify")).await, 405);
+    assert_eq!(send_for_status(checkout.request(Method::DELETE, "/identify")).await, 405);
     // A service of another program.
     let request = ExportTraceServiceRequest::default();
     let unknown = TraceServiceClient::new(checkout.connection()).export(request).await;
@@ -209,5 +209,5 @@ async fn ask_for_what_is_refused(callers: &Callers) {
 }
 
 async fn post(caller: &Caller, path: &str, content_type: &str, body: &'static str) -> u16 {
-    status(caller.request(Method::POST, path).header(CONTENT_TYPE, content_type).body(body)).await
+    send_for_status(caller.request(Method::POST, path).header(CONTENT_TYPE, content_type).body(body)).await
 }

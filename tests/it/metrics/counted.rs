@@ -8,7 +8,8 @@ use serde_json::Value;
 use super::scrape;
 use crate::harness::Service;
 
-/// Scrapes until every call is counted, which it is when HTTP drops its answer. Returns that page.
+/// Scrapes until every call is counted. HTTP drops an answer, which counts it, a moment after the caller has it.
+/// Returns that page.
 pub(super) async fn until_all_are_counted(service: &Service, token: &str) -> String {
     let metrics = service.metrics.expect("asked for");
     let description = reqwest::get(format!("http://{}/openapi.json", service.http)).await.expect("an answer");

@@ -9,7 +9,7 @@ use tonic::Request;
 
 use super::{PARENT, has_call, named, new_trace, start, traceparent};
 use crate::graph::{client, identifier, question};
-use crate::harness::{Api, Backend, Service, Span, Suite, TestDatabase, register, status};
+use crate::harness::{Api, Backend, Service, Span, Suite, TestDatabase, register, send_for_status};
 
 pub fn register(suite: &mut Suite) {
     register!(suite.on_all(): a_trace_of_each_read_arrives_whole);
@@ -167,5 +167,5 @@ async fn send(service: &Service, method: &str, path: &str, header: &str) {
         _ if method == "POST" => call.json(&json!({ "between": values(&EMAILS) })),
         _ => call,
     };
-    assert_eq!(status(call).await, 200, "{path}");
+    assert_eq!(send_for_status(call).await, 200, "{path}");
 }

@@ -34,7 +34,7 @@ use crate::transport::http::settings::HttpSettings;
 use crate::transport::methods;
 use crate::transport::parse::FieldNames;
 use crate::transport::readiness::Readiness;
-use crate::transport::stream_end::{closing, cut};
+use crate::transport::stream_end::{shutdown_or_age, time_or_permission_ended};
 use crate::transport::template::Capture;
 
 /// A service of the gRPC API, without the layers of the listener: the call of the JSON API has passed them.
@@ -90,9 +90,10 @@ impl RpcHandler {
         }
         let is_stream = self.binding.rpc.is_server_streaming();
         let ended = is_stream.then(|| {
-            let (cut, closing) = (cut(&head.extensions), closing(&head.extensions, Some(self.readiness.clone())));
+            let by_caller = time_or_permission_ended(&head.extensions);
+            let by_service = shutdown_or_age(&head.extensions, Some(self.readiness.clone()));
             async {
-                tokio::select! { error = cut => error, error = closing => error }
+                tokio::select! { error = by_caller => error, error = by_service => error }
             }
             .boxed()
         });

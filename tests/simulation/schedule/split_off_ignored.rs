@@ -7,7 +7,7 @@ use identity::domain::{Identifier, Observation};
 use super::Item;
 
 /// Takes the ignored identifiers from the observations. The second are the items that had no other.
-pub(super) fn set_ignored_apart(items: Vec<Item>, ignored: &BTreeSet<Identifier>) -> (Vec<Item>, Vec<Item>) {
+pub(super) fn split_off_ignored(items: Vec<Item>, ignored: &BTreeSet<Identifier>) -> (Vec<Item>, Vec<Item>) {
     let (mut of_somebody, mut of_nobody) = (Vec::new(), Vec::new());
     for mut item in items {
         let all = item.observation.identifiers().to_vec();
