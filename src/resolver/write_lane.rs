@@ -87,15 +87,44 @@ impl<S: Store> Worker for WriteLane<S> {
 /// What is known of a group of jobs while its parts are resolved.
 struct Group<'a, S> {
     lane: &'a WriteLane<S>,
-    /// The large identities whose transactions were too slow.
-    too_slow: BTreeSet<LargeRoot>,
+    /// The large identities whose transactions were too slow, and how.
+    too_slow: HashMap<LargeRoot, StoreError>,
+}
+
+/// What is to be done with jobs of a group.
+enum Step {
+    /// Resolve them together.
+    Resolve(Vec<Job>),
+    /// A locked row blocks them, or a job that comes before them.
+    Block(Vec<Job>),
 }
 
 impl<S: Store> Group<'_, S> {
     /// Replies to every job, with as many transactions as it takes. Returns the jobs that a locked row blocks: the lane
     /// does not wait with them.
-    async fn resolve(&mut self, mut jobs: Vec<Job>) -> Vec<Job> {
+    async fn resolve(&mut self, jobs: Vec<Job>) -> Vec<Job> {
+        // A list and not a recursion: a group can fall apart into single jobs, and a stack has an end.
+        let (mut steps, mut blocked) = (vec![Step::Resolve(jobs)], Vec::new());
+        while let Some(step) = steps.pop() {
+            match step {
+                Step::Block(jobs) => blocked.extend(jobs),
+                Step::Resolve(mut jobs) => {
+                    let behind = take_behind(blocked.iter().flat_map(keys_of).collect(), &mut jobs);
+                    steps.push(Step::Block(behind));
+                    steps.extend(self.resolve_together(jobs).await.into_iter().rev());
+                }
+            }
+        }
+        blocked
+    }
+
+    /// Replies to the jobs, with transactions for all of them. Returns what is left to do if that does not work, in
+    /// order.
+    async fn resolve_together(&mut self, mut jobs: Vec<Job>) -> Vec<Step> {
         let lane = self.lane;
+        if let Some(error) = self.slow_before(&jobs) {
+            return fail(jobs, error);
+        }
         let epoch = lane.store.epoch();
         let mut read_at = oldest_reads(&jobs);
         // What another server said to be ignored is no proof here.
@@ -114,7 +143,7 @@ impl<S: Store> Group<'_, S> {
         loop {
             jobs.retain(Job::is_wanted);
             if jobs.is_empty() {
-                return jobs;
+                return Vec::new();
             }
             lane.work.record_batch(LaneKind::Write, jobs.len());
             let span = begin_batch(LaneKind::Write, &mut jobs);
@@ -159,9 +188,7 @@ impl<S: Store> Group<'_, S> {
                         let blocked = lane.take_blocked(&mut jobs, &input.roots).await;
                         if !blocked.is_empty() {
                             // Jobs of the rest that turn out to be blocked come first, in case they share a key.
-                            let mut all_blocked = Box::pin(self.resolve(jobs)).await;
-                            all_blocked.extend(blocked);
-                            return all_blocked;
+                            return vec![Step::Resolve(jobs), Step::Block(blocked)];
                         }
                     }
                 }
@@ -178,10 +205,10 @@ impl<S: Store> Group<'_, S> {
                     | StoreError::OneIsLarge(_)
                     | StoreError::HistoryTooLarge),
                 )) => {
-                    return self.resolve_halves(jobs, &error).await;
+                    return self.halves(jobs, &error);
                 }
                 Err(TransactionError::Store(error @ (StoreError::TooSlow(_) | StoreError::CutShort(_)))) => {
-                    return self.resolve_without_slow(jobs, &error).await;
+                    return self.without_slow(jobs, error);
                 }
                 Err(TransactionError::Store(error @ (StoreError::Unavailable(_) | StoreError::TimedOut(_)))) => {
                     unavailable += 1;
@@ -211,70 +238,65 @@ impl<S: Store> Group<'_, S> {
         self.lane.work.count_retry(cause);
     }
 
-    /// Resolves each half by itself, until the job that the database rejects is alone. So it does not fail its
-    /// neighbours. Returns the blocked jobs.
-    async fn resolve_halves(&mut self, mut jobs: Vec<Job>, error: &StoreError) -> Vec<Job> {
+    /// Returns the halves, until the job that the database rejects is alone, and fails. So it does not fail its
+    /// neighbours.
+    fn halves(&self, mut jobs: Vec<Job>, error: &StoreError) -> Vec<Step> {
         if jobs.len() == 1 {
             tracing::error!(error.message = %error, "the database rejected a transaction");
             self.lane.work.count_transaction(TransactionEnd::Failed);
             return fail(jobs, error);
         }
         self.count_retry(RetryCause::Split);
-        let mut second = jobs.split_off(jobs.len() / 2);
-        let mut blocked = Box::pin(self.resolve(jobs)).await;
-        let behind = take_behind(blocked.iter().flat_map(keys_of).collect(), &mut second);
-        blocked.extend(Box::pin(self.resolve(second)).await);
-        blocked.extend(behind);
-        blocked
+        let second = jobs.split_off(jobs.len() / 2);
+        vec![Step::Resolve(jobs), Step::Resolve(second)]
     }
 
-    /// Fails the jobs that made a transaction too slow, and resolves the others. Returns the blocked jobs.
+    /// Fails the jobs that made a transaction too slow, and returns the others.
     ///
     /// The jobs about one large identity are slow together, and had their time: they fail. Of several large
     /// identities, any can be the slow one, so each is resolved by itself. Without a large one, so is each job: halves
     /// would each be as slow.
-    async fn resolve_without_slow(&mut self, mut jobs: Vec<Job>, error: &StoreError) -> Vec<Job> {
+    fn without_slow(&mut self, mut jobs: Vec<Job>, error: StoreError) -> Vec<Step> {
         let large: BTreeSet<LargeRoot> = jobs.iter().filter_map(|job| job.large).collect();
         if large.len() > 1 || (large.is_empty() && jobs.len() > 1) {
             self.count_retry(RetryCause::Split);
-            return self.resolve_parts(jobs, error).await;
+            return parts(jobs);
         }
         self.lane.work.count_transaction(TransactionEnd::Failed);
         tracing::warn!(error.message = %error, "a transaction took too long");
         let slow = jobs.extract_if(.., |job| job.large == large.first().copied()).collect();
-        self.too_slow.extend(large);
-        fail(slow, error);
-        Box::pin(self.resolve(jobs)).await
+        reply_error(slow, &error);
+        self.too_slow.extend(large.into_iter().next().map(|root| (root, error)));
+        vec![Step::Resolve(jobs)]
     }
 
-    /// Resolves the jobs in parts, in order: neighbours about the same large identity together, and any other job by
-    /// itself unless there is a large one among the jobs. What is too slow already fails untried. Returns the blocked
-    /// jobs.
-    async fn resolve_parts(&mut self, jobs: Vec<Job>, error: &StoreError) -> Vec<Job> {
-        let is_any_large = jobs.iter().any(|job| job.large.is_some());
-        let (mut blocked, mut rest) = (Vec::new(), jobs.into_iter().peekable());
-        while let Some(first) = rest.next() {
-            let large = first.large;
-            let mut part = vec![first];
-            while let Some(job) = rest.next_if(|job| is_any_large && job.large == large) {
-                part.push(job);
-            }
-            if large.is_some_and(|root| self.too_slow.contains(&root)) {
-                fail(part, error);
-                continue;
-            }
-            let behind = take_behind(blocked.iter().flat_map(keys_of).collect(), &mut part);
-            blocked.extend(Box::pin(self.resolve(part)).await);
-            blocked.extend(behind);
-        }
-        blocked
+    /// Returns how the transaction was too slow that was about the same large identity as all of these jobs.
+    fn slow_before(&self, jobs: &[Job]) -> Option<&StoreError> {
+        let large = jobs.first()?.large?;
+        self.too_slow.get(&large).filter(|_| jobs.iter().all(|job| job.large == Some(large)))
     }
+}
+
+/// Returns the jobs in parts, in order: neighbours about the same large identity together, and any other job by itself
+/// unless there is a large one among the jobs.
+fn parts(jobs: Vec<Job>) -> Vec<Step> {
+    let is_any_large = jobs.iter().any(|job| job.large.is_some());
+    let (mut parts, mut rest) = (Vec::new(), jobs.into_iter().peekable());
+    while let Some(first) = rest.next() {
+        let large = first.large;
+        let mut part = vec![first];
+        while let Some(job) = rest.next_if(|job| is_any_large && job.large == large) {
+            part.push(job);
+        }
+        parts.push(Step::Resolve(part));
+    }
+    parts
 }
 
 impl<S: Store> WriteLane<S> {
     /// Begins a group of jobs.
     fn group(&self) -> Group<'_, S> {
-        Group { lane: self, too_slow: BTreeSet::new() }
+        Group { lane: self, too_slow: HashMap::new() }
     }
 
     /// Takes out the jobs that need a row which somebody has locked, and the jobs that must come after those.
@@ -328,8 +350,8 @@ fn reply_if_matched((job, matched): (Job, Option<UnchangedIdentity>)) -> Option<
     None
 }
 
-/// Sends the error to all jobs. Returns no blocked jobs.
-fn fail(jobs: Vec<Job>, error: &StoreError) -> Vec<Job> {
+/// Sends the error to all jobs. Then nothing is left to do.
+fn fail(jobs: Vec<Job>, error: &StoreError) -> Vec<Step> {
     reply_error(jobs, error);
     Vec::new()
 }
