@@ -12,6 +12,9 @@ use super::large_identities::LargeIdentities;
 use crate::domain::graph::{SetName, SetNotes};
 use crate::traces::RequestTrace;
 
+/// Look-ups of one call that go with the single requests, at most.
+const MAX_SINGLE_LOOK_UPS: usize = 8;
+
 /// The ways into the lanes.
 #[derive(Debug)]
 pub(super) struct Lanes {
@@ -90,6 +93,34 @@ impl Lanes {
             (Some(job), true) => self.send(job),
             (last, _) => self.send_batch(jobs.into_iter().chain(last).collect()),
         };
+        self.wait_for_replies(replies, is_sent, deadline, changes).await
+    }
+
+    /// Sends the look-ups of a call and waits for all replies. They have no order. Few go with the single requests, and
+    /// share their statements. Many are a batch, so that they hold up no single request.
+    pub(super) async fn reply_to_look_ups<T>(
+        &self,
+        (mut jobs, replies): (Vec<Job>, Vec<ReplyReceiver<T>>),
+        deadline: Instant,
+        trace: &RequestTrace,
+    ) -> Vec<Result<T, IdentifyError>> {
+        if jobs.len() > MAX_SINGLE_LOOK_UPS {
+            return self.reply_to_all((jobs, replies), deadline, trace).await;
+        }
+        jobs.iter_mut().for_each(|job| job.trace = trace.clone());
+        let changes = self.database.changes();
+        let is_sent = jobs.into_iter().all(|job| self.send(job));
+        self.wait_for_replies(replies, is_sent, deadline, changes).await
+    }
+
+    /// Waits for the replies to jobs, if these were sent.
+    async fn wait_for_replies<T>(
+        &self,
+        replies: Vec<ReplyReceiver<T>>,
+        is_sent: bool,
+        deadline: Instant,
+        changes: u64,
+    ) -> Vec<Result<T, IdentifyError>> {
         let mut answers = Vec::with_capacity(replies.len());
         for reply in replies {
             answers.push(if is_sent {

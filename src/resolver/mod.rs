@@ -321,7 +321,7 @@ impl ReadGraph for Resolver {
         let observations: Vec<Observation> = one_each.filter_map(Result::ok).collect();
         let jobs = batch_jobs(observations, deadline, permits, Job::look_up);
         let mut owners = Vec::with_capacity(identifiers.len());
-        for owner in self.lanes.reply_to_all(jobs, deadline, &self.trace).await {
+        for owner in self.lanes.reply_to_look_ups(jobs, deadline, &self.trace).await {
             owners.push(match owner? {
                 Owner::Identity(identity) => Some(identity),
                 Owner::Nobody => None,

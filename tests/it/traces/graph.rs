@@ -78,7 +78,7 @@ fn check(backend: Backend, spans: &[Span], call: &Span) {
     assert!(!waits.is_empty() && waits.len() <= batches.len(), "{spans:#?}");
     for span in waits.iter().chain(&batches) {
         assert_eq!((span.kind, &span.parent), (SpanKind::Internal, &call.id));
-        assert!(["batch", "graph"].contains(&span.attribute("identity.lane")), "{span:#?}");
+        assert!(["read", "graph"].contains(&span.attribute("identity.lane")), "{span:#?}");
         assert!(call.begun <= span.begun && span.ended <= call.ended, "{spans:#?}");
     }
     for wait in &waits {
