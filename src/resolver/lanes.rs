@@ -12,8 +12,11 @@ use super::large_identities::LargeIdentities;
 use crate::domain::graph::{SetName, SetNotes};
 use crate::traces::RequestTrace;
 
-/// Look-ups of one call that go with the single requests, at most.
-const MAX_SINGLE_LOOK_UPS: usize = 8;
+/// A batch of one job has no order, so it goes with the single requests.
+pub(super) const MAX_SINGLES_OF_BATCH: usize = 1;
+
+/// Look-ups have no order. So those of a small call go with the single requests.
+pub(super) const MAX_SINGLE_LOOK_UPS: usize = 8;
 
 /// The ways into the lanes.
 #[derive(Debug)]
@@ -79,48 +82,19 @@ impl Lanes {
         to_batch.send(jobs).is_ok()
     }
 
-    /// Sends jobs together and waits for all replies. A batch of one job has no order, so it goes with the single
-    /// requests.
+    /// Sends the jobs of a call and waits for all replies. At most `max_singles` of them go with the single requests,
+    /// whose statements they share. More are a batch, which has an order and holds up no single request.
     pub(super) async fn reply_to_all<T>(
         &self,
         (mut jobs, replies): (Vec<Job>, Vec<ReplyReceiver<T>>),
+        max_singles: usize,
         deadline: Instant,
         trace: &RequestTrace,
     ) -> Vec<Result<T, IdentifyError>> {
         jobs.iter_mut().for_each(|job| job.trace = trace.clone());
         let changes = self.database.changes();
-        let is_sent = match (jobs.pop(), jobs.is_empty()) {
-            (Some(job), true) => self.send(job),
-            (last, _) => self.send_batch(jobs.into_iter().chain(last).collect()),
-        };
-        self.wait_for_replies(replies, is_sent, deadline, changes).await
-    }
-
-    /// Sends the look-ups of a call and waits for all replies. They have no order. Few go with the single requests, and
-    /// share their statements. Many are a batch, so that they hold up no single request.
-    pub(super) async fn reply_to_look_ups<T>(
-        &self,
-        (mut jobs, replies): (Vec<Job>, Vec<ReplyReceiver<T>>),
-        deadline: Instant,
-        trace: &RequestTrace,
-    ) -> Vec<Result<T, IdentifyError>> {
-        if jobs.len() > MAX_SINGLE_LOOK_UPS {
-            return self.reply_to_all((jobs, replies), deadline, trace).await;
-        }
-        jobs.iter_mut().for_each(|job| job.trace = trace.clone());
-        let changes = self.database.changes();
-        let is_sent = jobs.into_iter().all(|job| self.send(job));
-        self.wait_for_replies(replies, is_sent, deadline, changes).await
-    }
-
-    /// Waits for the replies to jobs, if these were sent.
-    async fn wait_for_replies<T>(
-        &self,
-        replies: Vec<ReplyReceiver<T>>,
-        is_sent: bool,
-        deadline: Instant,
-        changes: u64,
-    ) -> Vec<Result<T, IdentifyError>> {
+        let is_sent =
+            if jobs.len() <= max_singles { jobs.into_iter().all(|job| self.send(job)) } else { self.send_batch(jobs) };
         let mut answers = Vec::with_capacity(replies.len());
         for reply in replies {
             answers.push(if is_sent {

@@ -88,7 +88,7 @@ use deadline::deadline_after;
 use graph::{GraphJob, GraphLane, GraphQueue, GraphRead, HistoryQuery, IdReader, LargeContacts, PageQuery, PastQuery};
 use identity_reader::IdentityReader;
 use job::{Job, Owner};
-use lanes::Lanes;
+use lanes::{Lanes, MAX_SINGLE_LOOK_UPS, MAX_SINGLES_OF_BATCH};
 use large_identities::LargeIdentities;
 use ping::ping_database;
 use read_lane::{MAX_SECOND_LOOKUPS, ReadLane};
@@ -321,7 +321,7 @@ impl ReadGraph for Resolver {
         let observations: Vec<Observation> = one_each.filter_map(Result::ok).collect();
         let jobs = batch_jobs(observations, deadline, permits, Job::look_up);
         let mut owners = Vec::with_capacity(identifiers.len());
-        for owner in self.lanes.reply_to_look_ups(jobs, deadline, &self.trace).await {
+        for owner in self.lanes.reply_to_all(jobs, MAX_SINGLE_LOOK_UPS, deadline, &self.trace).await {
             owners.push(match owner? {
                 Owner::Identity(identity) => Some(identity),
                 Owner::Nobody => None,
@@ -384,7 +384,8 @@ impl ReadGraph for Resolver {
 
 impl Resolver {
     async fn resolve(&self, requests: Vec<IdentifyRequest>, deadline: Instant, permits: Permit) -> Answers {
-        self.lanes.reply_to_all(batch_jobs(requests, deadline, permits, Job::new), deadline, &self.trace).await
+        let jobs = batch_jobs(requests, deadline, permits, Job::new);
+        self.lanes.reply_to_all(jobs, MAX_SINGLES_OF_BATCH, deadline, &self.trace).await
     }
 
     /// Looks up who owns these identifiers under locks: one server of several that take writes proves nothing. The
