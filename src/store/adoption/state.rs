@@ -264,14 +264,11 @@ impl Database {
         progress: i64,
         work: impl AsyncFn(&DatabaseTransaction) -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
-        again_after_lost_race(async || {
-            let once = async {
-                let transaction = self.connection().begin_with_options(self.begin_options()).await?;
-                set_progress(&transaction, run, phase, progress).await?;
-                work(&transaction).await?;
-                Ok(transaction.commit().await?)
-            };
-            timeout(TRANSACTION_WITHIN, once).await.unwrap_or(Err(StoreError::TimedOut(TRANSACTION_WITHIN)))
+        transaction_in_time(async || {
+            let transaction = self.connection().begin_with_options(self.begin_options()).await?;
+            set_progress(&transaction, run, phase, progress).await?;
+            work(&transaction).await?;
+            Ok(transaction.commit().await?)
         })
         .await
     }
@@ -283,17 +280,21 @@ impl Database {
         run: &AdoptionRun,
         work: impl AsyncFn(&mut database::DatabaseTransaction) -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
-        again_after_lost_race(async || {
-            let once = async {
-                let mut transaction = self.begin().await?;
-                set_progress(&transaction.transaction, run, AdoptionPhase::Merges, 0).await?;
-                work(&mut transaction).await?;
-                transaction.commit().await
-            };
-            timeout(TRANSACTION_WITHIN, once).await.unwrap_or(Err(StoreError::TimedOut(TRANSACTION_WITHIN)))
+        transaction_in_time(async || {
+            let mut transaction = self.begin().await?;
+            set_progress(&transaction.transaction, run, AdoptionPhase::Merges, 0).await?;
+            work(&mut transaction).await?;
+            transaction.commit().await
         })
         .await
     }
+}
+
+/// Does this transaction within [`TRANSACTION_WITHIN`], and again after a lost race.
+async fn transaction_in_time(work: impl AsyncFn() -> Result<(), StoreError>) -> Result<(), StoreError> {
+    let in_time =
+        async || timeout(TRANSACTION_WITHIN, work()).await.unwrap_or(Err(StoreError::TimedOut(TRANSACTION_WITHIN)));
+    again_after_lost_race(in_time).await
 }
 
 /// Does this again after a lost race, a few times. The server may still do what a killed run asked for last, and holds
