@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tracing::callsite::Identifier;
 use tracing::{Event, Level, Subscriber};
@@ -11,7 +11,7 @@ use tracing_subscriber::layer::Context;
 
 use super::line::{Field, LineStyle};
 use super::queue::LineQueue;
-use super::sampler::{Sampled, Sampler};
+use super::sampler::Sampler;
 
 /// Lines of each place in the code that are written in a [`PERIOD`].
 const LINES: u32 = 20;
@@ -38,17 +38,13 @@ impl FloodLimit {
     }
 
     /// Returns whether a line of this place is written now.
-    fn allows(&self, event: &Event<'_>, now: Instant) -> bool {
+    fn allows(&self, event: &Event<'_>) -> bool {
         let metadata = event.metadata();
         let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
         let place = places.entry(metadata.callsite()).or_insert_with(|| Sampler::new(LINES, self.period));
-        if place.sample(now) != Sampled::Written {
-            return false;
-        }
-        let left_out = place.take_left_out();
-        if left_out > 0 {
-            let of = metadata.target();
-            let fields = [("lines", Field::Number(left_out)), ("of", Field::Text(of))];
+        let Some(lines) = place.count() else { return false };
+        if lines > 1 {
+            let fields = [("lines", Field::Number(lines - 1)), ("of", Field::Text(metadata.target()))];
             self.queue.push(self.style.line(Level::WARN, "lines like the next one left out", &fields).as_bytes());
         }
         true
@@ -59,7 +55,7 @@ impl<S: Subscriber> Layer<S> for FloodLimit {
     fn event_enabled(&self, event: &Event<'_>, _: Context<'_, S>) -> bool {
         let metadata = event.metadata();
         let is_limited = *metadata.level() <= Level::WARN && !metadata.target().starts_with(LINES_OF_CALLS);
-        !is_limited || self.allows(event, Instant::now())
+        !is_limited || self.allows(event)
     }
 }
 
