@@ -106,7 +106,7 @@ fn check_complete(run: &Run, read: &Read, acknowledged: &[&Shown], places: &Plac
     let Some(Ok(found)) = &read.result else { return Ok(()) };
     match (&read.question, found) {
         (Question::LookUp(asked), Found::LookUp(found)) => {
-            let shown: Vec<Set> = found.identities.iter().map(|one| identifiers_of(one)).collect();
+            let shown: Vec<Set> = found.identities.iter().map(|one| identifiers_of(one.contacts())).collect();
             for (place, one) in shown.iter().enumerate() {
                 ensure!(!shown[..place].iter().any(|other| other.meets(*one)), "two identities that overlap");
                 ensure!(one.meets(Set::of(asked)), "an identity that nobody asked for");
@@ -129,7 +129,7 @@ fn check_complete(run: &Run, read: &Read, acknowledged: &[&Shown], places: &Plac
         }
         (Question::History(contact), Found::History(Some(rows))) => {
             ensure!(rows.has_live(*contact), "the history of another contact");
-            let identifiers = contacts_of(rows).into_iter().fold(Set::default(), |all, one| all.with(one.into()));
+            let identifiers = identifiers_of(contacts_of(rows));
             let stored = rows.stored.iter().map(|set| Set::of(set.identifiers.iter()));
             let held: BTreeSet<Set> = contacts_of(rows).into_iter().map(Set::from).chain(stored).collect();
             ensure!(held.iter().all(|set| set.is_within(identifiers)), "it has a set of another identity");
@@ -158,8 +158,8 @@ fn check_complete(run: &Run, read: &Read, acknowledged: &[&Shown], places: &Plac
     Ok(())
 }
 
-fn identifiers_of(identity: &Identity) -> Set {
-    identity.contacts().iter().fold(Set::default(), |all, one| all.with(one.into()))
+fn identifiers_of<'a>(contacts: impl IntoIterator<Item = &'a Contact>) -> Set {
+    contacts.into_iter().fold(Set::default(), |all, one| all.with(one.into()))
 }
 
 fn was_shown(acknowledged: &[&Shown], identifier: Set) -> bool {

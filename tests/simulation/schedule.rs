@@ -272,6 +272,14 @@ impl Schedule {
         if self.conditions.transaction_size == 1 { LONG_PATIENCE } else { PATIENCE }
     }
 
+    /// The deadline of a call, and when its caller leaves.
+    fn draw_patience(&self, random: &mut Rng) -> (Duration, Option<Duration>) {
+        let hurries = random.u32(0..8) == 0;
+        let deadline = if hurries { Duration::from_millis(random.u64(0..100)) } else { self.patience() };
+        let leaves = (random.u32(0..12) == 0).then(|| Duration::from_millis(random.u64(0..100)));
+        (deadline, leaves)
+    }
+
     /// A call about the identifiers that have appeared by now.
     fn draw(&self, appeared: usize, random: &mut Rng) -> Call {
         let api = random.choice([Api::Single, Api::Single, Api::List, Api::InTurn]).unwrap_or(Api::Single);
@@ -281,9 +289,7 @@ impl Schedule {
             Api::List | Api::InTurn if random.u32(0..40) == 0 => random.usize(60..=100),
             Api::List | Api::InTurn => random.usize(1..=8),
         };
-        let hurries = random.u32(0..8) == 0;
-        let deadline = if hurries { Duration::from_millis(random.u64(0..100)) } else { self.patience() };
-        let leaves = (random.u32(0..12) == 0).then(|| Duration::from_millis(random.u64(0..100)));
+        let (deadline, leaves) = self.draw_patience(random);
         let observations = (0..count).map(|_| observation(appeared, random)).collect();
         // By a generator of their own, so that a seed without them is the schedule that it was.
         let mut fork = random.clone();

@@ -47,9 +47,7 @@ impl Schedule {
         for _ in 0..calls {
             sleep(Duration::from_millis(random.u64(0..=longest_pause))).await;
             let question = self.draw_question(&mut random);
-            let hurries = random.u32(0..8) == 0;
-            let deadline = if hurries { Duration::from_millis(random.u64(0..100)) } else { self.patience() };
-            let leaves = (random.u32(0..12) == 0).then(|| Duration::from_millis(random.u64(0..100)));
+            let (deadline, leaves) = self.draw_patience(&mut random);
             let replica = random.usize(0..self.conditions.replicas);
             self.read(replica, question, deadline, leaves).await;
         }
