@@ -10,7 +10,8 @@ use url::Url;
 
 use crate::failover::connect;
 use crate::harness::{
-    Api, Backend, Caller, Event, Process, Server, Service, Suite, TestDatabase, execute, lock_row, query, register,
+    Api, Backend, Caller, Event, MYSQL_SESSIONS, Process, Server, Service, Suite, TestDatabase, execute, lock_row,
+    query, register,
 };
 use crate::outage::turns;
 
@@ -172,7 +173,7 @@ impl User {
             query(&self.admin, &sql).await;
             return;
         }
-        let sql = format!("SELECT CAST(id AS CHAR) FROM information_schema.processlist WHERE user = '{}'", self.name);
+        let sql = format!("SELECT CAST(ID AS CHAR) FROM {MYSQL_SESSIONS} WHERE USER = '{}'", self.name);
         for row in query(&self.admin, &sql).await {
             let id: String = row.try_get_by_index(0).unwrap();
             let _ = self.admin.execute_unprepared(&format!("KILL {id}")).await; // It may have ended.

@@ -10,7 +10,8 @@ use sea_orm::ConnectionTrait;
 use url::Url;
 
 use crate::harness::{
-    Api, Backend, Caller, Proxy, Service, Suite, TestDatabase, Traffic, connections, database_settings, query, register,
+    Api, Backend, Caller, MYSQL_SESSIONS, Proxy, Service, Suite, TestDatabase, Traffic, connections, database_settings,
+    query, register,
 };
 
 pub fn register(suite: &mut Suite) {
@@ -338,10 +339,10 @@ async fn a_caller_that_leaves_leaves_no_transaction(database: TestDatabase) {
         Backend::Postgres => {
             "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND state LIKE 'idle in transaction%'"
         }
-        Backend::Mysql | Backend::Mariadb | Backend::Sqlite => {
-            "SELECT p.id FROM information_schema.innodb_trx t JOIN information_schema.processlist p \
-             ON p.id = t.trx_mysql_thread_id WHERE p.db = DATABASE()"
-        }
+        Backend::Mysql | Backend::Mariadb | Backend::Sqlite => &format!(
+            "SELECT ID FROM {MYSQL_SESSIONS} WHERE DB = DATABASE() AND ID IN \
+                 (SELECT trx_mysql_thread_id FROM information_schema.innodb_trx)"
+        ),
     };
     let begun = Instant::now();
     while !query(&admin, open).await.is_empty() {

@@ -11,7 +11,7 @@ use url::Url;
 
 use super::{export, export_from, export_that_waits, fill, many, names, printed};
 use crate::adopt::Tables;
-use crate::harness::{Backend, Proxy, Server, Service, Suite, TestDatabase, execute, query, register};
+use crate::harness::{Backend, MYSQL_SESSIONS, Proxy, Server, Service, Suite, TestDatabase, execute, query, register};
 
 pub fn register(suite: &mut Suite) {
     register!(suite.on_all():
@@ -185,7 +185,7 @@ async fn a_statement_that_takes_long(server: &Server, admin: &DatabaseConnection
         text
     });
     let waiting = if is_mysql {
-        "SELECT ID FROM information_schema.PROCESSLIST WHERE STATE LIKE 'Waiting for table%'"
+        &format!("SELECT ID FROM {MYSQL_SESSIONS} WHERE STATE LIKE 'Waiting for table%'")
     } else {
         "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
     };

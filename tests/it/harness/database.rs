@@ -57,6 +57,13 @@ pub struct TestDatabase {
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
+/// The sessions of a server that speaks MySQL's protocol: ID, USER, DB, STATE.
+///
+/// On MySQL, a query of `information_schema.PROCESSLIST` fails (error 3854) while another session runs a statement with
+/// bytes that are no UTF-8, such as a hash, whichever columns it asks for.
+pub const MYSQL_SESSIONS: &str =
+    "/*!80000 performance_schema.processlist */ /*M!100000 information_schema.PROCESSLIST */";
+
 impl TestDatabase {
     pub async fn create(backend: Backend) -> Self {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
@@ -85,7 +92,7 @@ impl TestDatabase {
         if self.backend.is_mysql() {
             // A session that a test left behind, such as one behind a dead network, can have a transaction that locks
             // a table. DROP DATABASE would wait for it without end. PostgreSQL has FORCE for that.
-            let sql = format!("SELECT CAST(ID AS CHAR) FROM information_schema.PROCESSLIST WHERE DB = '{}'", self.name);
+            let sql = format!("SELECT CAST(ID AS CHAR) FROM {MYSQL_SESSIONS} WHERE DB = '{}'", self.name);
             let sessions = admin.query_all_raw(Statement::from_string(DbBackend::MySql, sql)).await.expect("sessions");
             for session in sessions {
                 let id: String = session.try_get_by_index(0).expect("a session's id");

@@ -18,7 +18,7 @@ pub use checkout::{Checkouts, Event, check_variety};
 pub use cluster::{Cluster, ClusterKind};
 pub use collector::{Collector, Span};
 pub use components::Components;
-pub use database::{Backend, TestDatabase, connections, database_settings, execute, lock_row, query};
+pub use database::{Backend, MYSQL_SESSIONS, TestDatabase, connections, database_settings, execute, lock_row, query};
 pub use ports::{Ports, no_port_is_given_twice};
 pub use process::{Process, binary};
 pub use proxy::{Proxy, Traffic};
