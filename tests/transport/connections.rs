@@ -1,5 +1,6 @@
 //! How many connections there may be, and when they end.
 
+use std::error::Error as _;
 use std::time::Duration;
 
 use identity::domain::Outcome;
@@ -143,12 +144,23 @@ fn short_lived(options: &mut ServerSettings) {
     options.fixed.connection.age_grace = Duration::from_millis(600);
 }
 
+/// Whether tonic's client gave the call to a connection that it was about to close by itself. It does so if the call
+/// begins in the moment in which the last answer on that connection ends. The server never sees such a call.
+fn was_not_sent(status: &tonic::Status) -> bool {
+    let mut causes = std::iter::successors(status.source(), |cause| (*cause).source());
+    causes.any(|cause| cause.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_canceled))
+}
+
 #[tokio::test]
 async fn old_connections_end_without_a_failed_call() {
     let server = Server::with(Script::Slow(Duration::from_millis(100)), short_lived).await;
     let mut client = server.client().await;
     for _ in 0..20 {
-        client.identify(request()).await.unwrap();
+        let mut answer = client.identify(request()).await;
+        if answer.as_ref().is_err_and(was_not_sent) {
+            answer = client.identify(request()).await;
+        }
+        answer.unwrap();
     }
     let mut stream = TcpStream::connect(server.http).await.unwrap();
     let mut answers = Vec::new();
