@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::OnceLock;
 
 use super::contact::{Contact, ContactId, Link, Timestamp};
+use super::encodings::Encodings;
 use super::identifier::{Identifier, IdentifierKind};
 
 /// All live contacts of one customer. It is never empty. Exactly one contact is the primary: the oldest.
@@ -14,10 +15,15 @@ pub struct Identity {
     /// In any order.
     deleted: Vec<Contact>,
     index: Index,
+    encodings: Encodings,
 }
 
 /// From so many contacts on, an identity gets an index to say what it owns.
 const INDEXED_FROM: usize = 16;
+
+/// From so many contacts on, an identity keeps what the APIs made of it. With fewer, the time to make it again is less
+/// than the memory is worth.
+const ENCODED_FROM: usize = 64;
 
 /// The identifiers of an identity, each with the contacts that carry it, made when they are needed first. It is no part
 /// of what identities are compared by.
@@ -49,7 +55,7 @@ impl Identity {
     /// Returns the identity of contacts that are sorted by age. There is at least one.
     pub(super) fn from_sorted(contacts: Vec<Contact>) -> Self {
         debug_assert!(!contacts.is_empty() && contacts.is_sorted_by_key(Contact::age));
-        Self { contacts, deleted: Vec::new(), index: Index::default() }
+        Self { contacts, deleted: Vec::new(), index: Index::default(), encodings: Encodings::default() }
     }
 
     /// Returns the primary: the oldest contact, by `createdAt`, then by `id`.
@@ -122,6 +128,16 @@ impl Identity {
     /// Returns whether it has an index of its identifiers in memory, once they are asked for.
     pub fn is_indexed(&self) -> bool {
         self.contacts.len() >= INDEXED_FROM
+    }
+
+    /// Returns whether what the APIs make of it is worth its memory.
+    pub fn keeps_encodings(&self) -> bool {
+        self.contacts.len() >= ENCODED_FROM
+    }
+
+    /// Returns what the APIs made of it.
+    pub fn encodings(&self) -> &Encodings {
+        &self.encodings
     }
 
     fn index(&self) -> &HashMap<Identifier, Carriers> {

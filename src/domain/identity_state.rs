@@ -83,6 +83,11 @@ impl IdentityState {
         distinct_values(self.contacts(), self.contact_count, kind)
     }
 
+    /// Returns the identity, if this state shows all of it.
+    pub fn whole(&self) -> Option<&Identity> {
+        self.shown.is_none().then_some(&self.identity)
+    }
+
     /// Returns the list of contacts that this state has in memory. Other states may share it.
     pub fn list(&self) -> &Arc<Identity> {
         &self.identity

@@ -21,7 +21,7 @@
 //! | `preview` | the answer that an observation would get |
 //! | `graph/` | what connects the identifiers of an identity, and what it was before |
 //! | `adoption/` | which rows of another system's table are one customer |
-//! | `identity_state` | an identity as an answer shows it |
+//! | `identity_state`, `encodings` | an identity as an answer shows it, and the bytes that the APIs made of it |
 //! | `model`, `properties` | tests: the planner against a brute-force model |
 
 pub mod adoption;
@@ -31,6 +31,7 @@ mod contact;
 mod copies;
 mod draft;
 mod email;
+mod encodings;
 mod evidence;
 mod fold;
 pub mod graph;
@@ -56,6 +57,7 @@ pub use canonical::StoredForm;
 pub use contact::{Contact, ContactId, ContactRef, Link, Timestamp};
 pub use copies::{ComparedCopies, Copies, OwnerRow, Owners, RootRow};
 pub use email::{Email, InvalidEmail};
+pub use encodings::{Encoded, Encoding, Encodings};
 pub use evidence::{EvidenceOrigin, MAX_EVIDENCE, NewEvidence, SetKey, StoredEvidence, StoredSets, may_be_full};
 pub use identifier::{Identifier, IdentifierKind};
 pub use identity::Identity;

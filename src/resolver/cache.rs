@@ -24,12 +24,17 @@ use crate::store::Epoch;
 /// Parts of the cache, each with a lock and a share of the room. An identity that is larger than a share is not kept.
 const SHARDS: usize = 8;
 
-/// Bytes for an entry: its key, its value, its place in the cache, and the next free place.
-const ENTRY: u64 = 160;
+/// Bytes for an entry: its key, its value and its place in the cache, about 120, and as much as the tables of the cache
+/// have to spare: they grow by doubling.
+const ENTRY: u64 = 208;
 
 /// Bytes for an identity without contacts, and for an allocation.
 const IDENTITY: u64 = 160;
 const ALLOCATION: u64 = 32;
+
+/// Bytes for the id of a contact in an answer, and the answers of an identity that are kept: one for each API.
+const ENCODED_ID: u64 = 8;
+const ENCODINGS: u64 = 2;
 
 /// See the module. Without room it keeps nothing.
 #[derive(Clone)]
@@ -249,14 +254,18 @@ impl Weighter<Key, Entry> for ByBytes {
     }
 }
 
-/// About how many bytes an identity takes, and the index of its identifiers.
+/// About how many bytes an identity takes, with the index of its identifiers, and its answers if it keeps them.
 fn bytes_of(identity: &Identity) -> u64 {
     let handle = size_of::<Identifier>() as u64;
     let index = if identity.is_indexed() { 6 * handle } else { 3 * handle };
     let of_identifier = |identifier: &Identifier| handle + ALLOCATION + identifier.value().len() as u64 + index;
     let of_contact =
         |contact: &Contact| size_of::<Contact>() as u64 + ALLOCATION + contact.shown().map(of_identifier).sum::<u64>();
-    IDENTITY + identity.contacts().iter().chain(identity.deleted()).map(of_contact).sum::<u64>()
+    let encoded = |contact: &Contact| ENCODED_ID + contact.shown().map(|one| one.value().len() as u64 + 3).sum::<u64>();
+    let encodings = if identity.keeps_encodings() { ENCODINGS } else { 0 };
+    IDENTITY
+        + identity.contacts().iter().chain(identity.deleted()).map(of_contact).sum::<u64>()
+        + encodings * identity.contacts().iter().map(encoded).sum::<u64>()
 }
 
 #[cfg(test)]

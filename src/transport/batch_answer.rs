@@ -7,15 +7,13 @@ use std::time::Instant;
 use super::answered::Answered;
 use super::batch::{ItemCounts, ItemResult};
 use super::errors::ApiError;
-use super::listing::{ENVELOPE, Listing, Sizes};
+use super::identity_bytes::IdentityFormat;
+use super::listing::{ENVELOPE, Listing};
 use super::slices::Slices;
 use crate::domain::{ContactId, StateKey};
 
 /// How an API writes the results of a batch. Each function appends to the answer.
-pub trait BatchFormat {
-    /// The sizes of the parts of an identity.
-    const SIZES: Sizes;
-
+pub trait BatchFormat: IdentityFormat {
     /// What stands before the results.
     const BEGIN: &'static [u8];
 
@@ -24,9 +22,6 @@ pub trait BatchFormat {
 
     /// What stands after the results.
     const END: &'static [u8];
-
-    /// Writes an identity.
-    fn identity(&self, listing: &Listing<'_>, to: &mut Vec<u8>);
 
     /// Writes what stands before the identity in a result. The identity has so many bytes.
     fn before_identity(&self, answered: &Answered, identity: usize, to: &mut Vec<u8>);

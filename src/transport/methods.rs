@@ -2,6 +2,9 @@
 
 use super::batch_size::batch_body_limit;
 
+/// The RPC that encodes its answer by itself, beside [`BATCH_IDENTIFY`].
+const IDENTIFY: &str = "/identity.v1.IdentityService/Identify";
+
 /// The RPC whose messages may be large.
 const BATCH_IDENTIFY: &str = "/identity.v1.IdentityService/BatchIdentify";
 
@@ -17,6 +20,11 @@ const STREAM_IDENTIFY: &str = "/identity.v1.IdentityService/StreamIdentify";
 /// Whether the gRPC method at `path` takes a batch, and so larger messages than others.
 pub(crate) fn takes_batch(path: &str) -> bool {
     path == BATCH_IDENTIFY || OF_MANY_IDENTIFIERS.contains(&path)
+}
+
+/// Whether the gRPC method at `path` is `Identify`.
+pub(crate) fn is_identify(path: &str) -> bool {
+    path == IDENTIFY
 }
 
 /// Whether the gRPC method at `path` looks up identifiers.
@@ -57,7 +65,7 @@ mod tests {
     #[test]
     fn the_methods_are_in_the_proto() {
         let pool = prost_reflect::DescriptorPool::decode(FILE_DESCRIPTOR_SET).unwrap();
-        for path in [BATCH_IDENTIFY, STREAM_IDENTIFY] {
+        for path in [IDENTIFY, BATCH_IDENTIFY, STREAM_IDENTIFY] {
             let (service, method) = path[1..].split_once('/').unwrap();
             let service = pool.get_service_by_name(service).unwrap();
             let method = service.methods().find(|of| of.name() == method).unwrap();

@@ -29,6 +29,7 @@ pub mod errors;
 pub mod grpc;
 pub mod gunzip;
 pub mod http;
+mod identity_bytes;
 pub mod invalid_field;
 mod listing;
 pub(crate) mod methods;

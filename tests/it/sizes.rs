@@ -11,6 +11,7 @@ pub fn register(suite: &mut Suite) {
         a_larger_identity_from_before_is_still_answered,
         items_past_the_limit_of_an_answer_were_carried_out,
         each_answer_of_a_batch_shows_its_own_moment,
+        an_answer_that_is_kept_ends_with_the_next_change,
     );
 }
 
@@ -130,4 +131,36 @@ async fn each_answer_of_a_batch_shows_its_own_moment(database: TestDatabase) {
     ];
     assert_eq!(answers, expected.map(|(outcome, emails, phones)| (outcome, emails.to_owned(), phones.to_owned())));
     service.stop().await;
+}
+
+/// The bytes of the answer are kept for an identity with many contacts. They are those of each API, and of no earlier
+/// state, also if another replica changed the identity.
+async fn an_answer_that_is_kept_ends_with_the_next_change(database: TestDatabase) {
+    let (service, replica) = (Service::start(&database).await, Service::start(&database).await);
+    let (caller, other) = (service.caller(), replica.caller());
+    let mut events: Vec<Event> = (0..100).map(|n| Event::of(&format!("e{n}@x.de"), "1000")).collect();
+    assert!(caller.batch(Api::Grpc, &events).await.unwrap().iter().all(Result::is_ok));
+    let mut expected = Vec::from_iter(events.iter().map(|event| event.email.clone().unwrap_or_default()));
+    for round in 0..3 {
+        for _ in 0..2 {
+            for api in Api::BOTH {
+                for caller in [&caller, &other] {
+                    let reply = caller.identify(api, None, Some("1000")).await.unwrap();
+                    assert_eq!((reply.outcome, &reply.emails), ("matched", &expected), "{round}, {api:?}");
+                    assert_eq!((&*reply.phones, reply.secondaries.len()), (&["1000".to_owned()][..], 99 + round));
+                }
+            }
+        }
+        let (email, api) = (format!("new{round}@x.de"), Api::BOTH[round % 2]);
+        let writer = [&caller, &other][round % 2];
+        let reply = writer.identify(api, Some(&email), Some("1000")).await.unwrap();
+        expected.push(email);
+        assert_eq!((reply.outcome, &reply.emails), ("linked", &expected));
+        events.push(Event::of(&expected[100 + round], "1000"));
+    }
+    let tables = database.raw().await;
+    Components::of(&events).assert_tables(&tables).await;
+    tables.close().await.unwrap();
+    service.stop().await;
+    replica.stop().await;
 }

@@ -18,11 +18,11 @@ use tonic::server::UnaryService;
 use tower::Service;
 
 use super::batch_request::{EncodedItems, decode};
-use super::batch_response::ProtoFormat;
 use super::compression::{accepts_compression, compress_if_worthwhile};
 use super::encoded_call::call_encoded;
 use super::identity_api::{IdentityApi, deadline, parsed};
 use super::inflate::MessageRoom;
+use super::proto_format::ProtoFormat;
 use crate::resolver::Identify;
 use crate::transport::batch::{ItemCounts, identify_batch};
 use crate::transport::batch_answer;

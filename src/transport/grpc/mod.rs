@@ -3,7 +3,6 @@
 mod answer_buffer;
 mod batch;
 mod batch_request;
-mod batch_response;
 mod bounded_streams;
 mod by_method;
 mod bytes_codec;
@@ -13,9 +12,11 @@ mod encoded_call;
 mod errors;
 mod graph;
 mod health;
+mod identify;
 mod identity_api;
 mod inflate;
 mod one_message;
+mod proto_format;
 mod service;
 mod services;
 mod settings;
@@ -38,6 +39,7 @@ use self::by_method::ByMethod;
 pub use self::errors::{error_response, replace_tonic_error};
 use self::graph::{GraphApi, LookUpService};
 use self::health::Health;
+use self::identify::IdentifyService;
 use self::identity_api::IdentityApi;
 pub use self::services::DescriptorError;
 use self::services::Services;
@@ -45,7 +47,7 @@ pub use self::settings::GrpcSettings;
 use crate::metrics::WorkMetrics;
 use crate::proto::FILE_DESCRIPTOR_SET;
 use crate::proto::identity::v1::graph_service_server::{self, GraphServiceServer};
-use crate::proto::identity::v1::identity_service_server::{self, IdentityServiceServer};
+use crate::proto::identity::v1::identity_service_server;
 use crate::resolver::ReadGraph;
 use crate::transport::batch_size::batch_body_limit;
 use crate::transport::gunzip::TextRoom;
@@ -91,9 +93,7 @@ pub fn routes<R: ReadGraph>(
     let api = Arc::new(IdentityApi { resolver, settings, readiness: readiness.clone(), stream_places });
     let limit = settings.limits.http_body_limit;
     let identity = ByMethod {
-        single: IdentityServiceServer::from_arc(Arc::clone(&api))
-            .max_decoding_message_size(limit)
-            .send_compressed(CompressionEncoding::Gzip),
+        single: IdentifyService::new(Arc::clone(&api), limit),
         batch: BatchService::new(api, batch_body_limit(limit)),
     };
     let bounds = StreamBounds::new(settings.probe_streams, work);

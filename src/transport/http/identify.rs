@@ -13,11 +13,9 @@ use crate::transport::answered::Answered;
 use crate::transport::call_place::CallPlace;
 use crate::transport::errors::ApiError;
 use crate::transport::gunzip::TextRoom;
-use crate::transport::listing::{ENVELOPE, Listing};
 use crate::transport::parse::Parsed;
 use crate::transport::peer::resolver_for;
 use crate::transport::routes::{CallOutcome, outcome_name};
-use crate::transport::slices::Slices;
 
 /// The response header with the outcome.
 const OUTCOME: HeaderName = HeaderName::from_static("identity-outcome");
@@ -54,10 +52,8 @@ impl<R: Identify> IdentifyHandler<R> {
         let answered = Answered::new(answer, malformed)?;
         let answer = &answered.answer;
 
-        let room = self.settings.limits.answer_limit.saturating_sub(ENVELOPE);
-        let slices = &mut Slices::of_answer(deadline);
-        let listing = Listing::in_slices(&answer.identity, response::SIZES, room, slices).await?;
-        let body = response::listing_to_json(&listing, self.settings.identify.primary_id_field);
+        let (spelling, limit) = (self.settings.identify.primary_id_field, self.settings.limits.answer_limit);
+        let (body, is_truncated) = response::body_of(&answer.identity, spelling, limit, deadline).await?;
         let outcome = (OUTCOME, HeaderValue::from_static(outcome_name(answer.outcome)));
         let mut response = ([JSON, outcome], body).into_response();
         let fields = answered.left_out_in_json();
@@ -65,8 +61,8 @@ impl<R: Identify> IdentifyHandler<R> {
             let fields = HeaderValue::try_from(fields.join(",")).map_err(|_| IdentifyError::Internal)?;
             response.headers_mut().insert(IGNORED, fields);
         }
-        if listing.is_truncated {
-            response.headers_mut().insert(TRUNCATED, HeaderValue::from(listing.contact_count));
+        if is_truncated {
+            response.headers_mut().insert(TRUNCATED, HeaderValue::from(answer.identity.contact_count()));
         }
         response.extensions_mut().insert(CallOutcome::new(answer.outcome, validate_only));
         Ok(response)

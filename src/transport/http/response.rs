@@ -1,15 +1,21 @@
 //! The JSON of an answer.
 
+use std::time::Instant;
+
 use serde::Serialize;
 
 use super::errors::ErrorBody;
+use crate::domain::{Encoding, IdentityState};
+use crate::resolver::IdentifyError;
 use crate::settings::Spelling;
 use crate::transport::answered::Answered;
 use crate::transport::batch_answer::BatchFormat;
 use crate::transport::errors::ApiError;
-use crate::transport::listing::{Listing, Sizes};
+use crate::transport::identity_bytes::{IdentityFormat, write_identity};
+use crate::transport::listing::{ENVELOPE, Listing, Sizes};
 use crate::transport::parse::FieldNames;
 use crate::transport::routes::outcome_name;
+use crate::transport::slices::Slices;
 
 /// The sizes of an identity's parts, each with a comma.
 pub(super) const SIZES: Sizes = Sizes { value: |text| text.bytes().map(escaped_len).sum::<usize>() + 3, id: |_| 21 };
@@ -23,13 +29,11 @@ fn escaped_len(byte: u8) -> usize {
     }
 }
 
-/// The body of an answer: always exactly these fields, with ids as JSON numbers. It is not proto3 JSON, whose ids are
-/// strings: the clients of this API expect numbers.
-#[derive(Serialize)]
-struct Body<'a> {
-    contact: ContactBody<'a>,
-}
+/// What stands before the identity in the body of an answer, and behind it.
+const BODY: (&[u8], &[u8]) = (br#"{"contact":"#, b"}");
 
+/// The identity in an answer: always exactly these fields, with ids as JSON numbers. It is not proto3 JSON, whose ids
+/// are strings: the clients of this API expect numbers.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct ContactBody<'a> {
@@ -55,14 +59,26 @@ impl<'a> ContactBody<'a> {
     }
 }
 
-/// The identity as JSON.
-pub(super) fn listing_to_json(listing: &Listing<'_>, spelling: Spelling) -> Vec<u8> {
+/// Returns the body of an answer, of at most `limit` bytes, and whether the identity has more contacts than it lists.
+///
+/// # Errors
+/// [`IdentifyError::DeadlineExceeded`].
+pub(super) async fn body_of(
+    identity: &IdentityState,
+    spelling: Spelling,
+    limit: usize,
+    deadline: Instant,
+) -> Result<(Vec<u8>, bool), IdentifyError> {
     let mut body = Vec::with_capacity(256);
-    write(&Body { contact: ContactBody::new(listing, spelling) }, &mut body);
-    body
+    body.extend_from_slice(BODY.0);
+    let slices = &mut Slices::of_answer(deadline);
+    let room = limit.saturating_sub(ENVELOPE);
+    let is_truncated = write_identity(&JsonFormat { spelling }, identity, room, slices, &mut body).await?;
+    body.extend_from_slice(BODY.1);
+    Ok((body, is_truncated))
 }
 
-/// Writes the answer to a batch: `{"results": [...]}`.
+/// Writes answers: an identity, and the answer to a batch, `{"results": [...]}`.
 #[derive(Debug)]
 pub(super) struct JsonFormat {
     pub(super) spelling: Spelling,
@@ -74,15 +90,19 @@ struct ErrorResult {
     error: ErrorBody,
 }
 
-impl BatchFormat for JsonFormat {
+impl IdentityFormat for JsonFormat {
+    const ENCODING: Encoding = Encoding::Json;
     const SIZES: Sizes = SIZES;
-    const BEGIN: &'static [u8] = br#"{"results":["#;
-    const BETWEEN: &'static [u8] = b",";
-    const END: &'static [u8] = b"]}";
 
     fn identity(&self, listing: &Listing<'_>, to: &mut Vec<u8>) {
         write(&ContactBody::new(listing, self.spelling), to);
     }
+}
+
+impl BatchFormat for JsonFormat {
+    const BEGIN: &'static [u8] = br#"{"results":["#;
+    const BETWEEN: &'static [u8] = b",";
+    const END: &'static [u8] = b"]}";
 
     fn before_identity(&self, _: &Answered, _: usize, to: &mut Vec<u8>) {
         to.extend_from_slice(br#"{"response":{"contact":"#);
@@ -112,10 +132,12 @@ fn write(body: &impl Serialize, to: &mut Vec<u8>) {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::domain::{Contact, ContactId, Identifier, IdentifierKind, Identity, IdentityState, Link, Timestamp};
+    use std::time::Duration;
 
-    fn spelled(spelling: Spelling) -> String {
+    use super::*;
+    use crate::domain::{Contact, ContactId, Identifier, IdentifierKind, Identity, Link, Timestamp};
+
+    async fn spelled(spelling: Spelling) -> String {
         let contact = |id: i64, link, kind, value: &str| {
             Contact::new(ContactId(id), [Identifier::from_stored(kind, value)], Timestamp(id), link)
         };
@@ -124,7 +146,10 @@ mod tests {
             contact(9_007_199_254_740_993, Link::SecondaryOf(ContactId(1)), IdentifierKind::Email, "\"@b.co"),
         ];
         let identity = IdentityState::from(Identity::new(contacts).unwrap());
-        String::from_utf8(listing_to_json(&Listing::new(&identity, SIZES, usize::MAX), spelling)).unwrap()
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let (body, is_truncated) = body_of(&identity, spelling, 1 << 20, deadline).await.unwrap();
+        assert!(!is_truncated);
+        String::from_utf8(body).unwrap()
     }
 
     #[test]
@@ -135,15 +160,15 @@ mod tests {
         assert!(i64::MIN.to_string().len() < (SIZES.id)(i64::MIN));
     }
 
-    #[test]
-    fn the_first_field_is_spelled_as_set_and_every_field_is_there() {
+    #[tokio::test]
+    async fn the_first_field_is_spelled_as_set_and_every_field_is_there() {
         let rest = r#""emails":["a@b.co","\"@b.co"],"phoneNumbers":[],"secondaryContactIds":[9007199254740993]}}"#;
         for (spelling, first) in [
             (Spelling::Correct, r#""primaryContactId":1"#),
             (Spelling::Legacy, r#""primaryContatctId":1"#),
             (Spelling::Both, r#""primaryContactId":1,"primaryContatctId":1"#),
         ] {
-            assert_eq!(spelled(spelling), format!(r#"{{"contact":{{{first},{rest}"#));
+            assert_eq!(spelled(spelling).await, format!(r#"{{"contact":{{{first},{rest}"#));
         }
     }
 }
