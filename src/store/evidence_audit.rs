@@ -225,8 +225,9 @@ enum EvidenceColumn {
 /// The statement of [`Database::audit_evidence`]. The columns are those of [`EvidenceColumn`].
 pub(super) fn evidence_sql(engine: Engine, rows: Rows) -> String {
     let (identifiers, rows) = (engine.text_of(r#"e."identifiers""#), rows.as_from_clause("Evidence"));
+    let contact = engine.key_join("Contact", "c", &[("id", r#"e."contactId""#)]);
     format!(
         r#"SELECT e."id", e."setKey", e."contactId", {identifiers}, COALESCE(c."linkedId", c."id"), e."origin"
-            FROM {rows} e LEFT JOIN "Contact" c ON c."id" = e."contactId" ORDER BY e."id""#
+            FROM {rows} e {contact} ORDER BY e."id""#
     )
 }

@@ -197,7 +197,7 @@ impl TableSnapshot {
     ) -> Result<Vec<IdentifierRecord>, StoreError> {
         let mut params: Vec<Value> = vec![kind.into()];
         params.extend(value.map(|value| value.to_vec().into()));
-        self.query(identifiers_sql(value.is_some()), params, IdentifierRecord::from_row).await
+        self.query(identifiers_sql(self.engine, value.is_some()), params, IdentifierRecord::from_row).await
     }
 
     /// Returns the merges after this id, by id. None are left if there are none.
@@ -276,12 +276,13 @@ pub(super) fn contacts_sql(engine: Engine) -> String {
 }
 
 /// The statement of [`TableSnapshot::identifiers_after`], of the first page or of a later one.
-pub(super) fn identifiers_sql(is_later: bool) -> String {
+pub(super) fn identifiers_sql(engine: Engine, is_later: bool) -> String {
+    let owner = engine.key_join("Contact", "o", &[("id", r#"i."contactId""#)]);
     let after = if is_later { r#"AND "value" > ?"# } else { "" };
     format!(
         r#"SELECT i."kind", i."value", i."contactId", o."flags"
             FROM (SELECT * FROM "Identifier" WHERE "kind" = ? {after} ORDER BY "kind", "value" LIMIT {PAGE_SIZE}) i
-            LEFT JOIN "Contact" o ON o."id" = i."contactId" ORDER BY i."kind", i."value""#
+            {owner} ORDER BY i."kind", i."value""#
     )
 }
 

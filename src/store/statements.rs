@@ -159,12 +159,12 @@ mod tests {
         list.add_built("promote", &write::promote_rows(&[1], moment));
         list.add_built("delete identifier", &write::delete_owned("email", b"a@b.co", 1));
         list.add("audit contacts", &plain(audit::contacts_sql(engine, Rows::After(0, 1_000))));
-        list.add("audit identifiers", &plain(audit::identifiers_sql(r#"(SELECT * FROM "Identifier")"#)));
-        list.add("audit merges", &plain(audit::merges_sql(Rows::Only(1))));
+        list.add("audit identifiers", &plain(audit::identifiers_sql(engine, r#"(SELECT * FROM "Identifier")"#)));
+        list.add("audit merges", &plain(audit::merges_sql(engine, Rows::Only(1))));
         list.add("audit linked", &audit::linked_rows(engine, &[1, 2, 3], "linkedId", "Contact_linkedId"));
         list.add_built("rewrite", &repair_ops::rewrite_row(ContactId(1), IdentifierKind::Phone, None, NOW).unwrap());
         list.add("export contacts", &plain(export::contacts_sql(engine)));
-        list.add("export identifiers", &plain(export::identifiers_sql(true)));
+        list.add("export identifiers", &plain(export::identifiers_sql(engine, true)));
         list.add("export merges", &plain(export::merges_sql(engine)));
         list.add("export evidence", &plain(export::evidence_sql(engine)));
         list.add("state of contacts", &plain(export::state_sql(export::ExportedTable::Contacts)));
@@ -231,7 +231,7 @@ mod tests {
             let texts: BTreeSet<String> = (1..=MAX_LOOKUP).map(linked).collect();
             assert_eq!(texts.len(), 8, "{engine:?}");
             assert_eq!(audit::contacts_sql(engine, Rows::Only(1)), audit::contacts_sql(engine, Rows::Only(2)));
-            assert_eq!(audit::merges_sql(Rows::After(1, 9)), audit::merges_sql(Rows::After(2, 9)));
+            assert_eq!(audit::merges_sql(engine, Rows::After(1, 9)), audit::merges_sql(engine, Rows::After(2, 9)));
         }
     }
 }

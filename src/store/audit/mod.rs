@@ -99,7 +99,7 @@ impl Database {
             None => vec![kind.into()],
         };
         let rows = page_of_identifiers(after.is_some(), limit);
-        self.query_rows(identifiers_sql(&rows), params, IdentifierRow::from_row).await
+        self.query_rows(identifiers_sql(self.engine(), &rows), params, IdentifierRow::from_row).await
     }
 
     /// Returns one identifier, if it still has a row.
@@ -108,7 +108,8 @@ impl Database {
     /// As every read.
     pub async fn audit_identifier(&self, kind: &str, value: &[u8]) -> Result<Option<IdentifierRow>, StoreError> {
         let params = vec![kind.into(), value.to_vec().into()];
-        let found = self.query_rows(identifiers_sql(ONE_IDENTIFIER), params, IdentifierRow::from_row).await?;
+        let found =
+            self.query_rows(identifiers_sql(self.engine(), ONE_IDENTIFIER), params, IdentifierRow::from_row).await?;
         Ok(found.into_iter().next())
     }
 
@@ -117,7 +118,7 @@ impl Database {
     /// # Errors
     /// As every read.
     pub async fn audit_merges(&self, rows: Rows) -> Result<Vec<MergeRow>, StoreError> {
-        self.query_rows(merges_sql(rows), vec![rows.parameter()], MergeRow::from_row).await
+        self.query_rows(merges_sql(self.engine(), rows), vec![rows.parameter()], MergeRow::from_row).await
     }
 
     /// Runs a query and reads every row.
@@ -201,41 +202,44 @@ pub(super) async fn query_owners(
 /// The statement of [`Database::audit_contacts`].
 pub(super) fn contacts_sql(engine: Engine, rows: Rows) -> String {
     let join_owner = |kind: IdentifierKind, identifier: &str, owner: &str| {
-        let value = engine.bytes_of(&format!(r#"c."{}""#, contact_column(kind)));
-        format!(
-            r#"LEFT JOIN "Identifier" {identifier} ON {identifier}."kind" = '{}' AND {identifier}."value" = {value}
-                LEFT JOIN "Contact" {owner} ON {owner}."id" = {identifier}."contactId""#,
-            kind.name()
-        )
+        let (kind_name, value) =
+            (format!("'{}'", kind.name()), engine.bytes_of(&format!(r#"c."{}""#, contact_column(kind))));
+        let identifiers = engine.key_join("Identifier", identifier, &[("kind", &kind_name), ("value", &value)]);
+        let contacts = engine.key_join("Contact", owner, &[("id", &format!(r#"{identifier}."contactId""#))]);
+        format!("{identifiers}\n                {contacts}")
     };
     let owner_columns = |(identifier, owner): (&str, &str), held: &str| {
         [aliased(identifier, &["contactId"]), aliased(owner, &FOUND), aliased(owner, &[held])].join(", ")
     };
     format!(
         r#"SELECT {}, {}, {}, {}, {}
-            FROM {} c LEFT JOIN "Contact" p ON p."id" = c."linkedId" {} {}
-            LEFT JOIN "AdoptedContact" x ON x."id" = c."id" ORDER BY c."id""#,
+            FROM {} c {} {} {}
+            {} ORDER BY c."id""#,
         stored_columns(engine),
         aliased("p", &["id", "linkedId", "createdAt", "deletedAt"]),
         aliased("x", &["reason"]),
         owner_columns(EMAIL_OWNER, contact_column(IdentifierKind::Email)),
         owner_columns(PHONE_OWNER, contact_column(IdentifierKind::Phone)),
         rows.as_from_clause("Contact"),
+        engine.key_join("Contact", "p", &[("id", r#"c."linkedId""#)]),
         join_owner(IdentifierKind::Email, EMAIL_OWNER.0, EMAIL_OWNER.1),
         join_owner(IdentifierKind::Phone, PHONE_OWNER.0, PHONE_OWNER.1),
+        engine.key_join("AdoptedContact", "x", &[("id", r#"c."id""#)]),
     )
 }
 
 /// The statement of [`Database::audit_merges`].
-pub(super) fn merges_sql(rows: Rows) -> String {
+pub(super) fn merges_sql(engine: Engine, rows: Rows) -> String {
     format!(
         r#"SELECT {}, {}, {}
-            FROM {} m LEFT JOIN "Contact" s ON s."id" = m."survivorId"
-            LEFT JOIN "Contact" a ON a."id" = m."absorbedId" ORDER BY m."id""#,
+            FROM {} m {}
+            {} ORDER BY m."id""#,
         aliased("m", &["id", "survivorId", "absorbedId"]),
         aliased("s", &FOUND),
         aliased("a", &FOUND),
-        rows.as_from_clause("ContactMerge")
+        rows.as_from_clause("ContactMerge"),
+        engine.key_join("Contact", "s", &[("id", r#"m."survivorId""#)]),
+        engine.key_join("Contact", "a", &[("id", r#"m."absorbedId""#)]),
     )
 }
 
@@ -264,10 +268,11 @@ fn stored_columns(engine: Engine) -> String {
 }
 
 /// The statement of [`Database::audit_identifiers`], for these rows.
-pub(super) fn identifiers_sql(rows: &str) -> String {
+pub(super) fn identifiers_sql(engine: Engine, rows: &str) -> String {
     format!(
         r#"SELECT {}
-        FROM {rows} i LEFT JOIN "Contact" o ON o."id" = i."contactId" ORDER BY i."kind", i."value""#,
-        identifier_columns()
+        FROM {rows} i {} ORDER BY i."kind", i."value""#,
+        identifier_columns(),
+        engine.key_join("Contact", "o", &[("id", r#"i."contactId""#)])
     )
 }

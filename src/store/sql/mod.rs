@@ -9,6 +9,7 @@ mod by_version;
 mod features;
 mod history;
 mod history_rows;
+mod key_join;
 mod list;
 mod lock_wait;
 mod look_up;

@@ -35,9 +35,9 @@ fn statements(engine: Engine) -> String {
     list.add_built("applied migrations", &migrate::applied_versions());
     list.add_sql("last contact", &audit::last_id_sql("Contact"));
     list.add_sql("next kind", audit::NEXT_KIND);
-    list.add_sql("first identifiers", &audit::identifiers_sql(&audit::page_of_identifiers(false, 1_000)));
-    list.add_sql("next identifiers", &audit::identifiers_sql(&audit::page_of_identifiers(true, 1_000)));
-    list.add_sql("one identifier", &audit::identifiers_sql(audit::ONE_IDENTIFIER));
+    list.add_sql("first identifiers", &audit::identifiers_sql(engine, &audit::page_of_identifiers(false, 1_000)));
+    list.add_sql("next identifiers", &audit::identifiers_sql(engine, &audit::page_of_identifiers(true, 1_000)));
+    list.add_sql("one identifier", &audit::identifiers_sql(engine, audit::ONE_IDENTIFIER));
     list.add_built("reassign", &repair_ops::reassign_row(&phone, first, second));
     list.add_built("row of an identifier", &repair_ops::identifier_row("phone", b"123456").into_query());
     list.add_built("rewrite", &repair_ops::rewrite_row(first, phone.kind(), Some(&phone), NOW).unwrap());

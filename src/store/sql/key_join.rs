@@ -1,0 +1,25 @@
+//! Joins of rows by a whole key, for pages of rows that are read with what they point at.
+
+use super::Engine;
+
+impl Engine {
+    /// Joins the row of a table, under this name, that has these values in these columns: a whole unique key. Each value
+    /// is an expression of the tables before.
+    ///
+    /// Without statistics, PostgreSQL would rather join two tables first, each read whole, and compare each pair: ten
+    /// thousand contacts took `identity verify` 27 s. OFFSET keeps it from that. The others look each row up anyway.
+    pub(in crate::store) fn key_join(self, table: &str, name: &str, key: &[(&str, &str)]) -> String {
+        let equal = |prefix: &str| {
+            let equal = key.iter().map(|(column, value)| format!(r#"{prefix}"{column}" = {value}"#));
+            equal.collect::<Vec<_>>().join(" AND ")
+        };
+        match self {
+            Self::Postgres => {
+                format!(r#"LEFT JOIN LATERAL (SELECT * FROM "{table}" WHERE {} OFFSET 0) {name} ON TRUE"#, equal(""))
+            }
+            Self::Mysql | Self::Mariadb | Self::Sqlite => {
+                format!(r#"LEFT JOIN "{table}" {name} ON {}"#, equal(&format!("{name}.")))
+            }
+        }
+    }
+}
