@@ -305,6 +305,8 @@ fn token() -> Result<RunToken, AdoptError> {
 /// [`AdoptError`]. The same command goes on.
 pub async fn undo(target: &Database) -> Result<(), AdoptError> {
     let state = target.adoption().await?.ok_or(AdoptError::NothingToUndo)?;
+    // PostgreSQL would look for a table that is gone in the other schemas of its path.
+    target.check_tables().await?;
     let run = take(target, &state, "--undo").await?;
     target.enter_adoption_phase(&run, AdoptionPhase::Undoing).await?;
     target.empty_tables(&run).await?;

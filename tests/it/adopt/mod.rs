@@ -10,6 +10,7 @@ mod model;
 mod refusals;
 mod replay;
 mod runs;
+mod schemas;
 
 use std::process::{Command, Output};
 
@@ -30,6 +31,7 @@ pub fn register(suite: &mut Suite) {
     refusals::register(suite);
     replay::register(suite);
     runs::register(suite);
+    schemas::register(suite);
 }
 
 /// An old table, and the flags that it needs.
