@@ -87,6 +87,8 @@ pub struct AdoptionOutcome {
     pub changed_primaries: Vec<(i64, i64)>,
     /// Contacts that this run inserted, replaced or deleted.
     pub contacts_written: u64,
+    /// Whether the target has an adoption now that is not done: the service does not start.
+    pub is_unfinished: bool,
 }
 
 impl Adoption {
@@ -97,16 +99,19 @@ impl Adoption {
     /// [`AdoptError`].
     pub async fn dry_run(&self, target: Option<&Database>) -> Result<AdoptionOutcome, AdoptError> {
         let (adoption, source) = self.open().await?;
+        let mut is_unfinished = false;
         if let Some(target) = target
             && let Some(state) = adoption.check_target(target, &source).await?
-            && target.written_since(&state).await? == Some(ServiceWrote)
         {
-            return Err(AdoptError::ServiceWrote("a further adoption"));
+            if target.written_since(&state).await? == Some(ServiceWrote) {
+                return Err(AdoptError::ServiceWrote("a further adoption"));
+            }
+            is_unfinished = state.phase != AdoptionPhase::Done;
         }
         let survey = survey(&source, &adoption.options, self.limits()).await?;
         let needs_decision = survey.report.needs_decision();
         let end = if needs_decision { AdoptionEnd::DecisionsNeeded } else { AdoptionEnd::DryRun };
-        Ok(outcome(end, survey, 0))
+        Ok(outcome(end, survey, 0, is_unfinished))
     }
 
     /// Takes over the source, or what has changed in it. `connect` connects to the target, and makes an
@@ -125,9 +130,11 @@ impl Adoption {
             Some(target) => adoption.take(target, &source).await?,
             None => None,
         };
-        let survey = survey(&source, &adoption.options, self.limits()).await?;
+        let is_begun = taken.is_some();
+        let survey = survey(&source, &adoption.options, self.limits()).await;
+        let survey = survey.map_err(|error| if is_begun { AdoptError::NotDone(Box::new(error)) } else { error })?;
         if survey.report.needs_decision() {
-            return Ok(outcome(AdoptionEnd::DecisionsNeeded, survey, 0));
+            return Ok(outcome(AdoptionEnd::DecisionsNeeded, survey, 0, is_begun));
         }
         if let Some(target) = target {
             return Ok(adoption.load(target, &source, taken, survey).await?);
@@ -169,7 +176,7 @@ impl Adoption {
         };
         target.begin_evidence(run).await?;
         target.end_adoption(run, phase, written.contacts, &content).await?;
-        Ok(outcome(end, survey, written.changes))
+        Ok(outcome(end, survey, written.changes, end == AdoptionEnd::Behind))
     }
 
     /// Opens the source. What a file says of ignored identifiers is added to `--ignore`.
@@ -251,9 +258,9 @@ impl Adoption {
     }
 }
 
-fn outcome(end: AdoptionEnd, survey: Survey, contacts_written: u64) -> AdoptionOutcome {
+fn outcome(end: AdoptionEnd, survey: Survey, contacts_written: u64, is_unfinished: bool) -> AdoptionOutcome {
     let Survey { report, changed_primaries, .. } = survey;
-    AdoptionOutcome { end, report, changed_primaries, contacts_written }
+    AdoptionOutcome { end, report, changed_primaries, contacts_written, is_unfinished }
 }
 
 /// How long a running service may take to see that an adoption has begun, and to end. It looks

@@ -55,8 +55,13 @@ impl Old {
 
     /// The command, with these flags.
     pub fn adopt(&self, target: &TestDatabase, flags: &[&str]) -> Command {
+        self.adopt_as("json", target, flags)
+    }
+
+    /// The same with the report in this format.
+    pub fn adopt_as(&self, format: &str, target: &TestDatabase, flags: &[&str]) -> Command {
         let mut command = binary();
-        command.args(["adopt", "--format", "json"]).args(flags);
+        command.args(["adopt", "--format", format]).args(flags);
         if let Some(zone) = self.kind.time_zone(self.database.backend) {
             command.args(["--time-zone", zone]);
         }
