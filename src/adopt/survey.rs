@@ -47,7 +47,7 @@ pub(super) async fn survey(
     if source.has_sets() {
         identities.keep_carriers();
     }
-    let (mut dates, mut unreadable_links) = (DateFacts::default(), 0);
+    let mut dates = DateFacts::default();
     let now = Timestamp(Utc::now().timestamp_micros());
     let mut progress = Progress::begin("reading", rows);
     let mut pages = Source::pages(source);
@@ -55,7 +55,6 @@ pub(super) async fn survey(
         for row in &page {
             identities.add(row)?;
             count_dates(&mut dates, row, now);
-            unreadable_links += u64::from(row.unreadable.link);
         }
         // The table may grow meanwhile.
         check_memory(identities.len() as u64, bytes_a_row, limits.memory)?;
@@ -67,7 +66,7 @@ pub(super) async fn survey(
     let changed_primaries = identities.changed_primaries();
     let hubs = report_hubs(source, identities.hubs(), limits.show_values).await?;
     let facts = identities.facts(limits.max_contacts);
-    let mut report = AdoptionReport::new(source.lines(), facts, (dates, unreadable_links), &changed_primaries, hubs);
+    let mut report = AdoptionReport::new(source.lines(), facts, dates, &changed_primaries, hubs);
     report.evidence = survey_evidence(source, &identities).await?;
     Ok(Survey { identities, report, changed_primaries })
 }

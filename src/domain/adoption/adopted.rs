@@ -70,6 +70,8 @@ pub enum LinkChange {
     Promoted,
     /// The row had no link.
     Joined,
+    /// It could not be read. The row counts as linked to nothing.
+    Unreadable,
 }
 
 impl LinkChange {
@@ -81,6 +83,7 @@ impl LinkChange {
             Self::Flattened => "flattened",
             Self::Promoted => "removed",
             Self::Joined => "added",
+            Self::Unreadable => "unreadable",
         }
     }
 }
@@ -183,16 +186,20 @@ impl AdoptedIdentities {
         for (kind, value) in &values {
             reasons.extend(value.change.map(|change| format!("{} {}", kind.name(), change.name())));
         }
-        let link_change = if row.unreadable.link { Some("unreadable") } else { None };
-        let link_change = link_change.or_else(|| self.link_change(index, row.linked_id).map(LinkChange::name));
-        reasons.extend(link_change.map(|change| format!("link {change}")));
+        let link_change = self.link_change(index, row.linked_id);
+        reasons.extend(link_change.map(|change| format!("link {}", change.name())));
         if row.says_primary.is_some_and(|says| says != is_primary) {
             reasons.push("precedence corrected".to_owned());
         }
-        for (is_missing, reason) in
-            [(row.created_at.is_none(), "createdAt missing"), (row.updated_at.is_none(), "updatedAt missing")]
-        {
-            reasons.extend(is_missing.then(|| reason.to_owned()));
+        for (date, at, is_unreadable) in [
+            ("createdAt", row.created_at, row.unreadable.created_at),
+            ("updatedAt", row.updated_at, row.unreadable.updated_at),
+        ] {
+            let wrong = if is_unreadable { "unreadable" } else { "missing" };
+            reasons.extend(at.is_none().then(|| format!("{date} {wrong}")));
+        }
+        if !reasons.is_empty() {
+            reasons.extend(row.long_parts().map(|part| format!("{part} shortened")));
         }
         if row.is_live() && values.iter().all(|(_, value)| value.identifier.is_none()) {
             reasons.push(NO_IDENTIFIER.to_owned());
@@ -228,6 +235,9 @@ impl AdoptedIdentities {
     /// Returns what happened to the link of a row. `stored` is its link as it was stored.
     pub(super) fn link_change(&self, index: u32, stored: Option<i64>) -> Option<LinkChange> {
         let primary = self.primaries[index as usize];
+        if self.table.has(index, flag::LINK_UNREADABLE) {
+            return Some(LinkChange::Unreadable);
+        }
         let Some(stored) = stored else { return (primary != index).then_some(LinkChange::Joined) };
         let target = self.links.target(index);
         if target == Some(primary) && primary != index && stored == self.table.ids[primary as usize] {

@@ -38,6 +38,9 @@ mod table;
 pub use adopted::{AdoptedIdentities, AdoptedMerge, AdoptedRow, JoinCauses, LinkChange, NO_IDENTIFIER};
 pub use facts::{AdoptionFacts, JoinedIdentity, LinkFacts};
 pub use hub::{Hub, HubCause};
-pub use old_contact::{AdoptionRules, CleanValue, OldContact, UnreadableParts, ValueChange, ValueChanges};
+pub use old_contact::{
+    AdoptionRules, CleanValue, LONGEST_ORIGINAL, LONGEST_PRECEDENCE, OldContact, UnreadableParts, ValueChange,
+    ValueChanges,
+};
 pub use seen_sets::SetPlace;
 pub use table::{OldIdentities, UnfitTable};

@@ -9,6 +9,9 @@ mod kinds;
 mod model;
 mod refusals;
 mod replay;
+mod report;
+mod report_model;
+mod report_text;
 mod runs;
 mod schemas;
 
@@ -19,7 +22,7 @@ use serde_json::Value;
 
 use identity::store::entity::{adopted_contact, contact, contact_merge, evidence, identifier};
 
-use crate::harness::{Backend, Suite, TestDatabase, binary};
+use crate::harness::{Backend, Dump, Suite, TestDatabase, binary, dump};
 use crate::old_tables::{MadeRow, OldKind};
 
 pub use kills::killed_after;
@@ -29,6 +32,8 @@ pub fn register(suite: &mut Suite) {
     cutover::register(suite);
     kills::register(suite);
     refusals::register(suite);
+    report::register(suite);
+    report_text::register(suite);
     replay::register(suite);
     runs::register(suite);
     schemas::register(suite);
@@ -73,27 +78,9 @@ impl Old {
         self.files.join(name).display().to_string()
     }
 
-    /// The old table, row by row.
-    pub async fn content(&self) -> Vec<String> {
-        let tables = self.database.raw().await;
-        let table = self.kind.table();
-        let columns = self.kind.columns().map(|column| format!(r#""{column}""#));
-        let text = |column: &String| match self.database.backend {
-            Backend::Postgres => format!("coalesce({column}::text, 'NULL')"),
-            Backend::Sqlite => format!("coalesce(cast({column} as text), 'NULL')"),
-            Backend::Mariadb | Backend::Mysql => format!("coalesce(cast({column} as char), 'NULL')"),
-        };
-        let texts: Vec<String> = columns.iter().map(text).collect();
-        let all = if self.database.backend.is_mysql() {
-            format!("CONCAT_WS('|', {})", texts.join(", "))
-        } else {
-            texts.join(" || '|' || ")
-        };
-        let sql = format!(r#"SELECT {all} FROM "{table}" ORDER BY "{}""#, self.kind.columns()[0]);
-        let rows = crate::harness::query(&tables, &sql).await;
-        let content = rows.iter().map(|row| row.try_get_by_index(0).expect("text")).collect();
-        tables.close().await.expect("closed");
-        content
+    /// Everything in the database of the old table.
+    pub async fn content(&self) -> Dump {
+        dump(&self.database).await
     }
 
     pub async fn drop(self) {
