@@ -37,6 +37,7 @@ use chrono::Utc;
 use ring::rand::{SecureRandom, SystemRandom};
 
 use crate::domain::{Identifier, Timestamp};
+use crate::progress::during;
 use crate::store::adoption::{AdoptionRun, AdoptionState, RunToken, ServiceWrote};
 use crate::store::{AdoptionPhase, Database, StoreError};
 pub use contact_file::{ContactFileOptions, FileError};
@@ -103,7 +104,7 @@ impl Adoption {
         if let Some(target) = target
             && let Some(state) = adoption.check_target(target, &source).await?
         {
-            if target.written_since(&state).await? == Some(ServiceWrote) {
+            if written_since(target, &state).await? == Some(ServiceWrote) {
                 return Err(AdoptError::ServiceWrote("a further adoption"));
             }
             is_unfinished = state.phase != AdoptionPhase::Done;
@@ -166,10 +167,14 @@ impl Adoption {
         load_merges::load_merges(target, run, source, &survey.identities).await?;
         let reported = survey.report.evidence.as_ref();
         load_evidence::load_evidence(target, run, source, &survey.identities, reported).await?;
-        target.finish_tables().await?;
+        during("statistics", target.finish_tables()).await?;
         target.hold_ignored(run, &self.options.rules.ignored).await?;
-        let content = target.digest_of_tables().await?;
-        check_alone(target, run, written.contacts).await?;
+        let content = during("checking", async {
+            let content = target.digest_of_tables().await?;
+            check_alone(target, run, written.contacts).await?;
+            Ok::<_, AdoptError>(content)
+        });
+        let content = content.await?;
         let (phase, end) = match written.is_complete {
             true => (AdoptionPhase::Done, AdoptionEnd::Done),
             false => (AdoptionPhase::Behind, AdoptionEnd::Behind),
@@ -282,7 +287,7 @@ async fn take(target: &Database, state: &AdoptionState, what: &'static str) -> R
     // The run before may have written more after its state was read.
     let (last_contact_id, last_merge_id) = (run.last_contact_id, run.last_merge_id);
     let now = AdoptionState { last_contact_id, last_merge_id, ..state.clone() };
-    match target.written_since(&now).await? {
+    match written_since(target, &now).await? {
         None => Ok(run),
         Some(ServiceWrote) if is_done => {
             target.enter_adoption_phase(&run, AdoptionPhase::Done).await?;
@@ -291,6 +296,11 @@ async fn take(target: &Database, state: &AdoptionState, what: &'static str) -> R
         Some(ServiceWrote) if state.phase == AdoptionPhase::Behind => Err(AdoptError::ServiceWrote(what)),
         Some(ServiceWrote) => Err(AdoptError::WrittenMeanwhile(run.last_contact_id)),
     }
+}
+
+/// Returns whether somebody else has written. After the end of a run that takes a read of all tables.
+async fn written_since(target: &Database, state: &AdoptionState) -> Result<Option<ServiceWrote>, AdoptError> {
+    Ok(during("looking for changes of others", target.written_since(state)).await?)
 }
 
 /// Fails if the contacts and merges are not those that the run has written.

@@ -14,6 +14,7 @@ mod report_model;
 mod report_text;
 mod runs;
 mod schemas;
+mod statistics;
 
 use std::process::{Command, Output};
 
@@ -37,6 +38,7 @@ pub fn register(suite: &mut Suite) {
     replay::register(suite);
     runs::register(suite);
     schemas::register(suite);
+    statistics::register(suite);
 }
 
 /// An old table, and the flags that it needs.
