@@ -7,6 +7,7 @@ mod cutover;
 mod kills;
 mod kinds;
 mod model;
+mod next;
 mod refusals;
 mod replay;
 mod report;
@@ -32,6 +33,7 @@ pub fn register(suite: &mut Suite) {
     kinds::register(suite);
     cutover::register(suite);
     kills::register(suite);
+    next::register(suite);
     refusals::register(suite);
     report::register(suite);
     report_text::register(suite);

@@ -308,7 +308,10 @@ impl<'a> ReportModel<'a> {
             hubs.extend((count > max).then_some((count, missing, "link", is_accepted)));
         }
         hubs.sort_by_key(|(count, contact, kind, _)| (std::cmp::Reverse(*count), *contact, *kind == "link", *kind));
-        let value = |(count, contact, kind, accepted)| json!({"kind": kind, "old_identities": count, "contact": contact, "accepted": accepted});
+        let value = |(count, contact, kind, accepted)| {
+            let (name, of) = ("old_identities", count);
+            json!({"kind": kind, name: of, "contact": contact, "accepted": accepted})
+        };
         hubs.into_iter().map(value).collect()
     }
 
@@ -335,7 +338,10 @@ impl<'a> ReportModel<'a> {
         let mut largest: Vec<(i64, usize)> = sizes.into_iter().collect();
         largest.sort_by_key(|(primary, size)| (std::cmp::Reverse(*size), *primary));
         let largest = largest.into_iter().take(10);
-        let joined = |(primary, size): (i64, usize)| json!({"primary": primary, "old_identities": size, "contacts": live_of[&primary]});
+        let joined = |(primary, size): (i64, usize)| {
+            let contacts = live_of[&primary];
+            json!({"primary": primary, "old_identities": size, "contacts": contacts})
+        };
         let links = |change: &str| count(&|id| self.link_change(id) == Some(change));
         let dates = |row: &MadeRow| [row.created_at, row.updated_at, row.deleted_at];
         let future = |row: &&MadeRow| dates(row).into_iter().flatten().filter(|at| *at > now).count();
