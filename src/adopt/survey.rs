@@ -64,6 +64,8 @@ pub(super) async fn survey(
     progress.end();
     let decide = decide(identities, options, limits.max_contacts);
     let (identities, changed_primaries, facts) = during("deciding", decide).await;
+    // What joins need is known only now.
+    require_memory(rows, identities.bytes(), limits.memory)?;
     let hubs = report_hubs(source, identities.hubs(), limits.show_values).await?;
     let mut report = AdoptionReport::new(source.lines(), facts, dates, &changed_primaries, hubs);
     report.evidence = survey_evidence(source, &identities).await?;
@@ -86,7 +88,11 @@ async fn decide(
 }
 
 fn check_memory(rows: u64, bytes_a_row: u64, memory: MemorySize) -> Result<(), AdoptError> {
-    let needed = MemorySize(rows.saturating_mul(bytes_a_row));
+    require_memory(rows, rows.saturating_mul(bytes_a_row), memory)
+}
+
+fn require_memory(rows: u64, bytes: u64, memory: MemorySize) -> Result<(), AdoptError> {
+    let needed = MemorySize(bytes);
     if needed > memory { Err(AdoptError::Memory { rows, needed, given: memory }) } else { Ok(()) }
 }
 

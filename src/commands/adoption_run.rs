@@ -43,7 +43,7 @@ pub(super) struct AdoptionFlags {
     #[arg(long, value_name = "COUNT", default_value = "3", value_parser = value::integer::<usize, 1, 4_294_967_295>())]
     max_join: usize,
 
-    /// How much memory the rows may need, at 64 bytes each. Rows that are joined with others need more
+    /// How much memory the rows may need: 65 bytes each, and about 100 for each row that causes a join
     #[arg(long, value_name = "SIZE", default_value = "1GiB", value_parser = value::from_str::<MemorySize>())]
     memory: MemorySize,
 

@@ -110,7 +110,7 @@ impl AdoptedIdentities {
 
     fn add_joins(&self, facts: &mut AdoptionFacts, contacts: &[u32]) {
         let mut sizes: BTreeMap<u32, u64> = BTreeMap::new();
-        for join in &self.joins {
+        for join in self.joins.all() {
             *facts.joins.entry(join.causes.name()).or_default() += 1;
             *sizes.entry(join.survivor).or_insert(1) += 1;
         }

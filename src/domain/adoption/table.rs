@@ -76,8 +76,9 @@ pub struct OldIdentities {
     content: DefaultHasher,
 }
 
-/// The bytes of memory that a row needs at most, with two identifiers.
-const BYTES_A_ROW: u64 = 64;
+/// The bytes of memory that a row needs at most, with two identifiers: 50 for what is kept here and their evidence, and
+/// 15 while links are followed and identities are decided.
+const BYTES_A_ROW: u64 = 65;
 
 /// The same beside, if the carriers of its identifiers are kept.
 const BYTES_OF_CARRIERS: u64 = 32;
@@ -123,6 +124,7 @@ impl OldIdentities {
         // The rows that links miss are counted too, so half of the numbers is the limit.
         let index = u32::try_from(self.ids.len()).ok().filter(|index| *index < NONE / 2).ok_or(UnfitTable::TooLong)?;
         row.hash(&mut self.content);
+        self.reserve();
         let mut flags = if row.is_live() { flag::LIVE } else { 0 };
         flags |= match row.says_primary {
             Some(true) => flag::SAYS_PRIMARY,
@@ -154,6 +156,20 @@ impl OldIdentities {
         self.flags.push(flags);
         self.date(row);
         Ok(())
+    }
+
+    /// Makes place for a few more rows than were counted: a list that doubles would need twice the memory.
+    fn reserve(&mut self) {
+        let rows = self.ids.len() / 16 + 1_000;
+        if self.ids.len() == self.ids.capacity() {
+            self.ids.reserve_exact(rows);
+            self.created.reserve_exact(rows);
+            self.links.reserve_exact(rows);
+            self.flags.reserve_exact(rows);
+        }
+        if self.evidence.len() + 2 > self.evidence.capacity() {
+            self.evidence.reserve_exact(2 * rows);
+        }
     }
 
     /// Sets the date of the row that was added last: `createdAt`, else `updatedAt`, else that of the nearest lower id.

@@ -13,7 +13,7 @@ pub fn register(suite: &mut Suite) {
         a_target_that_is_not_empty_is_refused,
         a_run_that_writes_nothing_says_whether_the_service_starts,
     );
-    register!(suite.on(&[Backend::Sqlite]): a_wrong_command_line_is_refused);
+    register!(suite.on(&[Backend::Sqlite]): a_wrong_command_line_is_refused, a_memory_for_rows_alone_is_refused);
     register!(suite.on(&[Backend::Postgres, Backend::Mysql]): a_password_is_never_printed);
 }
 
@@ -171,6 +171,24 @@ async fn a_wrong_command_line_is_refused(target: TestDatabase) {
     from_file.env_remove("ADOPT_FROM");
     let (status, dry) = run(&mut from_file);
     assert_eq!((status, &dry["end"]), (0, &json!("dry_run")));
+    old.drop().await;
+}
+
+/// What joins need counts too. All rows are of one customer, by both kinds.
+async fn a_memory_for_rows_alone_is_refused(target: TestDatabase) {
+    let mut rows = damaged_rows(54, 100);
+    for row in &mut rows {
+        (row.email, row.phone_number) = (Some("one@example.com".to_owned()), Some("123".to_owned()));
+        (row.linked_id, row.is_secondary, row.deleted_at) = (None, false, None);
+    }
+    let old = Old::make(target.backend, OldKind::Prisma, &rows).await;
+    for (memory, suffices) in [("6499", false), ("6500", false), ("20000", false), ("30000", true)] {
+        let mut command = old.adopt(&target, &["--max-join", "200", "--memory", memory]);
+        let output = command.output().expect("the binary runs");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(if suffices { 0 } else { 2 }), "{memory}: {said}");
+        assert!(suffices || said.contains("--memory allows"), "{memory}: {said}");
+    }
     old.drop().await;
 }
 
