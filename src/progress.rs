@@ -42,9 +42,10 @@ impl Progress {
     }
 
     fn begin_with(step: &'static str, total: u64, terminal: Option<ProgressDrawTarget>) -> Self {
+        // Before the bar is there: a line would go through it.
+        tracing::info!(step, of = total, "a step begins");
         let bar = terminal.map(|terminal| bar(step, ProgressBar::with_draw_target(Some(total), terminal), COUNTED));
         let now = Instant::now();
-        tracing::info!(step, of = total, "a step begins");
         Self { step, total, done: 0, begun: now, last_line: now, bar }
     }
 
@@ -95,8 +96,8 @@ pub async fn during<T>(step: &'static str, work: impl Future<Output = T>) -> T {
 
 async fn during_with<T>(step: &'static str, work: impl Future<Output = T>, terminal: Option<ProgressDrawTarget>) -> T {
     let begun = tokio::time::Instant::now();
-    let bar = terminal.map(|terminal| bar(step, ProgressBar::with_draw_target(None, terminal), UNCOUNTED));
     tracing::info!(step, "a step begins");
+    let bar = terminal.map(|terminal| bar(step, ProgressBar::with_draw_target(None, terminal), UNCOUNTED));
     let mut lines = tokio::time::interval_at(begun + LINE_EVERY, LINE_EVERY);
     lines.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut work = std::pin::pin!(work);
