@@ -83,7 +83,14 @@ impl OldKind {
         match self {
             Self::Plain => &[Backend::Mariadb, Backend::Mysql],
             Self::TypeOrm => &[Backend::Sqlite, Backend::Postgres],
-            _ => &Backend::ALL,
+            Self::Prisma
+            | Self::PrismaUnique
+            | Self::Sequelize
+            | Self::Django
+            | Self::Rails
+            | Self::Gorm
+            | Self::SqlAlchemy
+            | Self::Sqlx => &Backend::ALL,
         }
     }
 

@@ -69,7 +69,7 @@ pub struct AdoptedRow {
 /// old identity and its primary.
 const BYTES_OF_DECIDED_ROW: usize = 30;
 
-/// The same of a row that is missing and that others link to.
+/// The bytes of memory that a missing row needs then, if others link to it.
 const BYTES_OF_MISSING_ROW: usize = 16;
 
 /// The identities of an old table.

@@ -370,7 +370,7 @@ impl<'a> ReportModel<'a> {
                 "created_missing": count(&|id| self.rows[&id].created_at.is_none()),
                 "updated_missing": count(&|id| self.rows[&id].updated_at.is_none()),
                 "unreadable": unreadable("createdAt") + unreadable("updatedAt"),
-                "in_the_future": self.rows.values().map(|row| future(row)).sum::<usize>(),
+                "in_the_future": self.rows.values().map(future).sum::<usize>(),
             },
             "primaries_changed": changed.len(),
             "primaries_changed_first": changed.iter().take(10).collect::<Vec<_>>(),
