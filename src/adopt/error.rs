@@ -37,6 +37,12 @@ pub enum AdoptError {
         /// What is allowed.
         given: MemorySize,
     },
+    /// A run that has the adoption failed before it wrote anything.
+    #[error(
+        "{0} (nothing was written, and the adoption is not done: `identity serve` does not start before this \
+         command ends with `done`)"
+    )]
+    NotDone(Box<AdoptError>),
     /// The adoption was begun with other options.
     #[error(
         "the adoption was begun with other options, and this differs: {}; go on with those, or --undo it", .0.join("; ")
@@ -75,6 +81,7 @@ impl AdoptError {
         match self {
             Self::OldTable(error) => error.is_usage(),
             Self::File(error) => error.is_usage(),
+            Self::NotDone(error) => error.is_usage(),
             Self::Memory { .. } | Self::OtherOptions(_) | Self::OneConnection => true,
             Self::Unfit(_)
             | Self::Target(_)

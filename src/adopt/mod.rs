@@ -37,6 +37,7 @@ use chrono::Utc;
 use ring::rand::{SecureRandom, SystemRandom};
 
 use crate::domain::{Identifier, Timestamp};
+use crate::progress::during;
 use crate::store::adoption::{AdoptionRun, AdoptionState, RunToken, ServiceWrote};
 use crate::store::{AdoptionPhase, Database, StoreError};
 pub use contact_file::{ContactFileOptions, FileError};
@@ -87,6 +88,8 @@ pub struct AdoptionOutcome {
     pub changed_primaries: Vec<(i64, i64)>,
     /// Contacts that this run inserted, replaced or deleted.
     pub contacts_written: u64,
+    /// Whether the target has an adoption now that is not done: the service does not start.
+    pub is_unfinished: bool,
 }
 
 impl Adoption {
@@ -97,16 +100,19 @@ impl Adoption {
     /// [`AdoptError`].
     pub async fn dry_run(&self, target: Option<&Database>) -> Result<AdoptionOutcome, AdoptError> {
         let (adoption, source) = self.open().await?;
+        let mut is_unfinished = false;
         if let Some(target) = target
             && let Some(state) = adoption.check_target(target, &source).await?
-            && target.written_since(&state).await? == Some(ServiceWrote)
         {
-            return Err(AdoptError::ServiceWrote("a further adoption"));
+            if written_since(target, &state).await? == Some(ServiceWrote) {
+                return Err(AdoptError::ServiceWrote("a further adoption"));
+            }
+            is_unfinished = state.phase != AdoptionPhase::Done;
         }
         let survey = survey(&source, &adoption.options, self.limits()).await?;
         let needs_decision = survey.report.needs_decision();
         let end = if needs_decision { AdoptionEnd::DecisionsNeeded } else { AdoptionEnd::DryRun };
-        Ok(outcome(end, survey, 0))
+        Ok(outcome(end, survey, 0, is_unfinished))
     }
 
     /// Takes over the source, or what has changed in it. `connect` connects to the target, and makes an
@@ -125,9 +131,11 @@ impl Adoption {
             Some(target) => adoption.take(target, &source).await?,
             None => None,
         };
-        let survey = survey(&source, &adoption.options, self.limits()).await?;
+        let is_begun = taken.is_some();
+        let survey = survey(&source, &adoption.options, self.limits()).await;
+        let survey = survey.map_err(|error| if is_begun { AdoptError::NotDone(Box::new(error)) } else { error })?;
         if survey.report.needs_decision() {
-            return Ok(outcome(AdoptionEnd::DecisionsNeeded, survey, 0));
+            return Ok(outcome(AdoptionEnd::DecisionsNeeded, survey, 0, is_begun));
         }
         if let Some(target) = target {
             return Ok(adoption.load(target, &source, taken, survey).await?);
@@ -159,17 +167,21 @@ impl Adoption {
         load_merges::load_merges(target, run, source, &survey.identities).await?;
         let reported = survey.report.evidence.as_ref();
         load_evidence::load_evidence(target, run, source, &survey.identities, reported).await?;
-        target.finish_tables().await?;
+        during("statistics", target.finish_tables()).await?;
         target.hold_ignored(run, &self.options.rules.ignored).await?;
-        let content = target.digest_of_tables().await?;
-        check_alone(target, run, written.contacts).await?;
+        let content = during("checking", async {
+            let content = target.digest_of_tables().await?;
+            check_alone(target, run, written.contacts).await?;
+            Ok::<_, AdoptError>(content)
+        });
+        let content = content.await?;
         let (phase, end) = match written.is_complete {
             true => (AdoptionPhase::Done, AdoptionEnd::Done),
             false => (AdoptionPhase::Behind, AdoptionEnd::Behind),
         };
         target.begin_evidence(run).await?;
         target.end_adoption(run, phase, written.contacts, &content).await?;
-        Ok(outcome(end, survey, written.changes))
+        Ok(outcome(end, survey, written.changes, end == AdoptionEnd::Behind))
     }
 
     /// Opens the source. What a file says of ignored identifiers is added to `--ignore`.
@@ -251,9 +263,9 @@ impl Adoption {
     }
 }
 
-fn outcome(end: AdoptionEnd, survey: Survey, contacts_written: u64) -> AdoptionOutcome {
+fn outcome(end: AdoptionEnd, survey: Survey, contacts_written: u64, is_unfinished: bool) -> AdoptionOutcome {
     let Survey { report, changed_primaries, .. } = survey;
-    AdoptionOutcome { end, report, changed_primaries, contacts_written }
+    AdoptionOutcome { end, report, changed_primaries, contacts_written, is_unfinished }
 }
 
 /// How long a running service may take to see that an adoption has begun, and to end. It looks
@@ -275,7 +287,7 @@ async fn take(target: &Database, state: &AdoptionState, what: &'static str) -> R
     // The run before may have written more after its state was read.
     let (last_contact_id, last_merge_id) = (run.last_contact_id, run.last_merge_id);
     let now = AdoptionState { last_contact_id, last_merge_id, ..state.clone() };
-    match target.written_since(&now).await? {
+    match written_since(target, &now).await? {
         None => Ok(run),
         Some(ServiceWrote) if is_done => {
             target.enter_adoption_phase(&run, AdoptionPhase::Done).await?;
@@ -284,6 +296,11 @@ async fn take(target: &Database, state: &AdoptionState, what: &'static str) -> R
         Some(ServiceWrote) if state.phase == AdoptionPhase::Behind => Err(AdoptError::ServiceWrote(what)),
         Some(ServiceWrote) => Err(AdoptError::WrittenMeanwhile(run.last_contact_id)),
     }
+}
+
+/// Returns whether somebody else has written. After the end of a run that takes a read of all tables.
+async fn written_since(target: &Database, state: &AdoptionState) -> Result<Option<ServiceWrote>, AdoptError> {
+    Ok(during("looking for changes of others", target.written_since(state)).await?)
 }
 
 /// Fails if the contacts and merges are not those that the run has written.
@@ -305,6 +322,8 @@ fn token() -> Result<RunToken, AdoptError> {
 /// [`AdoptError`]. The same command goes on.
 pub async fn undo(target: &Database) -> Result<(), AdoptError> {
     let state = target.adoption().await?.ok_or(AdoptError::NothingToUndo)?;
+    // PostgreSQL would look for a table that is gone in the other schemas of its path.
+    target.check_tables().await?;
     let run = take(target, &state, "--undo").await?;
     target.enter_adoption_phase(&run, AdoptionPhase::Undoing).await?;
     target.empty_tables(&run).await?;

@@ -84,6 +84,8 @@ pub struct AdoptionReport {
     pub without_identifier: u64,
     /// Changed values, by kind and change.
     pub values: BTreeMap<String, u64>,
+    /// Values that are too long for `AdoptedContact`, which has their beginning.
+    pub values_shortened: u64,
     /// Changed links.
     pub links: ReportedLinks,
     /// Rows whose precedence was corrected.
@@ -153,11 +155,11 @@ impl AdoptionReport {
     pub(super) fn new(
         table: Vec<String>,
         facts: AdoptionFacts,
-        (dates, unreadable): (DateFacts, u64),
+        dates: DateFacts,
         changed: &[(i64, i64)],
         over_max_join: Vec<ReportedHub>,
     ) -> Self {
-        let LinkFacts { flattened, broken, circular, removed, added } = facts.links;
+        let LinkFacts { flattened, broken, circular, removed, added, unreadable } = facts.links;
         let name = |kind: crate::domain::IdentifierKind, change: &str| format!("{}_{change}", kind.name());
         let join = |join: JoinedIdentity| {
             let JoinedIdentity { primary, old_identities, contacts } = join;
@@ -177,6 +179,7 @@ impl AdoptionReport {
                 .into_iter()
                 .map(|((kind, change), count)| (name(kind, change.name()), count))
                 .collect(),
+            values_shortened: facts.shortened,
             links: ReportedLinks { flattened, broken, circular, removed, added, unreadable },
             precedences_corrected: facts.precedences,
             dates,
@@ -215,6 +218,7 @@ impl AdoptionReport {
         for (what, count) in &self.values {
             line(2, &what.replace('_', " "), *count);
         }
+        line(0, "values of which AdoptedContact keeps only the beginning", self.values_shortened);
         let ReportedLinks { flattened, broken, circular, removed, added, unreadable } = self.links;
         line(0, "links changed", flattened + broken + circular + removed + added);
         line(2, "flattened", flattened);

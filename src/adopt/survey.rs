@@ -1,5 +1,6 @@
 //! The first read of the old table: what its identities are, and the report.
 
+use std::panic::resume_unwind;
 use std::sync::Arc;
 
 use chrono::Utc;
@@ -12,8 +13,8 @@ use super::options::AdoptionOptions;
 use super::report::{AdoptionReport, DateFacts, ReportedHub};
 use super::source::Source;
 use crate::domain::Timestamp;
-use crate::domain::adoption::{AdoptedIdentities, Hub, HubCause, OldContact, OldIdentities};
-use crate::progress::Progress;
+use crate::domain::adoption::{AdoptedIdentities, AdoptionFacts, Hub, HubCause, OldContact, OldIdentities};
+use crate::progress::{Progress, during};
 
 /// What the old table says.
 #[derive(Debug)]
@@ -47,7 +48,7 @@ pub(super) async fn survey(
     if source.has_sets() {
         identities.keep_carriers();
     }
-    let (mut dates, mut unreadable_links) = (DateFacts::default(), 0);
+    let mut dates = DateFacts::default();
     let now = Timestamp(Utc::now().timestamp_micros());
     let mut progress = Progress::begin("reading", rows);
     let mut pages = Source::pages(source);
@@ -55,25 +56,43 @@ pub(super) async fn survey(
         for row in &page {
             identities.add(row)?;
             count_dates(&mut dates, row, now);
-            unreadable_links += u64::from(row.unreadable.link);
         }
         // The table may grow meanwhile.
         check_memory(identities.len() as u64, bytes_a_row, limits.memory)?;
         progress.add(page.len() as u64);
     }
     progress.end();
-    let identities =
-        tokio::task::block_in_place(|| identities.decide(options.max_join, &options.accepted, &options.accepted_links));
-    let changed_primaries = identities.changed_primaries();
+    let decide = decide(identities, options, limits.max_contacts);
+    let (identities, changed_primaries, facts) = during("deciding", decide).await;
+    // What joins need is known only now.
+    require_memory(rows, identities.bytes(), limits.memory)?;
     let hubs = report_hubs(source, identities.hubs(), limits.show_values).await?;
-    let facts = identities.facts(limits.max_contacts);
-    let mut report = AdoptionReport::new(source.lines(), facts, (dates, unreadable_links), &changed_primaries, hubs);
+    let mut report = AdoptionReport::new(source.lines(), facts, dates, &changed_primaries, hubs);
     report.evidence = survey_evidence(source, &identities).await?;
     Ok(Survey { identities, report, changed_primaries })
 }
 
+/// Decides about all rows, on a thread of its own: it takes a while.
+async fn decide(
+    identities: OldIdentities,
+    options: &AdoptionOptions,
+    max_contacts: u64,
+) -> (AdoptedIdentities, Vec<(i64, i64)>, AdoptionFacts) {
+    let options = options.clone();
+    let work = tokio::task::spawn_blocking(move || {
+        let identities = identities.decide(options.max_join, &options.accepted, &options.accepted_links);
+        let (changed_primaries, facts) = (identities.changed_primaries(), identities.facts(max_contacts));
+        (identities, changed_primaries, facts)
+    });
+    work.await.unwrap_or_else(|error| resume_unwind(error.into_panic()))
+}
+
 fn check_memory(rows: u64, bytes_a_row: u64, memory: MemorySize) -> Result<(), AdoptError> {
-    let needed = MemorySize(rows.saturating_mul(bytes_a_row));
+    require_memory(rows, rows.saturating_mul(bytes_a_row), memory)
+}
+
+fn require_memory(rows: u64, bytes: u64, memory: MemorySize) -> Result<(), AdoptError> {
+    let needed = MemorySize(bytes);
     if needed > memory { Err(AdoptError::Memory { rows, needed, given: memory }) } else { Ok(()) }
 }
 

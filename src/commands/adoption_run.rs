@@ -43,7 +43,7 @@ pub(super) struct AdoptionFlags {
     #[arg(long, value_name = "COUNT", default_value = "3", value_parser = value::integer::<usize, 1, 4_294_967_295>())]
     max_join: usize,
 
-    /// How much memory the rows may need, at 64 bytes each. Rows that are joined with others need more
+    /// How much memory the rows may need: 65 bytes each, and about 100 for each row that causes a join
     #[arg(long, value_name = "SIZE", default_value = "1GiB", value_parser = value::from_str::<MemorySize>())]
     memory: MemorySize,
 
@@ -204,16 +204,22 @@ impl Drop for ChangedPrimaries {
     }
 }
 
+/// What is said beside "nothing was written" if the target has an adoption that is not done.
+const UNFINISHED: &str =
+    ". The adoption is not done: `identity serve` does not start before `--apply` ends with `done`";
+
 /// What the end of an adoption is called in JSON, and what is to be done.
 fn end(outcome: &AdoptionOutcome, is_file: bool) -> (&'static str, String) {
     let written = outcome.contacts_written;
+    let unfinished = if outcome.is_unfinished { UNFINISHED } else { "" };
     match outcome.end {
-        AdoptionEnd::DryRun => ("dry_run", "dry run: nothing was written; --apply writes".to_owned()),
+        AdoptionEnd::DryRun => ("dry_run", format!("dry run: nothing was written; --apply writes{unfinished}")),
         AdoptionEnd::DecisionsNeeded => (
             "decisions_needed",
-            "nothing was written: list what needs a decision in the file of --ignore or of --accept (--show-values \
-             shows identifiers)"
-                .to_owned(),
+            format!(
+                "nothing was written: list what needs a decision in the file of --ignore or of --accept (--show-values \
+                 shows identifiers){unfinished}"
+            ),
         ),
         AdoptionEnd::Done if is_file => {
             ("done", format!("done: {written} contacts were written. Run `identity verify`, then `identity serve`"))
@@ -250,6 +256,7 @@ fn print(outcome: &AdoptionOutcome, format: ReportFormat, is_file: bool) -> io::
             let object = json!({
                 "end": name,
                 "contacts_written": outcome.contacts_written,
+                "is_unfinished": outcome.is_unfinished,
                 "report": outcome.report,
             });
             writeln!(out, "{object}")?;

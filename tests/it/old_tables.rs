@@ -35,6 +35,8 @@ pub enum OldKind {
     Gorm,
     /// Python's, with naive dates on the clocks of Kolkata.
     SqlAlchemy,
+    /// Migrations of Rust's sqlx, with `DateTime<Utc>`.
+    Sqlx,
 }
 
 /// A row. Dates are microseconds since 1970.
@@ -63,7 +65,7 @@ pub const FUTURE: i64 = 2_127_427_200 * SECOND;
 const ROWS_PER_INSERT: usize = 500;
 
 impl OldKind {
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Prisma,
         Self::PrismaUnique,
         Self::Plain,
@@ -73,14 +75,22 @@ impl OldKind {
         Self::Rails,
         Self::Gorm,
         Self::SqlAlchemy,
+        Self::Sqlx,
     ];
 
     /// The databases that it is used with.
     pub fn backends(self) -> &'static [Backend] {
         match self {
-            Self::Prisma | Self::PrismaUnique | Self::Sequelize | Self::Gorm => &Backend::ALL,
             Self::Plain => &[Backend::Mariadb, Backend::Mysql],
-            Self::TypeOrm | Self::Django | Self::Rails | Self::SqlAlchemy => &[Backend::Sqlite, Backend::Postgres],
+            Self::TypeOrm => &[Backend::Sqlite, Backend::Postgres],
+            Self::Prisma
+            | Self::PrismaUnique
+            | Self::Sequelize
+            | Self::Django
+            | Self::Rails
+            | Self::Gorm
+            | Self::SqlAlchemy
+            | Self::Sqlx => &Backend::ALL,
         }
     }
 
@@ -94,8 +104,8 @@ impl OldKind {
         match (self, backend) {
             (Self::TypeOrm, Backend::Postgres) => Some("Europe/Berlin"),
             (Self::SqlAlchemy, _) => Some("Asia/Kolkata"),
-            (Self::Gorm, Backend::Mariadb | Backend::Mysql | Backend::Sqlite) => Some("UTC"),
-            (Self::Django, Backend::Sqlite) => Some("UTC"),
+            (Self::Gorm | Self::Django, Backend::Mariadb | Backend::Mysql | Backend::Sqlite) => Some("UTC"),
+            (Self::Sqlx, Backend::Sqlite) => Some("UTC"),
             _ => None,
         }
     }
@@ -111,12 +121,12 @@ impl OldKind {
             Self::Prisma | Self::PrismaUnique | Self::Plain => "Contact",
             Self::TypeOrm => "contact",
             Self::Sequelize => "Contacts",
-            Self::Django | Self::Rails | Self::Gorm | Self::SqlAlchemy => "contacts",
+            Self::Django | Self::Rails | Self::Gorm | Self::SqlAlchemy | Self::Sqlx => "contacts",
         }
     }
 
     fn is_camel_case(self) -> bool {
-        !matches!(self, Self::Django | Self::Rails | Self::Gorm | Self::SqlAlchemy)
+        self.table() != "contacts"
     }
 
     /// The columns in the order of [`MadeRow`].
@@ -132,11 +142,11 @@ impl OldKind {
     fn precision(self, backend: Backend) -> i64 {
         match self {
             Self::Plain => SECOND,
-            Self::Sequelize if backend.is_mysql() => SECOND,
+            Self::Sequelize | Self::SqlAlchemy if backend.is_mysql() => SECOND,
             Self::Prisma | Self::PrismaUnique | Self::Sequelize => 1_000,
             Self::TypeOrm if backend == Backend::Sqlite => 1_000,
             Self::Gorm if backend.is_mysql() => 1_000,
-            Self::TypeOrm | Self::Django | Self::Rails | Self::Gorm | Self::SqlAlchemy => 1,
+            Self::TypeOrm | Self::Django | Self::Rails | Self::Gorm | Self::SqlAlchemy | Self::Sqlx => 1,
         }
     }
 
@@ -206,6 +216,11 @@ impl OldKind {
     /// Inserts rows, which [`Self::stored`] has returned, in one transaction.
     pub async fn insert(self, backend: Backend, tables: &DatabaseConnection, rows: &[MadeRow]) {
         let transaction = tables.begin().await.expect("BEGIN");
+        // MySQL checks each row at once. The system itself changes links of rows that are there.
+        let is_checked = self == Self::Django && backend.is_mysql();
+        if is_checked {
+            transaction.execute_unprepared("SET foreign_key_checks = 0").await.expect("SET");
+        }
         let quote = if backend.is_mysql() { '`' } else { '"' };
         let quoted = |name: &str| format!("{quote}{name}{quote}");
         let columns = self.columns().map(quoted).join(", ");
@@ -213,6 +228,9 @@ impl OldKind {
             let values: Vec<String> = part.iter().map(|row| self.values(backend, row)).collect();
             let sql = format!("INSERT INTO {} ({columns}) VALUES {}", quoted(self.table()), values.join(", "));
             transaction.execute_unprepared(&sql).await.unwrap_or_else(|error| panic!("{self:?}: {error}"));
+        }
+        if is_checked {
+            transaction.execute_unprepared("SET foreign_key_checks = 1").await.expect("SET");
         }
         transaction.commit().await.expect("COMMIT");
     }
@@ -248,7 +266,8 @@ impl OldKind {
             (Self::Sequelize, Backend::Sqlite) => "%F %T%.3f +00:00",
             (Self::Sequelize, Backend::Postgres) => "%F %T%.3f+00",
             (Self::Gorm, Backend::Sqlite) => "%F %T%.6f+00:00",
-            (Self::Gorm | Self::Django, Backend::Postgres) => "%F %T%.6f+00",
+            (Self::Gorm | Self::Django | Self::Sqlx, Backend::Postgres) => "%F %T%.6f+00",
+            (Self::Sqlx, Backend::Sqlite) => "%FT%T%.6f+00:00",
             _ if self.precision(backend) == SECOND => "%F %T",
             _ if self.precision(backend) == 1_000 => "%F %T%.3f",
             _ => "%F %T%.6f",

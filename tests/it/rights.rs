@@ -11,7 +11,7 @@ pub fn register(suite: &mut Suite) {
 }
 
 /// Returns the statements of a block of SQL in a document, without comments. `\connect` of psql is one.
-fn statements(document: &str, first_line: &str) -> Vec<String> {
+pub fn statements(document: &str, first_line: &str) -> Vec<String> {
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(document);
     let text = std::fs::read_to_string(path).expect("the document");
     let block = text.split("```sql\n").find(|block| block.starts_with(first_line)).expect("the block");

@@ -49,7 +49,7 @@ fn address(number: usize) -> String {
 }
 
 /// A proxy that sees what is sent: without TLS.
-async fn proxy(database: &TestDatabase) -> Proxy {
+pub async fn proxy(database: &TestDatabase) -> Proxy {
     let mut url = Url::parse(&database.url).expect("a URL");
     url.set_query(Some(if database.backend.is_mysql() { "ssl-mode=DISABLED" } else { "sslmode=disable" }));
     Proxy::start(url.as_str()).await

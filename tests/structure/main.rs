@@ -73,6 +73,7 @@ fn every_source_file_is_part_of_the_tree() {
         "src/domain/model.rs",
         "src/domain/properties.rs",
         "src/inspect/examples.rs",
+        "src/progress/tests.rs",
         "src/resolver/admission/tests.rs",
         "src/resolver/cache/tests.rs",
         "src/store/adoption/statements.rs",

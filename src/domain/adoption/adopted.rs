@@ -1,61 +1,12 @@
 //! The identities of an old table: what each row becomes, and which joins are new.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-
 use super::hub::Hub;
+use super::joins::{AdoptedMerge, Join, Joins};
 use super::links::Links;
 use super::old_contact::{AdoptionRules, CleanValue, OldContact};
 use super::table::{OldIdentities, flag, joining_kinds};
 use crate::domain::contact::Timestamp;
 use crate::domain::identifier::{Identifier, IdentifierKind};
-
-/// What joins an identity of the old table with others.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct JoinCauses {
-    /// An e-mail address.
-    pub by_email: bool,
-    /// A phone number.
-    pub by_phone: bool,
-    /// A link, without which identifiers would not join it with the primary.
-    pub by_link: bool,
-}
-
-impl JoinCauses {
-    pub(super) fn add(&mut self, kind: IdentifierKind) {
-        match kind {
-            IdentifierKind::Email => self.by_email = true,
-            IdentifierKind::Phone => self.by_phone = true,
-        }
-    }
-
-    /// Returns its name in reports: `email`, `email+phone`, `link`, ….
-    pub fn name(self) -> String {
-        let all = [(self.by_email, "email"), (self.by_phone, "phone"), (self.by_link, "link")];
-        all.iter().filter(|(is_one, _)| *is_one).map(|(_, name)| *name).collect::<Vec<_>>().join("+")
-    }
-}
-
-/// A join that the old table does not have, by indexes of rows.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Join {
-    pub(super) survivor: u32,
-    pub(super) absorbed: u32,
-    pub(super) old_identity: u32,
-    pub(super) causes: JoinCauses,
-}
-
-/// A merge as it is recorded.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AdoptedMerge {
-    /// The primary.
-    pub survivor: i64,
-    /// The contact that stood for the other identity: its primary, or its oldest live contact.
-    pub absorbed: i64,
-    /// The identifiers that it shares with the others.
-    pub identifiers: BTreeSet<Identifier>,
-    /// Whether identifiers alone do not join it with the primary.
-    pub by_link: bool,
-}
 
 /// What happened to a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -70,6 +21,8 @@ pub enum LinkChange {
     Promoted,
     /// The row had no link.
     Joined,
+    /// It could not be read. The row counts as linked to nothing.
+    Unreadable,
 }
 
 impl LinkChange {
@@ -81,6 +34,7 @@ impl LinkChange {
             Self::Flattened => "flattened",
             Self::Promoted => "removed",
             Self::Joined => "added",
+            Self::Unreadable => "unreadable",
         }
     }
 }
@@ -111,6 +65,13 @@ pub struct AdoptedRow {
     pub reason: Option<String>,
 }
 
+/// The bytes of memory that a row needs after the identities are decided: id, date, flags, where its link leads, its
+/// old identity and its primary.
+const BYTES_OF_DECIDED_ROW: usize = 30;
+
+/// The bytes of memory that a missing row needs then, if others link to it.
+const BYTES_OF_MISSING_ROW: usize = 16;
+
 /// The identities of an old table.
 #[derive(Debug)]
 pub struct AdoptedIdentities {
@@ -120,12 +81,7 @@ pub struct AdoptedIdentities {
     pub(super) old: Vec<u32>,
     /// The index of the primary of each row.
     pub(super) primaries: Vec<u32>,
-    /// By the id that is absorbed.
-    pub(super) joins: Vec<Join>,
-    /// The position in `joins` of each old identity that is absorbed.
-    positions: HashMap<u32, usize>,
-    /// The identifiers of each join, as they were seen.
-    identifiers: BTreeMap<usize, BTreeSet<Identifier>>,
+    pub(super) joins: Joins,
     hubs: Vec<Hub>,
 }
 
@@ -138,8 +94,21 @@ impl AdoptedIdentities {
         joins: Vec<Join>,
         hubs: Vec<Hub>,
     ) -> Self {
-        let positions = joins.iter().enumerate().map(|(position, join)| (join.old_identity, position)).collect();
-        Self { table, links, old, primaries, joins, positions, identifiers: BTreeMap::new(), hubs }
+        let mut joins = Joins::new(joins);
+        for (flags, identity) in table.flags.iter().zip(&old) {
+            let causes = joining_kinds(*flags).count();
+            if causes > 0 {
+                joins.expect(*identity, causes);
+            }
+        }
+        Self { table, links, old, primaries, joins, hubs }
+    }
+
+    /// Returns about so many bytes of memory that the identities need, with what [`Self::adopt`] will note.
+    pub fn bytes(&self) -> u64 {
+        let carriers = size_of_val(self.table.evidence.as_slice());
+        let missing = self.links.missing.len() * BYTES_OF_MISSING_ROW;
+        (self.table.len() * BYTES_OF_DECIDED_ROW + missing + carriers + self.joins.bytes()) as u64
     }
 
     /// Returns the identifiers that alone join more identities of the old table than is usual, the worst first.
@@ -183,16 +152,20 @@ impl AdoptedIdentities {
         for (kind, value) in &values {
             reasons.extend(value.change.map(|change| format!("{} {}", kind.name(), change.name())));
         }
-        let link_change = if row.unreadable.link { Some("unreadable") } else { None };
-        let link_change = link_change.or_else(|| self.link_change(index, row.linked_id).map(LinkChange::name));
-        reasons.extend(link_change.map(|change| format!("link {change}")));
+        let link_change = self.link_change(index, row.linked_id);
+        reasons.extend(link_change.map(|change| format!("link {}", change.name())));
         if row.says_primary.is_some_and(|says| says != is_primary) {
             reasons.push("precedence corrected".to_owned());
         }
-        for (is_missing, reason) in
-            [(row.created_at.is_none(), "createdAt missing"), (row.updated_at.is_none(), "updatedAt missing")]
-        {
-            reasons.extend(is_missing.then(|| reason.to_owned()));
+        for (date, at, is_unreadable) in [
+            ("createdAt", row.created_at, row.unreadable.created_at),
+            ("updatedAt", row.updated_at, row.unreadable.updated_at),
+        ] {
+            let wrong = if is_unreadable { "unreadable" } else { "missing" };
+            reasons.extend(at.is_none().then(|| format!("{date} {wrong}")));
+        }
+        if !reasons.is_empty() {
+            reasons.extend(row.long_parts().map(|part| format!("{part} shortened")));
         }
         if row.is_live() && values.iter().all(|(_, value)| value.identifier.is_none()) {
             reasons.push(NO_IDENTIFIER.to_owned());
@@ -217,17 +190,21 @@ impl AdoptedIdentities {
         if flags & (flag::EMAIL_JOINS | flag::PHONE_JOINS) == 0 {
             return;
         }
-        let Some(position) = self.positions.get(&self.old[index as usize]) else { return };
+        let Some(position) = self.joins.position(self.old[index as usize]) else { return };
         for kind in joining_kinds(flags) {
             let of_kind = values.iter().find(|(one, _)| *one == kind);
-            let identifier = of_kind.and_then(|(_, value)| value.carried().cloned());
-            self.identifiers.entry(*position).or_default().extend(identifier);
+            if let Some(identifier) = of_kind.and_then(|(_, value)| value.carried()) {
+                self.joins.note(position, identifier.clone());
+            }
         }
     }
 
     /// Returns what happened to the link of a row. `stored` is its link as it was stored.
     pub(super) fn link_change(&self, index: u32, stored: Option<i64>) -> Option<LinkChange> {
         let primary = self.primaries[index as usize];
+        if self.table.has(index, flag::LINK_UNREADABLE) {
+            return Some(LinkChange::Unreadable);
+        }
         let Some(stored) = stored else { return (primary != index).then_some(LinkChange::Joined) };
         let target = self.links.target(index);
         if target == Some(primary) && primary != index && stored == self.table.ids[primary as usize] {
@@ -245,17 +222,17 @@ impl AdoptedIdentities {
 
     /// Returns how many merges there are.
     pub fn count_merges(&self) -> usize {
-        self.joins.len()
+        self.joins.all().len()
     }
 
     /// Returns the joins that the old table does not have, by the id that is absorbed, with the identifiers of the rows
     /// that [`Self::adopt`] has had.
     pub fn merges(&self) -> impl Iterator<Item = AdoptedMerge> {
         let id = |index: u32| self.table.ids[index as usize];
-        self.joins.iter().enumerate().map(move |(position, join)| AdoptedMerge {
+        self.joins.with_identifiers().map(move |(join, identifiers)| AdoptedMerge {
             survivor: id(join.survivor),
             absorbed: id(join.absorbed),
-            identifiers: self.identifiers.get(&position).cloned().unwrap_or_default(),
+            identifiers,
             by_link: join.causes.by_link,
         })
     }

@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use super::adopted::{AdoptedIdentities, Join, JoinCauses};
+use super::adopted::AdoptedIdentities;
 use super::hub::{Hub, HubCause};
+use super::joins::{Join, JoinCauses};
 use super::links::Links;
 use super::sets::Sets;
 use super::table::{NONE, OldIdentities, flag};
@@ -23,7 +24,7 @@ impl OldIdentities {
         let mut sets = links.old_sets(&self);
         let old: Vec<u32> = (0..links.indexes()).map(|index| sets.find(index)).collect();
         let accepted = accepted.iter().map(|identifier| self.fingerprints.of(identifier)).collect();
-        let mut causes = HashMap::new();
+        let mut causes = vec![JoinCauses::default(); old.len()];
         let mut hubs = self.unite_by_identifiers(&mut sets, &old, max_join, &accepted, &mut causes);
         hubs.extend(links.missing_hubs(max_join, accepted_links));
         hubs.sort_by_key(|hub| (std::cmp::Reverse(hub.identities), hub.contact, hub.cause));
@@ -39,7 +40,7 @@ impl OldIdentities {
         old: &[u32],
         max_join: usize,
         accepted: &BTreeSet<[u8; 12]>,
-        causes: &mut HashMap<u32, JoinCauses>,
+        causes: &mut [JoinCauses],
     ) -> Vec<Hub> {
         let mut evidence = std::mem::take(&mut self.evidence);
         evidence.sort_unstable();
@@ -58,7 +59,7 @@ impl OldIdentities {
                 sets.unite(first.row, one.row);
             }
             for identity in &joined {
-                causes.entry(*identity).or_default().add(kind);
+                causes[*identity as usize].add(kind);
             }
             if joined.len() > max_join {
                 hubs.push(Hub {
@@ -77,13 +78,7 @@ impl OldIdentities {
 
     /// Unites the rows that links join although the old table calls both primaries. Returns the primary of each row.
     /// Notes which old identities are joined with the others by links alone.
-    fn unite_by_links(
-        &self,
-        links: &Links,
-        sets: &mut Sets,
-        old: &[u32],
-        causes: &mut HashMap<u32, JoinCauses>,
-    ) -> Vec<u32> {
+    fn unite_by_links(&self, links: &Links, sets: &mut Sets, old: &[u32], causes: &mut [JoinCauses]) -> Vec<u32> {
         let mut joining = Vec::new();
         for index in (0..self.count()).filter(|index| links.is_old_primary(self, *index)) {
             joining.extend(links.target(index).map(|target| (index, target)));
@@ -106,7 +101,7 @@ impl OldIdentities {
         }
         let primaries = self.primaries(links, sets);
         for best in oldest.into_values().filter(|best| primaries[*best as usize] != *best) {
-            causes.entry(old[best as usize]).or_default().by_link = true;
+            causes[old[best as usize] as usize].by_link = true;
         }
         primaries
     }
@@ -122,7 +117,7 @@ impl OldIdentities {
     }
 
     /// Returns the joins that the old table does not have, by the id that is absorbed.
-    fn joins(&self, links: &Links, old: &[u32], primaries: &[u32], causes: &HashMap<u32, JoinCauses>) -> Vec<Join> {
+    fn joins(&self, links: &Links, old: &[u32], primaries: &[u32], causes: &[JoinCauses]) -> Vec<Join> {
         // The contact that stands for each old identity: its primary, else its oldest live row.
         let mut stands_for = vec![NONE; old.len()];
         for index in (0..self.count()).filter(|index| self.has(*index, flag::LIVE)) {
@@ -136,7 +131,7 @@ impl OldIdentities {
         for (identity, absorbed) in (0..).zip(stands_for).filter(|(_, best)| *best != NONE) {
             let survivor = primaries[absorbed as usize];
             if old[survivor as usize] != identity {
-                let causes = causes.get(&identity).copied().unwrap_or_default();
+                let causes = causes[identity as usize];
                 joins.push(Join { survivor, absorbed, old_identity: identity, causes });
             }
         }

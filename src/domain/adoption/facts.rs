@@ -19,6 +19,8 @@ pub struct LinkFacts {
     pub removed: u64,
     /// Their row had none.
     pub added: u64,
+    /// They could not be read.
+    pub unreadable: u64,
 }
 
 /// An identity that the old table shows as several customers.
@@ -51,6 +53,8 @@ pub struct AdoptionFacts {
     pub largest: u64,
     /// Values that were changed.
     pub values: ValueChanges,
+    /// Values of which `AdoptedContact` has only the beginning.
+    pub shortened: u64,
     /// The links.
     pub links: LinkFacts,
     /// Rows whose precedence was corrected.
@@ -70,7 +74,8 @@ impl AdoptedIdentities {
     /// Returns the numbers. `max_contacts` is the limit of live contacts in an identity.
     pub fn facts(&self, max_contacts: u64) -> AdoptionFacts {
         let values = self.table.changes.clone();
-        let mut facts = AdoptionFacts { rows: u64::from(self.table.count()), values, ..AdoptionFacts::default() };
+        let (rows, shortened) = (u64::from(self.table.count()), self.table.shortened);
+        let mut facts = AdoptionFacts { rows, values, shortened, ..AdoptionFacts::default() };
         let mut contacts = vec![0_u32; self.primaries.len()];
         for index in 0..self.table.count() {
             let primary = self.primaries[index as usize];
@@ -105,7 +110,7 @@ impl AdoptedIdentities {
 
     fn add_joins(&self, facts: &mut AdoptionFacts, contacts: &[u32]) {
         let mut sizes: BTreeMap<u32, u64> = BTreeMap::new();
-        for join in &self.joins {
+        for join in self.joins.all() {
             *facts.joins.entry(join.causes.name()).or_default() += 1;
             *sizes.entry(join.survivor).or_insert(1) += 1;
         }
@@ -131,6 +136,7 @@ impl LinkFacts {
             Some(LinkChange::Circular) => self.circular += 1,
             Some(LinkChange::Promoted) => self.removed += 1,
             Some(LinkChange::Joined) => self.added += 1,
+            Some(LinkChange::Unreadable) => self.unreadable += 1,
         }
     }
 }

@@ -16,6 +16,7 @@
 //! | `seen_sets` | where the sets of an export belong |
 //! | `links` | where links lead, and which identities the old table has |
 //! | `decide` | which rows are one customer |
+//! | `joins` | what joins identities of the old table |
 //! | `adopted` | what each row becomes, and the merges |
 //! | `facts` | the numbers of a report |
 //! | `model` | tests: the same by brute force |
@@ -25,6 +26,7 @@ mod decide;
 mod facts;
 mod fingerprint;
 mod hub;
+mod joins;
 mod links;
 mod mark_list;
 mod marks;
@@ -35,9 +37,13 @@ mod seen_sets;
 mod sets;
 mod table;
 
-pub use adopted::{AdoptedIdentities, AdoptedMerge, AdoptedRow, JoinCauses, LinkChange, NO_IDENTIFIER};
+pub use adopted::{AdoptedIdentities, AdoptedRow, LinkChange, NO_IDENTIFIER};
 pub use facts::{AdoptionFacts, JoinedIdentity, LinkFacts};
 pub use hub::{Hub, HubCause};
-pub use old_contact::{AdoptionRules, CleanValue, OldContact, UnreadableParts, ValueChange, ValueChanges};
+pub use joins::{AdoptedMerge, JoinCauses};
+pub use old_contact::{
+    AdoptionRules, CleanValue, LONGEST_ORIGINAL, LONGEST_PRECEDENCE, OldContact, UnreadableParts, ValueChange,
+    ValueChanges,
+};
 pub use seen_sets::SetPlace;
 pub use table::{OldIdentities, UnfitTable};

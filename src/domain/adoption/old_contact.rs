@@ -50,6 +50,12 @@ pub struct UnreadableParts {
     pub updated_at: bool,
 }
 
+/// The longest value that is kept as it was, in characters: MySQL's text takes 65,535 bytes.
+pub const LONGEST_ORIGINAL: usize = 15_000;
+
+/// The longest precedence that is kept as it was, in characters.
+pub const LONGEST_PRECEDENCE: usize = 64;
+
 impl UnreadableParts {
     fn value(self, kind: IdentifierKind) -> bool {
         match kind {
@@ -193,6 +199,18 @@ impl OldContact {
         }
     }
 
+    /// Returns whether the value of this kind is too long to be kept as it was.
+    pub(super) fn is_long(&self, kind: IdentifierKind) -> bool {
+        self.stored(kind).is_some_and(|value| has_more_characters(value, LONGEST_ORIGINAL))
+    }
+
+    /// Returns what of the row is too long to be kept as it was: words for `AdoptedContact.reason`.
+    pub(super) fn long_parts(&self) -> impl Iterator<Item = &'static str> {
+        let values = IdentifierKind::ALL.into_iter().filter(|kind| self.is_long(*kind)).map(IdentifierKind::name);
+        let is_long = |text: &&String| has_more_characters(text, LONGEST_PRECEDENCE);
+        values.chain(self.precedence.as_ref().filter(is_long).map(|_| "precedence"))
+    }
+
     fn shows_only(&self, kind: IdentifierKind) -> bool {
         IdentifierKind::ALL.into_iter().zip(self.shown).any(|(of, is_shown)| of == kind && is_shown)
     }
@@ -201,6 +219,10 @@ impl OldContact {
     pub fn is_live(&self) -> bool {
         self.deleted_at.is_none()
     }
+}
+
+fn has_more_characters(text: &str, limit: usize) -> bool {
+    text.len() > limit && text.chars().count() > limit
 }
 
 #[cfg(test)]

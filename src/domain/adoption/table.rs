@@ -11,27 +11,29 @@ use crate::domain::identifier::IdentifierKind;
 /// Stands for "no row".
 pub(super) const NONE: u32 = u32::MAX;
 
-/// What is known of a row beside its id: bits of a byte.
+/// What is known of a row beside its id: bits.
 pub(super) mod flag {
     /// It is not deleted.
-    pub(in super::super) const LIVE: u8 = 1;
+    pub(in super::super) const LIVE: u16 = 1;
     /// The old table calls it primary.
-    pub(in super::super) const SAYS_PRIMARY: u8 = 2;
+    pub(in super::super) const SAYS_PRIMARY: u16 = 2;
     /// Its e-mail address joins old identities.
-    pub(in super::super) const EMAIL_JOINS: u8 = 4;
+    pub(in super::super) const EMAIL_JOINS: u16 = 4;
     /// Its phone number joins old identities.
-    pub(in super::super) const PHONE_JOINS: u8 = 8;
+    pub(in super::super) const PHONE_JOINS: u16 = 8;
     /// Its link leads back to itself.
-    pub(in super::super) const IN_CIRCLE: u8 = 16;
+    pub(in super::super) const IN_CIRCLE: u16 = 16;
     /// The old table calls it secondary.
-    pub(in super::super) const SAYS_SECONDARY: u8 = 32;
+    pub(in super::super) const SAYS_SECONDARY: u16 = 32;
     /// It carries an identifier.
-    pub(in super::super) const HAS_IDENTIFIER: u8 = 64;
+    pub(in super::super) const HAS_IDENTIFIER: u16 = 64;
     /// It links to 0 or to a negative number, which is no row, or its link is ignored.
-    pub(in super::super) const LINKS_TO_NOTHING: u8 = 128;
+    pub(in super::super) const LINKS_TO_NOTHING: u16 = 128;
+    /// Its link cannot be read.
+    pub(in super::super) const LINK_UNREADABLE: u16 = 256;
 
     /// The bit that says that a value of this kind joins old identities.
-    pub(in super::super) fn joins(kind: crate::domain::identifier::IdentifierKind) -> u8 {
+    pub(in super::super) fn joins(kind: crate::domain::identifier::IdentifierKind) -> u16 {
         match kind {
             crate::domain::identifier::IdentifierKind::Email => EMAIL_JOINS,
             crate::domain::identifier::IdentifierKind::Phone => PHONE_JOINS,
@@ -60,20 +62,23 @@ pub struct OldIdentities {
     pub(super) created: Vec<i64>,
     /// The id that each row links to, 0 for none.
     pub(super) links: Vec<i64>,
-    pub(super) flags: Vec<u8>,
+    pub(super) flags: Vec<u16>,
     pub(super) evidence: Vec<Evidence>,
     pub(super) marks: Marks,
     /// Whether `evidence` stays after the identities are decided, sorted.
     pub(super) keeps_carriers: bool,
     /// How many values were changed.
     pub(super) changes: ValueChanges,
+    /// How many values are too long to be kept as they were.
+    pub(super) shortened: u64,
     /// How many rows at the beginning have no date yet.
     undated: usize,
     content: DefaultHasher,
 }
 
-/// The bytes of memory that a row needs at most, with two identifiers.
-const BYTES_A_ROW: u64 = 64;
+/// The bytes of memory that a row needs at most, with two identifiers: 50 for what is kept here and their evidence, and
+/// 15 while links are followed and identities are decided.
+const BYTES_A_ROW: u64 = 65;
 
 /// The same beside, if the carriers of its identifiers are kept.
 const BYTES_OF_CARRIERS: u64 = 32;
@@ -92,6 +97,7 @@ impl OldIdentities {
             marks: Marks::default(),
             keeps_carriers: false,
             changes: ValueChanges::new(),
+            shortened: 0,
             undated: 0,
             content: DefaultHasher::new(),
         }
@@ -118,6 +124,7 @@ impl OldIdentities {
         // The rows that links miss are counted too, so half of the numbers is the limit.
         let index = u32::try_from(self.ids.len()).ok().filter(|index| *index < NONE / 2).ok_or(UnfitTable::TooLong)?;
         row.hash(&mut self.content);
+        self.reserve();
         let mut flags = if row.is_live() { flag::LIVE } else { 0 };
         flags |= match row.says_primary {
             Some(true) => flag::SAYS_PRIMARY,
@@ -128,6 +135,9 @@ impl OldIdentities {
         if row.linked_id.is_some() && link.is_none() {
             flags |= flag::LINKS_TO_NOTHING;
         }
+        if row.unreadable.link {
+            flags |= flag::LINK_UNREADABLE;
+        }
         for (kind, value) in self.rules.clean_values(row) {
             flags |= if value.identifier.is_some() { flag::HAS_IDENTIFIER } else { 0 };
             if let Some(identifier) = value.carried().filter(|_| row.is_live()) {
@@ -136,6 +146,7 @@ impl OldIdentities {
             if let Some(identifier) = self.rules.only_marked(&value) {
                 self.marks.add(Evidence { fingerprint: self.fingerprints.of(identifier), row: index });
             }
+            self.shortened += u64::from(row.is_long(kind));
             if let Some(change) = value.change {
                 *self.changes.entry((kind, change)).or_default() += 1;
             }
@@ -145,6 +156,20 @@ impl OldIdentities {
         self.flags.push(flags);
         self.date(row);
         Ok(())
+    }
+
+    /// Makes place for a few more rows than were counted: a list that doubles would need twice the memory.
+    fn reserve(&mut self) {
+        let rows = self.ids.len() / 16 + 1_000;
+        if self.ids.len() == self.ids.capacity() {
+            self.ids.reserve_exact(rows);
+            self.created.reserve_exact(rows);
+            self.links.reserve_exact(rows);
+            self.flags.reserve_exact(rows);
+        }
+        if self.evidence.len() + 2 > self.evidence.capacity() {
+            self.evidence.reserve_exact(2 * rows);
+        }
     }
 
     /// Sets the date of the row that was added last: `createdAt`, else `updatedAt`, else that of the nearest lower id.
@@ -191,12 +216,12 @@ impl OldIdentities {
     }
 
     /// Whether a row has this flag. A number of no row has none.
-    pub(super) fn has(&self, index: u32, flag: u8) -> bool {
+    pub(super) fn has(&self, index: u32, flag: u16) -> bool {
         self.flags.get(index as usize).is_some_and(|flags| flags & flag != 0)
     }
 }
 
 /// The value kinds whose evidence is `flag`ged, for a row.
-pub(super) fn joining_kinds(flags: u8) -> impl Iterator<Item = IdentifierKind> {
+pub(super) fn joining_kinds(flags: u16) -> impl Iterator<Item = IdentifierKind> {
     IdentifierKind::ALL.into_iter().filter(move |kind| flags & flag::joins(*kind) != 0)
 }

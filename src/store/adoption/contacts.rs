@@ -10,7 +10,7 @@ use super::digest::TableDigest;
 use super::row_chunks::{ROWS_PER_STATEMENT, statements};
 use super::state::{AdoptionPhase, AdoptionRun};
 use crate::domain::Identifier;
-use crate::domain::adoption::AdoptedRow;
+use crate::domain::adoption::{AdoptedRow, LONGEST_ORIGINAL, LONGEST_PRECEDENCE};
 use crate::store::database::Database;
 use crate::store::entity::adopted_contact;
 use crate::store::entity::contact::{self, LinkPrecedence};
@@ -32,9 +32,6 @@ pub struct Original {
     /// What was changed.
     pub reason: String,
 }
-
-/// The longest value that is kept, in characters. MySQL's text takes 65,535 bytes.
-const LONGEST_VALUE: usize = 15_000;
 
 /// A contact as it is stored, and what its row had in the old table if anything was changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,10 +63,10 @@ impl StoredRow {
         };
         let original = original.map(|original| adopted_contact::Model {
             id: row.id,
-            email: original.email.map(|value| storable(&value, LONGEST_VALUE)),
-            phone_number: original.phone_number.map(|value| storable(&value, LONGEST_VALUE)),
+            email: original.email.map(|value| storable(&value, LONGEST_ORIGINAL)),
+            phone_number: original.phone_number.map(|value| storable(&value, LONGEST_ORIGINAL)),
             linked_id: original.linked_id,
-            link_precedence: original.link_precedence.map(|value| storable(&value, 64)),
+            link_precedence: original.link_precedence.map(|value| storable(&value, LONGEST_PRECEDENCE)),
             reason: storable(&original.reason, 255),
         });
         Ok(Self { contact, original })

@@ -9,7 +9,7 @@ use serde_json::json;
 use super::kinds::check_tables;
 use super::model::Model;
 use super::{Old, Tables, run};
-use crate::harness::{Backend, Suite, TestDatabase, execute, query, register};
+use crate::harness::{Backend, Dump, Suite, TestDatabase, dump, execute, query, register};
 use crate::old_tables::{MadeRow, OldKind, damaged_rows};
 use crate::verify;
 
@@ -186,22 +186,30 @@ async fn a_dry_run_writes_nothing(target: TestDatabase) {
     if target.backend == Backend::Sqlite {
         let path = target.url.trim_start_matches("sqlite://").trim_end_matches("?mode=rwc");
         assert!(!std::path::Path::new(path).exists(), "a dry run creates no file");
-    } else {
-        let tables = target.raw().await;
-        let condition = match target.backend {
-            Backend::Postgres => "table_schema = current_schema()",
-            Backend::Sqlite | Backend::Mariadb | Backend::Mysql => "table_schema = database()",
-        };
-        let found = query(&tables, &format!("SELECT 1 FROM information_schema.tables WHERE {condition}")).await;
-        assert_eq!(found.len(), 0, "a dry run creates no table");
-        tables.close().await.expect("closed");
     }
-    assert_eq!(old.content().await, before);
+    assert_eq!(dump(&target).await, Dump::new(), "a dry run creates no table");
+    assert!(old.content().await == before, "the old table changed");
     // Beside an adoption it writes nothing either.
     run(&mut old.adopt(&target, &["--accept", &accept, "--apply"]));
-    let adopted = Tables::of(&target).await;
+    let adopted = dump(&target).await;
+    for table in ["Adoption", "AdoptedContact", "EvidenceState", "seaql_migrations"] {
+        assert!(adopted.iter().any(|(name, rows)| name.contains(table) && rows.len() > 1), "{table} is compared");
+    }
     let (status, again) = run(&mut old.adopt(&target, &["--accept", &accept]));
     assert_eq!((status, &again["report"]), (0, &dry["report"]));
-    assert_eq!(Tables::of(&target).await, adopted);
+    assert!(dump(&target).await == adopted, "a dry run writes nothing");
+    // Nor does it after a run that was killed, and after one that was undone.
+    let tables = target.raw().await;
+    for phase in ["contacts", "identifiers", "behind", "checking"] {
+        execute(&tables, &format!(r#"UPDATE "Adoption" SET "phase" = '{phase}'"#)).await;
+        let before = dump(&target).await;
+        assert_eq!(run(&mut old.adopt(&target, &["--accept", &accept])).0, 0, "{phase}");
+        assert!(dump(&target).await == before, "{phase}: a dry run writes nothing");
+    }
+    tables.close().await.expect("closed");
+    assert!(super::undo(&target).output().expect("the binary runs").status.success());
+    let undone = dump(&target).await;
+    assert_eq!(run(&mut old.adopt(&target, &["--accept", &accept])).0, 0);
+    assert!(dump(&target).await == undone, "a dry run writes nothing");
     old.drop().await;
 }

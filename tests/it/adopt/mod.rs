@@ -7,9 +7,15 @@ mod cutover;
 mod kills;
 mod kinds;
 mod model;
+mod next;
 mod refusals;
 mod replay;
+mod report;
+mod report_model;
+mod report_text;
 mod runs;
+mod schemas;
+mod statistics;
 
 use std::process::{Command, Output};
 
@@ -18,7 +24,7 @@ use serde_json::Value;
 
 use identity::store::entity::{adopted_contact, contact, contact_merge, evidence, identifier};
 
-use crate::harness::{Backend, Suite, TestDatabase, binary};
+use crate::harness::{Backend, Dump, Suite, TestDatabase, binary, dump};
 use crate::old_tables::{MadeRow, OldKind};
 
 pub use kills::killed_after;
@@ -27,9 +33,14 @@ pub fn register(suite: &mut Suite) {
     kinds::register(suite);
     cutover::register(suite);
     kills::register(suite);
+    next::register(suite);
     refusals::register(suite);
+    report::register(suite);
+    report_text::register(suite);
     replay::register(suite);
     runs::register(suite);
+    schemas::register(suite);
+    statistics::register(suite);
 }
 
 /// An old table, and the flags that it needs.
@@ -53,8 +64,13 @@ impl Old {
 
     /// The command, with these flags.
     pub fn adopt(&self, target: &TestDatabase, flags: &[&str]) -> Command {
+        self.adopt_as("json", target, flags)
+    }
+
+    /// The same with the report in this format.
+    pub fn adopt_as(&self, format: &str, target: &TestDatabase, flags: &[&str]) -> Command {
         let mut command = binary();
-        command.args(["adopt", "--format", "json"]).args(flags);
+        command.args(["adopt", "--format", format]).args(flags);
         if let Some(zone) = self.kind.time_zone(self.database.backend) {
             command.args(["--time-zone", zone]);
         }
@@ -66,27 +82,9 @@ impl Old {
         self.files.join(name).display().to_string()
     }
 
-    /// The old table, row by row.
-    pub async fn content(&self) -> Vec<String> {
-        let tables = self.database.raw().await;
-        let table = self.kind.table();
-        let columns = self.kind.columns().map(|column| format!(r#""{column}""#));
-        let text = |column: &String| match self.database.backend {
-            Backend::Postgres => format!("coalesce({column}::text, 'NULL')"),
-            Backend::Sqlite => format!("coalesce(cast({column} as text), 'NULL')"),
-            Backend::Mariadb | Backend::Mysql => format!("coalesce(cast({column} as char), 'NULL')"),
-        };
-        let texts: Vec<String> = columns.iter().map(text).collect();
-        let all = if self.database.backend.is_mysql() {
-            format!("CONCAT_WS('|', {})", texts.join(", "))
-        } else {
-            texts.join(" || '|' || ")
-        };
-        let sql = format!(r#"SELECT {all} FROM "{table}" ORDER BY "{}""#, self.kind.columns()[0]);
-        let rows = crate::harness::query(&tables, &sql).await;
-        let content = rows.iter().map(|row| row.try_get_by_index(0).expect("text")).collect();
-        tables.close().await.expect("closed");
-        content
+    /// Everything in the database of the old table.
+    pub async fn content(&self) -> Dump {
+        dump(&self.database).await
     }
 
     pub async fn drop(self) {

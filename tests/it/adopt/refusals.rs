@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{Old, refusal, run, undo};
+use super::{Old, Tables, refusal, run, undo};
 use crate::harness::{Api, Backend, Service, Suite, TestDatabase, binary, execute, register};
 use crate::old_tables::{OldKind, damaged_rows};
 
@@ -11,8 +11,9 @@ pub fn register(suite: &mut Suite) {
         other_options_are_refused_and_named,
         the_service_waits_for_the_end_and_keeps_what_it_wrote,
         a_target_that_is_not_empty_is_refused,
+        a_run_that_writes_nothing_says_whether_the_service_starts,
     );
-    register!(suite.on(&[Backend::Sqlite]): a_wrong_command_line_is_refused);
+    register!(suite.on(&[Backend::Sqlite]): a_wrong_command_line_is_refused, a_memory_for_rows_alone_is_refused);
     register!(suite.on(&[Backend::Postgres, Backend::Mysql]): a_password_is_never_printed);
 }
 
@@ -72,6 +73,52 @@ async fn the_service_waits_for_the_end_and_keeps_what_it_wrote(target: TestDatab
     old.drop().await;
 }
 
+/// The service starts if the command before did not say that it does not.
+async fn check_serve(target: &TestDatabase, is_unfinished: bool) {
+    if is_unfinished {
+        let mut serve = binary();
+        serve.arg("serve").env("DATABASE_URL", &target.url).env("RUST_LOG", "off");
+        let (status, line) = refusal(&mut serve);
+        assert!(status == 3 && line.contains("identity adopt --apply"), "{line}");
+    } else {
+        Service::start(target).await.stop().await;
+    }
+}
+
+async fn a_run_that_writes_nothing_says_whether_the_service_starts(target: TestDatabase) {
+    let old = Old::make(target.backend, OldKind::Prisma, &damaged_rows(53, 60)).await;
+    let accept = old.file("accept");
+    let (dry, apply) = (&[][..], &["--apply"][..]);
+    let decided = ["--apply", "--accept", accept.as_str()];
+    assert_eq!(run(&mut old.adopt(&target, &decided)).1["is_unfinished"], json!(false));
+    for (flags, is_unfinished) in [(dry, false), (apply, true), (dry, true), (apply, true)] {
+        let before = Tables::of(&target).await;
+        let (status, undecided) = run(&mut old.adopt(&target, flags));
+        assert_eq!((status, &undecided["end"]), (1, &json!("decisions_needed")), "{undecided}");
+        assert_eq!(undecided["is_unfinished"], json!(is_unfinished), "{flags:?}");
+        let text = old.adopt_as("text", &target, flags).output().expect("the binary runs");
+        let last = String::from_utf8(text.stdout).expect("text").lines().last().expect("a line").to_owned();
+        assert!(last.starts_with("nothing was written"), "{last}");
+        assert_eq!(last.contains("`identity serve` does not start"), is_unfinished, "{flags:?}: {last}");
+        check_serve(&target, is_unfinished).await;
+        assert!(Tables::of(&target).await == before, "{flags:?}: nothing was written");
+        let (_, again) = run(&mut old.adopt(&target, &["--accept", accept.as_str()]));
+        assert_eq!((&again["end"], &again["is_unfinished"]), (&json!("dry_run"), &json!(is_unfinished)));
+    }
+    assert_eq!(run(&mut old.adopt(&target, &decided)).1["is_unfinished"], json!(false));
+    check_serve(&target, false).await;
+    // An error takes `done` back too.
+    for _ in 0..2 {
+        let (status, line) = refusal(&mut old.adopt(&target, &[&decided[..], &["--memory", "100"]].concat()));
+        assert!(status == 2 && line.contains("--memory allows"), "{line}");
+        assert!(line.contains("`identity serve` does not start"), "{line}");
+        check_serve(&target, true).await;
+    }
+    let (status, line) = refusal(&mut old.adopt(&target, &["--accept", accept.as_str(), "--memory", "100"]));
+    assert!(status == 2 && !line.contains("identity serve"), "a dry run takes nothing back: {line}");
+    old.drop().await;
+}
+
 async fn a_target_that_is_not_empty_is_refused(target: TestDatabase) {
     let old = small(target.backend).await;
     let service = Service::start(&target).await;
@@ -124,6 +171,24 @@ async fn a_wrong_command_line_is_refused(target: TestDatabase) {
     from_file.env_remove("ADOPT_FROM");
     let (status, dry) = run(&mut from_file);
     assert_eq!((status, &dry["end"]), (0, &json!("dry_run")));
+    old.drop().await;
+}
+
+/// What joins need counts too. All rows are of one customer, by both kinds.
+async fn a_memory_for_rows_alone_is_refused(target: TestDatabase) {
+    let mut rows = damaged_rows(54, 100);
+    for row in &mut rows {
+        (row.email, row.phone_number) = (Some("one@example.com".to_owned()), Some("123".to_owned()));
+        (row.linked_id, row.is_secondary, row.deleted_at) = (None, false, None);
+    }
+    let old = Old::make(target.backend, OldKind::Prisma, &rows).await;
+    for (memory, suffices) in [("6499", false), ("6500", false), ("20000", false), ("30000", true)] {
+        let mut command = old.adopt(&target, &["--max-join", "200", "--memory", memory]);
+        let output = command.output().expect("the binary runs");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(if suffices { 0 } else { 2 }), "{memory}: {said}");
+        assert!(suffices || said.contains("--memory allows"), "{memory}: {said}");
+    }
     old.drop().await;
 }
 

@@ -140,14 +140,27 @@ impl OldKind {
                 r#"ALTER TABLE "contacts" ADD CONSTRAINT "contacts_linked_id_8a9f_fk_contacts_id"
                     FOREIGN KEY ("linked_id") REFERENCES "contacts" ("id") DEFERRABLE INITIALLY DEFERRED"#,
             ],
+            (Self::Django, Backend::Mariadb | Backend::Mysql) => &[
+                "CREATE TABLE `contacts` (`id` bigint AUTO_INCREMENT NOT NULL PRIMARY KEY, `email` varchar(254) NULL,
+                    `phone_number` varchar(32) NULL, `link_precedence` varchar(10) NOT NULL,
+                    `created_at` datetime(6) NOT NULL, `updated_at` datetime(6) NOT NULL,
+                    `deleted_at` datetime(6) NULL, `linked_id` bigint NULL)",
+                "ALTER TABLE `contacts` ADD CONSTRAINT `contacts_linked_id_8a9f_fk_contacts_id`
+                    FOREIGN KEY (`linked_id`) REFERENCES `contacts` (`id`)",
+            ],
             (Self::Django, _) => &[r#"CREATE TABLE "contacts" ("id" integer NOT NULL PRIMARY KEY AUTOINCREMENT,
                     "email" varchar(254) NULL, "phone_number" varchar(32) NULL, "link_precedence" varchar(10) NOT NULL,
                     "created_at" datetime NOT NULL, "updated_at" datetime NOT NULL, "deleted_at" datetime NULL,
                     "linked_id" bigint NULL REFERENCES "contacts" ("id") DEFERRABLE INITIALLY DEFERRED)"#],
-            (Self::Rails, backend) => {
-                let is_postgres = backend == Backend::Postgres;
-                if is_postgres { &[RAILS_METADATA, RAILS_POSTGRES] } else { &[RAILS_METADATA, RAILS_SQLITE] }
-            }
+            (Self::Rails, Backend::Postgres) => &[RAILS_METADATA, RAILS_POSTGRES],
+            (Self::Rails, Backend::Sqlite) => &[RAILS_METADATA, RAILS_SQLITE],
+            (Self::Rails, _) => &[
+                "CREATE TABLE `ar_internal_metadata` (`key` varchar(255) NOT NULL PRIMARY KEY, `value` varchar(255),
+                    `created_at` datetime(6) NOT NULL, `updated_at` datetime(6) NOT NULL)",
+                "CREATE TABLE `contacts` (`id` bigint NOT NULL AUTO_INCREMENT PRIMARY KEY, `email` varchar(255),
+                    `phone_number` varchar(255), `linked_id` bigint, `link_precedence` varchar(255) DEFAULT 'primary',
+                    `deleted_at` datetime(6), `created_at` datetime(6) NOT NULL, `updated_at` datetime(6) NOT NULL)",
+            ],
             (Self::Gorm, Backend::Postgres) => &[
                 r#"CREATE TABLE "contacts" ("id" bigserial,"created_at" timestamptz,"updated_at" timestamptz,
                     "deleted_at" timestamptz,"email" text,"phone_number" text,"linked_id" bigint,
@@ -165,14 +178,44 @@ impl OldKind {
                     id SERIAL NOT NULL, phone_number VARCHAR, email VARCHAR, linked_id INTEGER,
                     link_precedence VARCHAR, created_at TIMESTAMP WITHOUT TIME ZONE,
                     updated_at TIMESTAMP WITHOUT TIME ZONE, deleted_at TIMESTAMP WITHOUT TIME ZONE, PRIMARY KEY (id))"],
+            (Self::SqlAlchemy, Backend::Mariadb | Backend::Mysql) => &["CREATE TABLE contacts (
+                    id INTEGER NOT NULL AUTO_INCREMENT, phone_number VARCHAR(255), email VARCHAR(255),
+                    linked_id INTEGER, link_precedence VARCHAR(20), created_at DATETIME, updated_at DATETIME,
+                    deleted_at DATETIME, PRIMARY KEY (id))"],
             (Self::SqlAlchemy, _) => &["CREATE TABLE contacts (
                     id INTEGER NOT NULL, phone_number VARCHAR, email VARCHAR, linked_id INTEGER,
                     link_precedence VARCHAR, created_at DATETIME, updated_at DATETIME, deleted_at DATETIME,
                     PRIMARY KEY (id))"],
+            (Self::Sqlx, Backend::Postgres) => &[
+                SQLX_MIGRATIONS,
+                "CREATE TABLE contacts (
+                    id BIGSERIAL PRIMARY KEY, phone_number TEXT, email TEXT, linked_id BIGINT,
+                    link_precedence TEXT NOT NULL CHECK (link_precedence IN ('primary', 'secondary')),
+                    created_at TIMESTAMPTZ NOT NULL DEFAULT now(), updated_at TIMESTAMPTZ NOT NULL DEFAULT now(),
+                    deleted_at TIMESTAMPTZ)",
+            ],
+            (Self::Sqlx, Backend::Sqlite) => &[
+                SQLX_MIGRATIONS,
+                "CREATE TABLE contacts (
+                    id INTEGER PRIMARY KEY AUTOINCREMENT, phone_number TEXT, email TEXT, linked_id INTEGER,
+                    link_precedence TEXT NOT NULL CHECK (link_precedence IN ('primary', 'secondary')),
+                    created_at TEXT NOT NULL, updated_at TEXT NOT NULL, deleted_at TEXT)",
+            ],
+            (Self::Sqlx, _) => &[
+                SQLX_MIGRATIONS,
+                "CREATE TABLE contacts (
+                    id BIGINT NOT NULL AUTO_INCREMENT PRIMARY KEY, phone_number VARCHAR(64), email VARCHAR(255),
+                    linked_id BIGINT, link_precedence VARCHAR(16) NOT NULL,
+                    created_at TIMESTAMP(6) NOT NULL DEFAULT CURRENT_TIMESTAMP(6),
+                    updated_at TIMESTAMP(6) NOT NULL DEFAULT CURRENT_TIMESTAMP(6), deleted_at TIMESTAMP(6) NULL)",
+            ],
         };
         statements.iter().map(|sql| (*sql).to_owned()).collect()
     }
 }
+
+const SQLX_MIGRATIONS: &str = "CREATE TABLE _sqlx_migrations (version BIGINT PRIMARY KEY, description TEXT NOT NULL,
+    success BOOLEAN NOT NULL, execution_time BIGINT NOT NULL)";
 
 const PRISMA_MIGRATIONS: &str = r#"CREATE TABLE "_prisma_migrations" (
     "id" VARCHAR(36) PRIMARY KEY NOT NULL, "checksum" VARCHAR(64) NOT NULL, "migration_name" VARCHAR(255) NOT NULL)"#;
