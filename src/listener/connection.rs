@@ -252,7 +252,7 @@ impl Lifetime {
     /// `MAX_CONNECTION_AGE`, up to a tenth shorter or longer, so that connections that began together do not end
     /// together.
     fn age(&self) -> Duration {
-        self.settings.max_connection_age.mul_f64(0.9 + 0.2 * fastrand::f64())
+        jittered(self.settings.max_connection_age, fastrand::f64())
     }
 
     /// Resolves when a connection that takes no new calls is to be cut, because it does not close by itself.
@@ -321,5 +321,21 @@ fn log_cut(api: Api, end: &End, cuts: &Sampler) {
             }
         }
         End::Shutdown | End::Age | End::ReserveUsed => tracing::debug!(api = api.name(), "connection cut"),
+    }
+}
+
+/// Returns nine to eleven tenths of an age, by a number between 0 and 1.
+fn jittered(age: Duration, random: f64) -> Duration {
+    age.mul_f64(0.9 + 0.2 * random)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_end_up_to_a_tenth_earlier_or_later_than_their_age() {
+        let age = |random| jittered(Duration::from_secs(100), random).as_millis();
+        assert_eq!([0.0, 0.25, 0.5, 1.0].map(age), [90_000, 95_000, 100_000, 110_000]);
     }
 }

@@ -3,6 +3,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use tokio::sync::watch;
 
+use super::fault_log::FaultLog;
 use crate::store::{Outage, StoreError};
 
 /// Whether the database can be used.
@@ -28,6 +29,7 @@ pub(super) struct DatabaseHealth {
     changes: Arc<AtomicU64>,
     /// Whether a statement failed since the last ping.
     has_failed: Arc<AtomicBool>,
+    faults: FaultLog,
 }
 
 impl DatabaseHealth {
@@ -36,6 +38,7 @@ impl DatabaseHealth {
             state: Arc::new(watch::Sender::new(DatabaseState::Usable)),
             changes: Arc::default(),
             has_failed: Arc::default(),
+            faults: FaultLog::default(),
         }
     }
 
@@ -91,6 +94,11 @@ impl DatabaseHealth {
     pub(super) fn record_unreachable(&self, error: &StoreError) {
         self.has_failed.store(true, Ordering::Relaxed);
         self.record_outage(error);
+    }
+
+    /// Records that a statement failed, as it would for any other request ([`StoreError::Faulty`]).
+    pub(super) fn record_fault(&self, error: &StoreError) {
+        self.faults.record(error);
     }
 
     fn record_outage(&self, error: &StoreError) {

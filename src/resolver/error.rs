@@ -57,6 +57,7 @@ impl From<&StoreError> for IdentifyError {
             StoreError::LostRace(_)
             | StoreError::DuplicateKey(_)
             | StoreError::OneIsLarge(_)
+            | StoreError::Faulty(_)
             | StoreError::Rejected(_) => Self::Internal,
         }
     }

@@ -25,6 +25,7 @@
 //! | `write_transaction` | one transaction and the lock protocol |
 //! | `written_copies` | copies of the identities that it has written |
 //! | `attempts`, `backoff` | when a read or a transaction is tried again |
+//! | `fault_log` | one line for a fault that hits every request |
 //! | `batch_span` | traces of look-ups and transactions |
 //!
 //! In the process of `serve`, no other module writes contacts. `verify --repair`, `ignore`, `adopt`, `import` and
@@ -53,6 +54,7 @@ mod database_health;
 mod deadline;
 mod error;
 mod fair_share;
+mod fault_log;
 mod graph;
 mod identify;
 mod identity_reader;

@@ -122,9 +122,11 @@ impl<S: Store> ReadLane<S> {
     /// for one whose copy was changed.
     ///
     /// When the database rejects the statement, the group is halved until the faulty job is alone, so that it does not
-    /// fail its neighbours. So is a group of single requests with one about a large identity, which goes to the lane
-    /// for large ones: its neighbours do not wait until thousands of contacts are read. When the statement is too slow,
-    /// each job is looked up alone: halves would each be as slow. Jobs about one large identity are slow together.
+    /// fail its neighbours. When it has a fault that hits every job, all fail at once.
+    ///
+    /// A group of single requests with one about a large identity is halved too. That job goes to the lane for large
+    /// ones: its neighbours do not wait until thousands of contacts are read. When the statement is too slow, each job
+    /// is looked up alone: halves would each be as slow. Jobs about one large identity are slow together.
     pub(super) async fn read(
         &self,
         jobs: Vec<Job>,
@@ -155,6 +157,10 @@ impl<S: Store> ReadLane<S> {
                     waiting.extend(self.answer(jobs, &result, moments, &mut turn).await);
                 }
                 Err(error) if error.is_unavailable() => reply_error(jobs, &error),
+                Err(error @ StoreError::Faulty(_)) => {
+                    self.database.record_fault(&error);
+                    reply_error(jobs, &error);
+                }
                 Err(error @ (StoreError::TooSlow(_) | StoreError::CutShort(_)))
                     if jobs.len() == 1 || are_about_one_large(&jobs) =>
                 {

@@ -199,6 +199,11 @@ impl<S: Store> Group<'_, S> {
                         sleep(jittered_pause(failures)).await;
                     }
                 }
+                Err(TransactionError::Store(error @ StoreError::Faulty(_))) => {
+                    lane.work.count_transaction(TransactionEnd::Failed);
+                    lane.database.record_fault(&error);
+                    return fail(jobs, &error);
+                }
                 Err(TransactionError::Store(
                     error @ (StoreError::Rejected(_)
                     | StoreError::IdTaken(_)

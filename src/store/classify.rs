@@ -76,13 +76,14 @@ pub(super) fn store_error(error: &sqlx::Error) -> StoreError {
     match error {
         sqlx::Error::Database(error) => {
             if let Some(error) = error.try_downcast_ref::<MySqlDatabaseError>() {
-                mysql::store_error(error.number()) // MariaDB's too.
+                // MariaDB's too.
+                mysql::store_error(error.number(), error.code().unwrap_or_default())
             } else if let Some(error) = error.try_downcast_ref::<PgDatabaseError>() {
                 postgres::store_error(error.code(), error.routine())
             } else if error.try_downcast_ref::<SqliteError>().is_some() {
                 sqlite::store_error(error.code().and_then(|code| code.parse().ok()).unwrap_or(0), error.message())
             } else {
-                StoreError::Rejected(Cause::new("unknown database"))
+                StoreError::Faulty(Cause::new("unknown database"))
             }
         }
         sqlx::Error::Io(error) => StoreError::no_connection(&error.kind().to_string()),
@@ -94,6 +95,8 @@ pub(super) fn store_error(error: &sqlx::Error) -> StoreError {
         // The server took BEGIN, and says that there is no transaction.
         sqlx::Error::BeginFailed => StoreError::no_connection("BEGIN"),
         sqlx::Error::ColumnDecode { index, .. } => StoreError::Rejected(Cause::new(format!("column {index}"))),
+        // A type that the tables have no more.
+        sqlx::Error::TypeNotFound { .. } => StoreError::Faulty(Cause::new("an unknown type")),
         _ => StoreError::Rejected(Cause::new("sqlx")),
     }
 }
@@ -151,6 +154,10 @@ mod tests {
         postgres::store_error(code, Some("RevalidateCachedQuery"))
     }
 
+    fn mysql(number: u16) -> StoreError {
+        mysql::store_error(number, "HY000")
+    }
+
     fn sqlite(code: u32) -> StoreError {
         sqlite::store_error(code, "")
     }
@@ -158,10 +165,10 @@ mod tests {
     #[test]
     fn lost_races_start_over() {
         for error in [
-            mysql::store_error(1213),
-            mysql::store_error(1205),
-            mysql::store_error(3101),
-            mysql::store_error(1020),
+            mysql(1213),
+            mysql(1205),
+            mysql(3101),
+            mysql(1020),
             postgres("40001"),
             postgres("40P01"),
             postgres("25P02"),
@@ -175,7 +182,7 @@ mod tests {
 
     #[test]
     fn duplicate_keys_have_a_variant_of_their_own() {
-        for error in [mysql::store_error(1062), postgres("23505"), sqlite(1555), sqlite(2067)] {
+        for error in [mysql(1062), postgres("23505"), sqlite(1555), sqlite(2067)] {
             assert!(matches!(error, StoreError::DuplicateKey(_)), "{error}");
         }
     }
@@ -195,16 +202,16 @@ mod tests {
     #[test]
     fn a_database_that_cannot_write_is_unavailable() {
         for error in [
-            mysql::store_error(1053),
-            mysql::store_error(1305),
-            mysql::store_error(1290),
-            mysql::store_error(1836),
-            mysql::store_error(1461),
-            mysql::store_error(1045),
-            mysql::store_error(9002),
-            mysql::store_error(3781),
-            mysql::store_error(3797),
-            mysql::store_error(3798),
+            mysql(1053),
+            mysql(1305),
+            mysql(1290),
+            mysql(1836),
+            mysql(1461),
+            mysql(1045),
+            mysql(9002),
+            mysql(3781),
+            mysql(3797),
+            mysql(3798),
             postgres("57P01"),
             postgres("25P01"),
             postgres("25P03"),
@@ -220,37 +227,40 @@ mod tests {
     }
 
     #[test]
-    fn a_feature_that_postgresql_does_not_support_is_rejected() {
-        assert!(matches!(postgres::store_error("0A000", Some("other")), StoreError::Rejected(_)));
-        assert!(matches!(postgres::store_error("0A000", None), StoreError::Rejected(_)));
+    fn a_feature_that_postgresql_does_not_support_is_a_fault() {
+        assert!(matches!(postgres::store_error("0A000", Some("other")), StoreError::Faulty(_)));
+        assert!(matches!(postgres::store_error("0A000", None), StoreError::Faulty(_)));
     }
 
     #[test]
-    fn anything_else_is_rejected() {
-        for error in [mysql::store_error(1406), postgres("22001"), sqlite(19), sqlite(1)] {
+    fn anything_else_is_rejected_or_a_fault_by_whether_one_request_can_be_the_cause() {
+        for error in [mysql(1366), mysql::store_error(9, "23000"), postgres("22001"), sqlite(19)] {
             assert!(matches!(error, StoreError::Rejected(_)), "{error}");
+        }
+        for error in [mysql(1442), postgres("42883"), sqlite(11), sqlite(1)] {
+            assert!(matches!(error, StoreError::Faulty(_)), "{error}");
         }
     }
 
     #[test]
     fn what_fails_for_every_caller_is_no_fault_of_a_request() {
         let missing = |message| sqlite::store_error(1, message);
-        let schema = [mysql::store_error(1146), mysql::store_error(1054), postgres("42P01"), postgres("42703")];
+        let schema = [mysql(1146), mysql(1054), postgres("42P01"), postgres("42703")];
         let schema = schema.into_iter().chain(["no such table: Contact", "no such column: email"].map(missing));
         for error in schema {
             assert_eq!((error.is_unavailable(), error.outage()), (true, Outage::Schema), "{error}");
         }
-        for error in [mysql::store_error(1142), mysql::store_error(1143), mysql::store_error(1044), postgres("42501")] {
+        for error in [mysql(1142), mysql(1143), mysql(1044), postgres("42501")] {
             assert_eq!((error.is_unavailable(), error.outage()), (true, Outage::Rights), "{error}");
         }
-        assert_eq!(mysql::store_error(1142).connections(), ConnectionState::Outdated, "a session keeps its rights");
+        assert_eq!(mysql(1142).connections(), ConnectionState::Outdated, "a session keeps its rights");
         assert_eq!(sqlite(8).outage(), Outage::ReadOnly);
         assert_eq!(sqlite(1032).outage(), Outage::ReadOnly, "the file was moved");
     }
 
     #[test]
     fn a_server_that_is_not_ready_makes_the_next_one_be_asked() {
-        let error = mysql::store_error(1047);
+        let error = mysql(1047);
         assert!(error.is_unavailable());
         assert_eq!(error.connections(), ConnectionState::Refused);
         assert_eq!(error.outage(), mysql::connect_error(1047).outage());
@@ -259,7 +269,7 @@ mod tests {
 
     #[test]
     fn a_time_out_of_the_server_is_about_the_statement() {
-        for error in [mysql::store_error(1969), mysql::store_error(3024), postgres("57014")] {
+        for error in [mysql(1969), mysql(3024), postgres("57014")] {
             assert!(matches!(error, StoreError::CutShort(_)), "{error}");
             assert_eq!(error.connections(), ConnectionState::Healthy);
         }
@@ -297,13 +307,7 @@ mod tests {
 
     #[test]
     fn a_statement_prepared_before_an_alter_starts_over_on_a_new_connection() {
-        for error in [
-            mysql::store_error(1243),
-            mysql::store_error(1412),
-            mysql::store_error(1615),
-            postgres("0A000"),
-            postgres("26000"),
-        ] {
+        for error in [mysql(1243), mysql(1412), mysql(1615), postgres("0A000"), postgres("26000")] {
             assert!(matches!(error, StoreError::LostRace(_)), "{error}");
             assert_eq!(error.connections(), ConnectionState::Outdated, "{error}");
         }
@@ -311,7 +315,7 @@ mod tests {
 
     #[test]
     fn connections_to_a_read_only_server_are_known() {
-        let mysql = [1290, 1792, 1836, 3783, 3796, 3799].map(mysql::store_error);
+        let mysql = [1290, 1792, 1836, 3783, 3796, 3799].map(mysql);
         for error in mysql.into_iter().chain([postgres("25006")]) {
             assert!(error.is_unavailable(), "{error}");
             assert_eq!(error.connections(), ConnectionState::Unusable, "{error}");
@@ -320,9 +324,7 @@ mod tests {
 
     #[test]
     fn an_error_of_a_statement_says_nothing_of_the_connections() {
-        for error in
-            [mysql::store_error(1062), mysql::store_error(1205), postgres("40001"), postgres("57014"), sqlite(8)]
-        {
+        for error in [mysql(1062), mysql(1205), postgres("40001"), postgres("57014"), sqlite(8)] {
             assert_eq!(error.connections(), ConnectionState::Healthy, "{error}");
         }
     }

@@ -39,7 +39,11 @@ pub enum StoreError {
     /// The identity has more contacts or more stored sets than a read of its history returns. Nothing is wrong.
     #[error("the history of the identity is too large")]
     HistoryTooLarge,
-    /// The database refuses the statement. Another attempt does not help.
+    /// The database fails the statement whatever its data is. Another attempt, or one with fewer requests, does not
+    /// help.
+    #[error("the database has a fault: {0}")]
+    Faulty(Cause),
+    /// The database refuses the statement, perhaps because of the data of one request. Another attempt does not help.
     #[error("rejected: {0}")]
     Rejected(Cause),
 }
@@ -167,6 +171,7 @@ impl StoreError {
             Self::CutShort(_) => "cut_short",
             Self::OneIsLarge(_) => "one_is_large",
             Self::HistoryTooLarge => "history_too_large",
+            Self::Faulty(_) => "faulty",
             Self::Rejected(_) => "rejected",
         }
     }
@@ -186,6 +191,7 @@ impl StoreError {
             | Self::IdTaken(cause)
             | Self::Unavailable(cause)
             | Self::CutShort(cause)
+            | Self::Faulty(cause)
             | Self::Rejected(cause) => cause.outage,
         }
     }
@@ -230,6 +236,7 @@ impl StoreError {
             | Self::IdTaken(cause)
             | Self::Unavailable(cause)
             | Self::CutShort(cause)
+            | Self::Faulty(cause)
             | Self::Rejected(cause) => cause.connections,
         }
     }

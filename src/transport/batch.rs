@@ -101,8 +101,60 @@ fn common_error(answers: &[Result<Answer, IdentifyError>]) -> Option<IdentifyErr
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::domain::IdentityTooLarge;
+    use crate::resolver::{Admitted, IdentifyRequest};
+    use crate::transport::slices::turns_of_others;
+
+    /// It has room for every batch, and handles no request.
+    #[derive(Clone)]
+    struct Idle;
+
+    impl Identify for Idle {
+        async fn identify(&self, _: IdentifyRequest, _: Instant) -> Result<Answer, IdentifyError> {
+            Err(IdentifyError::Internal)
+        }
+
+        async fn identify_admitted(
+            &self,
+            _: Admitted,
+            _: Vec<IdentifyRequest>,
+            _: Instant,
+        ) -> Vec<Result<Answer, IdentifyError>> {
+            Vec::new()
+        }
+    }
+
+    /// Each item takes longer than a slice. This thread has no other turns than those that the batch gives away.
+    #[tokio::test]
+    async fn others_have_their_turns_while_a_batch_is_parsed() {
+        let items = (0..20).map(|_| {
+            std::thread::sleep(Duration::from_millis(1));
+            Ok(Err(ApiError::Malformed("no request".to_owned())))
+        });
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let batch = identify_batch(&Idle, Reserved::default(), 20, items, deadline);
+        let (results, turns) = turns_of_others(batch).await;
+        assert_eq!(results.map(|results| results.len()), Ok(20));
+        assert!(turns >= 20, "{turns} turns");
+    }
+
+    /// The deadline is looked at between two items.
+    #[tokio::test]
+    async fn a_batch_is_parsed_no_longer_than_its_deadline() {
+        let deadline = Instant::now() + Duration::from_millis(5);
+        let mut parsed = 0;
+        let items = (0..1_000).map(|_| {
+            parsed += 1;
+            std::thread::sleep(Duration::from_millis(1));
+            Ok(Err(ApiError::Malformed("no request".to_owned())))
+        });
+        let ended = identify_batch(&Idle, Reserved::default(), 1_000, items, deadline).await;
+        assert_eq!(ended.err(), Some(IdentifyError::DeadlineExceeded.into()));
+        assert!(parsed <= 5, "{parsed} items");
+    }
 
     #[test]
     fn an_error_is_common_only_if_nothing_else_happened() {

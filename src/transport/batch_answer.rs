@@ -173,3 +173,60 @@ impl<F: BatchFormat> BatchAnswer<'_, F> {
         Some(range)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::domain::{Answer, Contact, Identifier, IdentifierKind, Identity, Link, Outcome, Timestamp};
+    use crate::transport::slices::turns_of_others;
+
+    /// Everything takes longer to write than a slice.
+    struct Slow;
+
+    fn write_slowly(to: &mut Vec<u8>) {
+        std::thread::sleep(Duration::from_millis(1));
+        to.push(b'x');
+    }
+
+    impl BatchFormat for Slow {
+        const SIZES: Sizes = Sizes { value: str::len, id: |_| 1 };
+        const BEGIN: &'static [u8] = b"[";
+        const BETWEEN: &'static [u8] = b",";
+        const END: &'static [u8] = b"]";
+
+        fn identity(&self, _: &Listing<'_>, to: &mut Vec<u8>) {
+            write_slowly(to);
+        }
+
+        fn before_identity(&self, _: &Answered, _: usize, _: &mut Vec<u8>) {}
+
+        fn after_identity(&self, _: &Answered, _: &mut Vec<u8>) {}
+
+        fn error(&self, _: &ApiError, to: &mut Vec<u8>) {
+            write_slowly(to);
+        }
+    }
+
+    fn answered(id: i64) -> ItemResult {
+        let identifier = Identifier::from_stored(IdentifierKind::Email, format!("{id}@x.de"));
+        let contact = Contact::new(ContactId(id), [identifier], Timestamp(id), Link::Primary);
+        let identity = Arc::new(Identity::new(vec![contact]).expect("a primary"));
+        let answer = Answer { outcome: Outcome::Matched, identity: identity.into(), ignored: Vec::new() };
+        Ok(Answered { answer, malformed: Vec::new() })
+    }
+
+    /// This thread has no other turns than those that the encoding gives away.
+    #[tokio::test]
+    async fn others_have_their_turns_while_an_answer_is_encoded() {
+        let errors = |number: i64| Err(ApiError::Malformed(format!("item {number}")));
+        for results in [(1..=20).map(answered).collect::<Vec<_>>(), (1..=20).map(errors).collect()] {
+            let deadline = Instant::now() + Duration::from_secs(60);
+            let (answer, turns) = turns_of_others(encode(&Slow, &results, 1 << 20, deadline)).await;
+            assert_eq!(answer.map(|(_, counts)| counts.items), Ok(20));
+            assert!(turns >= 20, "{turns} turns");
+        }
+    }
+}

@@ -57,6 +57,25 @@ impl Slices {
     }
 }
 
+/// Does some work, and counts the turns that another task of the same thread has meanwhile.
+#[cfg(test)]
+pub(super) async fn turns_of_others<T>(work: impl Future<Output = T>) -> (T, usize) {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    let turns = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&turns);
+    let other = tokio::spawn(async move {
+        loop {
+            counted.fetch_add(1, Ordering::Relaxed);
+            yield_now().await;
+        }
+    });
+    let done = work.await;
+    other.abort();
+    (done, turns.load(Ordering::Relaxed))
+}
+
 #[cfg(test)]
 mod tests {
     use futures::FutureExt;

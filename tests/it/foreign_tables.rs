@@ -232,9 +232,19 @@ fn file(database: &TestDatabase) -> PathBuf {
 }
 
 async fn commands_that_read_create_no_file(database: TestDatabase) {
-    for arguments in
-        [&["migrate", "status"][..], &["migrate", "down"], &["verify"], &["verify", "--plan"], &["verify", "--repair"]]
-    {
+    for arguments in [
+        &["migrate", "status"][..],
+        &["migrate", "down"],
+        &["migrate", "finish"],
+        &["verify"],
+        &["verify", "--plan"],
+        &["verify", "--repair"],
+        &["show", "1"],
+        &["explain", "1"],
+        &["export"],
+        &["ignore", "list"],
+        &["ignore", "remove", "phone", "0000000"],
+    ] {
         let (status, line) = run(&database.url, arguments);
         assert_eq!((status, line.lines().count()), (3, 1), "{arguments:?}: {line}");
         assert!(line.contains("there is no SQLite file"), "{arguments:?}: {line}");

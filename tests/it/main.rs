@@ -56,6 +56,7 @@ mod slow_data;
 mod store_conformance;
 mod stored_values;
 mod stream;
+mod systemic_faults;
 mod traces;
 mod validate_only;
 mod verify;
@@ -80,6 +81,7 @@ fn main() {
     slow_data::register(&mut suite);
     changed_by_sql::register(&mut suite);
     faulty_rows::register(&mut suite);
+    systemic_faults::register(&mut suite);
     outage::register(&mut suite);
     failover::register(&mut suite);
     readiness::register(&mut suite);

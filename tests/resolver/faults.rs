@@ -122,6 +122,24 @@ async fn a_transaction_that_fails_or_panics_fails_one_request() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_fault_that_hits_every_request_is_not_searched_for_in_one() {
+    let store = poisoned(Step::Apply, Fault::Faulty);
+    let resolver = start(&store);
+    let identify = |n: usize| resolver.identify(observation(&[&format!("poison{n}@x")]), deadline());
+    for answer in join_all((0..256).map(identify)).await {
+        assert_eq!(answer.err(), Some(IdentifyError::Internal));
+    }
+    assert!((1..=3).contains(&store.count(Step::Apply)), "{}", store.count(Step::Apply));
+    let store = poisoned(Step::Read, Fault::Faulty);
+    let resolver = start(&store);
+    let identify = |n: usize| resolver.identify(observation(&[&format!("poison{n}@x")]), deadline());
+    for answer in join_all((0..256).map(identify)).await {
+        assert_eq!(answer.err(), Some(IdentifyError::Internal));
+    }
+    assert!((1..=8).contains(&store.count(Step::Read)), "{}", store.count(Step::Read));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_list_is_read_to_its_end_whatever_one_item_does() {
     let store = poisoned(Step::Read, Fault::Panic);
     let resolver = start(&store);

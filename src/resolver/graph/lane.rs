@@ -111,13 +111,13 @@ impl<S: Store> GraphLane<S> {
                     self.work.count_retry(RetryCause::Split);
                     parts.extend(jobs.into_iter().map(|job| vec![job]));
                 }
-                Err(error) if ids.len() > 1 && !error.is_unavailable() => {
+                Err(error) if ids.len() > 1 && !error.is_unavailable() && !matches!(error, StoreError::Faulty(_)) => {
                     self.work.count_retry(RetryCause::Split);
                     let middle = ids[ids.len() / 2];
                     let (first, second): (Vec<_>, Vec<_>) = jobs.into_iter().partition(|job| job.query < middle);
                     parts.extend([second, first]);
                 }
-                Err(error) => fail(jobs, &error),
+                Err(error) => self.fail(jobs, &error),
             }
         }
     }
@@ -139,7 +139,7 @@ impl<S: Store> GraphLane<S> {
         let [job] = jobs;
         match read {
             Ok(owners) => job.reply(Ok(owners)),
-            Err(error) => fail(vec![job], &error),
+            Err(error) => self.fail(vec![job], &error),
         }
     }
 
@@ -150,7 +150,7 @@ impl<S: Store> GraphLane<S> {
         let [job] = jobs;
         match read {
             Ok(known) => job.reply(Ok(known)),
-            Err(error) => fail(vec![job], &error),
+            Err(error) => self.fail(vec![job], &error),
         }
     }
 
@@ -161,7 +161,7 @@ impl<S: Store> GraphLane<S> {
         let [job] = jobs;
         match read {
             Ok(notes) => job.reply(Ok(notes)),
-            Err(error) => fail(vec![job], &error),
+            Err(error) => self.fail(vec![job], &error),
         }
     }
 
@@ -172,7 +172,7 @@ impl<S: Store> GraphLane<S> {
         let [job] = jobs;
         match read {
             Ok(page) => job.reply(Ok(page)),
-            Err(error) => fail(vec![job], &error),
+            Err(error) => self.fail(vec![job], &error),
         }
     }
 
@@ -188,7 +188,7 @@ impl<S: Store> GraphLane<S> {
         };
         match done {
             Ok(()) => job.reply(Ok(())),
-            Err(error) => fail(vec![job], &error),
+            Err(error) => self.fail(vec![job], &error),
         }
     }
 
@@ -200,7 +200,7 @@ impl<S: Store> GraphLane<S> {
         match read {
             Ok(Some(owners)) => job.reply(Ok(owners)),
             Ok(None) => {} // Nobody waits for it.
-            Err(error) => fail(vec![job], &error),
+            Err(error) => self.fail(vec![job], &error),
         }
     }
 
@@ -235,6 +235,18 @@ impl<S: Store> GraphLane<S> {
             }
         }
     }
+
+    /// Sends the same error to all jobs.
+    fn fail<Q, T>(&self, jobs: Vec<GraphJob<Q, T>>, error: &StoreError) {
+        if matches!(error, StoreError::TooSlow(_) | StoreError::CutShort(_)) {
+            tracing::warn!(error.message = %error, "a read took too long");
+        } else if matches!(error, StoreError::Faulty(_)) {
+            self.database.record_fault(error);
+        } else if !error.is_unavailable() && !matches!(error, StoreError::HistoryTooLarge) {
+            tracing::error!(error.message = %error, "a read failed");
+        }
+        jobs.into_iter().for_each(|job| job.reply(Err(error)));
+    }
 }
 
 /// Returns the jobs of each contact together, in the order of their first.
@@ -248,14 +260,4 @@ fn by_contact(jobs: Vec<IdentityJob>) -> Vec<Vec<IdentityJob>> {
     }
     parts.reverse(); // The last is the next.
     parts
-}
-
-/// Sends the same error to all jobs.
-fn fail<Q, T>(jobs: Vec<GraphJob<Q, T>>, error: &StoreError) {
-    if matches!(error, StoreError::TooSlow(_) | StoreError::CutShort(_)) {
-        tracing::warn!(error.message = %error, "a read took too long");
-    } else if !error.is_unavailable() && !matches!(error, StoreError::HistoryTooLarge) {
-        tracing::error!(error.message = %error, "a read failed");
-    }
-    jobs.into_iter().for_each(|job| job.reply(Err(error)));
 }

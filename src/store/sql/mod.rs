@@ -16,6 +16,7 @@ mod look_up;
 pub(super) mod mariadb;
 pub(super) mod mysql;
 pub(super) mod postgres;
+mod refusal;
 mod root_columns;
 mod roots;
 pub(super) mod sqlite;

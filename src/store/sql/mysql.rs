@@ -4,6 +4,7 @@ use sea_orm::Value;
 
 use super::list::{KeyLookup, bytes, padded, padded_ids};
 use super::lock_wait::LockWait;
+use super::refusal::{is_of_one_request_on_mysql, refusal};
 use crate::domain::{Identifier, IdentifierKind};
 use crate::store::connect_error::ConnectError;
 use crate::store::error::{Cause, ConnectionState, Outage, StoreError};
@@ -271,9 +272,10 @@ fn outage(number: u16) -> Option<Outage> {
     }
 }
 
-/// What an error means. MariaDB and TiDB number alike; each has some numbers of its own.
+/// What an error means, by its number and its SQLSTATE. MariaDB and TiDB number alike; each has some numbers of its
+/// own.
 /// <https://dev.mysql.com/doc/mysql-errors/en/server-error-reference.html>
-pub(crate) fn store_error(number: u16) -> StoreError {
+pub(crate) fn store_error(number: u16, sqlstate: &str) -> StoreError {
     let connections = match number {
         // Unknown prepared statement, or one that has to be prepared again; a table was altered. A right that the
         // session does not have: another one may, since rights were granted.
@@ -343,6 +345,6 @@ pub(crate) fn store_error(number: u16) -> StoreError {
         | 3796..=3799
         | 4031
         | 9001..=9005 => StoreError::Unavailable(cause),
-        _ => StoreError::Rejected(cause),
+        _ => refusal(is_of_one_request_on_mysql(number, sqlstate), cause),
     }
 }

@@ -4,6 +4,7 @@ use sea_orm::{DbBackend, Statement, Value};
 
 use super::list::{KeyLookup, bytes, kind};
 use super::lock_wait::LockWait;
+use super::refusal::{is_of_one_request_on_postgres, refusal};
 use crate::domain::Identifier;
 use crate::store::connect_error::ConnectError;
 use crate::store::error::{Cause, ConnectionState, Outage, StoreError};
@@ -175,7 +176,7 @@ pub(crate) const POOLER: &str = "a pooler in transaction mode stands before the 
 pub(crate) fn store_error(code: &str, routine: Option<&str>) -> StoreError {
     if code == "0A000" && routine != Some("RevalidateCachedQuery") {
         // "Feature not supported" in general. Below it means "cached plan must not change result type".
-        return StoreError::Rejected(Cause::new("SQLSTATE 0A000"));
+        return StoreError::Faulty(Cause::new("SQLSTATE 0A000"));
     }
     let connections = match code {
         // A cached plan from before an ALTER TABLE; a prepared statement that is gone (a connection pooler, DISCARD).
@@ -209,6 +210,6 @@ pub(crate) fn store_error(code: &str, routine: Option<&str>) -> StoreError {
         "25006" | "25P01" | "25P03" | "25P04" | "3B001" | "40003" | "28000" | "28P01" => StoreError::Unavailable(cause),
         // Connection exceptions, insufficient resources, operator intervention, I/O.
         _ if ["08", "53", "57", "58"].iter().any(|class| code.starts_with(class)) => StoreError::Unavailable(cause),
-        _ => StoreError::Rejected(cause),
+        _ => refusal(is_of_one_request_on_postgres(code), cause),
     }
 }

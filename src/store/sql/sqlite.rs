@@ -4,6 +4,7 @@ use chrono::NaiveDate;
 use sea_orm::{ConnectionTrait, DbBackend, Statement, Value};
 
 use super::list::{KeyLookup, bytes, kind, padded, padded_ids};
+use super::refusal::{is_of_one_request_on_sqlite, refusal};
 use crate::domain::{Identifier, Timestamp};
 use crate::store::connect_error::ConnectError;
 use crate::store::error::{Cause, Outage, StoreError};
@@ -133,7 +134,7 @@ pub(crate) fn store_error(code: u32, message: &str) -> StoreError {
         (_, 5 | 6) => StoreError::LostRace(cause),
         // Out of memory, I/O, full, cannot open.
         (_, 7 | 10 | 13 | 14) => StoreError::Unavailable(cause),
-        _ => StoreError::Rejected(cause),
+        _ => refusal(is_of_one_request_on_sqlite(code, message), cause),
     }
 }
 

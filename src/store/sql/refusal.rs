@@ -1,0 +1,137 @@
+//! Whether the data of one request can be why a database refuses a statement.
+//!
+//! If it can, the group of requests is halved until that request is alone: it fails, its neighbours do not. Any other
+//! error comes whatever the data is: an unknown function, a corrupt index, a right that is missing. Then each half
+//! fails as the whole did, so all requests of the group fail at once.
+//!
+//! An error is of one request only if a list here says so. Triggers belong to operators, and may refuse single rows.
+//!
+//! - SQL standard: classes 22 (data exception), 23 (integrity constraint), 44 (`WITH CHECK OPTION`), 45 (what a routine
+//!   raises by `SIGNAL`).
+//! - <https://www.postgresql.org/docs/current/errcodes-appendix.html>
+//! - <https://dev.mysql.com/doc/mysql-errors/en/server-error-reference.html>
+//! - <https://mariadb.com/kb/en/mariadb-error-code-reference/>
+//! - <https://www.sqlite.org/rescode.html>
+
+use super::super::error::{Cause, StoreError};
+
+/// An error that no other rule knows.
+pub(crate) fn refusal(is_of_one_request: bool, cause: Cause) -> StoreError {
+    if is_of_one_request { StoreError::Rejected(cause) } else { StoreError::Faulty(cause) }
+}
+
+/// Returns whether the data of one request, or the amount of it, can be the cause of this SQLSTATE of PostgreSQL.
+pub(crate) fn is_of_one_request_on_postgres(code: &str) -> bool {
+    let Some(class) = code.get(..2) else { return false };
+    match class {
+        // No data, triggered action, CASE without a branch, more than one row, data exception, constraint, triggered
+        // change, check option, a limit of the program (such as the size of a row of an index), PL/pgSQL.
+        "02" | "09" | "20" | "21" | "22" | "23" | "27" | "44" | "54" | "P0" => true,
+        // The standard leaves these classes to implementations, so a routine may raise them. PostgreSQL itself has P0
+        // and XX.
+        "XX" => false,
+        _ => class.starts_with(|first: char| matches!(first, '5'..='9' | 'I'..='Z')) && !OWN_CLASSES.contains(&class),
+    }
+}
+
+/// The classes of PostgreSQL that the standard leaves to implementations, but for those named above.
+const OWN_CLASSES: [&str; 5] = ["53", "55", "57", "58", "72"];
+
+/// Returns whether the data of one request, or the amount of it, can be the cause of this error of MySQL or MariaDB.
+pub(crate) fn is_of_one_request_on_mysql(number: u16, sqlstate: &str) -> bool {
+    matches!(sqlstate.get(..2), Some("22" | "23" | "44" | "45")) || MYSQL_NUMBERS.contains(&number)
+}
+
+/// Errors of one request whose SQLSTATE is HY000 or says something else.
+const MYSQL_NUMBERS: [u16; 32] = [
+    // A packet, a row, a transaction, a result that is too large; too much to sort.
+    1038, 1118, 1153, 1197, 1301, 1713,
+    // A value that is null, cut, wrong, out of range, too long, of another character set, without a default.
+    1048, 1263, 1264, 1265, 1292, 1364, 1366, 1367, 1406, 1411, 1690, 3140,
+    // No partition for a row, or another one.
+    1526, 1748, 1863, // More than one row, no row, no branch: in a routine.
+    1172, 1242, 1329, 1339, // A view's check; what a routine raises.
+    1369, 1643, 1644, // A check, of MySQL and of MariaDB; foreign keys.
+    3819, 4025, 1451, 1452,
+];
+
+/// Returns whether the data of one request can be the cause of this extended result code of SQLite. Functions have no
+/// code of their own for what they refuse, so the message is compared.
+pub(crate) fn is_of_one_request_on_sqlite(code: u32, message: &str) -> bool {
+    match code & 0xff {
+        // TOOBIG, CONSTRAINT (RAISE in a trigger as well), MISMATCH.
+        18..=20 => true,
+        1 => ["integer overflow", "malformed JSON"].iter().any(|text| message.starts_with(text)),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn data_of_one_request_can_break_a_rule_of_postgresql() {
+        for code in ["22001", "22003", "22P02", "23502", "23514", "44000", "54000", "P0001", "P0002", "21000", "MY001"]
+        {
+            assert!(is_of_one_request_on_postgres(code), "{code}");
+        }
+        for code in ["42883", "42704", "42P07", "0A000", "XX000", "XX001", "XX002", "F0000", "25001", "72000", "", "ä"]
+        {
+            assert!(!is_of_one_request_on_postgres(code), "{code}");
+        }
+    }
+
+    #[test]
+    fn data_of_one_request_can_break_a_rule_of_mysql_and_mariadb() {
+        let data = [
+            (1406, "22001"),
+            (1264, "22003"),
+            (1048, "23000"),
+            (4025, "23000"),
+            (1366, "HY000"),
+            (1364, "HY000"),
+            (1265, "01000"),
+            (3819, "HY000"),
+            (1644, "45000"),
+            (1644, "MY001"),
+            (30_001, "45000"),
+            (1153, "08S01"),
+        ];
+        for (number, sqlstate) in data {
+            assert!(is_of_one_request_on_mysql(number, sqlstate), "{number}");
+        }
+        // Of a trigger that changes its table, a view, a wrong number of values, an index, a syntax, an automatic id.
+        let faults = [
+            (1442, "HY000"),
+            (1356, "HY000"),
+            (1136, "21S01"),
+            (1712, "HY000"),
+            (1034, "HY000"),
+            (1064, "42000"),
+            (1467, "HY000"),
+            (1105, ""),
+        ];
+        for (number, sqlstate) in faults {
+            assert!(!is_of_one_request_on_mysql(number, sqlstate), "{number}");
+        }
+    }
+
+    #[test]
+    fn data_of_one_request_can_break_a_rule_of_sqlite() {
+        for (code, message) in
+            [(19, ""), (1811, "no"), (275, ""), (1299, ""), (18, ""), (20, ""), (1, "integer overflow")]
+        {
+            assert!(is_of_one_request_on_sqlite(code, message), "{code}");
+        }
+        for (code, message) in [(1, "no such function: f"), (1, ""), (11, ""), (267, ""), (26, ""), (3, ""), (21, "")] {
+            assert!(!is_of_one_request_on_sqlite(code, message), "{code}");
+        }
+    }
+
+    #[test]
+    fn what_no_list_has_is_no_fault_of_one_request() {
+        assert!(matches!(refusal(true, Cause::new("1")), StoreError::Rejected(_)));
+        assert!(matches!(refusal(false, Cause::new("1")), StoreError::Faulty(_)));
+    }
+}
