@@ -22,8 +22,7 @@
 //! | `graph/` | reads by id, lists, and reads of the past |
 //! | `write_queue`, `key_reservation` | which requests may run side by side |
 //! | `write_lane` | retries, splits and lock waits |
-//! | `write_transaction` | one transaction and the lock protocol |
-//! | `written_copies` | copies of the identities that it has written |
+//! | `write_transaction`, `written_copies` | one transaction, the lock protocol, and copies of what it has written |
 //! | `attempts`, `backoff` | when a read or a transaction is tried again |
 //! | `fault_log` | one line for a fault that hits every request |
 //! | `batch_span` | traces of look-ups and transactions |

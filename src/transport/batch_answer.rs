@@ -180,7 +180,8 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::domain::{Answer, Contact, Identifier, IdentifierKind, Identity, Link, Outcome, Timestamp};
+    use crate::domain::{Answer, Contact, Encoding, Identifier, IdentifierKind, Identity, Link, Outcome, Timestamp};
+    use crate::transport::listing::Sizes;
     use crate::transport::slices::turns_of_others;
 
     /// Everything takes longer to write than a slice.
@@ -191,15 +192,19 @@ mod tests {
         to.push(b'x');
     }
 
-    impl BatchFormat for Slow {
+    impl IdentityFormat for Slow {
+        const ENCODING: Encoding = Encoding::Json;
         const SIZES: Sizes = Sizes { value: str::len, id: |_| 1 };
-        const BEGIN: &'static [u8] = b"[";
-        const BETWEEN: &'static [u8] = b",";
-        const END: &'static [u8] = b"]";
 
         fn identity(&self, _: &Listing<'_>, to: &mut Vec<u8>) {
             write_slowly(to);
         }
+    }
+
+    impl BatchFormat for Slow {
+        const BEGIN: &'static [u8] = b"[";
+        const BETWEEN: &'static [u8] = b",";
+        const END: &'static [u8] = b"]";
 
         fn before_identity(&self, _: &Answered, _: usize, _: &mut Vec<u8>) {}
 

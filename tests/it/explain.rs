@@ -48,8 +48,8 @@ async fn reads_are_key_look_ups_by_stale_statistics(database: TestDatabase) {
         "history",
     ];
     assert_key_look_ups(&database, |name| reads.contains(&name)).await;
-    // `verify` reads pages of rows with what they point at. PostgreSQL compared each row of a page with the whole table,
-    // until the statement took longer than it may.
+    // `verify` reads pages of rows with what they point at. PostgreSQL compared each row of a page with the whole
+    // table, until the statement took longer than it may.
     let page = Rows::After(0, 1_000);
     assert_eq!(store.audit_contacts(page).await.expect("contacts").len(), 1_000);
     assert_eq!(store.audit_identifiers("phone", None, 1_000).await.expect("identifiers").len(), 1_000);

@@ -3,11 +3,11 @@
 use super::Engine;
 
 impl Engine {
-    /// Joins the row of a table, under this name, that has these values in these columns: a whole unique key. Each value
-    /// is an expression of the tables before.
+    /// Joins the row of a table, under this name, that has these values in these columns: a whole unique key. Each
+    /// value is an expression of the tables before.
     ///
-    /// Without statistics, PostgreSQL would rather join two tables first, each read whole, and compare each pair: ten
-    /// thousand contacts took `identity verify` 27 s. OFFSET keeps it from that. The others look each row up anyway.
+    /// Without statistics, PostgreSQL would rather read two tables whole and compare each pair of rows: a page of 1,000
+    /// contacts took 5 s among 10,000. OFFSET keeps it from that. The others look each row up anyway.
     pub(in crate::store) fn key_join(self, table: &str, name: &str, key: &[(&str, &str)]) -> String {
         let equal = |prefix: &str| {
             let equal = key.iter().map(|(column, value)| format!(r#"{prefix}"{column}" = {value}"#));
