@@ -163,7 +163,9 @@ impl Store for Database {
                 lookup::query_identities(&lease.connected().take().await?, lease.engine(), identifiers, size).await
             })
             .await?;
-        Ok(LookupResult { found, is_latest: !lease.is_one_of_several() })
+        let is_nothing = found.identities.is_empty() && found.ignored.is_empty();
+        let is_proof = !is_nothing || lease.engine().read_only_column().is_none();
+        Ok(LookupResult { found, is_latest: is_proof && !lease.is_one_of_several() })
     }
 
     fn epoch(&self) -> Option<Epoch> {
@@ -184,32 +186,32 @@ impl Store for Database {
         debug_assert!(identifiers.len() <= MAX_LOOKUP, "more than one statement is no consistent read");
         let _timer = self.pool.timer(DatabaseOperation::LookUp);
         let lease = self.pool.lease().await?;
-        lease
-            .bounded(async {
-                versions::query_owner_rows(&lease.connected().take().await?, lease.engine(), identifiers).await
-            })
-            .await
+        let read =
+            async { versions::query_owner_rows(&lease.connected().take().await?, lease.engine(), identifiers).await };
+        let rows = lease.bounded(read).await?;
+        let is_nothing = rows.is_empty();
+        lease.prove(rows, is_nothing).await
     }
 
     async fn identities_of(&self, roots: &[ContactId], size: ExpectedSize) -> Result<Vec<Identity>, StoreError> {
         debug_assert!(roots.len() <= MAX_LOOKUP, "more than one statement is no consistent read");
         let _timer = self.pool.timer(DatabaseOperation::LookUp);
         let lease = self.pool.lease().await?;
-        lease
-            .bounded(async {
-                lookup::query_identities_of(&lease.connected().take().await?, lease.engine(), roots, size).await
-            })
-            .await
+        let read =
+            async { lookup::query_identities_of(&lease.connected().take().await?, lease.engine(), roots, size).await };
+        let found = lease.bounded(read).await?;
+        let is_nothing = found.is_empty();
+        lease.prove(found, is_nothing).await
     }
 
     async fn roots_after(&self, after: Option<ContactId>, limit: usize) -> Result<RootWindow, StoreError> {
         let _timer = self.pool.timer(DatabaseOperation::List);
         let lease = self.pool.lease().await?;
-        lease
-            .bounded(async {
-                list::query_roots_after(&lease.connected().take().await?, lease.engine(), after, limit).await
-            })
-            .await
+        let read =
+            async { list::query_roots_after(&lease.connected().take().await?, lease.engine(), after, limit).await };
+        let window = lease.bounded(read).await?;
+        let is_nothing = window.roots.is_empty();
+        lease.prove(window, is_nothing).await
     }
 
     async fn history_of(&self, contact: ContactId) -> Result<HistoryRead, StoreError> {
@@ -236,7 +238,10 @@ impl Store for Database {
     async fn notes_of(&self, sets: &[SetName]) -> Result<SetNotes, StoreError> {
         let _timer = self.pool.timer(DatabaseOperation::LookUp);
         let lease = self.pool.lease().await?;
-        lease.bounded(async { notes::query_notes(&lease.connected().take().await?, lease.engine(), sets).await }).await
+        let read = async { notes::query_notes(&lease.connected().take().await?, lease.engine(), sets).await };
+        let notes = lease.bounded(read).await?;
+        let is_nothing = notes.is_empty();
+        lease.prove(notes, is_nothing).await
     }
 
     async fn begin(&self) -> Result<DatabaseTransaction, StoreError> {

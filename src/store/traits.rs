@@ -42,6 +42,9 @@ pub struct LookupResult {
     /// It is false on MySQL's Group Replication with several primaries: a commit that is not acknowledged yet can be
     /// visible on another server first. Its locks are still held on this server. So a transaction that takes the same
     /// locks ([`Transaction::lock_contacts`], or an insert of the same key) waits for that commit.
+    ///
+    /// It is also false on MySQL and MariaDB if nothing was found. There each row says whether its server still takes
+    /// writes, and without a row nothing says it. A transaction asks when it begins.
     pub is_latest: bool,
 }
 

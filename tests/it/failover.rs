@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use identity::domain::{ContactId, Identifier, IdentifierKind};
+use identity::proto::identity::v1::IdentifyRequest;
 use identity::store::{ConnectError, Database, DatabaseTransaction, ExpectedSize, Store, StoreError, Transaction};
 use sea_orm::{ConnectionTrait, DbBackend, Statement};
 use tonic::Code;
@@ -254,6 +255,30 @@ async fn a_server_outside_its_group(server: Server) {
     taken_over(joined.server, &address, &stray.url).await.stop().await;
 }
 
+/// A read that finds no row has none that says whether its server takes writes. The customer may be new on the server
+/// that was promoted.
+async fn nobody_is_told_that_there_is_nothing(primary: &Candidate, caller: &Caller) {
+    assert_eq!(caller.get("/v1/identities/999").await, 404);
+    for round in 0..3 {
+        primary.set_read_only(true).await;
+        let email = Some("unknown@x.de".to_owned());
+        match round {
+            0 => {
+                let answer = caller.look_up_within(Duration::from_secs(3), "email", "unknown@x.de").await;
+                answer.expect_err("an answer out of date").assert_of_an_outage();
+            }
+            1 => {
+                let request = IdentifyRequest { email, validate_only: true, ..Default::default() };
+                let answer = caller.send(Api::Grpc, &request).await;
+                answer.expect_err("an answer out of date").assert_of_an_outage();
+            }
+            _ => assert_eq!(caller.get("/v1/identities/999").await, 503),
+        }
+        primary.set_read_only(false).await;
+        assert_eq!(eventually(caller, "known@x.de").await, "matched");
+    }
+}
+
 /// Another server is promoted as soon as this one takes no writes, and is written to by a replica of the service that
 /// knows. Connections stay open.
 async fn a_primary_that_is_demoted(server: Server) {
@@ -276,6 +301,7 @@ async fn a_primary_that_is_demoted(server: Server) {
         primary.set_read_only(false).await;
         assert_eq!(eventually(&caller, "known@x.de").await, "matched");
     }
+    nobody_is_told_that_there_is_nothing(&primary, &caller).await;
     service.stop().await;
 
     // What is read under locks, where it is too late for the look-up before to notice.
