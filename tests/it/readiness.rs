@@ -22,7 +22,7 @@ pub fn register(suite: &mut Suite) {
     register!(suite.on(&[Backend::Mariadb, Backend::Mysql]): a_user_who_does_not_see_the_tables);
     register!(suite.on(&[Backend::Mysql]): a_password_that_is_expired);
     register!(suite.on(&[Backend::Postgres]): a_database_that_takes_no_connections);
-    register!(suite.on(&[Backend::Mariadb]): a_time_limit_of_the_server);
+    register!(suite.on(&[Backend::Mariadb, Backend::Postgres]): a_time_limit_of_the_server);
     register!(suite.on_own_server(&[Backend::Mysql]): a_server_in_offline_mode);
 }
 
@@ -315,7 +315,12 @@ async fn a_database_that_takes_no_connections(database: TestDatabase) {
 async fn a_time_limit_of_the_server(database: TestDatabase) {
     let user = User::create(&database).await;
     user.grant(ALL_RIGHTS).await;
-    user.run("ALTER USER {user} WITH MAX_STATEMENT_TIME 0.2").await;
+    user.run(if user.is_mysql() {
+        "ALTER USER {user} WITH MAX_STATEMENT_TIME 0.2"
+    } else {
+        "ALTER ROLE {user} SET statement_timeout = '200ms'"
+    })
+    .await;
     let service = Service::start_with(&user.url, &["--migrate", "false"]).await;
     service.caller().identify(Api::Grpc, Some("a@x.de"), Some("1")).await.unwrap();
     let lock = user.admin.begin().await.unwrap();

@@ -60,20 +60,39 @@ fn can_be_process_1() -> Result<(), String> {
 }
 
 /// Each command, waiting for a peer that accepts and never answers.
-const WAITING: [&[&str]; 7] = [
+const WAITING: [&[&str]; 19] = [
     &["serve"],
     &["migrate", "up"],
     &["migrate", "down"],
     &["migrate", "status"],
+    &["migrate", "finish"],
     &["verify"],
+    &["show", "3"],
+    &["explain", "3"],
+    &["adopt"],
+    &["adopt", "--apply"],
+    &["adopt", "--undo"],
+    &["import", CONTACTS],
+    &["export"],
+    &["ignore", "add", "phone", "4915123456789"],
+    &["ignore", "list"],
     &["healthcheck", "--timeout", "1h"],
+    &["bench", "seed"],
     &["bench", "run", "--duration", "1h"],
+    &["bench", "explain"],
 ];
 
+/// Stands for the path of a file with contacts.
+const CONTACTS: &str = "contacts.csv";
+
 async fn ends_on_sigterm(prefix: fn() -> Option<Command>) {
-    let peer = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    let address = peer.local_addr().expect("bound").to_string();
+    let folder = tempfile::tempdir().expect("a folder");
+    let contacts = folder.path().join(CONTACTS);
+    std::fs::write(&contacts, "email,phone\na@x.de,4915123456789\n").expect("a file");
     for arguments in WAITING {
+        // One for each command: some open several connections.
+        let peer = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = peer.local_addr().expect("bound").to_string();
         let plain = binary();
         let mut command = match prefix() {
             None => binary(),
@@ -85,8 +104,13 @@ async fn ends_on_sigterm(prefix: fn() -> Option<Command>) {
         let url = format!("mysql://root@{address}/identity");
         // `serve` binds addresses. The others look for the service there.
         let service = if arguments == ["serve"] { "127.0.0.1:0" } else { address.as_str() };
-        command.args(arguments).envs([("DATABASE_URL", url.as_str()), ("GRPC_ADDR", service), ("HTTP_ADDR", service)]);
-        command.envs([("DATABASE_WAIT", "1h"), ("DATABASE_TIMEOUT", "1h")]);
+        let path = |argument: &&'static str| if *argument == CONTACTS { contacts.clone() } else { argument.into() };
+        command.args(arguments.iter().map(path)).envs([
+            ("DATABASE_URL", url.as_str()),
+            ("GRPC_ADDR", service),
+            ("HTTP_ADDR", service),
+        ]);
+        command.envs([("DATABASE_WAIT", "1h"), ("DATABASE_TIMEOUT", "1h"), ("ADOPT_FROM", url.as_str())]);
         let is_nested = prefix().is_some();
         let mut running = Running(command.stderr(Stdio::null()).stdout(Stdio::null()).spawn().expect("it runs"));
         let connection = tokio::time::timeout(PATIENCE, peer.accept()).await;

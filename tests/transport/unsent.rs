@@ -69,12 +69,19 @@ async fn streams_of_every_kind_are_reset() {
     items.send_data(framed(&item(0)), false).unwrap();
     let mut stream = answer.await.unwrap().into_body();
     let mut watch = deaf.unary("/grpc.health.v1.Health/Watch", &HealthCheckRequest::default()).await;
-    let (answer, mut requests) = deaf.call("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo").await;
-    let list = tonic_reflection::pb::v1::server_reflection_request::MessageRequest::ListServices(String::new());
-    let list = tonic_reflection::pb::v1::ServerReflectionRequest { host: String::new(), message_request: Some(list) };
-    requests.send_data(framed(&list), false).unwrap();
-    let mut reflection = answer.await.unwrap().into_body();
-    for body in [&mut stream, &mut watch, &mut reflection] {
+    let mut batch = deaf.unary(BATCH, &pb::BatchIdentifyRequest { requests: vec![request(); 3] }).await;
+    let mut reflections = Vec::new();
+    // Both versions have the same messages.
+    for version in ["v1", "v1alpha"] {
+        let path = format!("/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo");
+        let (answer, mut requests) = deaf.call(&path).await;
+        let list = tonic_reflection::pb::v1::server_reflection_request::MessageRequest::ListServices(String::new());
+        let list =
+            tonic_reflection::pb::v1::ServerReflectionRequest { host: String::new(), message_request: Some(list) };
+        requests.send_data(framed(&list), false).unwrap();
+        reflections.push((requests, answer.await.unwrap().into_body()));
+    }
+    for body in [&mut stream, &mut watch, &mut batch].into_iter().chain(reflections.iter_mut().map(|(_, body)| body)) {
         end_of(body).await.unwrap_err();
     }
 }
