@@ -16,7 +16,7 @@ use std::time::Duration;
 use ring::digest::{Context, SHA256, SHA256_OUTPUT_LEN};
 use tokio::sync::watch;
 
-use crate::metrics::{Metrics, ReloadEnd, ReloadedFile};
+use crate::metrics::{Label, Metrics, ReloadEnd, ReloadedFile};
 
 /// Maximum size of a file, in bytes. A path such as `/dev/zero` must not fill the memory.
 const MAX_BYTES: u64 = 16 * 1024 * 1024;
@@ -26,16 +26,13 @@ pub trait FileSource: Send + Sync + 'static {
     /// The value.
     type Value: Send + Sync;
 
-    /// What log lines call the value.
-    const WHAT: &'static str;
+    /// What log lines and metrics call the files.
+    const WHAT: ReloadedFile;
 
-    /// What metrics call the files.
-    const METRIC: ReloadedFile;
+    /// Returns the files.
+    fn files(&self) -> &[SettingFile];
 
-    /// Returns the paths of the files.
-    fn paths(&self) -> Vec<&Path>;
-
-    /// Makes the value from the contents of the files, in the order of the paths. `previous` is the value in force.
+    /// Makes the value from the contents of the files, in their order. `previous` is the value in force.
     ///
     /// # Errors
     /// The reason, without a part of a content.
@@ -82,7 +79,7 @@ impl<S: FileSource> Reloaded<S> {
     /// # Errors
     /// [`LoadError`] names the file, and never has a part of its content.
     pub fn load(source: S) -> Result<Self, LoadError> {
-        let contents = read_all(&source.paths());
+        let contents = read_all(source.files());
         let tried = digest(&contents);
         let value = contents.and_then(|contents| source.build(&contents, None)).map_err(LoadError)?;
         Ok(Self {
@@ -115,7 +112,7 @@ impl<S: FileSource> Reloaded<S> {
 
     fn count_reload(&self, end: ReloadEnd) {
         if let Some(metrics) = self.metrics.get() {
-            metrics.count_reload(S::METRIC, end);
+            metrics.count_reload(S::WHAT, end);
         }
     }
 
@@ -132,7 +129,7 @@ impl<S: FileSource> Reloaded<S> {
     /// Makes the value again if the files have changed, and have not changed since the last call. If it cannot be made,
     /// the value in force stays.
     pub fn reload_if_changed(&self) {
-        let contents = read_all(&self.source.paths());
+        let contents = read_all(self.source.files());
         let digest_now = digest(&contents);
         let mut polled = self.polled.lock().unwrap_or_else(PoisonError::into_inner);
         let seen_before = std::mem::replace(&mut polled.seen, digest_now);
@@ -147,11 +144,15 @@ impl<S: FileSource> Reloaded<S> {
                 }
                 self.current.send_replace(Arc::new(value));
                 self.count_reload(ReloadEnd::Ok);
-                tracing::info!(what = S::WHAT, "reloaded after a change of the files");
+                tracing::info!(what = S::WHAT.value(), "reloaded after a change of the files");
             }
             Err(reason) => {
                 self.count_reload(ReloadEnd::Error);
-                tracing::warn!(what = S::WHAT, reason, "cannot be reloaded: what was loaded before stays in force");
+                tracing::warn!(
+                    what = S::WHAT.value(),
+                    reason,
+                    "cannot be reloaded: what was loaded before stays in force"
+                );
             }
         }
     }
@@ -159,19 +160,19 @@ impl<S: FileSource> Reloaded<S> {
 
 impl<S: FileSource> fmt::Debug for Reloaded<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Reloaded").field("what", &S::WHAT).finish_non_exhaustive()
+        f.debug_struct("Reloaded").field("what", &S::WHAT.value()).finish_non_exhaustive()
     }
 }
 
-fn read_all(paths: &[&Path]) -> Result<Vec<Vec<u8>>, String> {
-    paths.iter().map(|path| read_regular(path)).collect()
+fn read_all(files: &[SettingFile]) -> Result<Vec<Vec<u8>>, String> {
+    files.iter().map(|file| read_regular(&file.path).map_err(|reason| file.unreadable(&reason))).collect()
 }
 
 /// Reads a file that can be read again. A pipe would give its content once, and block until somebody writes.
 fn read_regular(path: &Path) -> Result<Vec<u8>, String> {
     match std::fs::metadata(path) {
-        Ok(metadata) if !metadata.is_file() => Err(format!("cannot read {}: it is no regular file", path.display())),
-        _ => read(path),
+        Ok(metadata) if !metadata.is_file() => Err("it is no regular file".to_owned()),
+        _ => read_bytes(path),
     }
 }
 
@@ -180,11 +181,14 @@ fn read_regular(path: &Path) -> Result<Vec<u8>, String> {
 /// # Errors
 /// The path and the reason.
 pub fn read(path: &Path) -> Result<Vec<u8>, String> {
-    let cannot = |reason: String| format!("cannot read {}: {reason}", path.display());
+    read_bytes(path).map_err(|reason| format!("cannot read {}: {reason}", path.display()))
+}
+
+fn read_bytes(path: &Path) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::new();
-    let file = File::open(path).map_err(|error| cannot(error.to_string()))?;
-    file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(|error| cannot(error.to_string()))?;
-    if bytes.len() as u64 > MAX_BYTES { Err(cannot("it is too large".to_owned())) } else { Ok(bytes) }
+    let file = File::open(path).map_err(|error| error.to_string())?;
+    file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
+    if bytes.len() as u64 > MAX_BYTES { Err("it is too large".to_owned()) } else { Ok(bytes) }
 }
 
 fn digest(contents: &Result<Vec<Vec<u8>>, String>) -> ContentDigest {
@@ -212,10 +216,20 @@ pub struct SettingFile {
     pub path: PathBuf,
 }
 
+impl fmt::Display for SettingFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.path.display(), self.setting)
+    }
+}
+
 impl SettingFile {
+    fn unreadable(&self, reason: &str) -> String {
+        format!("cannot read {self}: {reason}")
+    }
+
     /// Returns the reason why a value cannot be made, with the setting and the path.
     pub fn wrong(&self, reason: &str) -> String {
-        format!("{} ({}) {reason}", self.path.display(), self.setting)
+        format!("{self} {reason}")
     }
 }
 
@@ -224,15 +238,19 @@ mod tests {
     use super::*;
 
     /// Two files with the same text.
-    struct Twins([PathBuf; 2]);
+    struct Twins([SettingFile; 2]);
+
+    fn twins(paths: [&Path; 2]) -> Twins {
+        let [one, two] = paths.map(Path::to_owned);
+        Twins([SettingFile { setting: "ONE", path: one }, SettingFile { setting: "TWO", path: two }])
+    }
 
     impl FileSource for Twins {
         type Value = String;
-        const WHAT: &'static str = "twins";
-        const METRIC: ReloadedFile = ReloadedFile::Tokens;
+        const WHAT: ReloadedFile = ReloadedFile::Tokens;
 
-        fn paths(&self) -> Vec<&Path> {
-            self.0.iter().map(PathBuf::as_path).collect()
+        fn files(&self) -> &[SettingFile] {
+            &self.0
         }
 
         fn build(&self, contents: &[Vec<u8>], _: Option<&String>) -> Result<String, String> {
@@ -248,10 +266,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let paths = ["one", "two"].map(|name| folder.path().join(name));
         let write = |file: usize, text: &str| std::fs::write(&paths[file], text).unwrap();
-        assert!(Reloaded::load(Twins(paths.clone())).unwrap_err().to_string().starts_with("cannot read "));
+        let load = || Reloaded::load(twins([&paths[0], &paths[1]]));
         write(0, "a");
+        let error = load().unwrap_err().to_string();
+        assert_eq!(error, format!("cannot read {} (TWO): No such file or directory (os error 2)", paths[1].display()));
         write(1, "a");
-        let (twins, metrics) = (Reloaded::load(Twins(paths.clone())).unwrap(), Metrics::on());
+        let (twins, metrics) = (load().unwrap(), Metrics::on());
         twins.measure_by(&metrics);
         let poll = |value: &str, succeeded, failed| {
             twins.reload_if_changed();
@@ -287,8 +307,8 @@ mod tests {
         let pipe = folder.path().join("pipe");
         assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
         for path in [PathBuf::from("/dev/null"), folder.path().to_owned(), pipe] {
-            let error = Reloaded::load(Twins([path.clone(), path.clone()])).unwrap_err().to_string();
-            assert_eq!(error, format!("cannot read {}: it is no regular file", path.display()));
+            let error = Reloaded::load(twins([&path, &path])).unwrap_err().to_string();
+            assert_eq!(error, format!("cannot read {} (ONE): it is no regular file", path.display()));
         }
     }
 }

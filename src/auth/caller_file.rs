@@ -26,11 +26,10 @@ impl CallerFile {
 
 impl FileSource for CallerFile {
     type Value = CallerTable;
-    const WHAT: &'static str = "callers";
-    const METRIC: ReloadedFile = ReloadedFile::Tokens;
+    const WHAT: ReloadedFile = ReloadedFile::Tokens;
 
-    fn paths(&self) -> Vec<&Path> {
-        vec![&self.0.path]
+    fn files(&self) -> &[SettingFile] {
+        std::slice::from_ref(&self.0)
     }
 
     fn build(&self, contents: &[Vec<u8>], previous: Option<&CallerTable>) -> Result<CallerTable, String> {

@@ -69,10 +69,10 @@ struct EntryText {
 /// # Errors
 /// What is wrong, with the line or the number of the entry. It quotes no value: somebody may have put a token there.
 pub(super) fn parse(text: &str) -> Result<Vec<CallerEntry>, String> {
-    let file: FileText = toml::from_str(text).map_err(|error| {
-        let line = 1 + text[..error.span().map_or(0, |span| span.start)].matches('\n').count();
-        format!("line {line} is not an entry of a caller: see docs/security.md")
-    })?;
+    let line = |error: toml::de::Error| 1 + text[..error.span().map_or(0, |span| span.start)].matches('\n').count();
+    text.parse::<toml::Table>().map_err(|error| format!("line {} is not valid TOML", line(error)))?;
+    let file: FileText = toml::from_str(text)
+        .map_err(|error| format!("line {} is not an entry of a caller: see docs/security.md", line(error)))?;
     let number = |index: usize| format!("entry {}: ", index + 1);
     let entries = file.caller.into_iter().enumerate();
     entries.map(|(index, entry)| entry.check().map_err(|reason| number(index) + &reason)).collect()
@@ -143,9 +143,9 @@ mod tests {
             ("name = 'a b'", "entry 2: a name must be"),
             ("name = 'a'\ntoken_sha256 = 'SECRET'", "entry 2: token_sha256 must be"),
             ("name = 'a'\ntoken = 'SECRET'", "line 6 is not an entry"),
-            ("name = SECRET", "line 5 is not"),
+            ("name = SECRET", "line 5 is not valid TOML"),
             ("name = 'a'\nburst = 1", "entry 2: burst needs rate"),
-            ("name = 'a'\nrate = 0", "line 6 is not"),
+            ("name = 'a'\nrate = 0", "line 6 is not an entry"),
             ("name = 'a'\nscopes = []\n[[x]]", "line "),
         ] {
             let first = "[[caller]]\nname = 'a'\nscopes = ['read']\n";

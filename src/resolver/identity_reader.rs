@@ -30,7 +30,7 @@ use super::cache::{IdentityCache, ReadAt};
 use super::job::{Job, Owner};
 use super::panic_guard::catch_panic;
 use crate::domain::{ComparedCopies, ContactId, Copies, Identifier, Identity, Observation, Owners, SetKey, Snapshot};
-use crate::store::{Epoch, ExpectedSize, LookupResult, MAX_LOOKUP, Store, StoreError};
+use crate::store::{Epoch, ExpectedSize, IfNothing, LookupResult, MAX_LOOKUP, Store, StoreError};
 
 /// So many contacts are compared with a set before the cache is asked for it.
 const FEW_CARRIERS: usize = 16;
@@ -242,13 +242,18 @@ impl<S: Store> IdentityReader<S> {
     ///
     /// # Errors
     /// As every read.
-    pub(super) async fn read(&self, identifiers: &[Identifier], size: ExpectedSize) -> Result<ReadResult, StoreError> {
+    pub(super) async fn read(
+        &self,
+        identifiers: &[Identifier],
+        size: ExpectedSize,
+        if_nothing: IfNothing,
+    ) -> Result<ReadResult, StoreError> {
         if let Some(epoch) = self.epoch_of_copies().filter(|_| size == ExpectedSize::Large)
             && let Some(read) = self.read_by_version(identifiers, epoch).await?
         {
             return Ok(read);
         }
-        self.read_at_once(identifiers, size).await
+        self.read_at_once(identifiers, size, if_nothing).await
     }
 
     /// The epoch, if there is a cache and a store whose versions are proof.
@@ -287,9 +292,14 @@ impl<S: Store> IdentityReader<S> {
     }
 
     /// Step 2.
-    async fn read_at_once(&self, identifiers: &[Identifier], size: ExpectedSize) -> Result<ReadResult, StoreError> {
+    async fn read_at_once(
+        &self,
+        identifiers: &[Identifier],
+        size: ExpectedSize,
+        if_nothing: IfNothing,
+    ) -> Result<ReadResult, StoreError> {
         let (begun, epoch) = (Instant::now(), self.store.epoch());
-        let LookupResult { found, is_latest } = self.store.find_identities(identifiers, size).await?;
+        let LookupResult { found, is_latest } = self.store.find_identities(identifiers, size, if_nothing).await?;
         let epoch = epoch.filter(|epoch| self.store.epoch() == Some(*epoch));
         let read = ReadResult { is_latest, ..ReadResult::new(found.into_snapshot(), epoch, begun) };
         self.keep(&read, identifiers);

@@ -19,7 +19,7 @@ use super::queue_delay::Queue;
 use super::read_queue::{ReadQueue, ReadyLookup};
 use crate::domain::{Identifier, Identity, Snapshot, preview};
 use crate::metrics::{LaneKind, RetryCause, WorkMetrics};
-use crate::store::{ExpectedSize, Store, StoreError};
+use crate::store::{ExpectedSize, IfNothing, Store, StoreError};
 
 /// From so many known requests on, a statement for them alone is cheaper than to read them with the others.
 const WORTH_A_STATEMENT: usize = 4;
@@ -317,8 +317,11 @@ impl<S: Store> ReadLane<S> {
                 Some(_) => ExpectedSize::NotLarge,
                 None => ExpectedSize::Usual,
             };
+            // Any other job goes on to a transaction that writes.
+            let is_read_only = |job: &Job| job.validate_only || job.is_look_up();
+            let if_nothing = if jobs.iter().any(is_read_only) { IfNothing::CheckServer } else { IfNothing::Return };
             let span = begin_batch(self.kind, jobs);
-            let read = span.scope(self.read_identities(&identifiers, size, moments)).await;
+            let read = span.scope(self.read_identities(&identifiers, size, if_nothing, moments)).await;
             span.end(read.as_ref().err().map(StoreError::kind));
             match read {
                 Ok(result) => {
@@ -334,6 +337,7 @@ impl<S: Store> ReadLane<S> {
         &self,
         identifiers: &[Identifier],
         size: ExpectedSize,
+        if_nothing: IfNothing,
         moments: Option<Moments>,
     ) -> Result<ReadResult, StoreError> {
         if let Some(moments) = moments
@@ -342,7 +346,7 @@ impl<S: Store> ReadLane<S> {
             return Ok(result);
         }
         let _turn = if size == ExpectedSize::Large { Some(self.large_turn.lock().await) } else { None };
-        catch_panic(self.reader.read(identifiers, size)).await
+        catch_panic(self.reader.read(identifiers, size, if_nothing)).await
     }
 
     /// Sends a job to the write lanes, with the owners that the read found.

@@ -11,10 +11,12 @@ use super::connect_error::ConnectError;
 use super::connector::MissingFile;
 use super::error::StoreError;
 use super::pool::{Lease, Pool};
+use super::rows::check_takes_writes;
 use super::sql::{Engine, sqlite};
 use super::store_connection::StoreConnection;
 use super::traits::{
-    Epoch, ExpectedSize, FoundIdentities, HistoryRead, LookupResult, MAX_LOOKUP, RootWindow, Store, Transaction,
+    Epoch, ExpectedSize, FoundIdentities, HistoryRead, IfNothing, LookupResult, MAX_LOOKUP, RootWindow, Store,
+    Transaction,
 };
 use super::{evidence, history, list, lock, lookup, notes, versions, write};
 use crate::domain::graph::{SetName, SetNotes};
@@ -154,18 +156,23 @@ impl Store for Database {
         &self,
         identifiers: &[Identifier],
         size: ExpectedSize,
+        if_nothing: IfNothing,
     ) -> Result<LookupResult, StoreError> {
         debug_assert!(identifiers.len() <= MAX_LOOKUP, "more than one statement is no consistent read");
         let _timer = self.pool.timer(DatabaseOperation::LookUp);
         let lease = self.pool.lease().await?;
-        let found = lease
-            .bounded(async {
-                lookup::query_identities(&lease.connected().take().await?, lease.engine(), identifiers, size).await
-            })
-            .await?;
-        let is_nothing = found.identities.is_empty() && found.ignored.is_empty();
-        let is_proof = !is_nothing || lease.engine().read_only_column().is_none();
-        Ok(LookupResult { found, is_latest: is_proof && !lease.is_one_of_several() })
+        let engine = lease.engine();
+        let read = async {
+            let connection = lease.connected().take().await?;
+            let found = lookup::query_identities(&connection, engine, identifiers, size).await?;
+            let is_nothing = found.identities.is_empty() && found.ignored.is_empty();
+            if is_nothing && if_nothing == IfNothing::CheckServer {
+                check_takes_writes(&connection, engine).await?;
+            }
+            let is_checked = !is_nothing || if_nothing == IfNothing::CheckServer || engine.read_only_column().is_none();
+            Ok::<_, StoreError>(LookupResult { found, is_latest: is_checked && !lease.is_one_of_several() })
+        };
+        lease.bounded(read).await
     }
 
     fn epoch(&self) -> Option<Epoch> {
@@ -188,9 +195,7 @@ impl Store for Database {
         let lease = self.pool.lease().await?;
         let read =
             async { versions::query_owner_rows(&lease.connected().take().await?, lease.engine(), identifiers).await };
-        let rows = lease.bounded(read).await?;
-        let is_nothing = rows.is_empty();
-        lease.prove(rows, is_nothing).await
+        lease.bounded(read).await
     }
 
     async fn identities_of(&self, roots: &[ContactId], size: ExpectedSize) -> Result<Vec<Identity>, StoreError> {
@@ -199,9 +204,7 @@ impl Store for Database {
         let lease = self.pool.lease().await?;
         let read =
             async { lookup::query_identities_of(&lease.connected().take().await?, lease.engine(), roots, size).await };
-        let found = lease.bounded(read).await?;
-        let is_nothing = found.is_empty();
-        lease.prove(found, is_nothing).await
+        lease.bounded(read).await
     }
 
     async fn roots_after(&self, after: Option<ContactId>, limit: usize) -> Result<RootWindow, StoreError> {
@@ -209,9 +212,7 @@ impl Store for Database {
         let lease = self.pool.lease().await?;
         let read =
             async { list::query_roots_after(&lease.connected().take().await?, lease.engine(), after, limit).await };
-        let window = lease.bounded(read).await?;
-        let is_nothing = window.roots.is_empty();
-        lease.prove(window, is_nothing).await
+        lease.bounded(read).await
     }
 
     async fn history_of(&self, contact: ContactId) -> Result<HistoryRead, StoreError> {
@@ -239,9 +240,7 @@ impl Store for Database {
         let _timer = self.pool.timer(DatabaseOperation::LookUp);
         let lease = self.pool.lease().await?;
         let read = async { notes::query_notes(&lease.connected().take().await?, lease.engine(), sets).await };
-        let notes = lease.bounded(read).await?;
-        let is_nothing = notes.is_empty();
-        lease.prove(notes, is_nothing).await
+        lease.bounded(read).await
     }
 
     async fn begin(&self) -> Result<DatabaseTransaction, StoreError> {
@@ -298,6 +297,10 @@ impl Transaction for DatabaseTransaction {
     ) -> Result<FoundIdentities, StoreError> {
         let _timer = self.lease.timer(DatabaseOperation::LookUpLocked);
         self.lease.bounded(lookup::query_identities(&self.transaction, self.lease.engine(), identifiers, size)).await
+    }
+
+    async fn check_takes_writes(&mut self) -> Result<(), StoreError> {
+        self.lease.bounded(check_takes_writes(&self.transaction, self.lease.engine())).await
     }
 
     async fn stored_evidence(

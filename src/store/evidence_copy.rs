@@ -20,7 +20,7 @@ use super::error::{Cause, StoreError};
 use super::evidence::from_json;
 use super::rows::{from_naive, to_naive};
 use super::sql::Engine;
-use super::traits::{ExpectedSize, MAX_LOOKUP, Store, Transaction};
+use super::traits::{ExpectedSize, IfNothing, MAX_LOOKUP, Store, Transaction};
 use crate::domain::{
     ContactId, Identifier, NewEvidence, Plan, SetKey, Snapshot, StoredSets, Timestamp, is_of_one_request,
     sets_of_merges,
@@ -164,7 +164,8 @@ impl Database {
         let mut new = Vec::new();
         // Without a lock first: most causes have a contact that carries them, or were copied.
         for some in identifiers.chunks(MAX_LOOKUP) {
-            let found = Store::find_identities(self, some, ExpectedSize::Usual).await?.found.into_snapshot();
+            let found = Store::find_identities(self, some, ExpectedSize::Usual, IfNothing::CheckServer).await?;
+            let found = found.found.into_snapshot();
             new.extend(sets_of_merges(&found, causes));
         }
         let keys: Vec<SetKey> = new.iter().map(|(_, new)| new.key).collect();

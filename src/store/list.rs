@@ -4,7 +4,7 @@ use sea_orm::{ConnectionTrait, QueryResult};
 
 use super::error::StoreError;
 use super::flags;
-use super::rows::check_is_primary;
+use super::rows::{check_is_primary, check_takes_writes};
 use super::sql::{Engine, LockedRootColumn, ROWS_OF_A_WINDOW, WindowColumn};
 use super::traits::{MAX_LOOKUP, RootWindow};
 use crate::domain::{ContactId, Identifier};
@@ -17,6 +17,9 @@ pub(super) async fn query_roots_after(
     limit: usize,
 ) -> Result<RootWindow, StoreError> {
     let rows = connection.query_all_raw(engine.rows_after(first(after))).await?;
+    if rows.is_empty() {
+        check_takes_writes(connection, engine).await?;
+    }
     let (mut roots, mut last) = (Vec::new(), None);
     for row in &rows {
         check_is_primary(engine, row, WindowColumn::ReadOnly as usize)?;

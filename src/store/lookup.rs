@@ -7,7 +7,7 @@ use tokio::task::yield_now;
 
 use super::error::StoreError;
 use super::flags;
-use super::rows::{LookupRow, from_columns, identities_from_rows, moment};
+use super::rows::{LookupRow, check_takes_writes, from_columns, identities_from_rows, moment};
 use super::sql::{Engine, LookupColumn, OwnerColumn, lookup_limit};
 use super::traits::{ExpectedSize, FoundIdentities, MAX_LOOKUP};
 use crate::domain::{ContactId, Identifier, Identity};
@@ -76,6 +76,9 @@ pub(super) async fn query_identities_of(
     if size == ExpectedSize::NotLarge {
         let limit = lookup_limit(ids.len());
         let found = connection.query_all_raw(engine.contacts_of(&ids, Some(limit))).await?;
+        if found.is_empty() {
+            check_takes_writes(connection, engine).await?;
+        }
         if found.len() < limit {
             add_rows(&mut rows, engine, &found, 1).await?;
             return Ok(identities_from_rows(rows).identities);
@@ -84,7 +87,11 @@ pub(super) async fn query_identities_of(
             return Err(StoreError::OneIsLarge(root));
         }
     }
-    add_rows(&mut rows, engine, &connection.query_all_raw(engine.contacts_of(&ids, None)).await?, 1).await?;
+    let found = connection.query_all_raw(engine.contacts_of(&ids, None)).await?;
+    if found.is_empty() {
+        check_takes_writes(connection, engine).await?;
+    }
+    add_rows(&mut rows, engine, &found, 1).await?;
     Ok(identities_from_rows(rows).identities)
 }
 

@@ -90,6 +90,6 @@ pub use migrate::{MigrateError, MigrationStatus};
 pub use repair_ops::Release;
 pub use schema::ForeignSchema;
 pub use traits::{
-    Epoch, ExpectedSize, FoundIdentities, HistoryRead, HistoryRows, LookupResult, MAX_HISTORY_CONTACTS,
+    Epoch, ExpectedSize, FoundIdentities, HistoryRead, HistoryRows, IfNothing, LookupResult, MAX_HISTORY_CONTACTS,
     MAX_HISTORY_SETS, MAX_LOOKUP, RootWindow, Store, Transaction,
 };

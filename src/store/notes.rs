@@ -14,7 +14,7 @@ use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QuerySelec
 use super::entity::{evidence, evidence_note};
 use super::error::{Cause, StoreError};
 use super::pieces::pieces;
-use super::rows::{check_is_primary, moment, to_naive};
+use super::rows::{check_is_primary, check_takes_writes, moment, to_naive};
 use super::sql::Engine;
 use super::traits::MAX_LOOKUP;
 use crate::domain::graph::{SetName, SetNotes};
@@ -40,6 +40,9 @@ pub(super) async fn query_notes(
             let note = Note::new(source, external_ref, moment(row, NoteColumn::OccurredAt as usize)?);
             notes.extend(keys.get(&key).copied().zip(note));
         }
+    }
+    if notes.is_empty() && !keys.is_empty() {
+        check_takes_writes(connection, engine).await?;
     }
     Ok(notes)
 }

@@ -298,16 +298,6 @@ impl Lease {
         Ok(())
     }
 
-    /// Returns what a read found. If it `is_nothing`, the server is asked whether it still takes writes: on MySQL and
-    /// MariaDB each row says that ([`Engine::read_only_column`]), and there is none. The server may be a replica by
-    /// now, without the last commits.
-    pub(super) async fn prove<T>(&self, found: T, is_nothing: bool) -> Result<T, StoreError> {
-        if is_nothing && self.engine().read_only_column().is_some() {
-            self.check_role().await?;
-        }
-        Ok(found)
-    }
-
     /// Fails unless the server has the role that it had.
     async fn check_role(&self) -> Result<(), StoreError> {
         let keeps_its_role = async {

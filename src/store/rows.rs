@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, NaiveDateTime};
-use sea_orm::QueryResult;
+use sea_orm::{ConnectionTrait, QueryResult};
 use sqlx::error::BoxDynError;
 use sqlx::postgres::{PgTypeInfo, PgValueFormat, PgValueRef, Postgres};
 use sqlx::{Decode, Row as _};
@@ -118,6 +118,15 @@ pub(super) fn check_is_primary(engine: Engine, row: &QueryResult, position: usiz
     if is_read_only { Err(StoreError::read_only()) } else { Ok(()) }
 }
 
+/// Fails if the server takes no writes any more. It is for a read without a row, on the connection of that read: no row
+/// has said it, and another connection may lead to another server.
+pub(super) async fn check_takes_writes(connection: &impl ConnectionTrait, engine: Engine) -> Result<(), StoreError> {
+    let Some(column) = engine.read_only_column() else { return Ok(()) };
+    let question = engine.statement(format!("SELECT {column}"), Vec::new());
+    let row = connection.query_one_raw(question).await?.ok_or_else(|| rejected("no answer of the server"))?;
+    check_is_primary(engine, &row, 0)
+}
+
 /// A contact in a row of [`Engine::lookup`] or [`Engine::lookup_large`], and whether it is live.
 pub(super) struct LookupRow {
     contact: Contact,
@@ -196,7 +205,7 @@ pub(super) fn identities_from_rows(mut rows: Vec<LookupRow>) -> FoundIdentities 
 
 #[cfg(test)]
 mod tests {
-    use sea_orm::{ConnectionTrait, DbBackend, Statement};
+    use sea_orm::{DbBackend, Statement};
 
     use super::*;
 

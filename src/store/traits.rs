@@ -43,9 +43,20 @@ pub struct LookupResult {
     /// visible on another server first. Its locks are still held on this server. So a transaction that takes the same
     /// locks ([`Transaction::lock_contacts`], or an insert of the same key) waits for that commit.
     ///
-    /// It is also false on MySQL and MariaDB if nothing was found. There each row says whether its server still takes
-    /// writes, and without a row nothing says it. A transaction asks when it begins.
+    /// It is also false on MySQL and MariaDB if nothing was found and the server was not asked: see [`IfNothing`].
     pub is_latest: bool,
+}
+
+/// What a look-up does if it finds nothing.
+///
+/// On MySQL and MariaDB each row says whether its server still takes writes. If there is no row, nothing says it, and
+/// the customer may be new on the server that was promoted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IfNothing {
+    /// It asks the server, on the connection of the look-up. For an answer that says that there is nobody.
+    CheckServer,
+    /// It returns. For a look-up before a transaction, which the server refuses if it takes no writes.
+    Return,
 }
 
 /// Some of all roots: those among the rows that one read looked at.
@@ -183,6 +194,7 @@ pub trait Store: Clone + Send + Sync + 'static {
         &self,
         identifiers: &[Identifier],
         size: ExpectedSize,
+        if_nothing: IfNothing,
     ) -> impl Future<Output = Result<LookupResult, StoreError>> + Send;
 
     /// Returns the present epoch, or `None` if what one server says now is no proof: it is one of several that take
@@ -282,6 +294,10 @@ pub trait Transaction: Send {
         identifiers: &[Identifier],
         size: ExpectedSize,
     ) -> impl Future<Output = Result<FoundIdentities, StoreError>> + Send;
+
+    /// Fails if the server takes no writes any more. It is for a transaction that writes nothing and found nothing: see
+    /// [`IfNothing`].
+    fn check_takes_writes(&mut self) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// Returns which of these sets have a row beside the contacts. If one of them has none, or one without a contact,
     /// returns also how many sets each identity of these roots has. The roots are locked.

@@ -4,7 +4,7 @@ use sea_orm::{ConnectionTrait, QueryResult};
 
 use super::error::{Cause, StoreError};
 use super::flags;
-use super::rows::{check_is_primary, from_columns, moment};
+use super::rows::{check_is_primary, check_takes_writes, from_columns, moment};
 use super::sql::{Engine, OwnerRowColumn, RootRowColumn};
 use crate::domain::{ContactId, Identifier, IdentifierKind, OwnerRow, RootRow};
 
@@ -29,8 +29,12 @@ pub(super) async fn query_owner_rows(
     engine: Engine,
     identifiers: &[Identifier],
 ) -> Result<Vec<OwnerRow>, StoreError> {
-    let mut rows = Vec::with_capacity(identifiers.len());
-    for row in &connection.query_all_raw(engine.owner_rows(identifiers)).await? {
+    let found = connection.query_all_raw(engine.owner_rows(identifiers)).await?;
+    if found.is_empty() {
+        check_takes_writes(connection, engine).await?;
+    }
+    let mut rows = Vec::with_capacity(found.len());
+    for row in &found {
         check_is_primary(engine, row, OwnerRowColumn::ReadOnly as usize)?;
         rows.extend(owner_row(row)?);
     }

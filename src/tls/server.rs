@@ -56,11 +56,10 @@ impl TlsFiles {
 
 impl FileSource for TlsFiles {
     type Value = TlsConfigs;
-    const WHAT: &'static str = "TLS certificates";
-    const METRIC: ReloadedFile = ReloadedFile::Certificate;
+    const WHAT: ReloadedFile = ReloadedFile::Certificate;
 
-    fn paths(&self) -> Vec<&Path> {
-        self.files.iter().map(|file| file.path.as_path()).collect()
+    fn files(&self) -> &[SettingFile] {
+        &self.files
     }
 
     fn build(&self, contents: &[Vec<u8>], _: Option<&TlsConfigs>) -> Result<TlsConfigs, String> {
@@ -80,8 +79,7 @@ impl FileSource for TlsFiles {
         let builder = builder.map_err(|error| error.to_string())?.with_client_cert_verifier(clients);
         // Fails if the certificate does not belong to the key.
         let config = builder.with_single_cert(chain, private_key);
-        let config =
-            config.map_err(|error| cert.wrong(&format!("does not go with {}: {error}", key.path.display())))?;
+        let config = config.map_err(|error| cert.wrong(&format!("does not go with {key}: {error}")))?;
         let speaking = |protocols: &[&[u8]]| {
             let mut config = config.clone();
             config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();

@@ -76,15 +76,15 @@ async fn connections_that_lead_nowhere(database: TestDatabase) {
 }
 
 /// A server with the service's tables, and how to make it a replica and a primary, as a client sees it.
-struct Candidate {
+pub struct Candidate {
     server: Server,
     backend: Backend,
     /// With an account that has no more rights than the service needs: an administrator may write to a replica.
-    url: Url,
+    pub url: Url,
 }
 
 impl Candidate {
-    async fn new(server: Server) -> Self {
+    pub async fn new(server: Server) -> Self {
         connect(&server.url, PATIENT).await.expect("the server answers").migrate_up().await.expect("tables");
         let mut url = Url::parse(&server.url).unwrap();
         if server.backend != Backend::Postgres {
@@ -99,12 +99,12 @@ impl Candidate {
         Self { backend: server.backend, server, url }
     }
 
-    async fn another(&self) -> Self {
+    pub async fn another(&self) -> Self {
         let backend = self.backend;
         Self::new(tokio::task::spawn_blocking(move || Server::start(backend)).await.expect("a server")).await
     }
 
-    async fn set_read_only(&self, on: bool) {
+    pub async fn set_read_only(&self, on: bool) {
         let sql = match self.backend {
             Backend::Mysql | Backend::Mariadb if on => "SET GLOBAL read_only = ON",
             Backend::Mysql | Backend::Mariadb => "SET GLOBAL read_only = OFF",
@@ -257,7 +257,7 @@ async fn a_server_outside_its_group(server: Server) {
 
 /// A read that finds no row has none that says whether its server takes writes. The customer may be new on the server
 /// that was promoted.
-async fn nobody_is_told_that_there_is_nothing(primary: &Candidate, caller: &Caller) {
+async fn what_is_not_found_may_be_new(primary: &Candidate, caller: &Caller) {
     assert_eq!(caller.get("/v1/identities/999").await, 404);
     for round in 0..3 {
         primary.set_read_only(true).await;
@@ -301,7 +301,7 @@ async fn a_primary_that_is_demoted(server: Server) {
         primary.set_read_only(false).await;
         assert_eq!(eventually(&caller, "known@x.de").await, "matched");
     }
-    nobody_is_told_that_there_is_nothing(&primary, &caller).await;
+    what_is_not_found_may_be_new(&primary, &caller).await;
     service.stop().await;
 
     // What is read under locks, where it is too late for the look-up before to notice.

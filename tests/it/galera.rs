@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use identity::domain::{Identifier, IdentifierKind, Identity, Observation, Outcome, Snapshot, plan};
-use identity::store::{ConnectError, ExpectedSize, Store, StoreError, Transaction};
+use identity::store::{ConnectError, ExpectedSize, IfNothing, Store, StoreError, Transaction};
 use sea_orm::ConnectionTrait;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -97,7 +97,7 @@ async fn what_another_server_has_acknowledged(cluster: &Cluster) {
     let database = connect(&cluster.url_of(&[1]), Duration::from_secs(1)).await.expect("it takes writes");
     let known = [Identifier::from_stored(IdentifierKind::Email, "0.0@x.de")];
     let phones = async || {
-        let found = database.find_identities(&known, ExpectedSize::Usual).await?;
+        let found = database.find_identities(&known, ExpectedSize::Usual, IfNothing::CheckServer).await?;
         Ok::<_, StoreError>(found.found.identities[0].values(IdentifierKind::Phone).len())
     };
     assert_eq!(phones().await.expect("an answer"), 1);
@@ -150,7 +150,12 @@ async fn a_step_of_ids_that_changes(cluster: Cluster) -> Cluster {
         let ids = transaction.apply(&plan).await.expect("it is written");
         transaction.commit().await.expect("it is committed");
         let answers = plan.answers(&ids);
-        let found = database.find_identities(&emails, ExpectedSize::Usual).await.expect("an answer").found.identities;
+        let found = database
+            .find_identities(&emails, ExpectedSize::Usual, IfNothing::CheckServer)
+            .await
+            .expect("an answer")
+            .found
+            .identities;
         assert_eq!(found.len(), emails.len());
         for (email, answer) in emails.iter().zip(answers) {
             let answer = answer.expect("small");

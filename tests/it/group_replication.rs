@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use identity::domain::{Identifier, IdentifierKind};
 use identity::proto::identity::v1::IdentifyRequest;
-use identity::store::{ExpectedSize, Store};
+use identity::store::{ExpectedSize, IfNothing, Store};
 use sea_orm::{ConnectionTrait, DatabaseConnection};
 
 use crate::failover::connect;
@@ -86,7 +86,13 @@ async fn a_transaction_that_was_given_up() {
     let database = connect(&cluster.url_of(&[1]), Duration::from_secs(1)).await.expect("it takes writes");
     let known = [Identifier::from_stored(IdentifierKind::Email, "known@x.de")];
     assert_eq!(
-        database.find_identities(&known, ExpectedSize::Usual).await.expect("an answer").found.identities.len(),
+        database
+            .find_identities(&known, ExpectedSize::Usual, IfNothing::CheckServer)
+            .await
+            .expect("an answer")
+            .found
+            .identities
+            .len(),
         1
     );
 
@@ -96,7 +102,7 @@ async fn a_transaction_that_was_given_up() {
     held.close().await.expect("close");
     assert_eq!(
         database
-            .find_identities(&known, ExpectedSize::Usual)
+            .find_identities(&known, ExpectedSize::Usual, IfNothing::CheckServer)
             .await
             .expect("the connection is back")
             .found
@@ -107,10 +113,10 @@ async fn a_transaction_that_was_given_up() {
 
     let held = hold(&cluster.url_of(&[1])).await;
     caller.identify(Api::Grpc, Some("known@x.de"), Some("+4930123456")).await.unwrap();
-    let too_early = database.find_identities(&known, ExpectedSize::Usual).await;
+    let too_early = database.find_identities(&known, ExpectedSize::Usual, IfNothing::CheckServer).await;
     assert!(too_early.is_err_and(|error| error.is_unavailable()), "an answer out of date");
     held.close().await.expect("close");
-    let found = database.find_identities(&known, ExpectedSize::Usual).await.expect("an answer");
+    let found = database.find_identities(&known, ExpectedSize::Usual, IfNothing::CheckServer).await.expect("an answer");
     assert_eq!(found.found.identities[0].values(IdentifierKind::Phone), ["+4930123456"]);
     service.stop().await;
 }

@@ -39,6 +39,7 @@ mod log;
 mod metrics;
 mod migrations;
 mod notes;
+mod nothing_found;
 mod old_table;
 mod old_tables;
 mod outage;
@@ -84,6 +85,7 @@ fn main() {
     systemic_faults::register(&mut suite);
     outage::register(&mut suite);
     failover::register(&mut suite);
+    nothing_found::register(&mut suite);
     readiness::register(&mut suite);
     round_trips::register(&mut suite);
     rights::register(&mut suite);

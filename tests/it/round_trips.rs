@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use identity::domain::{Identifier, IdentifierKind, Observation, Plan, Snapshot, Timestamp, plan};
-use identity::store::{Database, ExpectedSize, Store, StoreError, Transaction};
+use identity::store::{Database, ExpectedSize, IfNothing, Store, StoreError, Transaction};
 use sea_orm::ConnectionTrait;
 use url::Url;
 
@@ -72,7 +72,13 @@ async fn warm_store_with(database: &TestDatabase, connections: u32, limit: Durat
 }
 
 async fn find(store: &Database, value: &str) -> usize {
-    store.find_identities(&[email(value)], ExpectedSize::Usual).await.expect("a read").found.identities.len()
+    store
+        .find_identities(&[email(value)], ExpectedSize::Usual, IfNothing::CheckServer)
+        .await
+        .expect("a read")
+        .found
+        .identities
+        .len()
 }
 
 /// Writes a new contact as the service does. Says when the commit begins.

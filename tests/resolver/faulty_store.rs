@@ -15,7 +15,8 @@ use identity::domain::{
     Contact, ContactId, Identifier, Identity, Link, OwnerRow, RootRow, SetKey, StoredSets, Timestamp,
 };
 use identity::store::{
-    Cause, Epoch, ExpectedSize, FoundIdentities, HistoryRead, HistoryRows, LookupResult, RootWindow, Store, StoreError,
+    Cause, Epoch, ExpectedSize, FoundIdentities, HistoryRead, HistoryRows, IfNothing, LookupResult, RootWindow, Store,
+    StoreError,
 };
 use tokio::time::sleep;
 
@@ -200,6 +201,7 @@ impl Store for FaultyStore {
         &self,
         identifiers: &[Identifier],
         size: ExpectedSize,
+        _if_nothing: IfNothing,
     ) -> Result<LookupResult, StoreError> {
         self.sizes.lock().unwrap().push((Step::Read, size));
         if size == ExpectedSize::NotLarge

@@ -25,7 +25,7 @@ use std::collections::BTreeSet;
 use identity::domain::{
     Answer, Contact, ContactId, Identifier, IdentifierKind, Identity, Link, Observation, RootRow, plan,
 };
-use identity::store::{ExpectedSize, Store, StoreError, Transaction};
+use identity::store::{ExpectedSize, IfNothing, Store, StoreError, Transaction};
 
 pub(crate) use changes::*;
 pub(crate) use evidence::*;
@@ -99,7 +99,12 @@ fn observation(identifiers: &[Identifier]) -> Observation {
 }
 
 async fn find<S: Store>(store: &S, identifiers: &[Identifier]) -> Vec<Identity> {
-    store.find_identities(identifiers, ExpectedSize::Usual).await.expect("a read").found.identities
+    store
+        .find_identities(identifiers, ExpectedSize::Usual, IfNothing::CheckServer)
+        .await
+        .expect("a read")
+        .found
+        .identities
 }
 
 /// Writes what these observations need, in a transaction that is not committed.
@@ -137,7 +142,8 @@ async fn assert_found<S: Store>(store: &S, identifiers: &[Identifier], answers: 
     let mut expected: Vec<Identity> = answers.iter().map(|answer| (**answer.identity.list()).clone()).collect();
     expected.sort_by_key(Identity::root);
     for size in [ExpectedSize::Usual, ExpectedSize::Large] {
-        let mut found = store.find_identities(identifiers, size).await.expect("a read").found.identities;
+        let mut found =
+            store.find_identities(identifiers, size, IfNothing::CheckServer).await.expect("a read").found.identities;
         found.sort_by_key(Identity::root);
         assert_eq!(found, expected, "whatever size is expected");
     }

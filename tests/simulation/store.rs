@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use identity::domain::graph::{SetName, SetNotes};
 use identity::domain::{ContactId, Identifier, Identity, OwnerRow, RootRow, SetKey, StoredSets, Timestamp};
 use identity::store::{
-    Epoch, ExpectedSize, FoundIdentities, HistoryRead, LookupResult, MAX_LOOKUP, RootWindow, Store, StoreError,
-    Transaction,
+    Epoch, ExpectedSize, FoundIdentities, HistoryRead, IfNothing, LookupResult, MAX_LOOKUP, RootWindow, Store,
+    StoreError, Transaction,
 };
 
 use crate::connection::SimulatedStore;
@@ -22,6 +22,7 @@ impl Store for SimulatedStore {
         &self,
         identifiers: &[Identifier],
         size: ExpectedSize,
+        _if_nothing: IfNothing,
     ) -> Result<LookupResult, StoreError> {
         assert!(identifiers.len() <= MAX_LOOKUP, "more than one statement is no consistent read");
         let read = async {

@@ -96,6 +96,10 @@ impl Transaction for SimulatedTransaction {
         Ok(FoundIdentities { identities: identities(rows), ignored })
     }
 
+    async fn check_takes_writes(&mut self) -> Result<(), StoreError> {
+        self.statement("takes writes", async { Ok(()) }).await
+    }
+
     async fn stored_evidence(
         &mut self,
         sets: &[SetKey],

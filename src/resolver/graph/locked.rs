@@ -71,6 +71,9 @@ pub(super) async fn known<S: Store>(store: &S, identifiers: &[Identifier]) -> Re
         let roots = found.identities.iter().flat_map(|one| [Some(one.root()), one.missing_root()]).flatten();
         let roots: BTreeSet<ContactId> = roots.collect();
         if roots.is_subset(&locked) {
+            if found.identities.is_empty() && found.ignored.is_empty() {
+                transaction.check_takes_writes().await?;
+            }
             transaction.commit().await?;
             let mut missing = found.identities.iter().filter_map(Identity::missing_root);
             if missing.any(|root| rows.contains_key(&root)) {

@@ -45,6 +45,10 @@ impl Transaction for FaultyTransaction {
         Ok(FoundIdentities { identities: self.0.known(identifiers, offset), ignored })
     }
 
+    async fn check_takes_writes(&mut self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     async fn stored_evidence(
         &mut self,
         _sets: &[SetKey],

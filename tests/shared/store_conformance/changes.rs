@@ -3,13 +3,16 @@
 use std::collections::BTreeMap;
 
 use identity::domain::{ContactId, Identifier, Link, Outcome, SetKey, Timestamp};
-use identity::store::{ExpectedSize, Store};
+use identity::store::{ExpectedSize, IfNothing, Store};
 
 use super::{assert_found, email, find, identify, phone, root_rows};
 
 pub(crate) async fn an_empty_store_owns_nothing<S: Store>(store: &S) {
     store.ping().await.expect("a ping");
-    let result = store.find_identities(&[email("a@x"), phone("1")], ExpectedSize::Usual).await.expect("a read");
+    let result = store
+        .find_identities(&[email("a@x"), phone("1")], ExpectedSize::Usual, IfNothing::CheckServer)
+        .await
+        .expect("a read");
     assert!(result.found.identities.is_empty() && result.found.ignored.is_empty());
     // Whether that is the latest state: a store may need a row to know.
     assert!(store.writers() >= 1);
@@ -19,7 +22,8 @@ pub(crate) async fn what_was_planned_is_found<S: Store>(store: &S) {
     let answers = identify(store, &[&[email("a@x"), phone("1")], &[email("b@x"), phone("1")], &[email("c@x")]]).await;
     let outcomes: Vec<Outcome> = answers.iter().map(|answer| answer.outcome).collect();
     assert_eq!(outcomes, [Outcome::Created, Outcome::Linked, Outcome::Created]);
-    let result = store.find_identities(&[email("a@x")], ExpectedSize::Usual).await.expect("a read");
+    let result =
+        store.find_identities(&[email("a@x")], ExpectedSize::Usual, IfNothing::CheckServer).await.expect("a read");
     assert!(result.is_latest, "there is one server, and a row of it");
     for identifier in [email("a@x"), phone("1"), email("b@x")] {
         assert_found(store, &[identifier], &[&answers[1]]).await;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use identity::domain::{ContactId, Identifier, IdentifierKind, Identity, Outcome, OwnerRow, Snapshot, plan};
-use identity::store::{ExpectedSize, FoundIdentities, Store, StoreError, Transaction};
+use identity::store::{ExpectedSize, FoundIdentities, IfNothing, Store, StoreError, Transaction};
 
 use super::{IgnoresIdentifiers, email, find, identify, observation, phone, root_rows};
 
@@ -11,7 +11,7 @@ use super::{IgnoresIdentifiers, email, find, identify, observation, phone, root_
 async fn find_all<S: Store>(store: &S, identifiers: &[Identifier]) -> Vec<FoundIdentities> {
     let mut found = Vec::new();
     for size in [ExpectedSize::Usual, ExpectedSize::Large] {
-        found.push(store.find_identities(identifiers, size).await.expect("a read").found);
+        found.push(store.find_identities(identifiers, size, IfNothing::CheckServer).await.expect("a read").found);
         let mut transaction = store.begin().await.expect("a transaction");
         found.push(transaction.find_identities(identifiers, size).await.expect("a read"));
     }

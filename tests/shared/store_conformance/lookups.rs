@@ -1,7 +1,7 @@
 //! Look-ups by identifiers, of identities of every size.
 
 use identity::domain::{ContactId, Identifier, IdentifierKind, Identity, Outcome};
-use identity::store::{ExpectedSize, MAX_LOOKUP, Store, StoreError, Transaction};
+use identity::store::{ExpectedSize, IfNothing, MAX_LOOKUP, Store, StoreError, Transaction};
 
 use super::{assert_found, email, find, identify, phone};
 
@@ -65,10 +65,15 @@ pub(crate) async fn an_identity_of_many_contacts_is_found_completely<S: Store>(s
     }
     assert_found(store, &[email("other@x"), phone("2")], &[other]).await;
     for asked in [vec![phone("1")], vec![email("other@x"), email("7@x")]] {
-        let found = store.find_identities(&asked, ExpectedSize::NotLarge).await;
+        let found = store.find_identities(&asked, ExpectedSize::NotLarge, IfNothing::CheckServer).await;
         assert!(matches!(found, Err(StoreError::OneIsLarge(root)) if root == many.identity.primary().id), "{found:?}");
     }
-    let found = store.find_identities(&[phone("2")], ExpectedSize::NotLarge).await.expect("a read").found.identities;
+    let found = store
+        .find_identities(&[phone("2")], ExpectedSize::NotLarge, IfNothing::CheckServer)
+        .await
+        .expect("a read")
+        .found
+        .identities;
     assert_eq!(found.len(), 1);
 }
 
