@@ -37,11 +37,8 @@ pub enum AdoptError {
         /// What is allowed.
         given: MemorySize,
     },
-    /// A run that has the adoption failed before it wrote anything.
-    #[error(
-        "{0} (nothing was written, and the adoption is not done: `identity serve` does not start before this \
-         command ends with `done`)"
-    )]
+    /// A run that has the adoption failed.
+    #[error("{0} (the adoption is not done: `identity serve` does not start before `identity adopt` ends with `done`)")]
     NotDone(Box<AdoptError>),
     /// The adoption was begun with other options.
     #[error(
@@ -76,6 +73,14 @@ pub enum AdoptError {
 }
 
 impl AdoptError {
+    /// Returns the same for a run that has the adoption.
+    pub(super) fn while_taken(self) -> Self {
+        match self {
+            Self::NotDone(_) => self,
+            error => Self::NotDone(Box::new(error)),
+        }
+    }
+
     /// Returns whether the command line or a setting is wrong.
     pub fn is_usage(&self) -> bool {
         match self {

@@ -133,7 +133,7 @@ impl Adoption {
         };
         let is_begun = taken.is_some();
         let survey = survey(&source, &adoption.options, self.limits()).await;
-        let survey = survey.map_err(|error| if is_begun { AdoptError::NotDone(Box::new(error)) } else { error })?;
+        let survey = survey.map_err(|error| if is_begun { error.while_taken() } else { error })?;
         if survey.report.needs_decision() {
             return Ok(outcome(AdoptionEnd::DecisionsNeeded, survey, 0, is_begun));
         }
@@ -151,13 +151,23 @@ impl Adoption {
         target: &Database,
         source: &Arc<Source>,
         taken: Option<(AdoptionRun, AdoptionPhase)>,
-        mut survey: Survey,
+        survey: Survey,
     ) -> Result<AdoptionOutcome, AdoptError> {
         let (mut run, phase) = match taken {
             Some(taken) => taken,
             None => (self.begin(target, source).await?, AdoptionPhase::Contacts),
         };
-        let run = &mut run;
+        self.load_by(target, source, &mut run, phase, survey).await.map_err(AdoptError::while_taken)
+    }
+
+    async fn load_by(
+        &self,
+        target: &Database,
+        source: &Arc<Source>,
+        run: &mut AdoptionRun,
+        phase: AdoptionPhase,
+        mut survey: Survey,
+    ) -> Result<AdoptionOutcome, AdoptError> {
         let written = load::load_contacts(target, run, source, &mut survey.identities).await?;
         check_alone(target, run, written.contacts).await?;
         if written.changes > 0 || phase <= AdoptionPhase::Identifiers {
@@ -287,10 +297,11 @@ async fn take(target: &Database, state: &AdoptionState, what: &'static str) -> R
     // The run before may have written more after its state was read.
     let (last_contact_id, last_merge_id) = (run.last_contact_id, run.last_merge_id);
     let now = AdoptionState { last_contact_id, last_merge_id, ..state.clone() };
-    match written_since(target, &now).await? {
+    match written_since(target, &now).await.map_err(AdoptError::while_taken)? {
         None => Ok(run),
         Some(ServiceWrote) if is_done => {
-            target.enter_adoption_phase(&run, AdoptionPhase::Done).await?;
+            let is_done_again = target.enter_adoption_phase(&run, AdoptionPhase::Done).await;
+            is_done_again.map_err(|error| AdoptError::from(error).while_taken())?;
             Err(AdoptError::ServiceWrote(what))
         }
         Some(ServiceWrote) if state.phase == AdoptionPhase::Behind => Err(AdoptError::ServiceWrote(what)),

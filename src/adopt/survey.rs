@@ -64,10 +64,12 @@ pub(super) async fn survey(
     progress.end();
     let decide = decide(identities, options, limits.max_contacts);
     let (identities, changed_primaries, facts) = during("deciding", decide).await;
-    // What joins need is known only now.
-    require_memory(rows, identities.bytes(), limits.memory)?;
     let hubs = report_hubs(source, identities.hubs(), limits.show_values).await?;
     let mut report = AdoptionReport::new(source.lines(), facts, dates, &changed_primaries, hubs);
+    // What joins need is known only now. A decision about those that join many may change it.
+    if !report.needs_decision() {
+        require_memory(rows, identities.bytes(), limits.memory)?;
+    }
     report.evidence = survey_evidence(source, &identities).await?;
     Ok(Survey { identities, report, changed_primaries })
 }
