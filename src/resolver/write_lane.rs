@@ -148,7 +148,7 @@ impl<S: Store> Group<'_, S> {
             is_after_duplicate: false,
             max_contacts: lane.max_contacts,
         };
-        let (mut failures, mut unavailable) = (0, 0);
+        let (mut failures, mut unavailable, mut is_schema_read) = (0, 0, false);
         loop {
             jobs.retain(Job::is_wanted);
             if jobs.is_empty() {
@@ -208,6 +208,11 @@ impl<S: Store> Group<'_, S> {
                     if std::mem::replace(&mut input.is_after_duplicate, true) {
                         sleep(jittered_pause(failures)).await;
                     }
+                }
+                // The next attempt begins with a read, and so knows the tables as they are.
+                Err(TransactionError::Store(error)) if error.may_be_outdated() && !is_schema_read => {
+                    is_schema_read = true;
+                    self.count_retry(RetryCause::LostRace);
                 }
                 Err(TransactionError::Store(error @ StoreError::Faulty(_))) => {
                     lane.work.count_transaction(TransactionEnd::Failed);

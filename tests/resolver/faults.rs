@@ -139,6 +139,19 @@ async fn a_fault_that_hits_every_request_is_not_searched_for_in_one() {
     assert!((1..=8).contains(&store.count(Step::Read)), "{}", store.count(Step::Read));
 }
 
+/// A trigger that another connection has dropped, and that this one has not seen to be gone.
+#[tokio::test(start_paused = true)]
+async fn what_fails_by_tables_as_they_were_starts_over_once() {
+    for (failures, applied, answer) in [(1, 2, Ok(Outcome::Created)), (9, 2, Err(IdentifyError::Internal))] {
+        let fault =
+            move |step, _: &[Identifier], before| (step == Step::Apply && before < failures).then_some(Fault::Outdated);
+        let store = FaultyStore::new(fault);
+        let answered = start(&store).identify(observation(&["new1@x"]), deadline()).await;
+        assert_eq!(answered.map(|answer| answer.outcome), answer);
+        assert_eq!((store.count(Step::Apply), store.count(Step::Find)), (applied, 1), "the second begins with a read");
+    }
+}
+
 /// Sends 256 new customers at once, some of whom the database refuses. Returns how many transactions were tried.
 async fn transactions_with_refused(is_refused: impl Fn(usize) -> bool) -> usize {
     let store = poisoned(Step::Apply, Fault::Rejected);
