@@ -50,6 +50,9 @@ const CHECKS_BEFORE_LOCK_WAIT: u32 = 10;
 /// Maximum transactions that wait for a lock in the database like that. Each holds a connection.
 pub(super) const MAX_LOCK_WAITS: usize = 2;
 
+/// After so many jobs in a row that are refused alone, the others of their group are tried alone too.
+const REFUSED_IN_A_ROW: usize = 4;
+
 /// One of a few lanes, each with its own transaction. While one waits for the disk, another works.
 #[derive(Clone)]
 pub(super) struct WriteLane<S> {
@@ -89,6 +92,8 @@ struct Group<'a, S> {
     lane: &'a WriteLane<S>,
     /// The large identities whose transactions were too slow, and how.
     too_slow: HashMap<LargeRoot, StoreError>,
+    /// Jobs that were refused alone, one after the other.
+    refused_in_a_row: usize,
 }
 
 /// What is to be done with jobs of a group.
@@ -122,6 +127,10 @@ impl<S: Store> Group<'_, S> {
     /// order.
     async fn resolve_together(&mut self, mut jobs: Vec<Job>) -> Vec<Step> {
         let lane = self.lane;
+        if self.refused_in_a_row >= REFUSED_IN_A_ROW && jobs.len() > 1 {
+            let rest = jobs.split_off(1);
+            return vec![Step::Resolve(jobs), Step::Resolve(rest)];
+        }
         if let Some(error) = self.slow_before(&jobs) {
             return fail(jobs, error);
         }
@@ -139,7 +148,7 @@ impl<S: Store> Group<'_, S> {
             is_after_duplicate: false,
             max_contacts: lane.max_contacts,
         };
-        let (mut failures, mut unavailable) = (0, 0);
+        let (mut failures, mut unavailable, mut is_schema_read) = (0, 0, false);
         loop {
             jobs.retain(Job::is_wanted);
             if jobs.is_empty() {
@@ -154,6 +163,7 @@ impl<S: Store> Group<'_, S> {
             }
             match transaction {
                 Ok(committed) => {
+                    self.refused_in_a_row = 0;
                     lane.work.count_transaction(TransactionEnd::Committed);
                     lane.database.record_reachable();
                     keep_copies(&lane.cache, &jobs, &committed, &read_at);
@@ -198,6 +208,11 @@ impl<S: Store> Group<'_, S> {
                     if std::mem::replace(&mut input.is_after_duplicate, true) {
                         sleep(jittered_pause(failures)).await;
                     }
+                }
+                // The next attempt begins with a read, and so knows the tables as they are.
+                Err(TransactionError::Store(error)) if error.may_be_outdated() && !is_schema_read => {
+                    is_schema_read = true;
+                    self.count_retry(RetryCause::LostRace);
                 }
                 Err(TransactionError::Store(error @ StoreError::Faulty(_))) => {
                     lane.work.count_transaction(TransactionEnd::Failed);
@@ -245,8 +260,13 @@ impl<S: Store> Group<'_, S> {
 
     /// Returns the halves, until the job that the database rejects is alone, and fails. So it does not fail its
     /// neighbours.
-    fn halves(&self, mut jobs: Vec<Job>, error: &StoreError) -> Vec<Step> {
+    ///
+    /// If an operator's trigger refuses every row, each job is refused alone: a group that is refused has one such job,
+    /// and may have others that are not. So n jobs take n transactions, and some at the begin that show that halves do
+    /// not help ([`REFUSED_IN_A_ROW`]). The first job that succeeds makes the rest go together again.
+    fn halves(&mut self, mut jobs: Vec<Job>, error: &StoreError) -> Vec<Step> {
         if jobs.len() == 1 {
+            self.refused_in_a_row += 1;
             tracing::error!(error.message = %error, "the database rejected a transaction");
             self.lane.work.count_transaction(TransactionEnd::Failed);
             return fail(jobs, error);
@@ -301,7 +321,7 @@ fn parts(jobs: Vec<Job>) -> Vec<Step> {
 impl<S: Store> WriteLane<S> {
     /// Begins a group of jobs.
     fn group(&self) -> Group<'_, S> {
-        Group { lane: self, too_slow: HashMap::new() }
+        Group { lane: self, too_slow: HashMap::new(), refused_in_a_row: 0 }
     }
 
     /// Takes out the jobs that need a row which somebody has locked, and the jobs that must come after those.

@@ -79,7 +79,7 @@ pub(super) fn store_error(error: &sqlx::Error) -> StoreError {
                 // MariaDB's too.
                 mysql::store_error(error.number(), error.code().unwrap_or_default())
             } else if let Some(error) = error.try_downcast_ref::<PgDatabaseError>() {
-                postgres::store_error(error.code(), error.routine())
+                postgres::store_error(error.code(), error.routine(), error.column())
             } else if error.try_downcast_ref::<SqliteError>().is_some() {
                 sqlite::store_error(error.code().and_then(|code| code.parse().ok()).unwrap_or(0), error.message())
             } else {
@@ -151,7 +151,7 @@ mod tests {
 
     /// An error with this SQLSTATE, raised where "cached plan must not change result type" is.
     fn postgres(code: &str) -> StoreError {
-        postgres::store_error(code, Some("RevalidateCachedQuery"))
+        postgres::store_error(code, Some("RevalidateCachedQuery"), None)
     }
 
     fn mysql(number: u16) -> StoreError {
@@ -228,8 +228,8 @@ mod tests {
 
     #[test]
     fn a_feature_that_postgresql_does_not_support_is_a_fault() {
-        assert!(matches!(postgres::store_error("0A000", Some("other")), StoreError::Faulty(_)));
-        assert!(matches!(postgres::store_error("0A000", None), StoreError::Faulty(_)));
+        assert!(matches!(postgres::store_error("0A000", Some("other"), None), StoreError::Faulty(_)));
+        assert!(matches!(postgres::store_error("0A000", None, None), StoreError::Faulty(_)));
     }
 
     #[test]

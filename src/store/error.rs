@@ -54,6 +54,7 @@ pub struct Cause {
     text: String,
     connections: ConnectionState,
     outage: Outage,
+    may_be_outdated: bool,
 }
 
 /// Why the database cannot be used, in words for operators. They name no host, no user and no value.
@@ -142,13 +143,19 @@ impl Cause {
             | ConnectionState::Refused
             | ConnectionState::Outdated => Outage::Failing,
         };
-        Self { text: text.into(), connections, outage }
+        Self { text: text.into(), connections, outage, may_be_outdated: false }
     }
 
     /// The same with other words for operators.
     #[must_use]
     pub fn because_of(self, outage: Outage) -> Self {
         Self { outage, ..self }
+    }
+
+    /// The same of a statement that was prepared by tables and triggers as they may have been before.
+    #[must_use]
+    pub fn perhaps_outdated(self) -> Self {
+        Self { may_be_outdated: true, ..self }
     }
 }
 
@@ -157,6 +164,12 @@ impl StoreError {
     /// database ended it.
     pub fn leaves_commit_unknown(&self) -> bool {
         self.is_unavailable() || matches!(self, Self::CutShort(_))
+    }
+
+    /// Returns whether the statement may have failed by tables and triggers as they were before. Reading from the tables
+    /// shows the connection what they are now.
+    pub fn may_be_outdated(&self) -> bool {
+        matches!(self, Self::Faulty(cause) if cause.may_be_outdated)
     }
 
     /// Returns the name of its kind, for traces.

@@ -9,8 +9,12 @@ use tonic::Code;
 use crate::harness::{Api, Backend, Event, Process, Service, Suite, TestDatabase, register};
 
 pub fn register(suite: &mut Suite) {
-    register!(suite.on_all(): a_fault_of_the_database_costs_few_transactions_and_one_line);
-    register!(suite.on_all(): a_row_that_a_trigger_refuses_fails_alone);
+    register!(suite.on_all():
+        a_fault_of_the_database_costs_few_transactions_and_one_line,
+        a_column_that_nobody_fills_costs_few_transactions_and_one_line,
+        a_row_that_a_trigger_refuses_fails_alone,
+        a_trigger_that_refuses_every_row_is_not_halved_to_the_end,
+    );
 }
 
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -34,9 +38,20 @@ fn trigger(backend: Backend, action: &str) -> Vec<String> {
     }
 }
 
-async fn add_trigger(database: &TestDatabase, tables: &DatabaseConnection, action: &str) {
+/// Adds a trigger that runs before each insert of a contact.
+pub async fn add_trigger(database: &TestDatabase, tables: &DatabaseConnection, action: &str) {
     let statements = trigger(database.backend, action);
     run(tables, &statements.iter().map(String::as_str).collect::<Vec<_>>()).await;
+}
+
+async fn drop_trigger(database: &TestDatabase, tables: &DatabaseConnection) {
+    let drop = if database.backend == Backend::Postgres { r#"DROP TRIGGER t ON "Contact""# } else { "DROP TRIGGER t" };
+    run(tables, &[drop]).await;
+}
+
+async fn start_measured(database: &TestDatabase) -> Process {
+    let variables = [("DATABASE_URL", &database.url[..]), ("METRICS_ADDR", "127.0.0.1:0"), ("REQUEST_TIMEOUT", "30s")];
+    Process::start(&variables).await
 }
 
 /// The transactions so far that did not commit.
@@ -58,18 +73,38 @@ fn events(name: &str) -> Vec<Event> {
 }
 
 async fn a_fault_of_the_database_costs_few_transactions_and_one_line(database: TestDatabase) {
-    let variables = [("DATABASE_URL", &database.url[..]), ("METRICS_ADDR", "127.0.0.1:0"), ("REQUEST_TIMEOUT", "30s")];
-    let process = Process::start(&variables).await;
-    let caller = process.caller();
+    let process = start_measured(&database).await;
     let tables = database.raw().await;
     let action = match database.backend {
         Backend::Postgres => "PERFORM missing_function()",
         // A trigger may not change its own table.
         Backend::Mysql | Backend::Mariadb => "DELETE FROM Contact WHERE id = 0",
-        // An escape has one character. That is found when the statement runs.
-        Backend::Sqlite => r#"SELECT NEW."email" LIKE 'a' ESCAPE 'ab'"#,
+        Backend::Sqlite => "SELECT missing_function()",
     };
     add_trigger(&database, &tables, action).await;
+    fails_at_once(&process).await;
+    drop_trigger(&database, &tables).await;
+    // On SQLite no connection of the service has read since that there is no trigger.
+    is_repaired(&process).await;
+    tables.close().await.unwrap();
+}
+
+/// An operator's own column, without a default, which each row must have.
+async fn a_column_that_nobody_fills_costs_few_transactions_and_one_line(database: TestDatabase) {
+    let process = start_measured(&database).await;
+    let tables = database.raw().await;
+    let quote = if database.backend.is_mysql() { "`" } else { "\"" };
+    let alter = |change: &str| format!("ALTER TABLE {quote}Contact{quote} {change}");
+    run(&tables, &[&alter("ADD COLUMN added int NOT NULL")]).await;
+    fails_at_once(&process).await;
+    run(&tables, &[&alter("DROP COLUMN added")]).await;
+    is_repaired(&process).await;
+    tables.close().await.unwrap();
+}
+
+/// Sends groups of requests, which a fault of the database all fails.
+async fn fails_at_once(process: &Process) {
+    let caller = process.caller();
     for api in Api::BOTH {
         let refusal = caller.batch(api, &events("new")).await.expect_err("no item could be carried out");
         assert_eq!((refusal.code, &refusal.reason[..]), (Code::Internal, "INTERNAL"));
@@ -77,17 +112,38 @@ async fn a_fault_of_the_database_costs_few_transactions_and_one_line(database: T
         assert_eq!(refusal.code, Code::Internal);
     }
     // Groups have up to 256 requests. Halving them would take 2,000 transactions for each batch.
-    let refused = refused_transactions(&process).await;
+    let refused = refused_transactions(process).await;
     assert!((4..100).contains(&refused), "{refused} transactions");
     let log = process.log();
     let count = |text: &str| log.lines().filter(|line| line.contains(text)).count();
     assert_eq!(count("the database fails whatever the request is"), 1, "{log}");
     assert_eq!(count("the database rejected a transaction"), 0);
-    let drop = if database.backend == Backend::Postgres { r#"DROP TRIGGER t ON "Contact""# } else { "DROP TRIGGER t" };
-    run(&tables, &[drop]).await;
+}
+
+async fn is_repaired(process: &Process) {
+    let caller = process.caller();
     assert_eq!(caller.identify_within(DEADLINE, Api::Grpc, Some("one@x.de"), None).await.unwrap().outcome, "created");
     let answers = caller.batch(Api::Grpc, &events("new")).await.expect("the fault is repaired");
     assert!(answers.iter().all(Result::is_ok));
+}
+
+/// No error tells such a trigger from one that refuses single rows. Each request is tried alone, and few more than once.
+async fn a_trigger_that_refuses_every_row_is_not_halved_to_the_end(database: TestDatabase) {
+    let process = start_measured(&database).await;
+    let tables = database.raw().await;
+    let action = match database.backend {
+        Backend::Postgres => "RAISE EXCEPTION 'no'",
+        Backend::Mysql | Backend::Mariadb => "SIGNAL SQLSTATE '45000'",
+        Backend::Sqlite => "SELECT RAISE(ABORT, 'no')",
+    };
+    add_trigger(&database, &tables, action).await;
+    let refusal = process.caller().batch(Api::Grpc, &events("new")).await.expect_err("no item could be carried out");
+    assert_eq!(refusal.code, Code::Internal);
+    // Of 1,000 requests in groups of up to 256. Halving alone took 2,000.
+    let refused = refused_transactions(&process).await;
+    assert!((1_000..1_200).contains(&refused), "{refused} transactions");
+    drop_trigger(&database, &tables).await;
+    is_repaired(&process).await;
     tables.close().await.unwrap();
 }
 

@@ -139,6 +139,44 @@ async fn a_fault_that_hits_every_request_is_not_searched_for_in_one() {
     assert!((1..=8).contains(&store.count(Step::Read)), "{}", store.count(Step::Read));
 }
 
+/// A trigger that another connection has dropped, and that this one has not seen to be gone.
+#[tokio::test(start_paused = true)]
+async fn what_fails_by_tables_as_they_were_starts_over_once() {
+    for (failures, applied, answer) in [(1, 2, Ok(Outcome::Created)), (9, 2, Err(IdentifyError::Internal))] {
+        let fault =
+            move |step, _: &[Identifier], before| (step == Step::Apply && before < failures).then_some(Fault::Outdated);
+        let store = FaultyStore::new(fault);
+        let answered = start(&store).identify(observation(&["new1@x"]), deadline()).await;
+        assert_eq!(answered.map(|answer| answer.outcome), answer);
+        assert_eq!((store.count(Step::Apply), store.count(Step::Find)), (applied, 1), "the second begins with a read");
+    }
+}
+
+/// Sends 256 new customers at once, some of whom the database refuses. Returns how many transactions were tried.
+async fn transactions_with_refused(is_refused: impl Fn(usize) -> bool) -> usize {
+    let store = poisoned(Step::Apply, Fault::Rejected);
+    let resolver = start(&store);
+    let identify = |n: usize| {
+        let email = if is_refused(n) { format!("poison{n}@x") } else { format!("new{n}@x") };
+        resolver.identify(observation(&[&email]), deadline())
+    };
+    for (n, answer) in join_all((0..256).map(identify)).await.into_iter().enumerate() {
+        assert_eq!(answer.err(), is_refused(n).then_some(IdentifyError::Internal), "{n}");
+    }
+    store.count(Step::Apply)
+}
+
+/// A trigger that refuses every row is told from data by no error. Only who is tried alone can fail for it.
+#[tokio::test(start_paused = true)]
+async fn a_trigger_that_refuses_every_row_costs_a_transaction_for_each_and_few_more() {
+    let tried = transactions_with_refused(|_| true).await;
+    assert!((256..256 + 40).contains(&tried), "{tried}"); // In up to three groups.
+    let tried = transactions_with_refused(|n| n < 8).await;
+    assert!((8..40).contains(&tried), "the others go together again: {tried}");
+    let tried = transactions_with_refused(|n| n == 100).await;
+    assert!((1..30).contains(&tried), "{tried}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_list_is_read_to_its_end_whatever_one_item_does() {
     let store = poisoned(Step::Read, Fault::Panic);

@@ -48,6 +48,8 @@ pub(crate) enum Fault {
     LostRace,
     Rejected,
     Faulty,
+    /// By tables as they were before.
+    Outdated,
     IdTaken,
     Unavailable,
     TooSlow,
@@ -166,6 +168,7 @@ impl FaultyStore {
             Some(Fault::LostRace) => Err(StoreError::LostRace(cause())),
             Some(Fault::Rejected) => Err(StoreError::Rejected(cause())),
             Some(Fault::Faulty) => Err(StoreError::Faulty(cause())),
+            Some(Fault::Outdated) => Err(StoreError::Faulty(cause().perhaps_outdated())),
             Some(Fault::IdTaken) => Err(StoreError::IdTaken(cause())),
             Some(Fault::CutShort) => Err(StoreError::CutShort(cause())),
             Some(Fault::Unavailable) => Err(StoreError::Unavailable(cause())),

@@ -171,9 +171,9 @@ pub(crate) const POOLER: &str = "a pooler in transaction mode stands before the 
      session and prepared statements do not hold: set pool_mode = session for this database, or connect to the server \
      itself";
 
-/// What an error means, by SQLSTATE and by the routine of the server that raised it.
+/// What an error means, by SQLSTATE, by the routine of the server that raised it, and by the column that it names.
 /// <https://www.postgresql.org/docs/current/errcodes-appendix.html>
-pub(crate) fn store_error(code: &str, routine: Option<&str>) -> StoreError {
+pub(crate) fn store_error(code: &str, routine: Option<&str>, column: Option<&str>) -> StoreError {
     if code == "0A000" && routine != Some("RevalidateCachedQuery") {
         // "Feature not supported" in general. Below it means "cached plan must not change result type".
         return StoreError::Faulty(Cause::new("SQLSTATE 0A000"));
@@ -210,6 +210,6 @@ pub(crate) fn store_error(code: &str, routine: Option<&str>) -> StoreError {
         "25006" | "25P01" | "25P03" | "25P04" | "3B001" | "40003" | "28000" | "28P01" => StoreError::Unavailable(cause),
         // Connection exceptions, insufficient resources, operator intervention, I/O.
         _ if ["08", "53", "57", "58"].iter().any(|class| code.starts_with(class)) => StoreError::Unavailable(cause),
-        _ => refusal(is_of_one_request_on_postgres(code), cause),
+        _ => refusal(is_of_one_request_on_postgres(code, column), cause),
     }
 }

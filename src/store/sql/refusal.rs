@@ -13,6 +13,9 @@
 //! - <https://mariadb.com/kb/en/mariadb-error-code-reference/>
 //! - <https://www.sqlite.org/rescode.html>
 
+use sea_orm::{IdenStatic, Iterable};
+
+use super::super::entity::{contact, contact_merge, evidence, evidence_note, identifier};
 use super::super::error::{Cause, StoreError};
 
 /// An error that no other rule knows.
@@ -20,9 +23,23 @@ pub(crate) fn refusal(is_of_one_request: bool, cause: Cause) -> StoreError {
     if is_of_one_request { StoreError::Rejected(cause) } else { StoreError::Faulty(cause) }
 }
 
+/// Returns whether the service writes a column of this name. Any other column that must have a value, and has no
+/// default, lacks one in every row that the service inserts. (MySQL and MariaDB have an error of its own for that.)
+fn is_written(column: &str) -> bool {
+    contact::Column::iter().any(|own| own.as_str() == column)
+        || identifier::Column::iter().any(|own| own.as_str() == column)
+        || contact_merge::Column::iter().any(|own| own.as_str() == column)
+        || evidence::Column::iter().any(|own| own.as_str() == column)
+        || evidence_note::Column::iter().any(|own| own.as_str() == column)
+}
+
 /// Returns whether the data of one request, or the amount of it, can be the cause of this SQLSTATE of PostgreSQL.
-pub(crate) fn is_of_one_request_on_postgres(code: &str) -> bool {
+/// `column` is the one that the error names.
+pub(crate) fn is_of_one_request_on_postgres(code: &str, column: Option<&str>) -> bool {
     let Some(class) = code.get(..2) else { return false };
+    if code == "23502" {
+        return column.is_none_or(is_written);
+    }
     match class {
         // No data, triggered action, CASE without a branch, more than one row, data exception, constraint, triggered
         // change, check option, a limit of the program (such as the size of a row of an index), PL/pgSQL.
@@ -59,6 +76,8 @@ const MYSQL_NUMBERS: [u16; 31] = [
 /// code of their own for what they refuse, so the message is compared.
 pub(crate) fn is_of_one_request_on_sqlite(code: u32, message: &str) -> bool {
     match code & 0xff {
+        // NOT NULL: "NOT NULL constraint failed: Contact.email".
+        _ if code == 1299 => message.rsplit_once('.').is_none_or(|(_, column)| is_written(column)),
         // TOOBIG, CONSTRAINT (RAISE in a trigger as well), MISMATCH.
         18..=20 => true,
         1 => ["integer overflow", "malformed JSON"].iter().any(|text| message.starts_with(text)),
@@ -74,11 +93,13 @@ mod tests {
     fn data_of_one_request_can_break_a_rule_of_postgresql() {
         for code in ["22001", "22003", "22P02", "23502", "23514", "44000", "54000", "P0001", "P0002", "21000", "MY001"]
         {
-            assert!(is_of_one_request_on_postgres(code), "{code}");
+            assert!(is_of_one_request_on_postgres(code, None), "{code}");
         }
+        assert!(is_of_one_request_on_postgres("23502", Some("phoneNumber")), "some requests have none");
+        assert!(!is_of_one_request_on_postgres("23502", Some("added")), "no request has one");
         for code in ["42883", "42704", "42P07", "0A000", "XX000", "XX001", "XX002", "F0000", "25001", "72000", "", "ä"]
         {
-            assert!(!is_of_one_request_on_postgres(code), "{code}");
+            assert!(!is_of_one_request_on_postgres(code, None), "{code}");
         }
     }
 
@@ -125,6 +146,8 @@ mod tests {
         {
             assert!(is_of_one_request_on_sqlite(code, message), "{code}");
         }
+        assert!(is_of_one_request_on_sqlite(1299, "NOT NULL constraint failed: Contact.phoneNumber"));
+        assert!(!is_of_one_request_on_sqlite(1299, "NOT NULL constraint failed: Contact.added"));
         for (code, message) in [(1, "no such function: f"), (1, ""), (11, ""), (267, ""), (26, ""), (3, ""), (21, "")] {
             assert!(!is_of_one_request_on_sqlite(code, message), "{code}");
         }

@@ -134,6 +134,9 @@ pub(crate) fn store_error(code: u32, message: &str) -> StoreError {
         (_, 5 | 6) => StoreError::LostRace(cause),
         // Out of memory, I/O, full, cannot open.
         (_, 7 | 10 | 13 | 14) => StoreError::Unavailable(cause),
+        // A connection prepares a statement by the schema as it read it last. Only when the statement runs does it
+        // compare. So a trigger that another connection has dropped fails the preparation.
+        (1, _) => refusal(is_of_one_request_on_sqlite(code, message), cause.perhaps_outdated()),
         _ => refusal(is_of_one_request_on_sqlite(code, message), cause),
     }
 }
