@@ -3,12 +3,14 @@
 //!
 //! The snapshots of this file have the statements of the hot path, and most of those of lists, ignoring, audits and
 //! exports; also the probe, the session and the migration lock. `commands` has those of the catalogue, of repairs and
-//! of the copying of evidence. `adoption/statements.rs`, `old_table/statements.rs` and `statements.rs` of the crate
-//! `migration` have snapshots of their own. Without snapshots are the inserts and deletes of an adoption, counts,
-//! `down` of the migrations, and what SeaORM makes of an entity and an id.
+//! of the copying of evidence. `migrations` has what `up` of the migrations executes. `adoption/statements.rs` and
+//! `old_table/statements.rs` have snapshots of their own. Without snapshots are the inserts and deletes of an adoption,
+//! counts, `down` of the migrations, and what SeaORM makes of an entity and an id.
 
 #[cfg(test)]
 mod commands;
+#[cfg(test)]
+mod migrations;
 #[cfg(test)]
 pub(super) mod snapshot;
 
