@@ -19,8 +19,6 @@ mod m20261127_000030_evidence;
 mod m20261127_000031_merge_index;
 mod m20261127_000032_evidence_state;
 mod m20261127_000033_evidence_note;
-#[cfg(test)]
-mod statements;
 
 /// All migrations, the oldest first.
 #[derive(Debug)]

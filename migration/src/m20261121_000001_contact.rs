@@ -37,7 +37,7 @@ impl MigrationTrait for Migration {
 }
 
 /// The table. That of MySQL has the index in its own statement, so that both are there or neither.
-pub(crate) fn table(dialect: Dialect) -> TableCreateStatement {
+fn table(dialect: Dialect) -> TableCreateStatement {
     let mut table = dialect.create_table(Contact::Table);
     table
         .col(ColumnDef::new(Contact::Id).big_integer().not_null().auto_increment().primary_key())
@@ -62,11 +62,11 @@ pub(crate) fn table(dialect: Dialect) -> TableCreateStatement {
 }
 
 /// The type of `linkPrecedence` on PostgreSQL.
-pub(crate) fn precedence_type() -> TypeCreateStatement {
+fn precedence_type() -> TypeCreateStatement {
     Type::create().as_enum(Contact::LinkPrecedenceType).values(PRECEDENCES).to_owned()
 }
 
-pub(crate) fn linked_id_index() -> IndexCreateStatement {
+fn linked_id_index() -> IndexCreateStatement {
     Index::create().name(LINKED_ID_INDEX).table(Contact::Table).col(Contact::LinkedId).if_not_exists().take()
 }
 
@@ -76,7 +76,7 @@ async fn has_precedence_type(manager: &SchemaManager<'_>) -> Result<bool, DbErr>
 }
 
 /// A row if PostgreSQL has the type.
-pub(crate) fn find_precedence_type() -> SelectStatement {
+fn find_precedence_type() -> SelectStatement {
     let name = Contact::LinkPrecedenceType.to_string();
     let mut find = Query::select();
     find.expr(Expr::val(1)).from("pg_type").and_where(Expr::col("typname").eq(name));

@@ -20,7 +20,7 @@ impl MigrationTrait for Migration {
 }
 
 /// The table.
-pub(crate) fn table(dialect: Dialect) -> TableCreateStatement {
+fn table(dialect: Dialect) -> TableCreateStatement {
     let mut table = dialect.create_table(Identifier::Table);
     table
         .col(ColumnDef::new(Identifier::Kind).string_len(16).not_null())

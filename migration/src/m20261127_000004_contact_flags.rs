@@ -33,7 +33,7 @@ impl MigrationTrait for Migration {
 }
 
 /// Adds the column.
-pub(crate) fn add_column() -> TableAlterStatement {
+fn add_column() -> TableAlterStatement {
     let mut flags = ColumnDef::new(Contact::Flags);
     flags.small_integer().not_null().default(0);
     Table::alter().table(Contact::Table).add_column(flags).take()

@@ -19,7 +19,7 @@ impl MigrationTrait for Migration {
 }
 
 /// The table.
-pub(crate) fn table(dialect: Dialect) -> TableCreateStatement {
+fn table(dialect: Dialect) -> TableCreateStatement {
     let mut table = dialect.create_table(AdoptedContact::Table);
     table
         .col(ColumnDef::new(AdoptedContact::Id).big_integer().not_null().primary_key())

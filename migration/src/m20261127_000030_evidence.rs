@@ -32,7 +32,7 @@ impl MigrationTrait for Migration {
 }
 
 /// The table. That of MySQL has the indexes in its own statement, so that all are there or none.
-pub(crate) fn table(dialect: Dialect) -> TableCreateStatement {
+fn table(dialect: Dialect) -> TableCreateStatement {
     let mut table = dialect.create_table(Evidence::Table);
     table
         .col(ColumnDef::new(Evidence::Id).big_integer().not_null().auto_increment().primary_key())
@@ -52,12 +52,12 @@ pub(crate) fn table(dialect: Dialect) -> TableCreateStatement {
     table
 }
 
-pub(crate) fn set_key_index() -> IndexCreateStatement {
+fn set_key_index() -> IndexCreateStatement {
     let mut index = Index::create().name(SET_KEY_INDEX).table(Evidence::Table).if_not_exists().take();
     index.col(Evidence::SetKey).unique().take()
 }
 
-pub(crate) fn contact_index() -> IndexCreateStatement {
+fn contact_index() -> IndexCreateStatement {
     let mut index = Index::create().name(CONTACT_INDEX).table(Evidence::Table).if_not_exists().take();
     index.col(Evidence::ContactId).take()
 }

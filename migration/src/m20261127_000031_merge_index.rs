@@ -32,7 +32,7 @@ impl MigrationTrait for Migration {
     }
 }
 
-pub(crate) fn index() -> IndexCreateStatement {
+fn index() -> IndexCreateStatement {
     Index::create().name(INDEX).table(ContactMerge::Table).col(ContactMerge::AbsorbedId).take()
 }
 

@@ -21,7 +21,7 @@ impl MigrationTrait for Migration {
 }
 
 /// The table.
-pub(crate) fn table(dialect: Dialect) -> TableCreateStatement {
+fn table(dialect: Dialect) -> TableCreateStatement {
     let mut table = dialect.create_table(EvidenceNote::Table);
     table
         .col(ColumnDef::new(EvidenceNote::Evidence).string_len(24).not_null().primary_key())

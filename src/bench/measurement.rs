@@ -7,7 +7,7 @@ use hdrhistogram::Histogram;
 
 use super::client::CallResult;
 use crate::proto::identity::v1::Outcome;
-use crate::transport::routes::code_name;
+use crate::transport::call_outcome::code_name;
 
 /// Significant digits of a latency.
 const DIGITS: u8 = 3;

@@ -18,7 +18,7 @@ use super::traits::{
     Epoch, ExpectedSize, FoundIdentities, HistoryRead, IfNothing, LookupResult, MAX_LOOKUP, RootWindow, Store,
     Transaction,
 };
-use super::{evidence, history, list, lock, lookup, notes, versions, write};
+use super::{evidence, history, list, lock, lookup, notes, orphans, stored_sets, versions, write};
 use crate::domain::graph::{SetName, SetNotes};
 use crate::domain::{
     ContactId, Identifier, Identity, OwnerRow, Plan, RootRow, SetKey, StoredEvidence, StoredSets, Timestamp,
@@ -231,7 +231,7 @@ impl Store for Database {
         let lease = self.pool.lease().await?;
         lease
             .bounded(async {
-                evidence::query_stored_sets(&lease.connected().take().await?, lease.engine(), sets).await
+                stored_sets::query_stored_sets(&lease.connected().take().await?, lease.engine(), sets).await
             })
             .await
     }
@@ -311,7 +311,7 @@ impl Transaction for DatabaseTransaction {
         let _timer = self.lease.timer(DatabaseOperation::LookUpLocked);
         let (transaction, engine) = (&self.transaction, self.lease.engine());
         let read = async {
-            let stored = evidence::query_stored_sets(transaction, engine, sets).await?;
+            let stored = stored_sets::query_stored_sets(transaction, engine, sets).await?;
             let counts = match stored.values().flatten().count() < sets.len() {
                 true => evidence::count_sets(transaction, engine, roots).await?,
                 false => BTreeMap::new(),
@@ -326,7 +326,7 @@ impl Transaction for DatabaseTransaction {
             return Ok(());
         }
         let _timer = self.lease.timer(DatabaseOperation::Lock);
-        self.lease.bounded_with_lock(list::lock_identifiers(&self.transaction, self.lease.engine(), identifiers)).await
+        self.lease.bounded_with_lock(lock::lock_identifiers(&self.transaction, self.lease.engine(), identifiers)).await
     }
 
     async fn identities_of(&mut self, roots: &[ContactId], size: ExpectedSize) -> Result<Vec<Identity>, StoreError> {
@@ -351,14 +351,14 @@ impl Transaction for DatabaseTransaction {
         if !is_one_of_several {
             return self.lease.bounded(list::query_roots_after(&self.transaction, engine, after, limit)).await;
         }
-        self.lease.bounded_with_lock(list::lock_roots_after(&self.transaction, engine, after, limit)).await
+        self.lease.bounded_with_lock(lock::lock_roots_after(&self.transaction, engine, after, limit)).await
     }
 
     async fn release_orphans(&mut self, identifiers: &[Identifier], at: Timestamp) -> Result<(), StoreError> {
         let _timer = self.lease.timer(DatabaseOperation::Release);
         let release = async {
-            let orphans = lookup::query_orphans(&self.transaction, self.lease.engine(), identifiers).await?;
-            write::release(&self.transaction, self.lease.engine(), &orphans, at).await
+            let orphans = orphans::query_orphans(&self.transaction, self.lease.engine(), identifiers).await?;
+            orphans::release(&self.transaction, self.lease.engine(), &orphans, at).await
         };
         self.lease.bounded_with_lock(release).await
     }

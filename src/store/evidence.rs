@@ -7,74 +7,24 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::NaiveDateTime;
 use sea_orm::ActiveValue::Set;
 use sea_orm::sea_query::{DeleteStatement, InsertStatement};
-use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryResult, QueryTrait, Statement, Value};
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryTrait, Statement};
 
 use super::classify::is_of_primary_key;
-use super::entity::contact_merge::{CauseIdentifier, MergeCause};
+use super::entity::contact_merge::MergeCause;
 use super::entity::evidence::{self, Column};
-use super::error::{Cause, StoreError};
+use super::error::StoreError;
 use super::notes;
 use super::pieces::pieces;
-use super::rows::{check_is_primary, to_naive};
+use super::rows::{identifiers_to_json, to_naive};
 use super::sql::{Engine, padded_ids};
+use super::stored_sets::query_ids_of_sets;
 use super::traits::MAX_LOOKUP;
 use crate::domain::graph::SetName;
-use crate::domain::{
-    ContactId, ContactRef, Identifier, IdentifierKind, MAX_EVIDENCE, NewEvidence, Plan, SetKey, StoredSets,
-};
+use crate::domain::{ContactId, ContactRef, MAX_EVIDENCE, NewEvidence, Plan, SetKey};
 
 /// Maximum sets that one statement inserts. 128 of them, as of other rows, are usually more than a TLS record has room
 /// for (docs/decisions/0009-nagles-algorithm.md).
 const SETS_OF_A_STATEMENT: usize = 64;
-
-/// Returns those of these sets that have a row. A statement takes [`MAX_LOOKUP`] of them.
-pub(super) async fn query_stored_sets(
-    connection: &impl ConnectionTrait,
-    engine: Engine,
-    sets: &[SetKey],
-) -> Result<StoredSets, StoreError> {
-    let mut stored = StoredSets::new();
-    for some in sets.chunks(MAX_LOOKUP) {
-        for row in &connection.query_all_raw(stored_sets(engine, some)).await? {
-            check_is_primary(engine, row, StoredSetColumn::ReadOnly as usize)?;
-            let root: Option<i64> = row.try_get_by_index(StoredSetColumn::Root as usize)?;
-            stored.insert(key_from_row(row)?, root.map(ContactId));
-        }
-    }
-    Ok(stored)
-}
-
-fn key_from_row(row: &QueryResult) -> Result<SetKey, StoreError> {
-    let bytes: Vec<u8> = row.try_get_by_index(StoredSetColumn::SetKey as usize)?;
-    let bytes = <[u8; 16]>::try_from(bytes).map_err(|_| StoreError::Rejected(Cause::new("a setKey")))?;
-    Ok(SetKey::from_stored(bytes))
-}
-
-/// The columns of [`stored_sets`], in order.
-#[derive(Clone, Copy)]
-enum StoredSetColumn {
-    SetKey,
-    /// The id by which the identity of the contact is found, if the contact exists.
-    Root,
-    /// Only where [`Engine::read_only_column`] has one.
-    ReadOnly,
-}
-
-/// The statement of [`query_stored_sets`]. The keys are parameters, of few different numbers. The columns are those of
-/// [`StoredSetColumn`].
-pub(super) fn stored_sets(engine: Engine, sets: &[SetKey]) -> Statement {
-    let last = sets.last().into_iter().cycle();
-    let keys = sets.iter().chain(last).take(sets.len().next_power_of_two());
-    let params: Vec<Value> = keys.map(|key| key.as_bytes().to_vec().into()).collect();
-    let columns = engine.with_read_only_column(r#"e."setKey", COALESCE(c."linkedId", c."id")"#);
-    let (force, marks) = (engine.force_index("Evidence_setKey"), vec!["?"; params.len()].join(", "));
-    let contacts = engine.contact_join()("c", "id", r#"e."contactId""#, None);
-    let sql = format!(
-        r#"SELECT {columns} FROM "Evidence" e {force}
-            {contacts} WHERE e."setKey" IN ({marks})"#
-    );
-    engine.statement(sql, params)
-}
 
 /// Returns how many sets each identity of these roots has, counted up to [`MAX_EVIDENCE`].
 pub(super) async fn count_sets(
@@ -128,7 +78,7 @@ pub(super) async fn insert_evidence(
 ) -> Result<(), StoreError> {
     let created_at = to_naive(plan.updated_at)?;
     let replaced: Vec<SetKey> = plan.new_evidence.iter().filter(|new| new.replaces).map(|new| new.key).collect();
-    let replaced = notes::query_ids_of_sets(connection, &replaced).await?;
+    let replaced = query_ids_of_sets(connection, &replaced).await?;
     delete(connection, &replaced.into_iter().map(|(_, id)| id).collect::<Vec<_>>()).await?;
     for piece in plan.new_evidence.chunks(SETS_OF_A_STATEMENT).flat_map(pieces) {
         let inserted = connection.execute(&evidence_rows(piece, created_at, &resolve)).await;
@@ -150,32 +100,11 @@ pub(super) fn evidence_rows(
         set_key: Set(new.key.as_bytes().to_vec()),
         contact_id: Set(resolve(new.contact).0),
         origin: Set(new.origin.name().to_owned()),
-        identifiers: Set(to_json(&new.identifiers)),
+        identifiers: Set(identifiers_to_json(&new.identifiers)),
         created_at: Set(created_at),
         ..Default::default()
     });
     evidence::Entity::insert_many(rows).into_query()
-}
-
-/// The column `identifiers` or `cause`.
-pub(super) fn to_json(identifiers: &[Identifier]) -> MergeCause {
-    let one = |identifier: &Identifier| CauseIdentifier {
-        kind: identifier.kind().name().to_owned(),
-        value: identifier.value().to_owned(),
-    };
-    MergeCause(identifiers.iter().map(one).collect())
-}
-
-/// The identifiers in such a column, sorted. `None` if one is of no kind of this version.
-pub(super) fn from_json(identifiers: &MergeCause) -> Option<Vec<Identifier>> {
-    let one = |stored: &CauseIdentifier| {
-        let kind = IdentifierKind::ALL.into_iter().find(|kind| kind.name() == stored.kind)?;
-        Some(Identifier::from_stored(kind, stored.value.as_str()))
-    };
-    let mut found: Vec<Identifier> = identifiers.0.iter().map(one).collect::<Option<_>>()?;
-    found.sort();
-    found.dedup();
-    Some(found)
 }
 
 /// Deletes the sets of the identities of these roots that have one of these identifiers: nobody owns it any more. The
@@ -231,7 +160,7 @@ pub(super) fn evidence_of_root(engine: Engine, root: i64) -> Statement {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::EvidenceOrigin;
+    use crate::domain::{EvidenceOrigin, Identifier, IdentifierKind};
 
     #[test]
     fn the_sets_of_a_statement_fit_into_a_tls_record() {
@@ -251,7 +180,7 @@ mod tests {
         };
         // Key, contact, origin, moment, and the identifiers as text; and the text of the statement.
         let row = |new: &NewEvidence| {
-            let identifiers = serde_json::to_string(&to_json(&new.identifiers)).unwrap();
+            let identifiers = serde_json::to_string(&identifiers_to_json(&new.identifiers)).unwrap();
             17 + 8 + 1 + new.origin.name().len() + 12 + 3 + identifiers.len() + "(?, ?, ?, ?, ?), ".len()
         };
         let bytes = |sets: usize| (0..sets).map(|number| row(&new(number))).sum::<usize>() + 200;

@@ -10,6 +10,7 @@ use super::entity::contact_merge::MergeCause;
 use super::error::{Cause, StoreError};
 use super::evidence;
 use super::evidence_copy::keep_unstored;
+use super::rows::identifiers_from_json;
 use super::sql::Engine;
 use super::traits::{ExpectedSize, Transaction};
 use crate::domain::{
@@ -197,7 +198,7 @@ fn from_row(row: &QueryResult) -> Result<EvidenceRow, StoreError> {
     let key: Vec<u8> = row.try_get_by_index(EvidenceColumn::SetKey as usize)?;
     let text: String = row.try_get_by_index(EvidenceColumn::Identifiers as usize)?;
     let root: Option<i64> = row.try_get_by_index(EvidenceColumn::Root as usize)?;
-    let identifiers = serde_json::from_str::<MergeCause>(&text).ok().and_then(|set| evidence::from_json(&set));
+    let identifiers = serde_json::from_str::<MergeCause>(&text).ok().and_then(|set| identifiers_from_json(&set));
     Ok(EvidenceRow {
         id: row.try_get_by_index(EvidenceColumn::Id as usize)?,
         contact: ContactId(row.try_get_by_index(EvidenceColumn::ContactId as usize)?),

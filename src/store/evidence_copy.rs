@@ -17,8 +17,7 @@ use super::clock::Clock;
 use super::database::Database;
 use super::entity::{adoption, contact_merge, evidence_state};
 use super::error::{Cause, StoreError};
-use super::evidence::from_json;
-use super::rows::{from_naive, to_naive};
+use super::rows::{from_naive, identifiers_from_json, to_naive};
 use super::sql::Engine;
 use super::traits::{ExpectedSize, IfNothing, MAX_LOOKUP, Store, Transaction};
 use crate::domain::{
@@ -107,7 +106,7 @@ impl Database {
             let page = page_of_merges(after, PAGE_SIZE).all(&self.connection()).await?;
             let Some(last) = page.last().map(|merge| merge.id) else { return Ok(copied) };
             // What a repair or an adoption joined has a mark, so that it is no list of identifiers.
-            let causes = page.iter().filter_map(|merge| from_json(&merge.cause));
+            let causes = page.iter().filter_map(|merge| identifiers_from_json(&merge.cause));
             let causes: Vec<Vec<Identifier>> = causes.filter(|cause| is_of_one_request(cause)).collect();
             let mut parts = Parts::of(&causes);
             while let Some(part) = parts.next() {

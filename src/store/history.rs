@@ -6,10 +6,9 @@ use tokio::task::yield_now;
 use super::clock::Clock;
 use super::entity::contact_merge::{CauseIdentifier, MergeCause};
 use super::error::{Cause, StoreError};
-use super::evidence::from_json;
 use super::flags;
 use super::lookup::ROWS_AT_ONCE;
-use super::rows::{check_is_primary, from_columns, moment};
+use super::rows::{check_is_primary, from_columns, identifiers_from_json, moment};
 use super::sql::{CONTACT, Engine, HistoryColumn, HistoryLimit, LINK, SET, STATE};
 use super::traits::{HistoryRead, HistoryRows, MAX_HISTORY_CONTACTS, MAX_HISTORY_SETS};
 use crate::domain::graph::{HistoryContact, LinkMerge, StoredSet};
@@ -98,7 +97,9 @@ fn contact_from_row(row: &QueryResult) -> Result<Option<HistoryContact>, StoreEr
 fn set_from_row(row: &QueryResult) -> Result<Option<StoredSet>, StoreError> {
     let name: String = row.try_get_by_index(HistoryColumn::Origin as usize)?;
     let origin = EvidenceOrigin::ALL.into_iter().find(|origin| origin.name() == name);
-    let Some(identifiers) = identifiers_from_row(row)?.as_ref().and_then(from_json) else { return Ok(None) };
+    let Some(identifiers) = identifiers_from_row(row)?.as_ref().and_then(identifiers_from_json) else {
+        return Ok(None);
+    };
     Ok(Some(StoredSet {
         id: row.try_get_by_index(HistoryColumn::Id as usize)?,
         identifiers: identifiers.into(),

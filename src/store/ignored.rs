@@ -12,6 +12,7 @@ use super::database::DatabaseTransaction;
 use super::error::{Cause, StoreError};
 use super::flagged::{self, Showing};
 use super::holder;
+use super::orphans;
 use super::repair_ops::reassign_row;
 use super::rows::moment;
 use super::traits::{MAX_LOOKUP, Transaction};
@@ -74,7 +75,7 @@ impl DatabaseTransaction {
         let owned = |owner: &Owner| owner.id == holder;
         if self.owner(&stored).await?.as_ref().is_some_and(owned) {
             let (kind, value) = (stored.kind().name(), stored.value().as_bytes());
-            self.bounded_write(write::release_one(&self.transaction, kind, value, holder.0)).await?;
+            self.bounded_write(orphans::release_one(&self.transaction, kind, value, holder.0)).await?;
         }
         if self.owner(&canonical).await?.as_ref().is_some_and(owned) {
             let at = self.now().after(Some(row.updated_at)).next();
@@ -204,7 +205,7 @@ impl DatabaseTransaction {
         let (Some(oldest), Some(root)) = (oldest, root) else {
             if let Some(holder) = holder {
                 let (kind, value) = (identifier.kind().name(), identifier.value().as_bytes());
-                self.bounded_write(write::release_one(&self.transaction, kind, value, holder.0)).await?;
+                self.bounded_write(orphans::release_one(&self.transaction, kind, value, holder.0)).await?;
             }
             let rightful = owner.filter(|owner| owner.rightful_root().is_some());
             return Ok(rightful.map_or(NoLongerIgnored::Free, |owner| NoLongerIgnored::GivenTo(owner.id)));

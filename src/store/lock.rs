@@ -1,4 +1,4 @@
-//! Locking the rows of contacts.
+//! Locking rows: of contacts, of the roots of a list, and of identifiers.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,10 +10,11 @@ use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QuerySelec
 use super::clock::Clock;
 use super::entity::contact::{self, Column};
 use super::error::{Cause, StoreError};
-use super::rows::moment;
-use super::sql::{Engine, padded_ids};
-use super::traits::MAX_LOOKUP;
-use crate::domain::{ContactId, Timestamp};
+use super::list::{first, query_roots_after};
+use super::rows::{check_is_primary, moment};
+use super::sql::{Engine, LockedRootColumn, padded_ids};
+use super::traits::{MAX_LOOKUP, RootWindow};
+use crate::domain::{ContactId, Identifier, Timestamp};
 
 /// What the locked rows say.
 pub(super) struct LockedRows {
@@ -75,6 +76,40 @@ pub(super) async fn locked_by_others(
         }
     }
     Ok(locked)
+}
+
+/// Does what [`query_roots_after`] does, and locks the roots in id order until the transaction ends.
+///
+/// Rows that this server lacks can follow the last one that it shows. So without a next window the locks have no end.
+pub(super) async fn lock_roots_after(
+    connection: &impl ConnectionTrait,
+    engine: Engine,
+    after: Option<ContactId>,
+    limit: usize,
+) -> Result<RootWindow, StoreError> {
+    let RootWindow { next, .. } = query_roots_after(connection, engine, after, limit).await?;
+    let up_to = next.map_or(i64::MAX, |next| next.0);
+    let mut roots = Vec::new();
+    for row in &connection.query_all_raw(engine.lock_roots_after(first(after), up_to, limit)).await? {
+        check_is_primary(engine, row, LockedRootColumn::ReadOnly as usize)?;
+        roots.push(ContactId(row.try_get_by_index(LockedRootColumn::Id as usize)?));
+    }
+    let next = if roots.len() == limit { roots.last().copied() } else { next };
+    Ok(RootWindow { roots, next })
+}
+
+/// Locks the rows of these identifiers until the transaction ends.
+pub(super) async fn lock_identifiers(
+    connection: &impl ConnectionTrait,
+    engine: Engine,
+    identifiers: &[Identifier],
+) -> Result<(), StoreError> {
+    for some in identifiers.chunks(MAX_LOOKUP) {
+        if let Some(statement) = engine.lock_identifiers(some) {
+            connection.query_all_raw(statement).await?;
+        }
+    }
+    Ok(())
 }
 
 /// The statement of [`lock`].

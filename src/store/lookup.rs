@@ -6,9 +6,8 @@ use sea_orm::{ConnectionTrait, QueryResult};
 use tokio::task::yield_now;
 
 use super::error::StoreError;
-use super::flags;
-use super::rows::{LookupRow, check_takes_writes, from_columns, identities_from_rows, moment};
-use super::sql::{Engine, LookupColumn, OwnerColumn, lookup_limit};
+use super::rows::{LookupRow, check_takes_writes, identities_from_rows};
+use super::sql::{Engine, LookupColumn, lookup_limit};
 use super::traits::{ExpectedSize, FoundIdentities, MAX_LOOKUP};
 use crate::domain::{ContactId, Identifier, Identity};
 
@@ -111,52 +110,4 @@ async fn add_rows(
         }
     }
     Ok(())
-}
-
-/// An `Identifier` row whose contact is gone, is soft-deleted, or does not carry the identifier. Not that of an ignored
-/// one, although the row that it names is soft-deleted.
-pub(super) struct Orphan {
-    pub(super) identifier: Identifier,
-    pub(super) contact: i64,
-    /// The root of the contact, if the contact exists.
-    pub(super) root: Option<i64>,
-}
-
-/// Returns those of these identifiers that have such a row.
-pub(super) async fn query_orphans(
-    connection: &impl ConnectionTrait,
-    engine: Engine,
-    identifiers: &[Identifier],
-) -> Result<Vec<Orphan>, StoreError> {
-    let mut orphans = Vec::new();
-    for some in identifiers.chunks(MAX_LOOKUP) {
-        for row in &connection.query_all_raw(engine.owners(some)).await? {
-            orphans.extend(orphan_from_row(row, some)?);
-        }
-    }
-    Ok(orphans)
-}
-
-/// The orphan in a row of [`Engine::owners`], if the row is one.
-fn orphan_from_row(row: &QueryResult, identifiers: &[Identifier]) -> Result<Option<Orphan>, StoreError> {
-    let kind: String = row.try_get_by_index(OwnerColumn::Kind as usize)?;
-    let value: Vec<u8> = row.try_get_by_index(OwnerColumn::Value as usize)?;
-    let is_deleted = moment(row, OwnerColumn::DeletedAt as usize)?.is_some();
-    let email = row.try_get_by_index(OwnerColumn::Email as usize)?;
-    let phone = row.try_get_by_index(OwnerColumn::PhoneNumber as usize)?;
-    let owned = identifiers
-        .iter()
-        .find(|identifier| identifier.kind().name() == kind && identifier.value().as_bytes() == value);
-    let Some(identifier) = owned else { return Ok(None) };
-    let flags = row.try_get_by_index::<Option<i16>>(OwnerColumn::Flags as usize)?.unwrap_or_default();
-    let is_holder = flags & flags::HOLDER != 0;
-    let (carried, _) = flags::split(from_columns(email, phone), flags);
-    if (is_holder || !is_deleted) && carried.contains(identifier) {
-        return Ok(None);
-    }
-    Ok(Some(Orphan {
-        identifier: identifier.clone(),
-        contact: row.try_get_by_index(OwnerColumn::ContactId as usize)?,
-        root: row.try_get_by_index(OwnerColumn::Root as usize)?,
-    }))
 }

@@ -6,13 +6,15 @@
 //! | `database` | [`Database`]: both traits on MySQL, MariaDB, PostgreSQL and SQLite |
 //! | `lookup`, `versions`, `lock`, `write`, `rows` | the statements of the hot path and their rows |
 //! | `list` | lists of all identities |
+//! | `orphans` | rows of identifiers that have lost their owner |
 //! | `history` | all that the tables say about the past of an identity |
 //! | `sql/` | one file a database: SQL, error codes, session settings, server role, migration lock |
 //! | `pool`, `pool_generation` | connections, and when they are replaced |
 //! | `store_connection`, `held_connection` | what a statement or a transaction runs on |
 //! | `kept_connections`, `driver_connection` | connections kept for the next one, outside of the driver's pool |
 //! | `servers`, `connector`, `driver_options`, `server_role` | which server they lead to |
-//! | `evidence`, `evidence_audit` | sets of identifiers that no contact carries, and their repair |
+//! | `evidence`, `stored_sets` | sets of identifiers that no contact carries, and which of them have a row |
+//! | `evidence_audit` | the repair of these rows |
 //! | `notes` | what callers say about these sets |
 //! | `evidence_copy` | the sets of merges of older versions |
 //! | `pieces` | lists in pieces |
@@ -62,6 +64,7 @@ mod lookup;
 mod migrate;
 mod notes;
 pub mod old_table;
+mod orphans;
 mod pieces;
 mod pool;
 mod pool_generation;
@@ -74,6 +77,7 @@ mod servers;
 mod sql;
 mod statements;
 mod store_connection;
+mod stored_sets;
 mod traits;
 mod versions;
 mod write;

@@ -8,14 +8,15 @@ use std::sync::Arc;
 
 use chrono::NaiveDateTime;
 use sea_orm::ActiveValue::Set;
-use sea_orm::sea_query::{DeleteStatement, InsertStatement, SelectStatement};
-use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QuerySelect, QueryTrait, Statement, Value};
+use sea_orm::sea_query::{DeleteStatement, InsertStatement};
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryTrait, Statement, Value};
 
-use super::entity::{evidence, evidence_note};
+use super::entity::evidence_note;
 use super::error::{Cause, StoreError};
 use super::pieces::pieces;
 use super::rows::{check_is_primary, check_takes_writes, moment, to_naive};
 use super::sql::Engine;
+use super::stored_sets::query_ids_of_sets;
 use super::traits::MAX_LOOKUP;
 use crate::domain::graph::{SetName, SetNotes};
 use crate::domain::{ContactId, Note, Plan, SetKey};
@@ -113,37 +114,6 @@ pub(super) fn note_rows(
         });
     }
     Ok(evidence_note::Entity::insert_many(rows).into_query())
-}
-
-/// Returns the ids of those of these rows of `Evidence` that there are.
-pub(super) async fn query_ids_of_sets(
-    connection: &impl ConnectionTrait,
-    sets: &[SetKey],
-) -> Result<Vec<(SetKey, i64)>, StoreError> {
-    let mut ids = Vec::with_capacity(sets.len());
-    for some in sets.chunks(MAX_LOOKUP) {
-        for row in connection.query_all(&ids_of_sets(some)).await? {
-            let key: Vec<u8> = row.try_get_by_index(SetIdColumn::SetKey as usize)?;
-            let key = <[u8; 16]>::try_from(key).map_err(|_| StoreError::Rejected(Cause::new("a setKey")))?;
-            ids.push((SetKey::from_stored(key), row.try_get_by_index(SetIdColumn::Id as usize)?));
-        }
-    }
-    Ok(ids)
-}
-
-/// The columns of [`ids_of_sets`], in order.
-#[derive(Clone, Copy)]
-enum SetIdColumn {
-    Id,
-    SetKey,
-}
-
-/// The statement of [`query_ids_of_sets`]. The columns are those of [`SetIdColumn`].
-pub(super) fn ids_of_sets(sets: &[SetKey]) -> SelectStatement {
-    use evidence::Column;
-    let keys = sets.iter().map(|set| set.as_bytes().to_vec());
-    let find = evidence::Entity::find().select_only().columns([Column::Id, Column::SetKey]);
-    find.filter(Column::SetKey.is_in(keys)).into_query()
 }
 
 /// Deletes the notes of these sets.

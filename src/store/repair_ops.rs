@@ -11,6 +11,7 @@ use super::entity::contact;
 use super::entity::identifier::{self, Column};
 use super::error::StoreError;
 use super::evidence;
+use super::orphans;
 use super::rows::to_naive;
 use super::sql::contact_column;
 use super::traits::Transaction;
@@ -66,7 +67,7 @@ impl DatabaseTransaction {
     /// As every write.
     pub async fn disown(&mut self, identifier: &Identifier, owner: ContactId) -> Result<(), StoreError> {
         let (kind, value) = (identifier.kind().name(), identifier.value().as_bytes());
-        self.lease.bounded(write::release_one(&self.transaction, kind, value, owner.0)).await.map(drop)
+        self.lease.bounded(orphans::release_one(&self.transaction, kind, value, owner.0)).await.map(drop)
     }
 
     /// Deletes an `Identifier` row if it still names this contact and no live contact of its identity holds the
@@ -90,7 +91,7 @@ impl DatabaseTransaction {
         }
         let at = now.after(contacts.iter().map(|contact| contact.updated_at).max());
         let release = async {
-            if write::release_one(&self.transaction, kind, value, owner.0).await? {
+            if orphans::release_one(&self.transaction, kind, value, owner.0).await? {
                 let is_freed = |one: &str, freed: &str| one == kind && freed.as_bytes() == value;
                 let engine = self.lease.engine();
                 evidence::delete_sets_with(&self.transaction, engine, &[root.0], is_freed).await?;
@@ -123,7 +124,7 @@ impl DatabaseTransaction {
 pub(super) fn reassign_row(identifier: &Identifier, from: ContactId, to: ContactId) -> UpdateStatement {
     identifier::Entity::update_many()
         .col_expr(Column::ContactId, to.0.into())
-        .filter(write::owned_by(identifier.kind().name(), identifier.value().as_bytes(), from.0))
+        .filter(orphans::owned_by(identifier.kind().name(), identifier.value().as_bytes(), from.0))
         .into_query()
 }
 

@@ -10,6 +10,7 @@ use sqlx::{Decode, Row as _};
 
 use super::classify;
 use super::entity::contact::LinkPrecedence;
+use super::entity::contact_merge::{CauseIdentifier, MergeCause};
 use super::error::{Cause, StoreError};
 use super::flags;
 use super::sql::{Engine, LookupColumn, sqlite};
@@ -41,6 +42,27 @@ pub(super) fn to_columns(identifiers: &[Identifier]) -> (Option<String>, Option<
     let column = |kind| identifiers.iter().find(|identifier| identifier.kind() == kind);
     let value = |identifier: &Identifier| identifier.value().to_owned();
     (column(IdentifierKind::Email).map(value), column(IdentifierKind::Phone).map(value))
+}
+
+/// Identifiers for the column `identifiers` of `Evidence`, or `cause` of `ContactMerge`.
+pub(super) fn identifiers_to_json(identifiers: &[Identifier]) -> MergeCause {
+    let one = |identifier: &Identifier| CauseIdentifier {
+        kind: identifier.kind().name().to_owned(),
+        value: identifier.value().to_owned(),
+    };
+    MergeCause(identifiers.iter().map(one).collect())
+}
+
+/// The identifiers in such a column, sorted. `None` if one is of no kind of this version.
+pub(super) fn identifiers_from_json(identifiers: &MergeCause) -> Option<Vec<Identifier>> {
+    let one = |stored: &CauseIdentifier| {
+        let kind = IdentifierKind::ALL.into_iter().find(|kind| kind.name() == stored.kind)?;
+        Some(Identifier::from_stored(kind, stored.value.as_str()))
+    };
+    let mut found: Vec<Identifier> = identifiers.0.iter().map(one).collect::<Option<_>>()?;
+    found.sort();
+    found.dedup();
+    Some(found)
 }
 
 /// The column `linkPrecedence`.

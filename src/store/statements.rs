@@ -3,12 +3,14 @@
 //!
 //! The snapshots of this file have the statements of the hot path, and most of those of lists, ignoring, audits and
 //! exports; also the probe, the session and the migration lock. `commands` has those of the catalogue, of repairs and
-//! of the copying of evidence. `adoption/statements.rs`, `old_table/statements.rs` and `statements.rs` of the crate
-//! `migration` have snapshots of their own. Without snapshots are the inserts and deletes of an adoption, counts,
-//! `down` of the migrations, and what SeaORM makes of an entity and an id.
+//! of the copying of evidence. `migrations` has what `up` of the migrations executes. `adoption/statements.rs` and
+//! `old_table/statements.rs` have snapshots of their own. Without snapshots are the inserts and deletes of an adoption,
+//! counts, `down` of the migrations, and what SeaORM makes of an entity and an id.
 
 #[cfg(test)]
 mod commands;
+#[cfg(test)]
+mod migrations;
 #[cfg(test)]
 pub(super) mod snapshot;
 
@@ -16,12 +18,11 @@ use sea_orm::{Statement, StatementBuilder};
 
 use super::database::Database;
 use super::error::StoreError;
-use super::evidence;
 use super::flagged;
 use super::history;
 use super::notes;
 use super::sql::Engine;
-use super::{lock, rows, write};
+use super::{lock, rows, stored_sets, write};
 use crate::domain::{ContactId, Identifier, SetKey, Timestamp};
 
 impl Database {
@@ -63,7 +64,7 @@ fn hot_path(
         ("history", engine.history(root.0, Some(history::LIMIT))),
         ("lock", StatementBuilder::build(&lock::lock_rows(engine, &ids), &backend)),
         ("touch", StatementBuilder::build(&write::touch_rows(&ids, now), &backend)),
-        ("stored sets", evidence::stored_sets(engine, &[SetKey::of(identifiers)])),
+        ("stored sets", stored_sets::stored_sets(engine, &[SetKey::of(identifiers)])),
         ("notes", notes::rows_of(engine, &ids.iter().map(|id| format!("c{id}")).collect::<Vec<_>>())),
         ("move secondaries", engine.move_secondaries(&links, now)),
         ("absorb", StatementBuilder::build(&write::absorb_rows(&links, now), &backend)),
@@ -81,9 +82,11 @@ mod tests {
     use crate::domain::graph::SetName;
     use crate::domain::{ContactRef, EvidenceOrigin, IdentifierKind, Link, Merge, NewContact, NewEvidence, Note};
     use crate::store::audit::{self, Rows};
+    use crate::store::evidence;
     use crate::store::evidence_audit;
     use crate::store::export;
     use crate::store::holder;
+    use crate::store::orphans;
     use crate::store::probe;
     use crate::store::repair_ops;
     use crate::store::sql::{LockWait, mariadb, mysql, postgres};
@@ -147,7 +150,7 @@ mod tests {
         list.add_built("delete evidence", &evidence::delete_rows(&[1, 2, 3]));
         list.add("audit evidence", &plain(evidence_audit::evidence_sql(engine, Rows::After(0, 1_000))));
         list.add_built("insert notes", &notes::note_rows(&notes, moment).unwrap());
-        list.add_built("ids of sets", &notes::ids_of_sets(&[key]));
+        list.add_built("ids of sets", &stored_sets::ids_of_sets(&[key]));
         list.add_built("delete notes", &notes::delete_rows(&[SetName::Stored(1), SetName::Stored(2)]));
         list.add("insert holders", &holder::holder_rows(engine, std::slice::from_ref(&phone), NOW).unwrap());
         list.add("mark", &flagged::mark_rows(engine, IdentifierKind::Phone, &ids, true, NOW).unwrap());
@@ -157,7 +160,7 @@ mod tests {
         list.add("newest of an identity", &flagged::newest_of(engine, ContactId(1)));
         list.add_built("link", &write::link_rows(&[(2, 1)]));
         list.add_built("promote", &write::promote_rows(&[1], moment));
-        list.add_built("delete identifier", &write::delete_owned("email", b"a@b.co", 1));
+        list.add_built("delete identifier", &orphans::delete_owned("email", b"a@b.co", 1));
         list.add("audit contacts", &plain(audit::contacts_sql(engine, Rows::After(0, 1_000))));
         list.add("audit identifiers", &plain(audit::identifiers_sql(engine, r#"(SELECT * FROM "Identifier")"#)));
         list.add("audit merges", &plain(audit::merges_sql(engine, Rows::Only(1))));

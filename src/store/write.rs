@@ -1,11 +1,9 @@
 //! Writing a plan.
 
-use std::collections::BTreeSet;
-
 use chrono::NaiveDateTime;
-use sea_orm::sea_query::{CaseStatement, DeleteStatement, Expr, InsertStatement, SimpleExpr, UpdateStatement};
+use sea_orm::sea_query::{CaseStatement, Expr, InsertStatement, SimpleExpr, UpdateStatement};
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait, Condition, ConnectionTrait, DbErr, EntityTrait, QueryFilter, QueryTrait, Statement,
+    ActiveValue::Set, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter, QueryTrait, Statement,
     StatementBuilder,
 };
 
@@ -14,11 +12,9 @@ use super::entity::contact_merge::{CauseIdentifier, MergeCause};
 use super::entity::{contact_merge, identifier};
 use super::error::{Cause, StoreError};
 use super::evidence;
-use super::lock;
-use super::lookup::Orphan;
 use super::notes;
 use super::pieces::pieces;
-use super::rows::{precedence, to_columns, to_naive};
+use super::rows::{identifiers_to_json, precedence, to_columns, to_naive};
 use super::sql::{Engine, mariadb, padded_ids, postgres};
 use super::traits::MAX_LOOKUP;
 use crate::domain::{ContactId, ContactRef, Identifier, Link, Merge, NewContact, Plan, Timestamp};
@@ -282,7 +278,7 @@ pub(super) fn merge_rows(
 
 /// The column `cause`.
 fn cause(merge: &Merge) -> MergeCause {
-    let MergeCause(mut cause) = evidence::to_json(&merge.cause);
+    let MergeCause(mut cause) = identifiers_to_json(&merge.cause);
     cause.extend(merge.is_repair.then(CauseIdentifier::repair));
     MergeCause(cause)
 }
@@ -307,51 +303,4 @@ pub(super) fn touch_rows(ids: &[i64], updated_at: NaiveDateTime) -> UpdateStatem
         .col_expr(Column::UpdatedAt, Expr::value(updated_at))
         .filter(Column::Id.is_in(padded_ids(ids)))
         .into_query()
-}
-
-/// Deletes these rows, and the sets with their identifiers, and writes the rows of their roots: an earlier read of the
-/// identities is stale now.
-///
-/// The transaction need not know those identities, so their versions are read here, under a lock: a version only rises.
-pub(super) async fn release(
-    connection: &impl ConnectionTrait,
-    engine: Engine,
-    orphans: &[Orphan],
-    at: Timestamp,
-) -> Result<(), StoreError> {
-    let roots: BTreeSet<i64> = orphans.iter().filter_map(|orphan| orphan.root).collect();
-    let roots: Vec<i64> = roots.into_iter().collect();
-    let newest = if roots.is_empty() { None } else { lock::lock(connection, engine, &roots).await?.newest };
-    for Orphan { identifier, contact, .. } in orphans {
-        release_one(connection, identifier.kind().name(), identifier.value().as_bytes(), *contact).await?;
-    }
-    let is_freed = |kind: &str, value: &str| {
-        orphans.iter().any(|orphan| orphan.identifier.kind().name() == kind && orphan.identifier.value() == value)
-    };
-    evidence::delete_sets_with(connection, engine, &roots, is_freed).await?;
-    touch(connection, &roots.into_iter().map(ContactId).collect::<Vec<_>>(), at.after(newest)).await
-}
-
-/// Deletes the row of an identifier if this contact owns it: another transaction may have given it a new owner.
-/// Returns whether there was one.
-pub(super) async fn release_one(
-    connection: &impl ConnectionTrait,
-    kind: &str,
-    value: &[u8],
-    contact: i64,
-) -> Result<bool, DbErr> {
-    Ok(connection.execute(&delete_owned(kind, value, contact)).await?.rows_affected() == 1)
-}
-
-/// The statement of [`release_one`].
-pub(super) fn delete_owned(kind: &str, value: &[u8], contact: i64) -> DeleteStatement {
-    identifier::Entity::delete_many().filter(owned_by(kind, value, contact)).into_query()
-}
-
-/// The row of an identifier, if this contact owns it.
-pub(super) fn owned_by(kind: &str, value: &[u8], contact: i64) -> Condition {
-    Condition::all()
-        .add(identifier::Column::Kind.eq(kind))
-        .add(identifier::Column::Value.eq(value.to_vec()))
-        .add(identifier::Column::ContactId.eq(contact))
 }

@@ -22,6 +22,7 @@ pub mod answered;
 pub mod batch;
 mod batch_answer;
 pub mod batch_size;
+pub mod call_outcome;
 pub mod call_place;
 pub mod connection;
 pub mod deadline;

@@ -79,6 +79,7 @@ fn every_source_file_is_part_of_the_tree() {
         "src/store/adoption/statements.rs",
         "src/store/old_table/statements.rs",
         "src/store/statements/commands.rs",
+        "src/store/statements/migrations.rs",
         "src/store/statements/snapshot.rs",
         "src/transport/errors/tests.rs",
     ];

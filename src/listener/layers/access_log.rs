@@ -19,8 +19,8 @@ use crate::listener::call::Call;
 use crate::listener::outgoing::Outgoing;
 use crate::traces::{CallEnd, CallProtocol};
 use crate::transport::batch::{ItemCounts, StreamItemCounts};
+use crate::transport::call_outcome::{CallOutcome, code_name};
 use crate::transport::peer::PeerAddr;
-use crate::transport::routes::{CallOutcome, code_name};
 
 /// Writes one line for each call: when HTTP has its answer, to the end, or when it is known that the caller does not
 /// get it, because it went away or did not take it in time. No personal data: neither fields nor unknown paths. A flood

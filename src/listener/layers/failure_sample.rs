@@ -10,7 +10,7 @@ use tonic::Code;
 use super::failure::Severity;
 use crate::listener::api::Api;
 use crate::telemetry::{Sampled, Sampler};
-use crate::transport::routes::code_name;
+use crate::transport::call_outcome::code_name;
 
 /// Lines of each code that are written in a [`PERIOD`].
 const LINES: u32 = 100;

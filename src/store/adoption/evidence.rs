@@ -17,9 +17,9 @@ use crate::store::database::Database;
 use crate::store::entity::evidence::{self, Column};
 use crate::store::entity::evidence_state;
 use crate::store::error::StoreError;
-use crate::store::evidence::{query_stored_sets, to_json};
 use crate::store::evidence_copy::ID;
-use crate::store::rows::to_naive;
+use crate::store::rows::{identifiers_to_json, to_naive};
+use crate::store::stored_sets::query_stored_sets;
 use crate::store::traits::Transaction;
 
 /// A set with its id and its contact.
@@ -42,7 +42,7 @@ impl AdoptedSet {
             set_key: SetKey::of(identifiers).as_bytes().to_vec(),
             contact_id: contact,
             origin: origin.name().to_owned(),
-            identifiers: to_json(identifiers),
+            identifiers: identifiers_to_json(identifiers),
             created_at: to_naive(at)?,
             retracted_by: None,
         }))

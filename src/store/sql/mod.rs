@@ -16,6 +16,7 @@ mod look_up;
 pub(super) mod mariadb;
 pub(super) mod mysql;
 pub(super) mod postgres;
+mod read_locks;
 mod refusal;
 mod root_columns;
 mod roots;

@@ -24,6 +24,7 @@ use crate::proto::identity::v1 as pb;
 use crate::proto::identity::v1::identity_service_server::IdentityServiceServer;
 use crate::resolver::Identify;
 use crate::transport::answered::Answered;
+use crate::transport::call_outcome::CallOutcome;
 use crate::transport::call_place::CallPlace;
 use crate::transport::errors::ApiError;
 use crate::transport::identity_bytes::write_identity;
@@ -31,7 +32,6 @@ use crate::transport::listing::ENVELOPE;
 use crate::transport::methods;
 use crate::transport::parse::{FieldNames, Parsed};
 use crate::transport::peer::resolver_for;
-use crate::transport::routes::CallOutcome;
 use crate::transport::slices::Slices;
 
 /// Serves `Identify`, and leaves the other methods to tonic's generated server.

@@ -10,12 +10,12 @@ use super::settings::{HttpSettings, deadline};
 use super::{body, response};
 use crate::resolver::{Identify, IdentifyError};
 use crate::transport::answered::Answered;
+use crate::transport::call_outcome::{CallOutcome, outcome_name};
 use crate::transport::call_place::CallPlace;
 use crate::transport::errors::ApiError;
 use crate::transport::gunzip::TextRoom;
 use crate::transport::parse::Parsed;
 use crate::transport::peer::resolver_for;
-use crate::transport::routes::{CallOutcome, outcome_name};
 
 /// The response header with the outcome.
 const OUTCOME: HeaderName = HeaderName::from_static("identity-outcome");

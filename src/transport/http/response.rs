@@ -10,11 +10,11 @@ use crate::resolver::IdentifyError;
 use crate::settings::Spelling;
 use crate::transport::answered::Answered;
 use crate::transport::batch_answer::BatchFormat;
+use crate::transport::call_outcome::outcome_name;
 use crate::transport::errors::ApiError;
 use crate::transport::identity_bytes::{IdentityFormat, write_identity};
 use crate::transport::listing::{ENVELOPE, Listing, Sizes};
 use crate::transport::parse::FieldNames;
-use crate::transport::routes::outcome_name;
 use crate::transport::slices::Slices;
 
 /// The sizes of an identity's parts, each with a comma.
