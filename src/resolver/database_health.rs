@@ -96,7 +96,7 @@ impl DatabaseHealth {
         self.record_outage(error);
     }
 
-    /// Records that a statement failed, as it would for any other request ([`StoreError::Faulty`]).
+    /// Records that a statement met a fault of the database ([`StoreError::Faulty`]).
     pub(super) fn record_fault(&self, error: &StoreError) {
         self.faults.record(error);
     }

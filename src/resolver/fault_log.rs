@@ -1,4 +1,4 @@
-//! The log of faults that hit every request.
+//! The log of faults of the database.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,7 +21,7 @@ impl FaultLog {
         if self.is_due(error, Instant::now()) {
             tracing::error!(
                 error.message = %error,
-                "the database fails whatever the request is: its tables, triggers or settings have a fault"
+                "the database has a fault: look at its tables, triggers, indexes and settings"
             );
         }
     }

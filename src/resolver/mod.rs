@@ -67,6 +67,7 @@ mod queue_delay;
 mod read_lane;
 mod read_queue;
 mod recent_identifiers;
+mod refused_alone;
 mod request;
 mod reservation;
 mod write_lane;

@@ -17,6 +17,7 @@ use super::large_identities::{LargeIdentities, LargeRoot, is_large};
 use super::panic_guard::{Worker, catch_panic};
 use super::queue_delay::Queue;
 use super::read_queue::{ReadQueue, ReadyLookup};
+use super::refused_alone::RefusedAlone;
 use crate::domain::{Identifier, Identity, Snapshot, preview};
 use crate::metrics::{LaneKind, RetryCause, WorkMetrics};
 use crate::store::{ExpectedSize, IfNothing, Store, StoreError};
@@ -122,7 +123,7 @@ impl<S: Store> ReadLane<S> {
     /// for one whose copy was changed.
     ///
     /// When the database rejects the statement, the group is halved until the faulty job is alone, so that it does not
-    /// fail its neighbours. When it has a fault that hits every job, all fail at once.
+    /// fail its neighbours. [`RefusedAlone`] says how far that goes.
     ///
     /// A group of single requests with one about a large identity is halved too. That job goes to the lane for large
     /// ones: its neighbours do not wait until thousands of contacts are read. When the statement is too slow, each job
@@ -136,10 +137,14 @@ impl<S: Store> ReadLane<S> {
         let mut waiting = Vec::new();
         let mut parts = if jobs.is_empty() { Vec::new() } else { vec![LookupPart { jobs, may_validate: true }] };
         let mut too_slow: Vec<(LargeRoot, StoreError)> = Vec::new();
-        let mut is_one_large = false;
+        let (mut is_one_large, mut refused) = (false, RefusedAlone::default());
         while let Some(LookupPart { mut jobs, may_validate }) = parts.pop() {
             if is_one_large {
                 jobs = self.without_large(jobs);
+            }
+            if let Some(error) = refused.fault() {
+                reply_error(jobs, error);
+                continue;
             }
             let part = |jobs| LookupPart { jobs, may_validate };
             let is_about = |root| jobs.iter().all(|job| self.large.find(job.identifiers()) == Some(root));
@@ -149,6 +154,7 @@ impl<S: Store> ReadLane<S> {
             }
             match self.look_up(&mut jobs, may_validate.then_some(moments)).await {
                 Ok(result) => {
+                    refused.note_success();
                     let changed: Vec<Job> = jobs.extract_if(.., |job| !result.covers(&job.observation)).collect();
                     if !changed.is_empty() {
                         parts.push(LookupPart { jobs: changed, may_validate: false });
@@ -157,10 +163,6 @@ impl<S: Store> ReadLane<S> {
                     waiting.extend(self.answer(jobs, &result, moments, &mut turn).await);
                 }
                 Err(error) if error.is_unavailable() => reply_error(jobs, &error),
-                Err(error @ StoreError::Faulty(_)) => {
-                    self.database.record_fault(&error);
-                    reply_error(jobs, &error);
-                }
                 Err(error @ (StoreError::TooSlow(_) | StoreError::CutShort(_)))
                     if jobs.len() == 1 || are_about_one_large(&jobs) =>
                 {
@@ -185,8 +187,12 @@ impl<S: Store> ReadLane<S> {
                     parts.extend([second, jobs].map(part));
                 }
                 Err(error) => {
-                    tracing::error!(error.message = %error, "a read failed");
+                    match error {
+                        StoreError::Faulty(_) => self.database.record_fault(&error),
+                        _ => tracing::error!(error.message = %error, "a read failed"),
+                    }
                     reply_error(jobs, &error);
+                    refused.note(error);
                 }
             }
         }

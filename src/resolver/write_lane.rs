@@ -28,6 +28,7 @@ use super::large_identities::LargeRoot;
 use super::panic_guard::{Worker, catch_panic};
 use super::queue_delay::Queue;
 use super::recent_identifiers::RecentIdentifiers;
+use super::refused_alone::RefusedAlone;
 use super::write_queue::WriteQueue;
 use super::write_transaction::{
     Committed, TransactionError, TransactionInput, UnchangedIdentity, roots_to_lock, run_transaction,
@@ -49,9 +50,6 @@ const CHECKS_BEFORE_LOCK_WAIT: u32 = 10;
 
 /// Maximum transactions that wait for a lock in the database like that. Each holds a connection.
 pub(super) const MAX_LOCK_WAITS: usize = 2;
-
-/// After so many jobs in a row that are refused alone, the others of their group are tried alone too.
-const REFUSED_IN_A_ROW: usize = 4;
 
 /// One of a few lanes, each with its own transaction. While one waits for the disk, another works.
 #[derive(Clone)]
@@ -92,8 +90,7 @@ struct Group<'a, S> {
     lane: &'a WriteLane<S>,
     /// The large identities whose transactions were too slow, and how.
     too_slow: HashMap<LargeRoot, StoreError>,
-    /// Jobs that were refused alone, one after the other.
-    refused_in_a_row: usize,
+    refused: RefusedAlone,
 }
 
 /// What is to be done with jobs of a group.
@@ -127,7 +124,10 @@ impl<S: Store> Group<'_, S> {
     /// order.
     async fn resolve_together(&mut self, mut jobs: Vec<Job>) -> Vec<Step> {
         let lane = self.lane;
-        if self.refused_in_a_row >= REFUSED_IN_A_ROW && jobs.len() > 1 {
+        if let Some(error) = self.refused.fault() {
+            return fail(jobs, error);
+        }
+        if self.refused.are_many() && jobs.len() > 1 {
             let rest = jobs.split_off(1);
             return vec![Step::Resolve(jobs), Step::Resolve(rest)];
         }
@@ -163,7 +163,7 @@ impl<S: Store> Group<'_, S> {
             }
             match transaction {
                 Ok(committed) => {
-                    self.refused_in_a_row = 0;
+                    self.refused.note_success();
                     lane.work.count_transaction(TransactionEnd::Committed);
                     lane.database.record_reachable();
                     keep_copies(&lane.cache, &jobs, &committed, &read_at);
@@ -214,18 +214,14 @@ impl<S: Store> Group<'_, S> {
                     is_schema_read = true;
                     self.count_retry(RetryCause::LostRace);
                 }
-                Err(TransactionError::Store(error @ StoreError::Faulty(_))) => {
-                    lane.work.count_transaction(TransactionEnd::Failed);
-                    lane.database.record_fault(&error);
-                    return fail(jobs, &error);
-                }
                 Err(TransactionError::Store(
-                    error @ (StoreError::Rejected(_)
+                    error @ (StoreError::Faulty(_)
+                    | StoreError::Rejected(_)
                     | StoreError::IdTaken(_)
                     | StoreError::OneIsLarge(_)
                     | StoreError::HistoryTooLarge),
                 )) => {
-                    return self.halves(jobs, &error);
+                    return self.halves(jobs, error);
                 }
                 Err(TransactionError::Store(error @ (StoreError::TooSlow(_) | StoreError::CutShort(_)))) => {
                     return self.without_slow(jobs, error);
@@ -259,17 +255,17 @@ impl<S: Store> Group<'_, S> {
     }
 
     /// Returns the halves, until the job that the database rejects is alone, and fails. So it does not fail its
-    /// neighbours.
-    ///
-    /// If an operator's trigger refuses every row, each job is refused alone: a group that is refused has one such job,
-    /// and may have others that are not. So n jobs take n transactions, and some at the begin that show that halves do
-    /// not help ([`REFUSED_IN_A_ROW`]). The first job that succeeds makes the rest go together again.
-    fn halves(&mut self, mut jobs: Vec<Job>, error: &StoreError) -> Vec<Step> {
+    /// neighbours. [`RefusedAlone`] says how far that goes.
+    fn halves(&mut self, mut jobs: Vec<Job>, error: StoreError) -> Vec<Step> {
         if jobs.len() == 1 {
-            self.refused_in_a_row += 1;
-            tracing::error!(error.message = %error, "the database rejected a transaction");
+            match error {
+                StoreError::Faulty(_) => self.lane.database.record_fault(&error),
+                _ => tracing::error!(error.message = %error, "the database rejected a transaction"),
+            }
             self.lane.work.count_transaction(TransactionEnd::Failed);
-            return fail(jobs, error);
+            reply_error(jobs, &error);
+            self.refused.note(error);
+            return Vec::new();
         }
         self.count_retry(RetryCause::Split);
         let second = jobs.split_off(jobs.len() / 2);
@@ -321,7 +317,7 @@ fn parts(jobs: Vec<Job>) -> Vec<Step> {
 impl<S: Store> WriteLane<S> {
     /// Begins a group of jobs.
     fn group(&self) -> Group<'_, S> {
-        Group { lane: self, too_slow: HashMap::new(), refused_in_a_row: 0 }
+        Group { lane: self, too_slow: HashMap::new(), refused: RefusedAlone::default() }
     }
 
     /// Takes out the jobs that need a row which somebody has locked, and the jobs that must come after those.

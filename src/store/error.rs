@@ -39,8 +39,8 @@ pub enum StoreError {
     /// The identity has more contacts or more stored sets than a read of its history returns. Nothing is wrong.
     #[error("the history of the identity is too large")]
     HistoryTooLarge,
-    /// The database fails the statement whatever its data is. Another attempt, or one with fewer requests, does not
-    /// help.
+    /// The database fails the statement, and a value of a request cannot be why. Mostly it fails whatever the request
+    /// is. But a table that only some requests write, or a page of an index that only some read, can have the fault.
     #[error("the database has a fault: {0}")]
     Faulty(Cause),
     /// The database refuses the statement, perhaps because of the data of one request. Another attempt does not help.

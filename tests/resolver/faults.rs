@@ -111,7 +111,7 @@ async fn a_look_at_roots_that_loses_a_race_is_repeated() {
 
 #[tokio::test(start_paused = true)]
 async fn a_transaction_that_fails_or_panics_fails_one_request() {
-    for fault in [Fault::Panic, Fault::Rejected] {
+    for fault in [Fault::Panic, Fault::Rejected, Fault::Faulty] {
         let store = poisoned(Step::Apply, fault);
         let resolver = start(&store);
         for round in 0..10 {
@@ -129,14 +129,14 @@ async fn a_fault_that_hits_every_request_is_not_searched_for_in_one() {
     for answer in join_all((0..256).map(identify)).await {
         assert_eq!(answer.err(), Some(IdentifyError::Internal));
     }
-    assert!((1..=3).contains(&store.count(Step::Apply)), "{}", store.count(Step::Apply));
+    assert!((1..=20).contains(&store.count(Step::Apply)), "{}", store.count(Step::Apply));
     let store = poisoned(Step::Read, Fault::Faulty);
     let resolver = start(&store);
     let identify = |n: usize| resolver.identify(observation(&[&format!("poison{n}@x")]), deadline());
     for answer in join_all((0..256).map(identify)).await {
         assert_eq!(answer.err(), Some(IdentifyError::Internal));
     }
-    assert!((1..=8).contains(&store.count(Step::Read)), "{}", store.count(Step::Read));
+    assert!((1..=40).contains(&store.count(Step::Read)), "{}", store.count(Step::Read));
 }
 
 /// A trigger that another connection has dropped, and that this one has not seen to be gone.

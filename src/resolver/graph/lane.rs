@@ -15,6 +15,7 @@ use crate::resolver::attempts::Attempts;
 use crate::resolver::database_health::DatabaseHealth;
 use crate::resolver::large_identities::is_large;
 use crate::resolver::panic_guard::{Worker, catch_panic};
+use crate::resolver::refused_alone::RefusedAlone;
 use crate::store::{Cause, ExpectedSize, MAX_LOOKUP, Store, StoreError};
 use crate::traces::BatchSpan;
 
@@ -83,9 +84,14 @@ impl<S: Store> GraphLane<S> {
     /// A large one goes to the lane for large ones. That lane reads each alone, for all who wait for it.
     async fn read_identities(&self, jobs: Vec<IdentityJob>) {
         let mut parts = if self.to_large.is_some() { vec![jobs] } else { by_contact(jobs) };
+        let mut refused = RefusedAlone::default();
         while let Some(mut jobs) = parts.pop() {
             jobs.retain(IdentityJob::is_wanted);
             if jobs.is_empty() {
+                continue;
+            }
+            if let Some(error) = refused.fault() {
+                self.fail(jobs, error);
                 continue;
             }
             let mut ids: Vec<ContactId> = jobs.iter().map(|job| job.query).collect();
@@ -96,6 +102,7 @@ impl<S: Store> GraphLane<S> {
             let read = || self.reader.identities_of(&ids, size);
             match self.attempt(&jobs, is_wanted, read).await {
                 Ok(found) => {
+                    refused.note_success();
                     for job in jobs {
                         let position = ids.binary_search(&job.query).ok();
                         let identity = position.and_then(|position| found[position].clone());
@@ -111,13 +118,16 @@ impl<S: Store> GraphLane<S> {
                     self.work.count_retry(RetryCause::Split);
                     parts.extend(jobs.into_iter().map(|job| vec![job]));
                 }
-                Err(error) if ids.len() > 1 && !error.is_unavailable() && !matches!(error, StoreError::Faulty(_)) => {
+                Err(error) if ids.len() > 1 && !error.is_unavailable() => {
                     self.work.count_retry(RetryCause::Split);
                     let middle = ids[ids.len() / 2];
                     let (first, second): (Vec<_>, Vec<_>) = jobs.into_iter().partition(|job| job.query < middle);
                     parts.extend([second, first]);
                 }
-                Err(error) => self.fail(jobs, &error),
+                Err(error) => {
+                    self.fail(jobs, &error);
+                    refused.note(error);
+                }
             }
         }
     }

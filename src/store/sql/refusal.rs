@@ -1,13 +1,13 @@
 //! Whether the data of one request can be why a database refuses a statement.
 //!
-//! If it can, the group of requests is halved until that request is alone: it fails, its neighbours do not. Any other
-//! error comes whatever the data is: an unknown function, a corrupt index, a right that is missing. Then each half
-//! fails as the whole did, so all requests of the group fail at once.
+//! Any other error is a fault of the database: an unknown function, a corrupt index, a right that is missing. The
+//! resolver says what becomes of the neighbours of a request that is refused.
 //!
 //! An error is of one request only if a list here says so. Triggers belong to operators, and may refuse single rows.
 //!
-//! - SQL standard: classes 22 (data exception), 23 (integrity constraint), 44 (`WITH CHECK OPTION`), 45 (what a routine
-//!   raises by `SIGNAL`).
+//! - SQL standard: classes 22 (data exception), 23 (integrity constraint), 38 and 39 (what a routine in another
+//!   language raises), 44 (`WITH CHECK OPTION`), 45 (what a routine raises by `SIGNAL`). It leaves those that begin
+//!   with 5 to 9 or I to Z to implementations, so routines raise them too.
 //! - <https://www.postgresql.org/docs/current/errcodes-appendix.html>
 //! - <https://dev.mysql.com/doc/mysql-errors/en/server-error-reference.html>
 //! - <https://mariadb.com/kb/en/mariadb-error-code-reference/>
@@ -42,30 +42,36 @@ pub(crate) fn is_of_one_request_on_postgres(code: &str, column: Option<&str>) ->
     }
     match class {
         // No data, triggered action, CASE without a branch, more than one row, data exception, constraint, triggered
-        // change, check option, a limit of the program (such as the size of a row of an index), PL/pgSQL.
-        "02" | "09" | "20" | "21" | "22" | "23" | "27" | "44" | "54" | "P0" => true,
-        // The standard leaves these classes to implementations, so a routine may raise them. PostgreSQL itself has P0
-        // and XX.
-        "XX" => false,
-        _ => class.starts_with(|first: char| matches!(first, '5'..='9' | 'I'..='Z')) && !OWN_CLASSES.contains(&class),
+        // change, a function without RETURN, routines, check option, a limit of the program (such as the size of a row
+        // of an index), PL/pgSQL.
+        "02" | "09" | "20" | "21" | "22" | "23" | "27" | "2F" | "38" | "39" | "44" | "45" | "54" | "P0" => true,
+        _ => is_of_implementations(class) && !["53", "55", "57", "58", "72", "XX"].contains(&class),
     }
 }
 
-/// The classes of PostgreSQL that the standard leaves to implementations, but for those named above.
-const OWN_CLASSES: [&str; 5] = ["53", "55", "57", "58", "72"];
+fn is_of_implementations(class: &str) -> bool {
+    class.starts_with(|first: char| matches!(first, '5'..='9' | 'I'..='Z'))
+}
 
 /// Returns whether the data of one request, or the amount of it, can be the cause of this error of MySQL or MariaDB.
 pub(crate) fn is_of_one_request_on_mysql(number: u16, sqlstate: &str) -> bool {
-    matches!(sqlstate.get(..2), Some("22" | "23" | "44" | "45")) || MYSQL_NUMBERS.contains(&number)
+    let is_of_data = match sqlstate.get(..2) {
+        Some("22" | "23" | "38" | "39" | "44" | "45") => true,
+        // The server's own are HY, 70 and XA.
+        Some(class) => is_of_implementations(class) && !["70", "XA"].contains(&class),
+        None => false,
+    };
+    is_of_data || MYSQL_NUMBERS.contains(&number)
 }
 
 /// Errors of one request whose SQLSTATE is HY000 or says something else.
-const MYSQL_NUMBERS: [u16; 31] = [
+const MYSQL_NUMBERS: [u16; 36] = [
     // A packet, a row, a transaction, a result that is too large; too much to sort.
     1038, 1118, 1153, 1197, 1301, 1713,
     // A value that is null, cut, wrong, out of range, too long, of another character set.
-    1048, 1263, 1264, 1265, 1292, 1366, 1367, 1406, 1411, 1690, 3140,
-    // No partition for a row, or another one.
+    1048, 1263, 1264, 1265, 1292, 1300, 1366, 1367, 1406, 1411, 1690, 3140, 3854, 3988,
+    // What a regular expression takes too long for.
+    3698, 3699, // No partition for a row, or another one.
     1526, 1748, 1863, // More than one row, no row, no branch: in a routine.
     1172, 1242, 1329, 1339, // A view's check; what a routine raises.
     1369, 1643, 1644, // A check, of MySQL and of MariaDB; foreign keys.
@@ -80,7 +86,9 @@ pub(crate) fn is_of_one_request_on_sqlite(code: u32, message: &str) -> bool {
         _ if code == 1299 => message.rsplit_once('.').is_none_or(|(_, column)| is_written(column)),
         // TOOBIG, CONSTRAINT (RAISE in a trigger as well), MISMATCH.
         18..=20 => true,
-        1 => ["integer overflow", "malformed JSON"].iter().any(|text| message.starts_with(text)),
+        1 => ["integer overflow", "malformed JSON", "bad JSON path", "LIKE or GLOB pattern too complex"]
+            .iter()
+            .any(|text| message.starts_with(text)),
         _ => false,
     }
 }
@@ -91,8 +99,10 @@ mod tests {
 
     #[test]
     fn data_of_one_request_can_break_a_rule_of_postgresql() {
-        for code in ["22001", "22003", "22P02", "23502", "23514", "44000", "54000", "P0001", "P0002", "21000", "MY001"]
-        {
+        for code in [
+            "22001", "22003", "22P02", "23502", "23514", "44000", "54000", "P0001", "P0002", "21000", "MY001", "38000",
+            "39001", "45000", "2F005",
+        ] {
             assert!(is_of_one_request_on_postgres(code, None), "{code}");
         }
         assert!(is_of_one_request_on_postgres("23502", Some("phoneNumber")), "some requests have none");
@@ -115,6 +125,9 @@ mod tests {
             (3819, "HY000"),
             (1644, "45000"),
             (1644, "MY001"),
+            (30_001, "MY001"),
+            (30_001, "38000"),
+            (3854, "HY000"),
             (30_001, "45000"),
             (1153, "08S01"),
         ];
@@ -132,6 +145,8 @@ mod tests {
             (1034, "HY000"),
             (1064, "42000"),
             (1467, "HY000"),
+            (1317, "70100"),
+            (1400, "XAE07"),
             (1105, ""),
         ];
         for (number, sqlstate) in faults {
@@ -141,9 +156,16 @@ mod tests {
 
     #[test]
     fn data_of_one_request_can_break_a_rule_of_sqlite() {
-        for (code, message) in
-            [(19, ""), (1811, "no"), (275, ""), (1299, ""), (18, ""), (20, ""), (1, "integer overflow")]
-        {
+        for (code, message) in [
+            (19, ""),
+            (1811, "no"),
+            (275, ""),
+            (1299, ""),
+            (18, ""),
+            (20, ""),
+            (1, "integer overflow"),
+            (1, "bad JSON path: 'x'"),
+        ] {
             assert!(is_of_one_request_on_sqlite(code, message), "{code}");
         }
         assert!(is_of_one_request_on_sqlite(1299, "NOT NULL constraint failed: Contact.phoneNumber"));

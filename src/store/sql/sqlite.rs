@@ -130,8 +130,8 @@ pub(crate) fn store_error(code: u32, message: &str) -> StoreError {
         (_, 8) => StoreError::Unavailable(cause.because_of(Outage::ReadOnly)),
         // Primary key, row id, unique.
         (1555 | 2579 | 2067, _) => StoreError::DuplicateKey(cause),
-        // Busy, locked.
-        (_, 5 | 6) => StoreError::LostRace(cause),
+        // Busy, locked, a race of two that opened the write-ahead log.
+        (_, 5 | 6 | 15) => StoreError::LostRace(cause),
         // Out of memory, I/O, full, cannot open.
         (_, 7 | 10 | 13 | 14) => StoreError::Unavailable(cause),
         // A connection prepares a statement by the schema as it read it last. Only when the statement runs does it
