@@ -22,6 +22,7 @@ pub(super) fn reason(result: &Result<Committed, TransactionError>) -> Option<&'s
         Ok(_) => None,
         Err(TransactionError::RootsChanged(_)) => Some("roots_changed"),
         Err(TransactionError::PartlyUnchanged { .. }) => Some("partly_unchanged"),
+        Err(TransactionError::NobodyWaits) => Some("nobody_waits"),
         Err(TransactionError::CommitUnknown(_)) => Some("commit_unknown"),
         Err(TransactionError::Store(error)) => Some(error.kind()),
     }

@@ -21,11 +21,10 @@
 //! | `batch_lane` | the look-up of batches, whose order matters |
 //! | `graph/` | reads by id, lists, and reads of the past |
 //! | `write_queue`, `key_reservation` | which requests may run side by side |
-//! | `write_lane` | retries, splits and lock waits |
+//! | `write_lane`, `refused_alone` | retries, splits and lock waits |
 //! | `write_transaction`, `written_copies` | one transaction, the lock protocol, and copies of what it has written |
-//! | `attempts`, `backoff` | when a read or a transaction is tried again |
-//! | `fault_log` | one line for a fault that hits every request |
-//! | `batch_span` | traces of look-ups and transactions |
+//! | `attempts`, `backoff`; `aside` | when a read or a transaction is tried again; long work beside the async workers |
+//! | `fault_log`, `batch_span` | a line a minute for a fault of the database; traces of look-ups and transactions |
 //!
 //! In the process of `serve`, no other module writes contacts. `verify --repair`, `ignore`, `adopt`, `import` and
 //! `bench seed` write them too, each in a process of its own: `docs/architecture.md` says what keeps them apart.
@@ -43,6 +42,7 @@ use crate::store::{HistoryRead, Store, StoreError};
 use crate::traces::RequestTrace;
 
 mod admission;
+mod aside;
 mod attempts;
 mod backoff;
 mod batch_lane;

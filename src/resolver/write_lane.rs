@@ -166,7 +166,7 @@ impl<S: Store> Group<'_, S> {
                     self.refused.note_success();
                     lane.work.count_transaction(TransactionEnd::Committed);
                     lane.database.record_reachable();
-                    keep_copies(&lane.cache, &jobs, &committed, &read_at);
+                    keep_copies(&lane.cache, &jobs, &committed, &read_at).await;
                     let Committed { answers, new_identifiers, .. } = committed;
                     lane.recent.push(new_identifiers);
                     let answers = answers.into_iter().map(|answer| answer.map_err(Into::into));
@@ -187,6 +187,7 @@ impl<S: Store> Group<'_, S> {
                     jobs = jobs.into_iter().zip(unchanged).filter_map(reply_if_matched).collect();
                     input.roots = changing;
                 }
+                Err(TransactionError::NobodyWaits) => lane.work.count_transaction(TransactionEnd::RolledBack),
                 Err(TransactionError::CommitUnknown(error)) => {
                     self.lane.work.count_transaction(TransactionEnd::Unknown);
                     return fail(jobs, &error);

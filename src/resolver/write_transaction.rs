@@ -5,7 +5,8 @@
 //! 1. **Lock** the root rows of the identities concerned, in id order. The read before the transaction found them.
 //! 2. **Read again**, under the locks, each identity whose root row was written since that read. If this finds an
 //!    identity that is not locked, the transaction starts over and locks its root too.
-//! 3. **Plan** in memory: [`plan`] has the rules. If the plan would store sets of identifiers for requests that match,
+//! 3. **Plan** in memory: [`plan`] has the rules. A plan about thousands of contacts is made by a thread of its own
+//!    ([`aside`](super::aside)): see below. If the plan would store sets of identifiers for requests that match,
 //!    the transaction looks up, under the locks, which of them are stored, and plans again.
 //! 4. **Write** the plan and commit.
 //!
@@ -39,6 +40,14 @@
 //!   If it would, it answers the jobs that need no write from what it read under its locks. The other jobs start over
 //!   without those locks. If all jobs need a write, it writes all locked rows.
 //!
+//! # Long plans
+//!
+//! A plan takes some microseconds for each contact of the identities that it starts from, and a group from one batch can
+//! be about 256 identities of 10,000 contacts. In a lane's task this would stop all other tasks of its thread. A
+//! thread beside them does it without a pause: the locks of the transaction are held, and slices that yield would hold
+//! them for longer. If nobody waits for the group any more when the plan is made, nothing is written, and the locks are
+//! released.
+//!
 //! # A read without a root
 //!
 //! A read that lacks the root of an identity proves nothing about that identity. It is read again with the root locked.
@@ -50,6 +59,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
+use super::aside::{Aside, run_aside};
 use super::job::Job;
 use crate::domain::{
     Answer, ContactId, Identifier, Identity, Observation, Refusal, Snapshot, Timestamp, may_be_full, plan,
@@ -103,6 +113,8 @@ pub(super) enum TransactionError {
         /// The roots to lock for the other jobs.
         changing: BTreeSet<ContactId>,
     },
+    /// No caller waits for a job any more. Nothing was written.
+    NobodyWaits,
     /// The connection broke during the commit, or the database ended it, so nobody knows whether it happened. It must
     /// not start over: callers would get MATCHED for what their own request brought.
     CommitUnknown(StoreError),
@@ -139,12 +151,18 @@ pub(super) async fn run_transaction<S: Store>(
         let at = transaction.now().after(newest);
         transaction.release_orphans(&free, at).await?;
     }
-    let now = transaction.now();
+    let (now, max_contacts, rows) = (transaction.now(), input.max_contacts, rows_of(known.identities()));
     let observations: Vec<Observation> = jobs.iter().map(|job| job.observation.clone()).collect();
-    let planned = plan(&observations, &known, now, input.max_contacts);
+    let make_plan = move |observations: Vec<Observation>, known: Snapshot| {
+        run_aside(Aside::Plan, rows, move || {
+            let planned = plan(&observations, &known, now, max_contacts);
+            (observations, known, planned)
+        })
+    };
+    let (observations, known, planned) = make_plan(observations, known).await?;
     let (sets, roots) = planned.evidence_to_look_up(input.is_after_duplicate);
-    let (known, mut plan, full) = if sets.is_empty() {
-        (known, planned, BTreeSet::new())
+    let (observations, known, mut plan, full) = if sets.is_empty() {
+        (observations, known, planned, BTreeSet::new())
     } else {
         let is_counted = |root: &ContactId| {
             let mut identities = known.identities().iter();
@@ -153,10 +171,12 @@ pub(super) async fn run_transaction<S: Store>(
         let counted = roots.iter().copied().filter(is_counted).collect();
         let stored = transaction.stored_evidence(&sets, &counted).await?;
         let full = stored.full();
-        let known = known.with_evidence(stored);
-        let plan = plan(&observations, &known, now, input.max_contacts);
-        (known, plan, full)
+        let (observations, known, plan) = make_plan(observations, known.with_evidence(stored)).await?;
+        (observations, known, plan, full)
     };
+    if !jobs.iter().any(Job::is_wanted) {
+        return Err(TransactionError::NobodyWaits);
+    }
     if !plan.is_empty() && transaction.must_write_what_it_locks() {
         let written = plan.written();
         // What is refused here can be carried out later, if another job of this plan then fails. So a job after it,
@@ -182,9 +202,28 @@ pub(super) async fn run_transaction<S: Store>(
         error if !plan.is_empty() && error.leaves_commit_unknown() => TransactionError::CommitUnknown(error),
         error => TransactionError::Store(error),
     })?;
-    let answers = plan.answers(&ids);
-    let new_identifiers = plan.new_identifiers.into_iter().map(|(identifier, _)| identifier).collect();
+    let (answers, new_identifiers) = run_aside(Aside::Plan, rows, move || {
+        let answers = plan.answers(&ids);
+        drop(known);
+        (answers, plan.new_identifiers.into_iter().map(|(identifier, _)| identifier).collect())
+    })
+    .await?;
     Ok(Committed { answers, new_identifiers, full, epoch, begun })
+}
+
+/// Returns how many contacts these identities have.
+fn rows_of(identities: &[Arc<Identity>]) -> usize {
+    identities.iter().map(|identity| identity.contacts().len()).sum()
+}
+
+/// Returns the snapshot of these identities.
+async fn snapshot_of(
+    identities: &BTreeMap<ContactId, Arc<Identity>>,
+    ignored: BTreeSet<Identifier>,
+) -> Result<Snapshot, StoreError> {
+    let identities: Vec<Arc<Identity>> = identities.values().cloned().collect();
+    let rows = rows_of(&identities);
+    run_aside(Aside::Plan, rows, move || Snapshot::from_shared(identities).with_ignored(ignored)).await
 }
 
 /// What a transaction knows under its locks.
@@ -212,7 +251,7 @@ async fn lock_and_read(
         let versions = known.identities().iter().map(|identity| identity.version());
         LockedIdentities { newest: versions.chain(updated_at.values().copied().flatten()).max(), known }
     };
-    let known = Snapshot::from_shared(identities.values().cloned().collect()).with_ignored(ignored.clone());
+    let known = snapshot_of(&identities, ignored.clone()).await?;
     let is_missing = |identifier: &&Identifier| !known.owns(identifier) && !known.ignores(identifier);
     let asked = input.identifiers.iter().chain(input.ignored.iter().filter(|one| !input.identifiers.contains(one)));
     let missing: Vec<_> = asked.filter(is_missing).cloned().collect();
@@ -232,7 +271,7 @@ async fn lock_and_read(
     if missing_roots.any(|root| updated_at.contains_key(&root)) {
         return Err(StoreError::LostRace(Cause::new("a row was not read")).into());
     }
-    let known = Snapshot::from_shared(identities.into_values().collect()).with_ignored(ignored);
+    let known = snapshot_of(&identities, ignored).await?;
     Ok(with_newest(known, &updated_at))
 }
 

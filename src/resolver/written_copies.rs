@@ -1,18 +1,22 @@
 //! Keeping copies of the identities that a transaction has written.
+//!
+//! A large one takes milliseconds. Nothing is locked any more, so other tasks run after each.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use tokio::task::yield_now;
 use tokio::time::Instant;
 
 use super::cache::{IdentityCache, ReadAt};
 use super::job::Job;
+use super::large_identities::is_large;
 use super::write_transaction::Committed;
 use crate::domain::{Answer, ContactId, Identifier, Identity, Outcome, SetKey};
 
 /// Keeps copies of the identities as the transaction left them. `read_at` says when the copies were read that it
 /// started from.
-pub(super) fn keep_copies(
+pub(super) async fn keep_copies(
     cache: &IdentityCache,
     jobs: &[Job],
     committed: &Committed,
@@ -32,10 +36,16 @@ pub(super) fn keep_copies(
             cache.settle_all(identity, read);
         }
         asked.entry(identity.root()).or_insert((identity, Vec::new())).1.extend(joining);
+        if is_large(identity) {
+            yield_now().await;
+        }
     }
     for (identity, asked) in asked.into_values() {
         let time = oldest_source(identity, read_at).map_or(committed.begun, |read| read.min(committed.begun));
         cache.put(identity, ReadAt { epoch, time }, asked);
+        if is_large(identity) {
+            yield_now().await;
+        }
     }
 }
 

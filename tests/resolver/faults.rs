@@ -308,3 +308,17 @@ async fn what_was_ignored_is_read_again_after_a_failure_and_in_another_epoch() {
     let store = FaultyStore::new(another).with_generation(of_store).ignoring((true, false));
     assert_eq!(left_out(&store).await, 0);
 }
+
+/// Its caller left while the transaction read under its locks.
+#[tokio::test(start_paused = true)]
+async fn nothing_is_written_for_whom_nobody_waits() {
+    let statement = Duration::from_millis(100);
+    let store = FaultyStore::slow(statement, statement);
+    let resolver = start(&store);
+    let identify = |within| resolver.identify(observation(&["new1@x"]), (time::Instant::now() + within).into_std());
+    assert_eq!(identify(statement * 100).await.unwrap().outcome, Outcome::Created);
+    // The store forgets it, so it is read again: outside a transaction, and in one.
+    assert_eq!(identify(statement * 3 / 2).await.unwrap_err(), IdentifyError::DeadlineExceeded);
+    time::sleep(statement * 10).await;
+    assert_eq!((store.count(Step::Find), store.count(Step::Apply)), (1, 1));
+}

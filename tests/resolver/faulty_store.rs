@@ -82,6 +82,8 @@ pub(crate) struct FaultyStore {
     /// Whether `till@x` is ignored: in reads, and in transactions.
     ignores: (bool, bool),
     pub(crate) sizes: Arc<Mutex<Vec<(Step, ExpectedSize)>>>,
+    /// The turns of another task, and how many it had when a transaction had its locks.
+    pub(crate) turns: Arc<[AtomicUsize; 2]>,
 }
 
 impl FaultyStore {
@@ -100,6 +102,7 @@ impl FaultyStore {
             epoch: None,
             ignores: (false, false),
             sizes: Arc::default(),
+            turns: Arc::default(),
         }
     }
 

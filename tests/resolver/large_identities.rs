@@ -1,3 +1,5 @@
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures::future::join_all;
@@ -268,4 +270,27 @@ async fn what_is_known_to_be_large_is_read_as_such() {
     let [not_large, large] = [ExpectedSize::NotLarge, ExpectedSize::Large];
     let twice = [(Step::Read, large), (Step::Find, large), (Step::Read, large), (Step::Find, large)];
     assert_eq!(store.sizes(), [&[(Step::Read, not_large)], &twice[..]].concat());
+}
+
+/// The plan of a transaction about several large identities is made beside the async workers.
+#[tokio::test]
+async fn a_long_plan_holds_up_no_other_task() {
+    let store = FaultyStore::slow(Duration::from_millis(1), Duration::from_millis(1));
+    let resolver = start(&store);
+    let turns = Arc::clone(&store.turns);
+    let other = tokio::spawn(async move {
+        loop {
+            turns[0].fetch_add(1, Ordering::Relaxed);
+            tokio::task::yield_now().await;
+        }
+    });
+    let list = |count: usize| {
+        (0..count).map(|n| observation(&[&format!("large{n}@x"), &format!("new{n}.{count}@x")])).collect()
+    };
+    for (count, is_long) in [(1, false), (8, true)] {
+        let answers = resolver.identify_all(list(count), deadline()).await.unwrap();
+        assert!(answers.iter().all(|answer| answer.as_ref().unwrap().outcome == Outcome::Linked));
+        assert_eq!(store.turns[1].load(Ordering::Relaxed) > 0, is_long, "between the locks and the writes");
+    }
+    other.abort();
 }

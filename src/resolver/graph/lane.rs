@@ -7,10 +7,11 @@ use super::job::{GraphJob, GraphQueue, GraphRead, HistoryQuery, PageQuery};
 use super::large_contacts::LargeContacts;
 use super::past_owners::{PastLookUp, PastQuery};
 use super::read_graph::IdentityPage;
-use super::{aside, history, list, locked, past_owners};
+use super::{history, list, locked, past_owners};
 use crate::domain::graph::{SetName, SetNotes};
 use crate::domain::{ContactId, Identifier, Identity, Snapshot};
 use crate::metrics::{LaneKind, RetryCause, WorkMetrics};
+use crate::resolver::aside::{Aside, run_aside};
 use crate::resolver::attempts::Attempts;
 use crate::resolver::database_health::DatabaseHealth;
 use crate::resolver::large_identities::is_large;
@@ -192,7 +193,9 @@ impl<S: Store> GraphLane<S> {
         let read = self.attempt(&jobs, || jobs[0].is_wanted(), read).await;
         let [mut job] = jobs;
         let done = match (read, job.query.work.take()) {
-            (Ok(read), Some(work)) if job.is_wanted() => aside::run_aside(read.len(), move || work(read)).await,
+            (Ok(read), Some(work)) if job.is_wanted() => {
+                run_aside(Aside::History, read.len(), move || work(read)).await
+            }
             (Ok(_), _) => return, // Nobody waits for it.
             (Err(error), _) => Err(error),
         };

@@ -9,12 +9,10 @@
 //! | `list` | a page of all identities |
 //! | `history` | the past of an identity |
 //! | `past_owners` | who owned identifiers at an earlier moment |
-//! | `aside` | long work beside the async workers |
 //! | `locked` | the same reads under locks, where several servers take writes |
 //!
 //! Look-ups by identifiers go through the read lanes and the batch lanes, as requests to identify do.
 
-mod aside;
 mod by_id;
 mod history;
 mod job;

@@ -7,9 +7,10 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::{aside, history, locked};
+use super::{history, locked};
 use crate::domain::graph::PastIdentity;
 use crate::domain::{ContactId, Identifier, OwnerRow, Timestamp};
+use crate::resolver::aside::{Aside, run_aside};
 use crate::resolver::deadline::has_passed;
 use crate::store::{HistoryRows, MAX_LOOKUP, Store, StoreError};
 
@@ -71,7 +72,7 @@ pub(super) async fn look_up<S: Store>(store: &S, query: &PastQuery) -> Result<Op
         let asked: Vec<usize> = (0..named.len()).filter(|position| is_of(&named[*position])).collect();
         let of_rows: Vec<Identifier> = asked.iter().map(|position| identifiers[*position].clone()).collect();
         let (at, deadline) = (*at, *deadline);
-        let found = aside::run_aside(rows.len(), move || owners_in(rows, &of_rows, at, deadline)).await?;
+        let found = run_aside(Aside::History, rows.len(), move || owners_in(rows, &of_rows, at, deadline)).await?;
         let Some(found) = found else { return Ok(None) };
         for (position, owner) in asked.into_iter().zip(found) {
             (owners[position], is_read[position]) = (owner, true);

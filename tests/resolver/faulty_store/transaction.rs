@@ -30,6 +30,7 @@ impl Transaction for FaultyTransaction {
             true => Some(Timestamp(i64::MAX)),
             false => (id.0 < DELETED).then_some(Timestamp(id.0)),
         };
+        self.0.turns[1].store(self.0.turns[0].load(Ordering::Relaxed), Ordering::Relaxed);
         Ok(contacts.iter().map(|id| (*id, written(id))).collect())
     }
 
@@ -86,6 +87,8 @@ impl Transaction for FaultyTransaction {
     }
 
     async fn apply(&mut self, plan: &Plan) -> Result<Vec<ContactId>, StoreError> {
+        let [turns, at_locks] = &*self.0.turns;
+        at_locks.store(turns.load(Ordering::Relaxed) - at_locks.load(Ordering::Relaxed), Ordering::Relaxed);
         let brought: Vec<Identifier> = plan.new_identifiers.iter().map(|(identifier, _)| identifier.clone()).collect();
         self.0.step(Step::Apply, &brought).await?;
         let ids = plan.new_contacts.iter().map(|_| ContactId(self.0.last_id.fetch_add(1, Ordering::Relaxed)));
