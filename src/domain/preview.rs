@@ -15,7 +15,7 @@ const AFTER_ALL: Timestamp = Timestamp(i64::MAX / 2);
 /// # Errors
 /// The refusal that the observation would get.
 pub fn preview(observation: &Observation, known: &Snapshot, max_contacts: usize) -> Result<Answer, Refusal> {
-    let known = known.about(observation);
+    let known = known.restricted_to(observation);
     let plan = plan(std::slice::from_ref(observation), &known, AFTER_ALL, max_contacts);
     let unknown = vec![ContactId::UNKNOWN; plan.new_contacts.len()];
     let answer = plan.answers(&unknown).pop();
@@ -105,7 +105,7 @@ mod tests {
         let mut tables = Tables::default();
         let both = [observing(&[(0, 1), (1, 1)]), observing(&[(0, 2), (1, 2)])];
         tables.identify(&both, 1_000);
-        let known = tables.snapshot(&both).about(&both[1]);
+        let known = tables.snapshot(&both).restricted_to(&both[1]);
         assert_eq!(known.identities().iter().map(|one| one.root().0).collect::<Vec<_>>(), [2]);
         let answer = preview(&observing(&[(0, 2), (1, 3)]), &tables.snapshot(&both), 10).unwrap();
         let contacts: Vec<i64> = answer.identity.contacts().map(|contact| contact.id.0).collect();

@@ -141,7 +141,7 @@ impl Snapshot {
     }
 
     /// Returns what the snapshot knows of the identifiers of an observation: the owners of these alone.
-    pub(super) fn about(&self, observation: &Observation) -> Self {
+    pub(super) fn restricted_to(&self, observation: &Observation) -> Self {
         let (mut identities, mut places, mut owners) = (Vec::new(), HashMap::new(), HashMap::new());
         for identifier in observation.identifiers() {
             let Some(owner) = self.owners.get(identifier) else { continue };

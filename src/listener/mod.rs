@@ -43,7 +43,7 @@ use self::file_limit::{connection_cap, raise_file_limit};
 pub use self::fixed_limits::{ConnectionLimits, FixedLimits, UnreadLimits};
 use self::handshake::Handshakes;
 use self::metrics_port::MetricsPort;
-use self::peers::share;
+use self::peers::limit_of_one_peer;
 use self::stack::request_stack;
 use self::unsent_memory::UnsentMemory;
 use crate::auth::{AccessControl, Authenticator, Callers};
@@ -127,7 +127,7 @@ pub async fn serve<R: ReadGraph>(
 
     let connections = connection_cap(limits.max_connections, raise_file_limit());
     // The operator may know better: a load balancer can be the only peer.
-    let per_peer = limits.max_connections_per_peer.unwrap_or(share(connections));
+    let per_peer = limits.max_connections_per_peer.unwrap_or(limit_of_one_peer(connections));
     let caps = ConnectionCaps { all: connections, per_peer, reserve: fixed.reserve };
     let connection = ConnectionLimits {
         // A caller that waits for its answer sends nothing.

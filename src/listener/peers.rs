@@ -12,7 +12,7 @@ pub(super) struct Peers<K> {
 }
 
 /// The part of all places that one peer may have: it leaves a quarter for the others.
-pub(super) fn share(all: usize) -> usize {
+pub(super) fn limit_of_one_peer(all: usize) -> usize {
     all - all / 4
 }
 

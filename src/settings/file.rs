@@ -49,7 +49,7 @@ impl File {
         for (key, value) in &self.table {
             let arg = command.get_arguments().find(|arg| arg.get_id() == key.as_str() && is_setting(arg));
             let arg = arg.ok_or_else(|| InvalidSetting::new(self.name_of(key), "there is no such setting"))?;
-            let kind = TomlType::of(arg);
+            let kind = TomlType::from_arg(arg);
             let text = match (kind, value) {
                 (TomlType::Text, Value::String(text)) => text.clone(),
                 (TomlType::Number | TomlType::Fraction, Value::Integer(number)) => number.to_string(),
@@ -78,7 +78,7 @@ pub(super) enum TomlType {
 }
 
 impl TomlType {
-    pub(super) fn of(arg: &Arg) -> Self {
+    pub(super) fn from_arg(arg: &Arg) -> Self {
         let parsed = arg.get_value_parser().type_id();
         if parsed == TypeId::of::<bool>() {
             Self::Bool

@@ -47,7 +47,7 @@ fn summary(settings: &Settings) -> String {
 }
 
 fn line(arg: &Arg, value: &str, source: &str) -> String {
-    let value = match TomlType::of(arg) {
+    let value = match TomlType::from_arg(arg) {
         TomlType::Text => toml::Value::from(value).to_string(),
         TomlType::Number | TomlType::Fraction | TomlType::Bool => value.to_owned(),
     };

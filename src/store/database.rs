@@ -285,7 +285,8 @@ impl Transaction for DatabaseTransaction {
     ) -> Result<BTreeMap<ContactId, Option<Timestamp>>, StoreError> {
         let ids: Vec<i64> = contacts.iter().map(|id| id.0).collect();
         let _timer = self.lease.timer(DatabaseOperation::Lock);
-        let locked = self.lease.bounded_with_lock(lock::lock(&self.transaction, self.lease.engine(), &ids)).await?;
+        let locked =
+            self.lease.bounded_with_lock(lock::lock_contact_rows(&self.transaction, self.lease.engine(), &ids)).await?;
         self.clock = locked.clock.unwrap_or(self.clock);
         Ok(locked.updated_at)
     }
@@ -358,7 +359,7 @@ impl Transaction for DatabaseTransaction {
         let _timer = self.lease.timer(DatabaseOperation::Release);
         let release = async {
             let orphans = orphans::query_orphans(&self.transaction, self.lease.engine(), identifiers).await?;
-            orphans::release(&self.transaction, self.lease.engine(), &orphans, at).await
+            orphans::delete_orphans(&self.transaction, self.lease.engine(), &orphans, at).await
         };
         self.lease.bounded_with_lock(release).await
     }

@@ -79,7 +79,7 @@ pub(super) async fn insert_evidence(
     let created_at = to_naive(plan.updated_at)?;
     let replaced: Vec<SetKey> = plan.new_evidence.iter().filter(|new| new.replaces).map(|new| new.key).collect();
     let replaced = query_ids_of_sets(connection, &replaced).await?;
-    delete(connection, &replaced.into_iter().map(|(_, id)| id).collect::<Vec<_>>()).await?;
+    delete_sets(connection, &replaced.into_iter().map(|(_, id)| id).collect::<Vec<_>>()).await?;
     for piece in plan.new_evidence.chunks(SETS_OF_A_STATEMENT).flat_map(pieces) {
         let inserted = connection.execute(&evidence_rows(piece, created_at, &resolve)).await;
         inserted.map_err(|error| match is_of_primary_key(&error) {
@@ -125,11 +125,11 @@ pub(super) async fn delete_sets_with(
             }
         }
     }
-    delete(connection, &deleted).await
+    delete_sets(connection, &deleted).await
 }
 
 /// Deletes these rows and their notes.
-pub(super) async fn delete(connection: &impl ConnectionTrait, ids: &[i64]) -> Result<(), StoreError> {
+pub(super) async fn delete_sets(connection: &impl ConnectionTrait, ids: &[i64]) -> Result<(), StoreError> {
     for piece in ids.chunks(MAX_LOOKUP) {
         let sets: Vec<SetName> = piece.iter().copied().map(SetName::Stored).collect();
         connection.execute(&notes::delete_rows(&sets)).await?;
@@ -138,7 +138,7 @@ pub(super) async fn delete(connection: &impl ConnectionTrait, ids: &[i64]) -> Re
     Ok(())
 }
 
-/// The statement of [`delete`].
+/// The statement of [`delete_sets`].
 pub(super) fn delete_rows(ids: &[i64]) -> DeleteStatement {
     evidence::Entity::delete_many().filter(Column::Id.is_in(padded_ids(ids))).into_query()
 }

@@ -140,7 +140,7 @@ impl DatabaseTransaction {
             return Ok(EvidenceRepair::Kept);
         }
         let at = self.now().after(newest);
-        self.lease.bounded_with_lock(evidence::delete(&self.transaction, &[id])).await?;
+        self.lease.bounded_with_lock(evidence::delete_sets(&self.transaction, &[id])).await?;
         let mut new: Vec<(ContactId, NewEvidence)> = desired.into_iter().collect();
         let keys: Vec<SetKey> = new.iter().map(|(_, new)| new.key).collect();
         keep_unstored(&mut new, &self.stored_evidence(&keys, &BTreeSet::new()).await?.sets);

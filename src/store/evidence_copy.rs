@@ -50,7 +50,7 @@ pub struct EvidenceState {
 ///
 /// # Errors
 /// As every write.
-pub(super) async fn new_state(connection: &impl ConnectionTrait, engine: Engine) -> Result<(), DbErr> {
+pub(super) async fn insert_new_state(connection: &impl ConnectionTrait, engine: Engine) -> Result<(), DbErr> {
     // A migration that was undone by half, or applied by half, leaves the row.
     if evidence_state::Entity::find_by_id(ID).one(connection).await?.is_some() {
         return Ok(());

@@ -74,7 +74,12 @@ pub(super) fn empty_row(holder: ContactId, at: Timestamp) -> Result<UpdateStatem
 /// The contacts of an identity that have this value, and show it only, or do not. It names an index: statistics take
 /// null, which most rows have in `linkedId`, for one value. An identity may have any number of contacts, so it reads no
 /// other column.
-pub(super) fn with_value(engine: Engine, root: ContactId, identifier: &Identifier, is_shown: bool) -> Statement {
+pub(super) fn contacts_with_value(
+    engine: Engine,
+    root: ContactId,
+    identifier: &Identifier,
+    is_shown: bool,
+) -> Statement {
     let value = engine.bytes_of(&format!(r#"c."{}""#, contact_column(identifier.kind())));
     let (bit, compared) = (flags::ignored(identifier.kind()), if is_shown { "<>" } else { "=" });
     let half = |column: &str, force: &str| {
@@ -90,7 +95,7 @@ pub(super) fn with_value(engine: Engine, root: ContactId, identifier: &Identifie
 }
 
 /// The latest `updatedAt` of an identity.
-pub(super) fn newest_of(engine: Engine, root: ContactId) -> Statement {
+pub(super) fn newest_update(engine: Engine, root: ContactId) -> Statement {
     let force = engine.force_index("Contact_linkedId");
     let sql = format!(
         r#"SELECT MAX(m."updatedAt") FROM (SELECT c."updatedAt" FROM "Contact" c WHERE c."id" = ? UNION ALL

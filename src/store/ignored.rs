@@ -75,7 +75,7 @@ impl DatabaseTransaction {
         let owned = |owner: &Owner| owner.id == holder;
         if self.owner(&stored).await?.as_ref().is_some_and(owned) {
             let (kind, value) = (stored.kind().name(), stored.value().as_bytes());
-            self.bounded_write(orphans::release_one(&self.transaction, kind, value, holder.0)).await?;
+            self.bounded_write(orphans::delete_if_owned(&self.transaction, kind, value, holder.0)).await?;
         }
         if self.owner(&canonical).await?.as_ref().is_some_and(owned) {
             let at = self.now().after(Some(row.updated_at)).next();
@@ -112,7 +112,7 @@ impl DatabaseTransaction {
             return Ok(Ignored::Already);
         }
         let newest = match root {
-            Some(root) => self.newest_of(root).await?,
+            Some(root) => self.query_newest_update(root).await?,
             None => None,
         };
         let at = self.now().after(newest.max(holder.map(|row| row.updated_at)));
@@ -131,7 +131,7 @@ impl DatabaseTransaction {
         if !self.give(identifier, owner.id, holder).await? {
             return Err(lost_race());
         }
-        let carriers = self.with_value(root, identifier, false).await?;
+        let carriers = self.query_contacts_with_value(root, identifier, false).await?;
         self.mark(identifier.kind(), &carriers, true, at).await?;
         self.touch_root(root, found.contains_key(&root), at).await?;
         Ok(Ignored::TakenFrom(root))
@@ -142,7 +142,7 @@ impl DatabaseTransaction {
         let touched = if is_there {
             Some(root)
         } else {
-            let rows = self.linked(&BTreeSet::from([root])).await?;
+            let rows = self.query_linked(&BTreeSet::from([root])).await?;
             rows.iter().filter(|row| !row.is_deleted).min_by_key(|row| row.age()).map(|row| row.id)
         };
         self.bounded_write(write::touch(&self.transaction, &Vec::from_iter(touched), at)).await
@@ -205,7 +205,7 @@ impl DatabaseTransaction {
         let (Some(oldest), Some(root)) = (oldest, root) else {
             if let Some(holder) = holder {
                 let (kind, value) = (identifier.kind().name(), identifier.value().as_bytes());
-                self.bounded_write(orphans::release_one(&self.transaction, kind, value, holder.0)).await?;
+                self.bounded_write(orphans::delete_if_owned(&self.transaction, kind, value, holder.0)).await?;
             }
             let rightful = owner.filter(|owner| owner.rightful_root().is_some());
             return Ok(rightful.map_or(NoLongerIgnored::Free, |owner| NoLongerIgnored::GivenTo(owner.id)));
@@ -229,9 +229,9 @@ impl DatabaseTransaction {
         root: ContactId,
         (newest, is_there): (Option<Timestamp>, bool),
     ) -> Result<NoLongerIgnored, StoreError> {
-        let newest = newest.max(self.newest_of(root).await?);
+        let newest = newest.max(self.query_newest_update(root).await?);
         let at = self.now().after(newest);
-        let contacts = self.with_value(root, identifier, true).await?;
+        let contacts = self.query_contacts_with_value(root, identifier, true).await?;
         self.mark(identifier.kind(), &contacts, false, at).await?;
         self.touch_root(root, is_there, at).await?;
         Ok(NoLongerIgnored::GivenTo(oldest))
@@ -261,20 +261,20 @@ impl DatabaseTransaction {
     }
 
     /// Returns the contacts of an identity that have this value, deleted ones included, and show it only, or do not.
-    async fn with_value(
+    async fn query_contacts_with_value(
         &self,
         root: ContactId,
         identifier: &Identifier,
         is_shown: bool,
     ) -> Result<Vec<ContactId>, StoreError> {
-        let statement = flagged::with_value(self.lease.engine(), root, identifier, is_shown);
+        let statement = flagged::contacts_with_value(self.lease.engine(), root, identifier, is_shown);
         let rows = self.lease.bounded(self.transaction.query_all_raw(statement)).await?;
         rows.iter().map(|row| Ok(ContactId(row.try_get_by_index(0)?))).collect()
     }
 
     /// Returns the latest `updatedAt` of an identity.
-    async fn newest_of(&self, root: ContactId) -> Result<Option<Timestamp>, StoreError> {
-        let statement = flagged::newest_of(self.lease.engine(), root);
+    async fn query_newest_update(&self, root: ContactId) -> Result<Option<Timestamp>, StoreError> {
+        let statement = flagged::newest_update(self.lease.engine(), root);
         let row = self.lease.bounded(self.transaction.query_one_raw(statement)).await?;
         row.map_or(Ok(None), |row| moment(&row, 0))
     }
@@ -299,7 +299,7 @@ impl DatabaseTransaction {
     }
 
     async fn owner(&mut self, identifier: &Identifier) -> Result<Option<Owner>, StoreError> {
-        Ok(self.owners(std::slice::from_ref(identifier)).await?.remove(identifier))
+        Ok(self.query_owners(std::slice::from_ref(identifier)).await?.remove(identifier))
     }
 
     /// Gives the row of an identifier to another contact. Returns whether `from` had it.

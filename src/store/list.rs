@@ -16,7 +16,7 @@ pub(super) async fn query_roots_after(
     after: Option<ContactId>,
     limit: usize,
 ) -> Result<RootWindow, StoreError> {
-    let rows = connection.query_all_raw(engine.rows_after(first(after))).await?;
+    let rows = connection.query_all_raw(engine.rows_after(id_before(after))).await?;
     if rows.is_empty() {
         check_takes_writes(connection, engine).await?;
     }
@@ -36,7 +36,7 @@ pub(super) async fn query_roots_after(
 }
 
 /// The id after which a list begins.
-pub(super) fn first(after: Option<ContactId>) -> i64 {
+pub(super) fn id_before(after: Option<ContactId>) -> i64 {
     after.map_or(i64::MIN, |id| id.0)
 }
 

@@ -10,7 +10,7 @@ use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QuerySelec
 use super::clock::Clock;
 use super::entity::contact::{self, Column};
 use super::error::{Cause, StoreError};
-use super::list::{first, query_roots_after};
+use super::list::{id_before, query_roots_after};
 use super::rows::{check_is_primary, moment};
 use super::sql::{Engine, LockedRootColumn, padded_ids};
 use super::traits::{MAX_LOOKUP, RootWindow};
@@ -37,7 +37,7 @@ enum LockColumn {
 }
 
 /// Locks these rows in id order until the transaction ends. Where one transaction at a time writes, it only reads them.
-pub(super) async fn lock(
+pub(super) async fn lock_contact_rows(
     connection: &impl ConnectionTrait,
     engine: Engine,
     ids: &[i64],
@@ -90,7 +90,7 @@ pub(super) async fn lock_roots_after(
     let RootWindow { next, .. } = query_roots_after(connection, engine, after, limit).await?;
     let up_to = next.map_or(i64::MAX, |next| next.0);
     let mut roots = Vec::new();
-    for row in &connection.query_all_raw(engine.lock_roots_after(first(after), up_to, limit)).await? {
+    for row in &connection.query_all_raw(engine.lock_roots_after(id_before(after), up_to, limit)).await? {
         check_is_primary(engine, row, LockedRootColumn::ReadOnly as usize)?;
         roots.push(ContactId(row.try_get_by_index(LockedRootColumn::Id as usize)?));
     }
@@ -112,7 +112,7 @@ pub(super) async fn lock_identifiers(
     Ok(())
 }
 
-/// The statement of [`lock`].
+/// The statement of [`lock_contact_rows`].
 pub(super) fn lock_rows(engine: Engine, ids: &[i64]) -> SelectStatement {
     let mut select = Query::select();
     select.columns([Column::Id, Column::UpdatedAt, Column::DeletedAt, Column::LinkedId]);

@@ -93,7 +93,7 @@ impl Database {
                 Ok(()) => {
                     // Not before the lock is given back: on Galera, a row would be one more reason to lose a race.
                     if was_empty == Some(true) {
-                        drop(evidence_copy::new_state(&self.connection(), self.engine()).await);
+                        drop(evidence_copy::insert_new_state(&self.connection(), self.engine()).await);
                     }
                     // Without its row the evidence counts as incomplete, which is true of any database in doubt.
                     drop(self.evidence_state().await);

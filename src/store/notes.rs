@@ -33,7 +33,7 @@ pub(super) async fn query_notes(
     let keys: BTreeMap<String, SetName> = sets.iter().filter_map(|set| Some((key_of(*set)?, *set))).collect();
     let mut notes = SetNotes::new();
     for some in keys.keys().cloned().collect::<Vec<_>>().chunks(MAX_LOOKUP) {
-        for row in &connection.query_all_raw(rows_of(engine, some)).await? {
+        for row in &connection.query_all_raw(select_notes(engine, some)).await? {
             check_is_primary(engine, row, NoteColumn::ReadOnly as usize)?;
             let key: String = row.try_get_by_index(NoteColumn::Evidence as usize)?;
             let source = row.try_get_by_index(NoteColumn::Source as usize)?;
@@ -48,7 +48,7 @@ pub(super) async fn query_notes(
     Ok(notes)
 }
 
-/// The columns of [`rows_of`], in order.
+/// The columns of [`select_notes`], in order.
 #[derive(Clone, Copy)]
 enum NoteColumn {
     Evidence,
@@ -61,7 +61,7 @@ enum NoteColumn {
 
 /// The statement of [`query_notes`]. The keys are parameters, of few different numbers. The columns are those of
 /// [`NoteColumn`].
-pub(super) fn rows_of(engine: Engine, keys: &[String]) -> Statement {
+pub(super) fn select_notes(engine: Engine, keys: &[String]) -> Statement {
     let last = keys.last().into_iter().cycle();
     let params: Vec<Value> =
         keys.iter().chain(last).take(keys.len().next_power_of_two()).map(|key| key.as_str().into()).collect();

@@ -68,7 +68,7 @@ fn orphan_from_row(row: &QueryResult, identifiers: &[Identifier]) -> Result<Opti
 /// identities is stale now.
 ///
 /// The transaction need not know those identities, so their versions are read here, under a lock: a version only rises.
-pub(super) async fn release(
+pub(super) async fn delete_orphans(
     connection: &impl ConnectionTrait,
     engine: Engine,
     orphans: &[Orphan],
@@ -76,9 +76,10 @@ pub(super) async fn release(
 ) -> Result<(), StoreError> {
     let roots: BTreeSet<i64> = orphans.iter().filter_map(|orphan| orphan.root).collect();
     let roots: Vec<i64> = roots.into_iter().collect();
-    let newest = if roots.is_empty() { None } else { lock::lock(connection, engine, &roots).await?.newest };
+    let newest =
+        if roots.is_empty() { None } else { lock::lock_contact_rows(connection, engine, &roots).await?.newest };
     for Orphan { identifier, contact, .. } in orphans {
-        release_one(connection, identifier.kind().name(), identifier.value().as_bytes(), *contact).await?;
+        delete_if_owned(connection, identifier.kind().name(), identifier.value().as_bytes(), *contact).await?;
     }
     let is_freed = |kind: &str, value: &str| {
         orphans.iter().any(|orphan| orphan.identifier.kind().name() == kind && orphan.identifier.value() == value)
@@ -89,7 +90,7 @@ pub(super) async fn release(
 
 /// Deletes the row of an identifier if this contact owns it: another transaction may have given it a new owner.
 /// Returns whether there was one.
-pub(super) async fn release_one(
+pub(super) async fn delete_if_owned(
     connection: &impl ConnectionTrait,
     kind: &str,
     value: &[u8],
@@ -98,7 +99,7 @@ pub(super) async fn release_one(
     Ok(connection.execute(&delete_owned(kind, value, contact)).await?.rows_affected() == 1)
 }
 
-/// The statement of [`release_one`].
+/// The statement of [`delete_if_owned`].
 pub(super) fn delete_owned(kind: &str, value: &[u8], contact: i64) -> DeleteStatement {
     identifier::Entity::delete_many().filter(owned_by(kind, value, contact)).into_query()
 }

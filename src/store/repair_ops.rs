@@ -18,7 +18,7 @@ use super::traits::Transaction;
 use super::write;
 use crate::domain::{ContactId, Identifier, IdentifierKind, Timestamp};
 
-/// What came of [`DatabaseTransaction::release`].
+/// What came of [`DatabaseTransaction::release_identifier`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Release {
     /// The row was deleted.
@@ -34,7 +34,7 @@ impl DatabaseTransaction {
     ///
     /// # Errors
     /// As every read.
-    pub async fn linked(&mut self, ids: &BTreeSet<ContactId>) -> Result<Vec<StoredContact>, StoreError> {
+    pub async fn query_linked(&mut self, ids: &BTreeSet<ContactId>) -> Result<Vec<StoredContact>, StoreError> {
         let ids: Vec<i64> = ids.iter().map(|id| id.0).collect();
         self.lease.bounded(audit::query_linked(&self.transaction, self.lease.engine(), &ids)).await
     }
@@ -43,7 +43,10 @@ impl DatabaseTransaction {
     ///
     /// # Errors
     /// As every read.
-    pub async fn owners(&mut self, identifiers: &[Identifier]) -> Result<BTreeMap<Identifier, Owner>, StoreError> {
+    pub async fn query_owners(
+        &mut self,
+        identifiers: &[Identifier],
+    ) -> Result<BTreeMap<Identifier, Owner>, StoreError> {
         self.lease.bounded(audit::query_owners(&self.transaction, self.lease.engine(), identifiers)).await
     }
 
@@ -67,7 +70,7 @@ impl DatabaseTransaction {
     /// As every write.
     pub async fn disown(&mut self, identifier: &Identifier, owner: ContactId) -> Result<(), StoreError> {
         let (kind, value) = (identifier.kind().name(), identifier.value().as_bytes());
-        self.lease.bounded(orphans::release_one(&self.transaction, kind, value, owner.0)).await.map(drop)
+        self.lease.bounded(orphans::delete_if_owned(&self.transaction, kind, value, owner.0)).await.map(drop)
     }
 
     /// Deletes an `Identifier` row if it still names this contact and no live contact of its identity holds the
@@ -75,13 +78,18 @@ impl DatabaseTransaction {
     ///
     /// # Errors
     /// As every write.
-    pub async fn release(&mut self, kind: &str, value: &[u8], owner: ContactId) -> Result<Release, StoreError> {
-        let found = self.linked(&BTreeSet::from([owner])).await?;
+    pub async fn release_identifier(
+        &mut self,
+        kind: &str,
+        value: &[u8],
+        owner: ContactId,
+    ) -> Result<Release, StoreError> {
+        let found = self.query_linked(&BTreeSet::from([owner])).await?;
         let root = found.iter().find(|contact| contact.id == owner).map_or(owner, StoredContact::root);
         let roots = BTreeSet::from([root]);
         self.lock_contacts(&roots).await?;
         let now = self.now();
-        let contacts = self.linked(&roots).await?;
+        let contacts = self.query_linked(&roots).await?;
         let holds = |contact: &StoredContact| {
             let mut held = contact.identifiers.iter();
             held.any(|held| held.kind().name() == kind && held.value().as_bytes() == value)
@@ -91,7 +99,7 @@ impl DatabaseTransaction {
         }
         let at = now.after(contacts.iter().map(|contact| contact.updated_at).max());
         let release = async {
-            if orphans::release_one(&self.transaction, kind, value, owner.0).await? {
+            if orphans::delete_if_owned(&self.transaction, kind, value, owner.0).await? {
                 let is_freed = |one: &str, freed: &str| one == kind && freed.as_bytes() == value;
                 let engine = self.lease.engine();
                 evidence::delete_sets_with(&self.transaction, engine, &[root.0], is_freed).await?;
@@ -154,7 +162,7 @@ impl Database {
     ///
     /// # Errors
     /// As every read.
-    pub async fn linked(&self, ids: &BTreeSet<ContactId>) -> Result<Vec<StoredContact>, StoreError> {
+    pub async fn query_linked(&self, ids: &BTreeSet<ContactId>) -> Result<Vec<StoredContact>, StoreError> {
         let ids: Vec<i64> = ids.iter().map(|id| id.0).collect();
         let lease = self.pool.lease().await?;
         let read = async { audit::query_linked(&lease.connected().take().await?, lease.engine(), &ids).await };
@@ -165,7 +173,7 @@ impl Database {
     ///
     /// # Errors
     /// As every read.
-    pub async fn owners(&self, identifiers: &[Identifier]) -> Result<BTreeMap<Identifier, Owner>, StoreError> {
+    pub async fn query_owners(&self, identifiers: &[Identifier]) -> Result<BTreeMap<Identifier, Owner>, StoreError> {
         let lease = self.pool.lease().await?;
         let read = async { audit::query_owners(&lease.connected().take().await?, lease.engine(), identifiers).await };
         lease.bounded(read).await

@@ -52,7 +52,7 @@ fn hot_path(
     let backend = engine.backend();
     let (root, identifier) = (contacts[0], &identifiers[0]);
     Ok(vec![
-        ("contacts with a value", flagged::with_value(engine, root, identifier, false)),
+        ("contacts with a value", flagged::contacts_with_value(engine, root, identifier, false)),
         ("lookup", engine.lookup(identifiers).0),
         ("lookup of large identities", engine.lookup_large(identifiers)),
         ("owners", engine.owners(identifiers)),
@@ -65,7 +65,7 @@ fn hot_path(
         ("lock", StatementBuilder::build(&lock::lock_rows(engine, &ids), &backend)),
         ("touch", StatementBuilder::build(&write::touch_rows(&ids, now), &backend)),
         ("stored sets", stored_sets::stored_sets(engine, &[SetKey::of(identifiers)])),
-        ("notes", notes::rows_of(engine, &ids.iter().map(|id| format!("c{id}")).collect::<Vec<_>>())),
+        ("notes", notes::select_notes(engine, &ids.iter().map(|id| format!("c{id}")).collect::<Vec<_>>())),
         ("move secondaries", engine.move_secondaries(&links, now)),
         ("absorb", StatementBuilder::build(&write::absorb_rows(&links, now), &backend)),
     ])
@@ -157,7 +157,7 @@ mod tests {
         list.add("unmark", &flagged::mark_rows(engine, IdentifierKind::Email, &ids, false, NOW).unwrap());
         list.add_built("empty holder", &flagged::empty_row(ContactId(1), NOW).unwrap());
         list.add("contacts that show", &plain(flagged::flagged_sql()));
-        list.add("newest of an identity", &flagged::newest_of(engine, ContactId(1)));
+        list.add("newest of an identity", &flagged::newest_update(engine, ContactId(1)));
         list.add_built("link", &write::link_rows(&[(2, 1)]));
         list.add_built("promote", &write::promote_rows(&[1], moment));
         list.add_built("delete identifier", &orphans::delete_owned("email", b"a@b.co", 1));

@@ -143,7 +143,7 @@ impl CallTrace {
 
 impl RequestTrace {
     /// Returns the place in a trace that the extensions of a request have.
-    pub fn of(extensions: &Extensions) -> Self {
+    pub fn from_extensions(extensions: &Extensions) -> Self {
         extensions.get().cloned().unwrap_or_default()
     }
 

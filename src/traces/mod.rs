@@ -83,7 +83,7 @@ impl Traces {
         if !is_sampled {
             return CallTrace::not_sampled(of_caller);
         }
-        let state = remote_parent::state(headers, parent);
+        let state = remote_parent::parse_trace_state(headers, parent);
         CallTrace::sampled(Arc::clone(&exported.tracer), parent, state, method, received)
     }
 

@@ -58,7 +58,7 @@ fn hex(digits: &[u8]) -> Option<u128> {
 }
 
 /// Reads `tracestate`, which belongs to a parent. What is malformed or too long is left out.
-pub(super) fn state(headers: &HeaderMap, parent: Option<RemoteParent>) -> TraceState {
+pub(super) fn parse_trace_state(headers: &HeaderMap, parent: Option<RemoteParent>) -> TraceState {
     let values: Option<Vec<&str>> = headers.get_all("tracestate").iter().map(|value| value.to_str().ok()).collect();
     let text = values.unwrap_or_default().join(",");
     if parent.is_none() || text.len() > MAX_STATE { TraceState::NONE } else { text.parse().unwrap_or_default() }
@@ -114,7 +114,7 @@ mod tests {
     fn the_state_belongs_to_a_parent_and_has_a_limit() {
         let state = |values: &[&str], parent| {
             let header = |value: &&str| ("tracestate".parse().unwrap(), value.parse().unwrap());
-            state(&values.iter().map(header).collect(), parent).header()
+            parse_trace_state(&values.iter().map(header).collect(), parent).header()
         };
         let parent = of(&[PARENT]);
         assert_eq!(state(&["a=1", "b=2"], parent), "a=1,b=2");

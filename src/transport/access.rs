@@ -36,7 +36,7 @@ const RPCS: [(&str, Access); 12] = [
 ];
 
 /// Returns what a call of a path needs. `None` is a path that does not exist: only known callers learn that.
-pub(crate) fn needed(route: Option<&Route>) -> Access {
+pub(crate) fn needed_access(route: Option<&Route>) -> Access {
     let Some(route) = route else { return Access::AnyCaller };
     if route.is_probe || route.is_public {
         return Access::Open;
@@ -94,9 +94,9 @@ mod tests {
         let page = Route { http_route: Some("/openapi.yaml".to_owned()), ..Route::default() };
         let probe = Route { is_probe: true, ..rpc("grpc.health.v1.Health/Check") };
         let public = Route { is_public: true, ..page.clone() };
-        assert_eq!((needed(Some(&probe)), needed(Some(&public))), (Access::Open, Access::Open));
-        assert_eq!(needed(Some(&rpc(RPCS[0].0))), Access::Scope(Scope::Identify));
-        assert_eq!(needed(Some(&rpc("identity.v1.IdentityService/New"))), Access::Nobody);
-        assert_eq!((needed(Some(&page)), needed(None)), (Access::AnyCaller, Access::AnyCaller));
+        assert_eq!((needed_access(Some(&probe)), needed_access(Some(&public))), (Access::Open, Access::Open));
+        assert_eq!(needed_access(Some(&rpc(RPCS[0].0))), Access::Scope(Scope::Identify));
+        assert_eq!(needed_access(Some(&rpc("identity.v1.IdentityService/New"))), Access::Nobody);
+        assert_eq!((needed_access(Some(&page)), needed_access(None)), (Access::AnyCaller, Access::AnyCaller));
     }
 }

@@ -49,7 +49,7 @@ impl StreamItemCounts {
     }
 
     /// The counts so far.
-    pub fn get(&self) -> ItemCounts {
+    pub fn snapshot(&self) -> ItemCounts {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -24,7 +24,7 @@ impl CallPlace {
     }
 
     /// Returns the place of the call with these extensions.
-    pub(crate) fn of(extensions: &Extensions) -> Self {
+    pub(crate) fn from_extensions(extensions: &Extensions) -> Self {
         extensions.get().cloned().unwrap_or(Self(None))
     }
 

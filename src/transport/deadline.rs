@@ -24,7 +24,7 @@ pub struct Deadlines {
 
 impl Deadlines {
     /// Returns when the call with these extensions must have its answer; `None` if nothing gave it deadlines.
-    pub(crate) fn of_call(extensions: &http::Extensions) -> Option<Instant> {
+    pub(crate) fn call_deadline(extensions: &http::Extensions) -> Option<Instant> {
         extensions.get().map(|deadlines: &Self| deadlines.call)
     }
 

@@ -73,7 +73,7 @@ impl TextRoom {
     }
 
     /// Returns the room as this caller may use it.
-    pub(crate) fn of(&self, caller: Caller) -> CallerRoom {
+    pub(crate) fn for_caller(&self, caller: Caller) -> CallerRoom {
         let mut shares = self.0.shares();
         if let Some(share) = shares.get(&caller).and_then(Weak::upgrade) {
             return CallerRoom(share);
@@ -278,7 +278,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn room_is_waited_for_in_turn_but_not_for_long() {
-        let room = TextRoom::new(10, 100, WorkMetrics::default()).of(Caller::Unknown);
+        let room = TextRoom::new(10, 100, WorkMetrics::default()).for_caller(Caller::Unknown);
         let largest = DECODER + 100;
         let all = room.try_reserve(largest).expect("at least the largest text has room");
         assert!(room.try_reserve(1).is_none());
@@ -293,8 +293,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_caller_with_everything_leaves_room_for_others() {
         let rooms = TextRoom::new(4_000_000, 100, WorkMetrics::default());
-        let (one, other) = (rooms.of(caller(1)), rooms.of(caller(2)));
-        let taken = std::iter::from_fn(|| rooms.of(caller(1)).try_reserve(100_000));
+        let (one, other) = (rooms.for_caller(caller(1)), rooms.for_caller(caller(2)));
+        let taken = std::iter::from_fn(|| rooms.for_caller(caller(1)).try_reserve(100_000));
         let taken: Vec<ReservedRoom> = taken.take(41).collect();
         assert_eq!(taken.len(), 30, "three quarters");
         assert!(one.clone().reserve(1).await.is_err());
@@ -313,7 +313,7 @@ mod tests {
         let text = DECODER + 100;
         let turns = Mutex::new(Vec::new());
         let call = async |number: u32| {
-            let room = rooms.of(caller(number)).reserve(text).await;
+            let room = rooms.for_caller(caller(number)).reserve(text).await;
             turns.lock().unwrap().push(number);
             tokio::time::sleep(ROOM_WAIT / 100).await;
             drop(room.expect("room"));

@@ -26,7 +26,7 @@ pub enum FieldNames {
 
 impl FieldNames {
     /// The spelling for a call of the gRPC API with these request extensions. The JSON API calls it with its own.
-    pub(crate) fn of_call(extensions: &http::Extensions) -> Self {
+    pub(crate) fn from_extensions(extensions: &http::Extensions) -> Self {
         extensions.get().copied().unwrap_or(Self::Proto)
     }
 }

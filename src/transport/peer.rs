@@ -59,7 +59,7 @@ pub(crate) fn caller(extensions: &http::Extensions) -> Caller {
 
 /// Returns the use case for a request with these extensions: for its caller, and in its trace.
 pub(crate) fn resolver_for<R: Identify>(resolver: &R, extensions: &http::Extensions) -> R {
-    resolver.for_caller(caller(extensions)).in_trace(RequestTrace::of(extensions))
+    resolver.for_caller(caller(extensions)).in_trace(RequestTrace::from_extensions(extensions))
 }
 
 #[cfg(test)]

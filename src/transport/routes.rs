@@ -31,7 +31,7 @@ impl RouteTable {
     }
 
     /// Returns the route of a template that no request reaches: a handler has its path.
-    pub(crate) fn hidden(&self) -> Option<&Route> {
+    pub(crate) fn find_hidden(&self) -> Option<&Route> {
         self.routes.keys().find_map(|path| self.templates.at_literal(path))
     }
 }

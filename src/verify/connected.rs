@@ -43,31 +43,31 @@ pub(super) struct Rules<'a> {
 /// Where contacts and owners are read.
 pub(super) trait ContactSource {
     /// Returns the contacts that have one of these ids or link to one, soft-deleted ones included.
-    async fn linked(&mut self, ids: &BTreeSet<ContactId>) -> Result<Vec<StoredContact>, StoreError>;
+    async fn query_linked(&mut self, ids: &BTreeSet<ContactId>) -> Result<Vec<StoredContact>, StoreError>;
 
     /// Returns the owner of each of these identifiers that has one.
-    async fn owners(&mut self, identifiers: &[Identifier]) -> Result<BTreeMap<Identifier, Owner>, StoreError>;
+    async fn query_owners(&mut self, identifiers: &[Identifier]) -> Result<BTreeMap<Identifier, Owner>, StoreError>;
 }
 
 /// Under the locks of the transaction.
 impl ContactSource for &mut DatabaseTransaction {
-    async fn linked(&mut self, ids: &BTreeSet<ContactId>) -> Result<Vec<StoredContact>, StoreError> {
-        (**self).linked(ids).await
+    async fn query_linked(&mut self, ids: &BTreeSet<ContactId>) -> Result<Vec<StoredContact>, StoreError> {
+        (**self).query_linked(ids).await
     }
 
-    async fn owners(&mut self, identifiers: &[Identifier]) -> Result<BTreeMap<Identifier, Owner>, StoreError> {
-        (**self).owners(identifiers).await
+    async fn query_owners(&mut self, identifiers: &[Identifier]) -> Result<BTreeMap<Identifier, Owner>, StoreError> {
+        (**self).query_owners(identifiers).await
     }
 }
 
 /// Without a lock, for a plan that nothing is written by.
 impl ContactSource for &Database {
-    async fn linked(&mut self, ids: &BTreeSet<ContactId>) -> Result<Vec<StoredContact>, StoreError> {
-        (**self).linked(ids).await
+    async fn query_linked(&mut self, ids: &BTreeSet<ContactId>) -> Result<Vec<StoredContact>, StoreError> {
+        (**self).query_linked(ids).await
     }
 
-    async fn owners(&mut self, identifiers: &[Identifier]) -> Result<BTreeMap<Identifier, Owner>, StoreError> {
-        (**self).owners(identifiers).await
+    async fn query_owners(&mut self, identifiers: &[Identifier]) -> Result<BTreeMap<Identifier, Owner>, StoreError> {
+        (**self).query_owners(identifiers).await
     }
 }
 
@@ -85,7 +85,7 @@ impl ConnectedContacts {
             read.extend(next.iter().copied());
             let rewritten = found.rewrites.len();
             let (mut connected, mut carried) = (BTreeSet::new(), BTreeSet::new());
-            for contact in source.linked(&next).await? {
+            for contact in source.query_linked(&next).await? {
                 connected.extend([contact.id, contact.root()]);
                 if !found.contacts.contains_key(&contact.id) {
                     carried.extend(found.insert(contact, region));
@@ -97,7 +97,7 @@ impl ConnectedContacts {
             let unread = carried.union(&replaced).filter(|identifier| !found.owners.contains_key(identifier));
             let unread: Vec<Identifier> = unread.cloned().collect();
             if !unread.is_empty() {
-                for (identifier, owner) in source.owners(&unread).await? {
+                for (identifier, owner) in source.query_owners(&unread).await? {
                     let joins = carried.contains(&identifier) && !ignored.contains(&identifier);
                     let is_evidence = joins && owner.rightful_root().is_some();
                     connected.extend(is_evidence.then_some(owner.id));

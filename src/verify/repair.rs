@@ -107,7 +107,7 @@ pub(super) async fn release_identifier(
 ) -> Result<bool, RepairError> {
     until_done(async |doubt| {
         let mut transaction = database.begin().await?;
-        match transaction.release(kind, value, owner).await? {
+        match transaction.release_identifier(kind, value, owner).await? {
             Release::Done => {
                 let repairs = vec![Repair::Released { kind: kind.to_owned(), contact: owner.0 }];
                 settle(doubt, &transaction, &repairs);

@@ -118,7 +118,7 @@ impl ConnectedContacts {
         let mut carriers: BTreeMap<&Identifier, Option<ContactId>> = BTreeMap::new();
         for contact in self.live() {
             let cluster = clusters[&contact.id];
-            steps::take(contact.identifiers.len());
+            steps::count(contact.identifiers.len());
             identities.entry(cluster).or_default().push(contact);
             for identifier in &contact.identifiers {
                 let carrier = carriers.entry(identifier).or_insert(Some(cluster));
@@ -128,10 +128,10 @@ impl ConnectedContacts {
         identities.remove(&clusters[&primary]);
         let mut merges = Vec::new();
         for (cluster, contacts) in &identities {
-            steps::take(contacts.len());
+            steps::count(contacts.len());
             let Some(oldest) = contacts.iter().min_by_key(|contact| contact.age()) else { continue };
             let carried: BTreeSet<&Identifier> = contacts.iter().flat_map(|contact| &contact.identifiers).collect();
-            steps::take(carried.len());
+            steps::count(carried.len());
             let elsewhere = |identifier: &&Identifier| {
                 let owner = self.owners.get(identifier).map(|owner| owner.id);
                 owner.is_some_and(|owner| clusters.get(&owner) != Some(cluster))
@@ -156,13 +156,13 @@ impl ConnectedContacts {
             let mut top = id;
             while let Some(&next) = above.get(&top) {
                 top = next;
-                steps::take(1);
+                steps::count(1);
             }
             // The next search from here takes one step.
             let mut below = id;
             while below != top {
                 below = above.insert(below, top).unwrap_or(top);
-                steps::take(1);
+                steps::count(1);
             }
             top
         }
@@ -183,7 +183,7 @@ impl ConnectedContacts {
     ) -> (Vec<(Identifier, ContactRef)>, Vec<(Identifier, ContactId, ContactId)>) {
         let mut oldest: BTreeMap<&Identifier, &StoredContact> = BTreeMap::new();
         for contact in self.live() {
-            steps::take(contact.identifiers.len());
+            steps::count(contact.identifiers.len());
             for identifier in &contact.identifiers {
                 let held = oldest.entry(identifier).or_insert(contact);
                 if contact.age() < held.age() {
@@ -257,7 +257,7 @@ mod tests {
 
     fn repairs(contacts: &ConnectedContacts) -> Vec<String> {
         let planned = contacts.plan_repair(Timestamp(100));
-        planned.map(|planned| planned.repairs.iter().map(Repair::done).collect()).unwrap_or_default()
+        planned.map(|planned| planned.repairs.iter().map(Repair::describe_done).collect()).unwrap_or_default()
     }
 
     #[test]
@@ -353,21 +353,21 @@ mod tests {
         };
         let contacts: Vec<StoredContact> = (1..=identities).map(one).collect();
         let contacts = connected(&contacts);
-        let before = steps::taken();
+        let before = steps::counted();
         let planned = contacts.plan_repair(Timestamp(100)).expect("work");
         let others = usize::try_from(identities - 1).unwrap();
         assert_eq!((planned.plan.merges.len(), planned.plan.relinks.len()), (others, others));
         assert!(planned.plan.merges.iter().all(|merge| merge.cause == [email("shared")]));
-        steps::taken() - before
+        steps::counted() - before
     }
 
     /// The same for twice so many contacts that are linked to and fro: the links alone are a path of that length.
     fn steps_for_zigzag_of(contacts: i64) -> u64 {
         let one = |id: i64| contact(id, &format!("own{id}"), Some(2 * contacts + i64::from(id <= contacts) - id));
         let contacts = connected(&(1..2 * contacts).map(one).collect::<Vec<_>>());
-        let before = steps::taken();
+        let before = steps::counted();
         contacts.plan_repair(Timestamp(100)).expect("work");
-        steps::taken() - before
+        steps::counted() - before
     }
 
     /// With work for each pair, twice as many would take four times the steps, and a large identity minutes.

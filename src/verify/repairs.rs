@@ -83,12 +83,12 @@ pub enum Repair {
 
 impl Repair {
     /// Returns a line that says what was done.
-    pub fn done(&self) -> String {
+    pub fn describe_done(&self) -> String {
         self.sentence(|_, past| past.to_owned())
     }
 
     /// Returns a line that says what a repair would do.
-    pub fn planned(&self) -> String {
+    pub fn describe_planned(&self) -> String {
         self.sentence(|infinitive, _| format!("would {infinitive}"))
     }
 

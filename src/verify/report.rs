@@ -101,7 +101,7 @@ impl FindingWriter {
     pub(super) fn write_join(&mut self, join: &Repair) -> io::Result<()> {
         let count = self.counts.joins_planned.get_or_insert_default();
         match self.format {
-            FindingFormat::Text => writeln!(io::stdout(), "{}", join.planned())?,
+            FindingFormat::Text => writeln!(io::stdout(), "{}", join.describe_planned())?,
             FindingFormat::Json => {
                 write!(io::stdout(), "{}\n{}", if *count == 0 { "" } else { "," }, serde_json::to_string(join)?)?;
             }
@@ -187,7 +187,7 @@ fn as_text(printed: &PrintedFinding<'_>, mode: VerifyMode) -> String {
     let is_planned = mode == VerifyMode::Plan;
     let mut text = format!("{}{}\n", printed.finding, if printed.repaired { " (repaired)" } else { "" });
     for repair in printed.repairs {
-        text += &format!("  {}\n", if is_planned { repair.planned() } else { repair.done() });
+        text += &format!("  {}\n", if is_planned { repair.describe_planned() } else { repair.describe_done() });
     }
     if let Some(failure) = printed.failure {
         let what = match (is_planned, printed.repaired) {
@@ -198,7 +198,7 @@ fn as_text(printed: &PrintedFinding<'_>, mode: VerifyMode) -> String {
         text += &format!("  {what}: {failure}\n");
     }
     for repair in printed.possible_repairs {
-        text += &format!("  may have been carried out: {}\n", repair.done());
+        text += &format!("  may have been carried out: {}\n", repair.describe_done());
     }
     text
 }

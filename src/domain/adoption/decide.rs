@@ -23,7 +23,7 @@ impl OldIdentities {
         let links = Links::resolve(&mut self);
         let mut sets = links.old_sets(&self);
         let old: Vec<u32> = (0..links.indexes()).map(|index| sets.find(index)).collect();
-        let accepted = accepted.iter().map(|identifier| self.fingerprints.of(identifier)).collect();
+        let accepted = accepted.iter().map(|identifier| self.fingerprints.fingerprint(identifier)).collect();
         let mut causes = vec![JoinCauses::default(); old.len()];
         let mut hubs = self.unite_by_identifiers(&mut sets, &old, max_join, &accepted, &mut causes);
         hubs.extend(links.missing_hubs(max_join, accepted_links));

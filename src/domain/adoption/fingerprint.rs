@@ -40,7 +40,7 @@ impl Fingerprints {
     }
 
     /// Returns the fingerprint of an identifier.
-    pub(super) fn of(&self, identifier: &Identifier) -> [u8; 12] {
+    pub(super) fn fingerprint(&self, identifier: &Identifier) -> [u8; 12] {
         let kind = match identifier.kind() {
             IdentifierKind::Email => 0,
             IdentifierKind::Phone => 1,

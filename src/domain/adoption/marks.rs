@@ -37,7 +37,8 @@ impl OldIdentities {
     pub(super) fn settled_values(&self, row: &OldContact) -> [(IdentifierKind, CleanValue); 2] {
         self.rules.clean_values(row).map(|(kind, value)| {
             let marked = self.rules.only_marked(&value);
-            let is_rejected = marked.is_some_and(|one| self.marks.rejected.contains(&self.fingerprints.of(one)));
+            let is_rejected =
+                marked.is_some_and(|one| self.marks.rejected.contains(&self.fingerprints.fingerprint(one)));
             let change = if is_rejected { Some(ValueChange::Unmarked) } else { value.change };
             (kind, CleanValue { change, ..value })
         })

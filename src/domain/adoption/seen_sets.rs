@@ -58,7 +58,7 @@ impl AdoptedIdentities {
 
     /// The live rows that carry an identifier.
     fn carriers(&self, identifier: &Identifier) -> &[Evidence] {
-        let fingerprint = self.table.fingerprints.of(identifier);
+        let fingerprint = self.table.fingerprints.fingerprint(identifier);
         let begin = self.table.evidence.partition_point(|one| one.fingerprint < fingerprint);
         let found = &self.table.evidence[begin..];
         &found[..found.partition_point(|one| one.fingerprint == fingerprint)]

@@ -141,10 +141,10 @@ impl OldIdentities {
         for (kind, value) in self.rules.clean_values(row) {
             flags |= if value.identifier.is_some() { flag::HAS_IDENTIFIER } else { 0 };
             if let Some(identifier) = value.carried().filter(|_| row.is_live()) {
-                self.evidence.push(Evidence { fingerprint: self.fingerprints.of(identifier), row: index });
+                self.evidence.push(Evidence { fingerprint: self.fingerprints.fingerprint(identifier), row: index });
             }
             if let Some(identifier) = self.rules.only_marked(&value) {
-                self.marks.add(Evidence { fingerprint: self.fingerprints.of(identifier), row: index });
+                self.marks.add(Evidence { fingerprint: self.fingerprints.fingerprint(identifier), row: index });
             }
             self.shortened += u64::from(row.is_long(kind));
             if let Some(change) = value.change {

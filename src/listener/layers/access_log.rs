@@ -171,7 +171,7 @@ impl LogLine {
     fn write(&mut self) {
         self.is_written = true;
         if let Some(counts) = &self.counts {
-            self.end.counts = Some(counts.get());
+            self.end.counts = Some(counts.snapshot());
         }
         if self.call.route.as_ref().is_some_and(|route| route.is_probe) {
             event!(tracing::Level::DEBUG, self, self.end, self.end.failure.reason(self.end.code).as_deref());

@@ -12,7 +12,7 @@ use crate::auth::{AccessControl, Credentials, Permission, bearer};
 use crate::listener::call::Call;
 use crate::listener::outgoing::Outgoing;
 use crate::resolver::IdentifyError;
-use crate::transport::access::{Access, needed};
+use crate::transport::access::{Access, needed_access};
 use crate::transport::connection::ConnectionStreams;
 use crate::transport::errors::ApiError;
 
@@ -36,7 +36,7 @@ impl<S> Authenticate<S> {
     fn admit<B>(&self, request: &mut Request<B>) -> Result<(), ApiError> {
         let Some(access) = &self.access else { return Ok(()) };
         let extensions = request.extensions();
-        let needed = needed(extensions.get().and_then(|call: &Call| Some(&***call.route.as_ref()?)));
+        let needed = needed_access(extensions.get().and_then(|call: &Call| Some(&***call.route.as_ref()?)));
         if needed == Access::Open {
             return Ok(());
         }

@@ -10,7 +10,7 @@ use tower::Service;
 use super::admitted::{ResponseFuture, call_if_admitted};
 use crate::listener::call::Call;
 use crate::listener::outgoing::Outgoing;
-use crate::listener::peers::{PeerGuard, Peers, share};
+use crate::listener::peers::{PeerGuard, Peers, limit_of_one_peer};
 use crate::metrics::{ShedReason, WorkMetrics};
 use crate::resolver::{Caller, IdentifyError};
 use crate::transport::errors::ApiError;
@@ -40,7 +40,10 @@ pub(crate) struct Places {
 
 impl Places {
     pub(crate) fn new(all: usize) -> Self {
-        Self { free: Arc::new(Semaphore::new(all.min(Semaphore::MAX_PERMITS))), peers: Peers::new(share(all)) }
+        Self {
+            free: Arc::new(Semaphore::new(all.min(Semaphore::MAX_PERMITS))),
+            peers: Peers::new(limit_of_one_peer(all)),
+        }
     }
 
     /// Takes a place; `None` if there is none for the caller.

@@ -13,7 +13,7 @@ use super::admitted::answer_at_once;
 use crate::listener::api::Api;
 use crate::listener::call::Call;
 use crate::transport::errors::ApiError;
-use crate::transport::http::{OriginRules, OriginVerdict, permit, share};
+use crate::transport::http::{OriginRules, OriginVerdict, add_cors_headers, add_preflight_headers};
 
 /// Refuses requests of web pages that may not call the service, and lets other pages read the answers (CORS).
 ///
@@ -70,7 +70,7 @@ where
                 answer_at_once(&request);
                 let mut response = Response::new(Body::empty());
                 *response.status_mut() = StatusCode::NO_CONTENT;
-                permit(response.headers_mut(), origin, requested);
+                add_preflight_headers(response.headers_mut(), origin, requested);
                 ResponseFuture::Done { response: Some(response) }
             }
             OriginVerdict::Refuse => {
@@ -108,7 +108,7 @@ where
             ResponseProjection::Running { inner, reader } => {
                 let mut response = ready!(inner.poll(cx))?;
                 if let Some(origin) = reader.take() {
-                    share(response.headers_mut(), origin);
+                    add_cors_headers(response.headers_mut(), origin);
                 }
                 Poll::Ready(Ok(response))
             }

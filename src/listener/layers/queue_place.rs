@@ -43,7 +43,7 @@ impl<S, R: Identify> QueuePlace<S, R> {
             return Ok(None);
         }
         let outgoing: Arc<Outgoing> = extensions.get().cloned().ok_or(IdentifyError::Internal)?;
-        let deadline = Deadlines::of_call(extensions).ok_or(IdentifyError::Internal)?;
+        let deadline = Deadlines::call_deadline(extensions).ok_or(IdentifyError::Internal)?;
         outgoing.reserve(self.resolver.reserve(caller(extensions), deadline)?);
         request.extensions_mut().insert(CallPlace::new(Arc::clone(&outgoing) as _));
         Ok(Some(outgoing))

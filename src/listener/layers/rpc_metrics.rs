@@ -166,7 +166,7 @@ impl CallMeter {
     /// Counts the items of a stream that were answered since the last time.
     fn count_answered(&mut self) {
         let Items::Stream(counts, counted) = &mut self.items else { return };
-        let now = counts.get();
+        let now = counts.snapshot();
         let before = std::mem::replace(counted, now);
         self.count_items(ItemCounts {
             items: now.items - before.items,

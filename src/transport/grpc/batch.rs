@@ -90,7 +90,7 @@ impl<R: Identify> IdentityApi<R> {
     async fn answer_batch(&self, request: tonic::Request<Bytes>) -> Result<(Vec<u8>, ItemCounts), ApiError> {
         let deadline = deadline(&request)?;
         let resolver = resolver_for(&self.resolver, request.extensions());
-        let place = CallPlace::of(request.extensions());
+        let place = CallPlace::from_extensions(request.extensions());
         let room: Option<MessageRoom> = request.extensions().get().cloned();
         let items = EncodedItems::new(request.into_inner());
         let count = items.count_up_to_limit()?;

@@ -105,7 +105,7 @@ impl<R: Identify> IdentityApi<R> {
     async fn answer(&self, request: tonic::Request<Bytes>) -> Result<(Vec<u8>, CallOutcome), ApiError> {
         let deadline = deadline(&request)?;
         let resolver = resolver_for(&self.resolver, request.extensions());
-        let place = CallPlace::of(request.extensions());
+        let place = CallPlace::from_extensions(request.extensions());
         // The request and its headers are dropped before the wait.
         let message: pb::IdentifyRequest = decode(request.into_inner())?;
         let Parsed { request, malformed } = parsed(&message, &self.settings)?;

@@ -45,5 +45,5 @@ pub(super) fn parsed(request: &pb::IdentifyRequest, settings: &GrpcSettings) -> 
 
 /// When a call must have its answer. The listener's stack gives every call its deadlines.
 pub(super) fn deadline<T>(request: &Request<T>) -> Result<Instant, ApiError> {
-    Deadlines::of_call(request.extensions()).ok_or(ApiError::Identify(IdentifyError::Internal))
+    Deadlines::call_deadline(request.extensions()).ok_or(ApiError::Identify(IdentifyError::Internal))
 }

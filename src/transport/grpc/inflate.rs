@@ -98,7 +98,7 @@ impl<S: Service<Request<Body>, Response = Response<Body>>> Service<Request<Body>
         if request.headers().get(ENCODING).is_some_and(|encoding| encoding == "gzip") {
             request.headers_mut().remove(ENCODING);
             let limit = methods::message_limit(request.uri().path(), self.body_limit);
-            let (room, held) = (self.room.of(caller(request.extensions())), MessageRoom::default());
+            let (room, held) = (self.room.for_caller(caller(request.extensions())), MessageRoom::default());
             request.extensions_mut().insert(held.clone());
             request = request.map(|body| Body::new(Inflated::new(body, limit, takes_a_stream, room, held)));
         }
@@ -305,7 +305,7 @@ mod tests {
     }
 
     fn inflated(body: Body, takes_a_stream: bool) -> Inflated {
-        let room = TextRoom::new(LIMIT, LIMIT, WorkMetrics::default()).of(Caller::Unknown);
+        let room = TextRoom::new(LIMIT, LIMIT, WorkMetrics::default()).for_caller(Caller::Unknown);
         let body = if takes_a_stream { body } else { Body::new(OneMessage::new(body)) };
         Inflated::new(body, LIMIT, takes_a_stream, room, MessageRoom::default())
     }

@@ -135,7 +135,7 @@ mod tests {
         }
 
         fn is_room_free(&self) -> bool {
-            self.room.of(Caller::Unknown).try_reserve(LIMIT).is_some()
+            self.room.for_caller(Caller::Unknown).try_reserve(LIMIT).is_some()
         }
 
         /// Opens the gate and counts the answers.
@@ -188,7 +188,7 @@ mod tests {
     async fn answers_of_a_stream_that_stops(stop: fn(&OpenStream), waits_for_room: bool) -> usize {
         let large: String = std::iter::repeat_with(fastrand::alphanumeric).take(48_000).collect();
         let (stream, answers) = OpenStream::open().await;
-        let other = stream.room.of(Caller::Unknown).try_reserve(LIMIT).expect("room");
+        let other = stream.room.for_caller(Caller::Unknown).try_reserve(LIMIT).expect("room");
         stream.send(0, &item("1".to_owned()));
         stream.send(1, &gzip(&item(large)));
         if waits_for_room {
@@ -202,7 +202,7 @@ mod tests {
             until(|| !stream.is_room_free()).await;
             stop(&stream);
         }
-        let free = stream.room.of(Caller::Unknown).reserve(LIMIT).await;
+        let free = stream.room.for_caller(Caller::Unknown).reserve(LIMIT).await;
         assert!(free.is_ok(), "waited for room: {waits_for_room}");
         stream.count(answers).await
     }

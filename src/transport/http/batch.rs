@@ -35,7 +35,7 @@ impl<R: Identify> BatchHandler<R> {
     async fn answer(&self, request: Request) -> Result<Response, ApiError> {
         let deadline = deadline(&request)?;
         let resolver = resolver_for(&self.resolver, request.extensions());
-        let place = CallPlace::of(request.extensions());
+        let place = CallPlace::from_extensions(request.extensions());
         let limit = batch_body_limit(self.settings.limits.http_body_limit);
         let RequestText { bytes, room } = body::read(request, limit, self.settings.body_timeout, &self.room).await?;
         // The items keep the text, and only until they are parsed: it is not kept during the wait.

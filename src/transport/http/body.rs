@@ -52,7 +52,7 @@ pub(super) async fn read(
     match encoding? {
         Encoding::Identity => Ok(RequestText { bytes: collected?, room: None }),
         Encoding::Gzip => {
-            let (bytes, room) = gzip::decompress(&collected?, limit, room.of(caller)).await?;
+            let (bytes, room) = gzip::decompress(&collected?, limit, room.for_caller(caller)).await?;
             Ok(RequestText { bytes, room: Some(room) })
         }
     }

@@ -42,7 +42,7 @@ impl<R: Identify> IdentifyHandler<R> {
     async fn answer(&self, request: Request) -> Result<Response, ApiError> {
         let deadline = deadline(&request)?;
         let resolver = resolver_for(&self.resolver, request.extensions());
-        let place = CallPlace::of(request.extensions());
+        let place = CallPlace::from_extensions(request.extensions());
         let (limit, timeout_after) = (self.settings.limits.http_body_limit, self.settings.body_timeout);
         let text = body::read(request, limit, timeout_after, &self.room).await?;
         let Parsed { request, malformed } = IdentifyFields::read(&text.bytes)?.parse(&self.settings.identify)?;
@@ -53,7 +53,7 @@ impl<R: Identify> IdentifyHandler<R> {
         let answer = &answered.answer;
 
         let (spelling, limit) = (self.settings.identify.primary_id_field, self.settings.limits.answer_limit);
-        let (body, is_truncated) = response::body_of(&answer.identity, spelling, limit, deadline).await?;
+        let (body, is_truncated) = response::encode_body(&answer.identity, spelling, limit, deadline).await?;
         let outcome = (OUTCOME, HeaderValue::from_static(outcome_name(answer.outcome)));
         let mut response = ([JSON, outcome], body).into_response();
         let fields = answered.left_out_in_json();

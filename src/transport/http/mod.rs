@@ -33,7 +33,7 @@ use self::gateway::Gateway;
 pub use self::gateway::{BindingError, GatewayError, JsonService};
 use self::identify::IdentifyHandler;
 pub use self::metrics::metrics_routes;
-pub use self::origin::{OriginRules, OriginVerdict, permit, share};
+pub use self::origin::{OriginRules, OriginVerdict, add_cors_headers, add_preflight_headers};
 pub use self::settings::HttpSettings;
 use crate::proto::FILE_DESCRIPTOR_SET;
 use crate::resolver;

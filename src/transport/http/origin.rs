@@ -108,7 +108,7 @@ fn authority<B>(request: &Request<B>) -> Option<&str> {
 }
 
 /// Lets pages of this origin read a response, with the headers that are this service's own.
-pub fn share(headers: &mut HeaderMap, origin: HeaderValue) {
+pub fn add_cors_headers(headers: &mut HeaderMap, origin: HeaderValue) {
     const EXPOSED: HeaderValue =
         HeaderValue::from_static("identity-outcome,identity-ignored,identity-truncated,retry-after,x-request-id");
     headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
@@ -117,7 +117,7 @@ pub fn share(headers: &mut HeaderMap, origin: HeaderValue) {
 }
 
 /// Lets pages of this origin send requests with the headers that they ask for.
-pub fn permit(headers: &mut HeaderMap, origin: HeaderValue, requested: Option<HeaderValue>) {
+pub fn add_preflight_headers(headers: &mut HeaderMap, origin: HeaderValue, requested: Option<HeaderValue>) {
     headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
     headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET,HEAD,POST,PUT,PATCH,DELETE"));
     if let Some(requested) = requested {

@@ -63,7 +63,7 @@ impl<'a> ContactBody<'a> {
 ///
 /// # Errors
 /// [`IdentifyError::DeadlineExceeded`].
-pub(super) async fn body_of(
+pub(super) async fn encode_body(
     identity: &IdentityState,
     spelling: Spelling,
     limit: usize,
@@ -147,7 +147,7 @@ mod tests {
         ];
         let identity = IdentityState::from(Identity::new(contacts).unwrap());
         let deadline = Instant::now() + Duration::from_secs(60);
-        let (body, is_truncated) = body_of(&identity, spelling, 1 << 20, deadline).await.unwrap();
+        let (body, is_truncated) = encode_body(&identity, spelling, 1 << 20, deadline).await.unwrap();
         assert!(!is_truncated);
         String::from_utf8(body).unwrap()
     }

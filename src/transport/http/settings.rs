@@ -22,5 +22,5 @@ pub struct HttpSettings {
 
 /// When a call must have its answer. The listener's stack gives every call its deadlines.
 pub(super) fn deadline(request: &Request) -> Result<Instant, ApiError> {
-    Deadlines::of_call(request.extensions()).ok_or(ApiError::Identify(IdentifyError::Internal))
+    Deadlines::call_deadline(request.extensions()).ok_or(ApiError::Identify(IdentifyError::Internal))
 }

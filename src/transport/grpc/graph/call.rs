@@ -32,7 +32,7 @@ impl<R: ReadGraph> Call<R> {
     pub(super) fn begin<T>(resolver: &R, settings: &GrpcSettings, request: Request<T>) -> Result<(Self, T), ApiError> {
         let call = Self {
             resolver: resolver_for(resolver, request.extensions()),
-            place: CallPlace::of(request.extensions()),
+            place: CallPlace::from_extensions(request.extensions()),
             deadline: deadline(&request)?,
             identify: settings.identify,
             answer_limit: settings.limits.answer_limit,

@@ -79,7 +79,7 @@ impl<R: ReadGraph> UnaryService<Bytes> for EncodedLookUp<R> {
         let api = Arc::clone(&self.0);
         async move {
             let accepts_compression = accepts_compression(request.metadata());
-            let names = FieldNames::of_call(request.extensions());
+            let names = FieldNames::from_extensions(request.extensions());
             let answer = api.look_up(request).await.map_err(|error| error.status(names))?;
             let mut response = tonic::Response::new(answer);
             compress_if_worthwhile(&mut response, accepts_compression, Vec::len);

@@ -98,7 +98,7 @@ impl<R: ReadGraph> GraphApi<R> {
         F: Future<Output = Result<M, ApiError>>,
     {
         let accepts_compression = accepts_compression(request.metadata());
-        let names = FieldNames::of_call(request.extensions());
+        let names = FieldNames::from_extensions(request.extensions());
         let error = |error: ApiError| error.status(names);
         let (call, message) = Call::begin(&self.resolver, &self.settings, request).map_err(error)?;
         let mut response = Response::new(answer(call, message).await.map_err(error)?);

@@ -125,7 +125,7 @@ impl RpcHandler {
         let query = request.uri().query().map(str::to_owned);
         if self.binding.body == BodyRule::Nothing {
             // Its body, if it has one, is not read.
-            let message = request::message(&self.binding, captures, query.as_deref(), b"")?;
+            let message = request::build_message(&self.binding, captures, query.as_deref(), b"")?;
             return Ok((request.into_parts().0, message));
         }
         let (head, body) = request.into_parts();
@@ -134,7 +134,7 @@ impl RpcHandler {
         *of_body.extensions_mut() = head.extensions.clone();
         let (limit, time) = (self.message_limit(), self.settings.body_timeout);
         let RequestText { bytes, room } = body::read(of_body, limit, time, &self.room).await?;
-        let message = request::message(&self.binding, captures, query.as_deref(), &bytes);
+        let message = request::build_message(&self.binding, captures, query.as_deref(), &bytes);
         drop((bytes, room));
         Ok((head, message?))
     }

@@ -204,7 +204,7 @@ impl Gateway {
 /// # Errors
 /// [`GatewayError::Hidden`].
 pub(super) fn check_nothing_is_hidden(table: &RouteTable) -> Result<(), GatewayError> {
-    let Some(Route { rpc_method, http_route, .. }) = table.hidden() else { return Ok(()) };
+    let Some(Route { rpc_method, http_route, .. }) = table.find_hidden() else { return Ok(()) };
     let text = |name: &Option<String>| name.clone().unwrap_or_default();
     Err(GatewayError::Hidden { rpc: text(rpc_method), path: text(http_route) })
 }

@@ -11,7 +11,7 @@ use crate::transport::template::Capture;
 ///
 /// # Errors
 /// [`ApiError::Malformed`] or [`ApiError::BadField`]. They name the field, and show no value.
-pub(super) fn message(
+pub(super) fn build_message(
     binding: &Binding,
     captures: &[Capture<'_>],
     query: Option<&str>,
