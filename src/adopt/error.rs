@@ -75,10 +75,7 @@ pub enum AdoptError {
 impl AdoptError {
     /// Returns the same for a run that has the adoption.
     pub(super) fn while_taken(self) -> Self {
-        match self {
-            Self::NotDone(_) => self,
-            error => Self::NotDone(Box::new(error)),
-        }
+        if matches!(self, Self::NotDone(_)) { self } else { Self::NotDone(Box::new(self)) }
     }
 
     /// Returns whether the command line or a setting is wrong.

@@ -187,9 +187,10 @@ impl<S: Store> ReadLane<S> {
                     parts.extend([second, jobs].map(part));
                 }
                 Err(error) => {
-                    match error {
-                        StoreError::Faulty(_) => self.database.record_fault(&error),
-                        _ => tracing::error!(error.message = %error, "a read failed"),
+                    if matches!(error, StoreError::Faulty(_)) {
+                        self.database.record_fault(&error);
+                    } else {
+                        tracing::error!(error.message = %error, "a read failed");
                     }
                     reply_error(jobs, &error);
                     refused.note(error);

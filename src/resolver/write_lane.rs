@@ -259,9 +259,10 @@ impl<S: Store> Group<'_, S> {
     /// neighbours. [`RefusedAlone`] says how far that goes.
     fn halves(&mut self, mut jobs: Vec<Job>, error: StoreError) -> Vec<Step> {
         if jobs.len() == 1 {
-            match error {
-                StoreError::Faulty(_) => self.lane.database.record_fault(&error),
-                _ => tracing::error!(error.message = %error, "the database rejected a transaction"),
+            if matches!(error, StoreError::Faulty(_)) {
+                self.lane.database.record_fault(&error);
+            } else {
+                tracing::error!(error.message = %error, "the database rejected a transaction");
             }
             self.lane.work.count_transaction(TransactionEnd::Failed);
             reply_error(jobs, &error);
