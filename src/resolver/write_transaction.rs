@@ -42,10 +42,10 @@
 //!
 //! # Long plans
 //!
-//! A plan takes some microseconds for each contact of the identities that it starts from, and a group from one batch can
-//! be about 256 identities of 10,000 contacts. In a lane's task this would stop all other tasks of its thread. A
-//! thread beside them does it without a pause: the locks of the transaction are held, and slices that yield would hold
-//! them for longer. If nobody waits for the group any more when the plan is made, nothing is written, and the locks are
+//! A plan takes some microseconds for each contact of the identities that it starts from. A group from one batch can be
+//! about 256 identities of 10,000 contacts. In a lane's task this would stop all other tasks of its thread. A thread
+//! beside them does it without a pause: the locks of the transaction are held, and slices that yield would hold them
+//! for longer. If nobody waits for the group any more when the plan is made, nothing is written, and the locks are
 //! released.
 //!
 //! # A read without a root

@@ -152,7 +152,7 @@ impl Cause {
         Self { outage, ..self }
     }
 
-    /// The same of a statement that was prepared by tables and triggers as they may have been before.
+    /// Returns the cause for a statement that was prepared by tables and triggers as they may have been before.
     #[must_use]
     pub fn perhaps_outdated(self) -> Self {
         Self { may_be_outdated: true, ..self }
@@ -166,8 +166,8 @@ impl StoreError {
         self.is_unavailable() || matches!(self, Self::CutShort(_))
     }
 
-    /// Returns whether the statement may have failed by tables and triggers as they were before. Reading from the tables
-    /// shows the connection what they are now.
+    /// Returns whether the statement may have failed by tables and triggers as they were before. Reading from the
+    /// tables shows the connection what they are now.
     pub fn may_be_outdated(&self) -> bool {
         matches!(self, Self::Faulty(cause) if cause.may_be_outdated)
     }

@@ -45,7 +45,9 @@ mod old_tables;
 mod outage;
 mod pooler;
 mod process;
+mod read_only_file;
 mod readiness;
+mod refused_hosts;
 mod replay;
 mod rights;
 mod rolling_restart;
@@ -87,6 +89,8 @@ fn main() {
     failover::register(&mut suite);
     nothing_found::register(&mut suite);
     readiness::register(&mut suite);
+    read_only_file::register(&mut suite);
+    refused_hosts::register(&mut suite);
     round_trips::register(&mut suite);
     rights::register(&mut suite);
     server_defaults::register(&mut suite);

@@ -23,7 +23,7 @@ pub fn register(suite: &mut Suite) {
     register!(suite.on(&[Backend::Mysql]): a_password_that_is_expired);
     register!(suite.on(&[Backend::Postgres]): a_database_that_takes_no_connections);
     register!(suite.on(&[Backend::Mariadb, Backend::Postgres]): a_time_limit_of_the_server);
-    register!(suite.on_own_server(&[Backend::Mysql]): a_server_in_offline_mode);
+    register!(suite.on_own_server(&[Backend::Mysql]): a_server_in_offline_mode, a_time_limit_of_all_sessions);
 }
 
 /// How soon a call must work again.
@@ -322,8 +322,24 @@ async fn a_time_limit_of_the_server(database: TestDatabase) {
     })
     .await;
     let service = Service::start_with(&user.url, &["--migrate", "false"]).await;
+    is_ended_in_time(&service, &user.admin).await;
+    service.stop().await;
+    user.drop().await;
+}
+
+/// MySQL has one for all sessions of a server. An administrator sets it.
+async fn a_time_limit_of_all_sessions(server: Server) {
+    let admin = sea_orm::Database::connect(&server.url).await.unwrap();
+    admin.execute_unprepared("SET GLOBAL max_execution_time = 200").await.unwrap();
+    let service = Service::start_with(&server.url, &[]).await;
+    is_ended_in_time(&service, &admin).await;
+    service.stop().await;
+}
+
+/// Callers whose statement the server ends after a moment hear that a retry helps.
+async fn is_ended_in_time(service: &Service, admin: &DatabaseConnection) {
     service.caller().identify(Api::Grpc, Some("a@x.de"), Some("1")).await.unwrap();
-    let lock = user.admin.begin().await.unwrap();
+    let lock = admin.begin().await.unwrap();
     lock_row(&lock, 1).await;
     for api in Api::BOTH {
         let call = service.caller();
@@ -332,9 +348,7 @@ async fn a_time_limit_of_the_server(database: TestDatabase) {
         assert_eq!(call.get("/readyz").await, 200, "it is about one customer");
     }
     lock.rollback().await.unwrap();
-    is_usable_again(&service).await;
-    service.stop().await;
-    user.drop().await;
+    is_usable_again(service).await;
 }
 
 /// Calls until it works; every failure on the way says that a retry helps.

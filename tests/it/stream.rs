@@ -4,12 +4,14 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use identity::proto::identity::v1::identity_service_client::IdentityServiceClient;
+use identity::proto::identity::v1::stream_identify_response::Result as OfStream;
 use identity::proto::identity::v1::{IdentifyRequest, StreamIdentifyRequest};
 use tokio::task::JoinSet;
 use tonic::Code;
+use tonic_types::StatusExt;
 
 use crate::harness::{
-    Api, Backend, Checkouts, Components, Event, Process, Refusal, Reply, Service, Suite, TestDatabase, register,
+    Api, Backend, Checkouts, Components, Event, Process, Refusal, Reply, Server, Service, Suite, TestDatabase, register,
 };
 
 pub fn register(suite: &mut Suite) {
@@ -20,6 +22,7 @@ pub fn register(suite: &mut Suite) {
         batches_and_streams_end_as_components,
     );
     register!(suite.on(&[Backend::Sqlite]): who_does_not_read_costs_little);
+    register!(suite.on_own_server(&[Backend::Postgres, Backend::Mysql]): the_last_messages_say_what_is_gone);
 }
 
 fn assert_contains(answer: &Reply, event: &Event) {
@@ -139,4 +142,34 @@ async fn who_does_not_read_costs_little(database: TestDatabase) {
     process.caller().identify(Api::Grpc, Some("a@x.de"), None).await.expect("others are served");
     assert!(process.is_alive());
     drop(open);
+}
+
+/// First the database goes, then the service. Without the database an item fails, and the stream goes on.
+async fn the_last_messages_say_what_is_gone(server: Server) {
+    let process = Process::start(&[("DATABASE_URL", &server.url)]).await;
+    let mut client = IdentityServiceClient::connect(format!("http://{}", process.grpc)).await.expect("a connection");
+    let (items, sent) = futures::channel::mpsc::unbounded();
+    let send = |email: &str| {
+        let request = IdentifyRequest { email: Some(email.to_owned()), ..Default::default() };
+        let item = StreamIdentifyRequest { correlation_id: email.to_owned(), request: Some(request) };
+        items.unbounded_send(item).expect("the stream is open");
+    };
+    send("before@x.de");
+    let mut answers = client.stream_identify(sent).await.expect("a stream").into_inner();
+    let answer = answers.message().await.expect("no end").expect("an answer");
+    assert!(matches!(answer.result, Some(OfStream::Response(_))), "{answer:?}");
+
+    server.kill();
+    send("after@x.de");
+    let answer = answers.message().await.expect("no end").expect("an answer");
+    let Some(OfStream::Error(error)) = answer.result else { panic!("without a database: {answer:?}") };
+    assert_eq!(Code::from_i32(error.code), Code::Unavailable);
+    assert!(error.message.starts_with("the database cannot be reached"), "{}", error.message);
+
+    process.signal("-TERM");
+    let end = answers.message().await.expect_err("the service ends");
+    assert_eq!((end.code(), end.message()), (Code::Unavailable, "the service is shutting down"));
+    let details = end.get_error_details();
+    assert_eq!(details.error_info().map(|info| &info.reason[..]), Some("SHUTTING_DOWN"));
+    assert!(details.retry_info().is_some(), "another replica takes the stream");
 }

@@ -154,7 +154,7 @@ async fn is_repaired(process: &Process) {
     assert!(answers.iter().all(Result::is_ok));
 }
 
-/// No error tells such a trigger from one that refuses single rows. Each request is tried alone, and few more than once.
+/// No error tells such a trigger from one that refuses single rows. Each request is tried alone, few more than once.
 async fn a_trigger_that_refuses_every_row_is_not_halved_to_the_end(database: TestDatabase) {
     let process = start_measured(&database).await;
     let tables = database.raw().await;

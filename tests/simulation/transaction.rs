@@ -144,6 +144,10 @@ impl Transaction for SimulatedTransaction {
 
     async fn roots_after(&mut self, after: Option<ContactId>, limit: usize) -> Result<RootWindow, StoreError> {
         let replica = self.store.replica;
+        if self.must_write_what_it_locks() {
+            let committed = self.store.database.lock().committed_roots_after(after, limit);
+            self.lock_contacts(&committed).await?;
+        }
         let read = async { Ok(self.store.database.lock().roots_after(replica, after, limit)) };
         let roots = self.statement("roots", read).await?;
         if self.must_write_what_it_locks() {

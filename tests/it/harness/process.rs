@@ -43,8 +43,12 @@ impl Process {
 
     /// Starts it on free ports and waits until its log has them.
     pub async fn start_listening(variables: &[(&str, &str)]) -> Self {
+        Self::start_command(binary(), variables).await
+    }
+
+    /// The same by this command, which becomes the binary.
+    pub async fn start_command(mut command: Command, variables: &[(&str, &str)]) -> Self {
         let begun = Instant::now();
-        let mut command = binary();
         command.env("LOG_FORMAT", "json").envs(variables.iter().copied());
         let mut child = command.stderr(Stdio::piped()).spawn().expect("the binary runs");
         let log = Arc::new(Mutex::new(Vec::new()));

@@ -20,6 +20,8 @@ struct Line {
     delay: Duration,
     /// New connections are closed at once.
     is_down: bool,
+    /// What new connections get in place of the database, before they are closed.
+    refusal: Option<&'static [u8]>,
     /// Answers of the database are dropped.
     loses_answers: bool,
     /// A text of clients, and what replaces it.
@@ -86,6 +88,7 @@ impl Proxy {
             target: address(database),
             delay: Duration::ZERO,
             is_down: false,
+            refusal: None,
             loses_answers: false,
             replaced: None,
             loses_commits: 0,
@@ -96,8 +99,12 @@ impl Proxy {
         }));
         let proxy = Self { line: Arc::clone(&line), url: url.into() };
         tokio::spawn(async move {
-            while let Ok((client, _)) = listener.accept().await {
+            while let Ok((mut client, _)) = listener.accept().await {
                 let now = line.lock().expect("the line").clone();
+                if let Some(refusal) = now.refusal {
+                    let _ = client.write_all(refusal).await;
+                    continue;
+                }
                 if !now.is_down
                     && let Ok(server) = TcpStream::connect(now.target).await
                 {
@@ -132,6 +139,17 @@ impl Proxy {
     /// Lets new connections through again.
     pub fn up(&self) {
         self.line().is_down = false;
+    }
+
+    /// Cuts, and sends this to each new connection in place of what the database says.
+    pub fn refuse(&self, refusal: &'static [u8]) {
+        self.line().refusal = Some(refusal);
+        self.cut();
+    }
+
+    /// Passes new connections on again.
+    pub fn refuse_nothing(&self) {
+        self.line().refusal = None;
     }
 
     /// Lets statements arrive and drops their answers, until it is called with `false`.

@@ -145,7 +145,15 @@ impl State {
 
     /// The next roots after this one.
     pub(crate) fn roots_after(&self, replica: usize, after: Option<ContactId>, limit: usize) -> RootWindow {
-        let tables = self.read_by(replica);
+        Self::window(&self.read_by(replica), after, limit)
+    }
+
+    /// The roots that a locking read of this range waits for: of each server, shown there or not.
+    pub(crate) fn committed_roots_after(&self, after: Option<ContactId>, limit: usize) -> BTreeSet<ContactId> {
+        Self::window(&self.committed, after, limit).roots.into_iter().collect()
+    }
+
+    fn window(tables: &Tables, after: Option<ContactId>, limit: usize) -> RootWindow {
         let (mut window, mut rows) = (RootWindow::default(), 0);
         for row in tables.contacts.values().filter(|row| Some(row.id) > after) {
             if rows == ROWS_OF_A_WINDOW || row.link == Link::Primary && window.roots.len() == limit {
