@@ -12,8 +12,7 @@
 //! | --- | --- |
 //! | `identify`, `request` | the trait that the APIs call, and what they ask for |
 //! | `admission` | which requests get into the service, by two rules: |
-//! | `queue_delay`, `fair_share` | how many, by how long they wait; and whose |
-//! | `reservation` | the places of calls whose bodies are still to be read |
+//! | `queue_delay`, `fair_share`; `reservation` | how many, by their wait; whose; the places of calls without a body yet |
 //! | `lanes` | the ways into the lanes, and the wait for a reply |
 //! | `large_identities` | which jobs must not share a statement with others |
 //! | `read_queue`, `read_lane` | groups of requests, and the look-up that answers known customers |
