@@ -12,7 +12,7 @@
 //! | --- | --- |
 //! | `identify`, `request` | the trait that the APIs call, and what they ask for |
 //! | `admission` | which requests get into the service, by two rules: |
-//! | `queue_delay`, `fair_share`; `reservation` | how many, by their wait; whose; the places of calls without a body yet |
+//! | `queue_delay`, `fair_share`; `reservation` | how many, by their wait; whose; places of calls without a body |
 //! | `lanes` | the ways into the lanes, and the wait for a reply |
 //! | `large_identities` | which jobs must not share a statement with others |
 //! | `read_queue`, `read_lane` | groups of requests, and the look-up that answers known customers |
