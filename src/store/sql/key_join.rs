@@ -3,8 +3,8 @@
 use super::Engine;
 
 impl Engine {
-    /// Joins the row of a table, under this name, that has these values in these columns: a whole unique key. Each
-    /// value is an expression of the tables before.
+    /// Joins the row of a table, under this name, that has these values in these columns: all those of a unique key.
+    /// A value is an SQL expression about the tables that stand before this one in the FROM clause.
     ///
     /// Without statistics, PostgreSQL would rather read two tables whole and compare each pair of rows: a page of 1,000
     /// contacts took 5 s among 10,000. OFFSET keeps it from that. The others look each row up anyway.
