@@ -185,7 +185,7 @@ async fn a_memory_for_rows_alone_is_refused(target: TestDatabase) {
     // A decision that is missing comes first: with it, less may be enough.
     let output = old.adopt(&target, &["--memory", "6500"]).output().expect("the binary runs");
     let report = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(output.status.code() == Some(1) && report.contains("--max-join"), "{report}");
+    assert!(output.status.code() == Some(1) && report.contains("over_max_join"), "{report}");
     for (memory, suffices) in [("6499", false), ("6500", false), ("20000", false), ("30000", true)] {
         let mut command = old.adopt(&target, &["--max-join", "200", "--memory", memory]);
         let output = command.output().expect("the binary runs");
