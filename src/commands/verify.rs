@@ -46,6 +46,9 @@ pub async fn verify(settings: &Settings, args: VerifyArgs) -> anyhow::Result<boo
     let mode = args.mode();
     if mode == VerifyMode::Repair {
         check_adoption(&database).await?;
+        if settings.database.connections > 1 {
+            database.open_second_connection().await?;
+        }
     }
     let is_well = verify::verify(database.clone(), settings.identify.phone_region, mode, args.format).await?;
     // Reading leaves the files of SQLite as they are: a service may use them.

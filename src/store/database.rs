@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use sea_orm::{DatabaseConnection, SqliteTransactionMode, TransactionOptions};
+use sea_orm::{ConnectionTrait, DatabaseConnection, SqliteTransactionMode, TransactionOptions};
 use tokio::time::{sleep, timeout};
 
 use super::clock::Clock;
@@ -115,6 +115,21 @@ impl Database {
             Err(_) => "it takes too long".to_owned(),
         };
         tracing::warn!(reason, "the database file is not complete without the files beside it (-wal, -shm)");
+    }
+
+    /// Opens a second connection, for work that runs one statement at a time. If a statement takes too long, an answer
+    /// over another connection shows that the server is not lost, and that connection must be there before.
+    ///
+    /// # Errors
+    /// As every read.
+    pub async fn open_second_connection(&self) -> Result<(), StoreError> {
+        let lease = self.pool.lease().await?;
+        let open = async {
+            let (first, second) = (lease.connected().take().await?, lease.connected().take().await?);
+            first.execute_unprepared("SELECT 1").await?;
+            second.execute_unprepared("SELECT 1").await.map(drop)
+        };
+        lease.bounded_question(open).await
     }
 
     /// The current connections, for work that is not on the hot path.
