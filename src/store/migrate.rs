@@ -20,6 +20,9 @@ pub enum MigrateError {
     /// Another process migrates the database and does not finish.
     #[error("another process has been migrating the database for {} s", LOCK_WAIT.as_secs())]
     Locked,
+    /// Another process makes or drops the tables at this moment.
+    #[error("another process makes or drops the tables: try again")]
+    Changing,
     /// The tables are not this service's.
     #[error(transparent)]
     Foreign(#[from] ForeignSchema),
@@ -46,6 +49,7 @@ impl From<CheckError> for MigrateError {
         match error {
             CheckError::Foreign(foreign) => Self::Foreign(foreign),
             CheckError::Rights => Self::Rights,
+            CheckError::Changing => Self::Changing,
             CheckError::Database(error) => Self::Database(error),
         }
     }
@@ -111,6 +115,7 @@ impl Database {
             MigrateError::Database(error) => {
                 matches!(StoreError::from(error.clone()), StoreError::LostRace(_) | StoreError::DuplicateKey(_))
             }
+            MigrateError::Changing => true,
             // The other one has made the tables meanwhile, and serves: it wrote the rows.
             MigrateError::Foreign(_) => !was_migrated && self.is_migrated().await.unwrap_or(false),
             MigrateError::Locked | MigrateError::RowsWouldBeLost(_) | MigrateError::Rights => false,

@@ -75,6 +75,9 @@ pub(super) enum CheckError {
     /// The user may not read a table. MySQL hides it, or columns of it, as if they were not there.
     #[error("{}", Outage::Rights)]
     Rights,
+    /// Another process makes or drops a table at this moment.
+    #[error("another process makes or drops the tables")]
+    Changing,
     #[error(transparent)]
     Database(#[from] DbErr),
 }
@@ -147,6 +150,10 @@ pub(super) async fn check_tables(
             continue;
         };
         let found = catalogue.describe(connection, name).await?;
+        // Only PostgreSQL has tables without a column. A user who may not read a column does not see the table.
+        if found.columns.is_empty() && engine != Engine::Postgres {
+            return Err(CheckError::Changing);
+        }
         let strictness = if is_applied { Strictness::Own } else { Strictness::Exact };
         if let Some(difference) = differences(engine, table, &found, strictness, applied).into_iter().next() {
             if is_applied {
@@ -201,4 +208,24 @@ pub(super) async fn tables_with_rows(
         found.push("Contact that say which identifiers are ignored");
     }
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use sea_orm::{DbBackend, MockDatabase, Value};
+
+    use super::*;
+
+    /// On a cluster, another server can drop or make the table between the two questions.
+    #[tokio::test]
+    async fn a_table_without_columns_is_about_to_change() {
+        let tables = [("1", Value::from("Contact")), ("2", Value::from(1_i64)), ("3", Value::from(0_i64))];
+        let none = Vec::<BTreeMap<&str, Value>>::new();
+        let answers = [vec![BTreeMap::from(tables)], none.clone(), none];
+        let database = MockDatabase::new(DbBackend::MySql).append_query_results(answers).into_connection();
+        let checked = check_tables(&database, Engine::Mariadb, &BTreeSet::new()).await;
+        assert!(matches!(checked, Err(CheckError::Changing)), "{checked:?}");
+    }
 }
