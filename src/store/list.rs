@@ -4,7 +4,7 @@ use sea_orm::{ConnectionTrait, QueryResult};
 
 use super::error::StoreError;
 use super::flags;
-use super::rows::{check_is_primary, check_takes_writes};
+use super::rows::{check_is_primary, query_or_check};
 use super::sql::{Engine, ROWS_OF_A_WINDOW, WindowColumn};
 use super::traits::RootWindow;
 use crate::domain::ContactId;
@@ -16,10 +16,7 @@ pub(super) async fn query_roots_after(
     after: Option<ContactId>,
     limit: usize,
 ) -> Result<RootWindow, StoreError> {
-    let rows = connection.query_all_raw(engine.rows_after(id_before(after))).await?;
-    if rows.is_empty() {
-        check_takes_writes(connection, engine).await?;
-    }
+    let rows = query_or_check(connection, engine, engine.rows_after(id_before(after))).await?;
     let (mut roots, mut last) = (Vec::new(), None);
     for row in &rows {
         check_is_primary(engine, row, WindowColumn::ReadOnly as usize)?;

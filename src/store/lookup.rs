@@ -6,7 +6,7 @@ use sea_orm::{ConnectionTrait, QueryResult};
 use tokio::task::yield_now;
 
 use super::error::StoreError;
-use super::rows::{LookupRow, check_takes_writes, identities_from_rows};
+use super::rows::{LookupRow, identities_from_rows, query_or_check};
 use super::sql::{Engine, LookupColumn, lookup_limit};
 use super::traits::{ExpectedSize, FoundIdentities, MAX_LOOKUP};
 use crate::domain::{ContactId, Identifier, Identity};
@@ -74,10 +74,7 @@ pub(super) async fn query_identities_of(
     }
     if size == ExpectedSize::NotLarge {
         let limit = lookup_limit(ids.len());
-        let found = connection.query_all_raw(engine.contacts_of(&ids, Some(limit))).await?;
-        if found.is_empty() {
-            check_takes_writes(connection, engine).await?;
-        }
+        let found = query_or_check(connection, engine, engine.contacts_of(&ids, Some(limit))).await?;
         if found.len() < limit {
             add_rows(&mut rows, engine, &found, 1).await?;
             return Ok(identities_from_rows(rows).identities);
@@ -86,10 +83,7 @@ pub(super) async fn query_identities_of(
             return Err(StoreError::OneIsLarge(root));
         }
     }
-    let found = connection.query_all_raw(engine.contacts_of(&ids, None)).await?;
-    if found.is_empty() {
-        check_takes_writes(connection, engine).await?;
-    }
+    let found = query_or_check(connection, engine, engine.contacts_of(&ids, None)).await?;
     add_rows(&mut rows, engine, &found, 1).await?;
     Ok(identities_from_rows(rows).identities)
 }

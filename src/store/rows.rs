@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, NaiveDateTime};
-use sea_orm::{ConnectionTrait, QueryResult};
+use sea_orm::{ConnectionTrait, QueryResult, Statement};
 use sqlx::error::BoxDynError;
 use sqlx::postgres::{PgTypeInfo, PgValueFormat, PgValueRef, Postgres};
 use sqlx::{Decode, Row as _};
@@ -149,6 +149,19 @@ pub(super) async fn check_takes_writes(connection: &impl ConnectionTrait, engine
     check_is_primary(engine, &row, 0)
 }
 
+/// Runs a read whose answer can be that there is nothing: see [`check_takes_writes`].
+pub(super) async fn query_or_check(
+    connection: &impl ConnectionTrait,
+    engine: Engine,
+    read: Statement,
+) -> Result<Vec<QueryResult>, StoreError> {
+    let rows = connection.query_all_raw(read).await?;
+    if rows.is_empty() {
+        check_takes_writes(connection, engine).await?;
+    }
+    Ok(rows)
+}
+
 /// A contact in a row of [`Engine::lookup`] or [`Engine::lookup_large`], and whether it is live.
 pub(super) struct LookupRow {
     contact: Contact,
@@ -227,7 +240,7 @@ pub(super) fn identities_from_rows(mut rows: Vec<LookupRow>) -> FoundIdentities 
 
 #[cfg(test)]
 mod tests {
-    use sea_orm::{DbBackend, Statement};
+    use sea_orm::DbBackend;
 
     use super::*;
 

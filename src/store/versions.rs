@@ -4,7 +4,7 @@ use sea_orm::{ConnectionTrait, QueryResult};
 
 use super::error::{Cause, StoreError};
 use super::flags;
-use super::rows::{check_is_primary, check_takes_writes, from_columns, moment};
+use super::rows::{check_is_primary, from_columns, moment, query_or_check};
 use super::sql::{Engine, OwnerRowColumn, RootRowColumn};
 use crate::domain::{ContactId, Identifier, IdentifierKind, OwnerRow, RootRow};
 
@@ -29,10 +29,7 @@ pub(super) async fn query_owner_rows(
     engine: Engine,
     identifiers: &[Identifier],
 ) -> Result<Vec<OwnerRow>, StoreError> {
-    let found = connection.query_all_raw(engine.owner_rows(identifiers)).await?;
-    if found.is_empty() {
-        check_takes_writes(connection, engine).await?;
-    }
+    let found = query_or_check(connection, engine, engine.owner_rows(identifiers)).await?;
     let mut rows = Vec::with_capacity(found.len());
     for row in &found {
         check_is_primary(engine, row, OwnerRowColumn::ReadOnly as usize)?;

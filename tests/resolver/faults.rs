@@ -166,7 +166,7 @@ async fn transactions_with_refused(is_refused: impl Fn(usize) -> bool) -> usize 
     store.count(Step::Apply)
 }
 
-/// A trigger that refuses every row is told from data by no error. Only who is tried alone can fail for it.
+/// No error says whether a trigger refuses every row or some of them, so each request is tried alone.
 #[tokio::test(start_paused = true)]
 async fn a_trigger_that_refuses_every_row_costs_a_transaction_for_each_and_few_more() {
     let tried = transactions_with_refused(|_| true).await;
